@@ -1,0 +1,1 @@
+//! csync (under construction).

@@ -1,0 +1,2 @@
+//! sync_client
+fn main() {}
