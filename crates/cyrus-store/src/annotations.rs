@@ -1,0 +1,1 @@
+//! The `annotations` module (being written).

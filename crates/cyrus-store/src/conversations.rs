@@ -1,0 +1,1 @@
+//! The `conversations` module (being written).

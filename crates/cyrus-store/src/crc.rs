@@ -1,0 +1,1 @@
+//! The `crc` module (being written).

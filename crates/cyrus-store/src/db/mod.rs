@@ -1,0 +1,1 @@
+//! The database files Cyrus keeps (being written).

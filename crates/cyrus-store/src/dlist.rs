@@ -1,0 +1,1 @@
+//! The `dlist` module (being written).

@@ -1,0 +1,258 @@
+//! Everything that can go wrong while a mail store is read, and what a caller should make of it.
+//!
+//! One enum serves the whole crate because every caller asks the same question of it ([`StoreError::class`]): is the thing
+//! absent, locked, damaged, of a kind we do not read, or is the disk or the configuration at fault?
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What a failure means to the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorClass {
+    /// The user, mailbox or file is not there (any more).
+    Missing,
+    /// Somebody else holds a lock and we were told not to wait.
+    Locked,
+    /// The bytes contradict the format or their checksum: this user's or mailbox's failure, `reconstruct` may help.
+    Damaged,
+    /// A format or version that this crate does not read.
+    Unsupported,
+    /// The operating system refused; trying again later may help.
+    Io,
+    /// `imapd.conf` is wrong: nothing works until an admin mends it.
+    Config,
+}
+
+/// A failure to read something from a mail store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// A system call failed.
+    #[error("{action} {}: {source}", path.display())]
+    Io {
+        /// What was tried, as a verb: "open", "read", "lock" …
+        action: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file that should exist does not.
+    #[error("{} does not exist", path.display())]
+    MissingFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// No such mailbox in the mailbox list.
+    #[error("mailbox {mailbox} does not exist")]
+    MissingMailbox {
+        /// Internal name.
+        mailbox: String,
+    },
+    /// No such user (that is: no INBOX in the mailbox list).
+    #[error("user {user} has no INBOX")]
+    MissingUser {
+        /// User id.
+        user: String,
+    },
+    /// A lock is held by another process and waiting was not asked for.
+    #[error("{} is locked by another process", path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// A file's bytes make no sense.
+    #[error("{} is damaged: {what}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, and where.
+        what: String,
+    },
+    /// A file's bytes make no sense at a known place.
+    #[error("{} is damaged at offset {offset}: {what}", path.display())]
+    DamagedAt {
+        /// The file.
+        path: PathBuf,
+        /// Bytes from the start of the file.
+        offset: u64,
+        /// What is wrong.
+        what: String,
+    },
+    /// A database's entry does not parse.
+    #[error("entry '{key}' of {} is damaged: {what}", path.display())]
+    DamagedEntry {
+        /// The database.
+        path: PathBuf,
+        /// The entry's key, readable.
+        key: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// A mailbox's file makes no sense, apart from any one record.
+    #[error("mailbox {mailbox} is damaged ({}): {what}; run 'reconstruct {mailbox}'", path.display())]
+    DamagedMailbox {
+        /// Internal name.
+        mailbox: String,
+        /// The file concerned.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// A record of a mailbox's index makes no sense.
+    #[error("mailbox {mailbox} is damaged ({} record {recno}): {what}; run 'reconstruct {mailbox}'", path.display())]
+    DamagedRecord {
+        /// Internal name.
+        mailbox: String,
+        /// The index file.
+        path: PathBuf,
+        /// Number of the record, from 1.
+        recno: u32,
+        /// What is wrong.
+        what: String,
+    },
+    /// Text that must be UTF-8 is not.
+    #[error("'{text}' in {} is not UTF-8; rename or remove it", path.display())]
+    NotUtf8 {
+        /// Where it stands.
+        path: PathBuf,
+        /// The text, with its bad bytes replaced.
+        text: String,
+    },
+    /// A format or version this program does not read.
+    #[error("{} cannot be read: {what}", path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// Which format or version it has.
+        what: String,
+    },
+    /// A line of the configuration is wrong.
+    #[error("{} line {line}: {what}", path.display())]
+    Config {
+        /// The configuration file.
+        path: PathBuf,
+        /// Line number, from 1.
+        line: u32,
+        /// What is wrong.
+        what: String,
+    },
+    /// An option's value cannot be used.
+    #[error("option {option}: {what}")]
+    ConfigOption {
+        /// Name of the option.
+        option: String,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+impl StoreError {
+    /// Wraps what the system said; a file that is not there becomes [`StoreError::MissingFile`].
+    pub fn io(action: &'static str, path: &Path, source: io::Error) -> StoreError {
+        if source.kind() == io::ErrorKind::NotFound {
+            return StoreError::MissingFile {
+                path: path.to_path_buf(),
+            };
+        }
+        StoreError::Io {
+            action,
+            path: path.to_path_buf(),
+            source,
+        }
+    }
+
+    /// A damaged file.
+    pub fn damaged(path: &Path, what: impl Into<String>) -> StoreError {
+        StoreError::Damaged {
+            path: path.to_path_buf(),
+            what: what.into(),
+        }
+    }
+
+    /// A file damaged at a known place.
+    pub fn damaged_at(path: &Path, offset: u64, what: impl Into<String>) -> StoreError {
+        StoreError::DamagedAt {
+            path: path.to_path_buf(),
+            offset,
+            what: what.into(),
+        }
+    }
+
+    /// A damaged entry of a database.
+    pub fn damaged_entry(path: &Path, key: &[u8], what: impl Into<String>) -> StoreError {
+        StoreError::DamagedEntry {
+            path: path.to_path_buf(),
+            key: key.escape_ascii().to_string(),
+            what: what.into(),
+        }
+    }
+
+    /// Bytes that should have been UTF-8.
+    pub fn not_utf8(path: &Path, bytes: &[u8]) -> StoreError {
+        StoreError::NotUtf8 {
+            path: path.to_path_buf(),
+            text: String::from_utf8_lossy(bytes).into_owned(),
+        }
+    }
+
+    /// A format that is not read.
+    pub fn unsupported(path: &Path, what: impl Into<String>) -> StoreError {
+        StoreError::Unsupported {
+            path: path.to_path_buf(),
+            what: what.into(),
+        }
+    }
+
+    /// An option whose value cannot be used.
+    pub fn option(option: &str, what: impl Into<String>) -> StoreError {
+        StoreError::ConfigOption {
+            option: option.to_string(),
+            what: what.into(),
+        }
+    }
+
+    /// What the failure means to the caller.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            StoreError::MissingFile { .. }
+            | StoreError::MissingMailbox { .. }
+            | StoreError::MissingUser { .. } => ErrorClass::Missing,
+            StoreError::Locked { .. } => ErrorClass::Locked,
+            StoreError::Damaged { .. }
+            | StoreError::DamagedAt { .. }
+            | StoreError::DamagedEntry { .. }
+            | StoreError::DamagedMailbox { .. }
+            | StoreError::DamagedRecord { .. }
+            | StoreError::NotUtf8 { .. } => ErrorClass::Damaged,
+            StoreError::Unsupported { .. } => ErrorClass::Unsupported,
+            StoreError::Io { .. } => ErrorClass::Io,
+            StoreError::Config { .. } | StoreError::ConfigOption { .. } => ErrorClass::Config,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_file_is_told_apart_from_a_failing_disk() {
+        let missing = StoreError::io("open", Path::new("/x"), io::ErrorKind::NotFound.into());
+        assert_eq!(missing.class(), ErrorClass::Missing);
+        assert_eq!(missing.to_string(), "/x does not exist");
+        let failing = StoreError::io("read", Path::new("/x"), io::Error::from_raw_os_error(5));
+        assert_eq!(failing.class(), ErrorClass::Io);
+    }
+
+    #[test]
+    fn a_damaged_entry_shows_its_key_readably() {
+        let error =
+            StoreError::damaged_entry(Path::new("/m.db"), b"Nuser\x1fanna", "no closing bracket");
+        assert_eq!(
+            error.to_string(),
+            "entry 'Nuser\\x1fanna' of /m.db is damaged: no closing bracket"
+        );
+        assert_eq!(error.class(), ErrorClass::Damaged);
+    }
+}

@@ -1,0 +1,1 @@
+//! The `lock` module (being written).

@@ -1,0 +1,1 @@
+//! The `mboxlist` module (being written).

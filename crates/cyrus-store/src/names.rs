@@ -1,0 +1,1 @@
+//! The `names` module (being written).

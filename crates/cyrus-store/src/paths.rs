@@ -1,0 +1,1 @@
+//! The `paths` module (being written).

@@ -1,0 +1,1 @@
+//! The `seen` module (being written).

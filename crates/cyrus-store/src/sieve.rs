@@ -1,0 +1,1 @@
+//! The `sieve` module (being written).

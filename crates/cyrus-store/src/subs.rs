@@ -1,0 +1,1 @@
+//! The `subs` module (being written).
