@@ -1,5 +1,319 @@
-//! `imapd.conf` (being written).
+//! `imapd.conf`: reading it as Cyrus does, and asking it questions.
+//!
+//! ```text
+//! # a comment                     blank lines and lines that start with '#' are skipped
+//! Option-Name: value with spaces  the name is lower-cased, the value trimmed; an empty value is an error
+//! long: one \                     a backslash at the end joins the next line
+//!   value
+//! @include: /etc/other.conf       read in place; the same file twice is an error
+//! partition-default: /var/spool   any unknown option is kept; an option given twice is an error
+//! sync_client_sync_host: a.b      prefixed by the program's name: beats the plain option
+//! ```
+//!
+//! Source: `lib/libconfig.c` and `lib/imapoptions` of cyrus-imapd 3.6.1 (the table of options is in `config_options.rs`).
+//! Options and values of newer versions are let through, so that one file can serve several versions: a number may carry a
+//! unit, and one-of-many values are checked only where this crate uses them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use crate::config_reader::Reader;
+use crate::config_values::{parse_bytesize, parse_duration, parse_int, parse_switch};
+use crate::error::StoreError;
+use crate::names::NameRules;
+
+/// The name under which `sync_client` reads its own (prefixed) options.
+const PROGRAM: &str = "sync_client";
+
+/// How user ids and domains relate (option `virtdomains`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VirtDomains {
+    /// No virtual domains.
+    Off,
+    /// The domain comes from the user id only.
+    UserId,
+    /// The domain may also come from the client's address.
+    On,
+}
 
 /// A parsed `imapd.conf`.
-#[derive(Debug, Clone, Default)]
-pub struct Config {}
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub(crate) path: PathBuf,
+    /// Every option that was set or has a default, with `{configdirectory}` resolved.
+    pub(crate) values: HashMap<String, String>,
+    /// Where an option was set; absent for defaults.
+    pub(crate) set: HashMap<String, Origin>,
+    pub(crate) config_dir: PathBuf,
+    pub(crate) names: NameRules,
+}
+
+/// Where an option was set.
+#[derive(Debug, Clone)]
+pub(crate) struct Origin {
+    pub(crate) path: PathBuf,
+    pub(crate) line: u32,
+    /// Set through a name with the program's prefix.
+    pub(crate) prefixed: bool,
+}
+
+impl Config {
+    /// Reads a file, as the program `sync_client`.
+    ///
+    /// # Errors
+    /// [`StoreError::Config`] names the file and line of whatever cannot be understood.
+    pub fn load(path: impl AsRef<Path>) -> Result<Config, StoreError> {
+        Config::load_as(path, PROGRAM)
+    }
+
+    /// Reads a file as the named program, whose prefix (`program_option`) then counts.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_as(path: impl AsRef<Path>, program: &str) -> Result<Config, StoreError> {
+        let mut reader = Reader::new(program);
+        reader.file(path.as_ref(), 0)?;
+        reader.finish(path.as_ref())
+    }
+
+    /// Reads text as if it stood in a file of that name.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Config, StoreError> {
+        let mut reader = Reader::new(PROGRAM);
+        reader.text(text, path.as_ref(), 0)?;
+        reader.finish(path.as_ref())
+    }
+
+    /// The file this came from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// An option's value as it was written, or its default in 3.6.1; `None` if it has neither.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
+    /// Was the option set in the file (rather than left to its default)?
+    pub fn is_set(&self, name: &str) -> bool {
+        self.set.contains_key(name)
+    }
+
+    /// An option of a replication channel: `<channel>_<name>` if there is a channel and it is set, else `<name>`.
+    pub fn channel(&self, channel: Option<&str>, name: &str) -> Option<&str> {
+        let own =
+            channel.and_then(|channel| self.get(&format!("{channel}_{name}").to_ascii_lowercase()));
+        own.or_else(|| self.get(name))
+    }
+
+    /// A switch; `false` if the option is neither set nor known.
+    ///
+    /// # Errors
+    /// The value is neither on nor off (only possible for options that 3.6.1 does not know).
+    pub fn switch(&self, name: &str) -> Result<bool, StoreError> {
+        match self.get(name) {
+            None => Ok(false),
+            Some(value) => {
+                parse_switch(value).ok_or_else(|| self.bad(name, "a switch: use yes or no"))
+            }
+        }
+    }
+
+    /// A whole number; `None` if the option is neither set nor known.
+    ///
+    /// # Errors
+    /// The value is not a whole number.
+    pub fn int(&self, name: &str) -> Result<Option<i64>, StoreError> {
+        let Some(value) = self.get(name) else {
+            return Ok(None);
+        };
+        match parse_int(value) {
+            Some(number) => Ok(Some(number)),
+            None => Err(self.bad(name, "a whole number")),
+        }
+    }
+
+    /// A duration in seconds; `unit` ('d', 'h', 'm' or 's') is that of a bare number. `None` if the option has no value.
+    ///
+    /// # Errors
+    /// The value is not a duration such as `90`, `2h` or `1d12h`.
+    pub fn duration(&self, name: &str, unit: char) -> Result<Option<i64>, StoreError> {
+        let Some(value) = self.get(name).filter(|value| !value.is_empty()) else {
+            return Ok(None);
+        };
+        match parse_duration(value, unit) {
+            Some(seconds) => Ok(Some(seconds)),
+            None => Err(self.bad(name, "a duration such as 90s, 2h or 1d12h")),
+        }
+    }
+
+    /// A size in bytes; `unit` ('B', 'K', 'M' or 'G') is that of a bare number. `None` if the option has no value.
+    ///
+    /// # Errors
+    /// The value is not a size such as `512`, `64K` or `1G`.
+    pub fn bytesize(&self, name: &str, unit: char) -> Result<Option<i64>, StoreError> {
+        let Some(value) = self.get(name).filter(|value| !value.is_empty()) else {
+            return Ok(None);
+        };
+        match parse_bytesize(value, unit) {
+            Some(bytes) => Ok(Some(bytes)),
+            None => Err(self.bad(name, "a size such as 512, 64K or 1G")),
+        }
+    }
+
+    /// An error about an option's value, naming the file and line where it was set. `wanted` says what it should be.
+    pub fn bad(&self, name: &str, wanted: &str) -> StoreError {
+        let value = self.get(name).unwrap_or_default();
+        let what = format!("option {name}: '{value}' is not {wanted}");
+        match self.set.get(name) {
+            Some(origin) => StoreError::Config {
+                path: origin.path.clone(),
+                line: origin.line,
+                what,
+            },
+            None => StoreError::option(name, format!("'{value}' is not {wanted}")),
+        }
+    }
+
+    /// `configdirectory`.
+    pub fn config_dir(&self) -> &Path {
+        &self.config_dir
+    }
+
+    /// How names are spelt here (separators, prefixes, default domain).
+    pub fn names(&self) -> &NameRules {
+        &self.names
+    }
+
+    /// `defaultpartition`, lower-cased.
+    pub fn default_partition(&self) -> Option<&str> {
+        self.get("defaultpartition")
+    }
+
+    /// All `partition-NAME` options: name and folder.
+    pub fn partitions(&self) -> BTreeMap<&str, &Path> {
+        let mut all = BTreeMap::new();
+        for (key, value) in &self.values {
+            if let Some(name) = key.strip_prefix("partition-") {
+                all.insert(name, Path::new(value.as_str()));
+            }
+        }
+        all
+    }
+
+    /// The folder of a partition.
+    ///
+    /// # Errors
+    /// `partition-NAME` is not set.
+    pub fn partition_dir(&self, partition: &str) -> Result<&Path, StoreError> {
+        let name = format!("partition-{partition}");
+        match self.get(&name) {
+            Some(path) => Ok(Path::new(path)),
+            None => Err(StoreError::option(
+                &name,
+                "is not set, but a mailbox is on this partition",
+            )),
+        }
+    }
+
+    /// The folder of a partition's metadata (`metapartition-NAME`), if it has its own.
+    pub fn metapartition_dir(&self, partition: &str) -> Option<&Path> {
+        self.get(&format!("metapartition-{partition}"))
+            .map(Path::new)
+    }
+
+    /// The folder of a partition's archive (`archivepartition-NAME`), if there is one and `archive_enabled` is on.
+    pub fn archivepartition_dir(&self, partition: &str) -> Option<&Path> {
+        if !self.is_on("archive_enabled") {
+            return None;
+        }
+        self.get(&format!("archivepartition-{partition}"))
+            .map(Path::new)
+    }
+
+    /// Is a kind of file (`header`, `index`, `cache`, `annotations` …) kept on the metadata partition?
+    pub fn is_meta_file(&self, kind: &str) -> bool {
+        self.get("metapartition_files")
+            .is_some_and(|list| list.split_whitespace().any(|word| word == kind))
+    }
+
+    /// A switch that 3.6.1 knows; its value was checked when the file was read.
+    pub fn is_on(&self, name: &str) -> bool {
+        self.get(name).and_then(parse_switch).unwrap_or(false)
+    }
+
+    /// `hashimapspool`: folders named after mailboxes are spread over 26 (or 23) letters.
+    pub fn hashimapspool(&self) -> bool {
+        self.is_on("hashimapspool")
+    }
+
+    /// `fulldirhash`: those letters come from a hash of the name instead of its first letter.
+    pub fn fulldirhash(&self) -> bool {
+        self.is_on("fulldirhash")
+    }
+
+    /// Where lock files live: `mboxname_lockpath`, else `lock` below the configuration directory.
+    pub fn lock_root(&self) -> PathBuf {
+        self.get("mboxname_lockpath")
+            .map_or_else(|| self.config_dir.join("lock"), PathBuf::from)
+    }
+
+    /// `virtdomains`.
+    pub fn virtdomains(&self) -> VirtDomains {
+        match self.get("virtdomains") {
+            Some("userid") => VirtDomains::UserId,
+            Some(value) if parse_switch(value) == Some(true) => VirtDomains::On,
+            _ => VirtDomains::Off,
+        }
+    }
+
+    /// `conversations`.
+    pub fn conversations(&self) -> bool {
+        self.is_on("conversations")
+    }
+
+    /// `reverseacls`.
+    pub fn reverseacls(&self) -> bool {
+        self.is_on("reverseacls")
+    }
+
+    /// `delete_mode: delayed`: deleted mailboxes are renamed below `deletedprefix`.
+    pub fn delayed_delete(&self) -> bool {
+        self.get("delete_mode") == Some("delayed")
+    }
+
+    /// The path of a global database: `<option>` if set, else `file` below the configuration directory.
+    pub fn db_path(&self, option: &str, file: &str) -> PathBuf {
+        self.get(option)
+            .map_or_else(|| self.config_dir.join(file), PathBuf::from)
+    }
+
+    /// `admins`, split into words.
+    pub fn admins(&self) -> Vec<&str> {
+        self.get("admins")
+            .unwrap_or_default()
+            .split_whitespace()
+            .collect()
+    }
+
+    /// The system account Cyrus runs as (`cyrus_user`, else `cyrus`).
+    pub fn cyrus_user(&self) -> &str {
+        self.get("cyrus_user").unwrap_or("cyrus")
+    }
+
+    /// `syslog_prefix`, if set.
+    pub fn syslog_prefix(&self) -> Option<&str> {
+        self.get("syslog_prefix")
+    }
+
+    /// `sievedir`: where Sieve scripts live unless `sieveusehomedir` is on.
+    pub fn sieve_dir(&self) -> Option<&Path> {
+        self.get("sievedir").map(Path::new)
+    }
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

@@ -17,6 +17,9 @@
 #![forbid(unsafe_code)]
 
 pub mod config;
+mod config_options;
+mod config_reader;
+mod config_values;
 pub mod conversations;
 pub mod counters;
 pub mod db;

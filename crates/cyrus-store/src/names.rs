@@ -1,1 +1,338 @@
-//! The `names` module (being written).
+//! Mailbox names in their four spellings, and user ids.
+//!
+//! ```text
+//! internal   example.com!user.anna^b.Odd^name     '.' between levels, '^' for a dot inside one, domain before '!'
+//! deleted    example.com!DELETED.user.anna.Old.5F3759DF       the time of deletion, in hexadecimal, comes last
+//! external   user/anna.b/Odd.name@example.com     as an admin sees it (with unixhierarchysep)
+//! database   example.com GS user US anna.b US Odd.name        GS = 0x1d, US = 0x1f: no escaping at all
+//! user id    anna.b@example.com
+//! ```
+//!
+//! A domain equal to `defaultdomain` is never written. Source: `imap/mboxname.c` (mbname_*) and `imap/mboxlist.c`
+//! (mbname_dbname) of cyrus-imapd 3.6.1. Only the admin's external form exists here: replication shows no other.
+
+use crate::config::{Config, VirtDomains};
+
+/// Separates the domain from the rest in a database key.
+const DB_DOMAIN_SEPARATOR: char = '\u{1d}';
+/// Separates the levels in a database key.
+const DB_LEVEL_SEPARATOR: char = '\u{1f}';
+
+/// What `imapd.conf` says about the spelling of names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NameRules {
+    deleted_prefix: String,
+    default_domain: Option<String>,
+    unix_hierarchy: bool,
+    virtdomains: bool,
+}
+
+impl Default for NameRules {
+    fn default() -> NameRules {
+        NameRules {
+            deleted_prefix: "DELETED".to_string(),
+            default_domain: Some("internal".to_string()),
+            unix_hierarchy: true,
+            virtdomains: false,
+        }
+    }
+}
+
+/// A mailbox's name, taken apart. Equal values name the same mailbox.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MailboxName {
+    /// Domain, if it is not the default one.
+    pub domain: Option<String>,
+    /// The owner's user id without the domain; `None` for shared mailboxes.
+    pub localpart: Option<String>,
+    /// The levels below the owner, dots unescaped.
+    pub boxes: Vec<String>,
+    /// When the mailbox was moved below the deleted prefix (seconds since 1970); 0 if it was not.
+    pub deleted: u32,
+}
+
+impl NameRules {
+    /// Takes `deletedprefix`, `defaultdomain`, `unixhierarchysep` and `virtdomains`.
+    pub fn from_config(conf: &Config) -> NameRules {
+        NameRules {
+            deleted_prefix: conf.get("deletedprefix").unwrap_or("DELETED").to_string(),
+            default_domain: conf.get("defaultdomain").map(str::to_string),
+            unix_hierarchy: conf.is_on("unixhierarchysep"),
+            virtdomains: conf.virtdomains() != VirtDomains::Off,
+        }
+    }
+
+    /// `deletedprefix`.
+    pub fn deleted_prefix(&self) -> &str {
+        &self.deleted_prefix
+    }
+
+    /// Takes an internal name apart.
+    pub fn parse(&self, internal: &str) -> MailboxName {
+        let (domain, rest) = match internal.split_once('!') {
+            Some((domain, rest)) => (self.foreign(domain), rest),
+            None => (None, internal),
+        };
+        let levels = rest.split('.').filter(|level| !level.is_empty());
+        self.assemble(
+            domain,
+            levels.map(|level| level.replace('^', ".")).collect(),
+        )
+    }
+
+    /// Takes a database key (without its leading `N`) apart.
+    pub fn parse_db(&self, key: &str) -> MailboxName {
+        let (domain, rest) = match key.split_once(DB_DOMAIN_SEPARATOR) {
+            // Written by Cyrus itself, so never the default domain.
+            Some((domain, rest)) => (Some(domain.to_string()), rest),
+            None => (None, key),
+        };
+        let levels = rest
+            .split(DB_LEVEL_SEPARATOR)
+            .filter(|level| !level.is_empty());
+        self.assemble(domain, levels.map(str::to_string).collect())
+    }
+
+    /// Takes a user id apart: the name of that user's INBOX.
+    pub fn parse_userid(&self, userid: &str) -> MailboxName {
+        if userid.is_empty() {
+            return MailboxName::default();
+        }
+        let (localpart, domain) = match userid.rsplit_once('@') {
+            Some((localpart, domain)) => (localpart, self.foreign(domain)),
+            None => (userid, None),
+        };
+        MailboxName {
+            domain,
+            localpart: Some(localpart.to_string()),
+            ..MailboxName::default()
+        }
+    }
+
+    /// Takes apart a name as an admin types it; `None` if it cannot be one (a `/` or `^` inside a level).
+    pub fn parse_external(&self, external: &str) -> Option<MailboxName> {
+        let (rest, domain) = match external.rsplit_once('@') {
+            Some((rest, domain)) if self.virtdomains => (rest, self.foreign(domain)),
+            _ => (external, None),
+        };
+        let separator = if self.unix_hierarchy { '/' } else { '.' };
+        let mut levels = Vec::new();
+        for level in rest.split(separator).filter(|level| !level.is_empty()) {
+            let forbidden = if self.unix_hierarchy { '^' } else { '/' };
+            if level.contains(forbidden) {
+                return None;
+            }
+            levels.push(if self.unix_hierarchy {
+                level.to_string()
+            } else {
+                level.replace('^', ".")
+            });
+        }
+        let name = self.assemble(domain, levels);
+        if name.localpart.is_none() && name.boxes.is_empty() {
+            None
+        } else {
+            Some(name)
+        }
+    }
+
+    /// The internal name of a user's INBOX: `user.anna`.
+    pub fn user_inbox(&self, userid: &str) -> String {
+        self.internal(&self.parse_userid(userid))
+    }
+
+    /// Whose mailbox an internal name is; also for deleted mailboxes. `None` for shared ones.
+    pub fn userid(&self, internal: &str) -> Option<String> {
+        self.parse(internal).userid()
+    }
+
+    /// Is this internal name below the deleted prefix?
+    pub fn is_deleted(&self, internal: &str) -> bool {
+        self.parse(internal).deleted != 0
+    }
+
+    /// Spells a name internally.
+    pub fn internal(&self, name: &MailboxName) -> String {
+        let mut text = String::new();
+        if let Some(domain) = &name.domain {
+            text.push_str(domain);
+            text.push('!');
+        }
+        text.push_str(
+            &self
+                .levels(name)
+                .map(|level| level.replace('.', "^"))
+                .collect::<Vec<_>>()
+                .join("."),
+        );
+        text
+    }
+
+    /// Spells a name as a database key (without the leading `N`).
+    pub fn db_key(&self, name: &MailboxName) -> String {
+        let mut text = String::new();
+        if let Some(domain) = &name.domain {
+            text.push_str(domain);
+            text.push(DB_DOMAIN_SEPARATOR);
+        }
+        text.push_str(&self.levels(name).collect::<Vec<_>>().join("\u{1f}"));
+        text
+    }
+
+    /// Spells a name as an admin sees it.
+    pub fn external(&self, name: &MailboxName) -> String {
+        let mut text = if self.unix_hierarchy {
+            self.levels(name).collect::<Vec<_>>().join("/")
+        } else {
+            self.levels(name)
+                .map(|level| level.replace('.', "^"))
+                .collect::<Vec<_>>()
+                .join(".")
+        };
+        if let (true, Some(domain)) = (self.virtdomains, &name.domain) {
+            text.push('@');
+            text.push_str(domain);
+        }
+        text
+    }
+
+    /// All levels of a name, from the top: deleted prefix, `user`, owner, boxes, time of deletion.
+    pub fn levels<'a>(&'a self, name: &'a MailboxName) -> impl Iterator<Item = String> + 'a {
+        let deleted = name.deleted != 0;
+        let prefix = deleted.then(|| self.deleted_prefix.clone());
+        let user = name
+            .localpart
+            .iter()
+            .flat_map(|localpart| ["user".to_string(), localpart.clone()]);
+        let time = deleted.then(|| format!("{:X}", name.deleted));
+        prefix
+            .into_iter()
+            .chain(user)
+            .chain(name.boxes.iter().cloned())
+            .chain(time)
+    }
+
+    /// A domain worth writing: not the default one.
+    fn foreign(&self, domain: &str) -> Option<String> {
+        if self.default_domain.as_deref() == Some(domain) {
+            None
+        } else {
+            Some(domain.to_string())
+        }
+    }
+
+    fn assemble(&self, domain: Option<String>, mut levels: Vec<String>) -> MailboxName {
+        let mut deleted = 0;
+        if levels.len() > 2 && levels.first() == Some(&self.deleted_prefix) {
+            levels.remove(0);
+            deleted = levels.pop().map_or(0, |time| parse_hex_prefix(&time));
+        }
+        let mut localpart = None;
+        if levels.len() > 1 && levels.first().is_some_and(|level| level == "user") {
+            levels.remove(0);
+            localpart = Some(levels.remove(0));
+        }
+        MailboxName {
+            domain,
+            localpart,
+            boxes: levels,
+            deleted,
+        }
+    }
+}
+
+impl MailboxName {
+    /// Whose mailbox this is; `None` for shared ones.
+    pub fn userid(&self) -> Option<String> {
+        let localpart = self.localpart.as_ref()?;
+        match &self.domain {
+            Some(domain) => Some(format!("{localpart}@{domain}")),
+            None => Some(localpart.clone()),
+        }
+    }
+
+    /// Is this a user's INBOX (and not a deleted one)?
+    pub fn is_inbox(&self) -> bool {
+        self.localpart.is_some() && self.boxes.is_empty() && self.deleted == 0
+    }
+}
+
+/// Reads as many hexadecimal digits as there are, as strtoul does; 0 if there are none.
+fn parse_hex_prefix(text: &str) -> u32 {
+    let mut value = 0u32;
+    for digit in text.chars().map_while(|c| c.to_digit(16)) {
+        value = (value << 4) | digit;
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_spelling_of_a_name() {
+        let rules = NameRules {
+            virtdomains: true,
+            ..NameRules::default()
+        };
+        let cases = [
+            ("user.anna", "user\u{1f}anna", "user/anna", Some("anna")),
+            (
+                "user.anna^b.Odd^name",
+                "user\u{1f}anna.b\u{1f}Odd.name",
+                "user/anna.b/Odd.name",
+                Some("anna.b"),
+            ),
+            (
+                "ex.com!user.a.S",
+                "ex.com\u{1d}user\u{1f}a\u{1f}S",
+                "user/a/S@ex.com",
+                Some("a@ex.com"),
+            ),
+            (
+                "DELETED.user.anna.Old.5F3759DF",
+                "DELETED\u{1f}user\u{1f}anna\u{1f}Old\u{1f}5F3759DF",
+                "DELETED/user/anna/Old/5F3759DF",
+                Some("anna"),
+            ),
+            ("shared.x", "shared\u{1f}x", "shared/x", None),
+        ];
+        for (internal, db, external, userid) in cases {
+            let name = rules.parse(internal);
+            assert_eq!(rules.internal(&name), internal);
+            assert_eq!(rules.db_key(&name), db);
+            assert_eq!(rules.external(&name), external);
+            assert_eq!(name.userid().as_deref(), userid);
+            assert_eq!(rules.parse_db(db), name);
+            assert_eq!(rules.parse_external(external).as_ref(), Some(&name));
+        }
+    }
+
+    #[test]
+    fn user_ids_and_the_default_domain() {
+        let rules = NameRules::default();
+        assert_eq!(rules.user_inbox("a.b"), "user.a^b");
+        assert_eq!(rules.user_inbox("a@internal"), "user.a");
+        assert_eq!(rules.user_inbox("a@ex.com"), "ex.com!user.a");
+        assert_eq!(rules.userid("internal!user.a.b"), Some("a".to_string()));
+        assert!(rules.parse("user.a").is_inbox());
+        assert!(!rules.parse("DELETED.user.a.4D").is_inbox());
+        assert!(rules.is_deleted("DELETED.user.a.4D"));
+        assert!(!rules.is_deleted("DELETED.user"));
+    }
+
+    #[test]
+    fn the_old_separator() {
+        let rules = NameRules {
+            unix_hierarchy: false,
+            ..NameRules::default()
+        };
+        let name = rules.parse_external("user.anna.Odd^name").unwrap();
+        assert_eq!(name.boxes, ["Odd.name"]);
+        assert_eq!(rules.external(&name), "user.anna.Odd^name");
+        assert!(rules.parse_external("a/b").is_none());
+        assert!(NameRules::default().parse_external("a^b").is_none());
+        assert!(rules.parse_external("").is_none());
+    }
+}

@@ -1,1 +1,498 @@
-//! The `paths` module (being written).
+//! Where everything lives on disk.
+//!
+//! ```text
+//! mailbox, by unique id    <partition>/uuid/f/0/f0c1…/            cyrus.header cyrus.index cyrus.annotations 1. 2. …
+//! mailbox, by name         <partition>[/domain/e/ex.com][/a]/user/anna/Sent/         (type flag "legacy dirs")
+//! user's files, by id      <config>/user/uuid/f/0/f0c1…/seen.db   the unique id is that of the INBOX
+//! user's files, by name    <config>[/domain/e/ex.com]/user/a/anna.seen
+//! quota root               <config>[/domain/e/ex.com]/quota/a/user.anna
+//! sieve scripts            <sievedir>/uuid/f/0/f0c1…/ or <sievedir>[/domain/e/ex.com]/a/anna/
+//! lock                     <lock root>[/a]/NAME.lock              NAME is hashed like a mailbox's name
+//! ```
+//!
+//! The single letters come from `dir_hash_c`: the first letter (`q` if it is none), or a hash with `fulldirhash`; in
+//! mailbox and lock paths they appear only with `hashimapspool`. Source: `imap/mboxname.c` (mboxname_hash,
+//! mboxname_*path, mboxname_conf_getpath*), `imap/user.c`, `lib/cyrusdb_quotalegacy.c`, `lib/util.c` of cyrus-imapd 3.6.1.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::{Config, VirtDomains};
+use crate::error::StoreError;
+use crate::names::MailboxName;
+
+/// What decides where a mailbox's files are.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'a> {
+    /// Internal name.
+    pub name: &'a str,
+    /// Partition.
+    pub partition: &'a str,
+    /// Unique id; `None` for mailboxes whose folders are named after them ("legacy dirs").
+    pub unique_id: Option<&'a str>,
+}
+
+/// A file that Cyrus keeps for a mailbox beside its messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MetaFile {
+    /// `cyrus.header`
+    Header,
+    /// `cyrus.index`
+    Index,
+    /// `cyrus.cache`
+    Cache,
+    /// `cyrus.cache` of the archive partition
+    ArchiveCache,
+    /// `cyrus.annotations`
+    Annotations,
+}
+
+/// A file that Cyrus keeps for a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserFile {
+    /// Subscriptions.
+    Subscriptions,
+    /// Seen state.
+    Seen,
+    /// Counters (highest modseqs).
+    Counters,
+    /// Conversations.
+    Conversations,
+    /// The database of calendars, contacts and Sieve scripts (SQLite).
+    Dav,
+}
+
+impl UserFile {
+    /// The name's ending, as in `anna.seen` and `seen.db`.
+    pub fn suffix(self) -> &'static str {
+        match self {
+            UserFile::Subscriptions => "sub",
+            UserFile::Seen => "seen",
+            UserFile::Counters => "counters",
+            UserFile::Conversations => "conversations",
+            UserFile::Dav => "dav",
+        }
+    }
+}
+
+/// The folder of a mailbox's messages.
+///
+/// # Errors
+/// The partition is not configured, or the unique id cannot be one.
+pub fn data_dir(conf: &Config, place: Place<'_>) -> Result<PathBuf, StoreError> {
+    mailbox_dir(conf, conf.partition_dir(place.partition)?, place)
+}
+
+/// The folder of a mailbox's archived messages (the plain one if archiving is off).
+///
+/// # Errors
+/// As [`data_dir`].
+pub fn archive_dir(conf: &Config, place: Place<'_>) -> Result<PathBuf, StoreError> {
+    match conf.archivepartition_dir(place.partition) {
+        Some(root) => mailbox_dir(conf, root, place),
+        None => data_dir(conf, place),
+    }
+}
+
+/// A message's file.
+///
+/// # Errors
+/// As [`data_dir`].
+pub fn message_path(
+    conf: &Config,
+    place: Place<'_>,
+    uid: u32,
+    archived: bool,
+) -> Result<PathBuf, StoreError> {
+    let dir = if archived {
+        archive_dir(conf, place)?
+    } else {
+        data_dir(conf, place)?
+    };
+    Ok(dir.join(format!("{uid}.")))
+}
+
+/// One of the files beside a mailbox's messages.
+///
+/// # Errors
+/// As [`data_dir`].
+pub fn meta_path(conf: &Config, place: Place<'_>, file: MetaFile) -> Result<PathBuf, StoreError> {
+    // Cyrus looks annotations up under the index's key; that is not a slip here.
+    let (own_option, kind, file_name) = match file {
+        MetaFile::Header => ("metadir-header", "header", "cyrus.header"),
+        MetaFile::Index => ("metadir-index", "index", "cyrus.index"),
+        MetaFile::Cache => ("metadir-cache", "cache", "cyrus.cache"),
+        MetaFile::ArchiveCache => ("metadir-archivecache", "archivecache", "cyrus.cache"),
+        MetaFile::Annotations => ("metadir-index", "annotations", "cyrus.annotations"),
+    };
+    let partition = place.partition;
+    let mut root = conf
+        .get(&format!("{own_option}-{partition}"))
+        .map(Path::new);
+    if root.is_none() && conf.is_meta_file(kind) {
+        root = conf.metapartition_dir(partition);
+    }
+    if root.is_none() && file == MetaFile::ArchiveCache {
+        root = conf.archivepartition_dir(partition);
+    }
+    let root = match root {
+        Some(root) => root,
+        None => conf.partition_dir(partition)?,
+    };
+    Ok(mailbox_dir(conf, root, place)?.join(file_name))
+}
+
+/// One of a user's files. `inbox_id` is the unique id of the user's INBOX; `None` if the INBOX has legacy dirs.
+///
+/// # Errors
+/// The unique id cannot be one, or the user id is empty.
+pub fn user_file(
+    conf: &Config,
+    userid: &str,
+    inbox_id: Option<&str>,
+    file: UserFile,
+) -> Result<PathBuf, StoreError> {
+    let suffix = file.suffix();
+    if let Some(id) = inbox_id {
+        return Ok(id_dir(&conf.config_dir().join("user"), id)?.join(format!("{suffix}.db")));
+    }
+    let name = conf.names().parse_userid(userid);
+    let mut path = conf.config_dir().to_path_buf();
+    if let Some(domain) = &name.domain {
+        push_domain(
+            &mut path,
+            domain,
+            Some(dir_hash(domain, conf.fulldirhash())),
+        );
+    }
+    match &name.localpart {
+        Some(localpart) => {
+            let letter = dir_hash(localpart, conf.fulldirhash());
+            path.push("user");
+            path.push(letter.to_string());
+            path.push(format!("{localpart}.{suffix}"));
+        }
+        // What belongs to nobody in particular.
+        None => path.push(format!("shared.{suffix}")),
+    }
+    Ok(path)
+}
+
+/// The folder of a user's Sieve scripts (where `sieveusehomedir` is off). `inbox_id` as in [`user_file`].
+///
+/// # Errors
+/// `sievedir` is not set, or the unique id cannot be one.
+pub fn sieve_dir(
+    conf: &Config,
+    userid: &str,
+    inbox_id: Option<&str>,
+) -> Result<PathBuf, StoreError> {
+    let root = conf
+        .sieve_dir()
+        .ok_or_else(|| StoreError::option("sievedir", "is not set"))?;
+    if let Some(id) = inbox_id {
+        return id_dir(root, id);
+    }
+    let name = conf.names().parse_userid(userid);
+    let mut path = root.to_path_buf();
+    let mut owner = name.userid().unwrap_or_default();
+    if conf.virtdomains() != VirtDomains::Off {
+        if let Some(domain) = &name.domain {
+            push_domain(
+                &mut path,
+                domain,
+                Some(dir_hash(domain, conf.fulldirhash())),
+            );
+        }
+        owner = name.localpart.unwrap_or_default();
+    }
+    if owner.is_empty() {
+        path.push("global");
+    } else {
+        path.push(dir_hash(&owner, conf.fulldirhash()).to_string());
+        path.push(owner);
+    }
+    Ok(path)
+}
+
+/// The file of a quota root in the `quotalegacy` layout. `base` is the configuration directory (or wherever
+/// `quota_db_path` puts it).
+pub fn quota_file(conf: &Config, base: &Path, root: &str) -> PathBuf {
+    let mut path = base.to_path_buf();
+    let mut rest = root;
+    if conf.virtdomains() != VirtDomains::Off
+        && let Some((domain, local)) = root.split_once('!')
+    {
+        push_domain(
+            &mut path,
+            domain,
+            Some(dir_hash(domain, conf.fulldirhash())),
+        );
+        rest = local;
+    }
+    path.push("quota");
+    if rest.is_empty() {
+        path.push("root");
+        return path;
+    }
+    let hashed = rest.split_once('.').map_or(rest, |(_, below)| below);
+    path.push(dir_hash(hashed, conf.fulldirhash()).to_string());
+    path.push(rest);
+    path
+}
+
+/// The lock file of a name: a mailbox's internal name or unique id, or one of the special names of [`crate::lock`].
+pub fn lock_path(conf: &Config, name: &str) -> PathBuf {
+    let mut path = name_dir(conf, &conf.lock_root(), name).into_os_string();
+    path.push(".lock");
+    PathBuf::from(path)
+}
+
+/// The list of mailboxes.
+pub fn mailboxes_db(conf: &Config) -> PathBuf {
+    conf.db_path("mboxlist_db_path", "mailboxes.db")
+}
+
+/// The annotations that belong to the server and to no mailbox.
+pub fn annotations_db(conf: &Config) -> PathBuf {
+    conf.db_path("annotation_db_path", "annotations.db")
+}
+
+fn mailbox_dir(conf: &Config, root: &Path, place: Place<'_>) -> Result<PathBuf, StoreError> {
+    match place.unique_id {
+        Some(id) => id_dir(root, id),
+        None => Ok(name_dir(conf, root, place.name)),
+    }
+}
+
+/// `root/uuid/x/y/ID`. The id comes from a database, so it must not lead anywhere else.
+fn id_dir(root: &Path, id: &str) -> Result<PathBuf, StoreError> {
+    let safe = id
+        .bytes()
+        .all(|byte| byte.is_ascii_graphic() && byte != b'/')
+        && !id.starts_with('.');
+    let mut letters = id.chars();
+    match (letters.next(), letters.next()) {
+        (Some(first), Some(second)) if safe => {
+            let mut path = root.join("uuid");
+            path.push(first.to_string());
+            path.push(second.to_string());
+            path.push(id);
+            Ok(path)
+        }
+        _ => Err(StoreError::damaged(
+            root,
+            format!("'{}' cannot be a mailbox's unique id", id.escape_default()),
+        )),
+    }
+}
+
+/// `root[/domain/…][/letter]/level/level…` (mboxname_hash).
+fn name_dir(conf: &Config, root: &Path, internal: &str) -> PathBuf {
+    let name: MailboxName = conf.names().parse(internal);
+    let full = conf.fulldirhash();
+    let mut path = root.to_path_buf();
+    if let Some(domain) = &name.domain {
+        push_domain(
+            &mut path,
+            domain,
+            conf.hashimapspool().then(|| dir_hash(domain, full)),
+        );
+    }
+    // The time of deletion stays last in both spellings, so the levels are those of the name.
+    let levels: Vec<String> = conf.names().levels(&name).collect();
+    if conf.hashimapspool()
+        && let Some(hashed) = levels.get(1).or_else(|| levels.first())
+    {
+        path.push(dir_hash(hashed, full).to_string());
+    }
+    for level in levels {
+        // A level can neither be absolute nor climb: '/' cannot be in a name, and dots become carets.
+        path.push(level.replace('.', "^").replace('/', "_"));
+    }
+    path
+}
+
+fn push_domain(path: &mut PathBuf, domain: &str, letter: Option<char>) {
+    path.push("domain");
+    if let Some(letter) = letter {
+        path.push(letter.to_string());
+    }
+    path.push(domain);
+}
+
+/// The letter that spreads names over folders (`dir_hash_c`).
+fn dir_hash(name: &str, full: bool) -> char {
+    if full {
+        let mut hash = 0u32;
+        for byte in name.bytes().take_while(|byte| *byte != b'.') {
+            hash = ((hash << 3) ^ (hash >> 5)) ^ u32::from(byte);
+        }
+        return char::from(b'A' + (hash % 23) as u8);
+    }
+    match name.bytes().next().map(|byte| byte.to_ascii_lowercase()) {
+        Some(letter @ b'a'..=b'z') => char::from(letter),
+        _ => 'q',
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLAIN: &str = "configdirectory: /c\npartition-default: /p\nsievedir: /s\n";
+
+    fn conf(extra: &str) -> Config {
+        Config::parse(&format!("{PLAIN}{extra}"), "/t").unwrap()
+    }
+
+    fn legacy(name: &str) -> Place<'_> {
+        Place {
+            name,
+            partition: "default",
+            unique_id: None,
+        }
+    }
+
+    #[test]
+    fn mailboxes_by_id_and_by_name() {
+        let by_id = Place {
+            name: "user.anna",
+            partition: "default",
+            unique_id: Some("f0c1-2"),
+        };
+        assert_eq!(
+            data_dir(&conf(""), by_id).unwrap(),
+            Path::new("/p/uuid/f/0/f0c1-2")
+        );
+        assert_eq!(
+            message_path(&conf(""), by_id, 7, true).unwrap(),
+            Path::new("/p/uuid/f/0/f0c1-2/7.")
+        );
+        assert_eq!(
+            data_dir(&conf(""), legacy("user.anna.A^b")).unwrap(),
+            Path::new("/p/user/anna/A^b")
+        );
+        let hashed = conf("hashimapspool: yes\n");
+        assert_eq!(
+            data_dir(&hashed, legacy("user.Anna.S")).unwrap(),
+            Path::new("/p/a/user/Anna/S")
+        );
+        assert_eq!(
+            data_dir(&hashed, legacy("shared")).unwrap(),
+            Path::new("/p/s/shared")
+        );
+        assert_eq!(
+            data_dir(&hashed, legacy("e.com!user.anna")).unwrap(),
+            Path::new("/p/domain/e/e.com/a/user/anna")
+        );
+        assert_eq!(
+            data_dir(&hashed, legacy("DELETED.user.anna.S.5F00AA11")).unwrap(),
+            Path::new("/p/u/DELETED/user/anna/S/5F00AA11")
+        );
+    }
+
+    #[test]
+    fn a_unique_id_cannot_leave_its_folder() {
+        for id in ["", "a", "../../etc", "a/b", ".."] {
+            let place = Place {
+                name: "x",
+                partition: "default",
+                unique_id: Some(id),
+            };
+            assert!(data_dir(&conf(""), place).is_err(), "{id}");
+        }
+        assert!(
+            data_dir(
+                &conf(""),
+                Place {
+                    partition: "none",
+                    ..legacy("x")
+                }
+            )
+            .is_err()
+        );
+    }
+
+    #[test]
+    fn metadata_and_archive_partitions() {
+        let c = conf(
+            "metapartition-default: /m\nmetapartition_files: index annotations\narchivepartition-default: /a\narchive_enabled: on\n",
+        );
+        let place = Place {
+            name: "user.anna",
+            partition: "default",
+            unique_id: Some("abc"),
+        };
+        assert_eq!(
+            meta_path(&c, place, MetaFile::Index).unwrap(),
+            Path::new("/m/uuid/a/b/abc/cyrus.index")
+        );
+        assert_eq!(
+            meta_path(&c, place, MetaFile::Header).unwrap(),
+            Path::new("/p/uuid/a/b/abc/cyrus.header")
+        );
+        assert_eq!(
+            meta_path(&c, place, MetaFile::ArchiveCache).unwrap(),
+            Path::new("/a/uuid/a/b/abc/cyrus.cache")
+        );
+        assert_eq!(
+            message_path(&c, place, 3, true).unwrap(),
+            Path::new("/a/uuid/a/b/abc/3.")
+        );
+        assert_eq!(
+            message_path(&c, place, 3, false).unwrap(),
+            Path::new("/p/uuid/a/b/abc/3.")
+        );
+    }
+
+    #[test]
+    fn files_of_users() {
+        let c = conf("virtdomains: on\n");
+        let seen = |user: &str, id: Option<&str>| user_file(&c, user, id, UserFile::Seen).unwrap();
+        assert_eq!(
+            seen("anna", Some("abc")),
+            Path::new("/c/user/uuid/a/b/abc/seen.db")
+        );
+        assert_eq!(seen("anna.b", None), Path::new("/c/user/a/anna.b.seen"));
+        assert_eq!(
+            seen("anna@e.com", None),
+            Path::new("/c/domain/e/e.com/user/a/anna.seen")
+        );
+        assert_eq!(
+            sieve_dir(&c, "anna@e.com", None).unwrap(),
+            Path::new("/s/domain/e/e.com/a/anna")
+        );
+        assert_eq!(
+            sieve_dir(&conf(""), "anna@e.com", None).unwrap(),
+            Path::new("/s/a/anna@e.com")
+        );
+        assert_eq!(
+            quota_file(&c, Path::new("/c"), "user.anna"),
+            Path::new("/c/quota/a/user.anna")
+        );
+        assert_eq!(
+            quota_file(&c, Path::new("/c"), "e.com!user.z"),
+            Path::new("/c/domain/e/e.com/quota/z/user.z")
+        );
+        assert_eq!(
+            quota_file(&c, Path::new("/c"), "e.com!"),
+            Path::new("/c/domain/e/e.com/quota/root")
+        );
+    }
+
+    #[test]
+    fn locks_are_hashed_like_mailboxes() {
+        assert_eq!(
+            lock_path(&conf(""), "*U*anna"),
+            Path::new("/c/lock/*U*anna.lock")
+        );
+        let hashed = conf("hashimapspool: on\nmboxname_lockpath: /l\n");
+        assert_eq!(lock_path(&hashed, "*U*a^b"), Path::new("/l/q/*U*a^b.lock"));
+        assert_eq!(lock_path(&hashed, "f0c1"), Path::new("/l/f/f0c1.lock"));
+        let full = conf("hashimapspool: on\nfulldirhash: on\n");
+        assert_eq!(
+            data_dir(&full, legacy("user.anna")).unwrap(),
+            Path::new("/p/B/user/anna")
+        );
+    }
+}
