@@ -1,1 +1,46 @@
-//! testkit (under construction).
+//! Real Cyrus 3.6.1 servers for the tests: started, filled, judged, disturbed.
+//!
+//! ```text
+//!  install   makes sure Cyrus is there        cyrus     one server in a temporary folder (Cyrus, Builder)
+//!  imap      a client to fill it              fill      seeded users, uniform loads, random work
+//!  oracle    what Cyrus says, compared        snapshot  proves that a store was not touched
+//!  relay     delay, stalls, cuts              c_client  Cyrus' own sync_client, measured
+//!  saslauthd, log_sink, process               what the above stand on
+//! ```
+//! Everything blocks and runs on threads. Servers end, and their folders go, when their values are dropped. Run it as root:
+//! Cyrus changes to its own user.
+//!
+//! ```no_run
+//! use testkit::{Cyrus, Via, fill, oracle};
+//! # fn main() -> testkit::Result<()> {
+//! let replica = Cyrus::replica().start()?;
+//! let mut master = Cyrus::master().start()?;
+//! master.replicate_to(&replica, Via::Csync)?;
+//! let users = fill::fill_users(&master, 1, 3)?;
+//! testkit::c_client::run(&master, &["-A"])?.must_succeed()?;
+//! let report = oracle::compare(&master, &replica, &users)?;
+//! assert!(report.is_empty(), "{report}");
+//! # Ok(())
+//! # }
+//! ```
+#![forbid(unsafe_code)]
+
+pub mod c_client;
+pub mod cyrus;
+pub mod error;
+pub mod fill;
+pub mod imap;
+pub mod install;
+pub mod log_sink;
+pub mod oracle;
+pub mod process;
+pub mod relay;
+pub mod saslauthd;
+pub mod snapshot;
+
+pub use cyrus::{Builder, Cyrus, DeleteMode, Via};
+pub use error::{Error, Result};
+pub use install::ensure_cyrus;
+pub use log_sink::LogSink;
+pub use process::run_as_cyrus;
+pub use saslauthd::Saslauthd;

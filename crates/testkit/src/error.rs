@@ -1,0 +1,100 @@
+//! What can go wrong while a test house is built: one error for the whole crate.
+//!
+//! A test never hides these: every variant says which program, file or command failed, and what to do.
+
+use std::path::{Path, PathBuf};
+
+/// The crate's result.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error of the test house.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The caller is not root; real servers cannot be started.
+    #[error(
+        "not root: real cyrus servers change to the user cyrus, run the tests as root (for example with sudo -E)"
+    )]
+    NotRoot,
+    /// The Cyrus packages are missing and could not be installed.
+    #[error(
+        "cyrus is not installed ({missing} is missing) and {reason}; install the debian packages: {packages}"
+    )]
+    NoCyrus {
+        /// The first file that was looked for in vain.
+        missing: String,
+        /// Why it was not installed.
+        reason: String,
+        /// The packages to install.
+        packages: String,
+    },
+    /// A file, a socket or a process failed.
+    #[error("failed to {what} {}: {source}", path.display())]
+    Io {
+        /// What was tried ("write", "connect to" …).
+        what: &'static str,
+        /// The file, socket or program.
+        path: PathBuf,
+        /// The system's error.
+        source: std::io::Error,
+    },
+    /// A server did not come up.
+    #[error("cyrus in {} did not start: {reason}", dir.display())]
+    Start {
+        /// The instance's folder.
+        dir: PathBuf,
+        /// What was waited for, and the last syslog lines.
+        reason: String,
+    },
+    /// A program ended with an error.
+    #[error("{program} failed with {status}: {output}")]
+    Program {
+        /// The program and its arguments.
+        program: String,
+        /// Its exit status.
+        status: String,
+        /// What it wrote to stdout and stderr.
+        output: String,
+    },
+    /// The instance has no such service.
+    #[error("this cyrus runs no {0} service: ask for it in the builder")]
+    NoService(&'static str),
+    /// An IMAP command failed.
+    #[error(transparent)]
+    Imap(#[from] crate::imap::ImapError),
+    /// A csync command was answered with NO or BAD.
+    #[error("csync command {command:?} was answered {answer:?}")]
+    Csync {
+        /// The command that was sent.
+        command: String,
+        /// The server's words.
+        answer: String,
+    },
+    /// A csync line could not be parsed.
+    #[error("bad dlist at byte {offset}: {why} in {line:?}")]
+    Dlist {
+        /// Where in the line.
+        offset: usize,
+        /// What was wrong.
+        why: &'static str,
+        /// The line's beginning.
+        line: String,
+    },
+    /// The oracle's answers do not make sense.
+    #[error("oracle answer for {what}: {why}")]
+    Oracle {
+        /// The user or mailbox.
+        what: String,
+        /// What is missing or odd.
+        why: String,
+    },
+}
+
+/// Wraps a system error with what was tried on which path.
+pub(crate) fn io(
+    what: &'static str,
+    path: impl AsRef<Path>,
+) -> impl FnOnce(std::io::Error) -> Error {
+    let path = path.as_ref().to_path_buf();
+    move |source| Error::Io { what, path, source }
+}

@@ -1,0 +1,15 @@
+//! Seeded fillers: the same seed makes the same users.
+//!
+//! - [`fill_users`]: few users with all that is odd; for correctness.
+//! - [`uniform`]: many equal ones; for benchmarks.
+//! - [`RandomWork`]: random changes to users there are.
+
+mod message;
+mod random_work;
+mod uniform;
+mod users;
+
+pub use message::Composer;
+//RW pub use random_work::{RandomWork, Tally};
+pub use uniform::uniform;
+//US pub use users::{FillOptions, fill_users, fill_with};

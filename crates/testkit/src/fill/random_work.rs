@@ -1,0 +1,1 @@
+//! Random IMAP work over users there are.

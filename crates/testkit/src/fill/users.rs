@@ -1,0 +1,1 @@
+//! Users with all that is odd.

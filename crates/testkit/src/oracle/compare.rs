@@ -1,0 +1,323 @@
+//! Compares everything both sides say about some users.
+//!
+//! `GET USER` for the list, then `GET FULLMAILBOX` of each mailbox; both parsed, so that order and quoting do not matter.
+//! No differences are (cyrus-imapd 3.6.1): records that are expunged on both sides, or expunged on one and missing on the
+//! other; the order of user flags and of annotations; the modseq of a quota root; the order of mailboxes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::difference::{Difference, Report};
+use super::dlist::{Item, Value};
+use super::server::PrivateServer;
+use crate::cyrus::Cyrus;
+use crate::error::{Error, Result};
+
+/// What else shall not count as a difference.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Ignore {
+    /// The partition (a replica may have others).
+    pub partition: bool,
+    /// Mailboxes below `DELETED`.
+    pub deleted_mailboxes: bool,
+}
+
+/// Compares all that both sides say about `users`.
+///
+/// # Errors
+/// When a server does not answer; never for a difference.
+pub fn compare<S: AsRef<str>>(master: &Cyrus, replica: &Cyrus, users: &[S]) -> Result<Report> {
+    compare_with(master, replica, users, Ignore::default())
+}
+
+/// As [`compare`], ignoring more.
+///
+/// # Errors
+/// As [`compare`].
+pub fn compare_with<S: AsRef<str>>(
+    master: &Cyrus,
+    replica: &Cyrus,
+    users: &[S],
+    ignore: Ignore,
+) -> Result<Report> {
+    let mut ours = PrivateServer::start(master)?;
+    let mut theirs = PrivateServer::start(replica)?;
+    let mut report = Report::default();
+    for user in users {
+        let user = user.as_ref();
+        let here = user_facts(&mut ours, user, ignore)?;
+        let there = user_facts(&mut theirs, user, ignore)?;
+        diff(user, &here, &there, &mut report.0);
+    }
+    Ok(report)
+}
+
+/// Where a fact belongs: (mailbox or quota root, UID, key).
+type Place = (Option<String>, Option<u32>, String);
+
+/// Everything one side says about a user: what must be equal, and the messages known to be expunged.
+#[derive(Debug, Default)]
+struct Facts {
+    values: BTreeMap<Place, String>,
+    expunged: BTreeSet<(String, u32)>,
+}
+
+fn user_facts(server: &mut PrivateServer, user: &str, ignore: Ignore) -> Result<Facts> {
+    let mut facts = Facts::default();
+    let items = match server.items("USER", user) {
+        Ok(items) => items,
+        // No such user: no facts.
+        Err(Error::Csync { answer, .. })
+            if answer.contains("NONEXISTENT") || answer.contains("INVALID_USER") =>
+        {
+            Vec::new()
+        }
+        Err(err) => return Err(err),
+    };
+    for item in &items {
+        match item.name.as_str() {
+            "MAILBOX" => mailbox_facts(server, item, ignore, &mut facts)?,
+            "QUOTA" => {
+                let root = item.value.text("ROOT");
+                for (key, value) in item.value.pairs().iter().filter(|(key, _)| key != "MODSEQ") {
+                    facts.values.insert(
+                        (root.clone(), None, format!("QUOTA {key}")),
+                        value.to_string(),
+                    );
+                }
+            }
+            "LSUB" => {
+                for name in item.value.items() {
+                    facts.values.insert(
+                        (None, None, format!("LSUB {name}")),
+                        "subscribed".to_owned(),
+                    );
+                }
+            }
+            other => {
+                // SEEN has a UNIQUEID, SIEVE a FILENAME.
+                let id = item
+                    .value
+                    .text("UNIQUEID")
+                    .or_else(|| item.value.text("FILENAME"))
+                    .unwrap_or_default();
+                for (key, value) in item.value.pairs() {
+                    facts.values.insert(
+                        (None, None, format!("{other} {id} {key}")),
+                        value.to_string(),
+                    );
+                }
+            }
+        }
+    }
+    Ok(facts)
+}
+
+fn mailbox_facts(
+    server: &mut PrivateServer,
+    listed: &Item,
+    ignore: Ignore,
+    facts: &mut Facts,
+) -> Result<()> {
+    let Some(name) = listed.value.text("MBOXNAME") else {
+        return Err(Error::Oracle {
+            what: listed.value.to_string(),
+            why: "no MBOXNAME".to_owned(),
+        });
+    };
+    if ignore.deleted_mailboxes && name.contains("DELETED.") {
+        return Ok(());
+    }
+    header_facts(&name, "", &listed.value, ignore, facts);
+    // Intermediate mailboxes are listed, but there is nothing to open: the listed line is all there is.
+    match server.items("FULLMAILBOX", &name) {
+        Ok(items) => {
+            for item in &items {
+                header_facts(&name, "FULL ", &item.value, ignore, facts);
+                for record in item
+                    .value
+                    .get("RECORD")
+                    .map(Value::items)
+                    .unwrap_or_default()
+                {
+                    record_facts(&name, record, facts)?;
+                }
+            }
+        }
+        Err(Error::Csync { answer, .. }) if answer.contains("NONEXISTENT") => {
+            facts
+                .values
+                .insert((Some(name.clone()), None, "FULLMAILBOX".to_owned()), answer);
+        }
+        Err(err) => return Err(err),
+    }
+    for item in server.items("ANNOTATION", &name)? {
+        annotation_facts(&name, None, "ANNOTATION", &item.value, facts);
+    }
+    Ok(())
+}
+
+fn header_facts(name: &str, prefix: &str, map: &Value, ignore: Ignore, facts: &mut Facts) {
+    for (key, value) in map.pairs() {
+        match key.as_str() {
+            "RECORD" => {}
+            "PARTITION" if ignore.partition => {}
+            "ANNOTATIONS" => {
+                for annotation in value.items() {
+                    annotation_facts(
+                        name,
+                        None,
+                        &format!("{prefix}ANNOTATIONS"),
+                        annotation,
+                        facts,
+                    );
+                }
+            }
+            _ => {
+                facts.values.insert(
+                    (Some(name.to_owned()), None, format!("{prefix}{key}")),
+                    value.to_string(),
+                );
+            }
+        }
+    }
+}
+
+fn annotation_facts(name: &str, uid: Option<u32>, what: &str, map: &Value, facts: &mut Facts) {
+    let text = |key| map.text(key).unwrap_or_default();
+    let key = format!("{what} {} of {:?}", text("ENTRY"), text("USERID"));
+    let place = (Some(name.to_owned()), uid, key);
+    let value: Vec<String> = map
+        .pairs()
+        .iter()
+        .filter(|(key, _)| !matches!(key.as_str(), "ENTRY" | "USERID" | "MBOXNAME" | "UNIQUEID"))
+        .map(|(key, value)| format!("{key} {value}"))
+        .collect();
+    facts.values.insert(place, value.join(" "));
+}
+
+fn record_facts(name: &str, record: &Value, facts: &mut Facts) -> Result<()> {
+    let Some(uid) = record.number("UID").and_then(|uid| u32::try_from(uid).ok()) else {
+        return Err(Error::Oracle {
+            what: name.to_owned(),
+            why: format!("record without UID: {record}"),
+        });
+    };
+    let mut flags: Vec<String> = record
+        .get("FLAGS")
+        .map(Value::items)
+        .unwrap_or_default()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    flags.sort();
+    if flags
+        .iter()
+        .any(|flag| flag.eq_ignore_ascii_case("\\Expunged"))
+    {
+        facts.expunged.insert((name.to_owned(), uid));
+        return Ok(());
+    }
+    let mailbox = Some(name.to_owned());
+    for (key, value) in record.pairs() {
+        match key.as_str() {
+            "FLAGS" => {
+                facts.values.insert(
+                    (mailbox.clone(), Some(uid), "FLAGS".to_owned()),
+                    flags.join(" "),
+                );
+            }
+            "ANNOTATIONS" => {
+                for annotation in value.items() {
+                    annotation_facts(name, Some(uid), "ANNOTATIONS", annotation, facts);
+                }
+            }
+            _ => {
+                facts
+                    .values
+                    .insert((mailbox.clone(), Some(uid), key.clone()), value.to_string());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Lists the places where the two sides differ; a mailbox or message that one side lacks is one difference.
+fn diff(user: &str, here: &Facts, there: &Facts, found: &mut Vec<Difference>) {
+    let mailboxes = |facts: &Facts| -> BTreeSet<String> {
+        facts
+            .values
+            .keys()
+            .filter(|(_, uid, key)| uid.is_none() && key == "MBOXNAME")
+            .filter_map(|(name, _, _)| name.clone())
+            .collect()
+    };
+    let records = |facts: &Facts| -> BTreeSet<(String, u32)> {
+        facts
+            .values
+            .keys()
+            .filter_map(|(name, uid, _)| Some((name.clone()?, (*uid)?)))
+            .collect()
+    };
+    let (our_mailboxes, their_mailboxes) = (mailboxes(here), mailboxes(there));
+    let (our_records, their_records) = (records(here), records(there));
+    let lone_mailboxes: BTreeSet<&String> = our_mailboxes
+        .symmetric_difference(&their_mailboxes)
+        .collect();
+    let lone_records: BTreeSet<&(String, u32)> =
+        our_records.symmetric_difference(&their_records).collect();
+    for name in &lone_mailboxes {
+        let side = |has: bool| has.then(|| "has it".to_owned());
+        found.push(Difference {
+            user: user.to_owned(),
+            mailbox: Some((*name).clone()),
+            uid: None,
+            key: "MAILBOX".to_owned(),
+            master: side(our_mailboxes.contains(*name)),
+            replica: side(their_mailboxes.contains(*name)),
+        });
+    }
+    for (name, uid) in lone_records
+        .iter()
+        .filter(|(name, _)| !lone_mailboxes.contains(name))
+    {
+        let place = (name.clone(), *uid);
+        let side = |facts: &Facts, records: &BTreeSet<(String, u32)>| {
+            let expunged = facts
+                .expunged
+                .contains(&place)
+                .then(|| "expunged".to_owned());
+            if records.contains(&place) {
+                Some("has it".to_owned())
+            } else {
+                expunged
+            }
+        };
+        found.push(Difference {
+            user: user.to_owned(),
+            mailbox: Some(name.clone()),
+            uid: Some(*uid),
+            key: "RECORD".to_owned(),
+            master: side(here, &our_records),
+            replica: side(there, &their_records),
+        });
+    }
+    let places: BTreeSet<&Place> = here.values.keys().chain(there.values.keys()).collect();
+    for place in places {
+        let (name, uid, key) = place;
+        let lone = name.as_ref().is_some_and(|name| {
+            lone_mailboxes.contains(name)
+                || uid.is_some_and(|uid| lone_records.contains(&(name.clone(), uid)))
+        });
+        let (master, replica) = (here.values.get(place), there.values.get(place));
+        if !lone && master != replica {
+            found.push(Difference {
+                user: user.to_owned(),
+                mailbox: name.clone(),
+                uid: *uid,
+                key: key.clone(),
+                master: master.cloned(),
+                replica: replica.cloned(),
+            });
+        }
+    }
+}

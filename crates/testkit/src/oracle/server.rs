@@ -1,0 +1,221 @@
+//! An instance's own sync_server, run privately on a Unix socket.
+//!
+//! `master/service.c` of cyrus-imapd 3.6.1: a service inherits its listening socket as file 4 and a pipe to the master
+//! process as file 3, and finds its name in `CYRUS_SERVICE` and its number in `CYRUS_ID`. A peer on a Unix socket is the
+//! admin already (`sync_server.c:service_main`), so there is nothing to authenticate. A small shell moves stdin and stdout
+//! to 4 and 3, as std cannot without unsafe code.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use super::dlist::Item;
+use crate::cyrus::Cyrus;
+use crate::error::{Error, Result, io};
+use crate::install::BIN;
+use crate::process::Tree;
+
+/// How long one answer may take.
+const READ_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// A private sync_server and the connection to it.
+#[derive(Debug)]
+pub struct PrivateServer {
+    input: BufReader<UnixStream>,
+    output: UnixStream,
+    banner: Vec<String>,
+    // Last, so that the connection ends first.
+    _tree: Tree,
+}
+
+impl PrivateServer {
+    /// Starts one for an instance, and says `APPLY CAPABILITIES (SIEVE-MAILBOX)`, as sync_client does: `#sieve` mailboxes
+    /// then show up as mailboxes, and scripts do not.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start(cyrus: &Cyrus) -> Result<Self> {
+        let mut server = Self::start_plain(cyrus)?;
+        server.command("APPLY CAPABILITIES (SIEVE-MAILBOX)")?;
+        Ok(server)
+    }
+
+    /// Starts one without any capability: Sieve scripts show up as `* SIEVE` lines.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    pub fn start_plain(cyrus: &Cyrus) -> Result<Self> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+        let path = cyrus.dir().join(format!("run/oracle{number}"));
+        let listener = UnixListener::bind(&path).map_err(io("bind", &path))?;
+        let (mut status, status_writer) = std::io::pipe().map_err(io("make a pipe for", &path))?;
+        let mut command = cyrus.command("/bin/sh");
+        command.args([
+            "-c",
+            "exec 4<&0 3>&1 0</dev/null 1>/dev/null; exec \"$@\"",
+            "sh",
+        ]);
+        command
+            .arg(format!("{BIN}/sync_server"))
+            .arg("-C")
+            .arg(cyrus.imapd_conf());
+        command.env("CYRUS_SERVICE", "csync").env("CYRUS_ID", "1");
+        command
+            .stdin(OwnedFd::from(listener))
+            .stdout(OwnedFd::from(status_writer))
+            .stderr(Stdio::null());
+        let tree = Tree::spawn(command, None)?;
+        // The server reports its state on the pipe; nobody needs it, but it must be read.
+        std::thread::spawn(move || std::io::copy(&mut status, &mut std::io::sink()));
+        let output = UnixStream::connect(&path).map_err(io("connect to", &path))?;
+        std::fs::remove_file(&path).map_err(io("remove", &path))?;
+        output
+            .set_read_timeout(Some(READ_TIMEOUT))
+            .map_err(io("set a timeout on", &path))?;
+        let input = BufReader::new(output.try_clone().map_err(io("clone", &path))?);
+        let mut server = Self {
+            input,
+            output,
+            banner: Vec::new(),
+            _tree: tree,
+        };
+        loop {
+            let line = server.read_line("banner")?;
+            let text = String::from_utf8_lossy(&line).into_owned();
+            let last = text.starts_with("* OK");
+            server.banner.push(text);
+            if last {
+                return Ok(server);
+            }
+        }
+    }
+
+    /// The banner's lines.
+    #[must_use]
+    pub fn banner(&self) -> &[String] {
+        &self.banner
+    }
+
+    /// `GET …` (give it all after `GET `, such as `USER anna`): the raw `* ` lines of the answer, each without its last
+    /// CRLF, literals inside as they came.
+    ///
+    /// # Errors
+    /// [`Error::Csync`] when the server says NO or BAD.
+    pub fn get(&mut self, what: &str) -> Result<Vec<Vec<u8>>> {
+        self.command(&format!("GET {what}"))
+    }
+
+    /// As [`PrivateServer::get`], with a mailbox or user name added in whatever form it needs.
+    ///
+    /// # Errors
+    /// As [`PrivateServer::get`].
+    pub fn get_named(&mut self, what: &str, name: &str) -> Result<Vec<Vec<u8>>> {
+        self.command(&format!("GET {what} {{{}+}}\r\n{name}", name.len()))
+    }
+
+    /// As [`PrivateServer::get_named`], parsed.
+    ///
+    /// # Errors
+    /// As [`PrivateServer::get`], and [`Error::Dlist`].
+    pub fn items(&mut self, what: &str, name: &str) -> Result<Vec<Item>> {
+        self.get_named(what, name)?
+            .iter()
+            .map(|line| Item::parse(line))
+            .collect()
+    }
+
+    /// Any command; gives the `* ` lines of the answer.
+    ///
+    /// # Errors
+    /// [`Error::Csync`] when the server says anything but OK.
+    pub fn command(&mut self, command: &str) -> Result<Vec<Vec<u8>>> {
+        self.output
+            .write_all(format!("{command}\r\n").as_bytes())
+            .map_err(io("write to", "the private sync_server"))?;
+        let mut lines = Vec::new();
+        loop {
+            let line = self.read_line(command)?;
+            if line.starts_with(b"* ") {
+                lines.push(line);
+            } else if line.starts_with(b"OK") {
+                return Ok(lines);
+            } else {
+                let answer = String::from_utf8_lossy(&line).into_owned();
+                return Err(Error::Csync {
+                    command: command.to_owned(),
+                    answer,
+                });
+            }
+        }
+    }
+
+    /// Reads a line and the literals and files in it.
+    fn read_line(&mut self, command: &str) -> Result<Vec<u8>> {
+        let mut line = Vec::new();
+        loop {
+            let before = line.len();
+            self.input
+                .read_until(b'\n', &mut line)
+                .map_err(io("read from", "the private sync_server"))?;
+            if line.len() == before {
+                let answer = "the server closed the connection".to_owned();
+                return Err(Error::Csync {
+                    command: command.to_owned(),
+                    answer,
+                });
+            }
+            let Some(end) = line
+                .len()
+                .checked_sub(2)
+                .filter(|_| line.ends_with(b"\r\n"))
+            else {
+                continue;
+            };
+            let Some(size) = literal_size(line.get(before..end).unwrap_or_default()) else {
+                line.truncate(end);
+                return Ok(line);
+            };
+            let wanted = line.len() as u64 + size;
+            (&mut self.input)
+                .take(size)
+                .read_to_end(&mut line)
+                .map_err(io("read from", "the private sync_server"))?;
+            if line.len() as u64 != wanted {
+                let answer = "the server closed the connection within a literal".to_owned();
+                return Err(Error::Csync {
+                    command: command.to_owned(),
+                    answer,
+                });
+            }
+        }
+    }
+}
+
+/// The size in `{n+}`, `{n}` or `%{partition guid n}` at a line's end.
+fn literal_size(line: &[u8]) -> Option<u64> {
+    let inside = line.strip_suffix(b"}")?;
+    let open = inside.iter().rposition(|byte| *byte == b'{')?;
+    let text = std::str::from_utf8(inside.get(open + 1..)?).ok()?;
+    let number = match text.split(' ').collect::<Vec<_>>().as_slice() {
+        [number] | [_, _, number] => *number,
+        _ => return None,
+    };
+    number.trim_end_matches('+').parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn literals_and_files_have_sizes() {
+        assert_eq!(literal_size(b"* X {12+}"), Some(12));
+        assert_eq!(literal_size(b"* X %{default abcdef 7}"), Some(7));
+        assert_eq!(literal_size(b"* X {a b}"), None);
+        assert_eq!(literal_size(b"* X (y)"), None);
+    }
+}

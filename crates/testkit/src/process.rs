@@ -1,0 +1,327 @@
+//! Runs programs as the Cyrus user, optionally in a mount namespace where `/dev/log` is a private socket.
+//!
+//! No `unsafe` is used: identities change through [`Command::uid`], namespaces through util-linux' `unshare` and
+//! `nsenter`, which replace themselves by the program (the process id stays the same).
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::{Gid, Pid, Uid, User};
+
+use crate::error::{Error, Result, io};
+
+/// The user and group that own a Cyrus store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Identity {
+    /// The user `cyrus`.
+    pub uid: Uid,
+    /// Its group, `mail`.
+    pub gid: Gid,
+}
+
+/// Looks up the user `cyrus`, after checking that we are root.
+///
+/// # Errors
+/// [`Error::NotRoot`], or [`Error::NoCyrus`] where there is no such user.
+pub fn cyrus_user() -> Result<Identity> {
+    if !nix::unistd::geteuid().is_root() {
+        return Err(Error::NotRoot);
+    }
+    match User::from_name("cyrus") {
+        Ok(Some(user)) => Ok(Identity {
+            uid: user.uid,
+            gid: user.gid,
+        }),
+        _ => Err(Error::NoCyrus {
+            missing: "the user cyrus".to_owned(),
+            reason: "only the package makes it".to_owned(),
+            packages: crate::install::PACKAGES.join(" "),
+        }),
+    }
+}
+
+/// A command that will run as the Cyrus user, in its own process group.
+///
+/// # Errors
+/// As [`cyrus_user`].
+pub fn run_as_cyrus(program: impl AsRef<OsStr>) -> Result<Command> {
+    let identity = cyrus_user()?;
+    let mut command = Command::new(program);
+    command
+        .uid(identity.uid.as_raw())
+        .gid(identity.gid.as_raw())
+        .process_group(0);
+    Ok(command)
+}
+
+/// Makes a folder and gives it to the Cyrus user.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn cyrus_dir(path: &Path) -> Result<()> {
+    let identity = cyrus_user()?;
+    std::fs::create_dir_all(path).map_err(io("create", path))?;
+    std::os::unix::fs::chown(
+        path,
+        Some(identity.uid.as_raw()),
+        Some(identity.gid.as_raw()),
+    )
+    .map_err(io("chown", path))
+}
+
+/// Gives a new `/dev` with the few devices Cyrus needs and `$1` as its `/dev/log`; then runs the rest.
+const PRIVATE_DEV: &str = r#"set -e
+log=$1; dev=$2; shift 2
+mount -t tmpfs -o mode=755 none "$dev"
+for name in null zero full random urandom tty; do : >"$dev/$name"; mount --bind "/dev/$name" "$dev/$name"; done
+mkdir "$dev/shm"; chmod 1777 "$dev/shm"
+ln -s /proc/self/fd "$dev/fd"; ln -s fd/0 "$dev/stdin"; ln -s fd/1 "$dev/stdout"; ln -s fd/2 "$dev/stderr"
+: >"$dev/log"; mount --bind "$log" "$dev/log"
+mount --move "$dev" /dev
+exec "$@"
+"#;
+
+/// A command that will run `program` with the socket `log` as its `/dev/log`, using the empty folder `dev` for a moment.
+/// It starts as root.
+pub(crate) fn with_private_log(log: &Path, dev: &Path, program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("unshare");
+    command.args([
+        "--mount",
+        "--propagation",
+        "private",
+        "/bin/sh",
+        "-c",
+        PRIVATE_DEV,
+        "sh",
+    ]);
+    command.arg(log).arg(dev).arg(program).process_group(0);
+    command
+}
+
+/// A command that will run `program` in the mount namespace of process `pid`, as the Cyrus user.
+pub(crate) fn in_namespace_of(pid: u32, identity: Identity, program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new("nsenter");
+    command.arg(format!("--mount=/proc/{pid}/ns/mnt"));
+    // nsenter changes to the root folder of the namespace unless told.
+    if let Ok(here) = std::env::current_dir() {
+        command.arg(format!("--wd={}", here.display()));
+    }
+    command.args([
+        format!("--setuid={}", identity.uid),
+        format!("--setgid={}", identity.gid),
+        "--".to_owned(),
+    ]);
+    command.arg(program).process_group(0);
+    command
+}
+
+/// Whether mount namespaces may be made here (tried once).
+#[must_use]
+pub fn namespaces_work() -> bool {
+    static WORK: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
+    *WORK.get_or_init(|| {
+        let Ok(dir) = tempfile::tempdir() else {
+            return false;
+        };
+        let (log, dev) = (dir.path().join("log"), dir.path().join("dev"));
+        if std::fs::write(&log, "").is_err() || std::fs::create_dir(&dev).is_err() {
+            return false;
+        }
+        let mut command = with_private_log(&log, &dev, "/bin/true");
+        let status = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        status.is_ok_and(|status| status.success())
+    })
+}
+
+/// A child in its own process group, which dies with all its descendants when this is dropped, and also when our own
+/// process is killed (a small shell waits for the end of a pipe then).
+#[derive(Debug)]
+pub struct Tree {
+    child: Child,
+    guard: Option<Child>,
+}
+
+impl Tree {
+    /// Starts `command` (which must ask for its own process group, as those of this module do). When our process dies
+    /// without cleaning up, the guard also removes the folder `rubbish`.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn spawn(mut command: Command, rubbish: Option<&Path>) -> Result<Self> {
+        let program = command.get_program().to_owned();
+        let child = command.spawn().map_err(io("start", Path::new(&program)))?;
+        let script = "read -r _; kill -KILL \"-$1\" 2>/dev/null; [ -z \"$2\" ] || rm -rf -- \"$2\"";
+        let guard = Command::new("/bin/sh")
+            .args(["-c", script, "sh", &child.id().to_string()])
+            .arg(rubbish.unwrap_or(Path::new("")))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .process_group(0)
+            .spawn()
+            .ok();
+        Ok(Self { child, guard })
+    }
+
+    /// The process id, which is also that of the group.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether the first process is still running.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// The ids of living processes of this group whose program is `name` (at most its first 15 bytes count).
+    #[must_use]
+    pub fn pids_named(&self, name: &str) -> Vec<i32> {
+        let wanted = name.get(..15).unwrap_or(name);
+        group_members(self.id())
+            .into_iter()
+            .filter(|(_, comm)| comm == wanted)
+            .map(|(pid, _)| pid)
+            .collect()
+    }
+
+    /// Sends a signal to one process of this group; false when it is gone or not ours.
+    #[must_use]
+    pub fn signal(&self, pid: i32, signal: Signal) -> bool {
+        let ours: BTreeSet<i32> = group_members(self.id())
+            .into_iter()
+            .map(|(pid, _)| pid)
+            .collect();
+        ours.contains(&pid) && kill(Pid::from_raw(pid), signal).is_ok()
+    }
+
+    /// Ends all: asks the first process to end (SIGTERM), waits for up to `grace`, then kills the group.
+    pub fn stop(&mut self, grace: std::time::Duration) {
+        if let Ok(id) = i32::try_from(self.child.id()) {
+            let end = std::time::Instant::now() + grace;
+            if !grace.is_zero() && self.is_running() {
+                let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
+                while self.is_running() && std::time::Instant::now() < end {
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                }
+            }
+            // The group may live on without its leader.
+            if !group_members(self.child.id()).is_empty() {
+                let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
+            }
+        }
+        let _ = self.child.wait();
+        if let Some(mut guard) = self.guard.take() {
+            let _ = guard.kill();
+            let _ = guard.wait();
+        }
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        self.stop(std::time::Duration::ZERO);
+    }
+}
+
+/// All living processes of a group, with their program names, as `/proc/PID/stat` has them.
+fn group_members(group: u32) -> Vec<(i32, String)> {
+    let mut members = Vec::new();
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return members;
+    };
+    for entry in entries.flatten() {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<i32>().ok())
+        else {
+            continue;
+        };
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else {
+            continue;
+        };
+        // pid (comm) state ppid pgrp …; comm may hold anything, so look for its last ')'.
+        let (Some(open), Some(close)) = (stat.find('('), stat.rfind(')')) else {
+            continue;
+        };
+        let Some(rest) = stat.get(close + 1..) else {
+            continue;
+        };
+        let mut fields = rest.split_whitespace();
+        let (state, _parent, pgrp) = (fields.next(), fields.next(), fields.next());
+        if state != Some("Z") && pgrp.and_then(|pgrp| pgrp.parse::<u32>().ok()) == Some(group) {
+            members.push((
+                pid,
+                stat.get(open + 1..close).unwrap_or_default().to_owned(),
+            ));
+        }
+    }
+    members
+}
+
+/// Runs a command to its end and gives its output; fails unless it succeeds.
+///
+/// # Errors
+/// [`Error::Program`] with all it wrote, or when it cannot be started.
+pub fn must_run(command: &mut Command) -> Result<std::process::Output> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(io("run", Path::new(command.get_program())))?;
+    if output.status.success() {
+        return Ok(output);
+    }
+    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    text.push_str(&String::from_utf8_lossy(&output.stderr));
+    Err(Error::Program {
+        program: format!("{command:?}"),
+        status: output.status.to_string(),
+        output: text,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_tree_leaves_nobody() {
+        let mut command = Command::new("/bin/sh");
+        command
+            .args(["-c", "sleep 1000 & sleep 1000 & wait"])
+            .process_group(0);
+        let tree = Tree::spawn(command, None).unwrap();
+        let group = tree.id();
+        for _ in 0..100 {
+            if tree.pids_named("sleep").len() == 2 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        assert_eq!(tree.pids_named("sleep").len(), 2);
+        drop(tree);
+        for _ in 0..100 {
+            if group_members(group).is_empty() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        panic!("processes left: {:?}", group_members(group));
+    }
+
+    #[test]
+    fn cyrus_runs_as_cyrus() {
+        crate::ensure_cyrus().unwrap();
+        let output = must_run(run_as_cyrus("id").unwrap().arg("-un")).unwrap();
+        assert_eq!(output.stdout, b"cyrus\n");
+    }
+}

@@ -1,0 +1,1 @@
+//! A TCP relay on loopback that delays, stalls or cuts what passes.
