@@ -1,1 +1,34 @@
-//! csync (under construction).
+//! The wire of Cyrus replication: values, commands, answers and the opening dialogue. Sans-IO: no
+//! sockets, no clock, no threads; bytes in, values out, and the other way round.
+//!
+//! ```text
+//!  bytes -> Decoder (lex.rs cuts and bounds, decode.rs builds) -> Reply -> answer.rs -> ReplicaUser …
+//!  command.rs, mailbox.rs -> write.rs -> bytes
+//!  bytes <-> Handshake -> Session
+//! ```
+//! Both forms of the protocol are here: the csync port (`sync_server`) and csync within IMAP
+//! (`imapd`), see [`Framing`]. What it agrees with: cyrus-imapd 3.6.1's `imap/dlist.c`,
+//! `imap/sync_support.c`, `imap/sync_server.c` and `imap/imapd.c`.
+#![forbid(unsafe_code)]
+
+mod answer;
+mod decode;
+mod fields;
+mod guid;
+mod lex;
+mod limits;
+mod status;
+mod value;
+mod write;
+
+pub use answer::{
+    FullMailbox, OwnedAnnotation, ReplicaMailbox, ReplicaQuota, ReplicaRecord, ReplicaSeen,
+    ReplicaSieve, ReplicaUser, enabled, message, missing,
+};
+pub use decode::{Decoder, Framing, Item, Reply};
+pub use fields::Fields;
+pub use guid::{Guid, GuidError};
+pub use limits::{AnswerError, Limits, WireError};
+pub use status::{Code, Status, StatusKind};
+pub use value::{Value, ValueError};
+pub use write::DlistWriter;

@@ -1,0 +1,368 @@
+//! What a replica says about a user, a mailbox and a file, as typed values.
+//!
+//! ```text
+//!  GET USER, META, MAILBOXES   * MAILBOX %(…)  * QUOTA %(…)  * SEEN %(…)  * LSUB (…)  * SIEVE %(…)
+//!  GET FULLMAILBOX             * MAILBOX %(… RECORD (%(…) …))
+//!  GET FETCH                   * MESSAGE %{partition guid size}CRLF…
+//!  GET FETCH_SIEVE             * SIEVE %(USERID … FILENAME … CONTENT …)
+//!  APPLY RESERVE               * MISSING (guid …)
+//!  APPLY CAPABILITIES          * ENABLED (SIEVE-MAILBOX …)
+//! ```
+//! Source: `imap/sync_support.c` of cyrus-imapd 3.6.1 (`sync_kl_parse`, `sync_prepare_dlists`,
+//! `sync_get_*`). Keys that are not known here are passed over: newer versions add some.
+
+use bytes::Bytes;
+
+use crate::decode::Item;
+use crate::fields::Fields;
+use crate::guid::Guid;
+use crate::limits::AnswerError;
+use crate::value::{Value, ValueError};
+
+/// An annotation that the replica has, of a mailbox or of a message.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OwnedAnnotation {
+    /// Its entry, such as `/comment`.
+    pub entry: String,
+    /// Whose it is; empty for a shared one.
+    pub userid: String,
+    /// Its modseq; 0 from servers before 3.2.
+    pub modseq: u64,
+    /// Its value.
+    pub value: Vec<u8>,
+}
+
+/// A mailbox as the replica describes it. Times are Unix seconds; optional keys default to 0 or "".
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReplicaMailbox {
+    /// `UNIQUEID`
+    pub uniqueid: String,
+    /// `MBOXNAME`, internal: `user.anna.Sent`.
+    pub name: String,
+    /// `MBOXTYPE`; empty for plain mail.
+    pub mboxtype: String,
+    /// `LAST_UID`
+    pub last_uid: u32,
+    /// `HIGHESTMODSEQ`
+    pub highestmodseq: u64,
+    /// `UIDVALIDITY`
+    pub uidvalidity: u32,
+    /// `RECENTUID`
+    pub recentuid: u32,
+    /// `RECENTTIME`
+    pub recenttime: i64,
+    /// `LAST_APPENDDATE`
+    pub last_appenddate: i64,
+    /// `POP3_LAST_LOGIN`
+    pub pop3_last_login: i64,
+    /// `POP3_SHOW_AFTER`
+    pub pop3_show_after: i64,
+    /// `SYNC_CRC`; 0 is unknown.
+    pub sync_crc: u32,
+    /// `SYNC_CRC_ANNOT`; 0 is unknown.
+    pub sync_crc_annot: u32,
+    /// `PARTITION`, on the replica.
+    pub partition: String,
+    /// `ACL`: `user TAB rights TAB …`.
+    pub acl: String,
+    /// `OPTIONS`, letters.
+    pub options: String,
+    /// `QUOTAROOT`
+    pub quotaroot: Option<String>,
+    /// `XCONVMODSEQ`; 0 when not sent.
+    pub xconvmodseq: u64,
+    /// `RACLMODSEQ`; 0 when not sent.
+    pub raclmodseq: u64,
+    /// `CREATEDMODSEQ`; 0 when not sent.
+    pub createdmodseq: u64,
+    /// `FOLDERMODSEQ`; 0 when not sent.
+    pub foldermodseq: u64,
+    /// The mailbox's own annotations, in the order they came.
+    pub annotations: Vec<OwnedAnnotation>,
+}
+
+impl ReplicaMailbox {
+    /// Reads a `MAILBOX` line. Records in it are not read: see [`FullMailbox`].
+    ///
+    /// # Errors
+    /// When a key is missing that the C client needs too, or a value is malformed.
+    pub fn decode(item: &Item) -> Result<ReplicaMailbox, AnswerError> {
+        let f = Fields::of(item)?;
+        Ok(ReplicaMailbox {
+            uniqueid: f.text("UNIQUEID")?,
+            name: f.text("MBOXNAME")?,
+            mboxtype: f.text_or_none("MBOXTYPE")?.unwrap_or_default(),
+            last_uid: f.u32("LAST_UID")?,
+            highestmodseq: f.u64("HIGHESTMODSEQ")?,
+            uidvalidity: f.u32("UIDVALIDITY")?,
+            recentuid: f.u32("RECENTUID")?,
+            recenttime: f.date("RECENTTIME")?,
+            last_appenddate: f.date_or_zero("LAST_APPENDDATE")?,
+            pop3_last_login: f.date("POP3_LAST_LOGIN")?,
+            pop3_show_after: f.date_or_zero("POP3_SHOW_AFTER")?,
+            sync_crc: f.u32_or_zero("SYNC_CRC")?,
+            sync_crc_annot: f.u32_or_zero("SYNC_CRC_ANNOT")?,
+            partition: f.text("PARTITION")?,
+            acl: f.text("ACL")?,
+            options: f.text("OPTIONS")?,
+            quotaroot: f.text_or_none("QUOTAROOT")?,
+            xconvmodseq: f.u64_or_zero("XCONVMODSEQ")?,
+            raclmodseq: f.u64_or_zero("RACLMODSEQ")?,
+            createdmodseq: f.u64_or_zero("CREATEDMODSEQ")?,
+            foldermodseq: f.u64_or_zero("FOLDERMODSEQ")?,
+            annotations: annotations(&f)?,
+        })
+    }
+}
+
+/// A message's record on the replica.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReplicaRecord {
+    /// `UID`
+    pub uid: u32,
+    /// `MODSEQ`
+    pub modseq: u64,
+    /// `LAST_UPDATED`, Unix seconds.
+    pub last_updated: i64,
+    /// `FLAGS`: `\Seen`, `\Expunged`, then user flags in the replica's own order.
+    pub flags: Vec<String>,
+    /// `INTERNALDATE`, Unix seconds.
+    pub internaldate: i64,
+    /// `SIZE` in bytes.
+    pub size: u64,
+    /// `GUID`
+    pub guid: Guid,
+    /// Annotations, the virtual ones (thread id, savedate, createdmodseq) among them.
+    pub annotations: Vec<OwnedAnnotation>,
+}
+
+/// A mailbox with all its records: the answer to GET FULLMAILBOX.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FullMailbox {
+    /// The mailbox.
+    pub mailbox: ReplicaMailbox,
+    /// Its records by rising UID, expunged ones too.
+    pub records: Vec<ReplicaRecord>,
+}
+
+impl FullMailbox {
+    /// Reads a `MAILBOX` line with its records.
+    ///
+    /// # Errors
+    /// When a key is missing that the C client needs too, or a value is malformed.
+    pub fn decode(item: &Item) -> Result<FullMailbox, AnswerError> {
+        let mut records = Vec::new();
+        for value in Fields::of(item)?.list_or_empty("RECORD")? {
+            records.push(record(value)?);
+        }
+        Ok(FullMailbox {
+            mailbox: ReplicaMailbox::decode(item)?,
+            records,
+        })
+    }
+}
+
+fn record(value: &Value) -> Result<ReplicaRecord, AnswerError> {
+    let f = Fields::within("RECORD", value)?;
+    Ok(ReplicaRecord {
+        uid: f.u32("UID")?,
+        modseq: f.u64("MODSEQ")?,
+        last_updated: f.date("LAST_UPDATED")?,
+        flags: f.need("FLAGS", strings)?,
+        internaldate: f.date("INTERNALDATE")?,
+        size: f.u64("SIZE")?,
+        guid: f.guid("GUID")?,
+        annotations: annotations(&f)?,
+    })
+}
+
+fn annotations(fields: &Fields<'_>) -> Result<Vec<OwnedAnnotation>, AnswerError> {
+    let mut read = Vec::new();
+    for value in fields.list_or_empty("ANNOTATIONS")? {
+        let f = Fields::within("ANNOTATIONS", value)?;
+        read.push(OwnedAnnotation {
+            entry: f.text("ENTRY")?,
+            userid: f.text("USERID")?,
+            modseq: f.u64_or_zero("MODSEQ")?,
+            value: f
+                .maybe("VALUE", |v| v.bytes().map(<[u8]>::to_vec))?
+                .unwrap_or_default(),
+        });
+    }
+    Ok(read)
+}
+
+/// A quota root on the replica.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReplicaQuota {
+    /// `ROOT`
+    pub root: String,
+    /// Every limit as it was sent, `LIMIT` (which repeats STORAGE, 4294967295 for none) first.
+    pub limits: Vec<(String, i64)>,
+    /// `MODSEQ`; 0 when not sent.
+    pub modseq: u64,
+}
+
+/// A Sieve script on a replica that does not keep them in a mailbox.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReplicaSieve {
+    /// `FILENAME`
+    pub filename: String,
+    /// `LAST_UPDATE`, Unix seconds.
+    pub last_update: i64,
+    /// `GUID`; old servers send none.
+    pub guid: Option<Guid>,
+    /// `ISACTIVE`
+    pub active: bool,
+}
+
+/// A user's seen state in one mailbox.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReplicaSeen {
+    /// `UNIQUEID` of the mailbox.
+    pub uniqueid: String,
+    /// `LASTREAD`, Unix seconds.
+    pub lastread: i64,
+    /// `LASTUID`
+    pub lastuid: u32,
+    /// `LASTCHANGE`, Unix seconds.
+    pub lastchange: i64,
+    /// `SEENUIDS`, a sequence set.
+    pub seenuids: String,
+}
+
+/// All that a replica says about a user, collected line by line.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReplicaUser {
+    /// Mailboxes in the replica's order, intermediate ones and DELETED ones too.
+    pub mailboxes: Vec<ReplicaMailbox>,
+    /// Quota roots.
+    pub quotas: Vec<ReplicaQuota>,
+    /// Names of subscribed mailboxes.
+    pub subscriptions: Vec<String>,
+    /// Sieve scripts.
+    pub sieve: Vec<ReplicaSieve>,
+    /// Seen state.
+    pub seen: Vec<ReplicaSeen>,
+}
+
+impl ReplicaUser {
+    /// Takes one line of an answer to GET USER, META, MAILBOXES, UNIQUEIDS or QUOTA.
+    ///
+    /// # Errors
+    /// When the line belongs to another answer, lacks a key, or a value is malformed.
+    pub fn push(&mut self, item: Item) -> Result<(), AnswerError> {
+        match item.name.as_str() {
+            "MAILBOX" => self.mailboxes.push(ReplicaMailbox::decode(&item)?),
+            "QUOTA" => self.quotas.push(quota(&item)?),
+            "LSUB" => {
+                let names = strings(&item.value);
+                self.subscriptions
+                    .extend(names.map_err(|source| bad(&item, "MBOXNAME", source))?);
+            }
+            "SEEN" => self.seen.push(seen(&item)?),
+            "SIEVE" => self.sieve.push(sieve(&item)?),
+            _ => return Err(unexpected("GET", &item)),
+        }
+        Ok(())
+    }
+}
+
+fn quota(item: &Item) -> Result<ReplicaQuota, AnswerError> {
+    let f = Fields::of(item)?;
+    let mut limits = Vec::new();
+    for (name, value) in f.entries() {
+        if name != "ROOT" && name != "MODSEQ" {
+            let limit = value.u32().map_err(|source| bad(item, "limit", source))?;
+            limits.push((name.clone(), i64::from(limit)));
+        }
+    }
+    Ok(ReplicaQuota {
+        root: f.text("ROOT")?,
+        limits,
+        modseq: f.u64_or_zero("MODSEQ")?,
+    })
+}
+
+fn seen(item: &Item) -> Result<ReplicaSeen, AnswerError> {
+    let f = Fields::of(item)?;
+    Ok(ReplicaSeen {
+        uniqueid: f.text("UNIQUEID")?,
+        lastread: f.date("LASTREAD")?,
+        lastuid: f.u32("LASTUID")?,
+        lastchange: f.date("LASTCHANGE")?,
+        seenuids: f.text("SEENUIDS")?,
+    })
+}
+
+fn sieve(item: &Item) -> Result<ReplicaSieve, AnswerError> {
+    let f = Fields::of(item)?;
+    Ok(ReplicaSieve {
+        filename: f.text("FILENAME")?,
+        last_update: f.date("LAST_UPDATE")?,
+        guid: f.maybe("GUID", Value::guid)?,
+        active: f.u32_or_zero("ISACTIVE")? != 0,
+    })
+}
+
+/// The guids that the replica still needs: a line of the answer to APPLY RESERVE. No line at all
+/// means that it has everything.
+///
+/// # Errors
+/// When the line is another one, or holds something else than guids.
+pub fn missing(item: &Item) -> Result<Vec<Guid>, AnswerError> {
+    if item.name != "MISSING" {
+        return Err(unexpected("RESERVE", item));
+    }
+    let values = item
+        .value
+        .list()
+        .map_err(|source| bad(item, "GUID", source))?;
+    let guids: Result<Vec<Guid>, ValueError> = values.iter().map(Value::guid).collect();
+    guids.map_err(|source| bad(item, "GUID", source))
+}
+
+/// The capabilities that the replica has switched on: the answer to APPLY CAPABILITIES.
+///
+/// # Errors
+/// When the line is another one, or holds something else than names.
+pub fn enabled(item: &Item) -> Result<Vec<String>, AnswerError> {
+    if item.name != "ENABLED" {
+        return Err(unexpected("CAPABILITIES", item));
+    }
+    strings(&item.value).map_err(|source| bad(item, "capability", source))
+}
+
+/// A message file: the answer to GET FETCH. Whether the bytes have this guid is for the caller to check.
+///
+/// # Errors
+/// When the line is another one, or holds no file.
+pub fn message(item: Item) -> Result<(Guid, Bytes), AnswerError> {
+    match item.value {
+        Value::File { guid, data, .. } if item.name == "MESSAGE" => Ok((guid, data)),
+        _ => Err(unexpected("FETCH", &item)),
+    }
+}
+
+fn strings(value: &Value) -> Result<Vec<String>, ValueError> {
+    value
+        .list()?
+        .iter()
+        .map(|name| name.str().map(str::to_owned))
+        .collect()
+}
+
+fn bad(item: &Item, key: &'static str, source: ValueError) -> AnswerError {
+    AnswerError::Bad {
+        line: item.name.clone(),
+        key,
+        source,
+    }
+}
+
+fn unexpected(command: &'static str, item: &Item) -> AnswerError {
+    AnswerError::Unexpected {
+        command,
+        line: item.name.clone(),
+    }
+}

@@ -1,0 +1,401 @@
+//! From bytes to answers: items, the status that ends them, and continuations.
+//!
+//! ```text
+//!  * NAME value CRLF        Reply::Untagged
+//!  OK text CRLF             Reply::Done      (csync)
+//!  S12 OK text CRLF         Reply::Done      (IMAP)
+//!  BYE text, * BYE text     Reply::Done      (either)
+//!  * Fatal error: text      Reply::Done, a BYE (sync_server's last words)
+//!  + text                   Reply::Continuation
+//!  * OK text, * CAPABILITY … skipped
+//! ```
+//! Source: `imap/sync_support.c:sync_parse_response` and `imap/sync_server.c` of cyrus-imapd 3.6.1.
+//! The lexer below bounds and cuts; this module only builds values from its tokens.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::guid::Guid;
+use crate::lex::{Lexer, Token};
+use crate::limits::{Limits, WireError};
+use crate::status::{Status, split_word};
+use crate::value::{Value, shorten};
+
+/// Which form of the protocol a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Framing {
+    /// The csync port (`sync_server`): no tags.
+    Csync,
+    /// csync within IMAP (`imapd`): tagged SYNCGET, SYNCAPPLY, SYNCRESTART.
+    Imap,
+}
+
+/// One untagged line of an answer: `* NAME value`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The name after the star.
+    pub name: String,
+    /// What follows it.
+    pub value: Value,
+}
+
+/// What a connection says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    /// A line of an answer.
+    Untagged(Item),
+    /// The end of an answer, or of the connection (BYE).
+    Done(Status),
+    /// The peer asks for more: the text after `+ `.
+    Continuation(Vec<u8>),
+}
+
+/// Reads answers from a stream, however it is cut into pieces.
+///
+/// Call [`decode`](Decoder::decode) until it says `None`, then again when the buffer has grown.
+/// What is not used up stays in the buffer. After an error the connection is of no use.
+#[derive(Debug)]
+pub struct Decoder {
+    framing: Framing,
+    limits: Limits,
+    state: State,
+    lexer: Lexer,
+    builder: Builder,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    /// At a line's first byte.
+    #[default]
+    Start,
+    /// After `* `: a name follows.
+    Name,
+    /// A dlist of this name.
+    Value(String),
+    /// A status or a continuation.
+    Line,
+    /// Text that ends the connection, after these words of ours.
+    LastWords(&'static str),
+    /// Text that nobody needs.
+    Skipped,
+    Failed,
+}
+
+impl Decoder {
+    /// A decoder at the beginning of a line.
+    pub fn new(framing: Framing, limits: Limits) -> Decoder {
+        Decoder {
+            framing,
+            limits,
+            state: State::Start,
+            lexer: Lexer::default(),
+            builder: Builder::default(),
+        }
+    }
+
+    /// Other limits, from the next byte on: raise them before a GET FULLMAILBOX or GET FETCH.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
+    /// Which form of the protocol it reads.
+    pub fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// The next reply, or `None` when `src` does not hold all of it yet.
+    ///
+    /// # Errors
+    /// When the peer breaks the protocol or a limit; every later call fails too.
+    pub fn decode(&mut self, src: &mut BytesMut) -> Result<Option<Reply>, WireError> {
+        let reply = self.step(src);
+        if reply.is_err() {
+            self.state = State::Failed;
+            self.builder = Builder::default();
+        }
+        reply
+    }
+
+    fn step(&mut self, src: &mut BytesMut) -> Result<Option<Reply>, WireError> {
+        loop {
+            match &mut self.state {
+                State::Start => {
+                    self.lexer.start_line();
+                    self.state = match (src.first(), src.get(1)) {
+                        (Some(b'*'), Some(b' ')) => {
+                            src.advance(2);
+                            State::Name
+                        }
+                        (None, _) | (Some(b'*'), None) => return Ok(None),
+                        _ => State::Line,
+                    };
+                }
+                State::Name => {
+                    let (token, used) = self.lexer.next(src, &self.limits)?;
+                    let name = match token {
+                        Some(Token::Word(name)) => utf8(name)?,
+                        Some(Token::Quoted(name)) => utf8(&name)?,
+                        Some(_) => {
+                            return Err(WireError::malformed("an answer without a name", src));
+                        }
+                        None => {
+                            src.advance(used);
+                            return Ok(None);
+                        }
+                    };
+                    src.advance(used);
+                    self.state = after_name(name);
+                }
+                State::Value(name) => {
+                    let Some(value) = self.builder.pull(&mut self.lexer, src, &self.limits)? else {
+                        return Ok(None);
+                    };
+                    let name = std::mem::take(name);
+                    self.state = State::Start;
+                    return Ok(Some(Reply::Untagged(Item { name, value })));
+                }
+                State::LastWords(ours) => {
+                    let Some((text, used)) = self.lexer.text(src, &self.limits)? else {
+                        return Ok(None);
+                    };
+                    let line = [ours.as_bytes(), text.strip_prefix(b" ").unwrap_or(text)].concat();
+                    src.advance(used);
+                    self.state = State::Start;
+                    return Ok(Status::decode(None, &line).map(Reply::Done));
+                }
+                State::Skipped => {
+                    let Some((_, used)) = self.lexer.text(src, &self.limits)? else {
+                        return Ok(None);
+                    };
+                    src.advance(used);
+                    self.state = State::Start;
+                }
+                State::Line => {
+                    let Some((line, used)) = self.lexer.text(src, &self.limits)? else {
+                        return Ok(None);
+                    };
+                    let reply = decode_line(self.framing, line)?;
+                    src.advance(used);
+                    self.state = State::Start;
+                    return Ok(Some(reply));
+                }
+                State::Failed => return Err(WireError::AlreadyFailed),
+            }
+        }
+    }
+}
+
+/// Untagged lines that are plain text, by their first word; everything else is a dlist.
+fn after_name(name: String) -> State {
+    match name.as_str() {
+        "BYE" => State::LastWords("BYE "),
+        "Fatal" => State::LastWords("BYE Fatal "),
+        "OK" | "NO" | "BAD" | "PREAUTH" | "CAPABILITY" | "FLAGS" => State::Skipped,
+        // `* 5 EXISTS`: an imapd that had a mailbox selected would say so.
+        number if number.bytes().all(|b| b.is_ascii_digit()) => State::Skipped,
+        _ => State::Value(name),
+    }
+}
+
+fn decode_line(framing: Framing, line: &[u8]) -> Result<Reply, WireError> {
+    if line == b"+" {
+        return Ok(Reply::Continuation(Vec::new()));
+    }
+    if let Some(text) = line.strip_prefix(b"+ ") {
+        return Ok(Reply::Continuation(text.to_vec()));
+    }
+    let (word, rest) = split_word(line);
+    let status = match framing {
+        Framing::Csync => Status::decode(None, line),
+        Framing::Imap if word == b"BYE" => Status::decode(None, line),
+        Framing::Imap => Status::decode(Some(word), rest),
+    };
+    status
+        .map(Reply::Done)
+        .ok_or_else(|| WireError::UnexpectedLine {
+            line: shorten(line),
+        })
+}
+
+fn utf8(bytes: &[u8]) -> Result<String, WireError> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => Err(WireError::malformed("a name that is not UTF-8", bytes)),
+    }
+}
+
+/// A value under construction.
+#[derive(Debug, Default)]
+struct Builder {
+    open: Vec<Open>,
+    items: usize,
+    root: Option<Value>,
+}
+
+#[derive(Debug)]
+enum Open {
+    Map {
+        entries: Vec<(String, Value)>,
+        key: Option<String>,
+    },
+    List(Vec<Value>),
+    File {
+        partition: Option<String>,
+        guid: Option<Guid>,
+    },
+}
+
+impl Builder {
+    /// Takes tokens until the line ends; then the value is complete.
+    fn pull(
+        &mut self,
+        lexer: &mut Lexer,
+        src: &mut BytesMut,
+        limits: &Limits,
+    ) -> Result<Option<Value>, WireError> {
+        loop {
+            let (token, used) = lexer.next(src, limits)?;
+            let Some(token) = token else {
+                src.advance(used);
+                return Ok(None);
+            };
+            if self.root.is_some() && token != Token::Eol {
+                return Err(WireError::malformed(
+                    "something after the answer's value",
+                    src,
+                ));
+            }
+            match token {
+                Token::Literal(range) => {
+                    // Split off without copying: a file may be large.
+                    let mut taken = src.split_to(used);
+                    taken.advance(range.start);
+                    self.literal(taken.freeze(), limits)?;
+                    continue;
+                }
+                Token::Word(word) => self.string(word, true, limits)?,
+                Token::Quoted(text) => self.string(&text, false, limits)?,
+                Token::Map => self.begin(
+                    Open::Map {
+                        entries: Vec::new(),
+                        key: None,
+                    },
+                    limits,
+                    src,
+                )?,
+                Token::List => self.begin(Open::List(Vec::new()), limits, src)?,
+                Token::FileHead => self.begin(
+                    Open::File {
+                        partition: None,
+                        guid: None,
+                    },
+                    limits,
+                    src,
+                )?,
+                Token::Close => self.end(src, limits)?,
+                Token::Eol => {
+                    let root = self.root.take();
+                    let value =
+                        root.ok_or_else(|| WireError::malformed("the line ended too soon", src))?;
+                    src.advance(used);
+                    *self = Builder::default();
+                    return Ok(Some(value));
+                }
+            }
+            src.advance(used);
+        }
+    }
+
+    fn string(&mut self, text: &[u8], bare: bool, limits: &Limits) -> Result<(), WireError> {
+        match self.open.last_mut() {
+            Some(Open::Map {
+                key: key @ None, ..
+            }) => *key = Some(utf8(text)?),
+            Some(Open::File {
+                partition: partition @ None,
+                ..
+            }) => *partition = Some(utf8(text)?),
+            Some(Open::File {
+                guid: guid @ None, ..
+            }) => {
+                let read = Guid::from_hex(text)
+                    .map_err(|_| WireError::malformed("not a file's guid", text))?;
+                *guid = Some(read);
+            }
+            Some(Open::File { .. }) => return Err(WireError::malformed("not a file's size", text)),
+            _ if bare && text == b"NIL" => self.add(Value::Nil, limits)?,
+            _ => self.add(Value::Atom(text.to_vec()), limits)?,
+        }
+        Ok(())
+    }
+
+    fn literal(&mut self, data: Bytes, limits: &Limits) -> Result<(), WireError> {
+        match self.open.last() {
+            Some(Open::File {
+                partition: Some(partition),
+                guid: Some(guid),
+            }) => {
+                let file = Value::File {
+                    partition: partition.clone(),
+                    guid: *guid,
+                    data,
+                };
+                self.open.pop();
+                self.add(file, limits)
+            }
+            _ => self.string(&data, false, limits),
+        }
+    }
+
+    fn begin(&mut self, new: Open, limits: &Limits, near: &[u8]) -> Result<(), WireError> {
+        match self.open.last() {
+            Some(Open::Map { key: None, .. }) => {
+                return Err(WireError::malformed("a map's key must be a string", near));
+            }
+            Some(Open::File { .. }) => {
+                return Err(WireError::malformed("a broken file head", near));
+            }
+            _ => {}
+        }
+        if self.open.len() >= limits.depth {
+            return Err(WireError::TooDeep {
+                limit: limits.depth,
+            });
+        }
+        self.open.push(new);
+        Ok(())
+    }
+
+    fn end(&mut self, near: &[u8], limits: &Limits) -> Result<(), WireError> {
+        let value = match self.open.pop() {
+            Some(Open::Map { entries, key: None }) => Value::Map(entries),
+            Some(Open::Map { .. }) => {
+                return Err(WireError::malformed("a key without a value", near));
+            }
+            Some(Open::List(values)) => Value::List(values),
+            Some(Open::File { .. }) => {
+                return Err(WireError::malformed("a broken file head", near));
+            }
+            None => return Err(WireError::malformed("a parenthesis too many", near)),
+        };
+        self.add(value, limits)
+    }
+
+    fn add(&mut self, value: Value, limits: &Limits) -> Result<(), WireError> {
+        self.items += 1;
+        if self.items > limits.items {
+            return Err(WireError::TooManyItems {
+                limit: limits.items,
+            });
+        }
+        match self.open.last_mut() {
+            None => self.root = Some(value),
+            Some(Open::List(values)) => values.push(value),
+            Some(Open::Map { entries, key }) => match key.take() {
+                Some(key) => entries.push((key, value)),
+                None => return Err(WireError::malformed("a map's key must be a string", &[])),
+            },
+            Some(Open::File { .. }) => return Err(WireError::malformed("a broken file head", &[])),
+        }
+        Ok(())
+    }
+}

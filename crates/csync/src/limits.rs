@@ -1,0 +1,130 @@
+//! How much a peer may say in one answer line, and what is wrong when it says more or nonsense.
+
+use crate::value::{ValueError, shorten};
+
+/// Bounds on one answer line, so that a broken or hostile peer cannot eat the memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of one line, its literals and files not counted.
+    pub line_bytes: usize,
+    /// Bytes of all literals and files of one line together.
+    pub literal_bytes: usize,
+    /// Maps and lists within each other. Cyrus' own answers need five.
+    pub depth: usize,
+    /// Values in one line. A record of a FULLMAILBOX answer has about ten.
+    pub items: usize,
+}
+
+impl Limits {
+    /// For everything but whole mailboxes and message files: GET USER, MAILBOXES, META, APPLY …
+    pub const ANSWERS: Limits = Limits {
+        line_bytes: 16 << 20,
+        literal_bytes: 64 << 20,
+        depth: 16,
+        items: 1 << 20,
+    };
+
+    /// For GET FULLMAILBOX (two million records) and GET FETCH (a file of 2 GiB).
+    pub const WHOLE_MAILBOX: Limits = Limits {
+        line_bytes: 1 << 30,
+        literal_bytes: 2 << 30,
+        depth: 16,
+        items: 32 << 20,
+    };
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits::ANSWERS
+    }
+}
+
+/// The peer's bytes are not what the protocol allows. The connection cannot be used any more.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// A line without an end.
+    #[error("the peer sent an answer line longer than {limit} bytes")]
+    LineTooLong {
+        /// The limit that was passed.
+        limit: usize,
+    },
+    /// Literals or files beyond the limit.
+    #[error(
+        "the peer announced {announced} bytes of literals in one answer, at most {limit} are accepted"
+    )]
+    LiteralTooLong {
+        /// What it announced, all of the line's literals together.
+        announced: u64,
+        /// The limit that was passed.
+        limit: usize,
+    },
+    /// Maps in lists in maps …
+    #[error("the peer's answer nests deeper than {limit} levels")]
+    TooDeep {
+        /// The limit that was passed.
+        limit: usize,
+    },
+    /// More values than accepted.
+    #[error("the peer's answer has more than {limit} values")]
+    TooManyItems {
+        /// The limit that was passed.
+        limit: usize,
+    },
+    /// Not a dlist.
+    #[error("the peer's answer is malformed near \"{near}\": {what}")]
+    Malformed {
+        /// What is wrong.
+        what: &'static str,
+        /// The bytes there, shortened.
+        near: String,
+    },
+    /// A line that is neither an answer's item nor its end.
+    #[error("unexpected line from the peer: \"{line}\"")]
+    UnexpectedLine {
+        /// The line, shortened.
+        line: String,
+    },
+    /// Asked again after an error.
+    #[error("the connection's answers can't be read any more after an earlier error")]
+    AlreadyFailed,
+}
+
+impl WireError {
+    pub(crate) fn malformed(what: &'static str, near: &[u8]) -> WireError {
+        WireError::Malformed {
+            what,
+            near: shorten(near),
+        }
+    }
+}
+
+/// A well-formed answer does not say what it must.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerError {
+    /// A key that must be there is not.
+    #[error("the replica's {line} answer has no {key}")]
+    Missing {
+        /// The line's name, such as `MAILBOX`.
+        line: String,
+        /// The key.
+        key: &'static str,
+    },
+    /// A value of the wrong kind.
+    #[error("the replica's {line} answer has a bad {key}: {source}")]
+    Bad {
+        /// The line's name, such as `MAILBOX`.
+        line: String,
+        /// The key.
+        key: &'static str,
+        /// What is wrong with its value.
+        source: ValueError,
+    },
+    /// A line that does not belong to this answer.
+    #[error("the replica answered {command} with an unexpected line {line}")]
+    Unexpected {
+        /// What was asked.
+        command: &'static str,
+        /// The line's name.
+        line: String,
+    },
+}
