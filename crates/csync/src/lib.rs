@@ -12,11 +12,13 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+pub mod command;
 mod decode;
 mod fields;
 mod guid;
 mod lex;
 mod limits;
+mod mailbox;
 mod status;
 mod value;
 mod write;
@@ -25,10 +27,15 @@ pub use answer::{
     FullMailbox, OwnedAnnotation, ReplicaMailbox, ReplicaQuota, ReplicaRecord, ReplicaSeen,
     ReplicaSieve, ReplicaUser, enabled, message, missing,
 };
+pub use command::{Seen, Tags, Verb};
 pub use decode::{Decoder, Framing, Item, Reply};
 pub use fields::Fields;
 pub use guid::{Guid, GuidError};
 pub use limits::{AnswerError, Limits, WireError};
+pub use mailbox::{
+    Annotation, IntermediateHead, MailboxCommand, MailboxHead, Record, Since, apply_intermediate,
+    mailbox_line,
+};
 pub use status::{Code, Status, StatusKind};
 pub use value::{Value, ValueError};
 pub use write::DlistWriter;

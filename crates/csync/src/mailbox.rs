@@ -1,0 +1,318 @@
+//! `APPLY MAILBOX`: a mailbox's head and its records, streamed.
+//!
+//! ```text
+//!  APPLY MAILBOX %(UNIQUEID … MBOXNAME … … SINCE_CRC_ANNOT … RECORD (%(UID 1 …) %(UID 2 …)))CRLF
+//!  '------------------- begin() -------------------------------''--- record() each ---''end()'
+//! ```
+//! Source: `imap/sync_support.c:sync_prepare_dlists`, `encode_annotations` and
+//! `sync_mailbox_byentry` of cyrus-imapd 3.6.1. Keys stand in their order, so that what is written
+//! for a mailbox equals the master's own GET lines: [`mailbox_line`] writes the GET MAILBOXES form.
+
+use crate::guid::Guid;
+use crate::write::DlistWriter;
+
+/// An annotation as it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Annotation<'a> {
+    /// Its entry, such as `/comment`.
+    pub entry: &'a str,
+    /// Whose it is; empty for a shared one.
+    pub userid: &'a str,
+    /// Its modseq; 0 for a virtual one.
+    pub modseq: u64,
+    /// Its value.
+    pub value: &'a [u8],
+}
+
+/// The replica's state that a change builds on: it refuses the change when it is elsewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Since {
+    /// Its HIGHESTMODSEQ.
+    pub modseq: u64,
+    /// Its SYNC_CRC.
+    pub crc: u32,
+    /// Its SYNC_CRC_ANNOT.
+    pub crc_annot: u32,
+}
+
+/// A mailbox without its records. Times are Unix seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MailboxHead<'a> {
+    /// The unique id.
+    pub uniqueid: &'a str,
+    /// The internal name.
+    pub mboxname: &'a str,
+    /// The type's letters; none for plain mail.
+    pub mboxtype: Option<&'a str>,
+    /// The basic CRC; 0 in a partial batch.
+    pub sync_crc: u32,
+    /// The annotations' CRC; none in a partial batch.
+    pub sync_crc_annot: Option<u32>,
+    /// Highest UID.
+    pub last_uid: u32,
+    /// Highest modseq.
+    pub highestmodseq: u64,
+    /// Highest UID that was shown as recent.
+    pub recentuid: u32,
+    /// When `recentuid` was set.
+    pub recenttime: i64,
+    /// When the last message came.
+    pub last_appenddate: i64,
+    /// Last POP3 login.
+    pub pop3_last_login: i64,
+    /// POP3 shows only messages after this time.
+    pub pop3_show_after: i64,
+    /// Conversations' modseq; 0 is not sent.
+    pub xconvmodseq: u64,
+    /// Reverse ACLs' modseq; 0 is not sent.
+    pub raclmodseq: u64,
+    /// UIDVALIDITY.
+    pub uidvalidity: u32,
+    /// The partition on the replica.
+    pub partition: &'a str,
+    /// `user TAB rights TAB …`
+    pub acl: &'a str,
+    /// Option letters.
+    pub options: &'a str,
+    /// The quota root that covers it.
+    pub quotaroot: Option<&'a str>,
+    /// Modseq of the mailbox's creation; 0 is not sent.
+    pub createdmodseq: u64,
+    /// Modseq of the folder's last change of name or ACL; 0 is not sent.
+    pub foldermodseq: u64,
+    /// The mailbox's own annotations, in the store's order.
+    pub annotations: &'a [Annotation<'a>],
+    /// What the change builds on; none on a repeat, and when the replica's modseq is 0.
+    pub since: Option<Since>,
+}
+
+/// A message's record. Times are Unix seconds, `size` is in bytes.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    /// Its UID.
+    pub uid: u32,
+    /// Its modseq.
+    pub modseq: u64,
+    /// When it last changed.
+    pub last_updated: i64,
+    /// `\Deleted \Answered \Flagged \Draft \Expunged \Seen` in this order, then the user flags in the mailbox's.
+    pub flags: &'a [&'a str],
+    /// When it came.
+    pub internaldate: i64,
+    /// The file's size.
+    pub size: u64,
+    /// The file's SHA-1.
+    pub guid: Guid,
+    /// Annotations, then the virtual ones: thrid, savedate, createdmodseq.
+    pub annotations: &'a [Annotation<'a>],
+}
+
+/// An open `APPLY MAILBOX` command. It holds no buffer: drain yours between two calls at will.
+#[derive(Debug)]
+#[must_use = "the command must be ended"]
+pub struct MailboxCommand {
+    first: bool,
+}
+
+impl MailboxCommand {
+    /// Writes everything up to the records. With `local` the command is `LOCAL_MAILBOX` (-L).
+    pub fn begin(out: &mut Vec<u8>, local: bool, head: &MailboxHead<'_>) -> MailboxCommand {
+        out.extend_from_slice(b"APPLY ");
+        let mut writer = DlistWriter::new(out);
+        writer
+            .key(if local { "LOCAL_MAILBOX" } else { "MAILBOX" })
+            .map_begin();
+        put_head(&mut writer, head);
+        writer.key("RECORD").list_begin();
+        MailboxCommand { first: true }
+    }
+
+    /// Writes one record. Records must come by rising UID.
+    pub fn record(&mut self, out: &mut Vec<u8>, record: &Record<'_>) {
+        let mut writer = if self.first {
+            DlistWriter::new(out)
+        } else {
+            DlistWriter::resume(out)
+        };
+        self.first = false;
+        put_record(&mut writer, record);
+    }
+
+    /// Closes the command.
+    pub fn end(self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"))\r\n");
+    }
+}
+
+/// Writes `MAILBOX %(…)` without records and without a line's end: what GET MAILBOXES and GET USER
+/// say about this mailbox after their `* `.
+pub fn mailbox_line(out: &mut Vec<u8>, head: &MailboxHead<'_>) {
+    let mut writer = DlistWriter::new(out);
+    writer.key("MAILBOX").map_begin();
+    put_head(&mut writer, head);
+    writer.map_end();
+}
+
+/// A name in the tree with no mailbox behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IntermediateHead<'a> {
+    /// The unique id.
+    pub uniqueid: &'a str,
+    /// The internal name.
+    pub mboxname: &'a str,
+    /// The type's letters: `i`, and what else it is.
+    pub mboxtype: &'a str,
+    /// UIDVALIDITY.
+    pub uidvalidity: u32,
+    /// The partition on the replica.
+    pub partition: &'a str,
+    /// The ACL; usually empty.
+    pub acl: &'a str,
+    /// Modseq of its creation; sent even when 0.
+    pub createdmodseq: u64,
+    /// Modseq of its last change; sent even when 0.
+    pub foldermodseq: u64,
+}
+
+/// `APPLY MAILBOX` for a name without a mailbox. With `local` it is `LOCAL_MAILBOX` (-L).
+pub fn apply_intermediate(out: &mut Vec<u8>, local: bool, head: &IntermediateHead<'_>) {
+    out.extend_from_slice(b"APPLY ");
+    let mut writer = DlistWriter::new(out);
+    writer
+        .key(if local { "LOCAL_MAILBOX" } else { "MAILBOX" })
+        .map_begin();
+    writer
+        .key("UNIQUEID")
+        .atom(head.uniqueid)
+        .key("MBOXNAME")
+        .atom(head.mboxname);
+    writer
+        .key("MBOXTYPE")
+        .atom(head.mboxtype)
+        .key("SYNC_CRC")
+        .num(0)
+        .key("LAST_UID")
+        .num(0);
+    writer
+        .key("HIGHESTMODSEQ")
+        .num(0)
+        .key("RECENTUID")
+        .num(0)
+        .key("RECENTTIME")
+        .num(0);
+    writer
+        .key("LAST_APPENDDATE")
+        .num(0)
+        .key("POP3_LAST_LOGIN")
+        .num(0)
+        .key("POP3_SHOW_AFTER")
+        .num(0);
+    writer
+        .key("UIDVALIDITY")
+        .num(head.uidvalidity.into())
+        .key("PARTITION")
+        .atom(head.partition);
+    writer.key("ACL").atom(head.acl).key("OPTIONS").atom("");
+    writer
+        .key("CREATEDMODSEQ")
+        .num(head.createdmodseq)
+        .key("FOLDERMODSEQ")
+        .num(head.foldermodseq);
+    writer.map_end().end_line();
+}
+
+fn put_head(w: &mut DlistWriter<'_>, head: &MailboxHead<'_>) {
+    w.key("UNIQUEID")
+        .atom(head.uniqueid)
+        .key("MBOXNAME")
+        .atom(head.mboxname);
+    if let Some(mboxtype) = head.mboxtype {
+        w.key("MBOXTYPE").atom(mboxtype);
+    }
+    w.key("SYNC_CRC").num(head.sync_crc.into());
+    if let Some(crc) = head.sync_crc_annot {
+        w.key("SYNC_CRC_ANNOT").num(crc.into());
+    }
+    w.key("LAST_UID")
+        .num(head.last_uid.into())
+        .key("HIGHESTMODSEQ")
+        .num(head.highestmodseq);
+    w.key("RECENTUID")
+        .num(head.recentuid.into())
+        .key("RECENTTIME")
+        .date(head.recenttime);
+    w.key("LAST_APPENDDATE").date(head.last_appenddate);
+    w.key("POP3_LAST_LOGIN").date(head.pop3_last_login);
+    w.key("POP3_SHOW_AFTER").date(head.pop3_show_after);
+    put_unless_zero(w, "XCONVMODSEQ", head.xconvmodseq);
+    put_unless_zero(w, "RACLMODSEQ", head.raclmodseq);
+    w.key("UIDVALIDITY")
+        .num(head.uidvalidity.into())
+        .key("PARTITION")
+        .atom(head.partition);
+    w.key("ACL")
+        .atom(head.acl)
+        .key("OPTIONS")
+        .atom(head.options);
+    if let Some(root) = head.quotaroot {
+        w.key("QUOTAROOT").atom(root);
+    }
+    put_unless_zero(w, "CREATEDMODSEQ", head.createdmodseq);
+    put_unless_zero(w, "FOLDERMODSEQ", head.foldermodseq);
+    put_annotations(w, head.annotations);
+    if let Some(since) = head.since {
+        w.key("SINCE_MODSEQ")
+            .num(since.modseq)
+            .key("SINCE_CRC")
+            .num(since.crc.into());
+        w.key("SINCE_CRC_ANNOT").num(since.crc_annot.into());
+    }
+}
+
+fn put_unless_zero(w: &mut DlistWriter<'_>, key: &str, modseq: u64) {
+    if modseq != 0 {
+        w.key(key).num(modseq);
+    }
+}
+
+fn put_record(w: &mut DlistWriter<'_>, record: &Record<'_>) {
+    w.map_begin()
+        .key("UID")
+        .num(record.uid.into())
+        .key("MODSEQ")
+        .num(record.modseq);
+    w.key("LAST_UPDATED")
+        .date(record.last_updated)
+        .key("FLAGS")
+        .list_begin();
+    for flag in record.flags {
+        w.flag(flag);
+    }
+    w.list_end().key("INTERNALDATE").date(record.internaldate);
+    w.key("SIZE")
+        .num(record.size)
+        .key("GUID")
+        .guid(&record.guid);
+    put_annotations(w, record.annotations);
+    w.map_end();
+}
+
+fn put_annotations(w: &mut DlistWriter<'_>, annotations: &[Annotation<'_>]) {
+    if annotations.is_empty() {
+        return;
+    }
+    w.key("ANNOTATIONS").list_begin();
+    for annotation in annotations {
+        w.map_begin()
+            .key("ENTRY")
+            .atom(annotation.entry)
+            .key("USERID")
+            .atom(annotation.userid);
+        w.key("MODSEQ")
+            .num(annotation.modseq)
+            .key("VALUE")
+            .amap(annotation.value)
+            .map_end();
+    }
+    w.list_end();
+}
