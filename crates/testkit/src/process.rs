@@ -78,7 +78,7 @@ const PRIVATE_DEV: &str = r#"set -e
 log=$1; dev=$2; shift 2
 mount -t tmpfs -o mode=755 none "$dev"
 for name in null zero full random urandom tty; do : >"$dev/$name"; mount --bind "/dev/$name" "$dev/$name"; done
-mkdir "$dev/shm"; chmod 1777 "$dev/shm"
+mkdir "$dev/shm"; mount --bind /dev/shm "$dev/shm"
 ln -s /proc/self/fd "$dev/fd"; ln -s fd/0 "$dev/stdin"; ln -s fd/1 "$dev/stdout"; ln -s fd/2 "$dev/stderr"
 : >"$dev/log"; mount --bind "$log" "$dev/log"
 mount --move "$dev" /dev

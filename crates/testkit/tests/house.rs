@@ -26,3 +26,27 @@ fn uniform_users_replicate_and_compare_equal() {
     let report = oracle::compare_bytes(&master, &replica, &users).unwrap();
     assert!(report.is_empty(), "{report}");
 }
+
+#[test]
+fn odd_users_replicate_and_compare_equal() {
+    let (master, replica) = pair(Via::Csync).unwrap();
+    let started = std::time::Instant::now();
+    let users = fill::fill_users(&master, 7, 8).unwrap();
+    println!("filled in {:?}", started.elapsed());
+    let mut args = vec!["-v", "-u"];
+    args.extend(users.iter().map(String::as_str));
+    let outcome = c_client::run(&master, &args)
+        .unwrap()
+        .must_succeed()
+        .unwrap();
+    println!(
+        "wall {:?} cpu {:?} rss {}",
+        outcome.wall,
+        outcome.cpu(),
+        outcome.peak_rss_bytes
+    );
+    let report = oracle::compare(&master, &replica, &users).unwrap();
+    assert!(report.is_empty(), "{report}");
+    let report = oracle::compare_bytes(&master, &replica, &users).unwrap();
+    assert!(report.is_empty(), "{report}");
+}

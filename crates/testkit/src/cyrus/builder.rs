@@ -19,6 +19,7 @@ pub struct Builder {
     pub(super) imap: bool,
     pub(super) csync: bool,
     pub(super) lmtp: bool,
+    pub(super) on_disk: bool,
     pub(super) unixhierarchysep: bool,
     pub(super) options: Vec<(String, String)>,
 }
@@ -29,6 +30,7 @@ impl Builder {
             imap: true,
             csync: false,
             lmtp: false,
+            on_disk: false,
             unixhierarchysep: true,
             options: Vec::new(),
         }
@@ -57,6 +59,13 @@ impl Builder {
     /// Runs an lmtpd (default: no) on a Unix socket.
     pub fn lmtp(mut self, yes: bool) -> Self {
         self.lmtp = yes;
+        self
+    }
+
+    /// Keeps the store on the disk, below `/tmp` (default: in memory, where there is room): for benchmarks, as Cyrus then
+    /// waits for its fsync calls as it does in real life.
+    pub fn on_disk(mut self, yes: bool) -> Self {
+        self.on_disk = yes;
         self
     }
 

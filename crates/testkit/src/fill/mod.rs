@@ -10,6 +10,6 @@ mod uniform;
 mod users;
 
 pub use message::Composer;
-//RW pub use random_work::{RandomWork, Tally};
+pub use random_work::{RandomWork, Tally};
 pub use uniform::uniform;
-//US pub use users::{FillOptions, fill_users, fill_with};
+pub use users::{FillOptions, fill_users, fill_with};
