@@ -28,6 +28,7 @@ pub mod error;
 pub mod guid;
 pub mod lock;
 pub mod mboxlist;
+mod mboxlist_entry;
 pub mod names;
 pub mod paths;
 pub mod quota;

@@ -1,1 +1,316 @@
-//! The `mboxlist` module (being written).
+//! The list of mailboxes (`mailboxes.db`).
+//!
+//! ```text
+//! key US VER US          "2": this layout (3.5 and later); without it, keys are internal names and there is no I
+//! key N<name>            one entry a mailbox, by name in database form (levels split by 0x1f, no escaping)
+//! key I<unique id>       the same again by unique id, with the mailbox's former names
+//! key $RACL…             who may see what: of no interest here
+//! ```
+//!
+//! Deleted mailboxes leave an entry of type "deleted" (a tombstone) in both places. Source: `imap/mboxlist.c` of
+//! cyrus-imapd 3.6.1.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use crate::config::Config;
+use crate::db::Database;
+use crate::error::StoreError;
+use crate::mboxlist_entry::Source;
+pub use crate::mboxlist_entry::{MboxEntry, MboxType, NameHistory};
+use crate::names::{MailboxName, NameRules};
+use crate::paths;
+
+/// Tells that the keys of a database have a letter in front and name parts split by 0x1f.
+pub(crate) const VERSION_KEY: &[u8] = b"\x1fVER\x1f";
+
+/// The list of mailboxes, to be read. Cheap to clone; every call takes the file's lock anew and sees its latest state.
+#[derive(Debug, Clone)]
+pub struct MboxList {
+    path: PathBuf,
+    db: Database,
+    rules: NameRules,
+    /// Keys have the form of 3.5 and later.
+    prefixed: bool,
+}
+
+impl MboxList {
+    /// Opens the list that `imapd.conf` points to.
+    ///
+    /// # Errors
+    /// The file is missing, damaged, or of a format that is not read.
+    pub fn open(conf: &Config) -> Result<MboxList, StoreError> {
+        let path = paths::mailboxes_db(conf);
+        let db = Database::open(&path)?;
+        let prefixed = db.fetch(VERSION_KEY)?.is_some();
+        Ok(MboxList {
+            path,
+            db,
+            rules: conf.names().clone(),
+            prefixed,
+        })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The entry of a mailbox by its internal name, tombstones and intermediates included, with its former names.
+    ///
+    /// # Errors
+    /// The database or the entry is damaged.
+    pub fn lookup(&self, name: &str) -> Result<Option<MboxEntry>, StoreError> {
+        let key = self.key(&self.rules.parse(name));
+        let Some(value) = self.db.fetch(&key)? else {
+            return Ok(None);
+        };
+        let mut entry = self.parse(&key, &value)?;
+        if self.prefixed && !entry.uniqueid.is_empty() {
+            if let Some(by_id) = self.find_uniqueid(&entry.uniqueid)? {
+                entry.name_history = by_id.name_history;
+            }
+        }
+        Ok(Some(entry))
+    }
+
+    /// The entry of a mailbox by its unique id, tombstones and intermediates included, with its former names.
+    ///
+    /// # Errors
+    /// The database or the entry is damaged.
+    pub fn find_uniqueid(&self, uniqueid: &str) -> Result<Option<MboxEntry>, StoreError> {
+        if self.prefixed {
+            let key = [b"I", uniqueid.as_bytes()].concat();
+            let Some(value) = self.db.fetch(&key)? else {
+                return Ok(None);
+            };
+            let source = Source {
+                path: &self.path,
+                key: &key,
+            };
+            let mut entry = MboxEntry::parse(&self.rules, source, None, &value)?;
+            entry.uniqueid = uniqueid.to_string();
+            return Ok(Some(entry));
+        }
+        let mut found = None;
+        self.walk(b"", |key, value| {
+            if let Ok(entry) = self.parse(key, value) {
+                if entry.uniqueid == uniqueid {
+                    found = Some(entry);
+                    return Ok(ControlFlow::Break(()));
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(found)
+    }
+
+    /// All of a user's entries: the INBOX, what is below it, then what was moved below the deleted prefix. Tombstones and
+    /// intermediates are included; former names are not filled in. Empty for a user who never was here.
+    ///
+    /// # Errors
+    /// The database or one of the entries is damaged: better to leave the user alone than to take part for the whole.
+    pub fn user_tree(&self, userid: &str) -> Result<Vec<MboxEntry>, StoreError> {
+        let inbox = self.rules.parse_userid(userid);
+        let mut entries = Vec::new();
+        let key = self.key(&inbox);
+        if let Some(value) = self.db.fetch(&key)? {
+            entries.push(self.parse(&key, &value)?);
+        }
+        let below = self.prefix_below(&inbox);
+        let separator = if self.prefixed { "\u{1f}" } else { "." };
+        let deleted = match inbox.domain.as_deref() {
+            // The prefix goes behind the domain.
+            Some(domain) => {
+                let domain_len = self.key_letter().len() + domain.len() + 1;
+                let (front, back) = below
+                    .split_at_checked(domain_len)
+                    .unwrap_or((below.as_slice(), &[]));
+                [
+                    front,
+                    self.rules.deleted_prefix().as_bytes(),
+                    separator.as_bytes(),
+                    back,
+                ]
+                .concat()
+            }
+            None => {
+                let back = below.get(self.key_letter().len()..).unwrap_or_default();
+                [
+                    self.key_letter(),
+                    self.rules.deleted_prefix().as_bytes(),
+                    separator.as_bytes(),
+                    back,
+                ]
+                .concat()
+            }
+        };
+        for prefix in [below, deleted] {
+            self.walk(&prefix, |key, value| {
+                entries.push(self.parse(key, value)?);
+                Ok(ControlFlow::Continue(()))
+            })?;
+        }
+        Ok(entries)
+    }
+
+    /// The unique id of a user's INBOX, by which the user's own files are named; `None` if they are named after the user.
+    ///
+    /// # Errors
+    /// The database or the entry is damaged.
+    pub fn inbox_id(&self, userid: &str) -> Result<Option<String>, StoreError> {
+        let key = self.key(&self.rules.parse_userid(userid));
+        let Some(value) = self.db.fetch(&key)? else {
+            return Ok(None);
+        };
+        let entry = self.parse(&key, &value)?;
+        Ok(
+            (!entry.uniqueid.is_empty() && !entry.mbtype.is_legacy_dirs())
+                .then_some(entry.uniqueid),
+        )
+    }
+
+    /// All users with a live mailbox, each once, in the list's order. `prefix` (an internal name's beginning, such as
+    /// `user.a`) restricts them.
+    ///
+    /// # Errors
+    /// The database is damaged. (A damaged entry only hides what it would say: its user fails later, by name.)
+    pub fn all_users(&self, prefix: Option<&str>) -> Result<Vec<String>, StoreError> {
+        let mut users = Vec::new();
+        self.for_each_user(prefix, |user| {
+            users.push(user.to_string());
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(users)
+    }
+
+    /// As [`MboxList::all_users`], one by one.
+    ///
+    /// # Errors
+    /// As [`MboxList::all_users`], or the visitor failed.
+    pub fn for_each_user<F>(&self, prefix: Option<&str>, mut visit: F) -> Result<(), StoreError>
+    where
+        F: FnMut(&str) -> Result<ControlFlow<()>, StoreError>,
+    {
+        let mut last = String::new();
+        // Old keys do not keep a user's mailboxes together.
+        let mut seen = HashSet::new();
+        self.walk(&self.prefix_of(prefix), |key, value| {
+            let Some(name) = self.name_of(key) else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            let Some(user) = name
+                .userid()
+                .filter(|user| name.deleted == 0 && *user != last)
+            else {
+                return Ok(ControlFlow::Continue(()));
+            };
+            if let Ok(entry) = self.parse(key, value) {
+                if entry.mbtype.is_deleted() || entry.mbtype.is_intermediate() {
+                    return Ok(ControlFlow::Continue(()));
+                }
+            }
+            if !self.prefixed && !seen.insert(user.clone()) {
+                return Ok(ControlFlow::Continue(()));
+            }
+            last = user;
+            visit(&last)
+        })
+    }
+
+    /// All live mailboxes that belong to no user, deleted ones (by name) included, in the list's order. `prefix` as in
+    /// [`MboxList::all_users`].
+    ///
+    /// # Errors
+    /// The database or one of these entries is damaged.
+    pub fn shared_mailboxes(&self, prefix: Option<&str>) -> Result<Vec<MboxEntry>, StoreError> {
+        let mut entries = Vec::new();
+        self.walk(&self.prefix_of(prefix), |key, value| {
+            if self
+                .name_of(key)
+                .is_some_and(|name| name.localpart.is_none())
+            {
+                let entry = self.parse(key, value)?;
+                if !entry.mbtype.is_deleted() && !entry.mbtype.is_intermediate() {
+                    entries.push(entry);
+                }
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(entries)
+    }
+
+    /// Visits the mailboxes whose keys begin so.
+    fn walk<F>(&self, prefix: &[u8], mut visit: F) -> Result<(), StoreError>
+    where
+        F: FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError>,
+    {
+        self.db.foreach(prefix, |key, value| {
+            // Old lists have other keys between the names.
+            if !self.prefixed && (key.starts_with(b"$RACL") || key.starts_with(b"\x1f")) {
+                return Ok(ControlFlow::Continue(()));
+            }
+            visit(key, value)
+        })
+    }
+
+    fn parse(&self, key: &[u8], value: &[u8]) -> Result<MboxEntry, StoreError> {
+        let name = self
+            .name_of(key)
+            .ok_or_else(|| StoreError::not_utf8(&self.path, key))?;
+        let source = Source {
+            path: &self.path,
+            key,
+        };
+        MboxEntry::parse(&self.rules, source, Some(self.rules.internal(&name)), value)
+    }
+
+    fn name_of(&self, key: &[u8]) -> Option<MailboxName> {
+        let text = std::str::from_utf8(key).ok()?;
+        if self.prefixed {
+            Some(self.rules.parse_db(text.strip_prefix('N')?))
+        } else {
+            Some(self.rules.parse(text))
+        }
+    }
+
+    fn key_letter(&self) -> &'static [u8] {
+        if self.prefixed { b"N" } else { b"" }
+    }
+
+    fn key(&self, name: &MailboxName) -> Vec<u8> {
+        let spelt = if self.prefixed {
+            self.rules.db_key(name)
+        } else {
+            self.rules.internal(name)
+        };
+        [self.key_letter(), spelt.as_bytes()].concat()
+    }
+
+    /// What the keys of all mailboxes below one begin with.
+    fn prefix_below(&self, name: &MailboxName) -> Vec<u8> {
+        let mut key = self.key(name);
+        key.push(if self.prefixed { 0x1f } else { b'.' });
+        key
+    }
+
+    /// What the keys of all mailboxes begin with whose internal names begin so.
+    fn prefix_of(&self, prefix: Option<&str>) -> Vec<u8> {
+        match prefix {
+            None | Some("") => self.key_letter().to_vec(),
+            Some(prefix) => {
+                let name = self.rules.parse(prefix);
+                if prefix.ends_with('.') {
+                    self.prefix_below(&name)
+                } else {
+                    self.key(&name)
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "mboxlist_tests.rs"]
+mod tests;

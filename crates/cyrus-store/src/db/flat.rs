@@ -1,0 +1,140 @@
+//! Reads flat databases: sorted lines of text (subscriptions, by default).
+//!
+//! ```text
+//! key TAB value LF       in both, 0xff escapes: 0xff 0x80 is NUL, 0xff 0x89 TAB, 0xff 0x8a LF, 0xff 0x8d CR, 0xff 0xff 0xff
+//! ```
+//!
+//! Writers replace the whole file, so a reader that has opened it sees all or nothing of a change. Source:
+//! `lib/cyrusdb_flat.c` of cyrus-imapd 3.6.1.
+
+use std::fs;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use crate::error::StoreError;
+
+const ESCAPE: u8 = 0xff;
+/// A subscription file this long is not one.
+const MAX_LEN: u64 = 256 << 20;
+
+/// A flat database, to be read.
+#[derive(Debug, Clone)]
+pub struct Db {
+    path: PathBuf,
+}
+
+impl Db {
+    /// Checks that the file is there.
+    ///
+    /// # Errors
+    /// The file is missing or too long.
+    pub fn open(path: &Path) -> Result<Db, StoreError> {
+        let len = fs::metadata(path)
+            .map_err(|error| StoreError::io("stat", path, error))?
+            .len();
+        if len > MAX_LEN {
+            return Err(StoreError::damaged(
+                path,
+                format!("{len} bytes are too many for a flat database"),
+            ));
+        }
+        Ok(Db {
+            path: path.to_path_buf(),
+        })
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// The file cannot be read or is damaged.
+    pub fn fetch(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut found = None;
+        self.foreach(key, |entry, value| {
+            if entry == key {
+                found = Some(value.to_vec());
+                return Ok(ControlFlow::Break(()));
+            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(found)
+    }
+
+    /// Visits the entries whose keys begin with `prefix`, in the file's order, until the visitor breaks or fails.
+    ///
+    /// # Errors
+    /// The file cannot be read or is damaged, or the visitor failed.
+    pub fn foreach<F>(&self, prefix: &[u8], mut visit: F) -> Result<(), StoreError>
+    where
+        F: FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError>,
+    {
+        let text =
+            fs::read(&self.path).map_err(|error| StoreError::io("read", &self.path, error))?;
+        let mut offset = 0u64;
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            let entry = line.strip_suffix(b"\n");
+            let tab = line.iter().position(|byte| *byte == b'\t');
+            let (Some(entry), Some(tab)) = (entry, tab) else {
+                return Err(StoreError::damaged_at(
+                    &self.path,
+                    offset,
+                    "a line has no tab or no end",
+                ));
+            };
+            let (key, value) = entry.split_at_checked(tab).unwrap_or((entry, &[]));
+            let key = decode(key);
+            if key.starts_with(prefix)
+                && visit(&key, &decode(value.get(1..).unwrap_or_default()))?.is_break()
+            {
+                return Ok(());
+            }
+            offset += line.len() as u64;
+        }
+        Ok(())
+    }
+}
+
+fn decode(text: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut bytes = text.iter();
+    while let Some(byte) = bytes.next() {
+        if *byte != ESCAPE {
+            plain.push(*byte);
+            continue;
+        }
+        match bytes.next() {
+            Some(&ESCAPE) => plain.push(ESCAPE),
+            Some(escaped) => plain.push(escaped & 0x7f),
+            // Cyrus ignores an escape with nothing behind it.
+            None => {}
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_and_unescapes_lines() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("anna.sub");
+        fs::write(
+            &path,
+            b"user.anna.A\t\nuser.anna.B\xff\x89x\tva\xff\xfflue\xff\x80\n",
+        )
+        .unwrap();
+        let db = Db::open(&path).unwrap();
+        assert_eq!(db.fetch(b"user.anna.A").unwrap().unwrap(), b"");
+        assert_eq!(
+            db.fetch(b"user.anna.B\tx").unwrap().unwrap(),
+            b"va\xfflue\0"
+        );
+        assert_eq!(db.fetch(b"user.anna").unwrap(), None);
+        fs::write(&path, b"user.anna.A\t\ntorn").unwrap();
+        let error = db
+            .foreach(b"", |_, _| Ok(ControlFlow::Continue(())))
+            .unwrap_err();
+        assert!(error.to_string().contains("offset 13"), "{error}");
+    }
+}

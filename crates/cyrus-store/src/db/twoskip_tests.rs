@@ -1,0 +1,93 @@
+//! Tests of the twoskip reader against files that Cyrus' own `cyr_dbtool` wrote (one of them killed half way through a
+//! transaction) and what it showed of them.
+
+use std::fs;
+
+use super::*;
+use crate::db::testing;
+
+#[test]
+fn agrees_with_cyrus_own_tool() {
+    for name in ["clean.twoskip", "torn.twoskip"] {
+        let db = Db::open(&testing::fixture(name)).unwrap();
+        testing::check_entries(
+            |prefix, visit| db.foreach(prefix, visit),
+            |key| db.fetch(key),
+        );
+    }
+}
+
+#[test]
+fn damage_is_an_error_and_never_a_panic() {
+    testing::break_bytes("clean.twoskip", 5, |path| {
+        let Ok(db) = Db::open(path) else { return };
+        let _ = db.foreach(b"", |_, _| Ok(ControlFlow::Continue(())));
+        let _ = db.fetch(b"key050");
+    });
+}
+
+#[test]
+fn every_byte_is_covered_by_a_checksum() {
+    let good = fs::read(testing::fixture("clean.twoskip")).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let mut bytes = good.clone();
+    // The value of a live entry, found by its text.
+    let at = good
+        .windows(7)
+        .rposition(|window| window == b"changed")
+        .unwrap();
+    bytes[at] = b'X';
+    fs::write(&path, &bytes).unwrap();
+    let mut seen = 0;
+    let result = Db::open(&path).unwrap().foreach(b"", |_, _| {
+        seen += 1;
+        Ok(ControlFlow::Continue(()))
+    });
+    assert!(
+        matches!(result, Err(StoreError::DamagedAt { .. })),
+        "{result:?}"
+    );
+    assert!(seen > 0);
+    fs::write(&path, &good[..good.len() - 8]).unwrap();
+    assert!(
+        Db::open(&path)
+            .unwrap_err()
+            .to_string()
+            .contains("committed size")
+    );
+}
+
+#[test]
+fn an_empty_file_is_an_empty_database() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    fs::write(&path, b"").unwrap();
+    let db = Db::open(&path).unwrap();
+    assert_eq!(db.fetch(b"x").unwrap(), None);
+    db.foreach(b"", |_, _| panic!("nothing to visit")).unwrap();
+    fs::write(&path, b"short").unwrap();
+    assert!(Db::open(&path).is_err());
+    assert!(matches!(
+        Db::open(&dir.path().join("none")),
+        Err(StoreError::MissingFile { .. })
+    ));
+}
+
+#[test]
+fn a_visitor_may_stop_or_fail() {
+    let db = Db::open(&testing::fixture("clean.twoskip")).unwrap();
+    let mut count = 0;
+    db.foreach(b"key", |_, _| {
+        count += 1;
+        Ok(if count == 3 {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        })
+    })
+    .unwrap();
+    assert_eq!(count, 3);
+    let failure = db.foreach(b"", |_, _| Err(StoreError::damaged(Path::new("/x"), "no")));
+    assert_eq!(failure.unwrap_err().to_string(), "/x is damaged: no");
+}
