@@ -1,1 +1,322 @@
-//! The `mailbox` module (being written).
+//! An open mailbox: its header and index header in memory, its records and annotations streamed, Cyrus' locks held.
+//!
+//! ```text
+//! opening takes, shared and in this order           release_index drops
+//!   *U*user            the user's mailboxes           yes
+//!   unique id (name)   this mailbox                   no: message files stay where they are
+//!   cyrus.index        the index itself               yes
+//! ```
+//!
+//! Source: `mailbox_open_advanced`, `mailbox_lock_index_internal`, `mailbox_synccrcs`, `mailbox_record_fname` in
+//! `imap/mailbox.c` and `sync_print_flags`, `sync_mailbox_version_check` in `imap/sync_support.c` of cyrus-imapd 3.6.1.
+
+mod records;
+
+use std::cell::OnceCell;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::annotations::{self, Annotation, MessageAnnotations, VirtualAnnotation};
+use crate::config::Config;
+use crate::crc::{self, FlagCrcs};
+use crate::error::StoreError;
+use crate::guid::SyncCrcs;
+use crate::header::MailboxHeader;
+use crate::index::{IndexError, IndexHeader, MAX_HEADER_SIZE, OPT_MAILBOX_DELETED};
+use crate::lock::{self, FileLock, Mode};
+use crate::mboxlist::MboxEntry;
+use crate::paths::{self, MetaFile, Place};
+use crate::record::{
+    FLAG_ANSWERED, FLAG_DELETED, FLAG_DRAFT, FLAG_FLAGGED, FLAG_SEEN, IndexRecord,
+};
+
+use records::IndexFile;
+pub use records::RecordIter;
+
+/// A `cyrus.header` is a few kilobytes; more than this is damage.
+const MAX_HEADER_FILE: u64 = 16 * 1024 * 1024;
+
+/// A mailbox, open for reading under Cyrus' shared locks. Dropping it gives the locks back.
+#[derive(Debug)]
+pub struct Mailbox {
+    /// What mailboxes.db says: name, type, partition, access rights.
+    pub entry: MboxEntry,
+    /// The header file: quota root, names of user flags.
+    pub header: MailboxHeader,
+    /// The header of the index: counts, modseqs, stored CRCs.
+    pub index: IndexHeader,
+    /// False when the index remembers another header file; Cyrus warns of that and goes on.
+    pub header_crc_matches: bool,
+    conf: Arc<Config>,
+    index_path: PathBuf,
+    data_dir: PathBuf,
+    archive_dir: PathBuf,
+    message_annotations: OnceCell<MessageAnnotations>,
+    // Given back in this order, the reverse of taking them.
+    index_lock: Option<FileLock>,
+    _mailbox_lock: FileLock,
+    user_lock: Option<FileLock>,
+}
+
+/// Where a mailbox's files are, by unique id or (legacy dirs) by name.
+fn place(entry: &MboxEntry) -> Place<'_> {
+    Place {
+        name: &entry.name,
+        partition: &entry.partition,
+        unique_id: (!entry.mbtype.is_legacy_dirs()).then_some(entry.uniqueid.as_str()),
+    }
+}
+
+impl Mailbox {
+    /// Opens a mailbox, waiting for its locks. Use [`crate::store::Store::open_mailbox`].
+    pub(crate) fn open(conf: &Arc<Config>, entry: &MboxEntry) -> Result<Self, StoreError> {
+        let missing = || StoreError::MissingMailbox {
+            mailbox: entry.name.clone(),
+        };
+        let user_lock = match conf.names().userid(&entry.name) {
+            Some(user) => Some(lock::user_lock(conf, Some(&user))?),
+            None => None,
+        };
+        if entry.mbtype.is_deleted() || entry.mbtype.is_intermediate() || entry.partition.is_empty()
+        {
+            return Err(missing());
+        }
+        let place = place(entry);
+        let data_dir = paths::data_dir(conf, place)?;
+        if entry.mbtype.is_moving() || entry.mbtype.is_remote() {
+            let what = format!("mailbox {} is on, or moves to, another server", entry.name);
+            return Err(StoreError::unsupported(&data_dir, what));
+        }
+        let mailbox_lock = lock::mailbox_lock(conf, place.unique_id.unwrap_or(&entry.name))?;
+        let index_path = paths::meta_path(conf, place, MetaFile::Index)?;
+        let index_lock = FileLock::on_existing(&index_path, Mode::Shared, true)?;
+
+        let header_path = paths::meta_path(conf, place, MetaFile::Header)?;
+        let (header, header_crc) = read_header(&header_path, &entry.name)?;
+        let index = read_index_header(index_lock.file(), &index_path, &entry.name)?;
+        if index.options & OPT_MAILBOX_DELETED != 0 {
+            return Err(missing());
+        }
+        let stored = index.header_file_crc;
+        Ok(Self {
+            entry: entry.clone(),
+            header,
+            header_crc_matches: stored == 0 || stored == header_crc,
+            index,
+            conf: Arc::clone(conf),
+            index_path,
+            archive_dir: paths::archive_dir(conf, place)?,
+            data_dir,
+            message_annotations: OnceCell::new(),
+            index_lock: Some(index_lock),
+            _mailbox_lock: mailbox_lock,
+            user_lock,
+        })
+    }
+
+    /// Internal name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.entry.name
+    }
+
+    /// Unique id: that of mailboxes.db, or of the header file where mailboxes.db has none.
+    #[must_use]
+    pub fn uniqueid(&self) -> &str {
+        match self.entry.uniqueid.as_str() {
+            "" => &self.header.uniqueid,
+            id => id,
+        }
+    }
+
+    /// The mailbox's options as replication sends them: letters P, S, D and A.
+    #[must_use]
+    pub fn options_str(&self) -> String {
+        self.index.options_str()
+    }
+
+    /// The records changed after `since_modseq` (0: all), expunged ones too, by UID.
+    ///
+    /// Damaged records, and (as in Cyrus) records without a GUID, are errors that end the iteration.
+    pub fn records(&self, since_modseq: u64) -> RecordIter<'_> {
+        match self.index_file() {
+            Some(index) => RecordIter::new(index, since_modseq),
+            None => RecordIter::failed(&self.index_path),
+        }
+    }
+
+    /// The record of one message, expunged or not; `None` if there is none.
+    ///
+    /// # Errors
+    /// The index cannot be read, or a record met on the way is damaged.
+    pub fn record(&self, uid: u32) -> Result<Option<IndexRecord>, StoreError> {
+        let released = || io::Error::other("the index lock was released");
+        let index = self.index_file();
+        let index = index.ok_or_else(|| StoreError::io("read", &self.index_path, released()))?;
+        index.find(uid)
+    }
+
+    /// The annotations of message `uid`, or of the mailbox (0), that changed after `since_modseq` (0: all), in the order of
+    /// replication. Those that are deleted are left out.
+    ///
+    /// A mailbox without message annotations costs one failed open, the first time.
+    ///
+    /// # Errors
+    /// A database cannot be read or an entry is damaged.
+    pub fn annotations(&self, uid: u32, since_modseq: u64) -> Result<Vec<Annotation>, StoreError> {
+        let mut found = if uid == 0 {
+            annotations::of_mailbox(&self.conf, &self.entry.name, self.uniqueid())?
+        } else {
+            self.message_annotations()?.of(uid)?
+        };
+        found.retain(|annotation| since_modseq == 0 || annotation.modseq > since_modseq);
+        Ok(found)
+    }
+
+    /// The annotations that the record itself holds, sent after those of [`Mailbox::annotations`].
+    pub fn virtual_annotations(
+        &self,
+        record: &IndexRecord,
+    ) -> impl Iterator<Item = VirtualAnnotation> + use<> {
+        annotations::virtual_annotations(self.index.minor_version, record)
+    }
+
+    /// The names of the flags set on a message, in the order of replication: \Deleted, \Answered, \Flagged, \Draft,
+    /// \Expunged, \Seen, user flags by number.
+    pub fn flags<'a>(&'a self, record: &IndexRecord) -> impl Iterator<Item = &'a str> + use<'a> {
+        let record = *record;
+        let system = [
+            (record.system_flags & FLAG_DELETED != 0, "\\Deleted"),
+            (record.system_flags & FLAG_ANSWERED != 0, "\\Answered"),
+            (record.system_flags & FLAG_FLAGGED != 0, "\\Flagged"),
+            (record.system_flags & FLAG_DRAFT != 0, "\\Draft"),
+            (record.is_expunged(), "\\Expunged"),
+            (record.system_flags & FLAG_SEEN != 0, "\\Seen"),
+        ];
+        let system = system
+            .into_iter()
+            .filter(|(set, _)| *set)
+            .map(|(_, name)| name);
+        let any_user_flags = record.user_flags != [0; 4];
+        let named = if any_user_flags {
+            self.header.flags.as_slice()
+        } else {
+            &[]
+        };
+        let user = named
+            .iter()
+            .enumerate()
+            .filter(move |(flag, _)| record.has_user_flag(*flag));
+        system.chain(user.filter_map(|(_, name)| name.as_deref()))
+    }
+
+    /// Computes both CRCs from the records and annotations; the stored ones are in `self.index.sync_crcs`.
+    ///
+    /// Beside the records' buffer this needs eight bytes for every message with annotations.
+    ///
+    /// # Errors
+    /// As [`Mailbox::records`] and [`Mailbox::annotations`].
+    pub fn recompute_crcs(&self) -> Result<SyncCrcs, StoreError> {
+        let version = self.index.minor_version;
+        let flag_crcs = FlagCrcs::new(&self.header);
+        let annotation_crcs = self.message_annotations()?.crcs(version)?;
+        let mut crcs = crc::CRC_INIT;
+        for record in self.records(0) {
+            let record = record?;
+            if record.is_expunged() {
+                continue;
+            }
+            crcs.basic ^= crc::crc_basic(&flag_crcs, &record);
+            crcs.annot ^= crc::crc_virtannot(version, &record);
+            if let Ok(found) = annotation_crcs.binary_search_by_key(&record.uid, |(uid, _)| *uid) {
+                crcs.annot ^= annotation_crcs.get(found).map_or(0, |(_, crc)| *crc);
+            }
+        }
+        Ok(crcs)
+    }
+
+    /// Where a message's file is (on the archive partition if its record says so). An unlinked one is gone.
+    #[must_use]
+    pub fn message_path(&self, record: &IndexRecord) -> PathBuf {
+        let dir = if record.is_archived() {
+            &self.archive_dir
+        } else {
+            &self.data_dir
+        };
+        dir.join(format!("{}.", record.uid))
+    }
+
+    /// Gives back the locks on the index and on the user's mailboxes, and keeps the shared lock on this mailbox, so that
+    /// others may change it but message files stay. Records and annotations cannot be read any more.
+    pub fn release_index(&mut self) {
+        self.message_annotations = OnceCell::new();
+        self.index_lock = None;
+        self.user_lock = None;
+    }
+
+    fn index_file(&self) -> Option<IndexFile<'_>> {
+        self.index_lock.as_ref().map(|lock| IndexFile {
+            file: lock.file(),
+            path: &self.index_path,
+            mailbox: &self.entry.name,
+            header: &self.index,
+        })
+    }
+
+    fn message_annotations(&self) -> Result<&MessageAnnotations, StoreError> {
+        if let Some(open) = self.message_annotations.get() {
+            return Ok(open);
+        }
+        let path = paths::meta_path(&self.conf, place(&self.entry), MetaFile::Annotations)?;
+        let owner = self.conf.names().userid(&self.entry.name);
+        let open = MessageAnnotations::open(&path, owner)?;
+        Ok(self.message_annotations.get_or_init(|| open))
+    }
+}
+
+/// Reads and decodes `cyrus.header`; also its CRC-32.
+fn read_header(path: &Path, mailbox: &str) -> Result<(MailboxHeader, u32), StoreError> {
+    let damaged = |what: String| StoreError::DamagedMailbox {
+        mailbox: mailbox.to_string(),
+        path: path.to_path_buf(),
+        what,
+    };
+    let size = fs::metadata(path)
+        .map_err(|error| StoreError::io("stat", path, error))?
+        .len();
+    if size > MAX_HEADER_FILE {
+        return Err(damaged(format!("{size} bytes are too many for a header")));
+    }
+    let bytes = fs::read(path).map_err(|error| StoreError::io("read", path, error))?;
+    let header = MailboxHeader::decode(&bytes).map_err(|error| damaged(error.to_string()))?;
+    Ok((header, crc32fast::hash(&bytes)))
+}
+
+/// Reads and decodes the index header, and checks that the file has all the records it promises.
+fn read_index_header(file: &File, path: &Path, mailbox: &str) -> Result<IndexHeader, StoreError> {
+    let failed = |error: IndexError| match error {
+        IndexError::Version(_) => {
+            StoreError::unsupported(path, format!("mailbox {mailbox}: {error}"))
+        }
+        _ => StoreError::DamagedMailbox {
+            mailbox: mailbox.to_string(),
+            path: path.to_path_buf(),
+            what: error.to_string(),
+        },
+    };
+    let io_error = |error| StoreError::io("read", path, error);
+    let have = file.metadata().map_err(io_error)?.len();
+    let mut buf = [0; MAX_HEADER_SIZE];
+    let want = have.min(MAX_HEADER_SIZE as u64) as usize;
+    let buf = buf.get_mut(..want).unwrap_or_default();
+    file.read_exact_at(buf, 0).map_err(io_error)?;
+    let header = IndexHeader::decode(buf).map_err(failed)?;
+    let need = header.file_size();
+    if have < need {
+        return Err(failed(IndexError::Short { need, have }));
+    }
+    Ok(header)
+}

@@ -1,1 +1,34 @@
-//! The `store` module (being written).
+//! The front door: a configuration, and mailboxes opened under it.
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::error::StoreError;
+use crate::mailbox::Mailbox;
+use crate::mboxlist::MboxEntry;
+
+/// A mail store. Cheap to clone and to share between threads; it holds no files open.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// The configuration that says where everything is.
+    pub conf: Arc<Config>,
+}
+
+impl Store {
+    /// A store as `conf` describes it. Nothing is read yet.
+    #[must_use]
+    pub fn open(conf: Arc<Config>) -> Self {
+        Self { conf }
+    }
+
+    /// Opens a mailbox for reading; waits for its locks.
+    ///
+    /// The entry may be a little old: a mailbox that was deleted meanwhile is missing, one that was renamed keeps its files
+    /// (except with legacy dirs, where it is missing too).
+    ///
+    /// # Errors
+    /// Missing mailbox or files, damage, an unknown index version, locks that cannot be taken.
+    pub fn open_mailbox(&self, entry: &MboxEntry) -> Result<Mailbox, StoreError> {
+        Mailbox::open(&self.conf, entry)
+    }
+}

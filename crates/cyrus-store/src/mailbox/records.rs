@@ -1,0 +1,194 @@
+//! Streaming the records of a `cyrus.index`: big reads, one buffer, nothing allocated per record.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::error::StoreError;
+use crate::index::{IndexError, IndexHeader, layout_sizes};
+use crate::record::{self, IndexRecord};
+
+/// Bytes per read. Larger ones gain nothing: the kernel reads ahead on its own.
+const READ_BYTES: usize = 512 * 1024;
+
+/// What is needed to read an index and to name what is wrong with it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct IndexFile<'a> {
+    pub(crate) file: &'a File,
+    pub(crate) path: &'a Path,
+    pub(crate) mailbox: &'a str,
+    pub(crate) header: &'a IndexHeader,
+}
+
+impl IndexFile<'_> {
+    /// What a decoder found, with the mailbox and record named.
+    pub(crate) fn error(&self, recno: u32, error: &IndexError) -> StoreError {
+        let path = self.path.to_path_buf();
+        let mailbox = self.mailbox;
+        match error {
+            IndexError::NoGuid => StoreError::Unsupported {
+                path,
+                what: format!("mailbox {mailbox} record {recno}: {error}"),
+            },
+            _ => StoreError::DamagedRecord {
+                mailbox: mailbox.to_string(),
+                path,
+                recno,
+                what: error.to_string(),
+            },
+        }
+    }
+
+    fn record_size(&self) -> usize {
+        self.header.record_size as usize
+    }
+
+    fn offset(&self, recno: u32) -> u64 {
+        let before = u64::from(recno.saturating_sub(1)) * u64::from(self.header.record_size);
+        u64::from(self.header.start_offset) + before
+    }
+
+    fn read(&self, buf: &mut [u8], recno: u32) -> Result<(), StoreError> {
+        let read = self.file.read_exact_at(buf, self.offset(recno));
+        read.map_err(|error| StoreError::io("read", self.path, error))
+    }
+
+    /// The record of message `uid`, by bisection; `None` if there is none.
+    pub(crate) fn find(&self, uid: u32) -> Result<Option<IndexRecord>, StoreError> {
+        let version = self.header.minor_version;
+        let (_, size) = layout_sizes(version).unwrap_or_default();
+        let mut buf = vec![0; size];
+        let (mut low, mut high) = (1, self.header.num_records);
+        while low <= high {
+            let recno = low + (high - low) / 2;
+            self.read(&mut buf, recno)?;
+            let bytes =
+                record::checked(&buf, version).map_err(|error| self.error(recno, &error))?;
+            match record::peek_uid(bytes).cmp(&uid) {
+                std::cmp::Ordering::Equal => {
+                    return Ok(Some(IndexRecord::decode_checked(bytes, version, recno)));
+                }
+                std::cmp::Ordering::Less => low = recno + 1,
+                std::cmp::Ordering::Greater => high = recno - 1,
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The records of a mailbox in the order of their UIDs, expunged ones too; ends after the first error.
+///
+/// Memory is one buffer of at most half a megabyte, however large the mailbox. Every record that is passed over is
+/// checked too, because a damaged one could be a changed one.
+#[derive(Debug)]
+pub struct RecordIter<'a> {
+    index: Option<IndexFile<'a>>,
+    since_modseq: u64,
+    /// Number of the record at the front of `buf`'s rest.
+    next: u32,
+    last_uid: u32,
+    buf: Vec<u8>,
+    /// Where the rest starts in `buf`.
+    at: usize,
+    failure: Option<StoreError>,
+}
+
+impl<'a> RecordIter<'a> {
+    pub(crate) fn new(index: IndexFile<'a>, since_modseq: u64) -> Self {
+        Self {
+            index: Some(index),
+            since_modseq,
+            next: 1,
+            last_uid: 0,
+            buf: Vec::new(),
+            at: 0,
+            failure: None,
+        }
+    }
+
+    /// An iterator that only says why there is nothing to iterate over.
+    pub(crate) fn failed(path: &Path) -> Self {
+        let released = io::Error::other("the index lock was released before all records were read");
+        Self {
+            index: None,
+            since_modseq: 0,
+            next: 1,
+            last_uid: 0,
+            buf: Vec::new(),
+            at: 0,
+            failure: Some(StoreError::io("read", path, released)),
+        }
+    }
+
+    /// Reads the next part of the file; false at its end.
+    fn fill(&mut self, index: &IndexFile<'_>) -> Result<bool, StoreError> {
+        let left = (index.header.num_records + 1).saturating_sub(self.next) as usize;
+        let count = left.min(READ_BYTES / index.record_size());
+        // The header decoder has bounded the record size, so this is at most READ_BYTES.
+        self.buf.resize(count * index.record_size(), 0);
+        self.at = 0;
+        if count == 0 {
+            return Ok(false);
+        }
+        index.read(&mut self.buf, self.next)?;
+        Ok(true)
+    }
+
+    fn step(&mut self) -> Result<Option<IndexRecord>, StoreError> {
+        let Some(index) = self.index else {
+            return Ok(None);
+        };
+        let version = index.header.minor_version;
+        loop {
+            if self.at >= self.buf.len() && !self.fill(&index)? {
+                return Ok(None);
+            }
+            let recno = self.next;
+            let rest = self.buf.get(self.at..).unwrap_or_default();
+            let bytes =
+                record::checked(rest, version).map_err(|error| index.error(recno, &error))?;
+            self.next += 1;
+            let uid = record::peek_uid(bytes);
+            let modseq = record::peek_modseq(bytes);
+            let wanted = self.since_modseq == 0 || modseq > self.since_modseq;
+            // Record number 0 never is; a UID of 0 is a hole, which Cyrus passes over as well.
+            if uid != 0 {
+                if uid <= self.last_uid {
+                    let what = format!("uid {uid} follows uid {}", self.last_uid);
+                    return Err(StoreError::DamagedRecord {
+                        mailbox: index.mailbox.to_string(),
+                        path: index.path.to_path_buf(),
+                        recno,
+                        what,
+                    });
+                }
+                self.last_uid = uid;
+                if !record::peek_has_guid(bytes) {
+                    return Err(index.error(recno, &IndexError::NoGuid));
+                }
+                if wanted {
+                    let record = IndexRecord::decode_checked(bytes, version, recno);
+                    self.at += index.record_size();
+                    return Ok(Some(record));
+                }
+            }
+            self.at += index.record_size();
+        }
+    }
+}
+
+impl Iterator for RecordIter<'_> {
+    type Item = Result<IndexRecord, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(error) = self.failure.take() {
+            return Some(Err(error));
+        }
+        let step = self.step();
+        if step.is_err() {
+            self.index = None;
+        }
+        step.transpose()
+    }
+}
