@@ -1,2 +1,53 @@
-//! xtask (under construction).
-fn main() {}
+//! The project's own commands, run as `cargo xtask COMMAND`; each has its module, with a table of them here.
+#![forbid(unsafe_code)]
+
+mod demo;
+mod test;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test [ARGS]   install Cyrus where it is missing, then run every test of the workspace;
+                ARGS go to cargo nextest (or to cargo test where nextest is not installed)
+  demo          replicate 20 users from a real Cyrus master to a real replica, and compare
+  help          this text
+";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let command = args.next().unwrap_or_else(|| "help".to_owned());
+    let rest: Vec<String> = args.collect();
+    let outcome = match command.as_str() {
+        "test" => test::run(&rest),
+        "demo" => demo::run(&rest),
+        "help" | "-h" | "--help" => {
+            say(HELP.trim_end());
+            Ok(0)
+        }
+        other => {
+            complain(&format!("there is no command {other:?}\n\n{HELP}"));
+            Ok(64)
+        }
+    };
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(err) => {
+            complain(&format!("error: {err:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints a line for the person who runs the command.
+#[expect(clippy::print_stdout, reason = "this is a command for people")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+/// Prints a line of trouble.
+#[expect(clippy::print_stderr, reason = "this is a command for people")]
+fn complain(text: &str) {
+    eprintln!("{text}");
+}

@@ -17,8 +17,8 @@ pub struct Tally {
     pub done: BTreeMap<&'static str, usize>,
     /// Operations it answered with NO or BAD.
     pub refused: BTreeMap<&'static str, usize>,
-    /// Connections the server ended (another session deleted the selected mailbox, say).
-    pub dropped: usize,
+    /// Why connections broke (another session deleted the selected mailbox, say); the next operation opens a new one.
+    pub dropped: Vec<String>,
 }
 
 impl Tally {
@@ -88,18 +88,17 @@ impl RandomWork {
             let Some(user) = self.pick(users) else { break };
             let user = user.as_ref();
             let operation = self.operation();
-            let session = match sessions.remove(user) {
+            let mut session = match sessions.remove(user) {
                 Some(session) => session,
                 None => Session::open(cyrus, user)?,
             };
-            let mut session = session;
             match self.perform(operation, &mut session) {
                 Ok(()) => *tally.done.entry(operation).or_default() += 1,
                 Err(refusal) if refusal.is_refusal() => {
                     *tally.refused.entry(operation).or_default() += 1
                 }
-                Err(_) => {
-                    tally.dropped += 1;
+                Err(broken) => {
+                    tally.dropped.push(broken.to_string());
                     continue;
                 }
             }
@@ -186,12 +185,7 @@ impl RandomWork {
             }
             "rename" => {
                 let name = self.fresh_name(session, &other);
-                if mailbox == "INBOX" {
-                    // Renaming the INBOX moves its messages; it stays, so the list only grows.
-                    session.client.rename(&mailbox, &name)?;
-                } else {
-                    session.client.rename(&mailbox, &name)?;
-                }
+                session.client.rename(&mailbox, &name)?;
                 session.list()
             }
             "delete" => {
@@ -231,7 +225,7 @@ impl RandomWork {
         }
     }
 
-    /// Runs something on one to four random messages of a mailbox; on an empty one, nothing is done.
+    /// Runs something on one to four random messages of a mailbox; an empty one gets a message instead.
     fn with_uids(
         &mut self,
         session: &mut Session<'_>,
@@ -241,7 +235,9 @@ impl RandomWork {
         session.client.select(mailbox)?;
         let uids = session.client.uids()?;
         if uids.is_empty() {
-            return Ok(());
+            return session
+                .client
+                .append(mailbox, &[], None, &self.composer.message(100));
         }
         let chosen: Vec<String> = (0..self.rng.random_range(1..=4))
             .filter_map(|_| self.pick(&uids).map(ToString::to_string))

@@ -20,18 +20,20 @@ pub fn uniform(
     let names: Vec<String> = (0..users).map(|nr| format!("bench{nr:04}")).collect();
     let mut admin = cyrus.admin()?;
     for (nr, user) in names.iter().enumerate() {
+        admin.create(&cyrus.name(&["user", user]))?;
+        let mut client = cyrus.login(user)?;
         let mut composer = Composer::new(nr as u64 + 1_000_000);
         for mailbox in 0..mailboxes {
             let folder = format!("folder{mailbox}");
             let name = if mailbox == 0 {
-                cyrus.name(&["user", user])
+                "INBOX".to_owned()
             } else {
-                cyrus.name(&["user", user, &folder])
+                cyrus.name(&["INBOX", &folder])
             };
-            admin.create(&name)?;
-            // The admin has no right to append there by default; the user's own session would cost a login each.
-            admin.set_acl(&name, crate::cyrus::ADMIN, "lrswipkxtecda")?;
-            let mut pipeline = Pipeline::new(&mut admin);
+            if mailbox > 0 {
+                client.create(&name)?;
+            }
+            let mut pipeline = Pipeline::new(&mut client);
             for _ in 0..messages {
                 let date = composer.date();
                 pipeline.append(&name, &["\\Seen"], Some(&date), &composer.message(bytes))?;

@@ -2,7 +2,10 @@
 //!
 //! `GET USER` for the list, then `GET FULLMAILBOX` of each mailbox; both parsed, so that order and quoting do not matter.
 //! No differences are (cyrus-imapd 3.6.1): records that are expunged on both sides, or expunged on one and missing on the
-//! other; the order of user flags and of annotations; the modseq of a quota root; the order of mailboxes.
+//! other; the order of user flags and of annotations; the modseq of a quota root; the order of mailboxes; a stale QUOTAROOT.
+//! The last: a mailbox that is renamed out of its own quota root to below a shorter one keeps the old root's name in its
+//! header (`mailbox.c:mailbox_changequotaroot` takes a longer name for a root further down). The protocol shows that name
+//! and never sets it, so a replica that made the mailbox anew has the right one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -309,7 +312,14 @@ fn diff(user: &str, here: &Facts, there: &Facts, found: &mut Vec<Difference>) {
                 || uid.is_some_and(|uid| lone_records.contains(&(name.clone(), uid)))
         });
         let (master, replica) = (here.values.get(place), there.values.get(place));
-        if !lone && master != replica {
+        let stale = key.ends_with("QUOTAROOT")
+            && name.as_ref().is_some_and(|name| {
+                [master, replica]
+                    .into_iter()
+                    .flatten()
+                    .any(|root| !is_root_of(root, name))
+            });
+        if !lone && !stale && master != replica {
             found.push(Difference {
                 user: user.to_owned(),
                 mailbox: name.clone(),
@@ -319,5 +329,67 @@ fn diff(user: &str, here: &Facts, there: &Facts, found: &mut Vec<Difference>) {
                 replica: replica.cloned(),
             });
         }
+    }
+}
+
+/// Whether a quota root stands above a mailbox, or is it.
+fn is_root_of(root: &str, mailbox: &str) -> bool {
+    // Values are kept as they print: quoted where they have a space.
+    let root = root.trim_matches('"');
+    mailbox
+        .strip_prefix(root)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(lines: &[&str]) -> Facts {
+        let mut facts = Facts::default();
+        for line in lines {
+            let item = Item::parse(line.as_bytes()).unwrap();
+            header_facts("user.a.b", "", &item.value, Ignore::default(), &mut facts);
+            for record in item
+                .value
+                .get("RECORD")
+                .map(Value::items)
+                .unwrap_or_default()
+            {
+                record_facts("user.a.b", record, &mut facts).unwrap();
+            }
+        }
+        facts
+    }
+
+    fn differences(master: &str, replica: &str) -> String {
+        let mut found = Vec::new();
+        diff("a", &facts(&[master]), &facts(&[replica]), &mut found);
+        found
+            .iter()
+            .map(|difference| format!("{difference}\n"))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_no_difference() {
+        let one = "* MAILBOX %(MBOXNAME user.a.b QUOTAROOT user.a.c RECORD (%(UID 1 FLAGS (x \\Seen y) SIZE 1) \
+                   %(UID 2 FLAGS (\\Expunged) SIZE 7) %(UID 3 FLAGS (\\Deleted \\Expunged))))";
+        let two = "* MAILBOX %(QUOTAROOT user.a MBOXNAME user.a.b RECORD (%(UID 1 SIZE 1 FLAGS (y \\Seen x)) \
+                   %(UID 2 FLAGS (\\Expunged) SIZE 9)))";
+        assert_eq!(differences(one, two), "");
+    }
+
+    #[test]
+    fn what_is_a_difference() {
+        let one = "* MAILBOX %(MBOXNAME user.a.b LAST_UID 3 QUOTAROOT user.a RECORD (%(UID 1 FLAGS (x) SIZE 1) %(UID 2 FLAGS ())))";
+        let two = "* MAILBOX %(MBOXNAME user.a.b LAST_UID 4 QUOTAROOT user.a.b RECORD (%(UID 1 FLAGS (y) SIZE 1) \
+                   %(UID 2 FLAGS (\\Expunged)) %(UID 5 FLAGS ())))";
+        let expected = "a user.a.b uid 2 RECORD: master has it replica expunged\n\
+                        a user.a.b uid 5 RECORD: master (nothing) replica has it\n\
+                        a user.a.b LAST_UID: master 3 replica 4\n\
+                        a user.a.b QUOTAROOT: master user.a replica user.a.b\n\
+                        a user.a.b uid 1 FLAGS: master x replica y\n";
+        assert_eq!(differences(one, two), expected);
     }
 }
