@@ -1,1 +1,38 @@
-//! sync-plan (under construction).
+//! What to do to make a replica equal its master: pure functions, no I/O, no clock.
+//!
+//! ```text
+//!   MasterUser (read off the disk) --\
+//!                                     >-- plan_user() --> UserPlan --> (the actors act)
+//!   ReplicaUser (GET USER's answer) -/
+//! ```
+//!
+//! The order of a user's work is Cyrus' own (`imap/sync_support.c:sync_do_user`, `do_folders` of
+//! cyrus-imapd 3.6.1): delete what has a local tombstone, rename without conflicts and look again
+//! if anything was renamed, then the mailboxes, the quota roots, the subscriptions, the Sieve
+//! scripts (only for peers without SIEVE-MAILBOX) and the seen state.
+//!
+//! | file | what it decides |
+//! |---|---|
+//! | `master.rs` | the plain types that describe the master's side of one user |
+//! | `compare.rs` | whether one mailbox is the same on both sides, or would need copyback |
+//! | `folders.rs` | deletions and renames, in an order without conflicts |
+//! | `meta.rs` | quota roots, subscriptions, seen state, Sieve scripts |
+//! | `plan.rs` | all of it together: the plan for one user |
+#![forbid(unsafe_code)]
+
+mod compare;
+mod folders;
+mod master;
+mod meta;
+mod plan;
+
+pub use compare::{CopybackReason, Verdict, compare_mailbox, crc_equal};
+pub use folders::{Rename, RenameError, order_renames};
+pub use master::{
+    Crcs, Folder, Intermediate, MailboxAnnotation, MasterMailbox, MasterQuota, MasterSeen,
+    MasterSieve, MasterUser,
+};
+pub use meta::{QuotaChange, SieveChange, SubChange, plan_quota, plan_seen, plan_sieve, plan_subs};
+pub use plan::{
+    MailboxUpdate, Options, PlanError, Tombstones, UserPlan, plan_user, unmatched_folders,
+};

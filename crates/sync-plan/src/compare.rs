@@ -1,0 +1,267 @@
+//! One mailbox on both sides: the same, to be sent, or a case for copyback.
+//!
+//! The comparison is `is_unchanged` of `imap/sync_support.c` (3.6.1); the reasons for copyback are
+//! the places where that client would write to its own store, which ours never does by itself.
+
+use std::fmt;
+
+use csync::ReplicaMailbox;
+
+use crate::master::{Crcs, MailboxAnnotation, MasterMailbox};
+
+/// Why a mailbox can't be sent without first taking something over from the replica.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CopybackReason {
+    /// The replica gave out a higher UIDVALIDITY.
+    UidValidity {
+        /// Ours.
+        master: u32,
+        /// The replica's.
+        replica: u32,
+    },
+    /// The replica has newer changes.
+    HighestModseq {
+        /// Ours.
+        master: u64,
+        /// The replica's.
+        replica: u64,
+    },
+    /// The replica has messages with UIDs that were never given out here.
+    LastUid {
+        /// Ours.
+        master: u32,
+        /// The replica's.
+        replica: u32,
+    },
+    /// The replica's conversations are newer.
+    XconvModseq {
+        /// Ours.
+        master: u64,
+        /// The replica's.
+        replica: u64,
+    },
+    /// Records newer than what the replica has were already cleaned up here, so only a comparison
+    /// record by record can tell what became of them.
+    CleanedUp {
+        /// Modseq up to which records are gone here.
+        deletedmodseq: u64,
+        /// The replica's state.
+        replica: u64,
+    },
+    /// The checksums still differ after both were computed afresh.
+    Checksum {
+        /// Ours, recomputed.
+        master: Crcs,
+        /// The replica's.
+        replica: Crcs,
+    },
+    /// The replica refused the change although it was sent in full.
+    Refused {
+        /// The code of its answer.
+        code: String,
+    },
+}
+
+impl fmt::Display for CopybackReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use CopybackReason::*;
+        match self {
+            UidValidity { master, replica } => {
+                write!(f, "UIDVALIDITY is {replica} on the replica and {master} here")
+            }
+            HighestModseq { master, replica } => {
+                write!(f, "HIGHESTMODSEQ is {replica} on the replica and {master} here")
+            }
+            LastUid { master, replica } => {
+                write!(f, "the last UID is {replica} on the replica and {master} here")
+            }
+            XconvModseq { master, replica } => {
+                write!(f, "XCONVMODSEQ is {replica} on the replica and {master} here")
+            }
+            CleanedUp { deletedmodseq, replica } => write!(
+                f,
+                "the replica stands at modseq {replica}, records up to {deletedmodseq} are already cleaned up here"
+            ),
+            Checksum { master, replica } => write!(
+                f,
+                "checksums differ: {}/{} here, {}/{} on the replica",
+                master.basic, master.annot, replica.basic, replica.annot
+            ),
+            Refused { code } => write!(f, "the replica refused the full change with {code}"),
+        }
+    }
+}
+
+/// What a comparison says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Both sides say the same.
+    Unchanged,
+    /// Something changed here: send it.
+    Changed,
+    /// All but the stored checksums agree: recompute ours before deciding.
+    ChecksumDoubt,
+    /// The replica has what we lack.
+    Copyback(CopybackReason),
+}
+
+/// Whether two pairs of checksums agree; a zero is unknown and agrees with all.
+pub fn crc_equal(a: Crcs, b: Crcs) -> bool {
+    let same = |a: u32, b: u32| a == 0 || b == 0 || a == b;
+    same(a.basic, b.basic) && same(a.annot, b.annot)
+}
+
+/// Compares a mailbox with what the replica has under the same unique id.
+///
+/// `one_way` is -O: what the replica has on top of ours is overwritten, never taken over.
+pub fn compare_mailbox(master: &MasterMailbox, replica: &ReplicaMailbox, one_way: bool) -> Verdict {
+    if !one_way && let Some(reason) = copyback_reason(master, replica) {
+        return Verdict::Copyback(reason);
+    }
+    if header_differs(master, replica) {
+        return Verdict::Changed;
+    }
+    let theirs = Crcs { basic: replica.sync_crc, annot: replica.sync_crc_annot };
+    if crc_equal(master.crcs, theirs) { Verdict::Unchanged } else { Verdict::ChecksumDoubt }
+}
+
+fn copyback_reason(m: &MasterMailbox, r: &ReplicaMailbox) -> Option<CopybackReason> {
+    if r.uidvalidity > m.uidvalidity {
+        return Some(CopybackReason::UidValidity { master: m.uidvalidity, replica: r.uidvalidity });
+    }
+    if r.last_uid > m.last_uid {
+        return Some(CopybackReason::LastUid { master: m.last_uid, replica: r.last_uid });
+    }
+    if r.highestmodseq > m.highestmodseq {
+        return Some(CopybackReason::HighestModseq {
+            master: m.highestmodseq,
+            replica: r.highestmodseq,
+        });
+    }
+    if let Some(ours) = m.xconvmodseq
+        && r.xconvmodseq > ours
+    {
+        return Some(CopybackReason::XconvModseq { master: ours, replica: r.xconvmodseq });
+    }
+    if m.deletedmodseq > r.highestmodseq && r.last_uid > 0 {
+        return Some(CopybackReason::CleanedUp {
+            deletedmodseq: m.deletedmodseq,
+            replica: r.highestmodseq,
+        });
+    }
+    None
+}
+
+fn header_differs(m: &MasterMailbox, r: &ReplicaMailbox) -> bool {
+    m.mboxtype.as_deref().unwrap_or("") != r.mboxtype
+        || m.last_uid != r.last_uid
+        || m.highestmodseq != r.highestmodseq
+        || m.uidvalidity != r.uidvalidity
+        || m.recentuid != r.recentuid
+        || m.recenttime != r.recenttime
+        || m.pop3_last_login != r.pop3_last_login
+        || m.pop3_show_after != r.pop3_show_after
+        || m.options != r.options
+        || (r.foldermodseq != 0 && r.foldermodseq != m.foldermodseq)
+        || m.acl != r.acl
+        || m.raclmodseq.is_some_and(|ours| ours != 0 && r.raclmodseq != 0 && ours != r.raclmodseq)
+        || m.xconvmodseq.is_some_and(|ours| ours != r.xconvmodseq)
+        || annotations_differ(&m.annotations, r)
+}
+
+/// Order is not compared: each side lists in the order of its own database.
+fn annotations_differ(ours: &[MailboxAnnotation], r: &ReplicaMailbox) -> bool {
+    ours.len() != r.annotations.len()
+        || ours.iter().any(|a| {
+            !r.annotations
+                .iter()
+                .any(|b| a.entry == b.entry && a.userid == b.userid && a.value == b.value)
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (MasterMailbox, ReplicaMailbox) {
+        let m = MasterMailbox {
+            name: "user.anna".into(),
+            uniqueid: "u1".into(),
+            acl: "anna\tlrs\t".into(),
+            last_uid: 7,
+            highestmodseq: 20,
+            uidvalidity: 5,
+            crcs: Crcs { basic: 1, annot: 2 },
+            foldermodseq: 3,
+            ..Default::default()
+        };
+        let r = ReplicaMailbox {
+            name: "user.anna".into(),
+            uniqueid: "u1".into(),
+            acl: "anna\tlrs\t".into(),
+            last_uid: 7,
+            highestmodseq: 20,
+            uidvalidity: 5,
+            sync_crc: 1,
+            sync_crc_annot: 2,
+            foldermodseq: 3,
+            ..Default::default()
+        };
+        (m, r)
+    }
+
+    #[test]
+    fn equal_sides_are_unchanged_and_a_zero_crc_is_no_doubt() {
+        let (m, mut r) = pair();
+        assert_eq!(compare_mailbox(&m, &r, false), Verdict::Unchanged);
+        r.sync_crc = 0;
+        assert_eq!(compare_mailbox(&m, &r, false), Verdict::Unchanged);
+        r.sync_crc = 9;
+        assert_eq!(compare_mailbox(&m, &r, false), Verdict::ChecksumDoubt);
+    }
+
+    #[test]
+    fn each_header_field_counts() {
+        let edits: [fn(&mut ReplicaMailbox); 11] = [
+            |r| r.last_uid = 6,
+            |r| r.highestmodseq = 19,
+            |r| r.uidvalidity = 4,
+            |r| r.recentuid = 1,
+            |r| r.recenttime = 1,
+            |r| r.pop3_last_login = 1,
+            |r| r.pop3_show_after = 1,
+            |r| r.options = "P".into(),
+            |r| r.foldermodseq = 2,
+            |r| r.acl = "anna\tlrswipkxtecda\t".into(),
+            |r| r.mboxtype = "c".into(),
+        ];
+        for (n, edit) in edits.iter().enumerate() {
+            let (m, mut r) = pair();
+            edit(&mut r);
+            assert_eq!(compare_mailbox(&m, &r, false), Verdict::Changed, "edit {n}");
+        }
+    }
+
+    #[test]
+    fn what_only_the_replica_has_needs_copyback_unless_one_way() {
+        let edits: [fn(&mut MasterMailbox, &mut ReplicaMailbox); 5] = [
+            |_, r| r.uidvalidity = 6,
+            |_, r| r.highestmodseq = 21,
+            |_, r| r.last_uid = 8,
+            |m, r| {
+                m.xconvmodseq = Some(3);
+                r.xconvmodseq = 4;
+            },
+            |m, r| {
+                m.deletedmodseq = 15;
+                r.highestmodseq = 14;
+            },
+        ];
+        for (n, edit) in edits.iter().enumerate() {
+            let (mut m, mut r) = pair();
+            edit(&mut m, &mut r);
+            assert!(matches!(compare_mailbox(&m, &r, false), Verdict::Copyback(_)), "edit {n}");
+            assert_eq!(compare_mailbox(&m, &r, true), Verdict::Changed, "edit {n}");
+        }
+    }
+}

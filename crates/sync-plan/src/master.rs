@@ -1,0 +1,173 @@
+//! The master's side of one user, as plain values that the store reader fills in.
+//!
+//! Names are internal names as they go over the wire (`user.anna.Sent`); times are Unix seconds.
+
+/// The two checksums over a mailbox's live records (`imap/mailbox.h`, `struct synccrcs`).
+/// Zero means "not known" and equals everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Crcs {
+    /// Over the records themselves.
+    pub basic: u32,
+    /// Over annotations, real and virtual.
+    pub annot: u32,
+}
+
+/// An annotation of a mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailboxAnnotation {
+    /// Its entry, such as `/comment`.
+    pub entry: String,
+    /// Whose it is; empty for a shared one.
+    pub userid: String,
+    /// Its modseq.
+    pub modseq: u64,
+    /// Its value's bytes.
+    pub value: Vec<u8>,
+}
+
+/// One mailbox's header, without its records.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MasterMailbox {
+    /// Internal name.
+    pub name: String,
+    /// Unique id, the same for life.
+    pub uniqueid: String,
+    /// The type as the wire names it (`MBOXTYPE`), none for plain mail.
+    pub mboxtype: Option<String>,
+    /// Partition on the master.
+    pub partition: String,
+    /// Access control list in its stored form: `user TAB rights TAB …`.
+    pub acl: String,
+    /// Options in wire form (letters of `sync_encode_options`).
+    pub options: String,
+    /// The quota root that covers it.
+    pub quotaroot: Option<String>,
+    /// Highest UID ever given out.
+    pub last_uid: u32,
+    /// Highest modseq of any change.
+    pub highestmodseq: u64,
+    /// Highest modseq among records that are gone for good.
+    pub deletedmodseq: u64,
+    /// UIDVALIDITY.
+    pub uidvalidity: u32,
+    /// Highest UID that was ever shown as recent.
+    pub recentuid: u32,
+    /// When `recentuid` was set.
+    pub recenttime: i64,
+    /// Last POP3 login.
+    pub pop3_last_login: i64,
+    /// POP3 shows only messages after this time.
+    pub pop3_show_after: i64,
+    /// Checksums as the index header stores them.
+    pub crcs: Crcs,
+    /// Modseq of the folder's last change of name or ACL.
+    pub foldermodseq: u64,
+    /// Modseq of conversations; none where the mailbox takes no part in them.
+    pub xconvmodseq: Option<u64>,
+    /// Modseq of reverse ACLs; none where the server keeps none (`reverseacls: no`).
+    pub raclmodseq: Option<u64>,
+    /// The mailbox's own annotations, in the store's order.
+    pub annotations: Vec<MailboxAnnotation>,
+}
+
+/// A name in the tree with no mailbox behind it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Intermediate {
+    /// Internal name.
+    pub name: String,
+    /// Unique id.
+    pub uniqueid: String,
+    /// The type as the wire names it.
+    pub mboxtype: String,
+    /// Modseq of its creation.
+    pub createdmodseq: u64,
+    /// Modseq of its last change.
+    pub foldermodseq: u64,
+}
+
+/// An entry of the user's mailbox tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Folder {
+    /// A mailbox.
+    Mailbox(Box<MasterMailbox>),
+    /// A name alone.
+    Intermediate(Intermediate),
+}
+
+impl Folder {
+    /// The entry's internal name.
+    pub fn name(&self) -> &str {
+        match self {
+            Folder::Mailbox(m) => &m.name,
+            Folder::Intermediate(i) => &i.name,
+        }
+    }
+
+    /// The entry's unique id.
+    pub fn uniqueid(&self) -> &str {
+        match self {
+            Folder::Mailbox(m) => &m.uniqueid,
+            Folder::Intermediate(i) => &i.uniqueid,
+        }
+    }
+}
+
+/// A quota root's limits, in wire form: `LIMIT` first, then one pair a limited resource.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MasterQuota {
+    /// Its root, a mailbox name.
+    pub root: String,
+    /// Names and limits (`sync_encode_quota_limits`).
+    pub limits: Vec<(String, u64)>,
+    /// Modseq of its last change.
+    pub modseq: u64,
+}
+
+/// A user's seen state of one mailbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MasterSeen {
+    /// The mailbox's unique id.
+    pub uniqueid: String,
+    /// Last read.
+    pub lastread: i64,
+    /// Highest UID when last read.
+    pub lastuid: u32,
+    /// Last change of this entry.
+    pub lastchange: i64,
+    /// The seen UIDs as a sequence set.
+    pub seenuids: String,
+}
+
+/// A Sieve script in the user's Sieve folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MasterSieve {
+    /// File name, `NAME.script`.
+    pub filename: String,
+    /// Last change.
+    pub last_update: i64,
+    /// SHA-1 of its content, in hex.
+    pub guid: String,
+    /// Whether it is the active one.
+    pub active: bool,
+    /// Its text.
+    pub content: Vec<u8>,
+}
+
+/// All that the master holds of one user, mailboxes without their records.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct MasterUser {
+    /// The user.
+    pub userid: String,
+    /// All entries of the tree, deleted mailboxes (`DELETED.…`) too, in Cyrus' order.
+    pub folders: Vec<Folder>,
+    /// Names in the tree that are tombstones.
+    pub tombstone_names: Vec<String>,
+    /// Quota roots that the mailboxes name; a root that is named but has no quota is absent.
+    pub quotas: Vec<MasterQuota>,
+    /// Subscriptions, internal names.
+    pub subscriptions: Vec<String>,
+    /// Seen state, one entry a mailbox.
+    pub seen: Vec<MasterSeen>,
+    /// Sieve scripts; read only for peers without SIEVE-MAILBOX.
+    pub sieve: Vec<MasterSieve>,
+}

@@ -1,0 +1,222 @@
+//! What belongs to a user but to no mailbox: quota roots, subscriptions, seen state, Sieve scripts.
+
+use std::collections::{HashMap, HashSet};
+
+use csync::{ReplicaQuota, ReplicaSeen, ReplicaSieve};
+
+use crate::master::{MasterQuota, MasterSeen, MasterSieve};
+
+/// A change to a quota root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum QuotaChange {
+    /// Set these limits.
+    Set(MasterQuota),
+    /// The root is gone here.
+    Remove(String),
+}
+
+/// A change to the subscriptions; internal mailbox names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SubChange {
+    /// Subscribe.
+    Add(String),
+    /// Unsubscribe.
+    Remove(String),
+}
+
+/// A change to the Sieve scripts; file names with their `.script`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SieveChange {
+    /// Upload this script.
+    Upload(MasterSieve),
+    /// Delete a script that is gone here.
+    Delete(String),
+    /// Make this the active script.
+    Activate(String),
+    /// Make none active.
+    Deactivate,
+}
+
+/// Quota roots whose limits differ, and those that are gone here. The modseq does not count: it
+/// ends higher on a replica by itself.
+pub fn plan_quota(ours: &[MasterQuota], theirs: &[ReplicaQuota]) -> Vec<QuotaChange> {
+    let mut changes = Vec::new();
+    for quota in ours {
+        let same = theirs.iter().any(|r| r.root == quota.root && same_limits(quota, r));
+        if !same {
+            changes.push(QuotaChange::Set(quota.clone()));
+        }
+    }
+    for quota in theirs {
+        if !ours.iter().any(|m| m.root == quota.root) {
+            changes.push(QuotaChange::Remove(quota.root.clone()));
+        }
+    }
+    changes
+}
+
+fn same_limits(ours: &MasterQuota, theirs: &ReplicaQuota) -> bool {
+    let ours: HashMap<&str, u64> = ours.limits.iter().map(|(k, v)| (k.as_str(), *v)).collect();
+    ours.len() == theirs.limits.len()
+        && theirs
+            .limits
+            .iter()
+            .all(|(k, v)| ours.get(k.as_str()).is_some_and(|limit| *limit == *v as u64))
+}
+
+/// Subscriptions to add, then those to remove.
+pub fn plan_subs(ours: &[String], theirs: &[String]) -> Vec<SubChange> {
+    let here: HashSet<&String> = ours.iter().collect();
+    let there: HashSet<&String> = theirs.iter().collect();
+    let added = ours.iter().filter(|n| !there.contains(n)).cloned().map(SubChange::Add);
+    let removed = theirs.iter().filter(|n| !here.contains(n)).cloned().map(SubChange::Remove);
+    added.chain(removed).collect()
+}
+
+/// Seen entries that are new or differ. Entries that only the replica has stay: the server knows
+/// no way to delete them.
+pub fn plan_seen(ours: &[MasterSeen], theirs: &[ReplicaSeen]) -> Vec<MasterSeen> {
+    let there: HashMap<&str, &ReplicaSeen> =
+        theirs.iter().map(|s| (s.uniqueid.as_str(), s)).collect();
+    ours.iter()
+        .filter(|m| {
+            !there.get(m.uniqueid.as_str()).is_some_and(|r| {
+                r.lastuid == m.lastuid
+                    && r.lastread == m.lastread
+                    && r.lastchange == m.lastchange
+                    && r.seenuids == m.seenuids
+            })
+        })
+        .cloned()
+        .collect()
+}
+
+/// Scripts to upload and delete and which to activate (`sync_do_user_sieve`). Compiled bytecode
+/// (`.bc`) is never sent: the replica makes its own.
+pub fn plan_sieve(ours: &[MasterSieve], theirs: &[ReplicaSieve]) -> Vec<SieveChange> {
+    let is_bytecode = |name: &str| name.ends_with(".bc");
+    let mut changes = Vec::new();
+    for script in ours.iter().filter(|s| !is_bytecode(&s.filename)) {
+        let same =
+            theirs.iter().find(|r| r.filename == script.filename).is_some_and(|r| match &r.guid {
+                Some(guid) => guid.to_string() == script.guid,
+                None => r.last_update >= script.last_update,
+            });
+        if !same {
+            changes.push(SieveChange::Upload(script.clone()));
+        }
+    }
+    let mut active_there = None;
+    for script in theirs.iter().filter(|s| !is_bytecode(&s.filename)) {
+        if !ours.iter().any(|m| m.filename == script.filename) {
+            changes.push(SieveChange::Delete(script.filename.clone()));
+        } else if script.active {
+            active_there = Some(&script.filename);
+        }
+    }
+    match ours.iter().find(|s| s.active).map(|s| &s.filename) {
+        Some(name) if active_there != Some(name) => {
+            changes.push(SieveChange::Activate(name.clone()));
+        }
+        None if active_there.is_some() => changes.push(SieveChange::Deactivate),
+        _ => {}
+    }
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quota(root: &str, limits: &[(&str, u64)]) -> MasterQuota {
+        let limits = limits.iter().map(|(k, v)| (k.to_string(), *v)).collect();
+        MasterQuota { root: root.into(), limits, modseq: 4 }
+    }
+
+    #[test]
+    fn only_limits_make_a_quota_differ() {
+        let theirs = [
+            ReplicaQuota {
+                root: "user.a".into(),
+                limits: vec![("STORAGE".into(), 10), ("LIMIT".into(), 10)],
+                modseq: 99,
+            },
+            ReplicaQuota { root: "user.gone".into(), limits: vec![], modseq: 1 },
+        ];
+        let ours = [
+            quota("user.a", &[("LIMIT", 10), ("STORAGE", 10)]),
+            quota("user.b", &[("LIMIT", 5), ("STORAGE", 5)]),
+        ];
+        assert_eq!(
+            plan_quota(&ours, &theirs),
+            [QuotaChange::Set(ours[1].clone()), QuotaChange::Remove("user.gone".into())]
+        );
+    }
+
+    #[test]
+    fn subscriptions_are_added_then_removed() {
+        let ours = ["a".to_string(), "b".to_string()];
+        let theirs = ["b".to_string(), "c".to_string()];
+        assert_eq!(
+            plan_subs(&ours, &theirs),
+            [SubChange::Add("a".into()), SubChange::Remove("c".into())]
+        );
+    }
+
+    fn script(name: &str, guid: &str, active: bool) -> MasterSieve {
+        MasterSieve {
+            filename: name.into(),
+            last_update: 5,
+            guid: guid.into(),
+            active,
+            content: b"keep;".to_vec(),
+        }
+    }
+
+    #[test]
+    fn scripts_are_uploaded_deleted_and_activated() {
+        let theirs = [
+            ReplicaSieve {
+                filename: "old.script".into(),
+                last_update: 5,
+                guid: None,
+                active: true,
+            },
+            ReplicaSieve {
+                filename: "same.script".into(),
+                last_update: 5,
+                guid: None,
+                active: false,
+            },
+        ];
+        let ours = [script("same.script", "x", true), script("new.script", "y", false)];
+        assert_eq!(
+            plan_sieve(&ours, &theirs),
+            [
+                SieveChange::Upload(ours[1].clone()),
+                SieveChange::Delete("old.script".into()),
+                SieveChange::Activate("same.script".into()),
+            ]
+        );
+    }
+
+    #[test]
+    fn seen_entries_that_differ_are_sent() {
+        let seen = |uids: &str| MasterSeen {
+            uniqueid: "u".into(),
+            lastread: 1,
+            lastuid: 2,
+            lastchange: 3,
+            seenuids: uids.into(),
+        };
+        let theirs = [ReplicaSeen {
+            uniqueid: "u".into(),
+            lastread: 1,
+            lastuid: 2,
+            lastchange: 3,
+            seenuids: "1:2".into(),
+        }];
+        assert!(plan_seen(&[seen("1:2")], &theirs).is_empty());
+        assert_eq!(plan_seen(&[seen("1")], &theirs), [seen("1")]);
+    }
+}

@@ -1,0 +1,295 @@
+//! The plan for one user.
+
+use std::collections::{HashMap, HashSet};
+
+use csync::{ReplicaMailbox, ReplicaUser};
+
+use crate::compare::{CopybackReason, Verdict, compare_mailbox};
+use crate::folders::{Rename, RenameError, order_renames};
+use crate::master::{Folder, Intermediate, MasterMailbox, MasterSeen, MasterUser};
+use crate::meta::{
+    QuotaChange, SieveChange, SubChange, plan_quota, plan_seen, plan_sieve, plan_subs,
+};
+
+/// What the command line and the replica's capabilities say about planning.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// -O: overwrite the replica, take nothing over from it.
+    pub one_way: bool,
+    /// -p: the partition on the replica, for all mailboxes.
+    pub partition: Option<String>,
+    /// The peer takes #sieve mailboxes as mailboxes; else scripts go one by one.
+    pub sieve_mailbox: bool,
+}
+
+/// Evidence that a mailbox was deleted here: without it nothing is deleted on the replica.
+#[derive(Debug, Clone, Default)]
+pub struct Tombstones {
+    /// Names whose entry in mailboxes.db is a tombstone.
+    pub names: HashSet<String>,
+    /// Unique ids whose entry in mailboxes.db is a tombstone.
+    pub uniqueids: HashSet<String>,
+}
+
+/// One mailbox to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MailboxUpdate {
+    /// Its header or records differ, or the replica lacks it.
+    Send {
+        /// Internal name.
+        name: String,
+        /// Unique id, to notice a mailbox that was replaced meanwhile.
+        uniqueid: String,
+        /// What the replica has, none where it lacks the mailbox.
+        replica: Option<Box<ReplicaMailbox>>,
+        /// All but the checksums agree: recompute ours first, it may be unchanged after all.
+        checksum_doubt: bool,
+    },
+    /// A name without a mailbox.
+    Intermediate(Intermediate),
+}
+
+/// What to do for one user, in this order.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UserPlan {
+    /// Mailboxes to delete on the replica; each has a tombstone here.
+    pub deletes: Vec<String>,
+    /// Mailboxes on the replica that are neither here nor deleted here: left alone and reported.
+    pub orphans: Vec<String>,
+    /// Renames in order. When there are any, act on them and look again before all that follows.
+    pub renames: Vec<Rename>,
+    /// Mailboxes to send, in the master's order.
+    pub updates: Vec<MailboxUpdate>,
+    /// How many mailboxes are the same on both sides.
+    pub unchanged: usize,
+    /// Quota roots.
+    pub quotas: Vec<QuotaChange>,
+    /// Subscriptions.
+    pub subscriptions: Vec<SubChange>,
+    /// Sieve scripts.
+    pub sieve: Vec<SieveChange>,
+    /// Seen state.
+    pub seen: Vec<MasterSeen>,
+}
+
+impl UserPlan {
+    /// Whether both sides already agree.
+    pub fn is_empty(&self) -> bool {
+        self.deletes.is_empty()
+            && self.renames.is_empty()
+            && self.updates.is_empty()
+            && self.quotas.is_empty()
+            && self.subscriptions.is_empty()
+            && self.sieve.is_empty()
+            && self.seen.is_empty()
+    }
+}
+
+/// Why a user can't be planned.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// Something would have to be copied back to the master first.
+    #[error(
+        "mailbox {mailbox} needs copyback: {reason}; replicate this user with the C sync_client, or use -O to overwrite the replica"
+    )]
+    Copyback {
+        /// The mailbox.
+        mailbox: String,
+        /// What the replica has that we lack.
+        reason: CopybackReason,
+    },
+    /// The renames form a ring.
+    #[error(transparent)]
+    Renames(#[from] RenameError),
+}
+
+/// Names and unique ids of replica mailboxes that match nothing here: the ones for which
+/// [`Tombstones`] must be looked up.
+pub fn unmatched_folders<'a>(
+    master: &MasterUser,
+    replica: &'a ReplicaUser,
+) -> Vec<&'a ReplicaMailbox> {
+    let here: HashSet<&str> = master.folders.iter().map(Folder::uniqueid).collect();
+    replica.mailboxes.iter().filter(|r| !here.contains(r.uniqueid.as_str())).collect()
+}
+
+/// Plans one user.
+///
+/// # Errors
+/// [`PlanError::Copyback`] when any mailbox needs something from the replica first: then nothing
+/// at all is to be done for this user, so that both sides stay as they are.
+pub fn plan_user(
+    master: &MasterUser,
+    replica: &ReplicaUser,
+    tombstones: &Tombstones,
+    options: &Options,
+) -> Result<UserPlan, PlanError> {
+    let there: HashMap<&str, &ReplicaMailbox> =
+        replica.mailboxes.iter().map(|r| (r.uniqueid.as_str(), r)).collect();
+
+    let mut plan = UserPlan::default();
+    for gone in unmatched_folders(master, replica) {
+        if tombstones.names.contains(&gone.name) || tombstones.uniqueids.contains(&gone.uniqueid) {
+            plan.deletes.push(gone.name.clone());
+        } else {
+            plan.orphans.push(gone.name.clone());
+        }
+    }
+
+    let mut renames = Vec::new();
+    for folder in &master.folders {
+        let found = there.get(folder.uniqueid()).copied();
+        match folder {
+            Folder::Intermediate(i) => {
+                if !found.is_some_and(|r| r.name == i.name) {
+                    plan.updates.push(MailboxUpdate::Intermediate(i.clone()));
+                }
+            }
+            Folder::Mailbox(m) => {
+                if let Some(r) = found {
+                    renames.extend(rename_of(m, r, options));
+                }
+                plan_mailbox(&mut plan, m, found, options)?;
+            }
+        }
+    }
+    plan.renames = order_renames(renames)?;
+
+    plan.quotas = plan_quota(&master.quotas, &replica.quotas);
+    plan.subscriptions = plan_subs(&master.subscriptions, &replica.subscriptions);
+    plan.seen = plan_seen(&master.seen, &replica.seen);
+    if !options.sieve_mailbox {
+        plan.sieve = plan_sieve(&master.sieve, &replica.sieve);
+    }
+    Ok(plan)
+}
+
+/// A mailbox with another name or on another partition is moved; an intermediate that the replica
+/// has under this unique id has no partition and is filled in by the mailbox itself.
+fn rename_of(m: &MasterMailbox, r: &ReplicaMailbox, options: &Options) -> Option<Rename> {
+    let partition = options.partition.as_ref().unwrap_or(&m.partition);
+    let moved = !r.partition.is_empty() && r.partition != *partition;
+    (m.name != r.name || moved).then(|| Rename {
+        from: r.name.clone(),
+        to: m.name.clone(),
+        partition: partition.clone(),
+        uidvalidity: m.uidvalidity,
+    })
+}
+
+fn plan_mailbox(
+    plan: &mut UserPlan,
+    m: &MasterMailbox,
+    found: Option<&ReplicaMailbox>,
+    options: &Options,
+) -> Result<(), PlanError> {
+    let verdict = match found {
+        Some(r) => compare_mailbox(m, r, options.one_way),
+        None => Verdict::Changed,
+    };
+    let checksum_doubt = match verdict {
+        Verdict::Unchanged => {
+            plan.unchanged += 1;
+            return Ok(());
+        }
+        Verdict::Copyback(reason) => {
+            return Err(PlanError::Copyback { mailbox: m.name.clone(), reason });
+        }
+        Verdict::Changed => false,
+        Verdict::ChecksumDoubt => true,
+    };
+    plan.updates.push(MailboxUpdate::Send {
+        name: m.name.clone(),
+        uniqueid: m.uniqueid.clone(),
+        replica: found.cloned().map(Box::new),
+        checksum_doubt,
+    });
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn here(name: &str, id: &str) -> Folder {
+        Folder::Mailbox(Box::new(MasterMailbox {
+            name: name.into(),
+            uniqueid: id.into(),
+            partition: "default".into(),
+            highestmodseq: 5,
+            ..Default::default()
+        }))
+    }
+
+    fn there(name: &str, id: &str) -> ReplicaMailbox {
+        ReplicaMailbox {
+            name: name.into(),
+            uniqueid: id.into(),
+            partition: "default".into(),
+            highestmodseq: 5,
+            ..Default::default()
+        }
+    }
+
+    fn sides(folders: Vec<Folder>, mailboxes: Vec<ReplicaMailbox>) -> (MasterUser, ReplicaUser) {
+        (
+            MasterUser { userid: "a".into(), folders, ..Default::default() },
+            ReplicaUser { mailboxes, ..Default::default() },
+        )
+    }
+
+    #[test]
+    fn equal_users_need_nothing() {
+        let (m, r) = sides(vec![here("user.a", "1")], vec![there("user.a", "1")]);
+        let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default()).unwrap();
+        assert!(plan.is_empty());
+        assert_eq!(plan.unchanged, 1);
+    }
+
+    #[test]
+    fn nothing_is_deleted_without_a_tombstone() {
+        let (m, r) = sides(
+            vec![here("user.a", "1")],
+            vec![
+                there("user.a", "1"),
+                there("user.a.x", "2"),
+                there("user.a.y", "3"),
+                there("user.a.z", "4"),
+            ],
+        );
+        let tombstones = Tombstones {
+            names: HashSet::from(["user.a.x".to_string()]),
+            uniqueids: HashSet::from(["3".to_string()]),
+        };
+        let plan = plan_user(&m, &r, &tombstones, &Options::default()).unwrap();
+        assert_eq!(plan.deletes, ["user.a.x", "user.a.y"]);
+        assert_eq!(plan.orphans, ["user.a.z"]);
+    }
+
+    #[test]
+    fn another_name_or_partition_is_a_rename() {
+        let (m, r) = sides(
+            vec![here("user.a", "1"), here("user.a.new", "2")],
+            vec![there("user.a", "1"), there("user.a.old", "2")],
+        );
+        let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default()).unwrap();
+        assert_eq!(plan.renames.len(), 1);
+        assert_eq!(plan.renames[0].from, "user.a.old");
+        let options = Options { partition: Some("big".into()), ..Default::default() };
+        let plan = plan_user(&m, &r, &Tombstones::default(), &options).unwrap();
+        assert_eq!(plan.renames.len(), 2);
+        assert!(plan.renames.iter().all(|r| r.partition == "big"));
+    }
+
+    #[test]
+    fn a_user_who_needs_copyback_has_no_plan_at_all() {
+        let mut ahead = there("user.a", "1");
+        ahead.highestmodseq = 6;
+        let (m, r) = sides(vec![here("user.a", "1"), here("user.a.new", "2")], vec![ahead]);
+        let err = plan_user(&m, &r, &Tombstones::default(), &Options::default()).unwrap_err();
+        assert!(err.to_string().starts_with("mailbox user.a needs copyback"), "{err}");
+        let one_way = Options { one_way: true, ..Default::default() };
+        let plan = plan_user(&m, &r, &Tombstones::default(), &one_way).unwrap();
+        assert_eq!(plan.updates.len(), 2);
+    }
+}
