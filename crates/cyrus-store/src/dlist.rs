@@ -52,10 +52,7 @@ impl Value {
         let Value::Map(entries) = self else {
             return None;
         };
-        entries
-            .iter()
-            .find(|(name, _)| name == key.as_bytes())
-            .map(|(_, value)| value)
+        entries.iter().find(|(name, _)| name == key.as_bytes()).map(|(_, value)| value)
     }
 
     /// The bytes of a text.
@@ -155,10 +152,7 @@ impl<'a> Parser<'a> {
             Some(b'{') => self.literal().map(Some),
             _ => {
                 let rest = self.rest();
-                let mut len = rest
-                    .iter()
-                    .position(|byte| *byte == b' ')
-                    .unwrap_or(rest.len());
+                let mut len = rest.iter().position(|byte| *byte == b' ').unwrap_or(rest.len());
                 while len > 0 && rest.get(len - 1) == Some(&b')') {
                     len -= 1;
                 }
@@ -189,18 +183,13 @@ impl<'a> Parser<'a> {
         self.at += 1;
         let mut len = 0usize;
         while let Some(digit @ b'0'..=b'9') = self.peek() {
-            len = len
-                .saturating_mul(10)
-                .saturating_add(usize::from(digit - b'0'));
+            len = len.saturating_mul(10).saturating_add(usize::from(digit - b'0'));
             self.at += 1;
         }
         if self.peek() == Some(b'+') {
             self.at += 1;
         }
-        let Some(bytes) = self
-            .rest()
-            .strip_prefix(b"}\r\n")
-            .and_then(|bytes| bytes.get(..len))
+        let Some(bytes) = self.rest().strip_prefix(b"}\r\n").and_then(|bytes| bytes.get(..len))
         else {
             return Err(self.bad("a literal is malformed or cut short"));
         };
@@ -224,10 +213,7 @@ impl<'a> Parser<'a> {
     }
 
     fn bad(&self, what: &'static str) -> BadValue {
-        BadValue {
-            offset: self.at,
-            what,
-        }
+        BadValue { offset: self.at, what }
     }
 }
 
@@ -244,10 +230,7 @@ mod tests {
         assert_eq!(acl.get("b \"c\""), Some(&Value::Nil));
         let history = value.get("H").unwrap().list().unwrap();
         assert_eq!(history.len(), 2);
-        assert_eq!(
-            history[0].get("N").unwrap().bytes(),
-            Some(b"user\x1fx".as_slice())
-        );
+        assert_eq!(history[0].get("N").unwrap().bytes(), Some(b"user\x1fx".as_slice()));
         assert_eq!(value.get("L").unwrap().text(), Some("a)b"));
         assert_eq!(value.get("V").unwrap().number(), Some(7));
         assert_eq!(value.get("E").unwrap().list(), Some([].as_slice()));

@@ -44,12 +44,7 @@ impl MboxList {
         let path = paths::mailboxes_db(conf);
         let db = Database::open(&path)?;
         let prefixed = db.fetch(VERSION_KEY)?.is_some();
-        Ok(MboxList {
-            path,
-            db,
-            rules: conf.names().clone(),
-            prefixed,
-        })
+        Ok(MboxList { path, db, rules: conf.names().clone(), prefixed })
     }
 
     /// The file.
@@ -67,10 +62,11 @@ impl MboxList {
             return Ok(None);
         };
         let mut entry = self.parse(&key, &value)?;
-        if self.prefixed && !entry.uniqueid.is_empty() {
-            if let Some(by_id) = self.find_uniqueid(&entry.uniqueid)? {
-                entry.name_history = by_id.name_history;
-            }
+        if self.prefixed
+            && !entry.uniqueid.is_empty()
+            && let Some(by_id) = self.find_uniqueid(&entry.uniqueid)?
+        {
+            entry.name_history = by_id.name_history;
         }
         Ok(Some(entry))
     }
@@ -85,21 +81,18 @@ impl MboxList {
             let Some(value) = self.db.fetch(&key)? else {
                 return Ok(None);
             };
-            let source = Source {
-                path: &self.path,
-                key: &key,
-            };
+            let source = Source { path: &self.path, key: &key };
             let mut entry = MboxEntry::parse(&self.rules, source, None, &value)?;
             entry.uniqueid = uniqueid.to_string();
             return Ok(Some(entry));
         }
         let mut found = None;
         self.walk(b"", |key, value| {
-            if let Ok(entry) = self.parse(key, value) {
-                if entry.uniqueid == uniqueid {
-                    found = Some(entry);
-                    return Ok(ControlFlow::Break(()));
-                }
+            if let Ok(entry) = self.parse(key, value)
+                && entry.uniqueid == uniqueid
+            {
+                found = Some(entry);
+                return Ok(ControlFlow::Break(()));
             }
             Ok(ControlFlow::Continue(()))
         })?;
@@ -124,16 +117,9 @@ impl MboxList {
             // The prefix goes behind the domain.
             Some(domain) => {
                 let domain_len = self.key_letter().len() + domain.len() + 1;
-                let (front, back) = below
-                    .split_at_checked(domain_len)
-                    .unwrap_or((below.as_slice(), &[]));
-                [
-                    front,
-                    self.rules.deleted_prefix().as_bytes(),
-                    separator.as_bytes(),
-                    back,
-                ]
-                .concat()
+                let (front, back) =
+                    below.split_at_checked(domain_len).unwrap_or((below.as_slice(), &[]));
+                [front, self.rules.deleted_prefix().as_bytes(), separator.as_bytes(), back].concat()
             }
             None => {
                 let back = below.get(self.key_letter().len()..).unwrap_or_default();
@@ -165,10 +151,7 @@ impl MboxList {
             return Ok(None);
         };
         let entry = self.parse(&key, &value)?;
-        Ok(
-            (!entry.uniqueid.is_empty() && !entry.mbtype.is_legacy_dirs())
-                .then_some(entry.uniqueid),
-        )
+        Ok((!entry.uniqueid.is_empty() && !entry.mbtype.is_legacy_dirs()).then_some(entry.uniqueid))
     }
 
     /// All users with a live mailbox, each once, in the list's order. `prefix` (an internal name's beginning, such as
@@ -200,16 +183,13 @@ impl MboxList {
             let Some(name) = self.name_of(key) else {
                 return Ok(ControlFlow::Continue(()));
             };
-            let Some(user) = name
-                .userid()
-                .filter(|user| name.deleted == 0 && *user != last)
-            else {
+            let Some(user) = name.userid().filter(|user| name.deleted == 0 && *user != last) else {
                 return Ok(ControlFlow::Continue(()));
             };
-            if let Ok(entry) = self.parse(key, value) {
-                if entry.mbtype.is_deleted() || entry.mbtype.is_intermediate() {
-                    return Ok(ControlFlow::Continue(()));
-                }
+            if let Ok(entry) = self.parse(key, value)
+                && (entry.mbtype.is_deleted() || entry.mbtype.is_intermediate())
+            {
+                return Ok(ControlFlow::Continue(()));
             }
             if !self.prefixed && !seen.insert(user.clone()) {
                 return Ok(ControlFlow::Continue(()));
@@ -227,10 +207,7 @@ impl MboxList {
     pub fn shared_mailboxes(&self, prefix: Option<&str>) -> Result<Vec<MboxEntry>, StoreError> {
         let mut entries = Vec::new();
         self.walk(&self.prefix_of(prefix), |key, value| {
-            if self
-                .name_of(key)
-                .is_some_and(|name| name.localpart.is_none())
-            {
+            if self.name_of(key).is_some_and(|name| name.localpart.is_none()) {
                 let entry = self.parse(key, value)?;
                 if !entry.mbtype.is_deleted() && !entry.mbtype.is_intermediate() {
                     entries.push(entry);
@@ -256,13 +233,8 @@ impl MboxList {
     }
 
     fn parse(&self, key: &[u8], value: &[u8]) -> Result<MboxEntry, StoreError> {
-        let name = self
-            .name_of(key)
-            .ok_or_else(|| StoreError::not_utf8(&self.path, key))?;
-        let source = Source {
-            path: &self.path,
-            key,
-        };
+        let name = self.name_of(key).ok_or_else(|| StoreError::not_utf8(&self.path, key))?;
+        let source = Source { path: &self.path, key };
         MboxEntry::parse(&self.rules, source, Some(self.rules.internal(&name)), value)
     }
 
@@ -280,11 +252,7 @@ impl MboxList {
     }
 
     fn key(&self, name: &MailboxName) -> Vec<u8> {
-        let spelt = if self.prefixed {
-            self.rules.db_key(name)
-        } else {
-            self.rules.internal(name)
-        };
+        let spelt = if self.prefixed { self.rules.db_key(name) } else { self.rules.internal(name) };
         [self.key_letter(), spelt.as_bytes()].concat()
     }
 
@@ -301,11 +269,7 @@ impl MboxList {
             None | Some("") => self.key_letter().to_vec(),
             Some(prefix) => {
                 let name = self.rules.parse(prefix);
-                if prefix.ends_with('.') {
-                    self.prefix_below(&name)
-                } else {
-                    self.key(&name)
-                }
+                if prefix.ends_with('.') { self.prefix_below(&name) } else { self.key(&name) }
             }
         }
     }
@@ -313,4 +277,4 @@ impl MboxList {
 
 #[cfg(test)]
 #[path = "mboxlist_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -276,9 +276,9 @@ fn text_of(source: Source<'_>, map: &Value, key: &str) -> Result<Option<String>,
 fn number_of(source: Source<'_>, map: &Value, key: &str) -> Result<u64, StoreError> {
     match map.get(key) {
         None | Some(Value::Nil) => Ok(0),
-        Some(value) => value
-            .number()
-            .ok_or_else(|| source.damaged(format!("its '{key}' is not a number"))),
+        Some(value) => {
+            value.number().ok_or_else(|| source.damaged(format!("its '{key}' is not a number")))
+        }
     }
 }
 
@@ -288,15 +288,11 @@ fn parse_old(
     name: Option<String>,
     text: &str,
 ) -> Result<MboxEntry, StoreError> {
-    let mut entry = MboxEntry {
-        name: name.unwrap_or_default(),
-        ..MboxEntry::default()
-    };
+    let mut entry = MboxEntry { name: name.unwrap_or_default(), ..MboxEntry::default() };
     let mut rest = text;
     if let Some(inside) = rest.strip_prefix('(') {
-        let (pairs, after) = inside
-            .split_once(')')
-            .ok_or_else(|| source.damaged("a closing bracket is missing"))?;
+        let (pairs, after) =
+            inside.split_once(')').ok_or_else(|| source.damaged("a closing bracket is missing"))?;
         let mut words = pairs.split(' ');
         while let (Some(key), Some(value)) = (words.next(), words.next()) {
             match key {
@@ -307,13 +303,9 @@ fn parse_old(
         }
         rest = after.strip_prefix(' ').unwrap_or(after);
     }
-    let (bits, rest) = rest
-        .split_once(' ')
-        .ok_or_else(|| source.damaged("it has no type"))?;
+    let (bits, rest) = rest.split_once(' ').ok_or_else(|| source.damaged("it has no type"))?;
     // Folders were named after mailboxes then.
-    let bits: u32 = bits
-        .parse()
-        .map_err(|_| source.damaged("its type is not a number"))?;
+    let bits: u32 = bits.parse().map_err(|_| source.damaged("its type is not a number"))?;
     entry.mbtype = MboxType(bits | MboxType::LEGACY_DIRS);
     let (place, acl) = rest.split_once(' ').unwrap_or((rest, ""));
     match place.split_once('!') {
@@ -332,16 +324,8 @@ mod tests {
     use super::*;
 
     fn parse(value: &[u8], name: Option<&str>) -> Result<MboxEntry, StoreError> {
-        let source = Source {
-            path: Path::new("/m.db"),
-            key: b"Nx",
-        };
-        MboxEntry::parse(
-            &NameRules::default(),
-            source,
-            name.map(str::to_string),
-            value,
-        )
+        let source = Source { path: Path::new("/m.db"), key: b"Nx" };
+        MboxEntry::parse(&NameRules::default(), source, name.map(str::to_string), value)
     }
 
     #[test]
@@ -350,17 +334,9 @@ mod tests {
                       H (%(N user\x1fanna\x1fOld M 5 V 6 C 7 F 8 T e P two)))";
         let entry = parse(value, None).unwrap();
         assert_eq!(entry.name, "user.anna.A^b");
+        assert_eq!((entry.uniqueid.as_str(), entry.partition.as_str()), ("f0c1", "default"));
         assert_eq!(
-            (entry.uniqueid.as_str(), entry.partition.as_str()),
-            ("f0c1", "default")
-        );
-        assert_eq!(
-            (
-                entry.uidvalidity,
-                entry.createdmodseq,
-                entry.foldermodseq,
-                entry.mtime
-            ),
+            (entry.uidvalidity, entry.createdmodseq, entry.foldermodseq, entry.mtime),
             (12, 3, 4, 99)
         );
         assert_eq!(entry.acl, "anna\tlrs\tanyone\tl\t");
@@ -372,15 +348,10 @@ mod tests {
 
     #[test]
     fn the_old_forms() {
-        let entry = parse(
-            b"(uniqueid abc specialuse \\Sent) 0 default anna\tlrs\t",
-            Some("user.anna"),
-        )
-        .unwrap();
-        assert_eq!(
-            (entry.uniqueid.as_str(), entry.partition.as_str()),
-            ("abc", "default")
-        );
+        let entry =
+            parse(b"(uniqueid abc specialuse \\Sent) 0 default anna\tlrs\t", Some("user.anna"))
+                .unwrap();
+        assert_eq!((entry.uniqueid.as_str(), entry.partition.as_str()), ("abc", "default"));
         assert_eq!(entry.acl, "anna\tlrs\t");
         assert_eq!(entry.legacy_specialuse.as_deref(), Some("\\Sent"));
         let remote = parse(b"1 host.example!part anna\tlrs\t", Some("user.anna")).unwrap();

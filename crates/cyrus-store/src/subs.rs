@@ -1,1 +1,82 @@
-//! The `subs` module (being written).
+//! A user's subscriptions.
+//!
+//! ```text
+//! key US VER US          "2": this layout (3.5 and later)
+//! key N<name>            name in database form; a leading INBOX stands for the user's own INBOX
+//! key <internal name>    before 3.5
+//! ```
+//!
+//! The values are empty. A flat database by default. Source: `imap/mboxlist.c` (mboxlist_sublist, mboxlist_opensubs) of
+//! cyrus-imapd 3.6.1.
+
+use std::ops::ControlFlow;
+
+use crate::config::Config;
+use crate::db::Database;
+use crate::error::StoreError;
+use crate::mboxlist::{MboxList, VERSION_KEY};
+use crate::paths::{self, UserFile};
+
+/// The internal names of the mailboxes a user is subscribed to, in the database's order. Empty without a database.
+///
+/// # Errors
+/// The database is damaged or a name is not UTF-8.
+pub fn subscriptions(
+    conf: &Config,
+    list: &MboxList,
+    userid: &str,
+) -> Result<Vec<String>, StoreError> {
+    let path =
+        paths::user_file(conf, userid, list.inbox_id(userid)?.as_deref(), UserFile::Subscriptions)?;
+    let db = match Database::open(&path) {
+        Ok(db) => db,
+        Err(StoreError::MissingFile { .. }) => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let rules = conf.names();
+    let inbox = rules.db_key(&rules.parse_userid(userid));
+    let prefixed = db.fetch(VERSION_KEY)?.is_some();
+    let prefix: &[u8] = if prefixed { b"N" } else { b"" };
+    let mut names = Vec::new();
+    db.foreach(prefix, |key, _| {
+        let text = std::str::from_utf8(key).map_err(|_| StoreError::not_utf8(&path, key))?;
+        if !prefixed {
+            names.push(text.to_string());
+            return Ok(ControlFlow::Continue(()));
+        }
+        let name = text.get(1..).unwrap_or_default();
+        let full = match name.strip_prefix("INBOX") {
+            Some(below) => format!("{inbox}{below}"),
+            None => name.to_string(),
+        };
+        names.push(rules.internal(&rules.parse_db(&full)));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::mboxlist::tests::small_store;
+
+    #[test]
+    fn both_layouts() {
+        let (dir, conf, list) = small_store();
+        let folder = dir.path().join("user/uuid/f/0/f0c1");
+        assert_eq!(subscriptions(&conf, &list, "anna").unwrap(), Vec::<String>::new());
+        fs::create_dir_all(&folder).unwrap();
+        let text = b"\x1fVER\x1f\t2\nNINBOX\t\nNINBOX\x1fA.b\t\nNshared\x1fx\t\n";
+        fs::write(folder.join("sub.db"), text).unwrap();
+        assert_eq!(
+            subscriptions(&conf, &list, "anna").unwrap(),
+            ["user.anna", "user.anna.A^b", "shared.x"]
+        );
+        fs::write(folder.join("sub.db"), b"user.anna\t\nuser.anna.Sent\t\n").unwrap();
+        assert_eq!(subscriptions(&conf, &list, "anna").unwrap(), ["user.anna", "user.anna.Sent"]);
+        fs::write(folder.join("sub.db"), b"user.\xfe\t\n").unwrap();
+        assert!(subscriptions(&conf, &list, "anna").is_err());
+    }
+}

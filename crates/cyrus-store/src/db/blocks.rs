@@ -24,11 +24,7 @@ pub(crate) struct Blocks {
 impl Blocks {
     /// Reads from a locked file of the given length.
     pub(crate) fn new(lock: FileLock, len: u64) -> Blocks {
-        Blocks {
-            lock,
-            end: len,
-            slots: (0..SLOTS).map(|_| None).collect(),
-        }
+        Blocks { lock, end: len, slots: (0..SLOTS).map(|_| None).collect() }
     }
 
     /// The file's path.
@@ -97,10 +93,7 @@ impl Blocks {
             let mut bytes = vec![0; BLOCK_LEN as usize];
             let mut filled = 0;
             while let Some(room) = bytes.get_mut(filled..).filter(|room| !room.is_empty()) {
-                let read = self
-                    .lock
-                    .file()
-                    .read_at(room, number * BLOCK_LEN + filled as u64);
+                let read = self.lock.file().read_at(room, number * BLOCK_LEN + filled as u64);
                 match read.map_err(|error| StoreError::io("read", self.lock.path(), error))? {
                     0 => break,
                     more => filled += more,

@@ -29,18 +29,14 @@ impl Db {
     /// # Errors
     /// The file is missing or too long.
     pub fn open(path: &Path) -> Result<Db, StoreError> {
-        let len = fs::metadata(path)
-            .map_err(|error| StoreError::io("stat", path, error))?
-            .len();
+        let len = fs::metadata(path).map_err(|error| StoreError::io("stat", path, error))?.len();
         if len > MAX_LEN {
             return Err(StoreError::damaged(
                 path,
                 format!("{len} bytes are too many for a flat database"),
             ));
         }
-        Ok(Db {
-            path: path.to_path_buf(),
-        })
+        Ok(Db { path: path.to_path_buf() })
     }
 
     /// The value of a key.
@@ -119,22 +115,13 @@ mod tests {
     fn reads_and_unescapes_lines() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("anna.sub");
-        fs::write(
-            &path,
-            b"user.anna.A\t\nuser.anna.B\xff\x89x\tva\xff\xfflue\xff\x80\n",
-        )
-        .unwrap();
+        fs::write(&path, b"user.anna.A\t\nuser.anna.B\xff\x89x\tva\xff\xfflue\xff\x80\n").unwrap();
         let db = Db::open(&path).unwrap();
         assert_eq!(db.fetch(b"user.anna.A").unwrap().unwrap(), b"");
-        assert_eq!(
-            db.fetch(b"user.anna.B\tx").unwrap().unwrap(),
-            b"va\xfflue\0"
-        );
+        assert_eq!(db.fetch(b"user.anna.B\tx").unwrap().unwrap(), b"va\xfflue\0");
         assert_eq!(db.fetch(b"user.anna").unwrap(), None);
         fs::write(&path, b"user.anna.A\t\ntorn").unwrap();
-        let error = db
-            .foreach(b"", |_, _| Ok(ControlFlow::Continue(())))
-            .unwrap_err();
+        let error = db.foreach(b"", |_, _| Ok(ControlFlow::Continue(()))).unwrap_err();
         assert!(error.to_string().contains("offset 13"), "{error}");
     }
 }

@@ -50,9 +50,7 @@ impl Database {
     pub fn open(path: &Path) -> Result<Database, StoreError> {
         let mut magic = Vec::with_capacity(32);
         let file = File::open(path).map_err(|error| StoreError::io("open", path, error))?;
-        let kind = file
-            .metadata()
-            .map_err(|error| StoreError::io("stat", path, error))?;
+        let kind = file.metadata().map_err(|error| StoreError::io("stat", path, error))?;
         if kind.is_dir() {
             return Err(StoreError::unsupported(
                 path,

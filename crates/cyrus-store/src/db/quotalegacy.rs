@@ -29,10 +29,7 @@ pub struct Db {
 impl Db {
     /// Reads below `base`, the folder that holds `quota` and `domain`.
     pub fn new(conf: &Config, base: &Path) -> Db {
-        Db {
-            conf: conf.clone(),
-            base: base.to_path_buf(),
-        }
+        Db { conf: conf.clone(), base: base.to_path_buf() }
     }
 
     /// The value of a root; empty if its file is. A line feed inside (the old form) becomes a space.
@@ -137,10 +134,7 @@ mod tests {
     #[test]
     fn finds_roots_by_name() {
         let dir = tempfile::tempdir().unwrap();
-        let text = format!(
-            "configdirectory: {}\nvirtdomains: userid\n",
-            dir.path().display()
-        );
+        let text = format!("configdirectory: {}\nvirtdomains: userid\n", dir.path().display());
         let conf = Config::parse(&text, "/t").unwrap();
         for (path, value) in [
             ("quota/a/user.anna", "%(S (1 2))\n"),
@@ -157,13 +151,7 @@ mod tests {
         let db = Db::new(&conf, dir.path());
         assert_eq!(
             db.roots().unwrap(),
-            [
-                "ex.com!",
-                "ex.com!user.zoe",
-                "user.anna",
-                "user.bert",
-                "user.cut"
-            ]
+            ["ex.com!", "ex.com!user.zoe", "user.anna", "user.bert", "user.cut"]
         );
         assert_eq!(db.fetch("user.anna").unwrap().unwrap(), b"%(S (1 2))");
         assert_eq!(db.fetch("user.bert").unwrap().unwrap(), b"100 200");

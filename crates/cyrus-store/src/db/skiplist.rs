@@ -49,9 +49,7 @@ impl Db {
     /// # Errors
     /// The file is missing, is not a skiplist database, or its header is damaged.
     pub fn open(path: &Path) -> Result<Db, StoreError> {
-        let db = Db {
-            path: path.to_path_buf(),
-        };
+        let db = Db { path: path.to_path_buf() };
         db.view()?;
         Ok(db)
     }
@@ -100,11 +98,7 @@ impl Db {
                 break;
             }
             let next = view.pointer(&record, 0)?;
-            current = if next == 0 {
-                None
-            } else {
-                Some(view.entry(next)?)
-            };
+            current = if next == 0 { None } else { Some(view.entry(next)?) };
             last = Some(key);
         }
         Ok(())
@@ -117,18 +111,11 @@ impl Db {
             .metadata()
             .map_err(|error| StoreError::io("stat", &self.path, error))?
             .len();
-        let mut view = View {
-            blocks: Blocks::new(lock, len),
-            len,
-            clean: false,
-        };
+        let mut view = View { blocks: Blocks::new(lock, len), len, clean: false };
         let mut magic = [0u8; 20];
         view.blocks.read(0, &mut magic)?;
         if &magic != MAGIC {
-            return Err(StoreError::unsupported(
-                &self.path,
-                "it is not a skiplist database",
-            ));
+            return Err(StoreError::unsupported(&self.path, "it is not a skiplist database"));
         }
         let version = view.number(20)?;
         if version != VERSION {
@@ -165,7 +152,7 @@ impl View {
     /// Does the file end where a transaction (or the part in order) ends?
     fn ends_well(&mut self) -> Result<bool, StoreError> {
         let log_start = u64::from(self.number(40)?);
-        if self.len % 4 != 0 || self.len < FIRST_RECORD + 16 {
+        if !self.len.is_multiple_of(4) || self.len < FIRST_RECORD + 16 {
             return Ok(false);
         }
         let last = self.number(self.len - 4)?;
@@ -198,10 +185,7 @@ impl View {
                     found = Some(record);
                     break;
                 }
-                if before_key
-                    .as_ref()
-                    .is_some_and(|before| *before >= record_key)
-                {
+                if before_key.as_ref().is_some_and(|before| *before >= record_key) {
                     return Err(self.damaged(offset, "keys are out of order"));
                 }
                 before = record;
@@ -270,7 +254,7 @@ impl View {
 
     /// Finds the parts of a record with a key.
     fn record(&mut self, offset: u64) -> Result<Record, StoreError> {
-        if offset < FIRST_RECORD || offset % 4 != 0 {
+        if offset < FIRST_RECORD || !offset.is_multiple_of(4) {
             return Err(self.damaged(offset, "no record can start here"));
         }
         let kind = self.number(offset)?;
@@ -340,10 +324,7 @@ mod tests {
     fn agrees_with_cyrus_own_tool() {
         for name in ["clean.skiplist", "torn.skiplist"] {
             let db = Db::open(&testing::fixture(name)).unwrap();
-            testing::check_entries(
-                |prefix, visit| db.foreach(prefix, visit),
-                |key| db.fetch(key),
-            );
+            testing::check_entries(|prefix, visit| db.foreach(prefix, visit), |key| db.fetch(key));
         }
     }
 

@@ -11,9 +11,7 @@ pub(crate) type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlo
 
 /// A file under `tests/fixtures`.
 pub(crate) fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
 /// Compares a database with `entries.txt`, what `cyr_dbtool … show` printed: key, tab, value.
@@ -22,10 +20,8 @@ pub(crate) fn check_entries(
     fetch: impl Fn(&[u8]) -> Result<Option<Vec<u8>>, StoreError>,
 ) {
     let shown = fs::read_to_string(fixture("entries.txt")).unwrap();
-    let wanted: Vec<(&str, &str)> = shown
-        .lines()
-        .map(|line| line.split_once('\t').unwrap())
-        .collect();
+    let wanted: Vec<(&str, &str)> =
+        shown.lines().map(|line| line.split_once('\t').unwrap()).collect();
     for prefix in ["", "key", "key00", "key1", "key001", "zzz", "a"] {
         let mut found = Vec::new();
         foreach(prefix.as_bytes(), &mut |key, value| {
@@ -36,27 +32,16 @@ pub(crate) fn check_entries(
             Ok(ControlFlow::Continue(()))
         })
         .unwrap();
-        let found: Vec<(&str, &str)> = found
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str()))
-            .collect();
-        let expected: Vec<(&str, &str)> = wanted
-            .iter()
-            .filter(|(key, _)| key.starts_with(prefix))
-            .copied()
-            .collect();
+        let found: Vec<(&str, &str)> =
+            found.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        let expected: Vec<(&str, &str)> =
+            wanted.iter().filter(|(key, _)| key.starts_with(prefix)).copied().collect();
         assert_eq!(found, expected, "prefix '{prefix}'");
     }
     for (key, value) in &wanted {
-        assert_eq!(
-            fetch(key.as_bytes()).unwrap().as_deref(),
-            Some(value.as_bytes()),
-            "{key}"
-        );
+        assert_eq!(fetch(key.as_bytes()).unwrap().as_deref(), Some(value.as_bytes()), "{key}");
     }
-    for absent in [
-        "", "key000", "key005", "key9999", "zzz", "new001", "INVALID",
-    ] {
+    for absent in ["", "key000", "key005", "key9999", "zzz", "new001", "INVALID"] {
         assert_eq!(fetch(absent.as_bytes()).unwrap(), None, "{absent}");
     }
 }

@@ -51,9 +51,7 @@ impl Db {
     /// # Errors
     /// The file is missing, is not a twoskip database, or its header is damaged.
     pub fn open(path: &Path) -> Result<Db, StoreError> {
-        let db = Db {
-            path: path.to_path_buf(),
-        };
+        let db = Db { path: path.to_path_buf() };
         db.view()?;
         Ok(db)
     }
@@ -121,11 +119,7 @@ impl Db {
             .metadata()
             .map_err(|error| StoreError::io("stat", &self.path, error))?
             .len();
-        let mut view = View {
-            blocks: Blocks::new(lock, file_len),
-            end: 0,
-            torn: false,
-        };
+        let mut view = View { blocks: Blocks::new(lock, file_len), end: 0, torn: false };
         if file_len > 0 {
             view.read_header(file_len)?;
         }
@@ -158,9 +152,9 @@ struct Record {
 impl View {
     fn read_header(&mut self, file_len: u64) -> Result<(), StoreError> {
         let header: [u8; HEADER_LEN as usize] = match self.blocks.read_vec(0, HEADER_LEN) {
-            Ok(bytes) => bytes
-                .try_into()
-                .map_err(|_| self.damaged(0, "the header is cut short"))?,
+            Ok(bytes) => {
+                bytes.try_into().map_err(|_| self.damaged(0, "the header is cut short"))?
+            }
             Err(_) if file_len < HEADER_LEN => {
                 return Err(self.damaged(0, "the header is cut short"));
             }
@@ -184,10 +178,8 @@ impl View {
         }
         self.end = be64(&header, 48);
         if self.end < FIRST_RECORD || self.end > file_len {
-            let what = format!(
-                "the committed size {} does not fit the file's size {file_len}",
-                self.end
-            );
+            let what =
+                format!("the committed size {} does not fit the file's size {file_len}", self.end);
             return Err(self.damaged(48, &what));
         }
         self.torn = be32(&header, 56) & FLAG_DIRTY != 0 || self.end != file_len;
@@ -215,10 +207,7 @@ impl View {
                 if let Some(record) = self.live(offset)? {
                     let record_key = self.blocks.read_vec(record.body, record.key_len)?;
                     if record_key.as_slice() < key {
-                        if before_key
-                            .as_ref()
-                            .is_some_and(|before| *before >= record_key)
-                        {
+                        if before_key.as_ref().is_some_and(|before| *before >= record_key) {
                             return Err(self.damaged(record.offset, "keys are out of order"));
                         }
                         before = record;
@@ -242,11 +231,7 @@ impl View {
             return Ok(None);
         }
         let offset = self.pointer(record, 0)?;
-        if offset == 0 {
-            Ok(None)
-        } else {
-            self.live(offset)
-        }
+        if offset == 0 { Ok(None) } else { self.live(offset) }
     }
 
     /// Where a record leads to on a list; 0 for nowhere.
@@ -290,17 +275,15 @@ impl View {
 
     /// Reads a record's head and checks its checksum.
     fn record(&mut self, offset: u64) -> Result<Record, StoreError> {
-        if offset < FIRST_RECORD || offset % 8 != 0 {
+        if offset < FIRST_RECORD || !offset.is_multiple_of(8) {
             return Err(self.damaged(offset, "no record can start here"));
         }
         let mut head = [0u8; 24 + 8 * (MAX_LEVEL as usize + 1) + 8];
         let lengths = slice_mut(&mut head, 24);
         // The shortest record has 24 bytes, so a record at the very end fails here, in bounds.
         self.blocks.read(offset, lengths)?;
-        let (kind, level) = (
-            lengths.first().copied().unwrap_or(0),
-            lengths.get(1).copied().unwrap_or(0),
-        );
+        let (kind, level) =
+            (lengths.first().copied().unwrap_or(0), lengths.get(1).copied().unwrap_or(0));
         if level > MAX_LEVEL {
             return Err(self.damaged(offset, "a record's level is too high"));
         }
@@ -323,16 +306,12 @@ impl View {
             return Err(self.damaged(offset, "a record's first checksum is wrong"));
         }
         let body = offset + head_len as u64;
-        let body_len = key_len
-            .checked_add(value_len)
-            .filter(|len| *len <= MAX_ENTRY_LEN);
+        let body_len = key_len.checked_add(value_len).filter(|len| *len <= MAX_ENTRY_LEN);
         match body_len.map(|len| len.next_multiple_of(8)) {
             Some(len) if body + len <= self.end => {}
             _ => return Err(self.damaged(offset, "a record's lengths cannot be")),
         }
-        let next = (0..pointers)
-            .map(|index| be64(&head, at + 8 * index))
-            .collect();
+        let next = (0..pointers).map(|index| be64(&head, at + 8 * index)).collect();
         Ok(Record {
             offset,
             kind,
@@ -385,10 +364,7 @@ fn byte(bytes: &[u8], at: usize) -> u8 {
 }
 
 fn be32(bytes: &[u8], at: usize) -> u32 {
-    bytes
-        .get(at..)
-        .and_then(|rest| rest.first_chunk())
-        .map_or(0, |four| u32::from_be_bytes(*four))
+    bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |four| u32::from_be_bytes(*four))
 }
 
 fn be64(bytes: &[u8], at: usize) -> u64 {

@@ -10,10 +10,7 @@ use crate::db::testing;
 fn agrees_with_cyrus_own_tool() {
     for name in ["clean.twoskip", "torn.twoskip"] {
         let db = Db::open(&testing::fixture(name)).unwrap();
-        testing::check_entries(
-            |prefix, visit| db.foreach(prefix, visit),
-            |key| db.fetch(key),
-        );
+        testing::check_entries(|prefix, visit| db.foreach(prefix, visit), |key| db.fetch(key));
     }
 }
 
@@ -33,10 +30,7 @@ fn every_byte_is_covered_by_a_checksum() {
     let path = dir.path().join("db");
     let mut bytes = good.clone();
     // The value of a live entry, found by its text.
-    let at = good
-        .windows(7)
-        .rposition(|window| window == b"changed")
-        .unwrap();
+    let at = good.windows(7).rposition(|window| window == b"changed").unwrap();
     bytes[at] = b'X';
     fs::write(&path, &bytes).unwrap();
     let mut seen = 0;
@@ -44,18 +38,10 @@ fn every_byte_is_covered_by_a_checksum() {
         seen += 1;
         Ok(ControlFlow::Continue(()))
     });
-    assert!(
-        matches!(result, Err(StoreError::DamagedAt { .. })),
-        "{result:?}"
-    );
+    assert!(matches!(result, Err(StoreError::DamagedAt { .. })), "{result:?}");
     assert!(seen > 0);
     fs::write(&path, &good[..good.len() - 8]).unwrap();
-    assert!(
-        Db::open(&path)
-            .unwrap_err()
-            .to_string()
-            .contains("committed size")
-    );
+    assert!(Db::open(&path).unwrap_err().to_string().contains("committed size"));
 }
 
 #[test]
@@ -68,10 +54,7 @@ fn an_empty_file_is_an_empty_database() {
     db.foreach(b"", |_, _| panic!("nothing to visit")).unwrap();
     fs::write(&path, b"short").unwrap();
     assert!(Db::open(&path).is_err());
-    assert!(matches!(
-        Db::open(&dir.path().join("none")),
-        Err(StoreError::MissingFile { .. })
-    ));
+    assert!(matches!(Db::open(&dir.path().join("none")), Err(StoreError::MissingFile { .. })));
 }
 
 #[test]
@@ -80,11 +63,7 @@ fn a_visitor_may_stop_or_fail() {
     let mut count = 0;
     db.foreach(b"key", |_, _| {
         count += 1;
-        Ok(if count == 3 {
-            ControlFlow::Break(())
-        } else {
-            ControlFlow::Continue(())
-        })
+        Ok(if count == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })
     .unwrap();
     assert_eq!(count, 3);
