@@ -155,10 +155,7 @@ impl FullMailbox {
         for value in Fields::of(item)?.list_or_empty("RECORD")? {
             records.push(record(value)?);
         }
-        Ok(FullMailbox {
-            mailbox: ReplicaMailbox::decode(item)?,
-            records,
-        })
+        Ok(FullMailbox { mailbox: ReplicaMailbox::decode(item)?, records })
     }
 }
 
@@ -184,9 +181,7 @@ fn annotations(fields: &Fields<'_>) -> Result<Vec<OwnedAnnotation>, AnswerError>
             entry: f.text("ENTRY")?,
             userid: f.text("USERID")?,
             modseq: f.u64_or_zero("MODSEQ")?,
-            value: f
-                .maybe("VALUE", |v| v.bytes().map(<[u8]>::to_vec))?
-                .unwrap_or_default(),
+            value: f.maybe("VALUE", |v| v.bytes().map(<[u8]>::to_vec))?.unwrap_or_default(),
         });
     }
     Ok(read)
@@ -257,8 +252,7 @@ impl ReplicaUser {
             "QUOTA" => self.quotas.push(quota(&item)?),
             "LSUB" => {
                 let names = strings(&item.value);
-                self.subscriptions
-                    .extend(names.map_err(|source| bad(&item, "MBOXNAME", source))?);
+                self.subscriptions.extend(names.map_err(|source| bad(&item, "MBOXNAME", source))?);
             }
             "SEEN" => self.seen.push(seen(&item)?),
             "SIEVE" => self.sieve.push(sieve(&item)?),
@@ -277,11 +271,7 @@ fn quota(item: &Item) -> Result<ReplicaQuota, AnswerError> {
             limits.push((name.clone(), i64::from(limit)));
         }
     }
-    Ok(ReplicaQuota {
-        root: f.text("ROOT")?,
-        limits,
-        modseq: f.u64_or_zero("MODSEQ")?,
-    })
+    Ok(ReplicaQuota { root: f.text("ROOT")?, limits, modseq: f.u64_or_zero("MODSEQ")? })
 }
 
 fn seen(item: &Item) -> Result<ReplicaSeen, AnswerError> {
@@ -314,10 +304,7 @@ pub fn missing(item: &Item) -> Result<Vec<Guid>, AnswerError> {
     if item.name != "MISSING" {
         return Err(unexpected("RESERVE", item));
     }
-    let values = item
-        .value
-        .list()
-        .map_err(|source| bad(item, "GUID", source))?;
+    let values = item.value.list().map_err(|source| bad(item, "GUID", source))?;
     let guids: Result<Vec<Guid>, ValueError> = values.iter().map(Value::guid).collect();
     guids.map_err(|source| bad(item, "GUID", source))
 }
@@ -345,24 +332,13 @@ pub fn message(item: Item) -> Result<(Guid, Bytes), AnswerError> {
 }
 
 fn strings(value: &Value) -> Result<Vec<String>, ValueError> {
-    value
-        .list()?
-        .iter()
-        .map(|name| name.str().map(str::to_owned))
-        .collect()
+    value.list()?.iter().map(|name| name.str().map(str::to_owned)).collect()
 }
 
 fn bad(item: &Item, key: &'static str, source: ValueError) -> AnswerError {
-    AnswerError::Bad {
-        line: item.name.clone(),
-        key,
-        source,
-    }
+    AnswerError::Bad { line: item.name.clone(), key, source }
 }
 
 fn unexpected(command: &'static str, item: &Item) -> AnswerError {
-    AnswerError::Unexpected {
-        command,
-        line: item.name.clone(),
-    }
+    AnswerError::Unexpected { command, line: item.name.clone() }
 }

@@ -53,9 +53,7 @@ pub fn tag(out: &mut Vec<u8>, framing: Framing, tag: u64, command: &[u8]) {
 }
 
 fn is_sync_command(command: &[u8]) -> bool {
-    [&b"GET "[..], b"APPLY ", b"RESTORE ", b"RESTART"]
-        .iter()
-        .any(|verb| command.starts_with(verb))
+    [&b"GET "[..], b"APPLY ", b"RESTORE ", b"RESTART"].iter().any(|verb| command.starts_with(verb))
 }
 
 /// The first word of a command.
@@ -171,12 +169,7 @@ pub fn get_fetch(
     uid: u32,
 ) {
     line(out, "GET ", |w| {
-        w.key("FETCH")
-            .map_begin()
-            .key("MBOXNAME")
-            .atom(mboxname)
-            .key("PARTITION")
-            .atom(partition);
+        w.key("FETCH").map_begin().key("MBOXNAME").atom(mboxname).key("PARTITION").atom(partition);
         w.key("UNIQUEID")
             .atom(uniqueid)
             .key("GUID")
@@ -229,12 +222,7 @@ pub fn reserve<'n>(
     guids: impl IntoIterator<Item = &'n Guid>,
 ) {
     line(out, "APPLY ", |w| {
-        w.key("RESERVE")
-            .map_begin()
-            .key("PARTITION")
-            .atom(partition)
-            .key("MBOXNAME")
-            .list_begin();
+        w.key("RESERVE").map_begin().key("PARTITION").atom(partition).key("MBOXNAME").list_begin();
         for name in mboxnames {
             w.atom(name);
         }
@@ -255,11 +243,7 @@ pub fn message_begin(out: &mut Vec<u8>) {
 /// One file's head in `APPLY MESSAGE`; exactly `size` bytes follow it. `first` is true for the
 /// first file of the command.
 pub fn message_file(out: &mut Vec<u8>, first: bool, partition: &str, guid: &Guid, size: u64) {
-    let mut writer = if first {
-        DlistWriter::new(out)
-    } else {
-        DlistWriter::resume(out)
-    };
+    let mut writer = if first { DlistWriter::new(out) } else { DlistWriter::resume(out) };
     writer.file_head(partition, guid, size);
 }
 
@@ -278,39 +262,20 @@ pub fn rename(
     uidvalidity: u32,
 ) {
     line(out, "APPLY ", |w| {
-        w.key(if local { "LOCAL_RENAME" } else { "RENAME" })
-            .map_begin();
+        w.key(if local { "LOCAL_RENAME" } else { "RENAME" }).map_begin();
         w.key("OLDMBOXNAME").atom(old).key("NEWMBOXNAME").atom(new);
-        w.key("PARTITION")
-            .atom(partition)
-            .key("UIDVALIDITY")
-            .num(uidvalidity.into())
-            .map_end();
+        w.key("PARTITION").atom(partition).key("UIDVALIDITY").num(uidvalidity.into()).map_end();
     });
 }
 
 /// `APPLY UNMAILBOX`; with `local` `LOCAL_UNMAILBOX` (-L).
 pub fn unmailbox(out: &mut Vec<u8>, local: bool, mboxname: &str) {
-    named(
-        out,
-        "APPLY ",
-        if local {
-            "LOCAL_UNMAILBOX"
-        } else {
-            "UNMAILBOX"
-        },
-        mboxname,
-    );
+    named(out, "APPLY ", if local { "LOCAL_UNMAILBOX" } else { "UNMAILBOX" }, mboxname);
 }
 
 /// `APPLY UNUSER`; with `local` `LOCAL_UNUSER` (-L).
 pub fn unuser(out: &mut Vec<u8>, local: bool, userid: &str) {
-    named(
-        out,
-        "APPLY ",
-        if local { "LOCAL_UNUSER" } else { "UNUSER" },
-        userid,
-    );
+    named(out, "APPLY ", if local { "LOCAL_UNUSER" } else { "UNUSER" }, userid);
 }
 
 /// `APPLY QUOTA`. `limits` are sent as they are: `LIMIT` first (STORAGE again, 4294967295 for none),
@@ -339,11 +304,7 @@ pub fn unquota(out: &mut Vec<u8>, root: &str) {
 pub fn subscription(out: &mut Vec<u8>, subscribed: bool, userid: &str, mboxname: &str) {
     line(out, "APPLY ", |w| {
         w.key(if subscribed { "SUB" } else { "UNSUB" }).map_begin();
-        w.key("USERID")
-            .atom(userid)
-            .key("MBOXNAME")
-            .atom(mboxname)
-            .map_end();
+        w.key("USERID").atom(userid).key("MBOXNAME").atom(mboxname).map_end();
     });
 }
 
@@ -373,32 +334,16 @@ pub fn seen(out: &mut Vec<u8>, seen: &Seen<'_>) {
             .atom(seen.userid)
             .key("UNIQUEID")
             .atom(seen.uniqueid);
-        w.key("LASTREAD")
-            .date(seen.lastread)
-            .key("LASTUID")
-            .num(seen.lastuid.into());
-        w.key("LASTCHANGE")
-            .date(seen.lastchange)
-            .key("SEENUIDS")
-            .atom(seen.seenuids)
-            .map_end();
+        w.key("LASTREAD").date(seen.lastread).key("LASTUID").num(seen.lastuid.into());
+        w.key("LASTCHANGE").date(seen.lastchange).key("SEENUIDS").atom(seen.seenuids).map_end();
     });
 }
 
 /// `APPLY SIEVE`: uploads a script. `last_update` in Unix seconds.
 pub fn sieve(out: &mut Vec<u8>, userid: &str, filename: &str, last_update: i64, content: &[u8]) {
     line(out, "APPLY ", |w| {
-        w.key("SIEVE")
-            .map_begin()
-            .key("USERID")
-            .atom(userid)
-            .key("FILENAME")
-            .atom(filename);
-        w.key("LAST_UPDATE")
-            .date(last_update)
-            .key("CONTENT")
-            .amap(content)
-            .map_end();
+        w.key("SIEVE").map_begin().key("USERID").atom(userid).key("FILENAME").atom(filename);
+        w.key("LAST_UPDATE").date(last_update).key("CONTENT").amap(content).map_end();
     });
 }
 
@@ -419,54 +364,30 @@ pub fn unsieve(out: &mut Vec<u8>, userid: &str, filename: &str) {
 pub fn activate_sieve(out: &mut Vec<u8>, userid: &str, filename: &str) {
     line(out, "APPLY ", |w| {
         w.key("ACTIVATE_SIEVE").map_begin();
-        w.key("USERID")
-            .atom(userid)
-            .key("FILENAME")
-            .atom(filename)
-            .map_end();
+        w.key("USERID").atom(userid).key("FILENAME").atom(filename).map_end();
     });
 }
 
 /// `APPLY UNACTIVATE_SIEVE`: no script is active any more.
 pub fn unactivate_sieve(out: &mut Vec<u8>, userid: &str) {
     line(out, "APPLY ", |w| {
-        w.key("UNACTIVATE_SIEVE")
-            .map_begin()
-            .key("USERID")
-            .atom(userid)
-            .map_end();
+        w.key("UNACTIVATE_SIEVE").map_begin().key("USERID").atom(userid).map_end();
     });
 }
 
 /// `APPLY ANNOTATION`: a mailbox's annotation by itself.
 pub fn annotation(out: &mut Vec<u8>, mboxname: &str, entry: &str, userid: &str, value: &[u8]) {
     line(out, "APPLY ", |w| {
-        w.key("ANNOTATION")
-            .map_begin()
-            .key("MBOXNAME")
-            .atom(mboxname)
-            .key("ENTRY")
-            .atom(entry);
-        w.key("USERID")
-            .atom(userid)
-            .key("VALUE")
-            .amap(value)
-            .map_end();
+        w.key("ANNOTATION").map_begin().key("MBOXNAME").atom(mboxname).key("ENTRY").atom(entry);
+        w.key("USERID").atom(userid).key("VALUE").amap(value).map_end();
     });
 }
 
 /// `APPLY UNANNOTATION`
 pub fn unannotation(out: &mut Vec<u8>, mboxname: &str, entry: &str, userid: &str) {
     line(out, "APPLY ", |w| {
-        w.key("UNANNOTATION")
-            .map_begin()
-            .key("MBOXNAME")
-            .atom(mboxname);
-        w.key("ENTRY")
-            .atom(entry)
-            .key("USERID")
-            .atom(userid)
-            .map_end();
+        w.key("UNANNOTATION").map_begin().key("MBOXNAME").atom(mboxname);
+        w.key("ENTRY").atom(entry).key("USERID").atom(userid).map_end();
     });
 }
 
@@ -478,12 +399,7 @@ pub fn expunge(
     uids: impl IntoIterator<Item = u32>,
 ) {
     line(out, "APPLY ", |w| {
-        w.key("EXPUNGE")
-            .map_begin()
-            .key("MBOXNAME")
-            .atom(mboxname)
-            .key("UNIQUEID")
-            .atom(uniqueid);
+        w.key("EXPUNGE").map_begin().key("MBOXNAME").atom(mboxname).key("UNIQUEID").atom(uniqueid);
         w.key("UID").list_begin();
         for uid in uids {
             w.num(uid.into());
@@ -529,18 +445,9 @@ mod tests {
         assert_eq!(both(b"NOOP\r\n"), "S12 NOOP\r\n");
         assert_eq!(both(b"LOGOUT\r\n"), "S12 LOGOUT\r\n");
         assert_eq!(text(|out| tag(out, Framing::Csync, 12, b"GET ")), "");
-        assert_eq!(
-            text(|out| begin(out, Framing::Imap, 0, Verb::Get, "USER")),
-            "S0 SYNCGET USER "
-        );
-        assert_eq!(
-            text(|out| begin(out, Framing::Csync, 0, Verb::Apply, "SUB")),
-            "APPLY SUB "
-        );
-        assert_eq!(
-            text(|out| begin(out, Framing::Imap, 1, Verb::Exit, "")),
-            "S1 LOGOUT"
-        );
+        assert_eq!(text(|out| begin(out, Framing::Imap, 0, Verb::Get, "USER")), "S0 SYNCGET USER ");
+        assert_eq!(text(|out| begin(out, Framing::Csync, 0, Verb::Apply, "SUB")), "APPLY SUB ");
+        assert_eq!(text(|out| begin(out, Framing::Imap, 1, Verb::Exit, "")), "S1 LOGOUT");
         assert_eq!(text(|out| exit(out, Framing::Csync)), "EXIT\r\n");
     }
 
@@ -557,10 +464,7 @@ mod tests {
         let hex = "11".repeat(20);
         assert_eq!(text(|o| get_user(o, "anna b")), "GET USER \"anna b\"\r\n");
         assert_eq!(text(|o| get_annotation(o, "")), "GET ANNOTATION \"\"\r\n");
-        assert_eq!(
-            text(|o| get_mailboxes(o, ["a", "b c"])),
-            "GET MAILBOXES (a \"b c\")\r\n"
-        );
+        assert_eq!(text(|o| get_mailboxes(o, ["a", "b c"])), "GET MAILBOXES (a \"b c\")\r\n");
         assert_eq!(
             text(|o| get_fetch(o, "user.a", "default", "id", &guid, 7)),
             format!(
@@ -598,10 +502,7 @@ mod tests {
             text(|o| expunge(o, "user.a", "id", [1, 2])),
             "APPLY EXPUNGE %(MBOXNAME user.a UNIQUEID id UID (1 2))\r\n"
         );
-        assert_eq!(
-            text(|o| unmailbox(o, false, "user.a")),
-            "APPLY UNMAILBOX user.a\r\n"
-        );
+        assert_eq!(text(|o| unmailbox(o, false, "user.a")), "APPLY UNMAILBOX user.a\r\n");
     }
 
     #[test]

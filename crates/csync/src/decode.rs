@@ -209,11 +209,7 @@ fn decode_line(framing: Framing, line: &[u8]) -> Result<Reply, WireError> {
         Framing::Imap if word == b"BYE" => Status::decode(None, line),
         Framing::Imap => Status::decode(Some(word), rest),
     };
-    status
-        .map(Reply::Done)
-        .ok_or_else(|| WireError::UnexpectedLine {
-            line: shorten(line),
-        })
+    status.map(Reply::Done).ok_or_else(|| WireError::UnexpectedLine { line: shorten(line) })
 }
 
 fn utf8(bytes: &[u8]) -> Result<String, WireError> {
@@ -233,15 +229,9 @@ struct Builder {
 
 #[derive(Debug)]
 enum Open {
-    Map {
-        entries: Vec<(String, Value)>,
-        key: Option<String>,
-    },
+    Map { entries: Vec<(String, Value)>, key: Option<String> },
     List(Vec<Value>),
-    File {
-        partition: Option<String>,
-        guid: Option<Guid>,
-    },
+    File { partition: Option<String>, guid: Option<Guid> },
 }
 
 impl Builder {
@@ -259,10 +249,7 @@ impl Builder {
                 return Ok(None);
             };
             if self.root.is_some() && token != Token::Eol {
-                return Err(WireError::malformed(
-                    "something after the answer's value",
-                    src,
-                ));
+                return Err(WireError::malformed("something after the answer's value", src));
             }
             match token {
                 Token::Literal(range) => {
@@ -274,23 +261,13 @@ impl Builder {
                 }
                 Token::Word(word) => self.string(word, true, limits)?,
                 Token::Quoted(text) => self.string(&text, false, limits)?,
-                Token::Map => self.begin(
-                    Open::Map {
-                        entries: Vec::new(),
-                        key: None,
-                    },
-                    limits,
-                    src,
-                )?,
+                Token::Map => {
+                    self.begin(Open::Map { entries: Vec::new(), key: None }, limits, src)?
+                }
                 Token::List => self.begin(Open::List(Vec::new()), limits, src)?,
-                Token::FileHead => self.begin(
-                    Open::File {
-                        partition: None,
-                        guid: None,
-                    },
-                    limits,
-                    src,
-                )?,
+                Token::FileHead => {
+                    self.begin(Open::File { partition: None, guid: None }, limits, src)?
+                }
                 Token::Close => self.end(src, limits)?,
                 Token::Eol => {
                     let root = self.root.take();
@@ -307,16 +284,9 @@ impl Builder {
 
     fn string(&mut self, text: &[u8], bare: bool, limits: &Limits) -> Result<(), WireError> {
         match self.open.last_mut() {
-            Some(Open::Map {
-                key: key @ None, ..
-            }) => *key = Some(utf8(text)?),
-            Some(Open::File {
-                partition: partition @ None,
-                ..
-            }) => *partition = Some(utf8(text)?),
-            Some(Open::File {
-                guid: guid @ None, ..
-            }) => {
+            Some(Open::Map { key: key @ None, .. }) => *key = Some(utf8(text)?),
+            Some(Open::File { partition: partition @ None, .. }) => *partition = Some(utf8(text)?),
+            Some(Open::File { guid: guid @ None, .. }) => {
                 let read = Guid::from_hex(text)
                     .map_err(|_| WireError::malformed("not a file's guid", text))?;
                 *guid = Some(read);
@@ -330,15 +300,8 @@ impl Builder {
 
     fn literal(&mut self, data: Bytes, limits: &Limits) -> Result<(), WireError> {
         match self.open.last() {
-            Some(Open::File {
-                partition: Some(partition),
-                guid: Some(guid),
-            }) => {
-                let file = Value::File {
-                    partition: partition.clone(),
-                    guid: *guid,
-                    data,
-                };
+            Some(Open::File { partition: Some(partition), guid: Some(guid) }) => {
+                let file = Value::File { partition: partition.clone(), guid: *guid, data };
                 self.open.pop();
                 self.add(file, limits)
             }
@@ -357,9 +320,7 @@ impl Builder {
             _ => {}
         }
         if self.open.len() >= limits.depth {
-            return Err(WireError::TooDeep {
-                limit: limits.depth,
-            });
+            return Err(WireError::TooDeep { limit: limits.depth });
         }
         self.open.push(new);
         Ok(())
@@ -383,9 +344,7 @@ impl Builder {
     fn add(&mut self, value: Value, limits: &Limits) -> Result<(), WireError> {
         self.items += 1;
         if self.items > limits.items {
-            return Err(WireError::TooManyItems {
-                limit: limits.items,
-            });
+            return Err(WireError::TooManyItems { limit: limits.items });
         }
         match self.open.last_mut() {
             None => self.root = Some(value),

@@ -28,11 +28,7 @@ impl<'a> Fields<'a> {
     pub fn within(line: &'a str, value: &'a Value) -> Result<Fields<'a>, AnswerError> {
         match value.map() {
             Ok(entries) => Ok(Fields { line, entries }),
-            Err(source) => Err(AnswerError::Bad {
-                line: line.to_owned(),
-                key: "value",
-                source,
-            }),
+            Err(source) => Err(AnswerError::Bad { line: line.to_owned(), key: "value", source }),
         }
     }
 
@@ -49,9 +45,7 @@ impl<'a> Fields<'a> {
     /// A key's value; none when the key is missing or `NIL`.
     pub fn optional(&self, key: &str) -> Option<&'a Value> {
         let found = self.entries.iter().find(|(name, _)| name == key);
-        found
-            .map(|(_, value)| value)
-            .filter(|value| !value.is_nil())
+        found.map(|(_, value)| value).filter(|value| !value.is_nil())
     }
 
     /// Reads a key that must be there.
@@ -64,14 +58,8 @@ impl<'a> Fields<'a> {
         read: impl FnOnce(&'a Value) -> Result<T, ValueError>,
     ) -> Result<T, AnswerError> {
         let line = || self.line.to_owned();
-        let value = self
-            .optional(key)
-            .ok_or_else(|| AnswerError::Missing { line: line(), key })?;
-        read(value).map_err(|source| AnswerError::Bad {
-            line: line(),
-            key,
-            source,
-        })
+        let value = self.optional(key).ok_or_else(|| AnswerError::Missing { line: line(), key })?;
+        read(value).map_err(|source| AnswerError::Bad { line: line(), key, source })
     }
 
     /// Reads a key that may be missing.
@@ -88,11 +76,7 @@ impl<'a> Fields<'a> {
         };
         match read(value) {
             Ok(value) => Ok(Some(value)),
-            Err(source) => Err(AnswerError::Bad {
-                line: self.line.to_owned(),
-                key,
-                source,
-            }),
+            Err(source) => Err(AnswerError::Bad { line: self.line.to_owned(), key, source }),
         }
     }
 
@@ -102,11 +86,7 @@ impl<'a> Fields<'a> {
     /// # Errors
     /// When the key is missing or not text.
     pub fn text(&self, key: &'static str) -> Result<String, AnswerError> {
-        if self
-            .entries
-            .iter()
-            .any(|(name, value)| name == key && value.is_nil())
-        {
+        if self.entries.iter().any(|(name, value)| name == key && value.is_nil()) {
             return Ok(String::new());
         }
         self.need(key, |value| value.str().map(str::to_owned))
@@ -195,10 +175,7 @@ mod tests {
             ("T".to_owned(), Value::atom("x y")),
             ("NONE".to_owned(), Value::Nil),
         ];
-        Item {
-            name: "THING".into(),
-            value: Value::Map(entries),
-        }
+        Item { name: "THING".into(), value: Value::Map(entries) }
     }
 
     #[test]
@@ -207,10 +184,7 @@ mod tests {
         let fields = Fields::of(&item).unwrap();
         assert_eq!(fields.u32("N"), Ok(7));
         assert_eq!(fields.text("T").unwrap(), "x y");
-        assert_eq!(
-            fields.u32("M").unwrap_err().to_string(),
-            "the replica's THING answer has no M"
-        );
+        assert_eq!(fields.u32("M").unwrap_err().to_string(), "the replica's THING answer has no M");
         assert_eq!(
             fields.u64("T").unwrap_err().to_string(),
             "the replica's THING answer has a bad T: expected a 64-bit number, found \"x y\""
@@ -228,10 +202,7 @@ mod tests {
         assert_eq!(fields.text_or_none("NONE"), Ok(None));
         assert!(fields.list_or_empty("M").unwrap().is_empty());
         assert!(fields.list_or_empty("N").is_err());
-        let flat = Item {
-            name: "X".into(),
-            value: Value::atom("1"),
-        };
+        let flat = Item { name: "X".into(), value: Value::atom("1") };
         assert!(Fields::of(&flat).is_err());
     }
 }

@@ -49,11 +49,7 @@ enum Ahead {
     /// An atom; looked at so many bytes.
     Word(usize),
     /// A quoted string; looked at so many bytes, the next one escaped or not, any escapes at all.
-    Quoted {
-        seen: usize,
-        escape: bool,
-        escapes: bool,
-    },
+    Quoted { seen: usize, escape: bool, escapes: bool },
     /// So many bytes of a literal.
     Literal(usize),
     /// A text line; looked at so many bytes.
@@ -101,11 +97,9 @@ impl Lexer {
         let (token, used) = match self.ahead {
             Ahead::Unknown => self.begin(src, limits)?,
             Ahead::Word(seen) => self.word(src, seen, limits)?,
-            Ahead::Quoted {
-                seen,
-                escape,
-                escapes,
-            } => self.quoted(src, seen, escape, escapes, limits)?,
+            Ahead::Quoted { seen, escape, escapes } => {
+                self.quoted(src, seen, escape, escapes, limits)?
+            }
             Ahead::Literal(size) => self.literal(src, size),
             // Only text() leaves this behind, and a line is never read both ways.
             Ahead::Text(_) => return Err(WireError::AlreadyFailed),
@@ -126,11 +120,7 @@ impl Lexer {
         src: &'a [u8],
         limits: &Limits,
     ) -> Result<Option<(&'a [u8], usize)>, WireError> {
-        let seen = if let Ahead::Text(seen) = self.ahead {
-            seen
-        } else {
-            0
-        };
+        let seen = if let Ahead::Text(seen) = self.ahead { seen } else { 0 };
         let Some(end) = src.iter().skip(seen).position(|b| *b == b'\n') else {
             self.use_line(src.len() - seen, limits)?;
             self.ahead = Ahead::Text(src.len());
@@ -139,10 +129,7 @@ impl Lexer {
         self.use_line(end, limits)?;
         self.ahead = Ahead::Unknown;
         let line = &src[..seen + end];
-        Ok(Some((
-            line.strip_suffix(b"\r").unwrap_or(line),
-            seen + end + 1,
-        )))
+        Ok(Some((line.strip_suffix(b"\r").unwrap_or(line), seen + end + 1)))
     }
 
     fn begin<'a>(
@@ -169,10 +156,7 @@ impl Lexer {
                 (Token::FileHead, 2)
             }
             (b'%', Some(_)) => {
-                return Err(WireError::malformed(
-                    "neither a map nor a file after %",
-                    src,
-                ));
+                return Err(WireError::malformed("neither a map nor a file after %", src));
             }
             (b'\r' | b'%', None) => return Ok((None, 0)),
             (b'{', _) => return self.literal_head(src, limits),
@@ -222,22 +206,15 @@ impl Lexer {
                     self.ahead = Ahead::Unknown;
                     self.next_file_field();
                     let inside = &src[1..at - 1];
-                    let text = if escapes {
-                        Cow::Owned(unescape(inside))
-                    } else {
-                        Cow::Borrowed(inside)
-                    };
+                    let text =
+                        if escapes { Cow::Owned(unescape(inside)) } else { Cow::Borrowed(inside) };
                     return Ok((Some(Token::Quoted(text)), at));
                 }
                 _ => {}
             }
         }
         self.use_line(at - seen, limits)?;
-        self.ahead = Ahead::Quoted {
-            seen: at,
-            escape,
-            escapes,
-        };
+        self.ahead = Ahead::Quoted { seen: at, escape, escapes };
         Ok((None, 0))
     }
 
@@ -283,10 +260,7 @@ impl Lexer {
         self.literal_used = self.literal_used.saturating_add(size);
         if self.literal_used > limits.literal_bytes as u64 {
             let announced = self.literal_used;
-            return Err(WireError::LiteralTooLong {
-                announced,
-                limit: limits.literal_bytes,
-            });
+            return Err(WireError::LiteralTooLong { announced, limit: limits.literal_bytes });
         }
         // In bounds: not above a limit that is itself a usize.
         let size = size as usize;
@@ -325,9 +299,7 @@ impl Lexer {
     fn use_line(&mut self, bytes: usize, limits: &Limits) -> Result<(), WireError> {
         self.line_used = self.line_used.saturating_add(bytes);
         if self.line_used > limits.line_bytes {
-            return Err(WireError::LineTooLong {
-                limit: limits.line_bytes,
-            });
+            return Err(WireError::LineTooLong { limit: limits.line_bytes });
         }
         Ok(())
     }
@@ -345,11 +317,7 @@ fn unescape(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.iter();
     while let Some(byte) = bytes.next() {
-        out.push(if *byte == b'\\' {
-            *bytes.next().unwrap_or(byte)
-        } else {
-            *byte
-        });
+        out.push(if *byte == b'\\' { *bytes.next().unwrap_or(byte) } else { *byte });
     }
     out
 }

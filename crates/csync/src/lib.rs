@@ -16,6 +16,7 @@ pub mod command;
 mod decode;
 mod fields;
 mod guid;
+mod handshake;
 mod lex;
 mod limits;
 mod mailbox;
@@ -31,10 +32,13 @@ pub use command::{Seen, Tags, Verb};
 pub use decode::{Decoder, Framing, Item, Reply};
 pub use fields::Fields;
 pub use guid::{Guid, GuidError};
+pub use handshake::{
+    Capabilities, Handshake, HandshakeError, HandshakeOptions, Session, Step, TlsWish,
+};
 pub use limits::{AnswerError, Limits, WireError};
 pub use mailbox::{
     Annotation, IntermediateHead, MailboxCommand, MailboxHead, Record, Since, apply_intermediate,
-    mailbox_line,
+    intermediate_line, mailbox_line,
 };
 pub use status::{Code, Status, StatusKind};
 pub use value::{Value, ValueError};

@@ -17,20 +17,12 @@ pub struct Limits {
 
 impl Limits {
     /// For everything but whole mailboxes and message files: GET USER, MAILBOXES, META, APPLY …
-    pub const ANSWERS: Limits = Limits {
-        line_bytes: 16 << 20,
-        literal_bytes: 64 << 20,
-        depth: 16,
-        items: 1 << 20,
-    };
+    pub const ANSWERS: Limits =
+        Limits { line_bytes: 16 << 20, literal_bytes: 64 << 20, depth: 16, items: 1 << 20 };
 
     /// For GET FULLMAILBOX (two million records) and GET FETCH (a file of 2 GiB).
-    pub const WHOLE_MAILBOX: Limits = Limits {
-        line_bytes: 1 << 30,
-        literal_bytes: 2 << 30,
-        depth: 16,
-        items: 32 << 20,
-    };
+    pub const WHOLE_MAILBOX: Limits =
+        Limits { line_bytes: 1 << 30, literal_bytes: 2 << 30, depth: 16, items: 32 << 20 };
 }
 
 impl Default for Limits {
@@ -91,10 +83,7 @@ pub enum WireError {
 
 impl WireError {
     pub(crate) fn malformed(what: &'static str, near: &[u8]) -> WireError {
-        WireError::Malformed {
-            what,
-            near: shorten(near),
-        }
+        WireError::Malformed { what, near: shorten(near) }
     }
 }
 

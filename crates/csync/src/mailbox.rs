@@ -119,9 +119,7 @@ impl MailboxCommand {
     pub fn begin(out: &mut Vec<u8>, local: bool, head: &MailboxHead<'_>) -> MailboxCommand {
         out.extend_from_slice(b"APPLY ");
         let mut writer = DlistWriter::new(out);
-        writer
-            .key(if local { "LOCAL_MAILBOX" } else { "MAILBOX" })
-            .map_begin();
+        writer.key(if local { "LOCAL_MAILBOX" } else { "MAILBOX" }).map_begin();
         put_head(&mut writer, head);
         writer.key("RECORD").list_begin();
         MailboxCommand { first: true }
@@ -129,11 +127,7 @@ impl MailboxCommand {
 
     /// Writes one record. Records must come by rising UID.
     pub fn record(&mut self, out: &mut Vec<u8>, record: &Record<'_>) {
-        let mut writer = if self.first {
-            DlistWriter::new(out)
-        } else {
-            DlistWriter::resume(out)
-        };
+        let mut writer = if self.first { DlistWriter::new(out) } else { DlistWriter::resume(out) };
         self.first = false;
         put_record(&mut writer, record);
     }
@@ -147,7 +141,7 @@ impl MailboxCommand {
 /// Writes `MAILBOX %(…)` without records and without a line's end: what GET MAILBOXES and GET USER
 /// say about this mailbox after their `* `.
 pub fn mailbox_line(out: &mut Vec<u8>, head: &MailboxHead<'_>) {
-    let mut writer = DlistWriter::new(out);
+    let mut writer = DlistWriter::new(out).as_server();
     writer.key("MAILBOX").map_begin();
     put_head(&mut writer, head);
     writer.map_end();
@@ -162,70 +156,58 @@ pub struct IntermediateHead<'a> {
     pub mboxname: &'a str,
     /// The type's letters: `i`, and what else it is.
     pub mboxtype: &'a str,
-    /// UIDVALIDITY.
+    /// UIDVALIDITY; not sent to the replica.
     pub uidvalidity: u32,
-    /// The partition on the replica.
-    pub partition: &'a str,
-    /// The ACL; usually empty.
-    pub acl: &'a str,
+    /// The partition, if it has one; not sent to the replica.
+    pub partition: Option<&'a str>,
+    /// The ACL, if it has one; not sent to the replica.
+    pub acl: Option<&'a str>,
     /// Modseq of its creation; sent even when 0.
     pub createdmodseq: u64,
     /// Modseq of its last change; sent even when 0.
     pub foldermodseq: u64,
 }
 
-/// `APPLY MAILBOX` for a name without a mailbox. With `local` it is `LOCAL_MAILBOX` (-L).
-pub fn apply_intermediate(out: &mut Vec<u8>, local: bool, head: &IntermediateHead<'_>) {
+/// `APPLY MAILBOX` for a name without a mailbox; -L makes no difference to it
+/// (`sync_support.c:sync_do_update_mailbox`). The server takes its FOLDERMODSEQ from HIGHESTMODSEQ.
+pub fn apply_intermediate(out: &mut Vec<u8>, head: &IntermediateHead<'_>) {
     out.extend_from_slice(b"APPLY ");
     let mut writer = DlistWriter::new(out);
-    writer
-        .key(if local { "LOCAL_MAILBOX" } else { "MAILBOX" })
-        .map_begin();
-    writer
-        .key("UNIQUEID")
-        .atom(head.uniqueid)
-        .key("MBOXNAME")
-        .atom(head.mboxname);
-    writer
-        .key("MBOXTYPE")
-        .atom(head.mboxtype)
-        .key("SYNC_CRC")
-        .num(0)
-        .key("LAST_UID")
-        .num(0);
-    writer
-        .key("HIGHESTMODSEQ")
-        .num(0)
-        .key("RECENTUID")
-        .num(0)
-        .key("RECENTTIME")
-        .num(0);
-    writer
-        .key("LAST_APPENDDATE")
-        .num(0)
-        .key("POP3_LAST_LOGIN")
-        .num(0)
-        .key("POP3_SHOW_AFTER")
-        .num(0);
-    writer
-        .key("UIDVALIDITY")
-        .num(head.uidvalidity.into())
-        .key("PARTITION")
-        .atom(head.partition);
-    writer.key("ACL").atom(head.acl).key("OPTIONS").atom("");
-    writer
-        .key("CREATEDMODSEQ")
-        .num(head.createdmodseq)
-        .key("FOLDERMODSEQ")
-        .num(head.foldermodseq);
-    writer.map_end().end_line();
+    put_intermediate(&mut writer, head);
+    writer.key("HIGHESTMODSEQ").num(head.foldermodseq).key("CREATEDMODSEQ").num(head.createdmodseq);
+    writer.key("FOLDERMODSEQ").num(head.foldermodseq).map_end().end_line();
+}
+
+/// Writes what GET MAILBOXES and GET USER say about a name without a mailbox after their `* `, up
+/// to the line's end.
+pub fn intermediate_line(out: &mut Vec<u8>, head: &IntermediateHead<'_>) {
+    let mut writer = DlistWriter::new(out).as_server();
+    let w = &mut writer;
+    put_intermediate(w, head);
+    w.key("SYNC_CRC").num(0).key("LAST_UID").num(0).key("HIGHESTMODSEQ").num(0);
+    w.key("RECENTUID").num(0).key("RECENTTIME").num(0).key("LAST_APPENDDATE").num(0);
+    w.key("POP3_LAST_LOGIN").num(0).key("POP3_SHOW_AFTER").num(0);
+    w.key("UIDVALIDITY").num(head.uidvalidity.into());
+    put_or_nil(w, "PARTITION", head.partition);
+    put_or_nil(w, "ACL", head.acl);
+    w.key("OPTIONS").atom("").key("CREATEDMODSEQ").num(head.createdmodseq);
+    w.key("FOLDERMODSEQ").num(head.foldermodseq).map_end();
+}
+
+fn put_intermediate(w: &mut DlistWriter<'_>, head: &IntermediateHead<'_>) {
+    w.key("MAILBOX").map_begin().key("UNIQUEID").atom(head.uniqueid);
+    w.key("MBOXNAME").atom(head.mboxname).key("MBOXTYPE").atom(head.mboxtype);
+}
+
+fn put_or_nil(w: &mut DlistWriter<'_>, key: &str, value: Option<&str>) {
+    match value {
+        Some(value) => w.key(key).atom(value),
+        None => w.key(key).nil(),
+    };
 }
 
 fn put_head(w: &mut DlistWriter<'_>, head: &MailboxHead<'_>) {
-    w.key("UNIQUEID")
-        .atom(head.uniqueid)
-        .key("MBOXNAME")
-        .atom(head.mboxname);
+    w.key("UNIQUEID").atom(head.uniqueid).key("MBOXNAME").atom(head.mboxname);
     if let Some(mboxtype) = head.mboxtype {
         w.key("MBOXTYPE").atom(mboxtype);
     }
@@ -233,27 +215,15 @@ fn put_head(w: &mut DlistWriter<'_>, head: &MailboxHead<'_>) {
     if let Some(crc) = head.sync_crc_annot {
         w.key("SYNC_CRC_ANNOT").num(crc.into());
     }
-    w.key("LAST_UID")
-        .num(head.last_uid.into())
-        .key("HIGHESTMODSEQ")
-        .num(head.highestmodseq);
-    w.key("RECENTUID")
-        .num(head.recentuid.into())
-        .key("RECENTTIME")
-        .date(head.recenttime);
+    w.key("LAST_UID").num(head.last_uid.into()).key("HIGHESTMODSEQ").num(head.highestmodseq);
+    w.key("RECENTUID").num(head.recentuid.into()).key("RECENTTIME").date(head.recenttime);
     w.key("LAST_APPENDDATE").date(head.last_appenddate);
     w.key("POP3_LAST_LOGIN").date(head.pop3_last_login);
     w.key("POP3_SHOW_AFTER").date(head.pop3_show_after);
     put_unless_zero(w, "XCONVMODSEQ", head.xconvmodseq);
     put_unless_zero(w, "RACLMODSEQ", head.raclmodseq);
-    w.key("UIDVALIDITY")
-        .num(head.uidvalidity.into())
-        .key("PARTITION")
-        .atom(head.partition);
-    w.key("ACL")
-        .atom(head.acl)
-        .key("OPTIONS")
-        .atom(head.options);
+    w.key("UIDVALIDITY").num(head.uidvalidity.into()).key("PARTITION").atom(head.partition);
+    w.key("ACL").atom(head.acl).key("OPTIONS").atom(head.options);
     if let Some(root) = head.quotaroot {
         w.key("QUOTAROOT").atom(root);
     }
@@ -261,10 +231,7 @@ fn put_head(w: &mut DlistWriter<'_>, head: &MailboxHead<'_>) {
     put_unless_zero(w, "FOLDERMODSEQ", head.foldermodseq);
     put_annotations(w, head.annotations);
     if let Some(since) = head.since {
-        w.key("SINCE_MODSEQ")
-            .num(since.modseq)
-            .key("SINCE_CRC")
-            .num(since.crc.into());
+        w.key("SINCE_MODSEQ").num(since.modseq).key("SINCE_CRC").num(since.crc.into());
         w.key("SINCE_CRC_ANNOT").num(since.crc_annot.into());
     }
 }
@@ -276,23 +243,13 @@ fn put_unless_zero(w: &mut DlistWriter<'_>, key: &str, modseq: u64) {
 }
 
 fn put_record(w: &mut DlistWriter<'_>, record: &Record<'_>) {
-    w.map_begin()
-        .key("UID")
-        .num(record.uid.into())
-        .key("MODSEQ")
-        .num(record.modseq);
-    w.key("LAST_UPDATED")
-        .date(record.last_updated)
-        .key("FLAGS")
-        .list_begin();
+    w.map_begin().key("UID").num(record.uid.into()).key("MODSEQ").num(record.modseq);
+    w.key("LAST_UPDATED").date(record.last_updated).key("FLAGS").list_begin();
     for flag in record.flags {
         w.flag(flag);
     }
     w.list_end().key("INTERNALDATE").date(record.internaldate);
-    w.key("SIZE")
-        .num(record.size)
-        .key("GUID")
-        .guid(&record.guid);
+    w.key("SIZE").num(record.size).key("GUID").guid(&record.guid);
     put_annotations(w, record.annotations);
     w.map_end();
 }
@@ -303,16 +260,8 @@ fn put_annotations(w: &mut DlistWriter<'_>, annotations: &[Annotation<'_>]) {
     }
     w.key("ANNOTATIONS").list_begin();
     for annotation in annotations {
-        w.map_begin()
-            .key("ENTRY")
-            .atom(annotation.entry)
-            .key("USERID")
-            .atom(annotation.userid);
-        w.key("MODSEQ")
-            .num(annotation.modseq)
-            .key("VALUE")
-            .amap(annotation.value)
-            .map_end();
+        w.map_begin().key("ENTRY").atom(annotation.entry).key("USERID").atom(annotation.userid);
+        w.key("MODSEQ").num(annotation.modseq).key("VALUE").amap(annotation.value).map_end();
     }
     w.list_end();
 }

@@ -53,18 +53,10 @@ impl Status {
             _ => return None,
         };
         let text = String::from_utf8_lossy(text).into_owned();
-        let code = if matches!(kind, StatusKind::No | StatusKind::Bad) {
-            Code::of(&text)
-        } else {
-            None
-        };
+        let code =
+            if matches!(kind, StatusKind::No | StatusKind::Bad) { Code::of(&text) } else { None };
         let tag = tag.map(|tag| String::from_utf8_lossy(tag).into_owned());
-        Some(Status {
-            tag,
-            kind,
-            code,
-            text,
-        })
+        Some(Status { tag, kind, code, text })
     }
 }
 
@@ -156,12 +148,7 @@ mod tests {
         let lines: [(&[u8], StatusKind, Option<Code>, &str); 9] = [
             (b"OK success", StatusKind::Ok, None, "success"),
             (b"OK", StatusKind::Ok, None, ""),
-            (
-                b"OK IMAP_INVALID_USER",
-                StatusKind::Ok,
-                None,
-                "IMAP_INVALID_USER",
-            ),
+            (b"OK IMAP_INVALID_USER", StatusKind::Ok, None, "IMAP_INVALID_USER"),
             (
                 b"NO IMAP_MAILBOX_NONEXISTENT No Such Mailbox",
                 StatusKind::No,
@@ -191,10 +178,7 @@ mod tests {
         ];
         for (line, kind, code, text) in lines {
             let status = Status::decode(None, line).unwrap();
-            assert_eq!(
-                (status.kind, status.code, status.text.as_str()),
-                (kind, code, text)
-            );
+            assert_eq!((status.kind, status.code, status.text.as_str()), (kind, code, text));
         }
         assert_eq!(Status::decode(None, b"OKAY then"), None);
         assert_eq!(Status::decode(None, b""), None);

@@ -89,9 +89,7 @@ impl Value {
     /// # Errors
     /// When there is anything but digits, or too many.
     pub fn u64(&self) -> Result<u64, ValueError> {
-        self.digits()
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(|| self.not("a 64-bit number"))
+        self.digits().and_then(|text| text.parse().ok()).ok_or_else(|| self.not("a 64-bit number"))
     }
 
     /// A decimal number of at most 32 bits.
@@ -99,9 +97,7 @@ impl Value {
     /// # Errors
     /// When there is anything but digits, or too many.
     pub fn u32(&self) -> Result<u32, ValueError> {
-        self.digits()
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(|| self.not("a 32-bit number"))
+        self.digits().and_then(|text| text.parse().ok()).ok_or_else(|| self.not("a 32-bit number"))
     }
 
     /// A time in Unix seconds. The sender prints the 64-bit pattern without a sign, so a time
@@ -110,9 +106,7 @@ impl Value {
     /// # Errors
     /// When there is anything but digits, or too many.
     pub fn date(&self) -> Result<i64, ValueError> {
-        self.u64()
-            .map(|seconds| seconds as i64)
-            .map_err(|_| self.not("a time"))
+        self.u64().map(|seconds| seconds as i64).map_err(|_| self.not("a time"))
     }
 
     /// A message's guid.
@@ -169,12 +163,8 @@ impl Value {
 /// The first bytes of something, printable, for an error message.
 pub(crate) fn shorten(bytes: &[u8]) -> String {
     const SHOWN: usize = 60;
-    let mut text: String = bytes
-        .iter()
-        .take(SHOWN)
-        .flat_map(|b| b.escape_ascii())
-        .map(char::from)
-        .collect();
+    let mut text: String =
+        bytes.iter().take(SHOWN).flat_map(|b| b.escape_ascii()).map(char::from).collect();
     if bytes.len() > SHOWN {
         text.push('…');
     }
@@ -191,15 +181,7 @@ mod tests {
         assert_eq!(Value::atom("4294967295").u32(), Ok(u32::MAX));
         assert_eq!(Value::atom("18446744073709551615").u64(), Ok(u64::MAX));
         assert_eq!(Value::atom("18446744073709551615").date(), Ok(-1));
-        for bad in [
-            "",
-            "+1",
-            "-1",
-            "1x",
-            " 1",
-            "4294967296",
-            "99999999999999999999",
-        ] {
+        for bad in ["", "+1", "-1", "1x", " 1", "4294967296", "99999999999999999999"] {
             assert!(Value::atom(bad).u32().is_err(), "{bad}");
         }
         let error = Value::atom("+1").u64().unwrap_err();
@@ -209,10 +191,7 @@ mod tests {
 
     #[test]
     fn maps_are_looked_up_by_exact_key() {
-        let map = Value::Map(vec![
-            ("UID".into(), Value::atom("7")),
-            ("UID".into(), Value::Nil),
-        ]);
+        let map = Value::Map(vec![("UID".into(), Value::atom("7")), ("UID".into(), Value::Nil)]);
         assert_eq!(map.get("UID"), Some(&Value::atom("7")));
         assert_eq!(map.get("uid"), None);
         assert_eq!(Value::List(vec![]).get("UID"), None);

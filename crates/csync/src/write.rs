@@ -6,7 +6,7 @@
 //!             SP { ( ) " % * \ , and not NIL          as it is
 //!           shorter than 1024, none of
 //!             NUL CR LF " % \ >0x7f                   "quoted"
-//!           else                                      {n+}CRLF bytes
+//!           else                                      {n+}CRLF bytes  ({n} in a server's answers)
 //!  number   decimal, 64 bits, no sign (a negative date wraps)
 //!  hex      16 lower-case digits
 //!  guid     40 lower-case digits
@@ -16,6 +16,7 @@
 //! of cyrus-imapd 3.6.1. `0x1f` counts as an atom character there, by the comparison it uses.
 
 use crate::guid::Guid;
+use crate::value::Value;
 
 /// Strings this long are always literals (`MAXQSTRING` and the limit in `imparse_isnatom`).
 const QUOTED_LIMIT: usize = 1024;
@@ -27,22 +28,63 @@ const QUOTED_LIMIT: usize = 1024;
 pub struct DlistWriter<'a> {
     out: &'a mut Vec<u8>,
     need_space: bool,
+    literals: Literals,
+}
+
+/// How literals are announced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Literals {
+    /// `{n+}`: whoever commands does not wait.
+    Client,
+    /// `{n}`: what Cyrus' servers print in their answers, on the csync port too.
+    Server,
 }
 
 impl<'a> DlistWriter<'a> {
     /// Starts where no space is wanted: after `APPLY `, `%(` or `(`.
     pub fn new(out: &'a mut Vec<u8>) -> Self {
-        DlistWriter {
-            out,
-            need_space: false,
-        }
+        DlistWriter { out, need_space: false, literals: Literals::Client }
     }
 
     /// Goes on where a key or value was the last thing written.
     pub fn resume(out: &'a mut Vec<u8>) -> Self {
-        DlistWriter {
-            out,
-            need_space: true,
+        DlistWriter { out, need_space: true, literals: Literals::Client }
+    }
+
+    /// Writes as a server does in its answers: literals are `{n}` instead of `{n+}`. Everything
+    /// else is the same, so lines can be compared with what a server said.
+    #[must_use]
+    pub fn as_server(mut self) -> Self {
+        self.literals = Literals::Server;
+        self
+    }
+
+    /// A whole value, as Cyrus would print what it has read: strings that begin with a backslash
+    /// are flags, and a file's bytes follow its head.
+    pub fn value(&mut self, value: &Value) -> &mut Self {
+        match value {
+            Value::Nil => self.nil(),
+            Value::Atom(text) if text.starts_with(b"\\") && is_flag(text) => self.raw(text),
+            Value::Atom(text) => self.atom(text),
+            Value::Map(entries) => {
+                self.map_begin();
+                for (key, value) in entries {
+                    self.key(key).value(value);
+                }
+                self.map_end()
+            }
+            Value::List(values) => {
+                self.list_begin();
+                for value in values {
+                    self.value(value);
+                }
+                self.list_end()
+            }
+            Value::File { partition, guid, data } => {
+                self.file_head(partition, guid, data.len() as u64);
+                self.out.extend_from_slice(data);
+                self
+            }
         }
     }
 
@@ -54,7 +96,7 @@ impl<'a> DlistWriter<'a> {
     /// A string, in the shortest form that can hold it. Bytes with a NUL become a literal.
     pub fn atom(&mut self, text: impl AsRef<[u8]>) -> &mut Self {
         self.space();
-        put_string(self.out, text.as_ref());
+        put_string(self.out, text.as_ref(), self.literals);
         self
     }
 
@@ -124,7 +166,7 @@ impl<'a> DlistWriter<'a> {
     pub fn file_head(&mut self, partition: &str, guid: &Guid, size: u64) -> &mut Self {
         self.space();
         self.out.extend_from_slice(b"%{");
-        put_string(self.out, partition.as_bytes());
+        put_string(self.out, partition.as_bytes(), self.literals);
         self.out.push(b' ');
         self.out.extend_from_slice(&guid.to_hex());
         self.out.push(b' ');
@@ -171,7 +213,7 @@ impl<'a> DlistWriter<'a> {
 }
 
 /// The choice of `prot_printastring`, and a literal for what a C string cannot hold.
-pub(crate) fn put_string(out: &mut Vec<u8>, text: &[u8]) {
+pub(crate) fn put_string(out: &mut Vec<u8>, text: &[u8], literals: Literals) {
     if text.is_empty() {
         out.extend_from_slice(b"\"\"");
     } else if text.len() < QUOTED_LIMIT && text != b"NIL" && text.iter().all(|b| is_atom_char(*b)) {
@@ -183,7 +225,7 @@ pub(crate) fn put_string(out: &mut Vec<u8>, text: &[u8]) {
     } else {
         out.push(b'{');
         put_num(out, text.len() as u64);
-        out.extend_from_slice(b"+}\r\n");
+        out.extend_from_slice(if literals == Literals::Client { b"+}\r\n" } else { b"}\r\n" });
         out.extend_from_slice(text);
     }
 }
@@ -205,6 +247,11 @@ pub(crate) fn put_num(out: &mut Vec<u8>, mut number: u64) {
 
 fn is_atom_char(byte: u8) -> bool {
     !matches!(byte, 0..=0x1e | 0x7f.. | b' ' | b'{' | b'(' | b')' | b'"' | b'%' | b'*' | b'\\')
+}
+
+/// Whether a flag can be written as it is and be read back as one word.
+fn is_flag(text: &[u8]) -> bool {
+    !text.iter().any(|b| matches!(b, 0..=b' ' | b'(' | b')' | b'"' | 0x7f..))
 }
 
 fn is_quoted_char(byte: u8) -> bool {
@@ -240,37 +287,17 @@ mod tests {
         assert_eq!(string("ü"), "{2+}\r\nü");
         assert_eq!(string("a\0b"), "{3+}\r\na\0b");
         assert_eq!(string("x".repeat(1023)), "x".repeat(1023));
-        assert_eq!(
-            string("x".repeat(1024)),
-            format!("{{1024+}}\r\n{}", "x".repeat(1024))
-        );
-        assert_eq!(
-            string(" ".repeat(1023)),
-            format!("\"{}\"", " ".repeat(1023))
-        );
-        assert_eq!(
-            string(" ".repeat(1024)),
-            format!("{{1024+}}\r\n{}", " ".repeat(1024))
-        );
+        assert_eq!(string("x".repeat(1024)), format!("{{1024+}}\r\n{}", "x".repeat(1024)));
+        assert_eq!(string(" ".repeat(1023)), format!("\"{}\"", " ".repeat(1023)));
+        assert_eq!(string(" ".repeat(1024)), format!("{{1024+}}\r\n{}", " ".repeat(1024)));
     }
 
     #[test]
     fn numbers_hex_guids_dates() {
         let mut out = Vec::new();
         let mut writer = DlistWriter::new(&mut out);
-        writer
-            .num(0)
-            .num(9)
-            .num(10)
-            .num(u64::MAX)
-            .date(-1)
-            .date(1700000000);
-        writer
-            .hex64(0x1a2b)
-            .hex64(u64::MAX)
-            .guid(&Guid([0xab; 20]))
-            .nil()
-            .flag("\\Seen");
+        writer.num(0).num(9).num(10).num(u64::MAX).date(-1).date(1700000000);
+        writer.hex64(0x1a2b).hex64(u64::MAX).guid(&Guid([0xab; 20])).nil().flag("\\Seen");
         let expected = format!(
             "0 9 10 {0} {0} 1700000000 0000000000001a2b ffffffffffffffff {1} NIL \\Seen",
             u64::MAX,
@@ -311,14 +338,9 @@ mod tests {
     fn files_have_a_head_of_their_own() {
         let mut out = Vec::new();
         let mut writer = DlistWriter::new(&mut out);
-        writer
-            .key("MESSAGE")
-            .list_begin()
-            .file_head("default", &Guid::NULL, 3);
+        writer.key("MESSAGE").list_begin().file_head("default", &Guid::NULL, 3);
         out.extend_from_slice(b"abc");
-        DlistWriter::resume(&mut out)
-            .file_head("two words", &Guid::NULL, 0)
-            .list_end();
+        DlistWriter::resume(&mut out).file_head("two words", &Guid::NULL, 0).list_end();
         let zeros = "0".repeat(40);
         let expected =
             format!("MESSAGE (%{{default {zeros} 3}}\r\nabc %{{\"two words\" {zeros} 0}}\r\n)");

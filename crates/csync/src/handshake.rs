@@ -1,0 +1,537 @@
+//! The opening dialogue, from the first byte after connecting to the first GET.
+//!
+//! ```text
+//!  csync port                              imapd
+//!  * SASL PLAIN LOGIN                      * OK [CAPABILITY …] host Cyrus IMAP … server ready
+//!  * STARTTLS                              (C01 CAPABILITY, if the greeting names none)
+//!  * COMPRESS DEFLATE                      (S01 STARTTLS, TLS, CAPABILITY again)
+//!  * SIEVE-MAILBOX                         A01 AUTHENTICATE PLAIN AGN5…    or LOGIN
+//!  * OK host Cyrus sync server 3.6.1       A01 OK [CAPABILITY … X-REPLICATION …]
+//!  (STARTTLS, OK, TLS, the banner again)   Z01 COMPRESS DEFLATE
+//!  AUTHENTICATE PLAIN AGN5…                Z01 OK, then deflate both ways
+//!  OK Success                              E01 SYNCAPPLY CAPABILITIES (SIEVE-MAILBOX)
+//!  COMPRESS DEFLATE                        * ENABLED (SIEVE-MAILBOX)
+//!  OK, then deflate both ways              E01 OK success
+//!  APPLY CAPABILITIES (SIEVE-MAILBOX)      F01 SYNCAPPLY FORCE %()
+//!  * ENABLED (SIEVE-MAILBOX)               F01 OK success
+//!  OK success
+//!  APPLY FORCE %()
+//! ```
+//! The banner tells which protocol it is, on one connection: the C client connects a second time.
+//! It never compresses over IMAP; imapd 3.6.1 was tried with it and works, so we do.
+//!
+//! Source: `imap/sync_server.c`, `imap/imapd.c`, `imap/sync_support.c:sync_connect`,
+//! `imap/sync_client.c` (FORCE) of cyrus-imapd 3.6.1.
+
+mod banner;
+mod error;
+mod options;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use bytes::{Buf, BytesMut};
+
+use crate::command;
+use crate::decode::Framing;
+use crate::limits::WireError;
+use crate::status::{Code, Status, StatusKind, split_word};
+use crate::value::shorten;
+use crate::write::{Literals, put_string};
+
+use banner::Offer;
+pub use error::HandshakeError;
+pub use options::{Capabilities, HandshakeOptions, Session, TlsWish};
+
+/// No line of the dialogue is longer than this; imapd's capability line has about 1,000 bytes.
+const LINE_BYTES: usize = 64 * 1024;
+
+/// No banner has more lines than this; Cyrus' has five.
+const BANNER_LINES: usize = 64;
+
+/// What the caller must do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Read more into the buffer, then call again.
+    NeedMore,
+    /// Send these bytes, then call again. They may hold the password.
+    Send(Vec<u8>),
+    /// Wrap both directions in raw deflate, then call again. What is left in the buffer is
+    /// compressed already.
+    StartCompression,
+    /// Shake hands for TLS, then call again. The buffer is empty.
+    StartTls,
+    /// The connection is ready for commands. What is left in the buffer belongs to the decoder.
+    Ready(Session),
+}
+
+/// The opening dialogue. Call [`handle`](Handshake::handle) with what was received until it says
+/// [`Step::Ready`] or fails; it never waits and never reads a clock.
+#[derive(Debug)]
+pub struct Handshake {
+    options: HandshakeOptions,
+    framing: Framing,
+    state: State,
+    offer: Offer,
+    session: Session,
+    scanned: usize,
+    lines: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Banner,
+    Capability,
+    StartTls,
+    TlsDone,
+    Login,
+    LoginContinuation,
+    CapabilityAfterLogin,
+    Compress,
+    Compressed,
+    Enable,
+    Force,
+    Ready,
+    Failed,
+}
+
+impl Handshake {
+    /// A dialogue at its beginning.
+    pub fn new(options: HandshakeOptions) -> Handshake {
+        Handshake {
+            options,
+            framing: Framing::Csync,
+            state: State::Banner,
+            offer: Offer::default(),
+            session: Session::default(),
+            scanned: 0,
+            lines: 0,
+        }
+    }
+
+    /// Which form of the protocol the peer speaks; right once the banner is read.
+    pub fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// Takes what was received so far and says what to do next. It uses up whole lines of `src`.
+    ///
+    /// # Errors
+    /// When there will be no session; see [`HandshakeError::is_fatal`].
+    pub fn handle(&mut self, src: &mut BytesMut) -> Result<Step, HandshakeError> {
+        let step = self.step(src);
+        if step.is_err() {
+            self.state = State::Failed;
+        }
+        step
+    }
+
+    fn step(&mut self, src: &mut BytesMut) -> Result<Step, HandshakeError> {
+        match self.state {
+            State::TlsDone => return self.after_tls(),
+            State::Compressed => return Ok(self.enable()),
+            State::Ready => return Ok(Step::Ready(self.session.clone())),
+            State::Failed => return Err(WireError::AlreadyFailed.into()),
+            _ => {}
+        }
+        loop {
+            let Some(line) = self.line(src)? else {
+                return Ok(Step::NeedMore);
+            };
+            if let Some(step) = self.on_line(&line, src)? {
+                return Ok(step);
+            }
+        }
+    }
+
+    /// The next line without its end. Bytes that were looked at are not looked at again.
+    fn line(&mut self, src: &mut BytesMut) -> Result<Option<Vec<u8>>, HandshakeError> {
+        let end =
+            src.iter().skip(self.scanned).position(|b| *b == b'\n').map(|at| at + self.scanned);
+        if end.unwrap_or(src.len()) > LINE_BYTES {
+            return Err(WireError::LineTooLong { limit: LINE_BYTES }.into());
+        }
+        let Some(end) = end else {
+            self.scanned = src.len();
+            return Ok(None);
+        };
+        self.scanned = 0;
+        let line = src.split_to(end);
+        src.advance(1);
+        Ok(Some(line.strip_suffix(b"\r").unwrap_or(&line).to_vec()))
+    }
+
+    fn on_line(&mut self, line: &[u8], src: &BytesMut) -> Result<Option<Step>, HandshakeError> {
+        if let Some(text) = banner::bye(line) {
+            return Err(HandshakeError::Bye { text });
+        }
+        if self.state == State::Banner {
+            return self.on_banner(line);
+        }
+        if let Some(text) = line.strip_prefix(b"* ") {
+            self.on_untagged(text);
+            return Ok(None);
+        }
+        if self.state == State::LoginContinuation && line.starts_with(b"+") {
+            self.state = State::Login;
+            return Ok(Some(Step::Send(format!("{}\r\n", self.plain()).into_bytes())));
+        }
+        let status = self.status(line).ok_or_else(|| self.unexpected(line))?;
+        match self.state {
+            State::Capability => self.on_capability(&status),
+            State::StartTls => self.on_starttls(&status, src),
+            State::Login | State::LoginContinuation => self.on_login(&status),
+            State::CapabilityAfterLogin => self.on_capability(&status),
+            State::Compress => self.on_compress(&status),
+            State::Enable => self.on_enabled(&status),
+            State::Force => self.on_forced(&status),
+            _ => Err(self.unexpected(line)),
+        }
+    }
+
+    fn on_banner(&mut self, line: &[u8]) -> Result<Option<Step>, HandshakeError> {
+        self.lines += 1;
+        let text = line.strip_prefix(b"* ").filter(|_| self.lines <= BANNER_LINES);
+        let Some(text) = text else {
+            return Err(HandshakeError::NotReplication { banner: shorten(line) });
+        };
+        let (word, rest) = split_word(text);
+        if word == b"OK" || word == b"PREAUTH" {
+            let rest = String::from_utf8_lossy(rest).into_owned();
+            // Nothing but a sync server sends lines before its OK, and its OK says what it is.
+            let csync = self.offer.seen || rest.contains("Cyrus sync server");
+            self.framing = if csync { Framing::Csync } else { Framing::Imap };
+            self.session.framing = self.framing;
+            self.session.capabilities.software = banner::software(&rest);
+            return if csync {
+                self.csync_ready()
+            } else {
+                self.imap_ready(&rest, word == b"PREAUTH")
+            };
+        }
+        self.offer.csync_line(text);
+        Ok(None)
+    }
+
+    fn on_untagged(&mut self, text: &[u8]) {
+        let (word, rest) = split_word(text);
+        match word {
+            b"CAPABILITY" => self.offer.imap_words(&String::from_utf8_lossy(rest)),
+            b"ENABLED" if self.state == State::Enable => {
+                let names = String::from_utf8_lossy(rest);
+                let names = names.trim_matches(|c| matches!(c, '(' | ')' | ' '));
+                self.session.capabilities.enabled =
+                    names.split_whitespace().map(str::to_owned).collect();
+                self.session.capabilities.sieve_mailbox_enabled =
+                    names.split_whitespace().any(|name| name.eq_ignore_ascii_case("SIEVE-MAILBOX"));
+            }
+            // `* OK [ALERT] …` and the like.
+            _ => {}
+        }
+    }
+
+    fn csync_ready(&mut self) -> Result<Option<Step>, HandshakeError> {
+        self.session.capabilities.replication_archive = self.offer.archive;
+        if let Some(step) = self.wish_tls()? {
+            return Ok(Some(step));
+        }
+        // A peer on a Unix socket is an administrator already, and is offered nothing.
+        if self.options.already_authenticated && self.offer.mechanisms.is_empty() {
+            return Ok(Some(self.compress_or_enable()?));
+        }
+        if !self.offer.has_plain() {
+            return Err(self.no_mechanism());
+        }
+        self.state = State::Login;
+        Ok(Some(Step::Send(format!("AUTHENTICATE PLAIN {}\r\n", self.plain()).into_bytes())))
+    }
+
+    fn imap_ready(
+        &mut self,
+        greeting: &str,
+        preauth: bool,
+    ) -> Result<Option<Step>, HandshakeError> {
+        if !self.options.try_imap {
+            let banner = self.session.capabilities.software.clone();
+            return Err(HandshakeError::ImapNotWanted { banner });
+        }
+        if preauth {
+            return Ok(Some(self.ask_capability(State::CapabilityAfterLogin)));
+        }
+        match banner::capability_code(greeting) {
+            Some(words) => {
+                self.offer.imap_words(words);
+                self.imap_login()
+            }
+            None => Ok(Some(self.ask_capability(State::Capability))),
+        }
+    }
+
+    fn ask_capability(&mut self, state: State) -> Step {
+        self.state = state;
+        self.offer = Offer::default();
+        Step::Send(b"C01 CAPABILITY\r\n".to_vec())
+    }
+
+    fn on_capability(&mut self, status: &Status) -> Result<Option<Step>, HandshakeError> {
+        if !status.is_ok() {
+            return Err(self.refused("CAPABILITY", status));
+        }
+        if self.state == State::Capability { self.imap_login() } else { self.imap_logged_in() }
+    }
+
+    fn imap_login(&mut self) -> Result<Option<Step>, HandshakeError> {
+        if let Some(step) = self.wish_tls()? {
+            return Ok(Some(step));
+        }
+        let (user, password) = (&self.options.authname, &self.options.password);
+        let mut out = b"A01 ".to_vec();
+        self.state = State::Login;
+        if self.offer.has_plain() && self.offer.initial_response {
+            out.extend_from_slice(format!("AUTHENTICATE PLAIN {}", self.plain()).as_bytes());
+        } else if self.offer.has_plain() {
+            out.extend_from_slice(b"AUTHENTICATE PLAIN");
+            self.state = State::LoginContinuation;
+        } else if !self.offer.login_disabled
+            && self.offer.can_send(user)
+            && self.offer.can_send(password)
+        {
+            out.extend_from_slice(b"LOGIN ");
+            put_string(&mut out, user.as_bytes(), Literals::Client);
+            out.push(b' ');
+            put_string(&mut out, password.as_bytes(), Literals::Client);
+        } else {
+            return Err(self.no_mechanism());
+        }
+        out.extend_from_slice(b"\r\n");
+        Ok(Some(Step::Send(out)))
+    }
+
+    /// STARTTLS, if it is wanted and not done; an error if it is wanted and cannot be had.
+    fn wish_tls(&mut self) -> Result<Option<Step>, HandshakeError> {
+        let wanted = match self.options.tls {
+            TlsWish::Never => false,
+            TlsWish::IfOffered => self.offer.starttls,
+            TlsWish::Required => true,
+        };
+        if self.session.capabilities.tls_active || !wanted {
+            return Ok(None);
+        }
+        if !self.offer.starttls {
+            return Err(HandshakeError::TlsNotOffered);
+        }
+        self.state = State::StartTls;
+        let command: &[u8] = match self.framing {
+            Framing::Csync => b"STARTTLS\r\n",
+            Framing::Imap => b"S01 STARTTLS\r\n",
+        };
+        Ok(Some(Step::Send(command.to_vec())))
+    }
+
+    fn on_starttls(
+        &mut self,
+        status: &Status,
+        src: &BytesMut,
+    ) -> Result<Option<Step>, HandshakeError> {
+        if !status.is_ok() {
+            return Err(self.refused("STARTTLS", status));
+        }
+        // Bytes that came in clear after the OK are somebody else's.
+        if !src.is_empty() {
+            return Err(HandshakeError::UnexpectedAnswer {
+                command: "STARTTLS",
+                answer: shorten(src),
+            });
+        }
+        self.state = State::TlsDone;
+        Ok(Some(Step::StartTls))
+    }
+
+    fn after_tls(&mut self) -> Result<Step, HandshakeError> {
+        self.session.capabilities.tls_active = true;
+        // Nothing that was said in clear counts any more.
+        self.offer = Offer::default();
+        if self.framing == Framing::Imap {
+            return Ok(self.ask_capability(State::Capability));
+        }
+        self.state = State::Banner;
+        self.lines = 0;
+        Ok(Step::NeedMore)
+    }
+
+    fn on_login(&mut self, status: &Status) -> Result<Option<Step>, HandshakeError> {
+        if !status.is_ok() {
+            let user = self.options.authname.clone();
+            return Err(HandshakeError::LoginRefused { user, text: status.text.clone() });
+        }
+        if self.framing == Framing::Csync {
+            return Ok(Some(self.compress_or_enable()?));
+        }
+        match banner::capability_code(&status.text) {
+            Some(words) => {
+                self.offer = Offer::default();
+                self.offer.imap_words(words);
+                self.imap_logged_in()
+            }
+            None => Ok(Some(self.ask_capability(State::CapabilityAfterLogin))),
+        }
+    }
+
+    fn imap_logged_in(&mut self) -> Result<Option<Step>, HandshakeError> {
+        if !self.offer.replication {
+            let banner = self.session.capabilities.software.clone();
+            return Err(HandshakeError::NotReplication { banner });
+        }
+        self.session.capabilities.replication_archive = self.offer.archive;
+        Ok(Some(self.compress_or_enable()?))
+    }
+
+    fn compress_or_enable(&mut self) -> Result<Step, HandshakeError> {
+        let wanted = self.options.want_compress || self.options.require_compress;
+        if wanted && self.offer.compress {
+            self.state = State::Compress;
+            let command: &[u8] = match self.framing {
+                Framing::Csync => b"COMPRESS DEFLATE\r\n",
+                Framing::Imap => b"Z01 COMPRESS DEFLATE\r\n",
+            };
+            return Ok(Step::Send(command.to_vec()));
+        }
+        if self.options.require_compress {
+            return Err(HandshakeError::CompressionRefused {
+                text: "it is not offered".to_owned(),
+            });
+        }
+        Ok(self.enable())
+    }
+
+    fn on_compress(&mut self, status: &Status) -> Result<Option<Step>, HandshakeError> {
+        if status.is_ok() {
+            self.session.capabilities.compress_active = true;
+            self.state = State::Compressed;
+            return Ok(Some(Step::StartCompression));
+        }
+        if let Some(error) = self.not_admin(status) {
+            return Err(error);
+        }
+        if self.options.require_compress {
+            return Err(HandshakeError::CompressionRefused { text: status.text.clone() });
+        }
+        Ok(Some(self.enable()))
+    }
+
+    /// CAPABILITIES and FORCE, each if wanted, in one go: their answers come in order.
+    fn enable(&mut self) -> Step {
+        // To an administrator on a Unix socket nothing is offered, yet 3.6 knows it.
+        let offered = self.offer.sieve_mailbox || self.options.already_authenticated;
+        let mut out = Vec::new();
+        self.state = State::Ready;
+        if self.options.force {
+            self.state = State::Force;
+        }
+        if self.options.want_sieve_mailbox && offered {
+            self.state = State::Enable;
+            self.prefix(&mut out, b"E01 SYNC");
+            command::capabilities(&mut out, ["SIEVE-MAILBOX"]);
+        }
+        if self.options.force {
+            self.prefix(&mut out, b"F01 SYNC");
+            command::force(&mut out);
+        }
+        if out.is_empty() { Step::Ready(self.session.clone()) } else { Step::Send(out) }
+    }
+
+    fn prefix(&self, out: &mut Vec<u8>, imap: &[u8]) {
+        if self.framing == Framing::Imap {
+            out.extend_from_slice(imap);
+        }
+    }
+
+    fn on_enabled(&mut self, status: &Status) -> Result<Option<Step>, HandshakeError> {
+        // A NO or BAD is an old server's; without Sieve mailboxes all works as before.
+        if let Some(error) = self.not_admin(status) {
+            return Err(error);
+        }
+        if self.options.force {
+            self.state = State::Force;
+            return Ok(None);
+        }
+        Ok(Some(self.ready()))
+    }
+
+    fn on_forced(&mut self, status: &Status) -> Result<Option<Step>, HandshakeError> {
+        if let Some(error) = self.not_admin(status) {
+            return Err(error);
+        }
+        self.session.force_active = status.is_ok();
+        Ok(Some(self.ready()))
+    }
+
+    fn ready(&mut self) -> Step {
+        self.state = State::Ready;
+        Step::Ready(self.session.clone())
+    }
+
+    /// Somebody who may log in but is not one of `admins` gets `NO Permission denied` for every
+    /// command from a sync server, and `BAD Unrecognized command` for SYNC… from imapd.
+    fn not_admin(&self, status: &Status) -> Option<HandshakeError> {
+        let denied = match (self.framing, status.kind) {
+            (Framing::Csync, StatusKind::No) => status.text.starts_with("Permission denied"),
+            (Framing::Imap, StatusKind::Bad) => self.state != State::Compress,
+            (Framing::Imap, StatusKind::No) => status.text.starts_with("only administrators"),
+            _ => false,
+        };
+        let other_code = matches!(&status.code, Some(code) if *code != Code::ProtocolError);
+        let user = self.options.authname.clone();
+        (denied && !other_code)
+            .then(|| HandshakeError::NotAdmin { user, text: status.text.clone() })
+    }
+
+    /// The status in a line, with the tag that belongs to what was sent.
+    fn status(&self, line: &[u8]) -> Option<Status> {
+        if self.framing == Framing::Csync {
+            return Status::decode(None, line);
+        }
+        let tag: &[u8] = match self.state {
+            State::Capability | State::CapabilityAfterLogin => b"C01",
+            State::StartTls => b"S01",
+            State::Login | State::LoginContinuation => b"A01",
+            State::Compress => b"Z01",
+            State::Enable => b"E01",
+            State::Force => b"F01",
+            _ => return None,
+        };
+        let (word, rest) = split_word(line);
+        if word == tag { Status::decode(Some(tag), rest) } else { None }
+    }
+
+    fn plain(&self) -> String {
+        BASE64.encode(format!("\0{}\0{}", self.options.authname, self.options.password))
+    }
+
+    fn no_mechanism(&self) -> HandshakeError {
+        let tls_could_help = self.offer.starttls && !self.session.capabilities.tls_active;
+        if tls_could_help {
+            return HandshakeError::TlsRequired;
+        }
+        HandshakeError::NoUsableMechanism { offered: self.offer.mechanisms.join(" ") }
+    }
+
+    fn refused(&self, command: &'static str, status: &Status) -> HandshakeError {
+        HandshakeError::UnexpectedAnswer { command, answer: status.text.clone() }
+    }
+
+    fn unexpected(&self, line: &[u8]) -> HandshakeError {
+        let command = match self.state {
+            State::Capability | State::CapabilityAfterLogin => "CAPABILITY",
+            State::StartTls => "STARTTLS",
+            State::Login | State::LoginContinuation => "AUTHENTICATE",
+            State::Compress => "COMPRESS",
+            State::Enable => "CAPABILITIES",
+            State::Force => "FORCE",
+            _ => "connecting",
+        };
+        HandshakeError::UnexpectedAnswer { command, answer: shorten(line) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

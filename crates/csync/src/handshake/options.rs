@@ -1,0 +1,114 @@
+//! What is wanted of a connection, and what was got.
+
+use std::fmt;
+
+use crate::decode::Framing;
+
+/// Whether to ask for TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TlsWish {
+    /// Never: loopback, Unix sockets, and until the transport knows TLS.
+    #[default]
+    Never,
+    /// When the peer offers it.
+    IfOffered,
+    /// Or else there is no session.
+    Required,
+}
+
+/// What is wanted of a connection.
+#[derive(Clone, PartialEq, Eq)]
+pub struct HandshakeOptions {
+    /// Who to log in as (`sync_authname`): one of the replica's admins.
+    pub authname: String,
+    /// With which password (`sync_password`).
+    pub password: String,
+    /// The realm (`sync_realm`). PLAIN and LOGIN have no use for it; it is here for other mechanisms.
+    pub realm: Option<String>,
+    /// Whether an imapd will do (`sync_try_imap`).
+    pub try_imap: bool,
+    /// Compress if it is offered.
+    pub want_compress: bool,
+    /// Fail when it is not (-z).
+    pub require_compress: bool,
+    /// Whether to ask for TLS.
+    pub tls: TlsWish,
+    /// A Unix socket's peer is logged in by being there; then the banner offers no mechanisms.
+    pub already_authenticated: bool,
+    /// Switch on SIEVE-MAILBOX where it is offered.
+    pub want_sieve_mailbox: bool,
+    /// Switch on FORCE (-O). It outlives the connection in the server's process.
+    pub force: bool,
+}
+
+impl Default for HandshakeOptions {
+    fn default() -> Self {
+        HandshakeOptions {
+            authname: String::new(),
+            password: String::new(),
+            realm: None,
+            try_imap: true,
+            want_compress: false,
+            require_compress: false,
+            tls: TlsWish::Never,
+            already_authenticated: false,
+            want_sieve_mailbox: true,
+            force: false,
+        }
+    }
+}
+
+/// Without the password: options get logged.
+impl fmt::Debug for HandshakeOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HandshakeOptions")
+            .field("authname", &self.authname)
+            .field("realm", &self.realm)
+            .field("try_imap", &self.try_imap)
+            .field("want_compress", &self.want_compress)
+            .field("require_compress", &self.require_compress)
+            .field("tls", &self.tls)
+            .field("already_authenticated", &self.already_authenticated)
+            .field("want_sieve_mailbox", &self.want_sieve_mailbox)
+            .field("force", &self.force)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A connection that is ready for commands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// Which form of the protocol it speaks.
+    pub framing: Framing,
+    /// What the peer can do and what is switched on.
+    pub capabilities: Capabilities,
+    /// Whether FORCE was asked for and granted; replicas before 3.6 do not know it.
+    pub force_active: bool,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Session {
+            framing: Framing::Csync,
+            capabilities: Capabilities::default(),
+            force_active: false,
+        }
+    }
+}
+
+/// What the peer can do and what is switched on.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Capabilities {
+    /// Sieve scripts go as a mailbox.
+    pub sieve_mailbox_enabled: bool,
+    /// Both directions are compressed.
+    pub compress_active: bool,
+    /// The connection is encrypted.
+    pub tls_active: bool,
+    /// The peer can place messages on archive partitions (offered, not switched on).
+    pub replication_archive: bool,
+    /// All that APPLY CAPABILITIES switched on.
+    pub enabled: Vec<String>,
+    /// Host, name and version from the banner: `host Cyrus sync server 3.6.1`.
+    pub software: String,
+}

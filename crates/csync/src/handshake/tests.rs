@@ -1,0 +1,1 @@
+//! Dialogues with real servers, replayed, and those that must fail.
