@@ -8,6 +8,8 @@
 //! A skiplist database by default. Source: `imap/conversations.c` (conversation_getstatus) and `imap/mailbox.c`
 //! (mailbox_get_xconvmodseq, mailbox_has_conversations) of cyrus-imapd 3.6.1.
 
+use std::path::PathBuf;
+
 use crate::config::Config;
 use crate::db::Database;
 use crate::dlist::Value;
@@ -37,7 +39,7 @@ pub fn has_conversations(conf: &Config, entry: &MboxEntry) -> bool {
 /// A user's conversations, to be read. Opened once and asked about each of the user's mailboxes.
 #[derive(Debug, Clone)]
 pub struct Conversations {
-    path: std::path::PathBuf,
+    path: PathBuf,
     db: Database,
     by_name: bool,
 }

@@ -12,7 +12,7 @@
 
 use std::fs;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 use crate::error::StoreError;
@@ -50,17 +50,7 @@ pub struct Counters {
 /// # Errors
 /// The file is damaged or of an unknown version.
 pub fn counters(conf: &Config, list: &MboxList, userid: &str) -> Result<Counters, StoreError> {
-    let path =
-        paths::user_file(conf, userid, list.inbox_id(userid)?.as_deref(), UserFile::Counters)?;
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        match read(&path) {
-            // Cyrus does not lock for reading either.
-            Err(StoreError::Damaged { .. }) if tries < TRIES => {}
-            result => return result,
-        }
-    }
+    read_patiently(&counters_path(conf, list, userid)?)
 }
 
 /// The `RACLMODSEQ` of a user's INBOX: 0 unless conversations are on. A file that cannot be used counts as 0, as in Cyrus.
@@ -71,8 +61,23 @@ pub fn raclmodseq(conf: &Config, list: &MboxList, userid: &str) -> Result<u64, S
     if !conf.conversations() {
         return Ok(0);
     }
-    // A damaged mailbox list would have failed long before this is asked.
-    Ok(counters(conf, list, userid).unwrap_or_default().raclmodseq)
+    let path = counters_path(conf, list, userid)?;
+    Ok(read_patiently(&path).unwrap_or_default().raclmodseq)
+}
+
+fn counters_path(conf: &Config, list: &MboxList, userid: &str) -> Result<PathBuf, StoreError> {
+    paths::user_file(conf, userid, list.inbox_id(userid)?.as_deref(), UserFile::Counters)
+}
+
+/// Reads again what a writer was half way through: Cyrus does not lock this file for reading either.
+fn read_patiently(path: &Path) -> Result<Counters, StoreError> {
+    for _ in 1..TRIES {
+        match read(path) {
+            Err(StoreError::Damaged { .. }) => {}
+            result => return result,
+        }
+    }
+    read(path)
 }
 
 fn read(path: &Path) -> Result<Counters, StoreError> {
