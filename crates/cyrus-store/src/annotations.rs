@@ -1,7 +1,7 @@
 //! Annotations of mailboxes and messages.
 //!
 //! Annotations of a mailbox are in one database for all (`annotations.db` below configdirectory, or `annotation_db_path`);
-//! annotations of messages are in `cyrus.annotations` of their mailbox, which exists only where there are (or were) any.
+//! annotations of messages are in `cyrus.annotations` of their mailbox, which need not exist.
 //!
 //! ```text
 //! key    mailbox: uniqueid NUL entry NUL userid NUL        message: uid in decimal NUL entry NUL userid NUL
@@ -93,22 +93,12 @@ pub fn virtual_annotations(
 ) -> impl Iterator<Item = VirtualAnnotation> + use<> {
     let since = |version, value| if minor_version >= version { value } else { 0 };
     let thrid = (NAMESPACE_THRID, VirtualValue::Hex(since(13, record.cid)));
-    let savedate = (
-        NAMESPACE_SAVEDATE,
-        VirtualValue::Number(since(15, record.savedate.unsigned_abs())),
-    );
-    let created = (
-        NAMESPACE_CREATEDMODSEQ,
-        VirtualValue::Number(since(16, record.createdmodseq)),
-    );
-    let basethrid = (
-        NAMESPACE_BASETHRID,
-        VirtualValue::Hex(since(20, record.basecid)),
-    );
-    let nsec = (
-        NAMESPACE_NSEC,
-        VirtualValue::Number(since(20, u64::from(record.internaldate_nsec))),
-    );
+    let savedate =
+        (NAMESPACE_SAVEDATE, VirtualValue::Number(since(15, record.savedate.unsigned_abs())));
+    let created = (NAMESPACE_CREATEDMODSEQ, VirtualValue::Number(since(16, record.createdmodseq)));
+    let basethrid = (NAMESPACE_BASETHRID, VirtualValue::Hex(since(20, record.basecid)));
+    let nsec =
+        (NAMESPACE_NSEC, VirtualValue::Number(since(20, u64::from(record.internaldate_nsec))));
     let in_order = if minor_version >= 20 {
         [nsec, basethrid, created, savedate, thrid]
     } else {
@@ -168,10 +158,7 @@ impl MessageAnnotations {
     /// Opens the database of a mailbox that belongs to `owner`; it need not exist.
     pub(crate) fn open(path: &Path, owner: Option<String>) -> Result<Self, StoreError> {
         let source = Source::open(path, owner)?;
-        Ok(Self {
-            source,
-            known: OnceCell::new(),
-        })
+        Ok(Self { source, known: OnceCell::new() })
     }
 
     /// The annotations of one message.
@@ -207,12 +194,7 @@ impl MessageAnnotations {
             if is_virtual(minor_version, &annotation.entry) {
                 return Ok(());
             }
-            let crc = crc::crc_annot(
-                uid,
-                &annotation.entry,
-                &annotation.userid,
-                &annotation.value,
-            );
+            let crc = crc::crc_annot(uid, &annotation.entry, &annotation.userid, &annotation.value);
             match crcs.last_mut() {
                 Some((last, sum)) if *last == uid => *sum ^= crc,
                 _ => crcs.push((uid, crc)),
@@ -227,11 +209,7 @@ impl MessageAnnotations {
         if let Some(known) = self.known.get() {
             return Ok(known);
         }
-        let known = if source.size()? <= SMALL_DATABASE {
-            source.all()?
-        } else {
-            source.uids()?
-        };
+        let known = if source.size()? <= SMALL_DATABASE { source.all()? } else { source.uids()? };
         Ok(self.known.get_or_init(|| known))
     }
 }
@@ -248,11 +226,7 @@ impl Source {
     /// `None` if the file does not exist.
     fn open(path: &Path, owner: Option<String>) -> Result<Option<Self>, StoreError> {
         match Database::open(path) {
-            Ok(db) => Ok(Some(Self {
-                db,
-                path: path.to_path_buf(),
-                owner,
-            })),
+            Ok(db) => Ok(Some(Self { db, path: path.to_path_buf(), owner })),
             Err(error) if error.class() == ErrorClass::Missing => Ok(None),
             Err(error) => Err(error),
         }
@@ -271,9 +245,7 @@ impl Source {
 
     fn size(&self) -> Result<u64, StoreError> {
         let metadata = fs::metadata(&self.path);
-        Ok(metadata
-            .map_err(|error| StoreError::io("stat", &self.path, error))?
-            .len())
+        Ok(metadata.map_err(|error| StoreError::io("stat", &self.path, error))?.len())
     }
 
     fn all(&self) -> Result<Known, StoreError> {
@@ -371,11 +343,7 @@ fn decode_value(data: &[u8]) -> Option<StoredValue<'_>> {
     let rest = data.get(LONG_SIZE..)?;
     let value_len = be32(data, 0) as usize;
     let value = rest.get(..value_len)?;
-    let mut stored = StoredValue {
-        value,
-        modseq: 0,
-        deleted: false,
-    };
+    let mut stored = StoredValue { value, modseq: 0, deleted: false };
     // Old versions stop behind the value (and its NUL), or behind the content type and time.
     let rest = rest.get(value_len + 1..).unwrap_or_default();
     if rest.is_empty() {
@@ -410,19 +378,12 @@ mod tests {
     fn values_of_every_age() {
         let data = entry(b"a\0b", 77, 0);
         let stored = decode_value(&data).unwrap();
-        assert_eq!(
-            (stored.value, stored.modseq, stored.deleted),
-            (&b"a\0b"[..], 77, false)
-        );
+        assert_eq!((stored.value, stored.modseq, stored.deleted), (&b"a\0b"[..], 77, false));
         assert!(decode_value(&entry(b"", 78, 1)).unwrap().deleted);
         // no flags; no modseq; nothing behind the value
         for (cut, modseq) in [(1, 77), (9, 0), (9 + 8 + 11 + 1, 0)] {
             let stored = decode_value(&data[..data.len() - cut]).unwrap();
-            assert_eq!(
-                (stored.value, stored.modseq),
-                (&b"a\0b"[..], modseq),
-                "{cut}"
-            );
+            assert_eq!((stored.value, stored.modseq), (&b"a\0b"[..], modseq), "{cut}");
         }
     }
 
@@ -456,22 +417,13 @@ mod tests {
         };
         let shown = |version| -> Vec<String> {
             let found = virtual_annotations(version, &record);
-            found
-                .map(|a| format!("{}={}", a.entry.rsplit('/').next().unwrap(), a.value))
-                .collect()
+            found.map(|a| format!("{}={}", a.entry.rsplit('/').next().unwrap(), a.value)).collect()
         };
         assert_eq!(shown(12), Vec::<String>::new());
         assert_eq!(shown(14), ["thrid=000000000000001f"]);
-        assert_eq!(
-            shown(17),
-            ["thrid=000000000000001f", "savedate=9", "createdmodseq=8"]
-        );
+        assert_eq!(shown(17), ["thrid=000000000000001f", "savedate=9", "createdmodseq=8"]);
         assert_eq!(shown(20).len(), 5);
         assert_eq!(shown(20)[0], "internaldate.nsec=6");
-        assert!(
-            virtual_annotations(20, &IndexRecord::default())
-                .next()
-                .is_none()
-        );
+        assert!(virtual_annotations(20, &IndexRecord::default()).next().is_none());
     }
 }

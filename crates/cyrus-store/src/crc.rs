@@ -24,10 +24,7 @@ use crate::record::{
 };
 
 /// The CRCs of an empty mailbox: what the calculation starts from.
-pub const CRC_INIT: SyncCrcs = SyncCrcs {
-    basic: 0,
-    annot: 12_345_678,
-};
+pub const CRC_INIT: SyncCrcs = SyncCrcs { basic: 0, annot: 12_345_678 };
 
 /// Cyrus copies a flag's name to a buffer of this size (with the closing NUL) before it computes its CRC.
 const FLAG_BUFFER: usize = 4096;
@@ -50,11 +47,8 @@ impl FlagCrcs {
             (FLAG_DRAFT, crc32fast::hash(b"\\draft")),
             (FLAG_SEEN, crc32fast::hash(b"\\seen")),
         ];
-        let user = header
-            .flags
-            .iter()
-            .map(|flag| flag.as_deref().map_or(0, user_flag_crc))
-            .collect();
+        let user =
+            header.flags.iter().map(|flag| flag.as_deref().map_or(0, user_flag_crc)).collect();
         Self { system, user }
     }
 
@@ -147,10 +141,7 @@ struct Text {
 
 impl Default for Text {
     fn default() -> Self {
-        Self {
-            buf: [0; 160],
-            len: 0,
-        }
+        Self { buf: [0; 160], len: 0 }
     }
 }
 
@@ -190,11 +181,7 @@ impl Text {
                 break;
             }
             let digit = (number % BASE) as u8;
-            *slot = if digit < 10 {
-                b'0' + digit
-            } else {
-                b'a' + digit - 10
-            };
+            *slot = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
             number /= BASE;
             count += 1;
         }
@@ -204,8 +191,10 @@ impl Text {
     }
 
     fn guid(&mut self, guid: &Guid) {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         for byte in guid.0 {
-            self.hex(u64::from(byte), 2);
+            let (high, low) = (usize::from(byte >> 4), usize::from(byte & 15));
+            self.push(&[DIGITS[high], DIGITS[low]]);
         }
     }
 }

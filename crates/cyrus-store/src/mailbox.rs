@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use crate::annotations::{self, Annotation, MessageAnnotations, VirtualAnnotation};
 use crate::config::Config;
+use crate::conversations;
 use crate::crc::{self, FlagCrcs};
 use crate::error::StoreError;
 use crate::guid::SyncCrcs;
@@ -73,9 +74,7 @@ fn place(entry: &MboxEntry) -> Place<'_> {
 impl Mailbox {
     /// Opens a mailbox, waiting for its locks. Use [`crate::store::Store::open_mailbox`].
     pub(crate) fn open(conf: &Arc<Config>, entry: &MboxEntry) -> Result<Self, StoreError> {
-        let missing = || StoreError::MissingMailbox {
-            mailbox: entry.name.clone(),
-        };
+        let missing = || StoreError::MissingMailbox { mailbox: entry.name.clone() };
         let user_lock = match conf.names().userid(&entry.name) {
             Some(user) => Some(lock::user_lock(conf, Some(&user))?),
             None => None,
@@ -138,6 +137,12 @@ impl Mailbox {
         self.index.options_str()
     }
 
+    /// Whether Cyrus keeps conversations for this mailbox, so that its XCONVMODSEQ is to be sent.
+    #[must_use]
+    pub fn has_conversations(&self) -> bool {
+        conversations::has_conversations(&self.conf, &self.entry)
+    }
+
     /// The records changed after `since_modseq` (0: all), expunged ones too, by UID.
     ///
     /// Damaged records, and (as in Cyrus) records without a GUID, are errors that end the iteration.
@@ -196,21 +201,25 @@ impl Mailbox {
             (record.is_expunged(), "\\Expunged"),
             (record.system_flags & FLAG_SEEN != 0, "\\Seen"),
         ];
-        let system = system
-            .into_iter()
-            .filter(|(set, _)| *set)
-            .map(|(_, name)| name);
-        let any_user_flags = record.user_flags != [0; 4];
-        let named = if any_user_flags {
-            self.header.flags.as_slice()
-        } else {
-            &[]
-        };
-        let user = named
-            .iter()
-            .enumerate()
-            .filter(move |(flag, _)| record.has_user_flag(*flag));
-        system.chain(user.filter_map(|(_, name)| name.as_deref()))
+        let system = system.into_iter().filter(|(set, _)| *set).map(|(_, name)| name);
+        // Only the bits that are set are looked at: most messages have few flags or none.
+        let mut words = record.user_flags;
+        let mut word_no = 0;
+        let user = std::iter::from_fn(move || {
+            loop {
+                let word = words.get_mut(word_no)?;
+                if *word == 0 {
+                    word_no += 1;
+                    continue;
+                }
+                let flag = word_no * 32 + word.trailing_zeros() as usize;
+                *word &= *word - 1;
+                if let Some(Some(name)) = self.header.flags.get(flag) {
+                    return Some(name.as_str());
+                }
+            }
+        });
+        system.chain(user)
     }
 
     /// Computes both CRCs from the records and annotations; the stored ones are in `self.index.sync_crcs`.
@@ -241,11 +250,7 @@ impl Mailbox {
     /// Where a message's file is (on the archive partition if its record says so). An unlinked one is gone.
     #[must_use]
     pub fn message_path(&self, record: &IndexRecord) -> PathBuf {
-        let dir = if record.is_archived() {
-            &self.archive_dir
-        } else {
-            &self.data_dir
-        };
+        let dir = if record.is_archived() { &self.archive_dir } else { &self.data_dir };
         dir.join(format!("{}.", record.uid))
     }
 
@@ -284,9 +289,7 @@ fn read_header(path: &Path, mailbox: &str) -> Result<(MailboxHeader, u32), Store
         path: path.to_path_buf(),
         what,
     };
-    let size = fs::metadata(path)
-        .map_err(|error| StoreError::io("stat", path, error))?
-        .len();
+    let size = fs::metadata(path).map_err(|error| StoreError::io("stat", path, error))?.len();
     if size > MAX_HEADER_FILE {
         return Err(damaged(format!("{size} bytes are too many for a header")));
     }
