@@ -406,6 +406,27 @@ mod tests {
     }
 
     #[test]
+    fn small_and_large_databases_say_the_same() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(
+            "tests/fixtures/upper/3.6.1/spool/uuid/1/3/13vgunrvxfwy4zk4wobxl5uc/cyrus.annotations",
+        );
+        let open = || Source::open(&path, Some("anna".to_string())).unwrap();
+        let (small, large) = (open(), open());
+        let all = small.as_ref().unwrap().all().unwrap();
+        let uids = large.as_ref().unwrap().uids().unwrap();
+        assert!(matches!(&uids, Known::Uids(uids) if uids.len() > 4));
+        let small = MessageAnnotations { source: small, known: OnceCell::from(all) };
+        let large = MessageAnnotations { source: large, known: OnceCell::from(uids) };
+        for uid in 0..60 {
+            assert_eq!(small.of(uid).unwrap(), large.of(uid).unwrap());
+        }
+        // Message 10 has a shared comment and one of the owner's; message 12's was removed again.
+        let userids = small.of(10).unwrap().into_iter().map(|found| found.userid);
+        assert_eq!(userids.collect::<Vec<_>>(), ["", "anna"]);
+        assert_eq!(small.of(12).unwrap(), []);
+    }
+
+    #[test]
     fn virtual_ones_by_version() {
         let record = IndexRecord {
             cid: 0x1f,

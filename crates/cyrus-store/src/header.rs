@@ -96,18 +96,12 @@ fn split_line(text: &[u8]) -> Option<(&[u8], &[u8])> {
 fn utf8(bytes: &[u8]) -> Result<String, HeaderError> {
     match std::str::from_utf8(bytes) {
         Ok(text) => Ok(text.to_string()),
-        Err(_) => Err(HeaderError::NotUtf8(
-            String::from_utf8_lossy(bytes).into_owned(),
-        )),
+        Err(_) => Err(HeaderError::NotUtf8(String::from_utf8_lossy(bytes).into_owned())),
     }
 }
 
 fn non_empty(bytes: &[u8]) -> Result<Option<String>, HeaderError> {
-    if bytes.is_empty() {
-        Ok(None)
-    } else {
-        utf8(bytes).map(Some)
-    }
+    if bytes.is_empty() { Ok(None) } else { utf8(bytes).map(Some) }
 }
 
 /// The three lines of old headers.
@@ -125,14 +119,7 @@ fn decode_lines(first: &[u8], rest: &[u8]) -> Result<MailboxHeader, HeaderError>
     for name in flag_line.split(|byte| *byte == b' ').take(MAX_USER_FLAGS) {
         flags.push(non_empty(name)?);
     }
-    Ok(MailboxHeader {
-        quotaroot,
-        uniqueid,
-        name: None,
-        acl: utf8(acl)?,
-        flags,
-        mbtype: None,
-    })
+    Ok(MailboxHeader { quotaroot, uniqueid, name: None, acl: utf8(acl)?, flags, mbtype: None })
 }
 
 /// The list of new headers; unknown keys are passed over.
@@ -175,10 +162,7 @@ impl Parser<'_> {
     }
 
     fn expect(&mut self, what: &[u8]) -> Result<(), HeaderError> {
-        let found = self
-            .text
-            .get(self.at..)
-            .is_some_and(|rest| rest.starts_with(what));
+        let found = self.text.get(self.at..).is_some_and(|rest| rest.starts_with(what));
         if !found {
             return Err(self.error());
         }
@@ -207,10 +191,7 @@ impl Parser<'_> {
         }
         let rest = self.text.get(self.at..).unwrap_or_default();
         // As Cyrus does it: up to the next space, less the closing parentheses of the lists around.
-        let end = rest
-            .iter()
-            .position(|byte| *byte == b' ')
-            .unwrap_or(rest.len());
+        let end = rest.iter().position(|byte| *byte == b' ').unwrap_or(rest.len());
         let mut atom = rest.get(..end).unwrap_or_default();
         while let Some(shorter) = atom.strip_suffix(b")") {
             atom = shorter;
@@ -219,11 +200,7 @@ impl Parser<'_> {
             return Err(self.error());
         }
         self.at += atom.len();
-        Ok(if atom == b"NIL" {
-            None
-        } else {
-            Some(atom.to_vec())
-        })
+        Ok(if atom == b"NIL" { None } else { Some(atom.to_vec()) })
     }
 
     fn quoted(&mut self) -> Result<Vec<u8>, HeaderError> {
@@ -311,17 +288,11 @@ mod tests {
                     U ($Forwarded NIL \"a \\\"b\"))\n";
         let header = MailboxHeader::decode(&file(text)).unwrap();
         assert_eq!(header.quotaroot.as_deref(), Some("user.anna"));
-        assert_eq!(
-            (header.uniqueid.as_str(), header.mbtype.as_deref()),
-            ("0a1b", Some("e"))
-        );
+        assert_eq!((header.uniqueid.as_str(), header.mbtype.as_deref()), ("0a1b", Some("e")));
         assert_eq!(header.acl, "anna\tlrswipkxtecdan\tanyone\tp x\t");
         assert_eq!(header.flags.len(), MAX_USER_FLAGS);
         assert_eq!(header.flags[0].as_deref(), Some("$Forwarded"));
-        assert_eq!(
-            (header.flags[1].as_deref(), header.flags[2].as_deref()),
-            (None, Some("a \"b"))
-        );
+        assert_eq!((header.flags[1].as_deref(), header.flags[2].as_deref()), (None, Some("a \"b")));
     }
 
     #[test]
@@ -332,20 +303,11 @@ mod tests {
             (header.quotaroot.as_deref(), header.uniqueid.as_str()),
             (Some("user.anna"), "0a1b")
         );
-        assert_eq!(
-            (header.flags[0].as_deref(), header.flags[1].as_deref()),
-            (Some("Junk"), None)
-        );
-        assert_eq!(
-            (header.flags[2].as_deref(), header.acl.as_str()),
-            (Some("$X"), "anna\tlrs\t")
-        );
+        assert_eq!((header.flags[0].as_deref(), header.flags[1].as_deref()), (Some("Junk"), None));
+        assert_eq!((header.flags[2].as_deref(), header.acl.as_str()), (Some("$X"), "anna\tlrs\t"));
 
         let header = MailboxHeader::decode(&file("\t0a1b\n\nanna\tlrs\t\n")).unwrap();
-        assert_eq!(
-            (header.quotaroot, header.flags.iter().flatten().count()),
-            (None, 0)
-        );
+        assert_eq!((header.quotaroot, header.flags.iter().flatten().count()), (None, 0));
     }
 
     #[test]
@@ -366,14 +328,8 @@ mod tests {
     #[test]
     fn hostile_lists_are_bounded() {
         let many = format!("%(U ({}))\n", vec!["a"; 129].join(" "));
-        assert_eq!(
-            MailboxHeader::decode(&file(&many)),
-            Err(HeaderError::TooManyFlags)
-        );
+        assert_eq!(MailboxHeader::decode(&file(&many)), Err(HeaderError::TooManyFlags));
         let deep = format!("%(X {}a{})\n", "(".repeat(9999), ")".repeat(9999));
-        assert!(matches!(
-            MailboxHeader::decode(&file(&deep)),
-            Err(HeaderError::Syntax { .. })
-        ));
+        assert!(matches!(MailboxHeader::decode(&file(&deep)), Err(HeaderError::Syntax { .. })));
     }
 }

@@ -193,9 +193,7 @@ impl IndexHeader {
         let (header_size, record_size) =
             layout_sizes(version).ok_or(IndexError::Version(version))?;
         let need = header_size as u64;
-        let buf = buf
-            .get(..header_size)
-            .ok_or(IndexError::Short { need, have })?;
+        let buf = buf.get(..header_size).ok_or(IndexError::Short { need, have })?;
 
         let mut header = Self {
             generation_no: be32(buf, 0),
@@ -222,10 +220,7 @@ impl IndexHeader {
             (header.record_size as usize) < record_size || header.record_size > MAX_RECORD_SIZE;
         if strange_start || strange_record {
             let (start_offset, record_size) = (header.start_offset, header.record_size);
-            return Err(IndexError::Sizes {
-                start_offset,
-                record_size,
-            });
+            return Err(IndexError::Sizes { start_offset, record_size });
         }
         header.normalise();
         Ok(header)
@@ -390,16 +385,12 @@ impl IndexHeader {
 
 /// A big-endian 32-bit number; 0 behind the end (callers check lengths first).
 pub(crate) fn be32(buf: &[u8], at: usize) -> u32 {
-    buf.get(at..at + 4)
-        .and_then(|bytes| bytes.try_into().ok())
-        .map_or(0, u32::from_be_bytes)
+    buf.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes)
 }
 
 /// A big-endian 64-bit number; 0 behind the end (callers check lengths first).
 pub(crate) fn be64(buf: &[u8], at: usize) -> u64 {
-    buf.get(at..at + 8)
-        .and_then(|bytes| bytes.try_into().ok())
-        .map_or(0, u64::from_be_bytes)
+    buf.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes)
 }
 
 /// A time of 32 unsigned bits, in seconds.
@@ -411,10 +402,7 @@ pub(crate) fn be_time(buf: &[u8], at: usize) -> i64 {
 pub(crate) fn be_nanotime(buf: &[u8], at: usize) -> (i64, u32) {
     let nanos = be64(buf, at);
     // Both always fit: 2^64 / 10^9 is far below 2^63, and the rest is below 10^9.
-    (
-        (nanos / 1_000_000_000) as i64,
-        (nanos % 1_000_000_000) as u32,
-    )
+    ((nanos / 1_000_000_000) as i64, (nanos % 1_000_000_000) as u32)
 }
 
 /// Checks the CRC-32 in the last four bytes; `Err` is (stored, computed).
@@ -422,11 +410,7 @@ pub(crate) fn check_crc(buf: &[u8]) -> Result<(), (u32, u32)> {
     let end = buf.len().saturating_sub(4);
     let stored = be32(buf, end);
     let computed = crc32fast::hash(buf.get(..end).unwrap_or_default());
-    if stored == computed {
-        Ok(())
-    } else {
-        Err((stored, computed))
-    }
+    if stored == computed { Ok(()) } else { Err((stored, computed)) }
 }
 
 #[cfg(test)]
@@ -471,11 +455,7 @@ mod tests {
             }
             let header = IndexHeader::decode(&buf).unwrap();
             assert_eq!(
-                (
-                    header.minor_version,
-                    header.num_records,
-                    header.highestmodseq
-                ),
+                (header.minor_version, header.num_records, header.highestmodseq),
                 (version, 3, 77)
             );
             assert_eq!(
@@ -499,34 +479,21 @@ mod tests {
         let mut buf = blank(17);
         seal(&mut buf);
         for len in 0..buf.len() {
-            assert!(matches!(
-                IndexHeader::decode(&buf[..len]),
-                Err(IndexError::Short { .. })
-            ));
+            assert!(matches!(IndexHeader::decode(&buf[..len]), Err(IndexError::Short { .. })));
         }
         buf[30] ^= 1;
-        assert!(matches!(
-            IndexHeader::decode(&buf),
-            Err(IndexError::HeaderCrc { .. })
-        ));
+        assert!(matches!(IndexHeader::decode(&buf), Err(IndexError::HeaderCrc { .. })));
 
         let mut buf = blank(17);
         put32(&mut buf, 16, 0);
         seal(&mut buf);
-        assert!(matches!(
-            IndexHeader::decode(&buf),
-            Err(IndexError::Sizes { .. })
-        ));
+        assert!(matches!(IndexHeader::decode(&buf), Err(IndexError::Sizes { .. })));
     }
 
     #[test]
     fn options_and_normalising() {
         let mut buf = blank(17);
-        put32(
-            &mut buf,
-            60,
-            OPT_IMAP_SHAREDSEEN | OPT_IMAP_HAS_ALARMS | 1 << 29,
-        );
+        put32(&mut buf, 60, OPT_IMAP_SHAREDSEEN | OPT_IMAP_HAS_ALARMS | 1 << 29);
         seal(&mut buf);
         let header = IndexHeader::decode(&buf).unwrap();
         assert_eq!(header.options_str(), "PSA"); // P because the mailbox is empty
@@ -541,9 +508,6 @@ mod tests {
         let mut buf = blank(20);
         put64(&mut buf, 24, 1_700_000_000_000_000_005);
         seal(&mut buf);
-        assert_eq!(
-            IndexHeader::decode(&buf).unwrap().last_appenddate,
-            1_700_000_000
-        );
+        assert_eq!(IndexHeader::decode(&buf).unwrap().last_appenddate, 1_700_000_000);
     }
 }

@@ -109,11 +109,7 @@ impl IndexRecord {
 
     /// As [`IndexRecord::decode`] for a record whose size and checksum [`checked`] has seen.
     pub(crate) fn decode_checked(buf: &[u8], version: u32, recno: u32) -> Self {
-        let mut record = if version >= 20 {
-            decode_v20(buf)
-        } else {
-            decode_to_v19(buf, version)
-        };
+        let mut record = if version >= 20 { decode_v20(buf) } else { decode_to_v19(buf, version) };
         record.recno = recno;
         record.internal_flags = record.system_flags & 0xffff_0000;
         record.system_flags &= 0x0000_ffff;
@@ -143,9 +139,7 @@ impl IndexRecord {
     /// True when user flag number `flag` (0 to 127) is set.
     #[must_use]
     pub fn has_user_flag(&self, flag: usize) -> bool {
-        self.user_flags
-            .get(flag / 32)
-            .is_some_and(|word| word >> (flag % 32) & 1 != 0)
+        self.user_flags.get(flag / 32).is_some_and(|word| word >> (flag % 32) & 1 != 0)
     }
 }
 
@@ -153,10 +147,7 @@ impl IndexRecord {
 pub(crate) fn checked(buf: &[u8], version: u32) -> Result<&[u8], IndexError> {
     let (_, size) = layout_sizes(version).ok_or(IndexError::Version(version))?;
     let have = buf.len() as u64;
-    let buf = buf.get(..size).ok_or(IndexError::Short {
-        need: size as u64,
-        have,
-    })?;
+    let buf = buf.get(..size).ok_or(IndexError::Short { need: size as u64, have })?;
     if version >= 12 {
         check_crc(buf).map_err(|(stored, computed)| IndexError::RecordCrc { stored, computed })?;
     }
@@ -175,25 +166,15 @@ pub(crate) fn peek_uid(buf: &[u8]) -> u32 {
 
 /// Whether the GUID is there (all zero is none).
 pub(crate) fn peek_has_guid(buf: &[u8]) -> bool {
-    buf.get(60..80)
-        .is_some_and(|guid| guid.iter().any(|byte| *byte != 0))
+    buf.get(60..80).is_some_and(|guid| guid.iter().any(|byte| *byte != 0))
 }
 
 fn user_flags(buf: &[u8], at: usize) -> [u32; 4] {
-    [
-        be32(buf, at),
-        be32(buf, at + 4),
-        be32(buf, at + 8),
-        be32(buf, at + 12),
-    ]
+    [be32(buf, at), be32(buf, at + 4), be32(buf, at + 8), be32(buf, at + 12)]
 }
 
 fn guid(buf: &[u8]) -> Guid {
-    Guid(
-        buf.get(60..80)
-            .and_then(|bytes| bytes.try_into().ok())
-            .unwrap_or_default(),
-    )
+    Guid(buf.get(60..80).and_then(|bytes| bytes.try_into().ok()).unwrap_or_default())
 }
 
 fn decode_to_v19(buf: &[u8], version: u32) -> IndexRecord {
@@ -219,11 +200,7 @@ fn decode_to_v19(buf: &[u8], version: u32) -> IndexRecord {
         modseq: peek_modseq(buf),
         cid: if version >= 13 { be64(buf, 88) } else { 0 },
         createdmodseq: if version >= 16 { be64(buf, 96) } else { 0 },
-        cache_crc: if version >= 12 {
-            be32(buf, cache_crc_at)
-        } else {
-            0
-        },
+        cache_crc: if version >= 12 { be32(buf, cache_crc_at) } else { 0 },
         ..IndexRecord::default()
     }
 }
@@ -283,10 +260,7 @@ mod tests {
         assert_eq!((record.system_flags, record.recno), (FLAG_SEEN, 9));
         assert!(record.has_user_flag(5) && record.has_user_flag(127));
         assert!(!record.has_user_flag(4) && !record.has_user_flag(128));
-        assert_eq!(
-            (record.cache_version, record.cache_offset),
-            (11, (2 << 32) + 7)
-        );
+        assert_eq!((record.cache_version, record.cache_offset), (11, (2 << 32) + 7));
     }
 
     #[test]
@@ -315,21 +289,12 @@ mod tests {
             let mut bad = good.clone();
             bad[at] ^= 0x10;
             assert!(
-                matches!(
-                    IndexRecord::decode(&bad, 17, 1),
-                    Err(IndexError::RecordCrc { .. })
-                ),
+                matches!(IndexRecord::decode(&bad, 17, 1), Err(IndexError::RecordCrc { .. })),
                 "{at}"
             );
         }
-        assert!(matches!(
-            IndexRecord::decode(&good[..100], 17, 1),
-            Err(IndexError::Short { .. })
-        ));
-        assert!(matches!(
-            IndexRecord::decode(&good, 21, 1),
-            Err(IndexError::Version(21))
-        ));
+        assert!(matches!(IndexRecord::decode(&good[..100], 17, 1), Err(IndexError::Short { .. })));
+        assert!(matches!(IndexRecord::decode(&good, 21, 1), Err(IndexError::Version(21))));
     }
 
     #[test]

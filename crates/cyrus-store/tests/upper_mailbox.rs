@@ -334,3 +334,11 @@ fn damage_is_named_and_no_annotations_are_fine() {
     fs::remove_file(dir.join("cyrus.header")).unwrap();
     assert_eq!(store.open_mailbox(&entry).unwrap_err().class(), ErrorClass::Missing);
 }
+
+#[test]
+fn mailboxes_can_move_to_other_threads() {
+    fn movable<T: Send + 'static>() {}
+    fn shareable<T: Send + Sync + Clone + 'static>() {}
+    movable::<Mailbox>();
+    shareable::<Store>();
+}
