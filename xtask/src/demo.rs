@@ -22,35 +22,24 @@ pub(crate) fn run(args: &[String]) -> Result<u8> {
     let replica = Cyrus::replica().start()?;
     let mut master = Cyrus::master().start()?;
     master.replicate_to(&replica, Via::Csync)?;
-    step.done(&format!(
-        "imap on ports {} and {}",
-        master.imap_port()?,
-        replica.imap_port()?
-    ));
+    step.done(&format!("imap on ports {} and {}", master.imap_port()?, replica.imap_port()?));
 
     step = Step::start(&format!("filling the master with {USERS} users over IMAP"));
     let users = fill::fill_with(&master, &fill::FillOptions::new(1, USERS))?;
     let size = folder_size(&master.spool());
-    step.done(&format!(
-        "{} messages, {:.1} MB",
-        size.messages,
-        size.bytes as f64 / 1e6
-    ));
+    step.done(&format!("{} messages, {:.1} MB", size.messages, size.bytes as f64 / 1e6));
 
     let shown = ["-A", "-j", "4", "-v"];
     step = Step::start(&format!("sync_client {}", shown.join(" ")));
-    let mut command = master.command(&program);
+    let mut command = master.root_command(&program);
     command.arg("-C").arg(master.imapd_conf()).args(shown);
     let outcome = c_client::measure(command)?;
     step.done(&figures(&outcome));
     quote(&outcome);
 
     step = Step::start("once more, with nothing to do");
-    let mut command = master.command(&program);
-    command
-        .arg("-C")
-        .arg(master.imapd_conf())
-        .args(["-A", "-j", "4"]);
+    let mut command = master.root_command(&program);
+    command.arg("-C").arg(master.imapd_conf()).args(["-A", "-j", "4"]);
     let again = c_client::measure(command)?;
     step.done(&figures(&again));
     quote(&again);
@@ -61,10 +50,7 @@ pub(crate) fn run(args: &[String]) -> Result<u8> {
     step = Step::start("comparing the bytes of every message");
     let bytes = oracle::compare_bytes(&master, &replica, &users)?;
     step.done(&verdict(&bytes));
-    for text in [&report, &bytes]
-        .into_iter()
-        .filter(|report| !report.is_empty())
-    {
+    for text in [&report, &bytes].into_iter().filter(|report| !report.is_empty()) {
         say(&text.to_string());
     }
     let well =
@@ -112,26 +98,18 @@ struct Step {
 
 impl Step {
     fn start(what: &str) -> Self {
-        Self {
-            what: what.to_owned(),
-            since: Instant::now(),
-        }
+        Self { what: what.to_owned(), since: Instant::now() }
     }
 
     fn done(&self, outcome: &str) {
-        say(&format!(
-            "{:>7.2} s  {}: {outcome}",
-            self.since.elapsed().as_secs_f64(),
-            self.what
-        ));
+        say(&format!("{:>7.2} s  {}: {outcome}", self.since.elapsed().as_secs_f64(), self.what));
     }
 }
 
 fn figures(outcome: &c_client::Outcome) -> String {
     let seconds = |time: Duration| time.as_secs_f64();
-    let ended = outcome.code.map_or("ended by a signal".to_owned(), |code| {
-        format!("exit code {code}")
-    });
+    let ended =
+        outcome.code.map_or("ended by a signal".to_owned(), |code| format!("exit code {code}"));
     format!(
         "{ended}, {:.2} s of CPU, {:.1} MB of memory",
         seconds(outcome.cpu()),
@@ -143,17 +121,10 @@ fn figures(outcome: &c_client::Outcome) -> String {
 fn quote(outcome: &c_client::Outcome) {
     const HEAD: usize = 8;
     const TAIL: usize = 12;
-    let lines: Vec<&str> = outcome
-        .stdout
-        .lines()
-        .chain(outcome.stderr.lines())
-        .collect();
+    let lines: Vec<&str> = outcome.stdout.lines().chain(outcome.stderr.lines()).collect();
     for (nr, line) in lines.iter().enumerate() {
         if lines.len() > HEAD + TAIL && nr == HEAD {
-            say(&format!(
-                "           | … {} more lines …",
-                lines.len() - HEAD - TAIL
-            ));
+            say(&format!("           | … {} more lines …", lines.len() - HEAD - TAIL));
         }
         if nr < HEAD || nr + TAIL >= lines.len() {
             say(&format!("           | {line}"));
@@ -162,11 +133,7 @@ fn quote(outcome: &c_client::Outcome) {
 }
 
 fn verdict(report: &oracle::Report) -> String {
-    if report.is_empty() {
-        "equal".to_owned()
-    } else {
-        format!("{} differences", report.len())
-    }
+    if report.is_empty() { "equal".to_owned() } else { format!("{} differences", report.len()) }
 }
 
 #[derive(Default)]

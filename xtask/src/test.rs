@@ -23,10 +23,7 @@ pub(crate) fn run(args: &[String]) -> Result<u8> {
     command.args(args);
     say(&format!("running {}", shown(&command)));
     let status = command.status().context("failed to run cargo")?;
-    Ok(status
-        .code()
-        .and_then(|code| u8::try_from(code).ok())
-        .unwrap_or(1))
+    Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
 }
 
 fn has_nextest() -> bool {
@@ -39,9 +36,6 @@ fn has_nextest() -> bool {
 }
 
 fn shown(command: &Command) -> String {
-    let args: Vec<_> = command
-        .get_args()
-        .map(|arg| arg.to_string_lossy())
-        .collect();
+    let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
     format!("cargo {}", args.join(" "))
 }

@@ -50,9 +50,7 @@ impl Outcome {
             return Ok(self);
         }
         Err(Error::Program {
-            status: self
-                .code
-                .map_or("a signal".to_owned(), |code| format!("exit code {code}")),
+            status: self.code.map_or("a signal".to_owned(), |code| format!("exit code {code}")),
             output: format!("{}{}", self.stdout, self.stderr),
             program: self.program,
         })
@@ -76,10 +74,7 @@ pub fn run(master: &Cyrus, args: &[&str]) -> Result<Outcome> {
 pub fn measure(mut command: Command) -> Result<Outcome> {
     let program = format!("{command:?}");
     let started = Instant::now();
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(io("start", &program))?;
     let stdout = reader(child.stdout.take());
     let stderr = reader(child.stderr.take());
@@ -142,17 +137,10 @@ mod tests {
         ]);
         let outcome = measure(command).unwrap();
         assert_eq!(
-            (
-                outcome.code,
-                outcome.stdout.as_str(),
-                outcome.stderr.as_str()
-            ),
+            (outcome.code, outcome.stdout.as_str(), outcome.stderr.as_str()),
             (Some(3), "out\n", "err\n")
         );
-        assert!(
-            outcome.cpu() > Duration::ZERO && outcome.peak_rss_bytes > 0,
-            "{outcome:?}"
-        );
+        assert!(outcome.cpu() > Duration::ZERO && outcome.peak_rss_bytes > 0, "{outcome:?}");
         assert!(outcome.must_succeed().is_err());
     }
 }

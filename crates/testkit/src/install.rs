@@ -15,21 +15,11 @@ use crate::error::{Error, Result, io};
 pub const BIN: &str = "/usr/lib/cyrus/bin";
 
 /// The packages that hold the programs the tests run.
-pub const PACKAGES: [&str; 4] = [
-    "cyrus-imapd",
-    "cyrus-replication",
-    "cyrus-clients",
-    "cyrus-admin",
-];
+pub const PACKAGES: [&str; 4] =
+    ["cyrus-imapd", "cyrus-replication", "cyrus-clients", "cyrus-admin"];
 
-const NEEDED: [&str; 6] = [
-    "master",
-    "imapd",
-    "sync_server",
-    "sync_client",
-    "ctl_cyrusdb",
-    "mbpath",
-];
+const NEEDED: [&str; 6] =
+    ["master", "imapd", "sync_server", "sync_client", "ctl_cyrusdb", "mbpath"];
 const POLICY: &str = "/usr/sbin/policy-rc.d";
 
 /// Checks for the Cyrus programs and installs them where they are missing; says what it does on stderr.
@@ -42,10 +32,7 @@ pub fn ensure_cyrus() -> Result<()> {
         let Some(missing) = first_missing() else {
             return Ok(());
         };
-        say(&format!(
-            "{missing} is missing: installing {} with apt-get",
-            PACKAGES.join(" ")
-        ));
+        say(&format!("{missing} is missing: installing {} with apt-get", PACKAGES.join(" ")));
         match install() {
             Err(err) => Err((missing, format!("installing it failed: {err}"))),
             Ok(()) => match first_missing() {
@@ -64,10 +51,7 @@ pub fn ensure_cyrus() -> Result<()> {
 /// The first program that is missing, if any.
 #[must_use]
 pub fn first_missing() -> Option<String> {
-    NEEDED
-        .iter()
-        .map(|name| format!("{BIN}/{name}"))
-        .find(|path| !Path::new(path).exists())
+    NEEDED.iter().map(|name| format!("{BIN}/{name}")).find(|path| !Path::new(path).exists())
 }
 
 fn install() -> Result<()> {
@@ -90,10 +74,7 @@ fn forbid_service_starts() -> Result<bool> {
     }
     run(
         "sh",
-        &[
-            "-c",
-            &format!("printf '#!/bin/sh\\nexit 101\\n' > {POLICY} && chmod 755 {POLICY}"),
-        ],
+        &["-c", &format!("printf '#!/bin/sh\\nexit 101\\n' > {POLICY} && chmod 755 {POLICY}")],
     )?;
     Ok(true)
 }

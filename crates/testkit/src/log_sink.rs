@@ -52,12 +52,7 @@ impl LogSink {
         let stop = Arc::new(AtomicBool::new(false));
         let (to, ended) = (Arc::clone(&lines), Arc::clone(&stop));
         let thread = std::thread::spawn(move || collect(&socket, &to, &ended));
-        Ok(Self {
-            path: path.to_path_buf(),
-            lines,
-            stop,
-            thread: Some(thread),
-        })
+        Ok(Self { path: path.to_path_buf(), lines, stop, thread: Some(thread) })
     }
 
     /// Binds the machine's `/dev/log`, or gives `None` where somebody has it.
@@ -79,10 +74,7 @@ impl LogSink {
     /// All lines so far.
     #[must_use]
     pub fn lines(&self) -> Vec<LogLine> {
-        self.lines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Forgets the lines so far and gives them.
@@ -109,10 +101,7 @@ fn collect(socket: &UnixDatagram, lines: &Mutex<Vec<LogLine>>, stop: &AtomicBool
             continue;
         };
         let line = parse(buffer.get(..length).unwrap_or_default());
-        lines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(line);
+        lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     }
 }
 
@@ -122,14 +111,8 @@ fn parse(datagram: &[u8]) -> LogLine {
     let text = text.trim_end_matches(['\n', '\0']);
     let parsed = text.strip_prefix('<').and_then(|rest| rest.split_once('>'));
     match parsed.and_then(|(priority, rest)| Some((priority.parse::<u16>().ok()?, rest))) {
-        Some((priority, rest)) => LogLine {
-            severity: (priority % 8) as u8,
-            text: rest.to_owned(),
-        },
-        None => LogLine {
-            severity: 6,
-            text: text.to_owned(),
-        },
+        Some((priority, rest)) => LogLine { severity: (priority % 8) as u8, text: rest.to_owned() },
+        None => LogLine { severity: 6, text: text.to_owned() },
     }
 }
 
@@ -142,9 +125,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let sink = LogSink::bind(&dir.path().join("log")).unwrap();
         let sender = UnixDatagram::unbound().unwrap();
-        sender
-            .send_to(b"<19>Nov 22 10:00:00 master[7]: oh no\0", sink.path())
-            .unwrap();
+        sender.send_to(b"<19>Nov 22 10:00:00 master[7]: oh no\0", sink.path()).unwrap();
         for _ in 0..50 {
             if !sink.lines().is_empty() {
                 break;
@@ -154,10 +135,7 @@ mod tests {
         let lines = sink.take();
         assert_eq!(
             lines,
-            [LogLine {
-                severity: 3,
-                text: "Nov 22 10:00:00 master[7]: oh no".to_owned()
-            }]
+            [LogLine { severity: 3, text: "Nov 22 10:00:00 master[7]: oh no".to_owned() }]
         );
         assert!(sink.lines().is_empty());
     }

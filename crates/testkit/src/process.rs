@@ -32,10 +32,7 @@ pub fn cyrus_user() -> Result<Identity> {
         return Err(Error::NotRoot);
     }
     match User::from_name("cyrus") {
-        Ok(Some(user)) => Ok(Identity {
-            uid: user.uid,
-            gid: user.gid,
-        }),
+        Ok(Some(user)) => Ok(Identity { uid: user.uid, gid: user.gid }),
         _ => Err(Error::NoCyrus {
             missing: "the user cyrus".to_owned(),
             reason: "only the package makes it".to_owned(),
@@ -51,10 +48,7 @@ pub fn cyrus_user() -> Result<Identity> {
 pub fn run_as_cyrus(program: impl AsRef<OsStr>) -> Result<Command> {
     let identity = cyrus_user()?;
     let mut command = Command::new(program);
-    command
-        .uid(identity.uid.as_raw())
-        .gid(identity.gid.as_raw())
-        .process_group(0);
+    command.uid(identity.uid.as_raw()).gid(identity.gid.as_raw()).process_group(0);
     Ok(command)
 }
 
@@ -65,12 +59,8 @@ pub fn run_as_cyrus(program: impl AsRef<OsStr>) -> Result<Command> {
 pub fn cyrus_dir(path: &Path) -> Result<()> {
     let identity = cyrus_user()?;
     std::fs::create_dir_all(path).map_err(io("create", path))?;
-    std::os::unix::fs::chown(
-        path,
-        Some(identity.uid.as_raw()),
-        Some(identity.gid.as_raw()),
-    )
-    .map_err(io("chown", path))
+    std::os::unix::fs::chown(path, Some(identity.uid.as_raw()), Some(identity.gid.as_raw()))
+        .map_err(io("chown", path))
 }
 
 /// Gives a new `/dev` with the few devices Cyrus needs and `$1` as its `/dev/log`; then runs the rest.
@@ -89,32 +79,28 @@ exec "$@"
 /// It starts as root.
 pub(crate) fn with_private_log(log: &Path, dev: &Path, program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new("unshare");
-    command.args([
-        "--mount",
-        "--propagation",
-        "private",
-        "/bin/sh",
-        "-c",
-        PRIVATE_DEV,
-        "sh",
-    ]);
+    command.args(["--mount", "--propagation", "private", "/bin/sh", "-c", PRIVATE_DEV, "sh"]);
     command.arg(log).arg(dev).arg(program).process_group(0);
     command
 }
 
-/// A command that will run `program` in the mount namespace of process `pid`, as the Cyrus user.
-pub(crate) fn in_namespace_of(pid: u32, identity: Identity, program: impl AsRef<OsStr>) -> Command {
+/// A command that will run `program` in the mount namespace of process `pid`, as the Cyrus user or
+/// as we are.
+pub(crate) fn in_namespace_of(
+    pid: u32,
+    identity: Option<Identity>,
+    program: impl AsRef<OsStr>,
+) -> Command {
     let mut command = Command::new("nsenter");
     command.arg(format!("--mount=/proc/{pid}/ns/mnt"));
     // nsenter changes to the root folder of the namespace unless told.
     if let Ok(here) = std::env::current_dir() {
         command.arg(format!("--wd={}", here.display()));
     }
-    command.args([
-        format!("--setuid={}", identity.uid),
-        format!("--setgid={}", identity.gid),
-        "--".to_owned(),
-    ]);
+    if let Some(identity) = identity {
+        command.args([format!("--setuid={}", identity.uid), format!("--setgid={}", identity.gid)]);
+    }
+    command.arg("--");
     command.arg(program).process_group(0);
     command
 }
@@ -132,11 +118,8 @@ pub fn namespaces_work() -> bool {
             return false;
         }
         let mut command = with_private_log(&log, &dev, "/bin/true");
-        let status = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
+        let status =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
         status.is_ok_and(|status| status.success())
     })
 }
@@ -196,10 +179,8 @@ impl Tree {
     /// Sends a signal to one process of this group; false when it is gone or not ours.
     #[must_use]
     pub fn signal(&self, pid: i32, signal: Signal) -> bool {
-        let ours: BTreeSet<i32> = group_members(self.id())
-            .into_iter()
-            .map(|(pid, _)| pid)
-            .collect();
+        let ours: BTreeSet<i32> =
+            group_members(self.id()).into_iter().map(|(pid, _)| pid).collect();
         ours.contains(&pid) && kill(Pid::from_raw(pid), signal).is_ok()
     }
 
@@ -239,11 +220,7 @@ fn group_members(group: u32) -> Vec<(i32, String)> {
         return members;
     };
     for entry in entries.flatten() {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<i32>().ok())
-        else {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else {
             continue;
         };
         let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else {
@@ -259,10 +236,7 @@ fn group_members(group: u32) -> Vec<(i32, String)> {
         let mut fields = rest.split_whitespace();
         let (state, _parent, pgrp) = (fields.next(), fields.next(), fields.next());
         if state != Some("Z") && pgrp.and_then(|pgrp| pgrp.parse::<u32>().ok()) == Some(group) {
-            members.push((
-                pid,
-                stat.get(open + 1..close).unwrap_or_default().to_owned(),
-            ));
+            members.push((pid, stat.get(open + 1..close).unwrap_or_default().to_owned()));
         }
     }
     members
@@ -296,9 +270,7 @@ mod tests {
     #[test]
     fn a_dropped_tree_leaves_nobody() {
         let mut command = Command::new("/bin/sh");
-        command
-            .args(["-c", "sleep 1000 & sleep 1000 & wait"])
-            .process_group(0);
+        command.args(["-c", "sleep 1000 & sleep 1000 & wait"]).process_group(0);
         let tree = Tree::spawn(command, None).unwrap();
         let group = tree.id();
         for _ in 0..100 {

@@ -50,10 +50,7 @@ impl Relay {
     pub fn start(target_port: u16) -> Result<Self> {
         let listener =
             TcpListener::bind(("127.0.0.1", 0)).map_err(io("bind a port of", "127.0.0.1"))?;
-        let port = listener
-            .local_addr()
-            .map_err(io("read a port of", "127.0.0.1"))?
-            .port();
+        let port = listener.local_addr().map_err(io("read a port of", "127.0.0.1"))?.port();
         let rules = Arc::new(Rules {
             target: target_port,
             delay: Mutex::new(Duration::ZERO),
@@ -79,11 +76,7 @@ impl Relay {
 
     /// Delays every byte by this much in each direction; a round trip takes twice as long.
     pub fn set_delay(&self, one_way: Duration) {
-        *self
-            .rules
-            .delay
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = one_way;
+        *self.rules.delay.lock().unwrap_or_else(PoisonError::into_inner) = one_way;
     }
 
     /// Lets nothing pass in either direction (`true`) until told otherwise; connections stay.
@@ -105,22 +98,13 @@ impl Relay {
     /// Cuts the connection on which the client sends `words` (in one read of the relay: best the beginning of a command),
     /// before they pass. It happens once.
     pub fn cut_at(&self, words: &str) {
-        *self
-            .rules
-            .cut_at
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(words.as_bytes().to_vec());
+        *self.rules.cut_at.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(words.as_bytes().to_vec());
     }
 
     /// Cuts all connections there are now.
     pub fn cut_all(&self) {
-        for socket in self
-            .rules
-            .sockets
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .drain(..)
-        {
+        for socket in self.rules.sockets.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
@@ -151,9 +135,7 @@ impl Rules {
     fn judge(&self, bytes: &[u8]) -> (usize, bool) {
         let mut words = self.cut_at.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(wanted) = words.as_deref()
-            && let Some(at) = bytes
-                .windows(wanted.len().max(1))
-                .position(|window| window == wanted)
+            && let Some(at) = bytes.windows(wanted.len().max(1)).position(|window| window == wanted)
         {
             *words = None;
             return (at, true);
@@ -161,20 +143,18 @@ impl Rules {
         drop(words);
         let mut pass = bytes.len();
         let mut cut = false;
-        let _ = self
-            .allowance
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
-                let length = bytes.len() as u64;
-                (pass, cut) = (bytes.len(), false);
-                if left == u64::MAX {
-                    return None;
-                }
-                if left >= length {
-                    return Some(left - length);
-                }
-                (pass, cut) = (usize::try_from(left).unwrap_or(usize::MAX), true);
-                Some(u64::MAX)
-            });
+        let _ = self.allowance.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+            let length = bytes.len() as u64;
+            (pass, cut) = (bytes.len(), false);
+            if left == u64::MAX {
+                return None;
+            }
+            if left >= length {
+                return Some(left - length);
+            }
+            (pass, cut) = (usize::try_from(left).unwrap_or(usize::MAX), true);
+            Some(u64::MAX)
+        });
         (pass, cut)
     }
 
@@ -236,16 +216,9 @@ fn pump(mut from: TcpStream, mut to: TcpStream, rules: &Arc<Rules>, from_client:
                 return;
             };
             let bytes = buffer.get(..length).unwrap_or_default();
-            let (pass, cut) = if from_client {
-                reading.judge(bytes)
-            } else {
-                (length, false)
-            };
+            let (pass, cut) = if from_client { reading.judge(bytes) } else { (length, false) };
             let due = Instant::now() + reading.delay();
-            if sender
-                .send((due, bytes.get(..pass).unwrap_or(bytes).to_vec()))
-                .is_err()
-            {
+            if sender.send((due, bytes.get(..pass).unwrap_or(bytes).to_vec())).is_err() {
                 return;
             }
             if cut {
@@ -278,9 +251,7 @@ mod tests {
 
     fn open(relay: &Relay) -> TcpStream {
         let stream = TcpStream::connect(("127.0.0.1", relay.port())).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_millis(300)))
-            .unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(300))).unwrap();
         stream
     }
 
@@ -297,10 +268,7 @@ mod tests {
         let mut back = [0; 100];
         stream.read_exact(&mut back).unwrap();
         let took = started.elapsed();
-        assert!(
-            took >= Duration::from_millis(60) && took < Duration::from_millis(300),
-            "{took:?}"
-        );
+        assert!(took >= Duration::from_millis(60) && took < Duration::from_millis(300), "{took:?}");
     }
 
     #[test]

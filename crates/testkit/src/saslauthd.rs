@@ -49,20 +49,12 @@ impl Saslauthd {
         let rules = Arc::new(Rules::default());
         let shared = Arc::clone(&rules);
         let thread = std::thread::spawn(move || serve(&listener, &shared));
-        Ok(Self {
-            path: path.to_path_buf(),
-            rules,
-            thread: Some(thread),
-        })
+        Ok(Self { path: path.to_path_buf(), rules, thread: Some(thread) })
     }
 
     /// Gives one user another password than [`PASSWORD`].
     pub fn set_password(&self, user: &str, password: &str) {
-        let mut own = self
-            .rules
-            .own_passwords
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut own = self.rules.own_passwords.lock().unwrap_or_else(PoisonError::into_inner);
         own.insert(user.to_owned(), password.to_owned());
     }
 
@@ -88,13 +80,8 @@ impl Rules {
         if self.refuse.load(Ordering::SeqCst) {
             return false;
         }
-        let own = self
-            .own_passwords
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let wanted = std::str::from_utf8(user)
-            .ok()
-            .and_then(|user| own.get(user));
+        let own = self.own_passwords.lock().unwrap_or_else(PoisonError::into_inner);
+        let wanted = std::str::from_utf8(user).ok().and_then(|user| own.get(user));
         password == wanted.map_or(PASSWORD, String::as_str).as_bytes()
     }
 }
@@ -117,11 +104,7 @@ fn answer(mut stream: UnixStream, rules: &Rules) -> std::io::Result<()> {
     let password = read_string(&mut stream)?;
     let _service = read_string(&mut stream)?;
     let _realm = read_string(&mut stream)?;
-    let text: &[u8] = if rules.allows(&user, &password) {
-        b"OK"
-    } else {
-        b"NO wrong password"
-    };
+    let text: &[u8] = if rules.allows(&user, &password) { b"OK" } else { b"NO wrong password" };
     let length = u16::try_from(text.len()).unwrap_or(0).to_be_bytes();
     stream.write_all(&[&length[..], text].concat())
 }
@@ -141,9 +124,7 @@ mod tests {
     fn ask(path: &Path, user: &str, password: &str) -> String {
         let mut stream = UnixStream::connect(path).unwrap();
         for part in [user, password, "imap", ""] {
-            stream
-                .write_all(&u16::try_from(part.len()).unwrap().to_be_bytes())
-                .unwrap();
+            stream.write_all(&u16::try_from(part.len()).unwrap().to_be_bytes()).unwrap();
             stream.write_all(part.as_bytes()).unwrap();
         }
         String::from_utf8(read_string(&mut stream).unwrap()).unwrap()

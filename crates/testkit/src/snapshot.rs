@@ -66,10 +66,7 @@ pub fn tree(root: &Path) -> Result<Tree> {
                 mode: meta.mode(),
                 inode: meta.ino(),
             };
-            found.insert(
-                path.strip_prefix(root).unwrap_or(&path).to_path_buf(),
-                facts,
-            );
+            found.insert(path.strip_prefix(root).unwrap_or(&path).to_path_buf(), facts);
         }
     }
     Ok(found)
@@ -90,10 +87,9 @@ pub fn changes(before: &Tree, after: &Tree) -> Vec<String> {
                     old.size
                 ));
             }
-            Some(new) if new != old => lines.push(format!(
-                "{} was touched: {new:?}, was {old:?}",
-                path.display()
-            )),
+            Some(new) if new != old => {
+                lines.push(format!("{} was touched: {new:?}, was {old:?}", path.display()))
+            }
             Some(_) => {}
         }
     }
@@ -127,12 +123,9 @@ mod tests {
             .unwrap();
         std::fs::write(path("sub/d"), "new").unwrap();
         let found = changes(&before, &tree(dir.path()).unwrap()).join("\n");
-        for words in [
-            "sub/a has other contents",
-            "sub/b is gone",
-            "sub/c was touched",
-            "sub/d is new",
-        ] {
+        for words in
+            ["sub/a has other contents", "sub/b is gone", "sub/c was touched", "sub/d is new"]
+        {
             assert!(found.contains(words), "{words} missing in:\n{found}");
         }
         assert_eq!(found.lines().count(), 4);

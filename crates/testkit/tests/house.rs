@@ -16,10 +16,7 @@ fn uniform_users_replicate_and_compare_equal() {
     let started = std::time::Instant::now();
     let users = fill::uniform(&master, 3, 2, 20, 2000).unwrap();
     println!("filled in {:?}", started.elapsed());
-    let outcome = c_client::run(&master, &["-v", "-A"])
-        .unwrap()
-        .must_succeed()
-        .unwrap();
+    let outcome = c_client::run(&master, &["-v", "-A"]).unwrap().must_succeed().unwrap();
     println!("{outcome:?}");
     let report = oracle::compare(&master, &replica, &users).unwrap();
     assert!(report.is_empty(), "{report}");
@@ -35,16 +32,8 @@ fn odd_users_replicate_and_compare_equal() {
     println!("filled in {:?}", started.elapsed());
     let mut args = vec!["-v", "-u"];
     args.extend(users.iter().map(String::as_str));
-    let outcome = c_client::run(&master, &args)
-        .unwrap()
-        .must_succeed()
-        .unwrap();
-    println!(
-        "wall {:?} cpu {:?} rss {}",
-        outcome.wall,
-        outcome.cpu(),
-        outcome.peak_rss_bytes
-    );
+    let outcome = c_client::run(&master, &args).unwrap().must_succeed().unwrap();
+    println!("wall {:?} cpu {:?} rss {}", outcome.wall, outcome.cpu(), outcome.peak_rss_bytes);
     let report = oracle::compare(&master, &replica, &users).unwrap();
     assert!(report.is_empty(), "{report}");
     let report = oracle::compare_bytes(&master, &replica, &users).unwrap();
@@ -56,28 +45,18 @@ fn the_oracle_sees_what_differs() {
     let (master, replica) = pair(Via::Csync).unwrap();
     let users = fill::uniform(&master, 1, 2, 5, 500).unwrap();
     let user = users.first().unwrap().as_str();
-    c_client::run(&master, &["-u", user])
-        .unwrap()
-        .must_succeed()
-        .unwrap();
-    assert!(
-        oracle::compare(&master, &replica, &users)
-            .unwrap()
-            .is_empty()
-    );
+    c_client::run(&master, &["-u", user]).unwrap().must_succeed().unwrap();
+    assert!(oracle::compare(&master, &replica, &users).unwrap().is_empty());
 
     // Expunged on the master only: the replica's copy is one too many.
     let mut client = master.login(user).unwrap();
     client.select("INBOX").unwrap();
     client.remove("2").unwrap();
     client.store("3", "+FLAGS", &["$new"]).unwrap();
-    client
-        .annotate("4", "/comment", "value.priv", Some("note"))
-        .unwrap();
-    client
-        .set_metadata("INBOX", "/private/comment", Some("mine"))
-        .unwrap();
+    client.annotate("4", "/comment", "value.priv", Some("note")).unwrap();
+    client.set_metadata("INBOX", "/private/comment", Some("mine")).unwrap();
     client.subscribe("INBOX").unwrap();
+    master.admin().unwrap().set_quota("user/bench0000", &[("STORAGE", 5000)]).unwrap();
     let report = oracle::compare(&master, &replica, &users).unwrap();
     let text = report.to_string();
     for words in [
@@ -88,6 +67,7 @@ fn the_oracle_sees_what_differs() {
         "bench0000 LSUB user.bench0000: master subscribed replica (nothing)",
         "bench0000 user.bench0000 HIGHESTMODSEQ: master",
         "bench0000 user.bench0000 SYNC_CRC: master",
+        "bench0000 user.bench0000 QUOTA STORAGE: master 5000 replica (nothing)",
     ] {
         assert!(text.contains(words), "{words:?} is missing in {text}");
     }
@@ -95,47 +75,26 @@ fn the_oracle_sees_what_differs() {
     // A mailbox more on the replica, and one that is gone.
     let mut admin = replica.admin().unwrap();
     admin.create("user/bench0000/only here").unwrap();
-    let text = oracle::compare(&master, &replica, &users)
-        .unwrap()
-        .to_string();
+    let text = oracle::compare(&master, &replica, &users).unwrap().to_string();
     assert!(
         text.contains("user.bench0000.only here MAILBOX: master (nothing) replica has it"),
         "{text}"
     );
 
     // A message file that was changed behind Cyrus' back.
-    c_client::run(&master, &["-u", user])
-        .unwrap()
-        .must_succeed()
-        .unwrap();
-    assert!(
-        oracle::compare_bytes(&master, &replica, &users)
-            .unwrap()
-            .is_empty()
-    );
+    c_client::run(&master, &["-u", user]).unwrap().must_succeed().unwrap();
+    assert!(oracle::compare_bytes(&master, &replica, &users).unwrap().is_empty());
     let file = message_files(&replica.spool()).pop().unwrap();
     std::fs::write(&file, "other").unwrap();
-    let text = oracle::compare_bytes(&master, &replica, &users)
-        .unwrap()
-        .to_string();
-    assert!(
-        text.starts_with("1 differences") && text.contains(" bytes: master "),
-        "{text}"
-    );
+    let text = oracle::compare_bytes(&master, &replica, &users).unwrap().to_string();
+    assert!(text.starts_with("1 differences") && text.contains(" bytes: master "), "{text}");
     std::fs::remove_file(&file).unwrap();
-    let text = oracle::compare_bytes(&master, &replica, &users)
-        .unwrap()
-        .to_string();
+    let text = oracle::compare_bytes(&master, &replica, &users).unwrap().to_string();
     assert!(text.contains("replica (nothing)"), "{text}");
     // A user whom only one side has.
     master.create_user("lonely").unwrap();
-    let text = oracle::compare(&master, &replica, &["lonely"])
-        .unwrap()
-        .to_string();
-    assert!(
-        text.contains("lonely user.lonely MAILBOX: master has it replica (nothing)"),
-        "{text}"
-    );
+    let text = oracle::compare(&master, &replica, &["lonely"]).unwrap().to_string();
+    assert!(text.contains("lonely user.lonely MAILBOX: master has it replica (nothing)"), "{text}");
 }
 
 /// All message files below a folder.
@@ -155,11 +114,8 @@ fn message_files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
 #[test]
 fn random_work_follows_from_the_seed_and_replicates() {
     let (master, replica) = pair(Via::Imap).unwrap();
-    let options = fill::FillOptions {
-        big_message_bytes: 0,
-        sieve: false,
-        ..fill::FillOptions::new(3, 3)
-    };
+    let options =
+        fill::FillOptions { big_message_bytes: 0, sieve: false, ..fill::FillOptions::new(3, 3) };
     let users = fill::fill_with(&master, &options).unwrap();
     let same = fill::fill_with(&replica, &options).unwrap();
     assert_eq!(users, same);
@@ -175,10 +131,7 @@ fn random_work_follows_from_the_seed_and_replicates() {
     relay.set_delay(std::time::Duration::from_millis(1));
     let mut master = master;
     master.replicate_to_port(relay.port(), Via::Imap).unwrap();
-    c_client::run(&master, &["-A"])
-        .unwrap()
-        .must_succeed()
-        .unwrap();
+    c_client::run(&master, &["-A"]).unwrap().must_succeed().unwrap();
     assert_eq!(relay.connections(), 1);
     let report = oracle::compare(&master, &fresh, &users).unwrap();
     assert!(report.is_empty(), "{report}");
@@ -188,11 +141,7 @@ fn random_work_follows_from_the_seed_and_replicates() {
 
 #[test]
 fn servers_log_restart_refuse_and_are_killed_alone() {
-    let mut cyrus = Cyrus::replica()
-        .unixhierarchysep(false)
-        .lmtp(true)
-        .start()
-        .unwrap();
+    let mut cyrus = Cyrus::replica().unixhierarchysep(false).lmtp(true).start().unwrap();
     assert_eq!(cyrus.external("user.anna.Sent"), "user.anna.Sent");
     cyrus.create_user("anna").unwrap();
     assert!(cyrus.lmtp_socket().unwrap().exists());
@@ -200,10 +149,7 @@ fn servers_log_restart_refuse_and_are_killed_alone() {
     assert!(before.keys().any(|path| path.ends_with("mailboxes.db")));
     if cyrus.has_syslog() {
         assert!(
-            cyrus
-                .syslog()
-                .iter()
-                .any(|line| line.text.contains("cyrus plaintext User logged in")),
+            cyrus.syslog().iter().any(|line| line.text.contains("cyrus plaintext User logged in")),
             "{:?}",
             cyrus.syslog()
         );
@@ -218,12 +164,7 @@ fn servers_log_restart_refuse_and_are_killed_alone() {
     cyrus.restart().unwrap();
     let big = vec![b'x'; 10_000];
     assert!(
-        cyrus
-            .login("anna")
-            .unwrap()
-            .append("INBOX", &[], None, &big)
-            .unwrap_err()
-            .is_refusal()
+        cyrus.login("anna").unwrap().append("INBOX", &[], None, &big).unwrap_err().is_refusal()
     );
     let listed = cyrus.tool("ctl_mboxlist", &["-d"]).unwrap();
     assert!(String::from_utf8_lossy(&listed.stdout).contains("user.anna"));

@@ -84,11 +84,7 @@ impl Builder {
     pub fn delete_mode(self, mode: DeleteMode) -> Self {
         self.option(
             "delete_mode",
-            if mode == DeleteMode::Delayed {
-                "delayed"
-            } else {
-                "immediate"
-            },
+            if mode == DeleteMode::Delayed { "delayed" } else { "immediate" },
         )
     }
 

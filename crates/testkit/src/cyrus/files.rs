@@ -55,10 +55,8 @@ impl Files {
         }
         let annotations = dir.join("annotations.conf");
         std::fs::write(&annotations, ANNOTATIONS).map_err(io("write", &annotations))?;
-        let name = dir
-            .file_name()
-            .map(|name| name.to_string_lossy().to_lowercase())
-            .unwrap_or_default();
+        let name =
+            dir.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
         let mut files = Self {
             servername: format!("{name}.test"),
             unixhierarchysep: builder.unixhierarchysep,
@@ -80,16 +78,10 @@ impl Files {
     pub(super) fn choose_ports(&mut self) -> Result<()> {
         // Both are held at once, so that they differ.
         let mut held = Vec::new();
-        for port in [&mut self.imap_port, &mut self.csync_port]
-            .into_iter()
-            .flatten()
-        {
+        for port in [&mut self.imap_port, &mut self.csync_port].into_iter().flatten() {
             let listener =
                 TcpListener::bind(("127.0.0.1", 0)).map_err(io("bind a port of", "127.0.0.1"))?;
-            *port = listener
-                .local_addr()
-                .map_err(io("read a port of", "127.0.0.1"))?
-                .port();
+            *port = listener.local_addr().map_err(io("read a port of", "127.0.0.1"))?.port();
             held.push(listener);
         }
         Ok(())
@@ -114,10 +106,7 @@ impl Files {
             ("sasl_pwcheck_method", "saslauthd".to_owned()),
             ("sasl_saslauthd_path", path("mux")),
             ("sasl_mech_list", "PLAIN LOGIN".to_owned()),
-            (
-                "unixhierarchysep",
-                if self.unixhierarchysep { "yes" } else { "no" }.to_owned(),
-            ),
+            ("unixhierarchysep", if self.unixhierarchysep { "yes" } else { "no" }.to_owned()),
             ("altnamespace", "no".to_owned()),
             ("hashimapspool", "yes".to_owned()),
             ("expunge_mode", "delayed".to_owned()),

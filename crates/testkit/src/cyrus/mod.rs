@@ -83,14 +83,7 @@ impl Cyrus {
         } else {
             LogSink::machine_wide()
         };
-        let mut cyrus = Self {
-            tree: None,
-            saslauthd,
-            log,
-            files,
-            dir,
-            identity,
-        };
+        let mut cyrus = Self { tree: None, saslauthd, log, files, dir, identity };
         cyrus.start()?;
         Ok(cyrus)
     }
@@ -122,9 +115,7 @@ impl Cyrus {
     /// The folder of a partition (`default` or `second`).
     #[must_use]
     pub fn partition(&self, name: &str) -> PathBuf {
-        self.dir
-            .path()
-            .join(if name == "second" { "spool2" } else { "spool" })
+        self.dir.path().join(if name == "second" { "spool2" } else { "spool" })
     }
 
     /// Its Sieve folder.
@@ -142,11 +133,7 @@ impl Cyrus {
     /// The separator in mailbox names that clients see: `/` or `.`.
     #[must_use]
     pub fn separator(&self) -> char {
-        if self.files.unixhierarchysep {
-            '/'
-        } else {
-            '.'
-        }
+        if self.files.unixhierarchysep { '/' } else { '.' }
     }
 
     /// Turns an external admin name's parts into a name: `name(&["user", "anna", "Sent"])`.
@@ -284,8 +271,7 @@ impl Cyrus {
         self.files.set("sync_port", &port.to_string());
         self.files.set("sync_authname", ADMIN);
         self.files.set("sync_password", PASSWORD);
-        self.files
-            .set("sync_try_imap", if via == Via::Imap { "yes" } else { "no" });
+        self.files.set("sync_try_imap", if via == Via::Imap { "yes" } else { "no" });
         self.files.write_imapd_conf(self.dir.path())
     }
 
@@ -350,24 +336,33 @@ impl Cyrus {
     /// The number of running processes of one program.
     #[must_use]
     pub fn count_service(&self, program: &str) -> usize {
-        self.tree
-            .as_ref()
-            .map_or(0, |tree| tree.pids_named(program).len())
+        self.tree.as_ref().map_or(0, |tree| tree.pids_named(program).len())
     }
 
     /// A command that runs as the Cyrus user, with this instance's syslog where it runs; see also [`Cyrus::tool`].
     #[must_use]
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
+        self.command_as(Some(self.identity), program)
+    }
+
+    /// As [`Cyrus::command`], but as root: for programs that change to the Cyrus user by themselves, or that he cannot
+    /// reach (a target folder below `/root`).
+    #[must_use]
+    pub fn root_command(&self, program: impl AsRef<OsStr>) -> Command {
+        self.command_as(None, program)
+    }
+
+    fn command_as(&self, identity: Option<Identity>, program: impl AsRef<OsStr>) -> Command {
         let mut command = match (&self.tree, &self.log) {
             (Some(tree), Some(log)) if log.path().starts_with(self.dir.path()) => {
-                process::in_namespace_of(tree.id(), self.identity, program)
+                process::in_namespace_of(tree.id(), identity, program)
             }
             _ => {
                 let mut plain = Command::new(program);
-                plain
-                    .uid(self.identity.uid.as_raw())
-                    .gid(self.identity.gid.as_raw())
-                    .process_group(0);
+                plain.process_group(0);
+                if let Some(identity) = identity {
+                    plain.uid(identity.uid.as_raw()).gid(identity.gid.as_raw());
+                }
                 plain
             }
         };
@@ -418,10 +413,8 @@ impl Cyrus {
     }
 
     fn wait_until_up(&mut self) -> std::result::Result<(), String> {
-        let ports: Vec<u16> = [self.files.imap_port, self.files.csync_port]
-            .into_iter()
-            .flatten()
-            .collect();
+        let ports: Vec<u16> =
+            [self.files.imap_port, self.files.csync_port].into_iter().flatten().collect();
         let deadline = Instant::now() + START_TIMEOUT;
         for port in ports {
             loop {
@@ -437,9 +430,7 @@ impl Cyrus {
                     );
                 }
                 if Instant::now() > deadline {
-                    return Err(format!(
-                        "no greeting on port {port} within {START_TIMEOUT:?}"
-                    ));
+                    return Err(format!("no greeting on port {port} within {START_TIMEOUT:?}"));
                 }
                 std::thread::sleep(Duration::from_millis(20));
             }
@@ -460,10 +451,7 @@ impl Cyrus {
     fn last_words(&self) -> String {
         let mut text = String::new();
         let lines = self.syslog();
-        for line in lines
-            .get(lines.len().saturating_sub(10)..)
-            .unwrap_or_default()
-        {
+        for line in lines.get(lines.len().saturating_sub(10)..).unwrap_or_default() {
             text.push_str("\n  ");
             text.push_str(&line.text);
         }
@@ -492,20 +480,14 @@ fn base_dir(on_disk: bool) -> &'static Path {
         fs.filesystem_type() == nix::sys::statfs::TMPFS_MAGIC
             && fs.blocks_available().saturating_mul(block) > ENOUGH_BYTES
     });
-    if roomy && !on_disk {
-        memory
-    } else {
-        Path::new("/tmp")
-    }
+    if roomy && !on_disk { memory } else { Path::new("/tmp") }
 }
 
 /// Reads what the service at a port says first, up to its `OK` line.
 fn greeting(port: u16) -> Option<String> {
     use std::io::Read;
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
     let mut text = Vec::new();
     let mut buffer = [0; 4096];
     loop {

@@ -40,11 +40,7 @@ impl Composer {
     /// A composer whose messages follow from the seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self {
-            rng: StdRng::seed_from_u64(seed),
-            seed,
-            count: 0,
-        }
+        Self { rng: StdRng::seed_from_u64(seed), seed, count: 0 }
     }
 
     /// A message whose text is about `bytes` long; now and then an answer to an earlier one, for conversations.
@@ -62,19 +58,13 @@ impl Composer {
         );
         if number > 1 && self.rng.random_ratio(1, 4) {
             let other = self.rng.random_range(1..number);
-            text.push_str(&format!(
-                "In-Reply-To: <{}.{other}@testkit.example>\r\n",
-                self.seed
-            ));
+            text.push_str(&format!("In-Reply-To: <{}.{other}@testkit.example>\r\n", self.seed));
         }
         text.push_str("MIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n");
         let mut column = 0;
         let end = text.len() + bytes;
         while text.len() < end {
-            let word = WORDS
-                .get(self.rng.random_range(0..WORDS.len()))
-                .copied()
-                .unwrap_or("x");
+            let word = WORDS.get(self.rng.random_range(0..WORDS.len())).copied().unwrap_or("x");
             text.push_str(word);
             column += word.len() + 1;
             if column > 68 {
@@ -97,9 +87,8 @@ impl Composer {
 
 /// Writes seconds since 1970 as `"01-Feb-2024 10:00:00 +0000"`.
 fn append_date(seconds: i64) -> String {
-    const MONTHS: [&str; 12] = [
-        "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec",
-    ];
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let (mut days, rest) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let mut year = 1970;
     let leap = |year: i64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
@@ -121,10 +110,7 @@ fn append_date(seconds: i64) -> String {
         days -= length;
     }
     let (hour, minute, second) = (rest / 3600, rest / 60 % 60, rest % 60);
-    format!(
-        "{:02}-{month}-{year} {hour:02}:{minute:02}:{second:02} +0000",
-        days + 1
-    )
+    format!("{:02}-{month}-{year} {hour:02}:{minute:02}:{second:02} +0000", days + 1)
 }
 
 #[cfg(test)]

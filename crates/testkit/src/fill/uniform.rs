@@ -25,11 +25,8 @@ pub fn uniform(
         let mut composer = Composer::new(nr as u64 + 1_000_000);
         for mailbox in 0..mailboxes {
             let folder = format!("folder{mailbox}");
-            let name = if mailbox == 0 {
-                "INBOX".to_owned()
-            } else {
-                cyrus.name(&["INBOX", &folder])
-            };
+            let name =
+                if mailbox == 0 { "INBOX".to_owned() } else { cyrus.name(&["INBOX", &folder]) };
             if mailbox > 0 {
                 client.create(&name)?;
             }

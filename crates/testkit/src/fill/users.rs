@@ -21,9 +21,8 @@ use crate::error::Result;
 use crate::imap::{Client, Pipeline};
 use crate::oracle::PrivateServer;
 
-const NAMES: [&str; 12] = [
-    "anna", "bob", "carla", "david", "eva", "frank", "greta", "hans", "ida", "jan", "kim", "lena",
-];
+const NAMES: [&str; 12] =
+    ["anna", "bob", "carla", "david", "eva", "frank", "greta", "hans", "ida", "jan", "kim", "lena"];
 
 /// Folders below the INBOX with names that need care; `/` stands for the separator.
 const FOLDERS: [&str; 13] = [
@@ -64,13 +63,7 @@ impl FillOptions {
     /// Few messages, a large one of 20 MB, Sieve scripts.
     #[must_use]
     pub fn new(seed: u64, users: usize) -> Self {
-        Self {
-            seed,
-            users,
-            messages: 12,
-            big_message_bytes: 20_000_000,
-            sieve: true,
-        }
+        Self { seed, users, messages: 12, big_message_bytes: 20_000_000, sieve: true }
     }
 }
 
@@ -100,9 +93,7 @@ pub fn fill_with(cyrus: &Cyrus, options: &FillOptions) -> Result<Vec<String>> {
             .map(|_| scope.spawn(|| fill_some(cyrus, options, &users, &next)))
             .collect();
         for worker in workers {
-            worker
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         }
         Ok(())
     })?;
@@ -128,9 +119,7 @@ fn fill_some(
         if nr % 7 == 6 {
             continue;
         }
-        let reader = users
-            .get((nr + 1) % users.len())
-            .map_or("cyrus", String::as_str);
+        let reader = users.get((nr + 1) % users.len()).map_or("cyrus", String::as_str);
         let mut filler = Filler {
             cyrus,
             options,
@@ -200,11 +189,7 @@ impl Filler<'_> {
     /// A folder's name as the admin and other users write it.
     fn full(&self, folder: &str) -> String {
         let name = self.cyrus.name(&["user", self.user]);
-        if folder.is_empty() {
-            name
-        } else {
-            format!("{name}{}{folder}", self.cyrus.separator())
-        }
+        if folder.is_empty() { name } else { format!("{name}{}{folder}", self.cyrus.separator()) }
     }
 
     fn make_folders(&mut self) -> Result<Vec<String>> {
@@ -225,28 +210,14 @@ impl Filler<'_> {
     fn messages(&mut self, folder: &str, count: usize) -> Result<()> {
         let mut pipeline = Pipeline::new(&mut self.client);
         for _ in 0..count {
-            let all = [
-                "\\Seen",
-                "\\Answered",
-                "\\Flagged",
-                "\\Draft",
-                "$Forwarded",
-                "work",
-                "NonJunk",
-            ];
-            let flags: Vec<&str> = all
-                .into_iter()
-                .filter(|_| self.rng.random_ratio(1, 4))
-                .collect();
+            let all =
+                ["\\Seen", "\\Answered", "\\Flagged", "\\Draft", "$Forwarded", "work", "NonJunk"];
+            let flags: Vec<&str> =
+                all.into_iter().filter(|_| self.rng.random_ratio(1, 4)).collect();
             let date = self.rng.random_ratio(3, 4).then(|| self.composer.date());
             // Most are small; the sizes cover those that a 4 KiB page holds and those it does not.
             let size = self.rng.random_range(10..6000);
-            pipeline.append(
-                folder,
-                &flags,
-                date.as_deref(),
-                &self.composer.message(size),
-            )?;
+            pipeline.append(folder, &flags, date.as_deref(), &self.composer.message(size))?;
         }
         pipeline.finish()?;
         Ok(())
@@ -258,12 +229,8 @@ impl Filler<'_> {
         let uids = self.client.uids()?;
         for uid in &uids {
             match self.rng.random_range(0..6) {
-                0 => self
-                    .client
-                    .store(&uid.to_string(), "+FLAGS", &["$Label1", "\\Seen"])?,
-                1 => self
-                    .client
-                    .store(&uid.to_string(), "-FLAGS", &["\\Seen", "work"])?,
+                0 => self.client.store(&uid.to_string(), "+FLAGS", &["$Label1", "\\Seen"])?,
+                1 => self.client.store(&uid.to_string(), "-FLAGS", &["\\Seen", "work"])?,
                 2 => self.client.remove(&uid.to_string())?,
                 _ => {}
             }
@@ -276,22 +243,17 @@ impl Filler<'_> {
 
     fn annotations(&mut self, admin: &mut Client) -> Result<()> {
         let (sent, drafts) = (self.own("Sent"), self.own("Drafts"));
-        self.client
-            .set_metadata("INBOX", "/private/comment", Some("my own comment"))?;
+        self.client.set_metadata("INBOX", "/private/comment", Some("my own comment"))?;
         self.client.set_metadata(
             "INBOX",
             "/shared/comment",
             Some("for all: \u{fc}\r\nsecond line"),
         )?;
-        self.client
-            .set_metadata(&sent, "/private/specialuse", Some("\\Sent"))?;
-        self.client
-            .set_metadata(&sent, "/shared/vendor/testkit/colour", Some("red (really)"))?;
+        self.client.set_metadata(&sent, "/private/specialuse", Some("\\Sent"))?;
+        self.client.set_metadata(&sent, "/shared/vendor/testkit/colour", Some("red (really)"))?;
         // One that was set and removed again.
-        self.client
-            .set_metadata(&drafts, "/private/comment", Some("gone soon"))?;
-        self.client
-            .set_metadata(&drafts, "/private/comment", None)?;
+        self.client.set_metadata(&drafts, "/private/comment", Some("gone soon"))?;
+        self.client.set_metadata(&drafts, "/private/comment", None)?;
         let shared_seen = "/shared/vendor/cmu/cyrus-imapd/sharedseen";
         admin.set_metadata(&self.full("Drafts"), shared_seen, Some("true"))?;
         admin.set_metadata(
@@ -302,20 +264,12 @@ impl Filler<'_> {
         self.client.select("INBOX")?;
         for uid in self.client.uids()?.iter().take(3) {
             let uid = uid.to_string();
-            self.client
-                .annotate(&uid, "/comment", "value.priv", Some("seen it, (twice)"))?;
-            self.client
-                .annotate(&uid, "/comment", "value.shared", Some("for all \u{e4}"))?;
-            self.client
-                .annotate(&uid, "/vendor/testkit/note", "value.shared", Some("n\r\nn"))?;
+            self.client.annotate(&uid, "/comment", "value.priv", Some("seen it, (twice)"))?;
+            self.client.annotate(&uid, "/comment", "value.shared", Some("for all \u{e4}"))?;
+            self.client.annotate(&uid, "/vendor/testkit/note", "value.shared", Some("n\r\nn"))?;
         }
         if let Some(uid) = self.client.uids()?.get(1) {
-            self.client.annotate(
-                &uid.to_string(),
-                "/vendor/testkit/note",
-                "value.shared",
-                None,
-            )?;
+            self.client.annotate(&uid.to_string(), "/vendor/testkit/note", "value.shared", None)?;
         }
         Ok(())
     }
@@ -373,8 +327,7 @@ impl Filler<'_> {
         self.client.select(&folder)?;
         for nr in 0..45 {
             let flag = format!("flag{nr}");
-            self.client
-                .store(if nr % 2 == 0 { "1:3" } else { "2" }, "+FLAGS", &[&flag])?;
+            self.client.store(if nr % 2 == 0 { "1:3" } else { "2" }, "+FLAGS", &[&flag])?;
         }
         Ok(())
     }
@@ -409,9 +362,7 @@ fn put_scripts(cyrus: &Cyrus, users: &[String]) -> Result<()> {
             "APPLY SIEVE %(USERID {user} FILENAME rules.script LAST_UPDATE 1700000000 CONTENT {{{}+}}\r\n{script})",
             script.len()
         ))?;
-        server.command(&format!(
-            "APPLY ACTIVATE_SIEVE %(USERID {user} FILENAME rules.bc)"
-        ))?;
+        server.command(&format!("APPLY ACTIVATE_SIEVE %(USERID {user} FILENAME rules.bc)"))?;
     }
     Ok(())
 }

@@ -60,12 +60,7 @@ impl Client {
         output.set_read_timeout(Some(READ_TIMEOUT))?;
         output.set_write_timeout(Some(READ_TIMEOUT))?;
         let input = BufReader::with_capacity(64 * 1024, output.try_clone()?);
-        let mut client = Self {
-            input,
-            output,
-            next_tag: 1,
-            greeting: String::new(),
-        };
+        let mut client = Self { input, output, next_tag: 1, greeting: String::new() };
         let line = client.read_line("greeting")?;
         client.greeting = line.lossy();
         Ok(client)
@@ -82,8 +77,7 @@ impl Client {
     /// # Errors
     /// When the server refuses.
     pub fn login(&mut self, user: &str, password: &str) -> Result<(), ImapError> {
-        self.run(&Line::new("LOGIN ").string(user).raw(" ").string(password))
-            .map(drop)
+        self.run(&Line::new("LOGIN ").string(user).raw(" ").string(password)).map(drop)
     }
 
     /// `AUTHENTICATE PLAIN` as `admin`, acting as `user` from then on.
@@ -98,8 +92,7 @@ impl Client {
     ) -> Result<(), ImapError> {
         let secret = format!("{user}\0{admin}\0{password}");
         let encoded = base64::engine::general_purpose::STANDARD.encode(secret);
-        self.run(&Line::new("AUTHENTICATE PLAIN ").raw(&encoded))
-            .map(drop)
+        self.run(&Line::new("AUTHENTICATE PLAIN ").raw(&encoded)).map(drop)
     }
 
     /// Sends a command and waits for its answer.
@@ -148,34 +141,20 @@ impl Client {
                 if rest.starts_with(b"BYE") {
                     bye = String::from_utf8_lossy(rest).into_owned();
                 }
-                response.untagged.push(Untagged {
-                    text: rest.to_vec(),
-                    literals: line.literals,
-                });
+                response.untagged.push(Untagged { text: rest.to_vec(), literals: line.literals });
                 continue;
             }
             let text = line.lossy();
-            let words = text
-                .strip_prefix(tag)
-                .and_then(|rest| rest.trim_start().split_once(' '));
+            let words = text.strip_prefix(tag).and_then(|rest| rest.trim_start().split_once(' '));
             let command = command.to_owned();
             return match words {
                 Some(("OK", rest)) => {
                     response.text = rest.to_owned();
                     Ok(response)
                 }
-                Some(("NO", rest)) => Err(ImapError::No {
-                    command,
-                    text: rest.to_owned(),
-                }),
-                Some(("BAD", rest)) => Err(ImapError::Bad {
-                    command,
-                    text: rest.to_owned(),
-                }),
-                _ => Err(ImapError::Protocol {
-                    command,
-                    answer: text,
-                }),
+                Some(("NO", rest)) => Err(ImapError::No { command, text: rest.to_owned() }),
+                Some(("BAD", rest)) => Err(ImapError::Bad { command, text: rest.to_owned() }),
+                _ => Err(ImapError::Protocol { command, answer: text }),
             };
         }
     }
@@ -187,10 +166,7 @@ impl Client {
             let before = line.text.len();
             self.input.read_until(b'\n', &mut line.text)?;
             if line.text.len() == before {
-                return Err(ImapError::Bye {
-                    command: command.to_owned(),
-                    text: String::new(),
-                });
+                return Err(ImapError::Bye { command: command.to_owned(), text: String::new() });
             }
             while matches!(line.text.last(), Some(b'\r' | b'\n')) {
                 line.text.pop();

@@ -1,10 +1,7 @@
 //! The commands that fillers and tests use.
 //!
 //! Every method fails with the server's words when the server refuses, and when the connection breaks.
-#![expect(
-    clippy::missing_errors_doc,
-    reason = "said once above, for all of them"
-)]
+#![expect(clippy::missing_errors_doc, reason = "said once above, for all of them")]
 
 use super::{Client, ImapError, Line, Untagged};
 
@@ -18,19 +15,12 @@ impl Client {
 
     /// `CREATE` on a partition.
     pub fn create_on(&mut self, mailbox: &str, partition: &str) -> Done {
-        self.run(
-            &Line::new("CREATE ")
-                .string(mailbox)
-                .raw(" ")
-                .string(partition),
-        )
-        .map(drop)
+        self.run(&Line::new("CREATE ").string(mailbox).raw(" ").string(partition)).map(drop)
     }
 
     /// `RENAME`.
     pub fn rename(&mut self, from: &str, to: &str) -> Done {
-        self.run(&Line::new("RENAME ").string(from).raw(" ").string(to))
-            .map(drop)
+        self.run(&Line::new("RENAME ").string(from).raw(" ").string(to)).map(drop)
     }
 
     /// `DELETE`.
@@ -46,8 +36,7 @@ impl Client {
         date: Option<&str>,
         bytes: &[u8],
     ) -> Done {
-        self.run(&append_line(mailbox, flags, date, bytes))
-            .map(drop)
+        self.run(&append_line(mailbox, flags, date, bytes)).map(drop)
     }
 
     /// `SELECT`; gives the number of messages.
@@ -64,18 +53,13 @@ impl Client {
         let line = Line::new(verb).string(mailbox);
         let response = self.run(&line)?;
         for untagged in &response.untagged {
-            if let Some(count) = untagged
-                .lossy()
-                .strip_suffix(" EXISTS")
-                .and_then(|count| count.parse().ok())
+            if let Some(count) =
+                untagged.lossy().strip_suffix(" EXISTS").and_then(|count| count.parse().ok())
             {
                 return Ok(count);
             }
         }
-        Err(ImapError::Protocol {
-            command: line.summary(),
-            answer: "no EXISTS".to_owned(),
-        })
+        Err(ImapError::Protocol { command: line.summary(), answer: "no EXISTS".to_owned() })
     }
 
     /// `UNSELECT`.
@@ -89,10 +73,7 @@ impl Client {
         let mut uids = Vec::new();
         for untagged in &response.untagged {
             if let Some(list) = untagged.lossy().strip_prefix("SEARCH") {
-                uids.extend(
-                    list.split_whitespace()
-                        .filter_map(|uid| uid.parse::<u32>().ok()),
-                );
+                uids.extend(list.split_whitespace().filter_map(|uid| uid.parse::<u32>().ok()));
             }
         }
         Ok(uids)
@@ -100,20 +81,17 @@ impl Client {
 
     /// `UID STORE set how (flags)`, where `how` is `FLAGS`, `+FLAGS` or `-FLAGS`.
     pub fn store(&mut self, uids: &str, how: &str, flags: &[&str]) -> Done {
-        self.raw(&format!("UID STORE {uids} {how} ({})", flags.join(" ")))
-            .map(drop)
+        self.raw(&format!("UID STORE {uids} {how} ({})", flags.join(" "))).map(drop)
     }
 
     /// `UID COPY`.
     pub fn copy(&mut self, uids: &str, to: &str) -> Done {
-        self.run(&Line::new(&format!("UID COPY {uids} ")).string(to))
-            .map(drop)
+        self.run(&Line::new(&format!("UID COPY {uids} ")).string(to)).map(drop)
     }
 
     /// `UID MOVE`.
     pub fn move_to(&mut self, uids: &str, to: &str) -> Done {
-        self.run(&Line::new(&format!("UID MOVE {uids} ")).string(to))
-            .map(drop)
+        self.run(&Line::new(&format!("UID MOVE {uids} ")).string(to)).map(drop)
     }
 
     /// `EXPUNGE`.
@@ -140,27 +118,15 @@ impl Client {
 
     /// `DELETEACL`.
     pub fn delete_acl(&mut self, mailbox: &str, identifier: &str) -> Done {
-        self.run(
-            &Line::new("DELETEACL ")
-                .string(mailbox)
-                .raw(" ")
-                .string(identifier),
-        )
-        .map(drop)
+        self.run(&Line::new("DELETEACL ").string(mailbox).raw(" ").string(identifier)).map(drop)
     }
 
     /// `SETQUOTA`, with limits such as `("STORAGE", 1000)` (kibibytes) and `("MESSAGE", 100)`; none removes them.
     pub fn set_quota(&mut self, root: &str, limits: &[(&str, u64)]) -> Done {
-        let list: Vec<String> = limits
-            .iter()
-            .map(|(name, limit)| format!("{name} {limit}"))
-            .collect();
-        self.run(
-            &Line::new("SETQUOTA ")
-                .string(root)
-                .raw(&format!(" ({})", list.join(" "))),
-        )
-        .map(drop)
+        let list: Vec<String> =
+            limits.iter().map(|(name, limit)| format!("{name} {limit}")).collect();
+        self.run(&Line::new("SETQUOTA ").string(root).raw(&format!(" ({})", list.join(" "))))
+            .map(drop)
     }
 
     /// `SUBSCRIBE`.
@@ -170,15 +136,12 @@ impl Client {
 
     /// `UNSUBSCRIBE`.
     pub fn unsubscribe(&mut self, mailbox: &str) -> Done {
-        self.run(&Line::new("UNSUBSCRIBE ").string(mailbox))
-            .map(drop)
+        self.run(&Line::new("UNSUBSCRIBE ").string(mailbox)).map(drop)
     }
 
     /// `SETMETADATA` (RFC 5464), entry as `/private/comment`; `None` removes it. The mailbox `""` is the server.
     pub fn set_metadata(&mut self, mailbox: &str, entry: &str, value: Option<&str>) -> Done {
-        let line = Line::new("SETMETADATA ")
-            .string(mailbox)
-            .raw(&format!(" ({entry} "));
+        let line = Line::new("SETMETADATA ").string(mailbox).raw(&format!(" ({entry} "));
         let line = match value {
             Some(value) => line.string(value),
             None => line.raw("NIL"),
@@ -216,9 +179,7 @@ impl Client {
         attribute: &str,
         value: Option<&str>,
     ) -> Done {
-        let line = Line::new(&format!(
-            "UID STORE {uids} ANNOTATION ({entry} ({attribute} "
-        ));
+        let line = Line::new(&format!("UID STORE {uids} ANNOTATION ({entry} ({attribute} "));
         let line = match value {
             Some(value) => line.string(value),
             None => line.raw("NIL"),
@@ -228,12 +189,7 @@ impl Client {
 
     /// `LIST`; gives the mailboxes' names.
     pub fn list(&mut self, reference: &str, pattern: &str) -> Result<Vec<String>, ImapError> {
-        let response = self.run(
-            &Line::new("LIST ")
-                .string(reference)
-                .raw(" ")
-                .string(pattern),
-        )?;
+        let response = self.run(&Line::new("LIST ").string(reference).raw(" ").string(pattern))?;
         Ok(response.untagged.iter().filter_map(listed_name).collect())
     }
 
@@ -274,20 +230,13 @@ fn listed_name(untagged: &Untagged) -> Option<String> {
     if let Some(literal) = untagged.literals.first() {
         return Some(String::from_utf8_lossy(literal).into_owned());
     }
-    let Some(quoted) = name
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'))
-    else {
+    let Some(quoted) = name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
         return Some(name.to_owned());
     };
     let mut plain = String::new();
     let mut letters = quoted.chars();
     while let Some(letter) = letters.next() {
-        plain.push(if letter == '\\' {
-            letters.next()?
-        } else {
-            letter
-        });
+        plain.push(if letter == '\\' { letters.next()? } else { letter });
     }
     Some(plain)
 }
@@ -298,10 +247,7 @@ mod tests {
 
     #[test]
     fn names_of_list_lines() {
-        let line = |text: &str| Untagged {
-            text: text.as_bytes().to_vec(),
-            literals: Vec::new(),
-        };
+        let line = |text: &str| Untagged { text: text.as_bytes().to_vec(), literals: Vec::new() };
         assert_eq!(
             listed_name(&line(r#"LIST (\HasNoChildren) "/" INBOX/Sent"#)).unwrap(),
             "INBOX/Sent"
@@ -315,12 +261,8 @@ mod tests {
 
     #[test]
     fn append_lines() {
-        let line = append_line(
-            "INBOX",
-            &["\\Seen", "$x"],
-            Some("01-Feb-2024 10:00:00 +0000"),
-            b"hi",
-        );
+        let line =
+            append_line("INBOX", &["\\Seen", "$x"], Some("01-Feb-2024 10:00:00 +0000"), b"hi");
         assert_eq!(
             line.0,
             b"APPEND \"INBOX\" (\\Seen $x) \"01-Feb-2024 10:00:00 +0000\" {2+}\r\nhi"

@@ -19,12 +19,7 @@ pub struct Pipeline<'a> {
 impl<'a> Pipeline<'a> {
     /// Starts one on a connection without commands under way.
     pub fn new(client: &'a mut Client) -> Self {
-        Self {
-            client,
-            under_way: VecDeque::new(),
-            refused: Vec::new(),
-            done: 0,
-        }
+        Self { client, under_way: VecDeque::new(), refused: Vec::new(), done: 0 }
     }
 
     /// Sends one command; waits only when too many are under way.
@@ -62,11 +57,7 @@ impl<'a> Pipeline<'a> {
         while !self.under_way.is_empty() {
             self.wait_for_one()?;
         }
-        if self.refused.is_empty() {
-            Ok(self.done)
-        } else {
-            Err(self.refused.swap_remove(0))
-        }
+        if self.refused.is_empty() { Ok(self.done) } else { Err(self.refused.swap_remove(0)) }
     }
 
     fn wait_for_one(&mut self) -> Result<(), ImapError> {

@@ -39,12 +39,7 @@ impl Line {
 
     /// The line's beginning, for error messages.
     pub(super) fn summary(&self) -> String {
-        let end = self
-            .0
-            .iter()
-            .position(|byte| *byte == b'\r')
-            .unwrap_or(self.0.len())
-            .min(200);
+        let end = self.0.iter().position(|byte| *byte == b'\r').unwrap_or(self.0.len()).min(200);
         String::from_utf8_lossy(self.0.get(..end).unwrap_or_default()).into_owned()
     }
 }
@@ -55,14 +50,8 @@ mod tests {
 
     #[test]
     fn strings_are_quoted_or_literals() {
-        assert_eq!(
-            Line::new("X ").string("a \"b\" \\").0,
-            b"X \"a \\\"b\\\" \\\\\""
-        );
+        assert_eq!(Line::new("X ").string("a \"b\" \\").0, b"X \"a \\\"b\\\" \\\\\"");
         assert_eq!(Line::new("X ").string("\u{fc}").0, b"X {2+}\r\n\xc3\xbc");
-        assert_eq!(
-            Line::new("APPEND a ").literal(b"x\r\n").summary(),
-            "APPEND a {3+}"
-        );
+        assert_eq!(Line::new("APPEND a ").literal(b"x\r\n").summary(), "APPEND a {3+}");
     }
 }

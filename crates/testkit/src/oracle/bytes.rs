@@ -28,16 +28,8 @@ pub fn compare_bytes<S: AsRef<str>>(
             let there = folder(&mut theirs, replica, &name)?;
             for uid in uids {
                 let file = format!("{uid}.");
-                let mine = here
-                    .as_ref()
-                    .map(|dir| read(&dir.join(&file)))
-                    .transpose()?
-                    .flatten();
-                let copy = there
-                    .as_ref()
-                    .map(|dir| read(&dir.join(&file)))
-                    .transpose()?
-                    .flatten();
+                let mine = here.as_ref().map(|dir| read(&dir.join(&file))).transpose()?.flatten();
+                let copy = there.as_ref().map(|dir| read(&dir.join(&file))).transpose()?.flatten();
                 if mine != copy || mine.is_none() {
                     report.0.push(Difference {
                         user: user.to_owned(),
@@ -68,20 +60,16 @@ fn live_messages(server: &mut PrivateServer, user: &str) -> Result<Vec<(String, 
             Err(err) => return Err(err),
         };
         let mut uids = Vec::new();
-        for record in full.iter().flat_map(|item| {
-            item.value
-                .get("RECORD")
-                .map(Value::items)
-                .unwrap_or_default()
-        }) {
+        for record in full
+            .iter()
+            .flat_map(|item| item.value.get("RECORD").map(Value::items).unwrap_or_default())
+        {
             let flags = record.get("FLAGS").map(Value::items).unwrap_or_default();
-            let expunged = flags
-                .iter()
-                .any(|flag| flag.to_string().eq_ignore_ascii_case("\\Expunged"));
-            if let (Some(uid), false) = (
-                record.number("UID").and_then(|uid| u32::try_from(uid).ok()),
-                expunged,
-            ) {
+            let expunged =
+                flags.iter().any(|flag| flag.to_string().eq_ignore_ascii_case("\\Expunged"));
+            if let (Some(uid), false) =
+                (record.number("UID").and_then(|uid| u32::try_from(uid).ok()), expunged)
+            {
                 uids.push(uid);
             }
         }
@@ -109,9 +97,7 @@ fn folder(server: &mut PrivateServer, cyrus: &Cyrus, name: &str) -> Result<Optio
         return Ok(Some(by_id));
     }
     let output = cyrus.tool("mbpath", &["-7", &cyrus.external(name)])?;
-    Ok(Some(PathBuf::from(
-        String::from_utf8_lossy(&output.stdout).trim(),
-    )))
+    Ok(Some(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim())))
 }
 
 fn read(path: &Path) -> Result<Option<Vec<u8>>> {

@@ -28,7 +28,11 @@ pub struct Ignore {
 ///
 /// # Errors
 /// When a server does not answer; never for a difference.
-pub fn compare<S: AsRef<str>>(master: &Cyrus, replica: &Cyrus, users: &[S]) -> Result<Report> {
+pub fn compare<S: AsRef<str> + Sync>(
+    master: &Cyrus,
+    replica: &Cyrus,
+    users: &[S],
+) -> Result<Report> {
     compare_with(master, replica, users, Ignore::default())
 }
 
@@ -36,20 +40,33 @@ pub fn compare<S: AsRef<str>>(master: &Cyrus, replica: &Cyrus, users: &[S]) -> R
 ///
 /// # Errors
 /// As [`compare`].
-pub fn compare_with<S: AsRef<str>>(
+pub fn compare_with<S: AsRef<str> + Sync>(
     master: &Cyrus,
     replica: &Cyrus,
     users: &[S],
     ignore: Ignore,
 ) -> Result<Report> {
-    let mut ours = PrivateServer::start(master)?;
-    let mut theirs = PrivateServer::start(replica)?;
+    // Both sides are asked at the same time.
+    let asked = |cyrus: &Cyrus| -> Result<(PrivateServer, Vec<Facts>)> {
+        let mut server = PrivateServer::start(cyrus)?;
+        let facts = users
+            .iter()
+            .map(|user| user_facts(&mut server, user.as_ref(), ignore))
+            .collect::<Result<_>>()?;
+        Ok((server, facts))
+    };
+    let (here, there) = std::thread::scope(|scope| {
+        let other = scope.spawn(|| asked(replica));
+        let here = asked(master);
+        (here, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    let ((mut ours, here), (mut theirs, there)) = (here?, there?);
     let mut report = Report::default();
-    for user in users {
-        let user = user.as_ref();
-        let here = user_facts(&mut ours, user, ignore)?;
-        let there = user_facts(&mut theirs, user, ignore)?;
-        diff(user, &here, &there, &mut report.0);
+    for ((user, mut here), mut there) in users.iter().zip(here).zip(there) {
+        let roots: BTreeSet<String> = here.quota_roots.union(&there.quota_roots).cloned().collect();
+        quota_facts(&mut ours, &roots, &mut here)?;
+        quota_facts(&mut theirs, &roots, &mut there)?;
+        diff(user.as_ref(), &here, &there, &mut report.0);
     }
     Ok(report)
 }
@@ -62,6 +79,7 @@ type Place = (Option<String>, Option<u32>, String);
 struct Facts {
     values: BTreeMap<Place, String>,
     expunged: BTreeSet<(String, u32)>,
+    quota_roots: BTreeSet<String>,
 }
 
 fn user_facts(server: &mut PrivateServer, user: &str, ignore: Ignore) -> Result<Facts> {
@@ -76,24 +94,27 @@ fn user_facts(server: &mut PrivateServer, user: &str, ignore: Ignore) -> Result<
         }
         Err(err) => return Err(err),
     };
+    let mut mailboxes = Vec::new();
     for item in &items {
         match item.name.as_str() {
-            "MAILBOX" => mailbox_facts(server, item, ignore, &mut facts)?,
-            "QUOTA" => {
-                let root = item.value.text("ROOT");
-                for (key, value) in item.value.pairs().iter().filter(|(key, _)| key != "MODSEQ") {
-                    facts.values.insert(
-                        (root.clone(), None, format!("QUOTA {key}")),
-                        value.to_string(),
-                    );
+            "MAILBOX" => {
+                let Some(name) = item.value.text("MBOXNAME") else {
+                    return Err(Error::Oracle {
+                        what: item.value.to_string(),
+                        why: "no MBOXNAME".to_owned(),
+                    });
+                };
+                if !(ignore.deleted_mailboxes && name.contains("DELETED.")) {
+                    header_facts(&name, "", &item.value, ignore, &mut facts);
+                    mailboxes.push(name);
                 }
             }
+            "QUOTA" => facts.quota_roots.extend(item.value.text("ROOT")),
             "LSUB" => {
                 for name in item.value.items() {
-                    facts.values.insert(
-                        (None, None, format!("LSUB {name}")),
-                        "subscribed".to_owned(),
-                    );
+                    facts
+                        .values
+                        .insert((None, None, format!("LSUB {name}")), "subscribed".to_owned());
                 }
             }
             other => {
@@ -104,57 +125,70 @@ fn user_facts(server: &mut PrivateServer, user: &str, ignore: Ignore) -> Result<
                     .or_else(|| item.value.text("FILENAME"))
                     .unwrap_or_default();
                 for (key, value) in item.value.pairs() {
-                    facts.values.insert(
-                        (None, None, format!("{other} {id} {key}")),
-                        value.to_string(),
-                    );
+                    facts
+                        .values
+                        .insert((None, None, format!("{other} {id} {key}")), value.to_string());
                 }
             }
         }
     }
+    server.for_each("FULLMAILBOX", &mailboxes, |name, answer| {
+        full_facts(name, answer, ignore, &mut facts)
+    })?;
+    server.for_each("ANNOTATION", &mailboxes, |name, answer| {
+        for item in answer? {
+            annotation_facts(name, None, "ANNOTATION", &item.value, &mut facts);
+        }
+        Ok(())
+    })?;
     Ok(facts)
 }
 
-fn mailbox_facts(
-    server: &mut PrivateServer,
-    listed: &Item,
+fn full_facts(
+    name: &str,
+    answer: Result<Vec<Item>>,
     ignore: Ignore,
     facts: &mut Facts,
 ) -> Result<()> {
-    let Some(name) = listed.value.text("MBOXNAME") else {
-        return Err(Error::Oracle {
-            what: listed.value.to_string(),
-            why: "no MBOXNAME".to_owned(),
-        });
-    };
-    if ignore.deleted_mailboxes && name.contains("DELETED.") {
-        return Ok(());
-    }
-    header_facts(&name, "", &listed.value, ignore, facts);
-    // Intermediate mailboxes are listed, but there is nothing to open: the listed line is all there is.
-    match server.items("FULLMAILBOX", &name) {
+    match answer {
         Ok(items) => {
             for item in &items {
-                header_facts(&name, "FULL ", &item.value, ignore, facts);
-                for record in item
-                    .value
-                    .get("RECORD")
-                    .map(Value::items)
-                    .unwrap_or_default()
-                {
-                    record_facts(&name, record, facts)?;
+                header_facts(name, "FULL ", &item.value, ignore, facts);
+                for record in item.value.get("RECORD").map(Value::items).unwrap_or_default() {
+                    record_facts(name, record, facts)?;
                 }
             }
+            Ok(())
         }
+        // Intermediate mailboxes are listed, but there is nothing to open: the listed line is all there is.
         Err(Error::Csync { answer, .. }) if answer.contains("NONEXISTENT") => {
+            facts.values.insert((Some(name.to_owned()), None, "FULLMAILBOX".to_owned()), answer);
+            Ok(())
+        }
+        Err(err) => Err(err),
+    }
+}
+
+/// Asks for quota roots by name: `GET USER` lists those alone that some mailbox's header names, and headers may be stale.
+fn quota_facts(
+    server: &mut PrivateServer,
+    roots: &BTreeSet<String>,
+    facts: &mut Facts,
+) -> Result<()> {
+    for root in roots {
+        let items = match server.items("QUOTA", root) {
+            Ok(items) => items,
+            // No such root.
+            Err(Error::Csync { .. }) => continue,
+            Err(err) => return Err(err),
+        };
+        for (key, value) in
+            items.iter().flat_map(|item| item.value.pairs()).filter(|(key, _)| key != "MODSEQ")
+        {
             facts
                 .values
-                .insert((Some(name.clone()), None, "FULLMAILBOX".to_owned()), answer);
+                .insert((Some(root.clone()), None, format!("QUOTA {key}")), value.to_string());
         }
-        Err(err) => return Err(err),
-    }
-    for item in server.items("ANNOTATION", &name)? {
-        annotation_facts(&name, None, "ANNOTATION", &item.value, facts);
     }
     Ok(())
 }
@@ -213,10 +247,7 @@ fn record_facts(name: &str, record: &Value, facts: &mut Facts) -> Result<()> {
         .map(ToString::to_string)
         .collect();
     flags.sort();
-    if flags
-        .iter()
-        .any(|flag| flag.eq_ignore_ascii_case("\\Expunged"))
-    {
+    if flags.iter().any(|flag| flag.eq_ignore_ascii_case("\\Expunged")) {
         facts.expunged.insert((name.to_owned(), uid));
         return Ok(());
     }
@@ -224,10 +255,9 @@ fn record_facts(name: &str, record: &Value, facts: &mut Facts) -> Result<()> {
     for (key, value) in record.pairs() {
         match key.as_str() {
             "FLAGS" => {
-                facts.values.insert(
-                    (mailbox.clone(), Some(uid), "FLAGS".to_owned()),
-                    flags.join(" "),
-                );
+                facts
+                    .values
+                    .insert((mailbox.clone(), Some(uid), "FLAGS".to_owned()), flags.join(" "));
             }
             "ANNOTATIONS" => {
                 for annotation in value.items() {
@@ -235,9 +265,7 @@ fn record_facts(name: &str, record: &Value, facts: &mut Facts) -> Result<()> {
                 }
             }
             _ => {
-                facts
-                    .values
-                    .insert((mailbox.clone(), Some(uid), key.clone()), value.to_string());
+                facts.values.insert((mailbox.clone(), Some(uid), key.clone()), value.to_string());
             }
         }
     }
@@ -255,17 +283,12 @@ fn diff(user: &str, here: &Facts, there: &Facts, found: &mut Vec<Difference>) {
             .collect()
     };
     let records = |facts: &Facts| -> BTreeSet<(String, u32)> {
-        facts
-            .values
-            .keys()
-            .filter_map(|(name, uid, _)| Some((name.clone()?, (*uid)?)))
-            .collect()
+        facts.values.keys().filter_map(|(name, uid, _)| Some((name.clone()?, (*uid)?))).collect()
     };
     let (our_mailboxes, their_mailboxes) = (mailboxes(here), mailboxes(there));
     let (our_records, their_records) = (records(here), records(there));
-    let lone_mailboxes: BTreeSet<&String> = our_mailboxes
-        .symmetric_difference(&their_mailboxes)
-        .collect();
+    let lone_mailboxes: BTreeSet<&String> =
+        our_mailboxes.symmetric_difference(&their_mailboxes).collect();
     let lone_records: BTreeSet<&(String, u32)> =
         our_records.symmetric_difference(&their_records).collect();
     for name in &lone_mailboxes {
@@ -279,21 +302,11 @@ fn diff(user: &str, here: &Facts, there: &Facts, found: &mut Vec<Difference>) {
             replica: side(their_mailboxes.contains(*name)),
         });
     }
-    for (name, uid) in lone_records
-        .iter()
-        .filter(|(name, _)| !lone_mailboxes.contains(name))
-    {
+    for (name, uid) in lone_records.iter().filter(|(name, _)| !lone_mailboxes.contains(name)) {
         let place = (name.clone(), *uid);
         let side = |facts: &Facts, records: &BTreeSet<(String, u32)>| {
-            let expunged = facts
-                .expunged
-                .contains(&place)
-                .then(|| "expunged".to_owned());
-            if records.contains(&place) {
-                Some("has it".to_owned())
-            } else {
-                expunged
-            }
+            let expunged = facts.expunged.contains(&place).then(|| "expunged".to_owned());
+            if records.contains(&place) { Some("has it".to_owned()) } else { expunged }
         };
         found.push(Difference {
             user: user.to_owned(),
@@ -314,10 +327,7 @@ fn diff(user: &str, here: &Facts, there: &Facts, found: &mut Vec<Difference>) {
         let (master, replica) = (here.values.get(place), there.values.get(place));
         let stale = key.ends_with("QUOTAROOT")
             && name.as_ref().is_some_and(|name| {
-                [master, replica]
-                    .into_iter()
-                    .flatten()
-                    .any(|root| !is_root_of(root, name))
+                [master, replica].into_iter().flatten().any(|root| !is_root_of(root, name))
             });
         if !lone && !stale && master != replica {
             found.push(Difference {
@@ -336,9 +346,7 @@ fn diff(user: &str, here: &Facts, there: &Facts, found: &mut Vec<Difference>) {
 fn is_root_of(root: &str, mailbox: &str) -> bool {
     // Values are kept as they print: quoted where they have a space.
     let root = root.trim_matches('"');
-    mailbox
-        .strip_prefix(root)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    mailbox.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 #[cfg(test)]
@@ -350,12 +358,7 @@ mod tests {
         for line in lines {
             let item = Item::parse(line.as_bytes()).unwrap();
             header_facts("user.a.b", "", &item.value, Ignore::default(), &mut facts);
-            for record in item
-                .value
-                .get("RECORD")
-                .map(Value::items)
-                .unwrap_or_default()
-            {
+            for record in item.value.get("RECORD").map(Value::items).unwrap_or_default() {
                 record_facts("user.a.b", record, &mut facts).unwrap();
             }
         }
@@ -365,10 +368,7 @@ mod tests {
     fn differences(master: &str, replica: &str) -> String {
         let mut found = Vec::new();
         diff("a", &facts(&[master]), &facts(&[replica]), &mut found);
-        found
-            .iter()
-            .map(|difference| format!("{difference}\n"))
-            .collect()
+        found.iter().map(|difference| format!("{difference}\n")).collect()
     }
 
     #[test]

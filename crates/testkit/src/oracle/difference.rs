@@ -60,11 +60,7 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            out,
-            "{} differences between master and replica",
-            self.0.len()
-        )?;
+        writeln!(out, "{} differences between master and replica", self.0.len())?;
         for difference in self.0.iter().take(50) {
             writeln!(out, "  {difference}")?;
         }

@@ -69,10 +69,7 @@ impl Value {
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
         let Self::Map(pairs) = self else { return None };
-        pairs
-            .iter()
-            .find(|(had, _)| had == key)
-            .map(|(_, value)| value)
+        pairs.iter().find(|(had, _)| had == key).map(|(_, value)| value)
     }
 
     /// A map's value of a key as text (lossily decoded).
@@ -134,11 +131,9 @@ impl fmt::Display for Value {
                 }
                 out.write_str(")")
             }
-            Self::File {
-                partition,
-                guid,
-                bytes,
-            } => write!(out, "%{{{partition} {guid} {}}}", bytes.len()),
+            Self::File { partition, guid, bytes } => {
+                write!(out, "%{{{partition} {guid} {}}}", bytes.len())
+            }
         }
     }
 }
@@ -150,15 +145,8 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn error(&self, why: &'static str) -> Error {
-        let start = self
-            .line
-            .get(..self.line.len().min(200))
-            .unwrap_or_default();
-        Error::Dlist {
-            offset: self.at,
-            why,
-            line: String::from_utf8_lossy(start).into_owned(),
-        }
+        let start = self.line.get(..self.line.len().min(200)).unwrap_or_default();
+        Error::Dlist { offset: self.at, why, line: String::from_utf8_lossy(start).into_owned() }
     }
 
     fn peek(&self) -> Option<u8> {
@@ -174,10 +162,7 @@ impl Reader<'_> {
     }
 
     fn take(&mut self, length: usize) -> Result<Vec<u8>> {
-        let bytes = self
-            .at
-            .checked_add(length)
-            .and_then(|end| self.line.get(self.at..end));
+        let bytes = self.at.checked_add(length).and_then(|end| self.line.get(self.at..end));
         let Some(bytes) = bytes else {
             return Err(self.error("cut short"));
         };
@@ -187,9 +172,8 @@ impl Reader<'_> {
 
     fn atom(&mut self) -> Result<Vec<u8>> {
         let rest = self.line.get(self.at..).unwrap_or_default();
-        let end = rest
-            .iter()
-            .position(|byte| matches!(byte, b' ' | b')' | b'(' | b'}' | b'\r' | b'\n'));
+        let end =
+            rest.iter().position(|byte| matches!(byte, b' ' | b')' | b'(' | b'}' | b'\r' | b'\n'));
         let length = end.unwrap_or(rest.len());
         if length == 0 {
             return Err(self.error("a value is missing"));
@@ -296,11 +280,7 @@ impl Reader<'_> {
         let guid = self.word()?;
         self.expect(b' ', "no space in a file's head")?;
         let size = self.size()?;
-        Ok(Value::File {
-            partition,
-            guid,
-            bytes: self.take(size)?,
-        })
+        Ok(Value::File { partition, guid, bytes: self.take(size)? })
     }
 }
 

@@ -54,15 +54,8 @@ impl PrivateServer {
         let listener = UnixListener::bind(&path).map_err(io("bind", &path))?;
         let (mut status, status_writer) = std::io::pipe().map_err(io("make a pipe for", &path))?;
         let mut command = cyrus.command("/bin/sh");
-        command.args([
-            "-c",
-            "exec 4<&0 3>&1 0</dev/null 1>/dev/null; exec \"$@\"",
-            "sh",
-        ]);
-        command
-            .arg(format!("{BIN}/sync_server"))
-            .arg("-C")
-            .arg(cyrus.imapd_conf());
+        command.args(["-c", "exec 4<&0 3>&1 0</dev/null 1>/dev/null; exec \"$@\"", "sh"]);
+        command.arg(format!("{BIN}/sync_server")).arg("-C").arg(cyrus.imapd_conf());
         command.env("CYRUS_SERVICE", "csync").env("CYRUS_ID", "1");
         command
             .stdin(OwnedFd::from(listener))
@@ -73,16 +66,9 @@ impl PrivateServer {
         std::thread::spawn(move || std::io::copy(&mut status, &mut std::io::sink()));
         let output = UnixStream::connect(&path).map_err(io("connect to", &path))?;
         std::fs::remove_file(&path).map_err(io("remove", &path))?;
-        output
-            .set_read_timeout(Some(READ_TIMEOUT))
-            .map_err(io("set a timeout on", &path))?;
+        output.set_read_timeout(Some(READ_TIMEOUT)).map_err(io("set a timeout on", &path))?;
         let input = BufReader::new(output.try_clone().map_err(io("clone", &path))?);
-        let mut server = Self {
-            input,
-            output,
-            banner: Vec::new(),
-            _tree: tree,
-        };
+        let mut server = Self { input, output, banner: Vec::new(), _tree: tree };
         loop {
             let line = server.read_line("banner")?;
             let text = String::from_utf8_lossy(&line).into_owned();
@@ -122,10 +108,7 @@ impl PrivateServer {
     /// # Errors
     /// As [`PrivateServer::get`], and [`Error::Dlist`].
     pub fn items(&mut self, what: &str, name: &str) -> Result<Vec<Item>> {
-        self.get_named(what, name)?
-            .iter()
-            .map(|line| Item::parse(line))
-            .collect()
+        self.get_named(what, name)?.iter().map(|line| Item::parse(line)).collect()
     }
 
     /// Any command; gives the `* ` lines of the answer.
@@ -133,9 +116,48 @@ impl PrivateServer {
     /// # Errors
     /// [`Error::Csync`] when the server says anything but OK.
     pub fn command(&mut self, command: &str) -> Result<Vec<Vec<u8>>> {
+        self.send(command)?;
+        self.answer(command)
+    }
+
+    /// Asks the same of many names, ahead of the answers, and hands each name's answer on, in order. A NO or BAD is that
+    /// name's answer.
+    ///
+    /// # Errors
+    /// When the connection breaks, or what `each` fails with.
+    pub fn for_each(
+        &mut self,
+        what: &str,
+        names: &[String],
+        mut each: impl FnMut(&str, Result<Vec<Item>>) -> Result<()>,
+    ) -> Result<()> {
+        // So few that the server's socket buffer holds them while it is busy with a long answer.
+        for some in names.chunks(16) {
+            let commands: Vec<String> = some
+                .iter()
+                .map(|name| format!("GET {what} {{{}+}}\r\n{name}", name.len()))
+                .collect();
+            for command in &commands {
+                self.send(command)?;
+            }
+            for (name, command) in some.iter().zip(&commands) {
+                let answer = self.answer(command);
+                each(
+                    name,
+                    answer.and_then(|lines| lines.iter().map(|line| Item::parse(line)).collect()),
+                )?;
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, command: &str) -> Result<()> {
         self.output
             .write_all(format!("{command}\r\n").as_bytes())
-            .map_err(io("write to", "the private sync_server"))?;
+            .map_err(io("write to", "the private sync_server"))
+    }
+
+    fn answer(&mut self, command: &str) -> Result<Vec<Vec<u8>>> {
         let mut lines = Vec::new();
         loop {
             let line = self.read_line(command)?;
@@ -145,10 +167,7 @@ impl PrivateServer {
                 return Ok(lines);
             } else {
                 let answer = String::from_utf8_lossy(&line).into_owned();
-                return Err(Error::Csync {
-                    command: command.to_owned(),
-                    answer,
-                });
+                return Err(Error::Csync { command: command.to_owned(), answer });
             }
         }
     }
@@ -163,16 +182,9 @@ impl PrivateServer {
                 .map_err(io("read from", "the private sync_server"))?;
             if line.len() == before {
                 let answer = "the server closed the connection".to_owned();
-                return Err(Error::Csync {
-                    command: command.to_owned(),
-                    answer,
-                });
+                return Err(Error::Csync { command: command.to_owned(), answer });
             }
-            let Some(end) = line
-                .len()
-                .checked_sub(2)
-                .filter(|_| line.ends_with(b"\r\n"))
-            else {
+            let Some(end) = line.len().checked_sub(2).filter(|_| line.ends_with(b"\r\n")) else {
                 continue;
             };
             let Some(size) = literal_size(line.get(before..end).unwrap_or_default()) else {
@@ -186,10 +198,7 @@ impl PrivateServer {
                 .map_err(io("read from", "the private sync_server"))?;
             if line.len() as u64 != wanted {
                 let answer = "the server closed the connection within a literal".to_owned();
-                return Err(Error::Csync {
-                    command: command.to_owned(),
-                    answer,
-                });
+                return Err(Error::Csync { command: command.to_owned(), answer });
             }
         }
     }
