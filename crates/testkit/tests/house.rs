@@ -168,6 +168,8 @@ fn servers_log_restart_refuse_and_are_killed_alone() {
     );
     let listed = cyrus.tool("ctl_mboxlist", &["-d"]).unwrap();
     assert!(String::from_utf8_lossy(&listed.stdout).contains("user.anna"));
+    cyrus.wipe().unwrap();
+    assert!(cyrus.login("anna").unwrap().select("INBOX").unwrap_err().is_refusal());
     let folder = cyrus.dir().to_path_buf();
     drop(cyrus);
     assert!(!folder.exists());

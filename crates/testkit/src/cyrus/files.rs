@@ -50,9 +50,7 @@ pub(super) struct Files {
 
 impl Files {
     pub(super) fn make(dir: &Path, builder: &Builder) -> Result<Self> {
-        for folder in FOLDERS {
-            cyrus_dir(&dir.join(folder))?;
-        }
+        Self::make_folders(dir)?;
         let annotations = dir.join("annotations.conf");
         std::fs::write(&annotations, ANNOTATIONS).map_err(io("write", &annotations))?;
         let name =
@@ -72,6 +70,11 @@ impl Files {
         }
         files.write_imapd_conf(dir)?;
         Ok(files)
+    }
+
+    /// Makes the folders that are not there.
+    pub(super) fn make_folders(dir: &Path) -> Result<()> {
+        FOLDERS.iter().try_for_each(|folder| cyrus_dir(&dir.join(folder)))
     }
 
     /// Chooses free loopback ports for the services that want one.

@@ -1,0 +1,200 @@
+//! Starting, stopping and wiping an instance.
+
+use std::ffi::OsStr;
+use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use super::files::Files;
+use super::{Builder, Cyrus};
+use crate::error::{Error, Result, io};
+use crate::install::BIN;
+use crate::log_sink::LogSink;
+use crate::process::{self, Tree};
+use crate::saslauthd::Saslauthd;
+
+/// How long a server may take to answer its first greeting.
+const START_TIMEOUT: Duration = Duration::from_secs(30);
+
+impl Cyrus {
+    pub(super) fn launch(builder: &Builder) -> Result<Self> {
+        crate::ensure_cyrus()?;
+        let identity = process::cyrus_user()?;
+        let base = base_dir(builder.on_disk);
+        let dir = tempfile::Builder::new()
+            .prefix("cy")
+            .tempdir_in(base)
+            .map_err(io("create a folder in", base))?;
+        let files = Files::make(dir.path(), builder)?;
+        let saslauthd = Saslauthd::start(&dir.path().join("mux"))?;
+        let log = if process::namespaces_work() {
+            Some(LogSink::bind(&dir.path().join("log"))?)
+        } else {
+            LogSink::machine_wide()
+        };
+        let mut cyrus = Self { tree: None, saslauthd, log, files, dir, identity };
+        cyrus.start()?;
+        Ok(cyrus)
+    }
+
+    /// Starts the servers (after [`Cyrus::stop`]); does nothing when they run.
+    ///
+    /// # Errors
+    /// [`Error::Start`] with the last syslog lines.
+    pub fn start(&mut self) -> Result<()> {
+        if self.tree.as_mut().is_some_and(Tree::is_running) {
+            return Ok(());
+        }
+        self.tree = None;
+        // Another process may take a free port between our choice and the master's bind: then choose again.
+        let mut reason = String::new();
+        for _ in 0..3 {
+            self.files.write_cyrus_conf(self.dir.path())?;
+            let mut command = self.server_command(format!("{BIN}/master"));
+            command.arg("-C").arg(self.imapd_conf());
+            command.arg("-M").arg(self.dir.path().join("cyrus.conf"));
+            command.arg("-p").arg(self.dir.path().join("master.pid"));
+            command.arg("-L").arg(self.dir.path().join("master.err"));
+            self.tree = Some(Tree::spawn(command, Some(self.dir.path()))?);
+            match self.wait_until_up() {
+                Ok(()) => return Ok(()),
+                Err(why) => reason = why,
+            }
+            self.tree = None;
+            self.files.choose_ports()?;
+        }
+        Err(Error::Start {
+            dir: self.dir.path().to_path_buf(),
+            reason: format!("{reason}{}", self.last_words()),
+        })
+    }
+
+    /// Ends the servers: asks the master process, and kills the rest after three seconds.
+    pub fn stop(&mut self) {
+        if let Some(mut tree) = self.tree.take() {
+            tree.stop(Duration::from_secs(3));
+        }
+    }
+
+    /// Stops the servers, empties the store (mailboxes, users, quotas, logs), and starts them again on the same ports: as
+    /// new, for the next run of a benchmark.
+    ///
+    /// # Errors
+    /// As [`Cyrus::start`], or when a folder cannot be emptied.
+    pub fn wipe(&mut self) -> Result<()> {
+        self.stop();
+        for folder in ["conf", "spool", "spool2", "sieve"] {
+            let path = self.dir.path().join(folder);
+            std::fs::remove_dir_all(&path).map_err(io("empty", &path))?;
+        }
+        Files::make_folders(self.dir.path())?;
+        self.start()
+    }
+
+    /// Stops and starts the servers, so that they read imapd.conf anew.
+    ///
+    /// # Errors
+    /// As [`Cyrus::start`].
+    pub fn restart(&mut self) -> Result<()> {
+        self.stop();
+        self.start()
+    }
+
+    /// The command that starts the master process, as root.
+    fn server_command(&self, program: impl AsRef<OsStr>) -> Command {
+        match &self.log {
+            Some(log) if log.path().starts_with(self.dir.path()) => {
+                process::with_private_log(log.path(), &self.dir.path().join("dev"), program)
+            }
+            _ => {
+                let mut plain = Command::new(program);
+                plain.process_group(0);
+                plain
+            }
+        }
+    }
+
+    fn wait_until_up(&mut self) -> std::result::Result<(), String> {
+        let ports: Vec<u16> =
+            [self.files.imap_port, self.files.csync_port].into_iter().flatten().collect();
+        let deadline = Instant::now() + START_TIMEOUT;
+        for port in ports {
+            loop {
+                match greeting(port) {
+                    Some(text) if text.contains(&self.files.servername) => break,
+                    Some(_) => return Err(format!("port {port} belongs to somebody else")),
+                    None => {}
+                }
+                if !self.tree.as_mut().is_some_and(Tree::is_running) {
+                    return Err(
+                        "the master process ended at once (an option with an empty value?)"
+                            .to_owned(),
+                    );
+                }
+                if Instant::now() > deadline {
+                    return Err(format!("no greeting on port {port} within {START_TIMEOUT:?}"));
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        if self.files.lmtp {
+            let socket = self.config_dir().join("socket/lmtp");
+            while !socket.exists() {
+                if Instant::now() > deadline {
+                    return Err("no lmtp socket".to_owned());
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the servers said last, for an error message.
+    fn last_words(&self) -> String {
+        let mut text = String::new();
+        let lines = self.syslog();
+        for line in lines.get(lines.len().saturating_sub(10)..).unwrap_or_default() {
+            text.push_str("\n  ");
+            text.push_str(&line.text);
+        }
+        if let Ok(stderr) = std::fs::read_to_string(self.dir.path().join("master.err")) {
+            text.push_str("\n  ");
+            text.push_str(stderr.trim_end());
+        }
+        text
+    }
+}
+
+/// Where instances live. Cyrus calls fsync all the time, so a store in memory is filled and replicated some five times
+/// faster; the disk is taken when asked for, and where `/dev/shm` is small (containers have 64 MB).
+fn base_dir(on_disk: bool) -> &'static Path {
+    const ENOUGH_BYTES: u64 = 2 << 30;
+    let memory = Path::new("/dev/shm");
+    let roomy = nix::sys::statfs::statfs(memory).is_ok_and(|fs| {
+        let block = u64::try_from(fs.block_size()).unwrap_or(0);
+        fs.filesystem_type() == nix::sys::statfs::TMPFS_MAGIC
+            && fs.blocks_available().saturating_mul(block) > ENOUGH_BYTES
+    });
+    if roomy && !on_disk { memory } else { Path::new("/tmp") }
+}
+
+/// Reads what the service at a port says first, up to its `OK` line.
+fn greeting(port: u16) -> Option<String> {
+    use std::io::Read;
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
+    let mut text = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let length = stream.read(&mut buffer).ok()?;
+        text.extend_from_slice(buffer.get(..length)?);
+        let so_far = String::from_utf8_lossy(&text).into_owned();
+        if length == 0
+            || so_far.lines().any(|line| line.starts_with("* OK")) && so_far.ends_with('\n')
+        {
+            return (!so_far.is_empty()).then_some(so_far);
+        }
+    }
+}
