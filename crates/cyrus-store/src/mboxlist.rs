@@ -1,10 +1,11 @@
 //! The list of mailboxes (`mailboxes.db`).
 //!
 //! ```text
-//! key US VER US          "2": this layout (3.5 and later); without it, keys are internal names and there is no I
 //! key N<name>            one entry a mailbox, by name in database form (levels split by 0x1f, no escaping)
 //! key I<unique id>       the same again by unique id, with the mailbox's former names
-//! key $RACL…             who may see what: of no interest here
+//! key A…                 who may see what: of no interest here
+//!
+//! before 3.5: keys are internal names, there is no I, and $RACL… keys tell who may see what
 //! ```
 //!
 //! Deleted mailboxes leave an entry of type "deleted" (a tombstone) in both places. Source: `imap/mboxlist.c` of
@@ -16,14 +17,12 @@ use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 use crate::db::Database;
+use crate::dlist::Value;
 use crate::error::StoreError;
 use crate::mboxlist_entry::Source;
 pub use crate::mboxlist_entry::{MboxEntry, MboxType, NameHistory};
 use crate::names::{MailboxName, NameRules};
 use crate::paths;
-
-/// Tells that the keys of a database have a letter in front and name parts split by 0x1f.
-pub(crate) const VERSION_KEY: &[u8] = b"\x1fVER\x1f";
 
 /// The list of mailboxes, to be read. Cheap to clone; every call takes the file's lock anew and sees its latest state.
 #[derive(Debug, Clone)]
@@ -43,7 +42,7 @@ impl MboxList {
     pub fn open(conf: &Config) -> Result<MboxList, StoreError> {
         let path = paths::mailboxes_db(conf);
         let db = Database::open(&path)?;
-        let prefixed = db.fetch(VERSION_KEY)?.is_some();
+        let prefixed = is_prefixed(&db)?;
         Ok(MboxList { path, db, rules: conf.names().clone(), prefixed })
     }
 
@@ -273,6 +272,24 @@ impl MboxList {
             }
         }
     }
+}
+
+/// Do the keys have the form of 3.5 and later? The first entry that can only be of one form decides.
+fn is_prefixed(db: &Database) -> Result<bool, StoreError> {
+    let mut empty = true;
+    let mut verdict = None;
+    db.foreach(b"", |key, value| {
+        empty = false;
+        let names_itself =
+            key.starts_with(b"I") && Value::parse(value).is_ok_and(|map| map.get("N").is_some());
+        if key.contains(&0x1f) || names_itself {
+            verdict = Some(true);
+        } else if [b"user.".as_slice(), b"$RACL"].iter().any(|start| key.starts_with(start)) {
+            verdict = Some(false);
+        }
+        Ok(if verdict.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    Ok(verdict.unwrap_or(empty))
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use super::*;
 /// A store with a mailbox list and nothing else.
 pub(crate) fn small_store() -> (tempfile::TempDir, Config, MboxList) {
     let lines: &[(&str, &str)] = &[
-        ("\u{1f}VER\u{1f}", "2"),
         ("If0c1", "%(T e N user\u{1f}anna P default V 7 H (%(N user\u{1f}ann M 5 V 6 T e)))"),
         ("NDELETED\u{1f}shared\u{1f}old\u{1f}5F000000", "%(T e I d1 P default)"),
         ("NDELETED\u{1f}user\u{1f}anna\u{1f}Old\u{1f}5F000000", "%(T e I d2 P default)"),
@@ -107,7 +106,7 @@ fn the_layout_before_3_5() {
 
 #[test]
 fn a_damaged_entry_fails_its_user_only() {
-    let text = b"\x1fVER\x1f\t2\nNuser\x1fanna\t%(T e\nNuser\x1fbert\t%(T e I b)\n";
+    let text = b"Nuser\x1fanna\t%(T e\nNuser\x1fbert\t%(T e I b)\n";
     let (_dir, _, list) = store_with(text);
     assert_eq!(list.all_users(None).unwrap(), ["anna", "bert"]);
     let error = list.user_tree("anna").unwrap_err().to_string();

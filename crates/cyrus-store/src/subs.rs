@@ -14,8 +14,11 @@ use std::ops::ControlFlow;
 use crate::config::Config;
 use crate::db::Database;
 use crate::error::StoreError;
-use crate::mboxlist::{MboxList, VERSION_KEY};
+use crate::mboxlist::MboxList;
 use crate::paths::{self, UserFile};
+
+/// Where it is, names have a letter in front and parts split by 0x1f.
+const VERSION_KEY: &[u8] = b"\x1fVER\x1f";
 
 /// The internal names of the mailboxes a user is subscribed to, in the database's order. Empty without a database.
 ///
