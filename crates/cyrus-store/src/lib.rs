@@ -43,7 +43,15 @@ pub mod index;
 pub mod mailbox;
 pub mod record;
 pub mod store;
+pub mod user;
 
 pub use config::Config;
 pub use error::{ErrorClass, StoreError};
+pub use annotations::{Annotation, VirtualAnnotation, VirtualValue};
 pub use guid::{Guid, SyncCrcs};
+pub use lock::{FileLock, sync_lock};
+pub use mailbox::{Mailbox, RecordIter};
+pub use mboxlist::{MboxEntry, MboxList};
+pub use record::IndexRecord;
+pub use store::Store;
+pub use user::{Modseqs, UserModseqs};

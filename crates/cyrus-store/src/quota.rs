@@ -40,6 +40,23 @@ pub struct QuotaRoot {
     pub modseq: u64,
 }
 
+impl QuotaRoot {
+    /// The limits as replication sends them: STORAGE first as `LIMIT`, always, no limit as a very
+    /// large number; then each limited resource by its name (`sync_encode_quota_limits`). All are
+    /// cut to 32 bits on the wire.
+    pub fn sync_limits(&self) -> Vec<(&'static str, u64)> {
+        let on_wire = |limit: i64| u64::from(limit as u32);
+        let storage = self.limits.first().copied().unwrap_or(UNLIMITED);
+        let mut limits = vec![("LIMIT", on_wire(storage))];
+        for (name, limit) in RESOURCE_NAMES.into_iter().zip(self.limits) {
+            if limit >= 0 {
+                limits.push((name, on_wire(limit)));
+            }
+        }
+        limits
+    }
+}
+
 /// The quota roots of a server, to be read.
 #[derive(Debug, Clone)]
 pub struct QuotaDb {

@@ -164,7 +164,7 @@ fn header_differs(m: &MasterMailbox, r: &ReplicaMailbox) -> bool {
         || m.options != r.options
         || (r.foldermodseq != 0 && r.foldermodseq != m.foldermodseq)
         || m.acl != r.acl
-        || m.raclmodseq.is_some_and(|ours| ours != 0 && r.raclmodseq != 0 && ours != r.raclmodseq)
+        || (m.raclmodseq != 0 && r.raclmodseq != 0 && m.raclmodseq != r.raclmodseq)
         || m.xconvmodseq.is_some_and(|ours| ours != r.xconvmodseq)
         || annotations_differ(&m.annotations, r)
 }

@@ -64,8 +64,8 @@ pub struct MasterMailbox {
     pub foldermodseq: u64,
     /// Modseq of conversations; none where the mailbox takes no part in them.
     pub xconvmodseq: Option<u64>,
-    /// Modseq of reverse ACLs; none where the server keeps none (`reverseacls: no`).
-    pub raclmodseq: Option<u64>,
+    /// Modseq of reverse ACLs; 0 is none.
+    pub raclmodseq: u64,
     /// The mailbox's own annotations, in the store's order.
     pub annotations: Vec<MailboxAnnotation>,
 }

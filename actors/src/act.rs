@@ -1,0 +1,443 @@
+//! Carrying out a user's plan: commands out in order, answers in as they come.
+
+use std::collections::{HashMap, VecDeque};
+
+use csync::{Code, IntermediateHead, Item, ReplicaMailbox, ReplicaUser, command};
+use sync_plan::{
+    CopybackReason, MailboxUpdate, PlanError, QuotaChange, SieveChange, SubChange, UserPlan,
+};
+use tracing::{error, info, warn};
+
+use crate::error::UserError;
+use crate::frames::{CommandError, InFlight, encode};
+use crate::planner::{FindReserve, MailboxSent, SendMailbox, Staged, UserRead};
+use crate::pool::Lease;
+use crate::report::Sent;
+use crate::user_sync::Hands;
+
+/// How many mailboxes may be ahead of their answers: enough to hide any round trip, few enough to
+/// notice a failing replica soon.
+const MAILBOXES_AHEAD: usize = 64;
+
+/// How a plan ended.
+pub(crate) enum Settled {
+    /// All of it is on the replica.
+    Done,
+    /// Names changed: look at both sides again.
+    LookAgain,
+}
+
+/// A command about a mailbox, sent.
+struct Ahead {
+    mailbox: String,
+    commands: Vec<InFlight>,
+}
+
+/// A plan being carried out.
+pub(crate) struct Acting<'a> {
+    hands: &'a Hands,
+    userid: &'a str,
+    lease: &'a mut Lease,
+    read: &'a UserRead,
+    ahead: VecDeque<Ahead>,
+    /// Mailboxes that the replica refused for a checksum or a change under our hands.
+    doubtful: Vec<String>,
+    look_again: bool,
+    first_error: Option<UserError>,
+}
+
+impl<'a> Acting<'a> {
+    pub(crate) fn new(
+        hands: &'a Hands,
+        userid: &'a str,
+        lease: &'a mut Lease,
+        read: &'a UserRead,
+    ) -> Acting<'a> {
+        Acting {
+            hands,
+            userid,
+            lease,
+            read,
+            ahead: VecDeque::new(),
+            doubtful: Vec::new(),
+            look_again: false,
+            first_error: None,
+        }
+    }
+
+    /// Carries the plan out, as far as it goes.
+    pub(crate) async fn run(
+        mut self,
+        replica: &ReplicaUser,
+        plan: UserPlan,
+        staged: &mut Staged,
+        sent: &mut Sent,
+    ) -> Result<Settled, UserError> {
+        self.reserve(replica, &plan, staged).await?;
+        self.delete(&plan.deletes).await?;
+        if self.rename(&plan).await? {
+            return Ok(Settled::LookAgain);
+        }
+        for update in plan.updates {
+            self.update(update, staged, sent).await?;
+        }
+        self.meta(plan.quotas, plan.subscriptions, plan.sieve, plan.seen).await?;
+        self.drain(0).await?;
+        self.settle_doubtful(staged, sent).await?;
+        match self.first_error {
+            Some(e) => Err(e),
+            None if self.look_again => Ok(Settled::LookAgain),
+            None => Ok(Settled::Done),
+        }
+    }
+
+    /// Asks which of the new messages the replica has already, in folders where it may have them.
+    async fn reserve(
+        &mut self,
+        replica: &ReplicaUser,
+        plan: &UserPlan,
+        staged: &mut Staged,
+    ) -> Result<(), UserError> {
+        let updates: Vec<(String, u32)> = plan
+            .updates
+            .iter()
+            .filter_map(|update| match update {
+                MailboxUpdate::Send { uniqueid, replica, .. } => {
+                    Some((uniqueid.clone(), replica.as_ref().map_or(0, |r| r.last_uid)))
+                }
+                MailboxUpdate::Intermediate(_) => None,
+            })
+            .collect();
+        let holders: Vec<(String, String, u32)> = replica
+            .mailboxes
+            .iter()
+            .filter(|r| r.last_uid > 0)
+            .map(|r| (r.uniqueid.clone(), r.name.clone(), r.last_uid))
+            .collect();
+        if updates.is_empty() || holders.is_empty() {
+            return Ok(());
+        }
+        let asking = self.hands.planner.send(FindReserve {
+            entries: self.read.entries.clone(),
+            updates,
+            holders,
+            partition: self.hands.settings.partition.clone(),
+        });
+        let reserves = asking.await.map_err(|e| UserError::Bug(e.to_string()))??;
+        let mut asked = Vec::new();
+        for r in &reserves {
+            let bytes = encode(|out| {
+                command::reserve(out, &r.partition, r.folders.iter().map(String::as_str), &r.guids);
+            });
+            asked.push((r, self.lease.send("RESERVE", bytes).await?));
+        }
+        for (r, in_flight) in asked {
+            let mut missing = std::collections::HashSet::new();
+            for item in in_flight.answer().await? {
+                missing.extend(csync::missing(&item).map_err(|e| nonsense("RESERVE", &e))?);
+            }
+            staged.add(&r.partition, r.guids.iter().filter(|g| !missing.contains(g)).copied());
+        }
+        Ok(())
+    }
+
+    async fn delete(&mut self, names: &[String]) -> Result<(), UserError> {
+        let local = self.hands.settings.local_only;
+        let name = if local { "LOCAL_UNMAILBOX" } else { "UNMAILBOX" };
+        for mailbox in names {
+            self.hands.events.action(|| format!("{name} {mailbox}")).await;
+            let bytes = encode(|out| command::unmailbox(out, local, mailbox));
+            let in_flight = self.lease.send("UNMAILBOX", bytes).await?;
+            self.push(mailbox, vec![in_flight]).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether anything was renamed.
+    async fn rename(&mut self, plan: &UserPlan) -> Result<bool, UserError> {
+        let local = self.hands.settings.local_only;
+        let name = if local { "LOCAL_RENAME" } else { "RENAME" };
+        for r in &plan.renames {
+            self.hands
+                .events
+                .action(|| format!("{name} {} -> {} ({})", r.from, r.to, r.partition))
+                .await;
+            let bytes = encode(|out| {
+                command::rename(out, local, &r.from, &r.to, &r.partition, r.uidvalidity);
+            });
+            let in_flight = self.lease.send("RENAME", bytes).await?;
+            // One by one: a rename that fails must stop those that build on it.
+            in_flight.answer().await.map_err(|source| {
+                error!("do_folders(): failed to rename: {} -> {}", r.from, r.to);
+                UserError::Refused { mailbox: r.to.clone(), source }
+            })?;
+        }
+        if !plan.renames.is_empty() {
+            self.drain(0).await?;
+        }
+        Ok(!plan.renames.is_empty())
+    }
+
+    async fn update(
+        &mut self,
+        update: MailboxUpdate,
+        staged: &mut Staged,
+        sent: &mut Sent,
+    ) -> Result<(), UserError> {
+        match update {
+            MailboxUpdate::Intermediate(i) => {
+                let head = IntermediateHead {
+                    uniqueid: &i.uniqueid,
+                    mboxname: &i.name,
+                    mboxtype: &i.mboxtype,
+                    uidvalidity: 0,
+                    partition: None,
+                    acl: None,
+                    createdmodseq: i.createdmodseq,
+                    foldermodseq: i.foldermodseq,
+                };
+                let bytes = encode(|out| csync::apply_intermediate(out, &head));
+                let in_flight = self.lease.send("MAILBOX", bytes).await?;
+                self.push(&i.name, vec![in_flight]).await
+            }
+            MailboxUpdate::Send { name, uniqueid, replica, checksum_doubt } => {
+                self.send_mailbox(&name, &uniqueid, replica, checksum_doubt, false, staged, sent)
+                    .await
+            }
+        }
+    }
+
+    /// Streams one mailbox. What is wrong with it alone is kept for the end; what is wrong with
+    /// the connection ends the user.
+    #[allow(clippy::too_many_arguments)] // one mailbox has that many sides; a struct would only rename them
+    async fn send_mailbox(
+        &mut self,
+        name: &str,
+        uniqueid: &str,
+        replica: Option<Box<ReplicaMailbox>>,
+        recompute: bool,
+        repeat: bool,
+        staged: &mut Staged,
+        sent: &mut Sent,
+    ) -> Result<(), UserError> {
+        let Some(entry) = self.read.entries.get(uniqueid).cloned() else {
+            return Err(UserError::Bug(format!("mailbox {name} was planned but never read")));
+        };
+        let sending = self.hands.planner.send(SendMailbox {
+            entry,
+            replica,
+            recompute,
+            repeat,
+            frames: self.lease.frames.clone(),
+            staged: std::mem::take(staged),
+        });
+        let done = sending.await.map_err(|e| {
+            // The thread may have died in the middle of a command.
+            self.lease.spoil();
+            UserError::Bug(e.to_string())
+        })?;
+        *staged = done.staged;
+        if done.broken_off {
+            self.lease.spoil();
+        }
+        match done.result {
+            Ok(MailboxSent::Unchanged) => Ok(()),
+            Ok(MailboxSent::Replaced) => {
+                self.look_again = true;
+                Ok(())
+            }
+            Ok(MailboxSent::Sent { in_flight, count }) => {
+                sent.add(count);
+                self.push(name, in_flight).await
+            }
+            Err(
+                e
+                @ (UserError::Mailbox { .. } | UserError::MessageFile { .. } | UserError::Plan(_)),
+            ) => {
+                // Its uploads may be under way; their answers are of no use any more.
+                self.keep(e);
+                Ok(())
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn meta(
+        &mut self,
+        quotas: Vec<QuotaChange>,
+        subs: Vec<SubChange>,
+        sieve: Vec<SieveChange>,
+        seen: Vec<sync_plan::MasterSeen>,
+    ) -> Result<(), UserError> {
+        let user = self.userid;
+        for change in quotas {
+            match change {
+                QuotaChange::Set(q) => {
+                    let limits = q.limits.iter().map(|(name, limit)| (name.as_str(), *limit));
+                    let bytes = encode(|out| command::quota(out, &q.root, limits, q.modseq));
+                    self.small("QUOTA", format!("QUOTA {}", q.root), bytes).await?;
+                }
+                QuotaChange::Remove(root) => {
+                    let bytes = encode(|out| command::unquota(out, &root));
+                    self.small("UNQUOTA", format!("UNQUOTA {root}"), bytes).await?;
+                }
+            }
+        }
+        for change in subs {
+            let (name, add, mailbox) = match &change {
+                SubChange::Add(m) => ("SUB", true, m),
+                SubChange::Remove(m) => ("UNSUB", false, m),
+            };
+            let bytes = encode(|out| command::subscription(out, add, user, mailbox));
+            self.small(name, format!("{name} {user} {mailbox}"), bytes).await?;
+        }
+        for change in sieve {
+            match change {
+                SieveChange::Upload(s) => {
+                    let bytes = encode(|out| {
+                        command::sieve(out, user, &s.filename, s.last_update, &s.content);
+                    });
+                    self.small("SIEVE", format!("SIEVE {user} {}", s.filename), bytes).await?;
+                }
+                SieveChange::Delete(file) => {
+                    let bytes = encode(|out| command::unsieve(out, user, &file));
+                    self.small("UNSIEVE", format!("UNSIEVE {user} {file}"), bytes).await?;
+                }
+                SieveChange::Activate(file) => {
+                    let bytes = encode(|out| command::activate_sieve(out, user, &file));
+                    let line = format!("ACTIVATE_SIEVE {user} {file}");
+                    self.small("ACTIVATE_SIEVE", line, bytes).await?;
+                }
+                SieveChange::Deactivate => {
+                    let bytes = encode(|out| command::unactivate_sieve(out, user));
+                    let line = format!("UNACTIVATE_SIEVE {user}");
+                    self.small("UNACTIVATE_SIEVE", line, bytes).await?;
+                }
+            }
+        }
+        for s in seen {
+            let entry = command::Seen {
+                userid: user,
+                uniqueid: &s.uniqueid,
+                lastread: s.lastread,
+                lastuid: s.lastuid,
+                lastchange: s.lastchange,
+                seenuids: &s.seenuids,
+            };
+            let bytes = encode(|out| command::seen(out, &entry));
+            self.small("SEEN", format!("SEEN {user} {}", s.uniqueid), bytes).await?;
+        }
+        Ok(())
+    }
+
+    async fn small(
+        &mut self,
+        name: &'static str,
+        line: String,
+        bytes: Vec<u8>,
+    ) -> Result<(), UserError> {
+        let label = line.clone();
+        self.hands.events.action(|| line).await;
+        let in_flight = self.lease.send(name, bytes).await?;
+        self.push(&label, vec![in_flight]).await
+    }
+
+    async fn push(&mut self, mailbox: &str, commands: Vec<InFlight>) -> Result<(), UserError> {
+        self.ahead.push_back(Ahead { mailbox: mailbox.to_string(), commands });
+        self.drain(MAILBOXES_AHEAD).await
+    }
+
+    /// Takes answers until at most `left` are awaited.
+    async fn drain(&mut self, left: usize) -> Result<(), UserError> {
+        while self.ahead.len() > left {
+            let Some(Ahead { mailbox, commands }) = self.ahead.pop_front() else { break };
+            for in_flight in commands {
+                let name = in_flight.command;
+                match in_flight.answer().await {
+                    Ok(_) => {}
+                    Err(e @ CommandError::Lost { .. }) => return Err(e.into()),
+                    Err(e) => self.refused(name, &mailbox, e),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Sorts a refusal: to be looked at again, or an error to be kept.
+    fn refused(&mut self, name: &'static str, mailbox: &str, e: CommandError) {
+        let code = match &e {
+            CommandError::Refused { code, .. } => code.clone(),
+            _ => None,
+        };
+        match (name, code) {
+            ("UNMAILBOX", Some(Code::MailboxNonexistent)) => {}
+            ("MAILBOX", Some(Code::SyncChecksum | Code::SyncChanged)) => {
+                info!("SYNCNOTICE: {e}: mailbox=<{mailbox}>, comparing afresh and trying again");
+                if !self.doubtful.iter().any(|m| m == mailbox) {
+                    self.doubtful.push(mailbox.to_string());
+                }
+            }
+            ("MAILBOX", Some(Code::MailboxMoved | Code::MailboxNonexistent)) => {
+                self.look_again = true;
+            }
+            _ => self.keep(UserError::Refused { mailbox: mailbox.to_string(), source: e }),
+        }
+    }
+
+    fn keep(&mut self, e: UserError) {
+        warn!("user {}: {e}", self.userid);
+        self.first_error.get_or_insert(e);
+    }
+
+    /// Mailboxes the replica refused: its present state is asked for, our checksums are computed
+    /// afresh and the change is sent once more without a condition. What is refused then has
+    /// something that only copyback can settle.
+    async fn settle_doubtful(
+        &mut self,
+        staged: &mut Staged,
+        sent: &mut Sent,
+    ) -> Result<(), UserError> {
+        let doubtful = std::mem::take(&mut self.doubtful);
+        if doubtful.is_empty() {
+            return Ok(());
+        }
+        let found = self.replica_mailboxes(&doubtful).await?;
+        for name in &doubtful {
+            let Some(uniqueid) = self.read.uniqueid_of(name) else {
+                self.look_again = true;
+                continue;
+            };
+            let replica = found.get(uniqueid).cloned();
+            let uniqueid = uniqueid.to_string();
+            self.send_mailbox(name, &uniqueid, replica, true, true, staged, sent).await?;
+        }
+        self.drain(0).await?;
+        for mailbox in std::mem::take(&mut self.doubtful) {
+            let reason = CopybackReason::Refused { code: Code::SyncChecksum.to_string() };
+            self.keep(PlanError::Copyback { mailbox, reason }.into());
+        }
+        Ok(())
+    }
+
+    async fn replica_mailboxes(
+        &mut self,
+        names: &[String],
+    ) -> Result<HashMap<String, Box<ReplicaMailbox>>, UserError> {
+        self.hands.events.action(|| format!("MAILBOXES {}", names.join(" "))).await;
+        let bytes = encode(|out| command::get_mailboxes(out, names.iter().map(String::as_str)));
+        let asked = self.lease.send("MAILBOXES", bytes).await?;
+        let mut found = ReplicaUser::default();
+        for item in asked.answer().await? {
+            push_item(&mut found, item)?;
+        }
+        Ok(found.mailboxes.into_iter().map(|m| (m.uniqueid.clone(), Box::new(m))).collect())
+    }
+}
+
+fn push_item(user: &mut ReplicaUser, item: Item) -> Result<(), UserError> {
+    user.push(item).map_err(|e| nonsense("MAILBOXES", &e))
+}
+
+fn nonsense(command: &'static str, e: &dyn std::fmt::Display) -> UserError {
+    CommandError::Nonsense { command, problem: e.to_string() }.into()
+}

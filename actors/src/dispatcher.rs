@@ -1,0 +1,278 @@
+//! The Dispatcher actor: keeps `--jobs` users in flight, tries failed ones again, collects ends.
+//!
+//! ```text
+//!   UserLister --user--> Dispatcher --LockUser--> LockKeeper
+//!                            |  ^--lock--------------'
+//!                            '--SyncUser--> UserSync (one of --jobs) --Synced--> report
+//! ```
+//! The decisions are `schedule.rs`'s. A user whose lock somebody else holds waits outside the
+//! places in flight, so it delays only itself. A UserSync that dies is replaced.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix::prelude::*;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::{mpsc, watch};
+use tracing::error;
+
+use crate::error::{Class, UserError};
+use crate::events::Event;
+use crate::lock_keeper::{LockKeeper, LockUser, UserLock};
+use crate::pool::{PoolError, StopWaiting};
+use crate::report::{Outcome, RunReport, Stopped, UserReport};
+use crate::schedule::{Job, Next, Schedule};
+use crate::user_sync::{Hands, SyncUser, Synced, UserSync};
+
+/// Runs users.
+pub(crate) struct Dispatcher {
+    hands: Hands,
+    locks: Addr<LockKeeper>,
+    loops: Vec<ArbiterHandle>,
+}
+
+impl Dispatcher {
+    /// Starts its UserSyncs on these event loops, in turn.
+    pub(crate) fn new(
+        hands: Hands,
+        locks: Addr<LockKeeper>,
+        loops: Vec<ArbiterHandle>,
+    ) -> Dispatcher {
+        Dispatcher { hands, locks, loops }
+    }
+}
+
+impl Actor for Dispatcher {
+    type Context = Context<Self>;
+}
+
+/// Replicates all users that come through this channel; ends when it closes or `stop` turns true.
+#[derive(Message)]
+#[rtype(result = "RunReport")]
+pub(crate) struct RunUsers {
+    pub(crate) users: mpsc::Receiver<Arc<str>>,
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+impl Handler<RunUsers> for Dispatcher {
+    type Result = ResponseFuture<RunReport>;
+
+    fn handle(&mut self, msg: RunUsers, _: &mut Context<Self>) -> Self::Result {
+        let settings = &self.hands.settings;
+        let run = Run {
+            schedule: Schedule::new(settings.jobs, settings.retry_pause),
+            hands: self.hands.clone(),
+            locks: self.locks.clone(),
+            loops: self.loops.clone(),
+            workers: Vec::new(),
+            made: 0,
+            report: RunReport::default(),
+        };
+        Box::pin(run.run(msg.users, msg.stop))
+    }
+}
+
+type Steps = FuturesUnordered<LocalBoxFuture<'static, Step>>;
+
+/// What a user's step came to.
+enum Step {
+    /// Tried; the worker is free again, unless it died.
+    Tried { job: Job<UserLock>, synced: Synced, worker: Option<Addr<UserSync>> },
+    /// Somebody else holds the lock.
+    Busy { job: Job<UserLock>, worker: Addr<UserSync> },
+    /// The wait for a lock is over.
+    Unlocked { job: Job<UserLock>, taken: Result<Option<UserLock>, UserError> },
+}
+
+struct Run {
+    schedule: Schedule<UserLock>,
+    hands: Hands,
+    locks: Addr<LockKeeper>,
+    loops: Vec<ArbiterHandle>,
+    workers: Vec<Addr<UserSync>>,
+    made: usize,
+    report: RunReport,
+}
+
+impl Run {
+    async fn run(
+        mut self,
+        mut users: mpsc::Receiver<Arc<str>>,
+        mut stop: watch::Receiver<bool>,
+    ) -> RunReport {
+        let mut tries: Steps = FuturesUnordered::new();
+        let mut waits: Steps = FuturesUnordered::new();
+        let mut stop_open = true;
+        loop {
+            let (list, until) = match self.schedule.next(Instant::now()) {
+                Next::Finished => break,
+                Next::Start(job) => {
+                    let worker = self.worker();
+                    tries.push(Box::pin(try_user(job, worker, self.locks.clone())));
+                    continue;
+                }
+                Next::Wait { list, until } => (list, until),
+            };
+            let rest = async {
+                match until {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(step) = tries.next(), if !tries.is_empty() => {
+                    waits.extend(self.settle(step).await);
+                }
+                Some(step) = waits.next(), if !waits.is_empty() => {
+                    waits.extend(self.settle(step).await);
+                }
+                user = users.recv(), if list => match user {
+                    Some(userid) => self.schedule.listed(userid, Instant::now()),
+                    None => self.schedule.all_listed(),
+                },
+                () = rest => {}
+                changed = stop.changed(), if stop_open => {
+                    stop_open = changed.is_ok();
+                    if *stop.borrow() {
+                        self.stop(Stopped::Signal).await;
+                    }
+                }
+            }
+            if self.report.stopped.is_some() {
+                // Users that wait for locks of others hold nothing: let them go.
+                waits.clear();
+            }
+        }
+        self.report
+    }
+
+    /// A UserSync to give a user to.
+    fn worker(&mut self) -> Addr<UserSync> {
+        if let Some(worker) = self.workers.pop() {
+            return worker;
+        }
+        let hands = self.hands.clone();
+        self.made += 1;
+        match self.loops.get(self.made % self.loops.len().max(1)) {
+            Some(handle) => UserSync::start_in_arbiter(handle, move |_| UserSync::new(hands)),
+            None => UserSync::new(hands).start(),
+        }
+    }
+
+    /// Takes note of a step. A user whose lock is held goes on by waiting for it.
+    async fn settle(&mut self, step: Step) -> Option<LocalBoxFuture<'static, Step>> {
+        match step {
+            Step::Busy { job, worker } => {
+                self.workers.push(worker);
+                if self.hands.settings.skip_locked {
+                    self.schedule.ended();
+                    self.end(job, Outcome::Locked).await;
+                    return None;
+                }
+                self.schedule.waits_for_lock();
+                Some(Box::pin(wait_for_lock(job, self.locks.clone())))
+            }
+            Step::Unlocked { job, taken: Ok(lock) } => {
+                self.schedule.got_lock(Job { lock, ..job });
+                None
+            }
+            Step::Unlocked { job, taken: Err(e) } => {
+                self.schedule.lost_lock();
+                self.end(job, Outcome::Failed { reason: e.to_string() }).await;
+                None
+            }
+            Step::Tried { mut job, synced, worker } => {
+                self.workers.extend(worker);
+                job.sent.add(synced.sent);
+                job.lock = None;
+                match synced.result {
+                    Ok(outcome) => {
+                        self.schedule.ended();
+                        self.end(job, outcome).await;
+                    }
+                    Err(e) => self.tried_in_vain(job, e).await,
+                }
+                None
+            }
+        }
+    }
+
+    async fn tried_in_vain(&mut self, job: Job<UserLock>, e: UserError) {
+        let class = e.class();
+        let Some(job) = self.schedule.failed(job, class, Instant::now()) else { return };
+        if class == Class::Run {
+            let stopped = match e {
+                UserError::Pool(PoolError::NoConnection(why)) => Stopped::NoConnection(why),
+                UserError::Pool(PoolError::Stopped) => Stopped::WhileConnecting,
+                e => Stopped::Fatal(e.to_string()),
+            };
+            self.stop(stopped).await;
+            return;
+        }
+        error!("Error in sync_do_user({}): bailing out!", job.userid);
+        self.end(job, Outcome::Failed { reason: e.to_string() }).await;
+    }
+
+    /// Starts no more users; why is told by the first reason, but that the replica could not be
+    /// reached outweighs the signal.
+    async fn stop(&mut self, why: Stopped) {
+        self.schedule.stop();
+        match (&self.report.stopped, &why) {
+            (None, _) | (Some(Stopped::Signal), Stopped::WhileConnecting) => {
+                self.report.stopped = Some(why);
+            }
+            _ => {}
+        }
+        // A pool that is gone has nobody waiting.
+        let _ = self.hands.pool.send(StopWaiting).await;
+    }
+
+    async fn end(&mut self, job: Job<UserLock>, outcome: Outcome) {
+        let user = UserReport {
+            userid: job.userid.to_string(),
+            outcome,
+            sent: job.sent,
+            tries: job.tries,
+            took: job.since.elapsed(),
+        };
+        self.hands.events.tell(Event::User(Box::new(user.clone()))).await;
+        self.report.users.push(user);
+    }
+}
+
+/// Locks and replicates a user.
+async fn try_user(mut job: Job<UserLock>, worker: Addr<UserSync>, locks: Addr<LockKeeper>) -> Step {
+    if job.lock.is_none() {
+        match lock(&job.userid, false, &locks).await {
+            Ok(Some(taken)) => job.lock = Some(taken),
+            Ok(None) => return Step::Busy { job, worker },
+            Err(e) => {
+                let synced = Synced { sent: Default::default(), result: Err(e) };
+                return Step::Tried { job, synced, worker: Some(worker) };
+            }
+        }
+    }
+    match worker.send(SyncUser { userid: job.userid.clone() }).await {
+        Ok(synced) => Step::Tried { job, synced, worker: Some(worker) },
+        Err(e) => {
+            let result = Err(UserError::Bug(e.to_string()));
+            let synced = Synced { sent: Default::default(), result };
+            Step::Tried { job, synced, worker: None }
+        }
+    }
+}
+
+async fn wait_for_lock(job: Job<UserLock>, locks: Addr<LockKeeper>) -> Step {
+    let taken = lock(&job.userid, true, &locks).await;
+    Step::Unlocked { job, taken }
+}
+
+async fn lock(
+    userid: &Arc<str>,
+    wait: bool,
+    locks: &Addr<LockKeeper>,
+) -> Result<Option<UserLock>, UserError> {
+    let asking = locks.send(LockUser { userid: userid.clone(), wait });
+    Ok(asking.await.map_err(|e| UserError::Bug(e.to_string()))??)
+}

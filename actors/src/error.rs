@@ -1,0 +1,150 @@
+//! Why a user could not be replicated, and what to do about it.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use csync::Code;
+use cyrus_store::{ErrorClass, StoreError};
+use sync_plan::PlanError;
+
+use crate::frames::CommandError;
+use crate::pool::PoolError;
+
+/// What a failure means for the user's next try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Something in passing: try again after a pause.
+    Passing,
+    /// It would end the same: report it.
+    Lasting,
+    /// No user can be replicated any more: stop the run.
+    Run,
+}
+
+/// A user's failure.
+#[derive(Debug, thiserror::Error)]
+pub enum UserError {
+    /// The store can't be read.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// One mailbox can't be read; the user's others were replicated.
+    #[error("mailbox {mailbox}: {source}")]
+    Mailbox {
+        /// Its internal name.
+        mailbox: String,
+        /// What is wrong with it.
+        source: Box<StoreError>,
+    },
+    /// Mailboxes that can't be read; the user's others were replicated.
+    #[error("mailbox {mailbox} can't be read: {source}{}", more_text(*more))]
+    Unreadable {
+        /// The first one's internal name.
+        mailbox: String,
+        /// What is wrong with it.
+        source: Arc<StoreError>,
+        /// How many more there are.
+        more: usize,
+    },
+    /// The temporary file for a large mailbox failed.
+    #[error(
+        "mailbox {mailbox}: can't write the temporary file for its records: {problem}; is TMPDIR full?"
+    )]
+    Spool {
+        /// Internal name.
+        mailbox: String,
+        /// The system's words.
+        problem: String,
+    },
+    /// A message's file is not what its record says.
+    #[error("mailbox {mailbox} uid {uid}: {}: {problem}; repair it (reconstruct) and run again", path.display())]
+    MessageFile {
+        /// Internal name.
+        mailbox: String,
+        /// The message.
+        uid: u32,
+        /// Its file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A command failed.
+    #[error("{0}")]
+    Command(#[from] CommandError),
+    /// A command about one mailbox failed.
+    #[error("mailbox {mailbox}: {source}")]
+    Refused {
+        /// Internal name.
+        mailbox: String,
+        /// The failure.
+        source: CommandError,
+    },
+    /// No plan, such as when copyback would be needed.
+    #[error("{0}")]
+    Plan(#[from] PlanError),
+    /// No connection.
+    #[error("{0}")]
+    Pool(#[from] PoolError),
+    /// Names changed on one side again and again while we looked.
+    #[error(
+        "names or mailboxes changed on one side in each of {tries} tries; run again when it is quieter"
+    )]
+    Unsettled {
+        /// How often it was tried.
+        tries: u32,
+    },
+    /// A bug of ours.
+    #[error("the replicator failed inside: {0}; please report this")]
+    Bug(String),
+}
+
+impl UserError {
+    /// What to do about it.
+    pub fn class(&self) -> Class {
+        match self {
+            UserError::Command(e) | UserError::Refused { source: e, .. } => class_of(e),
+            UserError::Unsettled { .. } => Class::Passing,
+            UserError::Store(e) => class_of_store(e),
+            UserError::Mailbox { source, .. } => class_of_store(source),
+            UserError::Unreadable { source, .. } => class_of_store(source),
+            UserError::Pool(_) => Class::Run,
+            UserError::MessageFile { .. }
+            | UserError::Spool { .. }
+            | UserError::Plan(_)
+            | UserError::Bug(_) => Class::Lasting,
+        }
+    }
+}
+
+fn more_text(more: usize) -> String {
+    match more {
+        0 => String::new(),
+        1 => " (and one more mailbox)".into(),
+        n => format!(" (and {n} more mailboxes)"),
+    }
+}
+
+fn class_of(e: &CommandError) -> Class {
+    match e {
+        CommandError::Lost { .. } => Class::Passing,
+        CommandError::Nonsense { .. } => Class::Lasting,
+        CommandError::Refused { code, .. } => match code {
+            Some(
+                Code::MailboxLocked
+                | Code::MailboxMoved
+                | Code::MailboxNonexistent
+                | Code::SyncChanged
+                | Code::SyncChecksum,
+            ) => Class::Passing,
+            _ => Class::Lasting,
+        },
+    }
+}
+
+/// A mailbox that is being created, deleted or renamed reads as missing or damaged for a moment;
+/// another look tells.
+fn class_of_store(e: &StoreError) -> Class {
+    match e.class() {
+        ErrorClass::Missing | ErrorClass::Locked | ErrorClass::Damaged => Class::Passing,
+        _ => Class::Lasting,
+    }
+}

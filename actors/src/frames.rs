@@ -1,0 +1,168 @@
+//! What travels from a user's work to its connection: commands as they are encoded, in order.
+//!
+//! ```text
+//!  UserSync, MailboxPlanner --Frame--> [bounded channel] --> writer --> socket
+//!        ^------------ Result<Answer> (one a command) <----- reader <--'
+//! ```
+//! A short command is one frame; a long one is opened, fed and closed, so that neither records nor
+//! message files ever sit in memory as a whole. The tags of csync over IMAP are added by the
+//! writer: whoever encodes commands need not know them.
+
+use bytes::Bytes;
+use csync::{Code, Item, Status, StatusKind};
+use tokio::sync::{mpsc, oneshot};
+
+/// How many frames may wait for the socket. A frame holds up to [`FRAME_BYTES`], so about 1 MiB a
+/// connection is in flight.
+pub(crate) const FRAMES_WAITING: usize = 16;
+
+/// The size that streamed frames aim at, in bytes.
+pub(crate) const FRAME_BYTES: usize = 64 * 1024;
+
+/// Where a command's answer goes.
+pub(crate) type Reply = oneshot::Sender<Result<Answer, CommandError>>;
+
+/// The other end of [`Reply`].
+pub(crate) type Pending = oneshot::Receiver<Result<Answer, CommandError>>;
+
+/// A piece of the stream to the replica.
+#[derive(Debug)]
+pub(crate) enum Frame {
+    /// A whole command, its CRLF included.
+    Command { name: &'static str, bytes: Bytes, reply: Reply },
+    /// A command's beginning.
+    Open { name: &'static str, bytes: Bytes, reply: Reply },
+    /// More of it.
+    More(Bytes),
+    /// Its end, the CRLF included.
+    Close(Bytes),
+}
+
+/// A command's complete answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The untagged lines before the status.
+    pub(crate) items: Vec<Item>,
+    /// OK, NO or BAD.
+    pub(crate) status: Status,
+}
+
+/// Why a command has no good answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// The connection ended before the answer.
+    #[error("the connection to the replica was lost before {command} was answered: {reason}")]
+    Lost {
+        /// The command.
+        command: &'static str,
+        /// What ended the connection.
+        reason: String,
+    },
+    /// The replica said NO or BAD.
+    #[error("the replica refused {command}: {text}")]
+    Refused {
+        /// The command.
+        command: &'static str,
+        /// The code, where the answer has a known one.
+        code: Option<Code>,
+        /// The replica's own words, code included.
+        text: String,
+    },
+    /// The answer makes no sense.
+    #[error("the replica's answer to {command} makes no sense: {problem}")]
+    Nonsense {
+        /// The command.
+        command: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl Answer {
+    /// The untagged lines of a good answer.
+    ///
+    /// # Errors
+    /// [`CommandError::Refused`] on NO and BAD.
+    pub(crate) fn ok(self, command: &'static str) -> Result<Vec<Item>, CommandError> {
+        match self.status.kind {
+            StatusKind::Ok => Ok(self.items),
+            StatusKind::No | StatusKind::Bad | StatusKind::Bye => Err(CommandError::Refused {
+                command,
+                code: self.status.code,
+                text: self.status.text,
+            }),
+        }
+    }
+}
+
+/// A command sent, its answer to come.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    /// The command's name.
+    pub(crate) command: &'static str,
+    /// Its answer.
+    pub(crate) pending: Pending,
+}
+
+impl InFlight {
+    /// Waits for the answer's lines.
+    ///
+    /// # Errors
+    /// See [`CommandError`].
+    pub(crate) async fn answer(self) -> Result<Vec<Item>, CommandError> {
+        match self.pending.await {
+            Ok(answer) => answer?.ok(self.command),
+            Err(_) => Err(lost(self.command)),
+        }
+    }
+}
+
+/// A command's bytes.
+pub(crate) fn encode(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    write(&mut out);
+    out
+}
+
+/// The connection is gone, so gone that nobody is left to say why.
+pub(crate) fn lost(command: &'static str) -> CommandError {
+    CommandError::Lost { command, reason: "it was closed".into() }
+}
+
+/// The sending end of a lease, for async code and, through the `_blocking` forms, for threads.
+#[derive(Debug, Clone)]
+pub(crate) struct FrameSender(pub(crate) mpsc::Sender<Frame>);
+
+impl FrameSender {
+    /// Sends a whole command ahead of its answer.
+    pub(crate) async fn command(
+        &self,
+        name: &'static str,
+        bytes: Vec<u8>,
+    ) -> Result<InFlight, CommandError> {
+        let (reply, pending) = oneshot::channel();
+        let frame = Frame::Command { name, bytes: bytes.into(), reply };
+        self.0.send(frame).await.map_err(|_| lost(name))?;
+        Ok(InFlight { command: name, pending })
+    }
+
+    /// Opens a command from a thread.
+    pub(crate) fn open_blocking(
+        &self,
+        name: &'static str,
+        bytes: Bytes,
+    ) -> Result<InFlight, CommandError> {
+        let (reply, pending) = oneshot::channel();
+        self.push_blocking(name, Frame::Open { name, bytes, reply })?;
+        Ok(InFlight { command: name, pending })
+    }
+
+    /// Sends any frame from a thread.
+    pub(crate) fn push_blocking(
+        &self,
+        command: &'static str,
+        frame: Frame,
+    ) -> Result<(), CommandError> {
+        self.0.blocking_send(frame).map_err(|_| lost(command))
+    }
+}

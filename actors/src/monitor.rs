@@ -1,0 +1,101 @@
+//! The Monitor actor: the only one that knows a terminal.
+//!
+//! Actions go to stdout as the C client words them (-v) and to syslog (-l); notices and traces go
+//! to stderr. It lives on an event loop of its own, because writing to a terminal may block.
+
+use std::io::{self, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use actix::prelude::*;
+use tokio::sync::mpsc;
+use tracing::info;
+
+use crate::events::{Direction, Event};
+use crate::report::{Outcome, UserReport};
+
+/// Where to tell what.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Verbosity {
+    /// Commands on stdout (-v).
+    pub actions_on_stdout: bool,
+    /// Commands in syslog (-l).
+    pub actions_in_syslog: bool,
+}
+
+/// Tells what is going on.
+pub(crate) struct Monitor {
+    verbosity: Verbosity,
+}
+
+impl Monitor {
+    pub(crate) fn new(verbosity: Verbosity) -> Monitor {
+        Monitor { verbosity }
+    }
+}
+
+impl Actor for Monitor {
+    type Context = Context<Self>;
+}
+
+/// Tells all events until nobody is left to send any.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Watch(pub(crate) mpsc::Receiver<Event>);
+
+impl Handler<Watch> for Monitor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, Watch(mut events): Watch, _: &mut Context<Self>) -> Self::Result {
+        let verbosity = self.verbosity;
+        Box::pin(async move {
+            while let Some(event) = events.recv().await {
+                tell(&event, verbosity);
+            }
+        })
+    }
+}
+
+/// A closed stdout or stderr is no reason to stop replicating.
+fn tell(event: &Event, verbosity: Verbosity) {
+    match event {
+        Event::Action(line) => {
+            if verbosity.actions_on_stdout {
+                let _ = writeln!(io::stdout().lock(), "{line}");
+            }
+            if verbosity.actions_in_syslog {
+                info!(target: "actions", "{line}");
+            }
+        }
+        Event::Notice(line) => {
+            let _ = writeln!(io::stderr().lock(), "{line}");
+        }
+        Event::Trace { connection, direction, bytes } => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+            let mark = match direction {
+                Direction::Sent => format!("<{now}<"),
+                Direction::Received => format!(">{now}>"),
+            };
+            let mut stderr = io::stderr().lock();
+            let _ = write!(stderr, "[{connection}]{mark}");
+            let _ = stderr.write_all(bytes);
+        }
+        Event::User(user) => tell_user(user, verbosity),
+    }
+}
+
+fn tell_user(user: &UserReport, verbosity: Verbosity) {
+    if !verbosity.actions_on_stdout {
+        return;
+    }
+    let userid = &user.userid;
+    let _ = match &user.outcome {
+        Outcome::Locked => writeln!(io::stderr().lock(), "Skipping locked user {userid}"),
+        Outcome::Failed { reason } => {
+            writeln!(
+                io::stderr().lock(),
+                "Error from sync_do_user({userid}): bailing out! ({reason})"
+            )
+        }
+        Outcome::Done | Outcome::Unchanged | Outcome::Absent => Ok(()),
+    };
+}

@@ -1,0 +1,172 @@
+//! How users ended: the outcome of each and the count of all.
+
+use std::fmt;
+use std::time::Duration;
+
+/// How one user ended. Five different things, never mixed up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Something was sent and the replica took it.
+    Done,
+    /// Both sides were already equal.
+    Unchanged,
+    /// Somebody else holds the sync lock (-N).
+    Locked,
+    /// The user has no INBOX here.
+    Absent,
+    /// The user could not be replicated.
+    Failed {
+        /// Why, in words for an admin.
+        reason: String,
+    },
+}
+
+/// What was sent for one user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sent {
+    /// Mailboxes applied.
+    pub mailboxes: u64,
+    /// Message files uploaded.
+    pub messages: u64,
+    /// Bytes of message files uploaded.
+    pub bytes: u64,
+}
+
+impl Sent {
+    /// Adds another count to this one.
+    pub fn add(&mut self, other: Sent) {
+        self.mailboxes += other.mailboxes;
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+    }
+}
+
+/// One user's end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserReport {
+    /// The user.
+    pub userid: String,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What was sent, all tries together.
+    pub sent: Sent,
+    /// How often it was tried.
+    pub tries: u32,
+    /// From the first try to the end.
+    pub took: Duration,
+}
+
+/// All users of a run.
+#[derive(Debug, Clone, Default)]
+pub struct RunReport {
+    /// Every user, in the order of their ends.
+    pub users: Vec<UserReport>,
+    /// Why the run stopped before its last user; none if it did not.
+    pub stopped: Option<Stopped>,
+}
+
+/// Why a run stopped early.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stopped {
+    /// Login, certificate or configuration: trying again would not help.
+    Fatal(String),
+    /// The replica can't be reached and -o forbids to wait.
+    NoConnection(String),
+    /// Asked to stop (SIGTERM, SIGINT) while the replica could not be reached.
+    WhileConnecting,
+    /// Asked to stop; what was in flight was finished.
+    Signal,
+    /// The users could not be listed.
+    Listing(String),
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stopped::Fatal(why) => write!(f, "stopped: {why}"),
+            Stopped::NoConnection(why) => f.write_str(why),
+            Stopped::WhileConnecting => {
+                f.write_str("stopped while the replica could not be reached")
+            }
+            Stopped::Signal => {
+                f.write_str("stopped by a signal; the users in flight were finished")
+            }
+            Stopped::Listing(why) => write!(f, "the users can't be listed: {why}"),
+        }
+    }
+}
+
+impl RunReport {
+    /// How many users ended so.
+    fn count(&self, matches: fn(&Outcome) -> bool) -> usize {
+        self.users.iter().filter(|u| matches(&u.outcome)).count()
+    }
+
+    /// How many users failed.
+    pub fn failed(&self) -> usize {
+        self.count(|o| matches!(o, Outcome::Failed { .. }))
+    }
+
+    /// What was sent for all users.
+    pub fn sent(&self) -> Sent {
+        let mut total = Sent::default();
+        for user in &self.users {
+            total.add(user.sent);
+        }
+        total
+    }
+}
+
+/// The summary: one line, then one a failed user.
+impl fmt::Display for RunReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sent = self.sent();
+        write!(
+            f,
+            "{} users: {} done, {} unchanged, {} locked, {} absent, {} failed; sent {} mailboxes, {} messages, {} bytes",
+            self.users.len(),
+            self.count(|o| matches!(o, Outcome::Done)),
+            self.count(|o| matches!(o, Outcome::Unchanged)),
+            self.count(|o| matches!(o, Outcome::Locked)),
+            self.count(|o| matches!(o, Outcome::Absent)),
+            self.failed(),
+            sent.mailboxes,
+            sent.messages,
+            sent.bytes,
+        )?;
+        for user in &self.users {
+            if let Outcome::Failed { reason } = &user.outcome {
+                write!(f, "\nfailed: {}: {reason}", user.userid)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_counts_each_outcome_and_names_the_failed() {
+        let user = |userid: &str, outcome| UserReport {
+            userid: userid.into(),
+            outcome,
+            sent: Sent { mailboxes: 1, messages: 2, bytes: 3 },
+            tries: 1,
+            took: Duration::ZERO,
+        };
+        let report = RunReport {
+            users: vec![
+                user("a", Outcome::Done),
+                user("b", Outcome::Unchanged),
+                user("c", Outcome::Failed { reason: "no index".into() }),
+            ],
+            stopped: None,
+        };
+        assert_eq!(
+            report.to_string(),
+            "3 users: 1 done, 1 unchanged, 0 locked, 0 absent, 1 failed; sent 3 mailboxes, 6 messages, 9 bytes\nfailed: c: no index"
+        );
+    }
+}

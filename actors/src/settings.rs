@@ -1,0 +1,49 @@
+//! What a run is told: the resolved command line and configuration.
+
+use std::time::Duration;
+
+/// Everything the actors need to know of one run against one replica.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The replica as -S or sync_host names it: `host`, `host:port` or a Unix socket's path. The
+    /// sync lock carries this very string, so that we and the C client exclude each other.
+    pub server: String,
+    /// sync_port: a number or a service's name.
+    pub port: Option<String>,
+    /// The channel (-n), for messages only; its settings are resolved already.
+    pub channel: Option<String>,
+    /// Who logs in at the replica (sync_authname).
+    pub authname: String,
+    /// The password (sync_password).
+    pub password: String,
+    /// The realm (sync_realm).
+    pub realm: Option<String>,
+    /// Whether csync over IMAP is spoken where the replica answers as imapd (sync_try_imap).
+    pub try_imap: bool,
+    /// Users in flight at once (--jobs), at least 1.
+    pub jobs: usize,
+    /// -O: nothing is ever taken over from the replica.
+    pub one_way: bool,
+    /// -p: the partition on the replica.
+    pub partition: Option<String>,
+    /// -L: the replica does not tell mupdate.
+    pub local_only: bool,
+    /// -N: a user whose sync lock is held is skipped.
+    pub skip_locked: bool,
+    /// -o: one try to connect, no waiting.
+    pub connect_once: bool,
+    /// -z: no compression is an error.
+    pub require_compression: bool,
+    /// Whether commands are told (-v or -l).
+    pub narrate: bool,
+    /// Whether protocol traffic is told (-v -v).
+    pub trace: bool,
+    /// Longest wait between tries to connect (sync_reconnect_maxwait); zero means no bound.
+    pub reconnect_maxwait: Duration,
+    /// How long a silent replica is waited for (sync_timeout), at least 3 seconds.
+    pub timeout: Duration,
+    /// Most new messages in one APPLY MAILBOX (sync_batchsize); 0 means no bound.
+    pub batch_messages: u32,
+    /// Longest pause before a failed user's second try; later ones double up to a minute.
+    pub retry_pause: Duration,
+}

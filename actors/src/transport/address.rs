@@ -1,0 +1,111 @@
+//! Where the replica is: from sync_host and sync_port to addresses, in the order to try them.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::ConnectError;
+use crate::settings::Settings;
+
+/// imapd's port, where neither sync_port nor sync_host names one.
+const IMAP_PORT: u16 = 143;
+/// csync's port by Cyrus' documentation; few systems list it in /etc/services.
+const CSYNC_PORT: u16 = 2005;
+
+/// One address to try.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Endpoint {
+    /// Host and port.
+    Tcp { host: String, port: u16 },
+    /// A socket in the file system, whose peer counts as logged in.
+    Unix(PathBuf),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Endpoint::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Endpoint::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Endpoint::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// The addresses of the replica.
+///
+/// # Errors
+/// [`ConnectError::Unresolved`] for a service name that is in no table.
+pub(crate) fn endpoints(settings: &Settings) -> Result<Vec<Endpoint>, ConnectError> {
+    if settings.server.starts_with('/') {
+        return Ok(vec![Endpoint::Unix(PathBuf::from(&settings.server))]);
+    }
+    let (host, own_port) = split_host(&settings.server);
+    let named = own_port.map(str::to_string).or_else(|| settings.port.clone());
+    let ports = match named {
+        Some(name) => vec![port_of(&name).ok_or_else(|| ConnectError::Unresolved {
+            host: settings.server.clone(),
+            problem: format!("{name} is neither a port nor a known service"),
+        })?],
+        None if settings.try_imap => {
+            vec![port_of("imap").unwrap_or(IMAP_PORT), port_of("csync").unwrap_or(CSYNC_PORT)]
+        }
+        None => vec![port_of("csync").unwrap_or(CSYNC_PORT)],
+    };
+    Ok(ports.into_iter().map(|port| Endpoint::Tcp { host: host.to_string(), port }).collect())
+}
+
+/// `host`, `host:port`, `[v6]`, `[v6]:port`, or a bare IPv6 address. What follows a slash after
+/// the port (`/tls`, `/noauth`) belongs to Cyrus' proxies, not to us.
+fn split_host(server: &str) -> (&str, Option<&str>) {
+    if let Some((v6, rest)) = server.strip_prefix('[').and_then(|s| s.split_once(']')) {
+        return (v6, rest.strip_prefix(':').filter(|p| !p.is_empty()));
+    }
+    match server.split_once(':') {
+        Some((_, rest)) if rest.contains(':') => (server, None),
+        Some((host, port)) => (host, Some(port.split('/').next().unwrap_or(port))),
+        None => (server, None),
+    }
+}
+
+/// A port by number, by /etc/services, or by the two names that replication uses.
+fn port_of(name: &str) -> Option<u16> {
+    if let Ok(number) = name.parse() {
+        return Some(number);
+    }
+    let table = std::fs::read_to_string("/etc/services").unwrap_or_default();
+    for line in table.lines() {
+        let mut words = line.split('#').next().unwrap_or("").split_whitespace();
+        let (Some(service), Some(port)) = (words.next(), words.next()) else { continue };
+        if (service == name || words.any(|alias| alias == name))
+            && let Some(number) = port.strip_suffix("/tcp").and_then(|n| n.parse().ok())
+        {
+            return Some(number);
+        }
+    }
+    match name {
+        "imap" => Some(IMAP_PORT),
+        "csync" => Some(CSYNC_PORT),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_are_split_from_ports() {
+        assert_eq!(split_host("replica"), ("replica", None));
+        assert_eq!(split_host("replica:2005"), ("replica", Some("2005")));
+        assert_eq!(split_host("replica:2005/tls"), ("replica", Some("2005")));
+        assert_eq!(split_host("[::1]:2005"), ("::1", Some("2005")));
+        assert_eq!(split_host("[::1]"), ("::1", None));
+        assert_eq!(split_host("fe80::1"), ("fe80::1", None));
+    }
+
+    #[test]
+    fn services_have_ports() {
+        assert_eq!(port_of("4711"), Some(4711));
+        assert_eq!(port_of("csync"), Some(2005));
+        assert_eq!(port_of("no-such-service"), None);
+    }
+}

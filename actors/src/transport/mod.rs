@@ -1,0 +1,294 @@
+//! Bytes to and from the replica: sockets, compression, and the way from "connected" to "ready".
+//!
+//! The protocol itself is `csync`'s, which does no I/O; this module moves its bytes.
+
+mod address;
+mod deflate;
+
+use std::io;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use csync::{Handshake, HandshakeError, HandshakeOptions, Session, Step, TlsWish};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+
+pub(crate) use address::Endpoint;
+
+use crate::events::{Direction, EventSink};
+use crate::settings::Settings;
+
+/// The half of a connection that is read from.
+pub(crate) type ReadHalf = Box<dyn AsyncRead + Unpin + Send>;
+/// The half that is written to. Flushing it puts all that was written on the wire.
+pub(crate) type WriteHalf = Box<dyn AsyncWrite + Unpin + Send>;
+
+/// How long one address may take to accept a connection: what Cyrus' own clients allow
+/// (`client_timeout`, 10 seconds).
+const CONNECT_WAIT: Duration = Duration::from_secs(10);
+
+/// How long the replica may think about one step of the login. A wrong password alone costs
+/// `failedloginpause` (3 seconds) there.
+const LOGIN_WAIT: Duration = Duration::from_secs(60);
+
+/// A connection that is logged in and ready for commands.
+pub(crate) struct Ready {
+    pub(crate) read: ReadHalf,
+    pub(crate) write: WriteHalf,
+    /// What came after the last answer of the login.
+    pub(crate) unread: BytesMut,
+    pub(crate) session: Session,
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ConnectError {
+    /// The name has no address.
+    #[error("can't find the address of {host}: {problem}")]
+    Unresolved {
+        /// The host.
+        host: String,
+        /// The resolver's words.
+        problem: String,
+    },
+    /// Nobody accepts.
+    #[error("can't connect to {address}: {problem}")]
+    Unreachable {
+        /// Host and port, or the socket's path.
+        address: String,
+        /// The system's words.
+        problem: String,
+    },
+    /// The connection broke during the login.
+    #[error("the connection to {address} broke during login: {problem}")]
+    Broken {
+        /// Host and port, or the socket's path.
+        address: String,
+        /// What happened.
+        problem: String,
+    },
+    /// The login went wrong.
+    #[error("{address}: {problem}")]
+    Handshake {
+        /// Host and port, or the socket's path.
+        address: String,
+        /// What went wrong.
+        problem: String,
+        /// Whether another try would end the same.
+        fatal: bool,
+        /// Whether something else than a replication server answered.
+        wrong_service: bool,
+    },
+    /// -z, and the replica does not compress.
+    #[error(
+        "failed to enable compression to server '{address}': it is required (-z) but not offered"
+    )]
+    NotCompressed {
+        /// Host and port, or the socket's path.
+        address: String,
+    },
+}
+
+impl ConnectError {
+    /// Whether trying again would end the same.
+    pub fn is_fatal(&self) -> bool {
+        match self {
+            ConnectError::Handshake { fatal, .. } => *fatal,
+            ConnectError::NotCompressed { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+/// Connects, logs in and enables what both sides know.
+///
+/// The addresses are tried in order: with sync_try_imap and no port, imapd's comes before csync's.
+///
+/// # Errors
+/// The last address' [`ConnectError`], or the first fatal one.
+pub(crate) async fn connect(
+    settings: &Settings,
+    events: &EventSink,
+    connection: u64,
+) -> Result<Ready, ConnectError> {
+    let endpoints = address::endpoints(settings)?;
+    let mut last = None;
+    for endpoint in endpoints {
+        match connect_to(&endpoint, settings, events, connection).await {
+            Ok(ready) => return Ok(ready),
+            Err(e @ ConnectError::Handshake { wrong_service: true, .. }) => last = Some(e),
+            Err(e) if e.is_fatal() => return Err(e),
+            Err(e) => last = Some(e),
+        }
+    }
+    Err(last.unwrap_or_else(|| ConnectError::Unresolved {
+        host: settings.server.clone(),
+        problem: "no address".into(),
+    }))
+}
+
+async fn connect_to(
+    endpoint: &Endpoint,
+    settings: &Settings,
+    events: &EventSink,
+    connection: u64,
+) -> Result<Ready, ConnectError> {
+    let (read, write) = dial(endpoint).await?;
+    let options = HandshakeOptions {
+        authname: settings.authname.clone(),
+        password: settings.password.clone(),
+        realm: settings.realm.clone(),
+        try_imap: settings.try_imap,
+        want_compress: true,
+        tls: TlsWish::Never,
+        already_authenticated: matches!(endpoint, Endpoint::Unix(_)),
+        want_sieve_mailbox: true,
+        force: settings.one_way,
+        ..HandshakeOptions::default()
+    };
+    let mut login = Login {
+        address: endpoint.to_string(),
+        read,
+        write,
+        unread: BytesMut::with_capacity(8 * 1024),
+        events,
+        connection,
+    };
+    let session = login.run(Handshake::new(options)).await?;
+    if settings.require_compression && !session.capabilities.compress_active {
+        return Err(ConnectError::NotCompressed { address: login.address });
+    }
+    Ok(Ready { read: login.read, write: login.write, unread: login.unread, session })
+}
+
+async fn dial(endpoint: &Endpoint) -> Result<(ReadHalf, WriteHalf), ConnectError> {
+    let unreachable =
+        |problem: String| ConnectError::Unreachable { address: endpoint.to_string(), problem };
+    let dialing = async {
+        let halves: io::Result<_> = match endpoint {
+            Endpoint::Unix(path) => {
+                let (read, write) = UnixStream::connect(path).await?.into_split();
+                Ok((Box::new(read) as ReadHalf, Box::new(write) as WriteHalf))
+            }
+            Endpoint::Tcp { host, port } => {
+                let stream = TcpStream::connect((host.as_str(), *port)).await?;
+                stream.set_nodelay(true)?;
+                keep_alive(&stream);
+                let (read, write) = stream.into_split();
+                Ok((Box::new(read) as ReadHalf, Box::new(write) as WriteHalf))
+            }
+        };
+        halves
+    };
+    match tokio::time::timeout(CONNECT_WAIT, dialing).await {
+        Ok(Ok(halves)) => Ok(halves),
+        Ok(Err(e)) => Err(unreachable(e.to_string())),
+        Err(_) => Err(unreachable(format!("no answer in {} seconds", CONNECT_WAIT.as_secs()))),
+    }
+}
+
+/// A dead peer must be noticed even when nothing is said for long. Failing to ask for it is no
+/// reason to give up a good connection.
+fn keep_alive(stream: &TcpStream) {
+    let _ = nix::sys::socket::setsockopt(stream, nix::sys::socket::sockopt::KeepAlive, &true);
+}
+
+/// A login under way.
+struct Login<'a> {
+    address: String,
+    read: ReadHalf,
+    write: WriteHalf,
+    unread: BytesMut,
+    events: &'a EventSink,
+    connection: u64,
+}
+
+impl Login<'_> {
+    async fn run(&mut self, mut handshake: Handshake) -> Result<Session, ConnectError> {
+        loop {
+            let step = handshake.handle(&mut self.unread).map_err(|e| self.failed(&e))?;
+            match step {
+                Step::NeedMore => self.read_more().await?,
+                Step::Send(bytes) => self.send(&bytes).await?,
+                Step::StartCompression => self.start_compression(),
+                Step::StartTls => {
+                    // Never asked for: TlsWish::Never.
+                    return Err(self.broken("the login asked for TLS, which was not wanted"));
+                }
+                Step::Ready(session) => return Ok(session),
+            }
+        }
+    }
+
+    async fn read_more(&mut self) -> Result<(), ConnectError> {
+        let before = self.unread.len();
+        match tokio::time::timeout(LOGIN_WAIT, self.read.read_buf(&mut self.unread)).await {
+            Ok(Ok(0)) => Err(self.broken("the replica closed it")),
+            Ok(Ok(_)) => {
+                let new = self.unread.get(before..).unwrap_or_default();
+                self.events.trace(self.connection, Direction::Received, new).await;
+                Ok(())
+            }
+            Ok(Err(e)) => Err(self.broken(&e.to_string())),
+            Err(_) => Err(self.broken("the replica did not answer for a minute")),
+        }
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), ConnectError> {
+        self.events.trace(self.connection, Direction::Sent, &without_secret(bytes)).await;
+        let sending = async {
+            self.write.write_all(bytes).await?;
+            self.write.flush().await
+        };
+        match tokio::time::timeout(LOGIN_WAIT, sending).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(e)) => Err(self.broken(&e.to_string())),
+            Err(_) => Err(self.broken("the replica did not take our login for a minute")),
+        }
+    }
+
+    fn start_compression(&mut self) {
+        let read = std::mem::replace(&mut self.read, Box::new(tokio::io::empty()));
+        let write = std::mem::replace(&mut self.write, Box::new(tokio::io::sink()));
+        (self.read, self.write) = deflate::wrap(read, write);
+    }
+
+    fn broken(&self, problem: &str) -> ConnectError {
+        ConnectError::Broken { address: self.address.clone(), problem: problem.into() }
+    }
+
+    fn failed(&self, e: &HandshakeError) -> ConnectError {
+        ConnectError::Handshake {
+            address: self.address.clone(),
+            problem: e.to_string(),
+            fatal: e.is_fatal(),
+            wrong_service: matches!(e, HandshakeError::NotReplication { .. }),
+        }
+    }
+}
+
+/// What a trace may show of a login: never the password.
+fn without_secret(bytes: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(bytes);
+    let secret = text.contains("AUTHENTICATE") || text.contains("LOGIN") || !text.contains(' ');
+    if !secret {
+        return bytes.to_vec();
+    }
+    let shown: Vec<&str> = text.split_whitespace().take(3).collect();
+    let kept = shown.iter().take_while(|w| w.len() < 16).copied().collect::<Vec<_>>().join(" ");
+    format!("{kept} …\r\n").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_never_shows_the_password() {
+        let shown = without_secret(b"AUTHENTICATE PLAIN AGN5cnVzAHNlY3JldHNlY3JldA==\r\n");
+        assert_eq!(String::from_utf8(shown).unwrap(), "AUTHENTICATE PLAIN …\r\n");
+        let shown = without_secret(b"AGN5cnVzAHNlY3JldHNlY3JldA==\r\n");
+        assert_eq!(String::from_utf8(shown).unwrap(), " …\r\n");
+        assert_eq!(without_secret(b"COMPRESS DEFLATE\r\n"), b"COMPRESS DEFLATE\r\n");
+    }
+}

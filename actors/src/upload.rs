@@ -1,0 +1,224 @@
+//! Message files to the replica: `APPLY MESSAGE (%{partition guid size} … )`.
+//!
+//! A file is looked at before it is announced: it must be there, have the size and the SHA-1 that
+//! its record says. The replica would drop a whole batch for one bad file, and abort for one that
+//! parses to another GUID. Small files are read once; large ones are read twice (from the page
+//! cache) and never held in memory.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use csync::{DlistWriter, Guid};
+use sha1::{Digest, Sha1};
+
+use crate::error::UserError;
+use crate::frames::{CommandError, FRAME_BYTES, Frame, FrameSender, InFlight};
+use crate::report::Sent;
+
+/// Messages in one command, as the C client's bound.
+const MESSAGES: usize = 1024;
+/// Bytes in one command after which the next message opens a new one, so that a failure costs
+/// little.
+const COMMAND_BYTES: u64 = 16 * 1024 * 1024;
+/// Files up to this size are read once, into memory.
+const SMALL: u64 = 1024 * 1024;
+
+/// The command's name.
+const NAME: &str = "MESSAGE";
+
+/// A message to be uploaded.
+#[derive(Debug)]
+pub(crate) struct Message {
+    pub(crate) uid: u32,
+    pub(crate) guid: Guid,
+    /// Bytes, as the record says.
+    pub(crate) size: u64,
+    pub(crate) path: PathBuf,
+}
+
+/// Uploads one mailbox's messages.
+pub(crate) struct Uploader<'a> {
+    mailbox: &'a str,
+    partition: &'a str,
+    frames: &'a FrameSender,
+    /// Bytes gathered for the next frame.
+    gathered: Vec<u8>,
+    /// The open command's messages and bytes.
+    open: Option<(usize, u64)>,
+    pub(crate) in_flight: Vec<InFlight>,
+    pub(crate) count: Sent,
+}
+
+impl<'a> Uploader<'a> {
+    pub(crate) fn new(
+        mailbox: &'a str,
+        partition: &'a str,
+        frames: &'a FrameSender,
+    ) -> Uploader<'a> {
+        Uploader {
+            mailbox,
+            partition,
+            frames,
+            gathered: Vec::new(),
+            open: None,
+            in_flight: Vec::new(),
+            count: Sent::default(),
+        }
+    }
+
+    /// Whether a command stands open: dropping the uploader now would break the connection.
+    pub(crate) fn is_within_command(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Uploads a message. On a bad file the open command is closed in good order first.
+    pub(crate) fn send(&mut self, message: &Message) -> Result<(), UserError> {
+        let checked = match check(message) {
+            Ok(checked) => checked,
+            Err(problem) => {
+                self.finish()?;
+                return Err(UserError::MessageFile {
+                    mailbox: self.mailbox.to_string(),
+                    uid: message.uid,
+                    path: message.path.clone(),
+                    problem,
+                });
+            }
+        };
+        if self.open.is_some_and(|(n, bytes)| n >= MESSAGES || bytes >= COMMAND_BYTES) {
+            self.finish()?;
+        }
+        self.announce(message)?;
+        match checked {
+            Checked::Small(content) => self.put(content)?,
+            Checked::Large(file) => self.stream(file, message)?,
+        }
+        let (n, bytes) = self.open.unwrap_or_default();
+        self.open = Some((n + 1, bytes + message.size));
+        self.count.messages += 1;
+        self.count.bytes += message.size;
+        Ok(())
+    }
+
+    /// Closes the open command, if there is one.
+    pub(crate) fn finish(&mut self) -> Result<(), CommandError> {
+        if self.open.take().is_some() {
+            self.gathered.extend_from_slice(b")\r\n");
+            let bytes = std::mem::take(&mut self.gathered).into();
+            self.frames.push_blocking(NAME, Frame::Close(bytes))?;
+        }
+        Ok(())
+    }
+
+    fn announce(&mut self, message: &Message) -> Result<(), CommandError> {
+        if self.open.is_none() {
+            let head = Bytes::from_static(b"APPLY MESSAGE (");
+            self.in_flight.push(self.frames.open_blocking(NAME, head)?);
+            self.open = Some((0, 0));
+        } else {
+            self.gathered.push(b' ');
+        }
+        let mut writer = DlistWriter::new(&mut self.gathered);
+        writer.file_head(self.partition, &message.guid, message.size);
+        Ok(())
+    }
+
+    fn put(&mut self, content: Vec<u8>) -> Result<(), CommandError> {
+        if content.len() >= FRAME_BYTES {
+            self.flush()?;
+            return self.frames.push_blocking(NAME, Frame::More(content.into()));
+        }
+        self.gathered.extend_from_slice(&content);
+        if self.gathered.len() >= FRAME_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), CommandError> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let bytes = std::mem::take(&mut self.gathered).into();
+        self.frames.push_blocking(NAME, Frame::More(bytes))
+    }
+
+    /// A file that shrinks now has been announced already: the caller must give the connection up,
+    /// which [`Uploader::is_within_command`] tells.
+    fn stream(&mut self, mut file: File, message: &Message) -> Result<(), UserError> {
+        self.flush()?;
+        let mut left = message.size;
+        while left > 0 {
+            let want = left.min(SMALL) as usize;
+            let mut chunk = vec![0; want];
+            file.read_exact(&mut chunk).map_err(|e| UserError::MessageFile {
+                mailbox: self.mailbox.to_string(),
+                uid: message.uid,
+                path: message.path.clone(),
+                problem: format!("it changed while it was read: {e}"),
+            })?;
+            left -= want as u64;
+            self.frames.push_blocking(NAME, Frame::More(chunk.into()))?;
+        }
+        Ok(())
+    }
+}
+
+/// A file found good.
+enum Checked {
+    Small(Vec<u8>),
+    Large(File),
+}
+
+/// The problem, in words, of a file that is not what its record says.
+fn check(message: &Message) -> Result<Checked, String> {
+    let mut file = open(&message.path)?;
+    let size = file.metadata().map_err(|e| e.to_string())?.len();
+    if size != message.size {
+        return Err(format!("the file has {size} bytes, the index says {}", message.size));
+    }
+    if size <= SMALL {
+        let mut content = Vec::with_capacity(size as usize);
+        file.take(SMALL + 1).read_to_end(&mut content).map_err(|e| e.to_string())?;
+        if content.len() as u64 != size {
+            return Err("the file changed while it was read".into());
+        }
+        same_guid(Sha1::digest(&content).into(), message)?;
+        return Ok(Checked::Small(content));
+    }
+    let mut hash = Sha1::new();
+    io::copy(&mut file, &mut HashWriter(&mut hash)).map_err(|e| e.to_string())?;
+    same_guid(hash.finalize().into(), message)?;
+    file.seek(SeekFrom::Start(0)).map_err(|e| e.to_string())?;
+    Ok(Checked::Large(file))
+}
+
+fn open(path: &Path) -> Result<File, String> {
+    File::open(path).map_err(|e| match e.kind() {
+        io::ErrorKind::NotFound => "the message file is missing".to_string(),
+        _ => format!("can't read the message file: {e}"),
+    })
+}
+
+fn same_guid(found: [u8; 20], message: &Message) -> Result<(), String> {
+    if found == message.guid.0 {
+        return Ok(());
+    }
+    Err(format!(
+        "the file's SHA-1 is {}, the index says {}: the message is damaged",
+        Guid(found),
+        message.guid
+    ))
+}
+
+struct HashWriter<'a>(&'a mut Sha1);
+
+impl io::Write for HashWriter<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,212 @@
+//! The UserSync actor: replicates one user at a time: look, plan, act.
+//!
+//! ```text
+//!                 .--ReadUser----> MailboxPlanner (threads) --> what the master has --.
+//!   SyncUser --> look                                                               plan --> act
+//!                 '--GET USER----> replica -------------------> what it has ----------'
+//!
+//!   act: RESERVE, UNMAILBOX, RENAME (then look again), MAILBOX with its messages, QUOTA, SUB,
+//!        SIEVE, SEEN, RESTART; each sent ahead of the answers to those before it.
+//! ```
+//! A mailbox that fails does not stop the user's others; the user then counts as failed with the
+//! first reason. Interleaving: a UserSync works on one user at a time (its sender, the Dispatcher,
+//! waits for the reply), so its state is that of one user.
+
+use std::sync::Arc;
+
+use actix::prelude::*;
+use csync::{ReplicaUser, command};
+use sync_plan::{Options, Tombstones, UserPlan, plan_user, unmatched_folders};
+use tracing::{error, warn};
+
+use crate::act::{Acting, Settled};
+use crate::error::UserError;
+use crate::events::EventSink;
+use crate::frames::{CommandError, InFlight, encode};
+use crate::planner::{FindTombstones, MailboxPlanner, ReadUser, Staged, UserRead};
+use crate::pool::{ConnectionPool, Lease, acquire};
+use crate::report::{Outcome, Sent};
+use crate::settings::Settings;
+
+/// How often renames and changes under our hands may make us look again, as in the C client.
+const LOOKS: u32 = 3;
+
+/// What a user's work needs.
+#[derive(Clone)]
+pub(crate) struct Hands {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) events: EventSink,
+    pub(crate) pool: Addr<ConnectionPool>,
+    pub(crate) planner: Addr<MailboxPlanner>,
+}
+
+/// Replicates users, one at a time.
+pub(crate) struct UserSync {
+    hands: Hands,
+}
+
+impl UserSync {
+    pub(crate) fn new(hands: Hands) -> UserSync {
+        UserSync { hands }
+    }
+}
+
+impl Actor for UserSync {
+    type Context = Context<Self>;
+}
+
+/// Replicates this user, whose sync lock the sender holds.
+#[derive(Message)]
+#[rtype(result = "Synced")]
+pub(crate) struct SyncUser {
+    pub(crate) userid: Arc<str>,
+}
+
+/// How it went.
+#[derive(Debug, MessageResponse)]
+pub(crate) struct Synced {
+    /// What was sent, even where it failed in the end.
+    pub(crate) sent: Sent,
+    pub(crate) result: Result<Outcome, UserError>,
+}
+
+impl Handler<SyncUser> for UserSync {
+    type Result = ResponseFuture<Synced>;
+
+    fn handle(&mut self, msg: SyncUser, _: &mut Context<Self>) -> Self::Result {
+        let hands = self.hands.clone();
+        Box::pin(async move {
+            let mut work = UserWork { hands, userid: msg.userid, sent: Sent::default() };
+            let result = work.run().await;
+            if let Err(e) = &result {
+                work.complain(e);
+            }
+            Synced { sent: work.sent, result }
+        })
+    }
+}
+
+/// One user's work.
+struct UserWork {
+    hands: Hands,
+    userid: Arc<str>,
+    sent: Sent,
+}
+
+/// Both sides of a user.
+struct Look {
+    read: Arc<UserRead>,
+    replica: ReplicaUser,
+    plan: UserPlan,
+}
+
+impl UserWork {
+    async fn run(&mut self) -> Result<Outcome, UserError> {
+        let userid = self.userid.clone();
+        self.hands.events.action(|| format!("USER {userid}")).await;
+        let mut lease = acquire(&self.hands.pool).await?;
+        let mut staged = Staged::default();
+        let mut changed = false;
+        for _ in 0..LOOKS {
+            let Some(look) = self.look(&lease).await? else {
+                let userid = self.userid.clone();
+                self.hands.events.action(|| format!("Does not exist locally {userid}")).await;
+                return Ok(Outcome::Absent);
+            };
+            self.report_orphans(&look);
+            if !look.plan.is_empty() {
+                changed = true;
+                let acting = Acting::new(&self.hands, &self.userid, &mut lease, &look.read);
+                let settled =
+                    acting.run(&look.replica, look.plan, &mut staged, &mut self.sent).await;
+                restart(&lease).await;
+                if let Settled::LookAgain = settled? {
+                    continue;
+                }
+            }
+            return match look.read.first_broken() {
+                Some(e) => Err(e),
+                None if changed => Ok(Outcome::Done),
+                None => Ok(Outcome::Unchanged),
+            };
+        }
+        Err(UserError::Unsettled { tries: LOOKS })
+    }
+
+    /// Asks both sides at once and plans. None when the user has no INBOX here.
+    async fn look(&self, lease: &Lease) -> Result<Option<Look>, UserError> {
+        let asked = lease.send("USER", encode(|out| command::get_user(out, &self.userid))).await?;
+        let sieve_mailbox = lease.session.capabilities.sieve_mailbox_enabled;
+        let reading =
+            self.hands.planner.send(ReadUser { userid: self.userid.clone(), sieve_mailbox });
+        let (theirs, ours) = futures_util::future::join(replica_user(asked), reading).await;
+        let ours = ours.map_err(|e| UserError::Bug(e.to_string()))??;
+        let replica = theirs?;
+        let Some(read) = ours else { return Ok(None) };
+        let tombstones = self.tombstones(&read, &replica).await?;
+        let options = Options {
+            one_way: self.hands.settings.one_way,
+            partition: self.hands.settings.partition.clone(),
+            sieve_mailbox,
+        };
+        let plan = plan_user(&read.master, &replica, &tombstones, &options)?;
+        Ok(Some(Look { read, replica, plan }))
+    }
+
+    async fn tombstones(
+        &self,
+        read: &UserRead,
+        replica: &ReplicaUser,
+    ) -> Result<Tombstones, UserError> {
+        let unmatched: Vec<String> =
+            unmatched_folders(&read.master, replica).iter().map(|r| r.uniqueid.clone()).collect();
+        let names = read.master.tombstone_names.iter().cloned().collect();
+        if unmatched.is_empty() {
+            return Ok(Tombstones { names, uniqueids: Default::default() });
+        }
+        let asking = self.hands.planner.send(FindTombstones { uniqueids: unmatched });
+        let uniqueids = asking.await.map_err(|e| UserError::Bug(e.to_string()))??;
+        Ok(Tombstones { names, uniqueids })
+    }
+
+    /// Mailboxes on the replica that we must not delete; those we only could not read are none.
+    fn report_orphans(&self, look: &Look) {
+        for name in &look.plan.orphans {
+            if !look.read.is_broken(name) {
+                warn!("SYNCNOTICE: attempt to UNMAILBOX without a tombstone: mailbox=<{name}>");
+            }
+        }
+    }
+
+    fn complain(&self, e: &UserError) {
+        let settings = &self.hands.settings;
+        error!(
+            "IOERROR: user replication failed: error=<{e}> userid=<{}> channel=<{}> servername=<{}>",
+            self.userid,
+            settings.channel.as_deref().unwrap_or(""),
+            settings.server,
+        );
+    }
+}
+
+/// GET USER's answer. A user that is unknown there has nothing there.
+async fn replica_user(asked: InFlight) -> Result<ReplicaUser, CommandError> {
+    let mut user = ReplicaUser::default();
+    let items = match asked.answer().await {
+        Err(CommandError::Refused { code: Some(csync::Code::MailboxNonexistent), .. }) => {
+            return Ok(user);
+        }
+        answer => answer?,
+    };
+    for item in items {
+        user.push(item)
+            .map_err(|e| CommandError::Nonsense { command: "USER", problem: e.to_string() })?;
+    }
+    Ok(user)
+}
+
+/// Lets the replica forget the messages it was sent for this user. Sent ahead: whoever uses the
+/// connection next comes after it, and a connection that broke tells its next user.
+async fn restart(lease: &Lease) {
+    let _ = lease.send("RESTART", encode(command::restart)).await;
+}

@@ -1,0 +1,218 @@
+//! From the store's words to the wire's: what one mailbox and one record look like in `MAILBOX`.
+//!
+//! The very same encoding, asked for all records and without SINCE, is what a master's own
+//! sync_server answers to GET FULLMAILBOX; the tests hold the two together byte by byte.
+
+use csync::{Annotation, Guid, MailboxCommand, MailboxHead, Record, ReplicaMailbox, Since};
+use cyrus_store::{IndexRecord, Mailbox, Modseqs, StoreError};
+use sync_plan::{Crcs, MailboxAnnotation, MasterMailbox};
+
+/// A mailbox's header as the planner compares it.
+///
+/// # Errors
+/// A database beside the mailbox (annotations, conversations, counters) can't be read.
+pub fn header(m: &Mailbox, modseqs: Modseqs) -> Result<MasterMailbox, StoreError> {
+    let annotations = m
+        .annotations(0, 0)?
+        .into_iter()
+        .map(|a| MailboxAnnotation {
+            entry: a.entry,
+            userid: a.userid,
+            modseq: a.modseq,
+            value: a.value,
+        })
+        .collect();
+    let index = &m.index;
+    Ok(MasterMailbox {
+        name: m.entry.name.clone(),
+        uniqueid: m.uniqueid().to_string(),
+        mboxtype: m.entry.mbtype.sync_str(),
+        partition: m.entry.partition.clone(),
+        acl: m.entry.acl.clone(),
+        options: m.options_str(),
+        quotaroot: m.header.quotaroot.clone(),
+        last_uid: index.last_uid,
+        highestmodseq: index.highestmodseq,
+        deletedmodseq: index.deletedmodseq,
+        uidvalidity: index.uidvalidity,
+        recentuid: index.recentuid,
+        recenttime: index.recenttime,
+        pop3_last_login: index.pop3_last_login,
+        pop3_show_after: index.pop3_show_after,
+        crcs: Crcs { basic: index.sync_crcs.basic, annot: index.sync_crcs.annot },
+        foldermodseq: m.entry.foldermodseq,
+        xconvmodseq: modseqs.xconv,
+        raclmodseq: modseqs.racl,
+        annotations,
+    })
+}
+
+/// How much of a mailbox is said.
+#[derive(Debug, Clone, Copy)]
+pub enum State {
+    /// The mailbox as it is, with these checksums.
+    Whole(Crcs),
+    /// Up to this UID and modseq. All else stays as the replica has it until the last step.
+    Partial {
+        /// Highest UID of the step.
+        last_uid: u32,
+        /// Highest modseq of the step.
+        highestmodseq: u64,
+    },
+}
+
+/// What a MAILBOX command says beside the mailbox itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Head<'a> {
+    /// -L.
+    pub local_only: bool,
+    /// The partition on the replica.
+    pub partition: &'a str,
+    /// All of the mailbox or a part.
+    pub state: State,
+    /// The condition of the change.
+    pub since: Option<Since>,
+    /// What the replica has, for the fields that a partial state leaves as they are.
+    pub replica: Option<&'a ReplicaMailbox>,
+}
+
+/// Encodes one MAILBOX command piece by piece.
+#[derive(Debug)]
+pub struct Encoder<'m> {
+    mailbox: &'m Mailbox,
+    command: MailboxCommand,
+    out: Vec<u8>,
+}
+
+impl<'m> Encoder<'m> {
+    /// Begins the command: everything before the records.
+    ///
+    /// # Errors
+    /// As [`header`].
+    pub fn begin(
+        mailbox: &'m Mailbox,
+        modseqs: Modseqs,
+        head: &Head<'_>,
+    ) -> Result<Encoder<'m>, StoreError> {
+        let ours = header(mailbox, modseqs)?;
+        let annotations: Vec<Annotation<'_>> = ours
+            .annotations
+            .iter()
+            .map(|a| Annotation {
+                entry: &a.entry,
+                userid: &a.userid,
+                modseq: a.modseq,
+                value: &a.value,
+            })
+            .collect();
+        let mut line = MailboxHead {
+            uniqueid: &ours.uniqueid,
+            mboxname: &ours.name,
+            mboxtype: ours.mboxtype.as_deref(),
+            sync_crc: 0,
+            sync_crc_annot: None,
+            last_uid: ours.last_uid,
+            highestmodseq: ours.highestmodseq,
+            recentuid: ours.recentuid,
+            recenttime: ours.recenttime,
+            last_appenddate: mailbox.index.last_appenddate,
+            pop3_last_login: ours.pop3_last_login,
+            pop3_show_after: ours.pop3_show_after,
+            xconvmodseq: ours.xconvmodseq.unwrap_or(0),
+            raclmodseq: ours.raclmodseq,
+            uidvalidity: ours.uidvalidity,
+            partition: head.partition,
+            acl: &ours.acl,
+            options: &ours.options,
+            quotaroot: ours.quotaroot.as_deref(),
+            createdmodseq: mailbox.index.createdmodseq,
+            foldermodseq: ours.foldermodseq,
+            annotations: &annotations,
+            since: head.since,
+        };
+        match head.state {
+            State::Whole(crcs) => {
+                line.sync_crc = crcs.basic;
+                line.sync_crc_annot = Some(crcs.annot);
+            }
+            State::Partial { last_uid, highestmodseq } => {
+                line.last_uid = last_uid;
+                line.highestmodseq = highestmodseq;
+                line.recentuid = head.replica.map_or(0, |r| r.recentuid);
+                line.recenttime = head.replica.map_or(0, |r| r.recenttime);
+                line.last_appenddate = 0;
+                line.pop3_last_login = head.replica.map_or(0, |r| r.pop3_last_login);
+                line.pop3_show_after = head.replica.map_or(0, |r| r.pop3_show_after);
+                line.xconvmodseq = head.replica.map_or(0, |r| r.xconvmodseq);
+                line.raclmodseq = head.replica.map_or(0, |r| r.raclmodseq);
+            }
+        }
+        let mut out = Vec::new();
+        let command = MailboxCommand::begin(&mut out, head.local_only, &line);
+        Ok(Encoder { mailbox, command, out })
+    }
+
+    /// Encodes one record, with this modseq. Records come by rising UID.
+    ///
+    /// # Errors
+    /// The message's annotations can't be read.
+    pub fn record(&mut self, record: &IndexRecord, modseq: u64) -> Result<(), StoreError> {
+        let stored = self.mailbox.annotations(record.uid, 0)?;
+        // Three virtual annotations of at most 20 characters, and room for a newer Cyrus' two.
+        let virtuals: Vec<(&'static str, String)> = self
+            .mailbox
+            .virtual_annotations(record)
+            .map(|v| (v.entry, v.value.to_string()))
+            .collect();
+        let annotations: Vec<Annotation<'_>> = stored
+            .iter()
+            .map(|a| Annotation {
+                entry: &a.entry,
+                userid: &a.userid,
+                modseq: a.modseq,
+                value: &a.value,
+            })
+            .chain(virtuals.iter().map(|(entry, value)| Annotation {
+                entry,
+                userid: "",
+                modseq: 0,
+                value: value.as_bytes(),
+            }))
+            .collect();
+        let flags: Vec<&str> = self.mailbox.flags(record).collect();
+        let line = Record {
+            uid: record.uid,
+            modseq,
+            last_updated: record.last_updated,
+            flags: &flags,
+            internaldate: record.internaldate,
+            size: record.size,
+            guid: Guid(record.guid.0),
+            annotations: &annotations,
+        };
+        self.command.record(&mut self.out, &line);
+        Ok(())
+    }
+
+    /// Bytes encoded and not yet drained.
+    pub fn pending(&self) -> usize {
+        self.out.len()
+    }
+
+    /// Hands what was encoded to `taker` and forgets it.
+    ///
+    /// # Errors
+    /// The taker's.
+    pub fn drain<E>(&mut self, taker: impl FnOnce(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        taker(&self.out)?;
+        self.out.clear();
+        Ok(())
+    }
+
+    /// Ends the command; what is left of its bytes.
+    pub fn end(self) -> Vec<u8> {
+        let mut out = self.out;
+        self.command.end(&mut out);
+        out
+    }
+}

@@ -1,0 +1,120 @@
+//! What the front door says of users: one place to ask, so that callers need not know which file
+//! holds what.
+
+use std::sync::Arc;
+
+use crate::config::Config;
+use crate::conversations::{self, Conversations};
+use crate::counters;
+use crate::error::StoreError;
+use crate::mboxlist::{MboxEntry, MboxList};
+use crate::quota::{QuotaDb, QuotaRoot};
+use crate::seen::{self, SeenEntry};
+use crate::sieve::{self, SieveScript};
+use crate::store::Store;
+use crate::subs;
+
+/// Modseqs that are kept beside a mailbox's own files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Modseqs {
+    /// Of the mailbox's conversations; none where it takes no part in them.
+    pub xconv: Option<u64>,
+    /// Of the user's reverse ACLs; 0 is none.
+    pub racl: u64,
+}
+
+/// A user's conversations and counters, opened once for all mailboxes.
+#[derive(Debug)]
+pub struct UserModseqs {
+    conf: Arc<Config>,
+    conversations: Option<Conversations>,
+    racl: u64,
+}
+
+impl UserModseqs {
+    /// The modseqs of one of the user's mailboxes. Ask while the mailbox is open.
+    ///
+    /// # Errors
+    /// The conversations database can't be read.
+    pub fn of(&self, entry: &MboxEntry) -> Result<Modseqs, StoreError> {
+        let xconv = match &self.conversations {
+            Some(db) if conversations::has_conversations(&self.conf, entry) => {
+                Some(db.xconvmodseq(entry)?)
+            }
+            _ => None,
+        };
+        Ok(Modseqs { xconv, racl: self.racl })
+    }
+}
+
+impl Store {
+    /// The configuration.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.conf
+    }
+
+    /// The list of mailboxes. Opening it costs one small read; every question locks it anew.
+    ///
+    /// # Errors
+    /// mailboxes.db is missing or damaged.
+    pub fn mailboxes(&self) -> Result<MboxList, StoreError> {
+        MboxList::open(&self.conf)
+    }
+
+    /// A user's subscriptions.
+    ///
+    /// # Errors
+    /// The database is damaged.
+    pub fn subscriptions(&self, list: &MboxList, userid: &str) -> Result<Vec<String>, StoreError> {
+        subs::subscriptions(&self.conf, list, userid)
+    }
+
+    /// A user's seen state.
+    ///
+    /// # Errors
+    /// The database is damaged.
+    pub fn seen(&self, list: &MboxList, userid: &str) -> Result<Vec<SeenEntry>, StoreError> {
+        seen::seen(&self.conf, list, userid)
+    }
+
+    /// A user's Sieve scripts.
+    ///
+    /// # Errors
+    /// The folder or a script can't be read.
+    pub fn sieve_scripts(
+        &self,
+        list: &MboxList,
+        userid: &str,
+    ) -> Result<Vec<SieveScript>, StoreError> {
+        sieve::scripts(self, list, userid)
+    }
+
+    /// A quota root; none where no quota is set on it.
+    ///
+    /// # Errors
+    /// The database is damaged.
+    pub fn quota(&self, root: &str) -> Result<Option<QuotaRoot>, StoreError> {
+        QuotaDb::open(&self.conf)?.quota(root)
+    }
+
+    /// Opens what is needed to know the modseqs of this user's mailboxes; `None` is nobody's, for
+    /// shared mailboxes.
+    ///
+    /// # Errors
+    /// The conversations database is damaged.
+    pub fn user_modseqs(
+        &self,
+        list: &MboxList,
+        userid: Option<&str>,
+    ) -> Result<UserModseqs, StoreError> {
+        let conf = self.conf.clone();
+        let Some(userid) = userid else {
+            return Ok(UserModseqs { conf, conversations: None, racl: 0 });
+        };
+        let conversations =
+            if conf.conversations() { Some(Conversations::open(&conf, list, userid)?) } else { None };
+        let racl = counters::raclmodseq(&conf, list, userid)?;
+        Ok(UserModseqs { conf, conversations, racl })
+    }
+}

@@ -1,0 +1,42 @@
+//! Exit codes, and failures that end the program before its work.
+
+use crate::tell;
+
+/// What the program ends with: the C client's codes where it has them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// All well.
+    Done = 0,
+    /// Any user failed, or no connection with -o.
+    Failed = 1,
+    /// The command line makes no sense (EX_USAGE).
+    Usage = 64,
+    /// Stopped while the replica could not be reached (EX_TEMPFAIL).
+    TempFail = 75,
+    /// Configuration, login or certificate (EX_CONFIG).
+    Config = 78,
+}
+
+/// A failure before any work was done.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) text: String,
+}
+
+impl Failure {
+    pub(crate) fn new(exit: Exit, text: impl Into<String>) -> Failure {
+        Failure { exit, text: text.into() }
+    }
+
+    /// Says it on stderr and in syslog.
+    pub(crate) fn tell(&self) {
+        if self.text.is_empty() {
+            return;
+        }
+        tell(&self.text);
+        if self.exit != Exit::Usage && self.exit != Exit::Done {
+            tracing::error!("Fatal error: {}", self.text);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! From the command line and imapd.conf to settings.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors::Settings;
+use cyrus_store::{Config, StoreError};
+
+use crate::cli::Args;
+use crate::exit::{Exit, Failure};
+
+/// Users in flight where nobody says otherwise.
+const JOBS: usize = 4;
+/// Defaults of `lib/imapoptions` (3.6.1).
+const RECONNECT_MAXWAIT: Duration = Duration::from_secs(20 * 60);
+const TIMEOUT: Duration = Duration::from_secs(30 * 60);
+const BATCH_MESSAGES: u32 = 8192;
+/// The least sync_timeout that Cyrus honours.
+const LEAST_TIMEOUT: Duration = Duration::from_secs(3);
+/// The pause before a failed user's second try.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Reads imapd.conf.
+///
+/// # Errors
+/// [`Exit::Config`], naming the file and line.
+pub(crate) fn load(args: &Args) -> Result<Arc<Config>, Failure> {
+    let config = Config::load_as(&args.config, "sync_client").map_err(bad_config)?;
+    Ok(Arc::new(config))
+}
+
+/// Everything the run needs to know.
+///
+/// # Errors
+/// [`Exit::Config`] for a missing or bad option.
+pub(crate) fn settings(args: &Args, config: &Config) -> Result<Settings, Failure> {
+    let channel = args.channel.as_deref();
+    let option = |name: &str| config.channel(channel, name).map(str::to_string);
+    let server = args.server.clone().or_else(|| option("sync_host")).ok_or_else(|| {
+        Failure::new(
+            Exit::Config,
+            format!(
+                "sync_host not defined in {}: name the replica there or with -S",
+                args.config.display()
+            ),
+        )
+    })?;
+    Ok(Settings {
+        server,
+        port: option("sync_port"),
+        channel: args.channel.clone(),
+        authname: option("sync_authname").unwrap_or_default(),
+        password: option("sync_password").unwrap_or_default(),
+        realm: option("sync_realm"),
+        try_imap: switch(config, channel, "sync_try_imap", true)?,
+        jobs: jobs(args, config, channel)?,
+        one_way: args.no_copyback,
+        partition: args.dest_partition.clone(),
+        local_only: args.local_only,
+        skip_locked: args.skip_locked,
+        connect_once: args.connect_once,
+        require_compression: args.require_compression,
+        narrate: args.verbose > 0 || args.verbose_logging,
+        trace: args.verbose > 1,
+        reconnect_maxwait: seconds(config, "sync_reconnect_maxwait", RECONNECT_MAXWAIT)?,
+        timeout: seconds(config, "sync_timeout", TIMEOUT)?.max(LEAST_TIMEOUT),
+        batch_messages: batch(config)?,
+        retry_pause: RETRY_PAUSE,
+    })
+}
+
+fn jobs(args: &Args, config: &Config, channel: Option<&str>) -> Result<usize, Failure> {
+    if let Some(jobs) = args.jobs {
+        return Ok(jobs.into());
+    }
+    let Some(text) = config.channel(channel, "sync_jobs") else { return Ok(JOBS) };
+    match text.parse() {
+        Ok(jobs) if (1..=1024).contains(&jobs) => Ok(jobs),
+        _ => Err(bad_config(config.bad("sync_jobs", "a number from 1 to 1024"))),
+    }
+}
+
+/// A switch that a channel may set for itself. Cyrus reads a channel's as a number, 1 or 0; the
+/// words that it takes elsewhere are taken here too.
+fn switch(
+    config: &Config,
+    channel: Option<&str>,
+    name: &str,
+    default: bool,
+) -> Result<bool, Failure> {
+    match config.channel(channel, name) {
+        None => Ok(default),
+        Some("1" | "yes" | "on" | "true" | "t") => Ok(true),
+        Some("0" | "no" | "off" | "false" | "f") => Ok(false),
+        Some(_) => Err(bad_config(config.bad(name, "yes or no"))),
+    }
+}
+
+fn seconds(config: &Config, name: &str, default: Duration) -> Result<Duration, Failure> {
+    match config.duration(name, 's').map_err(bad_config)? {
+        None => Ok(default),
+        Some(seconds) => Ok(Duration::from_secs(seconds.max(0).unsigned_abs())),
+    }
+}
+
+fn batch(config: &Config) -> Result<u32, Failure> {
+    let set = config.int("sync_batchsize").map_err(bad_config)?;
+    Ok(set.map_or(BATCH_MESSAGES, |n| u32::try_from(n.max(0)).unwrap_or(u32::MAX)))
+}
+
+fn bad_config(e: StoreError) -> Failure {
+    Failure::new(Exit::Config, e.to_string())
+}
