@@ -3,6 +3,7 @@
 //!
 //! A transcript's lines are `C: ` what the client said, `S: ` what the server said, `# ` a remark.
 //! Each ends in CRLF on the wire, and `<NUL>` stands for that byte.
+#![allow(clippy::unwrap_used)] // all of this file is a test, its helpers too
 
 use bytes::BytesMut;
 use csync::command::{self, Seen};
