@@ -198,7 +198,8 @@ pub struct ReplicaQuota {
     pub modseq: u64,
 }
 
-/// A Sieve script on a replica that does not keep them in a mailbox.
+/// A Sieve script on a replica that does not keep them in a mailbox. The active one comes twice: as
+/// `name.script`, not active, and as `name.bc`, active, with the null guid and LAST_UPDATE 0.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReplicaSieve {
     /// `FILENAME`

@@ -1,0 +1,112 @@
+//! The last part of the opening: compression, SIEVE-MAILBOX and FORCE, for whoever may have them.
+//!
+//! Source: `imap/sync_server.c:cmd_compress`, `imap/imapd.c:cmd_compress`,
+//! `imap/sync_support.c:sync_do_enable` and `sync_apply_force` of cyrus-imapd 3.6.1.
+
+use crate::command;
+use crate::decode::Framing;
+use crate::status::{Code, Status, StatusKind};
+
+use super::{Handshake, HandshakeError, State, Step};
+
+impl Handshake {
+    pub(super) fn compress_or_enable(&mut self) -> Result<Step, HandshakeError> {
+        let wanted = self.options.want_compress || self.options.require_compress;
+        if wanted && self.offer.compress {
+            self.state = State::Compress;
+            let command: &[u8] = match self.framing {
+                Framing::Csync => b"COMPRESS DEFLATE\r\n",
+                Framing::Imap => b"Z01 COMPRESS DEFLATE\r\n",
+            };
+            return Ok(Step::Send(command.to_vec()));
+        }
+        if self.options.require_compress {
+            return Err(HandshakeError::CompressionRefused {
+                text: "it is not offered".to_owned(),
+            });
+        }
+        Ok(self.enable())
+    }
+
+    pub(super) fn on_compress(&mut self, status: &Status) -> Result<Option<Step>, HandshakeError> {
+        if status.is_ok() {
+            self.session.capabilities.compress_active = true;
+            self.state = State::Compressed;
+            return Ok(Some(Step::StartCompression));
+        }
+        if let Some(error) = self.not_admin(status) {
+            return Err(error);
+        }
+        if self.options.require_compress {
+            return Err(HandshakeError::CompressionRefused { text: status.text.clone() });
+        }
+        Ok(Some(self.enable()))
+    }
+
+    /// CAPABILITIES and FORCE, each if wanted, in one go: their answers come in order.
+    pub(super) fn enable(&mut self) -> Step {
+        // To an administrator on a Unix socket nothing is offered, yet 3.6 knows it.
+        let offered = self.offer.sieve_mailbox || self.options.already_authenticated;
+        let mut out = Vec::new();
+        self.state = State::Ready;
+        if self.options.force {
+            self.state = State::Force;
+        }
+        if self.options.want_sieve_mailbox && offered {
+            self.state = State::Enable;
+            self.prefix(&mut out, b"E01 SYNC");
+            command::capabilities(&mut out, ["SIEVE-MAILBOX"]);
+        }
+        if self.options.force {
+            self.prefix(&mut out, b"F01 SYNC");
+            command::force(&mut out);
+        }
+        if out.is_empty() { Step::Ready(self.session.clone()) } else { Step::Send(out) }
+    }
+
+    pub(super) fn prefix(&self, out: &mut Vec<u8>, imap: &[u8]) {
+        if self.framing == Framing::Imap {
+            out.extend_from_slice(imap);
+        }
+    }
+
+    pub(super) fn on_enabled(&mut self, status: &Status) -> Result<Option<Step>, HandshakeError> {
+        // A NO or BAD is an old server's; without Sieve mailboxes all works as before.
+        if let Some(error) = self.not_admin(status) {
+            return Err(error);
+        }
+        if self.options.force {
+            self.state = State::Force;
+            return Ok(None);
+        }
+        Ok(Some(self.ready()))
+    }
+
+    pub(super) fn on_forced(&mut self, status: &Status) -> Result<Option<Step>, HandshakeError> {
+        if let Some(error) = self.not_admin(status) {
+            return Err(error);
+        }
+        self.session.force_active = status.is_ok();
+        Ok(Some(self.ready()))
+    }
+
+    pub(super) fn ready(&mut self) -> Step {
+        self.state = State::Ready;
+        Step::Ready(self.session.clone())
+    }
+
+    /// Somebody who may log in but is not one of `admins` gets `NO Permission denied` for every
+    /// command from a sync server, and `BAD Unrecognized command` for SYNC… from imapd.
+    pub(super) fn not_admin(&self, status: &Status) -> Option<HandshakeError> {
+        let denied = match (self.framing, status.kind) {
+            (Framing::Csync, StatusKind::No) => status.text.starts_with("Permission denied"),
+            (Framing::Imap, StatusKind::Bad) => self.state != State::Compress,
+            (Framing::Imap, StatusKind::No) => status.text.starts_with("only administrators"),
+            _ => false,
+        };
+        let other_code = matches!(&status.code, Some(code) if *code != Code::ProtocolError);
+        let user = self.options.authname.clone();
+        (denied && !other_code)
+            .then(|| HandshakeError::NotAdmin { user, text: status.text.clone() })
+    }
+}
