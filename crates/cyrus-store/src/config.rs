@@ -168,11 +168,9 @@ impl Config {
         let value = self.get(name).unwrap_or_default();
         let what = format!("option {name}: '{value}' is not {wanted}");
         match self.set.get(name) {
-            Some(origin) => StoreError::Config {
-                path: origin.path.clone(),
-                line: origin.line,
-                what,
-            },
+            Some(origin) => {
+                StoreError::Config { path: origin.path.clone(), line: origin.line, what }
+            }
             None => StoreError::option(name, format!("'{value}' is not {wanted}")),
         }
     }
@@ -211,17 +209,15 @@ impl Config {
         let name = format!("partition-{partition}");
         match self.get(&name) {
             Some(path) => Ok(Path::new(path)),
-            None => Err(StoreError::option(
-                &name,
-                "is not set, but a mailbox is on this partition",
-            )),
+            None => {
+                Err(StoreError::option(&name, "is not set, but a mailbox is on this partition"))
+            }
         }
     }
 
     /// The folder of a partition's metadata (`metapartition-NAME`), if it has its own.
     pub fn metapartition_dir(&self, partition: &str) -> Option<&Path> {
-        self.get(&format!("metapartition-{partition}"))
-            .map(Path::new)
+        self.get(&format!("metapartition-{partition}")).map(Path::new)
     }
 
     /// The folder of a partition's archive (`archivepartition-NAME`), if there is one and `archive_enabled` is on.
@@ -229,8 +225,7 @@ impl Config {
         if !self.is_on("archive_enabled") {
             return None;
         }
-        self.get(&format!("archivepartition-{partition}"))
-            .map(Path::new)
+        self.get(&format!("archivepartition-{partition}")).map(Path::new)
     }
 
     /// Is a kind of file (`header`, `index`, `cache`, `annotations` …) kept on the metadata partition?
@@ -256,8 +251,7 @@ impl Config {
 
     /// Where lock files live: `mboxname_lockpath`, else `lock` below the configuration directory.
     pub fn lock_root(&self) -> PathBuf {
-        self.get("mboxname_lockpath")
-            .map_or_else(|| self.config_dir.join("lock"), PathBuf::from)
+        self.get("mboxname_lockpath").map_or_else(|| self.config_dir.join("lock"), PathBuf::from)
     }
 
     /// `virtdomains`.
@@ -286,16 +280,12 @@ impl Config {
 
     /// The path of a global database: `<option>` if set, else `file` below the configuration directory.
     pub fn db_path(&self, option: &str, file: &str) -> PathBuf {
-        self.get(option)
-            .map_or_else(|| self.config_dir.join(file), PathBuf::from)
+        self.get(option).map_or_else(|| self.config_dir.join(file), PathBuf::from)
     }
 
     /// `admins`, split into words.
     pub fn admins(&self) -> Vec<&str> {
-        self.get("admins")
-            .unwrap_or_default()
-            .split_whitespace()
-            .collect()
+        self.get("admins").unwrap_or_default().split_whitespace().collect()
     }
 
     /// The system account Cyrus runs as (`cyrus_user`, else `cyrus`).

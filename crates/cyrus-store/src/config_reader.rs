@@ -73,11 +73,8 @@ impl Reader {
     }
 
     pub(crate) fn text(&mut self, text: &str, path: &Path, depth: u32) -> Result<(), StoreError> {
-        let fail = |line: u32, what: String| StoreError::Config {
-            path: path.to_path_buf(),
-            line,
-            what,
-        };
+        let fail =
+            |line: u32, what: String| StoreError::Config { path: path.to_path_buf(), line, what };
         if depth > MAX_INCLUDE_DEPTH {
             return Err(fail(0, "is included too deeply".to_string()));
         }
@@ -107,11 +104,7 @@ impl Reader {
                 self.option(
                     &name,
                     value,
-                    Origin {
-                        path: path.to_path_buf(),
-                        line,
-                        prefixed: false,
-                    },
+                    Origin { path: path.to_path_buf(), line, prefixed: false },
                 )?;
             }
         }
@@ -166,24 +159,16 @@ impl Reader {
                 Some(Kind::Duration) => "a duration such as 90s, 2h or 1d12h",
                 _ => "a whole number",
             };
-            return Err(fail(
-                &origin,
-                format!("option {full_name}: '{value}' is not {wanted}"),
-            ));
+            return Err(fail(&origin, format!("option {full_name}: '{value}' is not {wanted}")));
         }
         if let Some(choices) = checked_choices(name) {
-            let unknown = value
-                .split_whitespace()
-                .find(|word| !choices.contains(word));
+            let unknown = value.split_whitespace().find(|word| !choices.contains(word));
             if let Some(word) =
                 unknown.filter(|word| !(name == "virtdomains" && parse_switch(word).is_some()))
             {
                 return Err(fail(
                     &origin,
-                    format!(
-                        "option {full_name}: '{word}' is none of: {}",
-                        choices.join(" ")
-                    ),
+                    format!("option {full_name}: '{word}' is none of: {}", choices.join(" ")),
                 ));
             }
         }
@@ -204,27 +189,17 @@ impl Reader {
             }
         }
         for name in options::SWITCHES_ON {
-            self.values
-                .entry((*name).to_string())
-                .or_insert_with(|| "on".to_string());
+            self.values.entry((*name).to_string()).or_insert_with(|| "on".to_string());
         }
         for name in options::SWITCHES_OFF {
-            self.values
-                .entry((*name).to_string())
-                .or_insert_with(|| "off".to_string());
+            self.values.entry((*name).to_string()).or_insert_with(|| "off".to_string());
         }
         for (name, default) in options::NUMBERS.iter().chain(options::STRINGS) {
-            self.values
-                .entry((*name).to_string())
-                .or_insert_with(|| (*default).to_string());
+            self.values.entry((*name).to_string()).or_insert_with(|| (*default).to_string());
         }
-        for (name, default) in options::DURATIONS
-            .iter()
-            .filter(|(_, default)| !default.is_empty())
+        for (name, default) in options::DURATIONS.iter().filter(|(_, default)| !default.is_empty())
         {
-            self.values
-                .entry((*name).to_string())
-                .or_insert_with(|| (*default).to_string());
+            self.values.entry((*name).to_string()).or_insert_with(|| (*default).to_string());
         }
         let Some(config_dir) = self.values.get("configdirectory").cloned() else {
             return Err(StoreError::Config {
@@ -259,9 +234,8 @@ impl Reader {
             if self.kinds.get(name.as_str()) != Some(&Kind::Text) || name == "configdirectory" {
                 continue;
             }
-            let marked = value
-                .get(..MARK.len())
-                .is_some_and(|start| start.eq_ignore_ascii_case(MARK));
+            let marked =
+                value.get(..MARK.len()).is_some_and(|start| start.eq_ignore_ascii_case(MARK));
             if marked {
                 value.replace_range(..MARK.len(), config_dir);
             }
@@ -275,17 +249,12 @@ fn split_option(line: &str) -> Result<(String, &str), String> {
         return Err(format!("'{line}' has no ':' between option and value"));
     };
     let bare = name.strip_prefix('@').unwrap_or(name);
-    if !bare
-        .chars()
-        .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
-    {
+    if !bare.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
         return Err(format!("'{name}' is not an option's name"));
     }
     let value = value.trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '\u{b}');
     if value.is_empty() {
-        return Err(format!(
-            "option {name} has no value: give it one or remove the line"
-        ));
+        return Err(format!("option {name} has no value: give it one or remove the line"));
     }
     Ok((name.to_ascii_lowercase(), value))
 }

@@ -49,39 +49,15 @@ fn the_programs_own_form_wins_wherever_it_stands() {
 fn mistakes_name_their_line() {
     let cases = [
         ("configdirectory: /c\nadmins:\n", 2, "has no value"),
-        (
-            "configdirectory: /c\n\nconversations: maybe\n",
-            3,
-            "not a switch",
-        ),
-        (
-            "configdirectory: /c\nsync_timeout: soon\n",
-            2,
-            "not a duration",
-        ),
-        (
-            "configdirectory: /c\nsync_batchsize: many\n",
-            2,
-            "not a whole number",
-        ),
+        ("configdirectory: /c\n\nconversations: maybe\n", 3, "not a switch"),
+        ("configdirectory: /c\nsync_timeout: soon\n", 2, "not a duration"),
+        ("configdirectory: /c\nsync_batchsize: many\n", 2, "not a whole number"),
         ("no colon here\n", 1, "no ':'"),
         ("bad name: x\n", 1, "not an option's name"),
-        (
-            "configdirectory: /c\nconfigdirectory: /d\n",
-            2,
-            "already set on line 1",
-        ),
-        (
-            "configdirectory: /c\npartition-a: /x\npartition-a: /y\n",
-            3,
-            "already set on line 2",
-        ),
+        ("configdirectory: /c\nconfigdirectory: /d\n", 2, "already set on line 1"),
+        ("configdirectory: /c\npartition-a: /x\npartition-a: /y\n", 3, "already set on line 2"),
         ("@unknown: x\n", 1, "unknown directive"),
-        (
-            "metapartition_files: header nonsense\n",
-            1,
-            "'nonsense' is none of",
-        ),
+        ("metapartition_files: header nonsense\n", 1, "'nonsense' is none of"),
     ];
     for (text, wanted_line, wanted) in cases {
         match parse(text).unwrap_err() {
@@ -93,10 +69,7 @@ fn mistakes_name_their_line() {
         }
     }
     assert!(
-        parse("admins: cyrus\n")
-            .unwrap_err()
-            .to_string()
-            .contains("configdirectory is not set")
+        parse("admins: cyrus\n").unwrap_err().to_string().contains("configdirectory is not set")
     );
 }
 
@@ -106,21 +79,12 @@ fn includes_are_read_in_place_and_once() {
     let main = dir.path().join("imapd.conf");
     let other = dir.path().join("other.conf");
     fs::write(&other, "configdirectory: /inc\n").unwrap();
-    fs::write(
-        &main,
-        format!("@include: {}\nadmins: a b\n", other.display()),
-    )
-    .unwrap();
+    fs::write(&main, format!("@include: {}\nadmins: a b\n", other.display())).unwrap();
     let conf = Config::load(&main).unwrap();
     assert_eq!(conf.config_dir(), Path::new("/inc"));
     assert_eq!(conf.admins(), ["a", "b"]);
     fs::write(&other, format!("@include: {}\n", main.display())).unwrap();
-    assert!(
-        Config::load(&main)
-            .unwrap_err()
-            .to_string()
-            .contains("included twice")
-    );
+    assert!(Config::load(&main).unwrap_err().to_string().contains("included twice"));
     let missing = Config::load(dir.path().join("none")).unwrap_err();
     assert!(missing.to_string().contains("cannot be read"));
     assert_eq!(missing.class(), crate::ErrorClass::Config);

@@ -43,12 +43,7 @@ pub(crate) fn parse_duration(value: &str, unit: char) -> Option<i64> {
     let mut number: Option<i64> = None;
     for c in text.chars() {
         if let Some(digit) = c.to_digit(10) {
-            number = Some(
-                number
-                    .unwrap_or(0)
-                    .checked_mul(10)?
-                    .checked_add(i64::from(digit))?,
-            );
+            number = Some(number.unwrap_or(0).checked_mul(10)?.checked_add(i64::from(digit))?);
             continue;
         }
         let factor = match c {
@@ -66,9 +61,7 @@ pub(crate) fn parse_duration(value: &str, unit: char) -> Option<i64> {
 /// `64K`, `1 G`, `512` (in `unit`), in bytes (powers of 1024; a trailing `B` or `iB` is allowed).
 pub(crate) fn parse_bytesize(value: &str, unit: char) -> Option<i64> {
     let lower = value.trim().to_ascii_lowercase();
-    let end = lower
-        .find(|c: char| !c.is_ascii_digit() && c != '-')
-        .unwrap_or(lower.len());
+    let end = lower.find(|c: char| !c.is_ascii_digit() && c != '-').unwrap_or(lower.len());
     let (digits, suffix) = lower.split_at_checked(end)?;
     let number: i64 = digits.parse().ok()?;
     let suffix = suffix.trim();
@@ -76,10 +69,7 @@ pub(crate) fn parse_bytesize(value: &str, unit: char) -> Option<i64> {
         None => unit.to_ascii_lowercase(),
         Some(letter) => letter,
     };
-    if !matches!(
-        suffix,
-        "" | "b" | "k" | "kb" | "kib" | "m" | "mb" | "mib" | "g" | "gb" | "gib"
-    ) {
+    if !matches!(suffix, "" | "b" | "k" | "kb" | "kib" | "m" | "mb" | "mib" | "g" | "gb" | "gib") {
         return None;
     }
     let factor = match letter {

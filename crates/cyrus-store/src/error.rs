@@ -151,32 +151,19 @@ impl StoreError {
     /// Wraps what the system said; a file that is not there becomes [`StoreError::MissingFile`].
     pub fn io(action: &'static str, path: &Path, source: io::Error) -> StoreError {
         if source.kind() == io::ErrorKind::NotFound {
-            return StoreError::MissingFile {
-                path: path.to_path_buf(),
-            };
+            return StoreError::MissingFile { path: path.to_path_buf() };
         }
-        StoreError::Io {
-            action,
-            path: path.to_path_buf(),
-            source,
-        }
+        StoreError::Io { action, path: path.to_path_buf(), source }
     }
 
     /// A damaged file.
     pub fn damaged(path: &Path, what: impl Into<String>) -> StoreError {
-        StoreError::Damaged {
-            path: path.to_path_buf(),
-            what: what.into(),
-        }
+        StoreError::Damaged { path: path.to_path_buf(), what: what.into() }
     }
 
     /// A file damaged at a known place.
     pub fn damaged_at(path: &Path, offset: u64, what: impl Into<String>) -> StoreError {
-        StoreError::DamagedAt {
-            path: path.to_path_buf(),
-            offset,
-            what: what.into(),
-        }
+        StoreError::DamagedAt { path: path.to_path_buf(), offset, what: what.into() }
     }
 
     /// A damaged entry of a database.
@@ -198,18 +185,12 @@ impl StoreError {
 
     /// A format that is not read.
     pub fn unsupported(path: &Path, what: impl Into<String>) -> StoreError {
-        StoreError::Unsupported {
-            path: path.to_path_buf(),
-            what: what.into(),
-        }
+        StoreError::Unsupported { path: path.to_path_buf(), what: what.into() }
     }
 
     /// An option whose value cannot be used.
     pub fn option(option: &str, what: impl Into<String>) -> StoreError {
-        StoreError::ConfigOption {
-            option: option.to_string(),
-            what: what.into(),
-        }
+        StoreError::ConfigOption { option: option.to_string(), what: what.into() }
     }
 
     /// What the failure means to the caller.

@@ -93,32 +93,21 @@ impl FileLock {
             let opened = OpenOptions::new().read(true).write(writable).open(path);
             let file = opened.map_err(|error| StoreError::io("open", path, error))?;
             lock(&file, path, mode, wait)?;
-            let ours = file
-                .metadata()
-                .map_err(|error| StoreError::io("stat", path, error))?;
+            let ours = file.metadata().map_err(|error| StoreError::io("stat", path, error))?;
             let current =
                 fs::metadata(path).map_err(|error| StoreError::io("stat", path, error))?;
             if ours.ino() == current.ino() && ours.dev() == current.dev() {
-                return Ok(FileLock {
-                    file,
-                    path: path.to_path_buf(),
-                });
+                return Ok(FileLock { file, path: path.to_path_buf() });
             }
         }
-        Err(StoreError::damaged(
-            path,
-            "it is being replaced again and again",
-        ))
+        Err(StoreError::damaged(path, "it is being replaced again and again"))
     }
 
     fn on_lock_file(path: &Path, mode: Mode, wait: bool) -> Result<FileLock, StoreError> {
         let file = match open_lock_file(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if let Some(folder) = path.parent() {
-                    let made = fs::DirBuilder::new()
-                        .recursive(true)
-                        .mode(0o755)
-                        .create(folder);
+                    let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(folder);
                     made.map_err(|error| StoreError::io("create folder for", path, error))?;
                 }
                 open_lock_file(path)
@@ -127,10 +116,7 @@ impl FileLock {
         };
         let file = file.map_err(|error| StoreError::io("open lock file", path, error))?;
         lock(&file, path, mode, wait)?;
-        Ok(FileLock {
-            file,
-            path: path.to_path_buf(),
-        })
+        Ok(FileLock { file, path: path.to_path_buf() })
     }
 
     /// The locked file.
@@ -156,11 +142,7 @@ pub fn sync_lock(
     nonblock: bool,
 ) -> Result<Option<FileLock>, StoreError> {
     let path = paths::lock_path(conf, &sync_lock_name(server, user));
-    if nonblock {
-        FileLock::try_exclusive(&path)
-    } else {
-        FileLock::exclusive(&path).map(Some)
-    }
+    if nonblock { FileLock::try_exclusive(&path) } else { FileLock::exclusive(&path).map(Some) }
 }
 
 /// Takes the shared lock on a user's mailboxes (`None`: on what belongs to no user), waiting for it.
@@ -181,11 +163,7 @@ pub fn mailbox_lock(conf: &Config, id_or_name: &str) -> Result<FileLock, StoreEr
 
 /// `*S*server*user`, with carets for dots.
 fn sync_lock_name(server: &str, user: Option<&str>) -> String {
-    format!(
-        "*S*{}*{}",
-        server.replace('.', "^"),
-        user.unwrap_or_default().replace('.', "^")
-    )
+    format!("*S*{}*{}", server.replace('.', "^"), user.unwrap_or_default().replace('.', "^"))
 }
 
 /// `*U*user`, with carets for dots.
@@ -194,13 +172,7 @@ fn user_lock_name(user: Option<&str>) -> String {
 }
 
 fn open_lock_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o666)
-        .open(path)
+    OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o666).open(path)
 }
 
 fn none_if_locked(result: Result<FileLock, StoreError>) -> Result<Option<FileLock>, StoreError> {
@@ -224,18 +196,13 @@ fn lock(file: &File, path: &Path, mode: Mode, wait: bool) -> Result<(), StoreErr
         l_pid: 0,
     };
     loop {
-        let argument = if wait {
-            FcntlArg::F_OFD_SETLKW(&request)
-        } else {
-            FcntlArg::F_OFD_SETLK(&request)
-        };
+        let argument =
+            if wait { FcntlArg::F_OFD_SETLKW(&request) } else { FcntlArg::F_OFD_SETLK(&request) };
         match fcntl(file, argument) {
             Ok(_) => return Ok(()),
             Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN | Errno::EACCES) if !wait => {
-                return Err(StoreError::Locked {
-                    path: path.to_path_buf(),
-                });
+                return Err(StoreError::Locked { path: path.to_path_buf() });
             }
             Err(errno) => return Err(StoreError::io("lock", path, errno.into())),
         }
@@ -259,31 +226,14 @@ mod tests {
     #[test]
     fn sync_locks_exclude_each_other_and_folders_are_made() {
         let dir = tempfile::tempdir().unwrap();
-        let text = format!(
-            "configdirectory: {}\nhashimapspool: yes\n",
-            dir.path().display()
-        );
+        let text = format!("configdirectory: {}\nhashimapspool: yes\n", dir.path().display());
         let conf = Config::parse(&text, "/t").unwrap();
-        let held = sync_lock(&conf, "r.e", Some("anna"), true)
-            .unwrap()
-            .unwrap();
+        let held = sync_lock(&conf, "r.e", Some("anna"), true).unwrap().unwrap();
         assert_eq!(held.path(), dir.path().join("lock/q/*S*r^e*anna.lock"));
-        assert!(
-            sync_lock(&conf, "r.e", Some("anna"), true)
-                .unwrap()
-                .is_none()
-        );
-        assert!(
-            sync_lock(&conf, "r.e", Some("bert"), true)
-                .unwrap()
-                .is_some()
-        );
+        assert!(sync_lock(&conf, "r.e", Some("anna"), true).unwrap().is_none());
+        assert!(sync_lock(&conf, "r.e", Some("bert"), true).unwrap().is_some());
         drop(held);
-        assert!(
-            sync_lock(&conf, "r.e", Some("anna"), true)
-                .unwrap()
-                .is_some()
-        );
+        assert!(sync_lock(&conf, "r.e", Some("anna"), true).unwrap().is_some());
     }
 
     #[test]

@@ -74,10 +74,7 @@ impl NameRules {
             None => (None, internal),
         };
         let levels = rest.split('.').filter(|level| !level.is_empty());
-        self.assemble(
-            domain,
-            levels.map(|level| level.replace('^', ".")).collect(),
-        )
+        self.assemble(domain, levels.map(|level| level.replace('^', ".")).collect())
     }
 
     /// Takes a database key (without its leading `N`) apart.
@@ -87,9 +84,7 @@ impl NameRules {
             Some((domain, rest)) => (Some(domain.to_string()), rest),
             None => (None, key),
         };
-        let levels = rest
-            .split(DB_LEVEL_SEPARATOR)
-            .filter(|level| !level.is_empty());
+        let levels = rest.split(DB_LEVEL_SEPARATOR).filter(|level| !level.is_empty());
         self.assemble(domain, levels.map(str::to_string).collect())
     }
 
@@ -102,11 +97,7 @@ impl NameRules {
             Some((localpart, domain)) => (localpart, self.foreign(domain)),
             None => (userid, None),
         };
-        MailboxName {
-            domain,
-            localpart: Some(localpart.to_string()),
-            ..MailboxName::default()
-        }
+        MailboxName { domain, localpart: Some(localpart.to_string()), ..MailboxName::default() }
     }
 
     /// Takes apart a name as an admin types it; `None` if it cannot be one (a `/` or `^` inside a level).
@@ -129,11 +120,7 @@ impl NameRules {
             });
         }
         let name = self.assemble(domain, levels);
-        if name.localpart.is_none() && name.boxes.is_empty() {
-            None
-        } else {
-            Some(name)
-        }
+        if name.localpart.is_none() && name.boxes.is_empty() { None } else { Some(name) }
     }
 
     /// The internal name of a user's INBOX: `user.anna`.
@@ -159,11 +146,7 @@ impl NameRules {
             text.push('!');
         }
         text.push_str(
-            &self
-                .levels(name)
-                .map(|level| level.replace('.', "^"))
-                .collect::<Vec<_>>()
-                .join("."),
+            &self.levels(name).map(|level| level.replace('.', "^")).collect::<Vec<_>>().join("."),
         );
         text
     }
@@ -184,10 +167,7 @@ impl NameRules {
         let mut text = if self.unix_hierarchy {
             self.levels(name).collect::<Vec<_>>().join("/")
         } else {
-            self.levels(name)
-                .map(|level| level.replace('.', "^"))
-                .collect::<Vec<_>>()
-                .join(".")
+            self.levels(name).map(|level| level.replace('.', "^")).collect::<Vec<_>>().join(".")
         };
         if let (true, Some(domain)) = (self.virtdomains, &name.domain) {
             text.push('@');
@@ -200,25 +180,15 @@ impl NameRules {
     pub fn levels<'a>(&'a self, name: &'a MailboxName) -> impl Iterator<Item = String> + 'a {
         let deleted = name.deleted != 0;
         let prefix = deleted.then(|| self.deleted_prefix.clone());
-        let user = name
-            .localpart
-            .iter()
-            .flat_map(|localpart| ["user".to_string(), localpart.clone()]);
+        let user =
+            name.localpart.iter().flat_map(|localpart| ["user".to_string(), localpart.clone()]);
         let time = deleted.then(|| format!("{:X}", name.deleted));
-        prefix
-            .into_iter()
-            .chain(user)
-            .chain(name.boxes.iter().cloned())
-            .chain(time)
+        prefix.into_iter().chain(user).chain(name.boxes.iter().cloned()).chain(time)
     }
 
     /// A domain worth writing: not the default one.
     fn foreign(&self, domain: &str) -> Option<String> {
-        if self.default_domain.as_deref() == Some(domain) {
-            None
-        } else {
-            Some(domain.to_string())
-        }
+        if self.default_domain.as_deref() == Some(domain) { None } else { Some(domain.to_string()) }
     }
 
     fn assemble(&self, domain: Option<String>, mut levels: Vec<String>) -> MailboxName {
@@ -232,12 +202,7 @@ impl NameRules {
             levels.remove(0);
             localpart = Some(levels.remove(0));
         }
-        MailboxName {
-            domain,
-            localpart,
-            boxes: levels,
-            deleted,
-        }
+        MailboxName { domain, localpart, boxes: levels, deleted }
     }
 }
 
@@ -272,10 +237,7 @@ mod tests {
 
     #[test]
     fn every_spelling_of_a_name() {
-        let rules = NameRules {
-            virtdomains: true,
-            ..NameRules::default()
-        };
+        let rules = NameRules { virtdomains: true, ..NameRules::default() };
         let cases = [
             ("user.anna", "user\u{1f}anna", "user/anna", Some("anna")),
             (
@@ -324,10 +286,7 @@ mod tests {
 
     #[test]
     fn the_old_separator() {
-        let rules = NameRules {
-            unix_hierarchy: false,
-            ..NameRules::default()
-        };
+        let rules = NameRules { unix_hierarchy: false, ..NameRules::default() };
         let name = rules.parse_external("user.anna.Odd^name").unwrap();
         assert_eq!(name.boxes, ["Odd.name"]);
         assert_eq!(rules.external(&name), "user.anna.Odd^name");
