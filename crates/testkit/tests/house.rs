@@ -91,6 +91,8 @@ fn the_oracle_sees_what_differs() {
     std::fs::remove_file(&file).unwrap();
     let text = oracle::compare_bytes(&master, &replica, &users).unwrap().to_string();
     assert!(text.contains("replica (nothing)"), "{text}");
+    // A user whom nobody has is no proof of anything.
+    assert_eq!(oracle::compare(&master, &replica, &["nobody"]).unwrap().len(), 1);
     // A user whom only one side has.
     master.create_user("lonely").unwrap();
     let text = oracle::compare(&master, &replica, &["lonely"]).unwrap().to_string();

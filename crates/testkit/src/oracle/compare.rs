@@ -22,6 +22,8 @@ pub struct Ignore {
     pub partition: bool,
     /// Mailboxes below `DELETED`.
     pub deleted_mailboxes: bool,
+    /// Users that neither side has (a misspelt name would make a comparison of nothing, so they count).
+    pub absent_users: bool,
 }
 
 /// Compares all that both sides say about `users`.
@@ -66,6 +68,16 @@ pub fn compare_with<S: AsRef<str> + Sync>(
         let roots: BTreeSet<String> = here.quota_roots.union(&there.quota_roots).cloned().collect();
         quota_facts(&mut ours, &roots, &mut here)?;
         quota_facts(&mut theirs, &roots, &mut there)?;
+        if here.values.is_empty() && there.values.is_empty() && !ignore.absent_users {
+            report.0.push(Difference {
+                user: user.as_ref().to_owned(),
+                mailbox: None,
+                uid: None,
+                key: "USER".to_owned(),
+                master: None,
+                replica: None,
+            });
+        }
         diff(user.as_ref(), &here, &there, &mut report.0);
     }
     Ok(report)
