@@ -1,0 +1,16 @@
+//! sync_client against real Cyrus servers.
+//!
+//! Each test starts the servers it needs on free loopback ports and takes them down by itself; see
+//! `testkit`. A machine without Cyrus fails these tests loudly: `cargo xtask test` installs it.
+#![forbid(unsafe_code)]
+
+mod common;
+
+mod cli;
+mod disturbed;
+mod equal;
+mod errors;
+mod folders;
+mod locks;
+mod oracle_lines;
+mod replicas;
