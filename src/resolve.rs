@@ -53,6 +53,7 @@ pub(crate) fn settings(args: &Args, config: &Config) -> Result<Settings, Failure
         password: option("sync_password").unwrap_or_default(),
         realm: option("sync_realm"),
         try_imap: switch(config, channel, "sync_try_imap", true)?,
+        sieve_mailbox: true,
         jobs: jobs(args, config, channel)?,
         one_way: args.no_copyback,
         partition: args.dest_partition.clone(),

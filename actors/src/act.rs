@@ -248,6 +248,9 @@ impl<'a> Acting<'a> {
             }
             Ok(MailboxSent::Sent { in_flight, count }) => {
                 sent.add(count);
+                let command =
+                    if self.hands.settings.local_only { "LOCAL_MAILBOX" } else { "MAILBOX" };
+                self.hands.events.action(|| format!("{command} {name}")).await;
                 self.push(name, in_flight).await
             }
             Err(
@@ -294,10 +297,11 @@ impl<'a> Acting<'a> {
         for change in sieve {
             match change {
                 SieveChange::Upload(s) => {
+                    let file = format!("{}.script", s.name);
                     let bytes = encode(|out| {
-                        command::sieve(out, user, &s.filename, s.last_update, &s.content);
+                        command::sieve(out, user, &file, s.last_update, &s.content);
                     });
-                    self.small("SIEVE", format!("SIEVE {user} {}", s.filename), bytes).await?;
+                    self.small("SIEVE", format!("SIEVE {user} {file}"), bytes).await?;
                 }
                 SieveChange::Delete(file) => {
                     let bytes = encode(|out| command::unsieve(out, user, &file));

@@ -132,7 +132,7 @@ fn sieve(store: &Store, list: &MboxList, userid: &str) -> Result<Vec<MasterSieve
     Ok(scripts
         .into_iter()
         .map(|s| MasterSieve {
-            filename: format!("{}.script", s.name),
+            name: s.name,
             last_update: s.last_update,
             guid: s.guid.to_string(),
             active: s.active,

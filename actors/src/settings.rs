@@ -20,6 +20,9 @@ pub struct Settings {
     pub realm: Option<String>,
     /// Whether csync over IMAP is spoken where the replica answers as imapd (sync_try_imap).
     pub try_imap: bool,
+    /// Whether #sieve mailboxes go as mailboxes where the replica takes them; else scripts go one
+    /// by one, as they do to replicas before 3.6.
+    pub sieve_mailbox: bool,
     /// Users in flight at once (--jobs), at least 1.
     pub jobs: usize,
     /// -O: nothing is ever taken over from the replica.

@@ -142,7 +142,7 @@ async fn connect_to(
         want_compress: true,
         tls: TlsWish::Never,
         already_authenticated: matches!(endpoint, Endpoint::Unix(_)),
-        want_sieve_mailbox: true,
+        want_sieve_mailbox: settings.sieve_mailbox,
         force: settings.one_way,
         ..HandshakeOptions::default()
     };

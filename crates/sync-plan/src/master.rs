@@ -138,11 +138,11 @@ pub struct MasterSeen {
     pub seenuids: String,
 }
 
-/// A Sieve script in the user's Sieve folder.
+/// A Sieve script of the user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MasterSieve {
-    /// File name, `NAME.script`.
-    pub filename: String,
+    /// Its name, without `.script`.
+    pub name: String,
     /// Last change.
     pub last_update: i64,
     /// SHA-1 of its content, in hex.

@@ -24,14 +24,14 @@ pub enum SubChange {
     Remove(String),
 }
 
-/// A change to the Sieve scripts; file names with their `.script`.
+/// A change to the Sieve scripts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SieveChange {
     /// Upload this script.
     Upload(MasterSieve),
-    /// Delete a script that is gone here.
+    /// Delete this file (`NAME.script`), gone here.
     Delete(String),
-    /// Make this the active script.
+    /// Make the script of this bytecode (`NAME.bc`) the active one.
     Activate(String),
     /// Make none active.
     Deactivate,
@@ -91,34 +91,45 @@ pub fn plan_seen(ours: &[MasterSeen], theirs: &[ReplicaSeen]) -> Vec<MasterSeen>
         .collect()
 }
 
-/// Scripts to upload and delete and which to activate (`sync_do_user_sieve`). Compiled bytecode
-/// (`.bc`) is never sent: the replica makes its own.
+/// What the server calls a script's text, and its compiled form.
+const SCRIPT: &str = ".script";
+const BYTECODE: &str = ".bc";
+
+/// Scripts to upload and delete and which to activate (`sync_do_user_sieve`).
+///
+/// The replica lists every script as `NAME.script`, and the active one once more as `NAME.bc`,
+/// without a GUID and marked active. Bytecode is never sent or deleted: it is the replica's own.
 pub fn plan_sieve(ours: &[MasterSieve], theirs: &[ReplicaSieve]) -> Vec<SieveChange> {
-    let is_bytecode = |name: &str| name.ends_with(".bc");
     let mut changes = Vec::new();
-    for script in ours.iter().filter(|s| !is_bytecode(&s.filename)) {
-        let same =
-            theirs.iter().find(|r| r.filename == script.filename).is_some_and(|r| match &r.guid {
-                Some(guid) => guid.to_string() == script.guid,
-                None => r.last_update >= script.last_update,
-            });
+    for script in ours {
+        let found = theirs.iter().find(|r| r.filename.strip_suffix(SCRIPT) == Some(&script.name));
+        let same = found.is_some_and(|r| match &r.guid {
+            Some(guid) if guid.0 != [0; 20] => guid.to_string() == script.guid,
+            _ => r.last_update >= script.last_update,
+        });
         if !same {
             changes.push(SieveChange::Upload(script.clone()));
         }
     }
-    let mut active_there = None;
-    for script in theirs.iter().filter(|s| !is_bytecode(&s.filename)) {
-        if !ours.iter().any(|m| m.filename == script.filename) {
+    for script in theirs {
+        let Some(name) = script.filename.strip_suffix(SCRIPT) else { continue };
+        if !ours.iter().any(|m| m.name == name) {
             changes.push(SieveChange::Delete(script.filename.clone()));
-        } else if script.active {
-            active_there = Some(&script.filename);
         }
     }
-    match ours.iter().find(|s| s.active).map(|s| &s.filename) {
-        Some(name) if active_there != Some(name) => {
-            changes.push(SieveChange::Activate(name.clone()));
+    let active_here = ours.iter().find(|s| s.active).map(|s| s.name.as_str());
+    let active_there = theirs.iter().find(|s| s.active).map(|s| {
+        let name = s.filename.as_str();
+        name.strip_suffix(BYTECODE).or(name.strip_suffix(SCRIPT)).unwrap_or(name)
+    });
+    match (active_here, active_there) {
+        (Some(here), there) if there != Some(here) => {
+            changes.push(SieveChange::Activate(format!("{here}{BYTECODE}")));
         }
-        None if active_there.is_some() => changes.push(SieveChange::Deactivate),
+        // A deleted script takes its being active with it.
+        (None, Some(there)) if ours.iter().any(|m| m.name == there) => {
+            changes.push(SieveChange::Deactivate);
+        }
         _ => {}
     }
     changes
@@ -165,7 +176,7 @@ mod tests {
 
     fn script(name: &str, guid: &str, active: bool) -> MasterSieve {
         MasterSieve {
-            filename: name.into(),
+            name: name.into(),
             last_update: 5,
             guid: guid.into(),
             active,
@@ -173,31 +184,31 @@ mod tests {
         }
     }
 
+    fn listed(filename: &str, active: bool) -> ReplicaSieve {
+        ReplicaSieve { filename: filename.into(), last_update: 5, guid: None, active }
+    }
+
     #[test]
     fn scripts_are_uploaded_deleted_and_activated() {
-        let theirs = [
-            ReplicaSieve {
-                filename: "old.script".into(),
-                last_update: 5,
-                guid: None,
-                active: true,
-            },
-            ReplicaSieve {
-                filename: "same.script".into(),
-                last_update: 5,
-                guid: None,
-                active: false,
-            },
-        ];
-        let ours = [script("same.script", "x", true), script("new.script", "y", false)];
+        let theirs =
+            [listed("old.script", false), listed("old.bc", true), listed("same.script", false)];
+        let ours = [script("same", "x", true), script("new", "y", false)];
         assert_eq!(
             plan_sieve(&ours, &theirs),
             [
                 SieveChange::Upload(ours[1].clone()),
                 SieveChange::Delete("old.script".into()),
-                SieveChange::Activate("same.script".into()),
+                SieveChange::Activate("same.bc".into()),
             ]
         );
+    }
+
+    #[test]
+    fn an_active_script_is_left_alone_or_deactivated() {
+        let theirs = [listed("a.script", false), listed("a.bc", true)];
+        assert_eq!(plan_sieve(&[script("a", "x", true)], &theirs), []);
+        assert_eq!(plan_sieve(&[script("a", "x", false)], &theirs), [SieveChange::Deactivate]);
+        assert_eq!(plan_sieve(&[], &theirs), [SieveChange::Delete("a.script".into())]);
     }
 
     #[test]
