@@ -1,4 +1,13 @@
 //! Renames in an order without conflicts (`imap/sync_support.c:do_folders`, 3.6.1).
+//!
+//! ```text
+//!   chain  a -> b -> c         ring  a -> b -> a
+//!     b -> c, then a -> b        a -> a.renaming, b -> a, a.renaming -> b
+//! ```
+//! The C client gives up at a ring (mailboxes that swapped names since the last run): it fails the
+//! same way in every later run. Here one member steps aside, under a name that neither side uses.
+
+use std::collections::HashSet;
 
 /// One mailbox to be renamed, or moved to another partition, on the replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,38 +22,39 @@ pub struct Rename {
     pub uidvalidity: u32,
 }
 
-/// Renames that can't be ordered.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RenameError {
-    /// The renames form a ring.
-    #[error("can't order the renames: {from} -> {to} waits for itself through other mailboxes")]
-    Ring {
-        /// A member's name on the replica.
-        from: String,
-        /// That member's name here.
-        to: String,
-    },
-}
-
-/// Orders renames so that no target still exists under that name when its turn comes.
+/// Orders renames so that no target still exists under that name when its turn comes. `taken` are
+/// all names on both sides: what steps out of a ring gets another one.
 ///
-/// # Errors
-/// [`RenameError::Ring`] where mailboxes swapped names: no order works.
-pub fn order_renames(mut todo: Vec<Rename>) -> Result<Vec<Rename>, RenameError> {
+/// A run that ends between the steps leaves a mailbox under its name aside; the next run sees that
+/// as one more rename.
+pub fn order_renames(mut todo: Vec<Rename>, taken: &HashSet<&str>) -> Vec<Rename> {
     let mut ordered = Vec::with_capacity(todo.len());
     while !todo.is_empty() {
-        let sources: std::collections::HashSet<String> =
-            todo.iter().map(|r| r.from.clone()).collect();
+        let sources: HashSet<String> = todo.iter().map(|r| r.from.clone()).collect();
         let is_free = |r: &Rename| r.from == r.to || !sources.contains(&r.to);
-        let (free, waiting): (Vec<_>, Vec<_>) = todo.into_iter().partition(is_free);
-        if free.is_empty() {
-            let Some(Rename { from, to, .. }) = waiting.into_iter().next() else { break };
-            return Err(RenameError::Ring { from, to });
+        let (free, mut waiting): (Vec<_>, Vec<_>) = todo.into_iter().partition(is_free);
+        if free.is_empty()
+            && let Some(member) = waiting.first_mut()
+        {
+            let aside = name_aside(&member.from, taken);
+            ordered.push(Rename { to: aside.clone(), ..member.clone() });
+            member.from = aside;
         }
         ordered.extend(free);
         todo = waiting;
     }
-    Ok(ordered)
+    ordered
+}
+
+/// A name beside this one that nobody uses.
+fn name_aside(name: &str, taken: &HashSet<&str>) -> String {
+    let mut aside = format!("{name}-renaming");
+    let mut number = 1u32;
+    while taken.contains(aside.as_str()) {
+        number += 1;
+        aside = format!("{name}-renaming{number}");
+    }
+    aside
 }
 
 #[cfg(test)]
@@ -55,17 +65,39 @@ mod tests {
         Rename { from: from.into(), to: to.into(), partition: "default".into(), uidvalidity: 1 }
     }
 
-    #[test]
-    fn a_chain_is_renamed_from_its_free_end() {
-        let got =
-            order_renames(vec![rename("a", "b"), rename("b", "c"), rename("x", "x")]).unwrap();
-        let names: Vec<_> = got.iter().map(|r| r.from.as_str()).collect();
-        assert_eq!(names, ["b", "x", "a"]);
+    fn ordered(todo: Vec<Rename>, taken: &[&str]) -> Vec<(String, String)> {
+        let taken = taken.iter().copied().collect();
+        order_renames(todo, &taken).into_iter().map(|r| (r.from, r.to)).collect()
+    }
+
+    fn pairs(of: &[(&str, &str)]) -> Vec<(String, String)> {
+        of.iter().map(|(from, to)| (from.to_string(), to.to_string())).collect()
     }
 
     #[test]
-    fn a_ring_is_an_error_that_names_a_member() {
-        let err = order_renames(vec![rename("a", "b"), rename("b", "a")]).unwrap_err();
-        assert_eq!(err, RenameError::Ring { from: "a".into(), to: "b".into() });
+    fn a_chain_is_renamed_from_its_free_end() {
+        let got = ordered(vec![rename("a", "b"), rename("b", "c"), rename("x", "x")], &[]);
+        assert_eq!(got, pairs(&[("b", "c"), ("x", "x"), ("a", "b")]));
+    }
+
+    #[test]
+    fn a_ring_is_broken_by_a_member_that_steps_aside() {
+        let got = ordered(vec![rename("a", "b"), rename("b", "a")], &["a-renaming"]);
+        assert_eq!(got, pairs(&[("a", "a-renaming2"), ("b", "a"), ("a-renaming2", "b")]));
+    }
+
+    #[test]
+    fn two_rings_and_a_chain_all_come_to_their_end() {
+        let todo = [("a", "b"), ("b", "c"), ("c", "a"), ("p", "q"), ("q", "p"), ("x", "y")];
+        let got = ordered(todo.iter().map(|(f, t)| rename(f, t)).collect(), &[]);
+        let mut names: Vec<String> = todo.iter().map(|(from, _)| from.to_string()).collect();
+        let before = names.clone();
+        for (from, to) in &got {
+            assert!(!names.contains(to), "{to} is still there in {got:?}");
+            let at = names.iter().position(|name| name == from).unwrap();
+            names[at] = to.clone();
+        }
+        let ends: Vec<&str> = todo.iter().map(|(_, to)| *to).collect();
+        assert_eq!(names, ends, "from {before:?} by {got:?}");
     }
 }

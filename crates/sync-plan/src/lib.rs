@@ -27,7 +27,7 @@ mod meta;
 mod plan;
 
 pub use compare::{CopybackReason, Verdict, compare_mailbox, crc_equal};
-pub use folders::{Rename, RenameError, order_renames};
+pub use folders::{Rename, order_renames};
 pub use master::{
     Crcs, Folder, Intermediate, MailboxAnnotation, MasterMailbox, MasterQuota, MasterSeen,
     MasterSieve, MasterUser,

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use csync::{ReplicaMailbox, ReplicaUser};
 
 use crate::compare::{CopybackReason, Verdict, compare_mailbox};
-use crate::folders::{Rename, RenameError, order_renames};
+use crate::folders::{Rename, order_renames};
 use crate::master::{Folder, Intermediate, MasterMailbox, MasterSeen, MasterUser};
 use crate::meta::{
     QuotaChange, SieveChange, SubChange, plan_quota, plan_seen, plan_sieve, plan_subs,
@@ -98,9 +98,6 @@ pub enum PlanError {
         /// What the replica has that we lack.
         reason: CopybackReason,
     },
-    /// The renames form a ring.
-    #[error(transparent)]
-    Renames(#[from] RenameError),
 }
 
 /// Names and unique ids of replica mailboxes that match nothing here: the ones for which
@@ -153,7 +150,11 @@ pub fn plan_user(
             }
         }
     }
-    plan.renames = order_renames(renames)?;
+    if !renames.is_empty() {
+        let names = master.folders.iter().map(Folder::name);
+        let taken = names.chain(replica.mailboxes.iter().map(|r| r.name.as_str())).collect();
+        plan.renames = order_renames(renames, &taken);
+    }
 
     plan.quotas = plan_quota(&master.quotas, &replica.quotas);
     plan.subscriptions = plan_subs(&master.subscriptions, &replica.subscriptions);
