@@ -1,6 +1,10 @@
 //! What the tests share: a master beside its replica, and runs of our program.
 
-use std::process::Command;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use testkit::c_client::{self, Outcome};
 use testkit::oracle::{self, Report};
@@ -39,6 +43,11 @@ impl Pair {
         c_client::measure(self.command(args)).unwrap()
     }
 
+    /// Starts our program, to be watched while it runs.
+    pub(crate) fn start_sync(&self, args: &[&str]) -> Running {
+        Running::start(self.command(args))
+    }
+
     /// Runs it and wants exit code 0.
     pub(crate) fn sync_well(&self, args: &[&str]) -> Outcome {
         self.sync(args).must_succeed().unwrap()
@@ -62,5 +71,105 @@ impl Pair {
 pub(crate) fn summary(run: &Outcome) -> &str {
     run.stderr.lines().find(|line| line.contains(" users: ")).unwrap_or_else(|| {
         panic!("no summary in:\n{}\n{}", run.stdout, run.stderr);
+    })
+}
+
+/// Waits until something holds; fails the test after half a minute.
+pub(crate) fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !holds() {
+        assert!(started.elapsed() < Duration::from_secs(30), "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// A program that runs beside the test; it is killed if the test ends before it.
+pub(crate) struct Running {
+    child: Child,
+    stdout: Arc<Mutex<String>>,
+    stderr: Arc<Mutex<String>>,
+    readers: Vec<JoinHandle<()>>,
+}
+
+/// How it ended: exit code (none: a signal's) and what it wrote.
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Running {
+    /// Starts a command.
+    pub(crate) fn start(mut command: Command) -> Running {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (stdout, stderr) = (Arc::default(), Arc::default());
+        let readers = vec![
+            gather(child.stdout.take().unwrap(), &stdout),
+            gather(child.stderr.take().unwrap(), &stderr),
+        ];
+        Running { child, stdout, stderr, readers }
+    }
+
+    /// What it wrote to stdout so far.
+    pub(crate) fn stdout(&self) -> String {
+        self.stdout.lock().unwrap().clone()
+    }
+
+    /// Whether it still runs.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Sends it SIGTERM.
+    pub(crate) fn terminate(&self) {
+        let sent = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
+        assert!(sent.success(), "the program ended before SIGTERM");
+    }
+
+    /// Waits for its end.
+    pub(crate) fn wait(mut self) -> Ended {
+        let started = Instant::now();
+        while self.is_running() {
+            if started.elapsed() > Duration::from_secs(60) {
+                let (out, err) = (self.stdout(), self.stderr.lock().unwrap().clone());
+                panic!("the program does not end:\n{out}\n{err}");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
+        let code = self.child.wait().unwrap().code();
+        let stderr = self.stderr.lock().unwrap().clone();
+        Ended { code, stdout: self.stdout(), stderr }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Ended {
+    /// Wants exit code 0; gives the summary's first line.
+    pub(crate) fn well(&self) -> String {
+        assert_eq!(self.code, Some(0), "{}\n{}", self.stdout, self.stderr);
+        let line = self.stderr.lines().find(|line| line.contains(" users: "));
+        line.unwrap_or_else(|| panic!("no summary in:\n{}", self.stderr)).to_owned()
+    }
+}
+
+fn gather(pipe: impl Read + Send + 'static, into: &Arc<Mutex<String>>) -> JoinHandle<()> {
+    let into = Arc::clone(into);
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(pipe);
+        let mut line = Vec::new();
+        while lines.read_until(b'\n', &mut line).is_ok_and(|length| length > 0) {
+            into.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+            line.clear();
+        }
     })
 }

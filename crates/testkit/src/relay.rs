@@ -35,6 +35,8 @@ struct Rules {
     stop: AtomicBool,
     /// Bytes that clients may still send (all connections together) until the next cut; `u64::MAX` = no cut.
     allowance: AtomicU64,
+    /// As `allowance`, until the next stall.
+    until_stall: AtomicU64,
     cut_at: Mutex<Option<Vec<u8>>>,
     refuse: AtomicBool,
     connections: AtomicUsize,
@@ -57,6 +59,7 @@ impl Relay {
             stall: AtomicBool::new(false),
             stop: AtomicBool::new(false),
             allowance: AtomicU64::new(u64::MAX),
+            until_stall: AtomicU64::new(u64::MAX),
             cut_at: Mutex::new(None),
             refuse: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
@@ -79,9 +82,22 @@ impl Relay {
         *self.rules.delay.lock().unwrap_or_else(PoisonError::into_inner) = one_way;
     }
 
-    /// Lets nothing pass in either direction (`true`) until told otherwise; connections stay.
+    /// Lets nothing pass in either direction (`true`) until told otherwise; connections stay. Nothing more is read either,
+    /// so that who sends much has to wait, as on a dead link.
     pub fn stall(&self, stall: bool) {
         self.rules.stall.store(stall, Ordering::SeqCst);
+    }
+
+    /// Stalls once the clients have sent `bytes` more (counted over all connections, to the end of the read that passes
+    /// the mark). It happens once.
+    pub fn stall_after(&self, bytes: u64) {
+        self.rules.until_stall.store(bytes, Ordering::SeqCst);
+    }
+
+    /// Whether nothing passes now.
+    #[must_use]
+    pub fn is_stalled(&self) -> bool {
+        self.rules.stall.load(Ordering::SeqCst)
     }
 
     /// Ends new connections at once (`true`), as if the server were away.
@@ -158,6 +174,24 @@ impl Rules {
         (pass, cut)
     }
 
+    /// Counts the client's bytes towards [`Relay::stall_after`].
+    fn count(&self, bytes: usize) {
+        let counted = self.until_stall.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+            (left != u64::MAX).then(|| left.saturating_sub(bytes as u64))
+        });
+        if counted.is_ok_and(|before| before <= bytes as u64) {
+            self.until_stall.store(u64::MAX, Ordering::SeqCst);
+            self.stall.store(true, Ordering::SeqCst);
+        }
+    }
+
+    /// Waits until a stall is over.
+    fn wait_while_stalled(&self) {
+        while self.stall.load(Ordering::SeqCst) && !self.stop.load(Ordering::SeqCst) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     fn delay(&self) -> Duration {
         *self.delay.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -198,9 +232,7 @@ fn pump(mut from: TcpStream, mut to: TcpStream, rules: &Arc<Rules>, from_client:
     std::thread::spawn(move || {
         while let Ok((due, bytes)) = receiver.recv() {
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            while writing.stall.load(Ordering::SeqCst) && !writing.stop.load(Ordering::SeqCst) {
-                std::thread::sleep(Duration::from_millis(5));
-            }
+            writing.wait_while_stalled();
             if to.write_all(&bytes).is_err() {
                 break;
             }
@@ -217,6 +249,9 @@ fn pump(mut from: TcpStream, mut to: TcpStream, rules: &Arc<Rules>, from_client:
             };
             let bytes = buffer.get(..length).unwrap_or_default();
             let (pass, cut) = if from_client { reading.judge(bytes) } else { (length, false) };
+            if from_client {
+                reading.count(pass);
+            }
             let due = Instant::now() + reading.delay();
             if sender.send((due, bytes.get(..pass).unwrap_or(bytes).to_vec())).is_err() {
                 return;
@@ -226,6 +261,7 @@ fn pump(mut from: TcpStream, mut to: TcpStream, rules: &Arc<Rules>, from_client:
                 let _ = from.shutdown(Shutdown::Both);
                 return;
             }
+            reading.wait_while_stalled();
         }
     });
 }
@@ -281,6 +317,17 @@ mod tests {
         assert!(stream.read_exact(&mut back).is_err());
         relay.stall(false);
         stream.read_exact(&mut back).unwrap();
+    }
+
+    #[test]
+    fn a_stall_after_some_bytes_holds_the_sender_back() {
+        let relay = Relay::start(echo()).unwrap();
+        relay.stall_after(1000);
+        let mut stream = open(&relay);
+        stream.set_write_timeout(Some(Duration::from_millis(300))).unwrap();
+        // More than all the buffers on the way hold.
+        assert!(stream.write_all(&vec![0; 64 * 1024 * 1024]).is_err());
+        assert!(relay.is_stalled());
     }
 
     #[test]
