@@ -1,16 +1,18 @@
 //! Carrying out a user's plan: commands out in order, answers in as they come.
 
-use std::collections::{HashMap, VecDeque};
+mod meta;
+mod settle;
 
-use csync::{Code, IntermediateHead, Item, ReplicaMailbox, ReplicaUser, command};
-use sync_plan::{
-    CopybackReason, MailboxUpdate, PlanError, QuotaChange, SieveChange, SubChange, UserPlan,
-};
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use csync::{Code, IntermediateHead, ReplicaMailbox, ReplicaUser, command};
+use sync_plan::{Doubt, FullReplica, MailboxUpdate, UserPlan};
 use tracing::{error, info, warn};
 
 use crate::error::UserError;
 use crate::frames::{CommandError, InFlight, encode};
-use crate::planner::{FindReserve, MailboxSent, SendMailbox, Staged, UserRead};
+use crate::planner::{FindReserve, How, MailboxSent, SendMailbox, Staged, UserRead};
 use crate::pool::Lease;
 use crate::report::Sent;
 use crate::user_sync::Hands;
@@ -42,6 +44,10 @@ pub(crate) struct Acting<'a> {
     ahead: VecDeque<Ahead>,
     /// Mailboxes that the replica refused for a checksum or a change under our hands.
     doubtful: Vec<String>,
+    /// Mailboxes that only a comparison record by record can settle.
+    full: Vec<String>,
+    /// The replica's records of those that were compared already, by unique id.
+    fulls: HashMap<String, Full>,
     look_again: bool,
     first_error: Option<UserError>,
 }
@@ -60,6 +66,8 @@ impl<'a> Acting<'a> {
             read,
             ahead: VecDeque::new(),
             doubtful: Vec::new(),
+            full: Vec::new(),
+            fulls: HashMap::new(),
             look_again: false,
             first_error: None,
         }
@@ -73,6 +81,7 @@ impl<'a> Acting<'a> {
         staged: &mut Staged,
         sent: &mut Sent,
     ) -> Result<Settled, UserError> {
+        self.compare_in_full(&plan).await?;
         self.reserve(replica, &plan, staged).await?;
         self.delete(&plan.deletes).await?;
         if self.rename(&plan).await? {
@@ -84,6 +93,7 @@ impl<'a> Acting<'a> {
         self.meta(plan.quotas, plan.subscriptions, plan.sieve, plan.seen).await?;
         self.drain(0).await?;
         self.settle_doubtful(staged, sent).await?;
+        self.settle_in_full(staged, sent).await?;
         match self.first_error {
             Some(e) => Err(e),
             None if self.look_again => Ok(Settled::LookAgain),
@@ -200,23 +210,25 @@ impl<'a> Acting<'a> {
                 let in_flight = self.lease.send("MAILBOX", bytes).await?;
                 self.push(&i.name, vec![in_flight]).await
             }
-            MailboxUpdate::Send { name, uniqueid, replica, checksum_doubt } => {
-                self.send_mailbox(&name, &uniqueid, replica, checksum_doubt, false, staged, sent)
-                    .await
+            MailboxUpdate::Send { name, uniqueid, replica, doubt } => {
+                let how = match (doubt, self.fulls.get(&uniqueid)) {
+                    (_, Some(full)) => How::Full(full.records.clone()),
+                    (Doubt::Checksum, None) => How::SinceIfChecksumsDiffer,
+                    (Doubt::None | Doubt::Full, None) => How::Since,
+                };
+                self.send_mailbox(&name, &uniqueid, replica, how, staged, sent).await
             }
         }
     }
 
     /// Streams one mailbox. What is wrong with it alone is kept for the end; what is wrong with
     /// the connection ends the user.
-    #[allow(clippy::too_many_arguments)] // one mailbox has that many sides; a struct would only rename them
     async fn send_mailbox(
         &mut self,
         name: &str,
         uniqueid: &str,
         replica: Option<Box<ReplicaMailbox>>,
-        recompute: bool,
-        repeat: bool,
+        how: How,
         staged: &mut Staged,
         sent: &mut Sent,
     ) -> Result<(), UserError> {
@@ -226,8 +238,7 @@ impl<'a> Acting<'a> {
         let sending = self.hands.planner.send(SendMailbox {
             entry,
             replica,
-            recompute,
-            repeat,
+            how,
             frames: self.lease.frames.clone(),
             staged: std::mem::take(staged),
         });
@@ -244,6 +255,10 @@ impl<'a> Acting<'a> {
             Ok(MailboxSent::Unchanged) => Ok(()),
             Ok(MailboxSent::Replaced) => {
                 self.look_again = true;
+                Ok(())
+            }
+            Ok(MailboxSent::NeedsFull) => {
+                self.full.push(name.to_string());
                 Ok(())
             }
             Ok(MailboxSent::Sent { in_flight, count }) => {
@@ -263,87 +278,6 @@ impl<'a> Acting<'a> {
             }
             Err(e) => Err(e),
         }
-    }
-
-    async fn meta(
-        &mut self,
-        quotas: Vec<QuotaChange>,
-        subs: Vec<SubChange>,
-        sieve: Vec<SieveChange>,
-        seen: Vec<sync_plan::MasterSeen>,
-    ) -> Result<(), UserError> {
-        let user = self.userid;
-        for change in quotas {
-            match change {
-                QuotaChange::Set(q) => {
-                    let limits = q.limits.iter().map(|(name, limit)| (name.as_str(), *limit));
-                    let bytes = encode(|out| command::quota(out, &q.root, limits, q.modseq));
-                    self.small("QUOTA", format!("QUOTA {}", q.root), bytes).await?;
-                }
-                QuotaChange::Remove(root) => {
-                    let bytes = encode(|out| command::unquota(out, &root));
-                    self.small("UNQUOTA", format!("UNQUOTA {root}"), bytes).await?;
-                }
-            }
-        }
-        for change in subs {
-            let (name, add, mailbox) = match &change {
-                SubChange::Add(m) => ("SUB", true, m),
-                SubChange::Remove(m) => ("UNSUB", false, m),
-            };
-            let bytes = encode(|out| command::subscription(out, add, user, mailbox));
-            self.small(name, format!("{name} {user} {mailbox}"), bytes).await?;
-        }
-        for change in sieve {
-            match change {
-                SieveChange::Upload(s) => {
-                    let file = format!("{}.script", s.name);
-                    let bytes = encode(|out| {
-                        command::sieve(out, user, &file, s.last_update, &s.content);
-                    });
-                    self.small("SIEVE", format!("SIEVE {user} {file}"), bytes).await?;
-                }
-                SieveChange::Delete(file) => {
-                    let bytes = encode(|out| command::unsieve(out, user, &file));
-                    self.small("UNSIEVE", format!("UNSIEVE {user} {file}"), bytes).await?;
-                }
-                SieveChange::Activate(file) => {
-                    let bytes = encode(|out| command::activate_sieve(out, user, &file));
-                    let line = format!("ACTIVATE_SIEVE {user} {file}");
-                    self.small("ACTIVATE_SIEVE", line, bytes).await?;
-                }
-                SieveChange::Deactivate => {
-                    let bytes = encode(|out| command::unactivate_sieve(out, user));
-                    let line = format!("UNACTIVATE_SIEVE {user}");
-                    self.small("UNACTIVATE_SIEVE", line, bytes).await?;
-                }
-            }
-        }
-        for s in seen {
-            let entry = command::Seen {
-                userid: user,
-                uniqueid: &s.uniqueid,
-                lastread: s.lastread,
-                lastuid: s.lastuid,
-                lastchange: s.lastchange,
-                seenuids: &s.seenuids,
-            };
-            let bytes = encode(|out| command::seen(out, &entry));
-            self.small("SEEN", format!("SEEN {user} {}", s.uniqueid), bytes).await?;
-        }
-        Ok(())
-    }
-
-    async fn small(
-        &mut self,
-        name: &'static str,
-        line: String,
-        bytes: Vec<u8>,
-    ) -> Result<(), UserError> {
-        let label = line.clone();
-        self.hands.events.action(|| line).await;
-        let in_flight = self.lease.send(name, bytes).await?;
-        self.push(&label, vec![in_flight]).await
     }
 
     async fn push(&mut self, mailbox: &str, commands: Vec<InFlight>) -> Result<(), UserError> {
@@ -392,54 +326,12 @@ impl<'a> Acting<'a> {
         warn!("user {}: {e}", self.userid);
         self.first_error.get_or_insert(e);
     }
-
-    /// Mailboxes the replica refused: its present state is asked for, our checksums are computed
-    /// afresh and the change is sent once more without a condition. What is refused then has
-    /// something that only copyback can settle.
-    async fn settle_doubtful(
-        &mut self,
-        staged: &mut Staged,
-        sent: &mut Sent,
-    ) -> Result<(), UserError> {
-        let doubtful = std::mem::take(&mut self.doubtful);
-        if doubtful.is_empty() {
-            return Ok(());
-        }
-        let found = self.replica_mailboxes(&doubtful).await?;
-        for name in &doubtful {
-            let Some(uniqueid) = self.read.uniqueid_of(name) else {
-                self.look_again = true;
-                continue;
-            };
-            let replica = found.get(uniqueid).cloned();
-            let uniqueid = uniqueid.to_string();
-            self.send_mailbox(name, &uniqueid, replica, true, true, staged, sent).await?;
-        }
-        self.drain(0).await?;
-        for mailbox in std::mem::take(&mut self.doubtful) {
-            let reason = CopybackReason::Refused { code: Code::SyncChecksum.to_string() };
-            self.keep(PlanError::Copyback { mailbox, reason }.into());
-        }
-        Ok(())
-    }
-
-    async fn replica_mailboxes(
-        &mut self,
-        names: &[String],
-    ) -> Result<HashMap<String, Box<ReplicaMailbox>>, UserError> {
-        self.hands.events.action(|| format!("MAILBOXES {}", names.join(" "))).await;
-        let bytes = encode(|out| command::get_mailboxes(out, names.iter().map(String::as_str)));
-        let asked = self.lease.send("MAILBOXES", bytes).await?;
-        let mut found = ReplicaUser::default();
-        for item in asked.answer().await? {
-            push_item(&mut found, item)?;
-        }
-        Ok(found.mailboxes.into_iter().map(|m| (m.uniqueid.clone(), Box::new(m))).collect())
-    }
 }
 
-fn push_item(user: &mut ReplicaUser, item: Item) -> Result<(), UserError> {
-    user.push(item).map_err(|e| nonsense("MAILBOXES", &e))
+/// One of the replica's mailboxes with all its records.
+struct Full {
+    mailbox: Box<ReplicaMailbox>,
+    records: Arc<FullReplica>,
 }
 
 fn nonsense(command: &'static str, e: &dyn std::fmt::Display) -> UserError {

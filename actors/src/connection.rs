@@ -117,15 +117,10 @@ struct Awaited {
 #[derive(Clone, Default)]
 struct Queue(Arc<Mutex<QueueState>>);
 
+#[derive(Default)]
 struct QueueState {
     awaited: VecDeque<Awaited>,
     closed: Option<String>,
-}
-
-impl Default for QueueState {
-    fn default() -> Self {
-        QueueState { awaited: VecDeque::new(), closed: None }
-    }
 }
 
 impl Queue {
@@ -148,6 +143,14 @@ impl Queue {
 
     fn pop(&self) -> Option<Awaited> {
         self.with(|q| q.awaited.pop_front())
+    }
+
+    /// How much the answer that is due may say.
+    fn limits(&self) -> Limits {
+        match self.with(|q| q.awaited.front().map(|a| a.name)) {
+            Some("FULLMAILBOX") => Limits::WHOLE_MAILBOX,
+            _ => Limits::ANSWERS,
+        }
     }
 
     fn is_empty(&self) -> bool {
@@ -350,6 +353,7 @@ impl Reader {
     async fn run(mut self) -> String {
         let mut items: Vec<Item> = Vec::new();
         loop {
+            self.decoder.set_limits(self.queue.limits());
             match self.decoder.decode(&mut self.unread) {
                 Ok(Some(Parsed::Untagged(item))) => items.push(item),
                 Ok(Some(Parsed::Continuation(_))) => {

@@ -84,6 +84,16 @@ pub enum UserError {
     /// No connection.
     #[error("{0}")]
     Pool(#[from] PoolError),
+    /// The replica has another mailbox under a name of ours, and it must not be deleted.
+    #[error(
+        "mailbox {mailbox}: the replica has another mailbox of this name (unique id {uniqueid}), and nothing here tells that it was deleted; delete or rename it on the replica and run again"
+    )]
+    NameHeld {
+        /// Internal name.
+        mailbox: String,
+        /// The replica's mailbox.
+        uniqueid: String,
+    },
     /// Names changed on one side again and again while we looked.
     #[error(
         "names or mailboxes changed on one side in each of {tries} tries; run again when it is quieter"
@@ -110,6 +120,7 @@ impl UserError {
             UserError::MessageFile { .. }
             | UserError::Spool { .. }
             | UserError::Plan(_)
+            | UserError::NameHeld { .. }
             | UserError::Bug(_) => Class::Lasting,
         }
     }

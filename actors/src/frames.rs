@@ -157,6 +157,17 @@ impl FrameSender {
         Ok(InFlight { command: name, pending })
     }
 
+    /// Sends a whole command from a thread.
+    pub(crate) fn command_blocking(
+        &self,
+        name: &'static str,
+        bytes: Vec<u8>,
+    ) -> Result<InFlight, CommandError> {
+        let (reply, pending) = oneshot::channel();
+        self.push_blocking(name, Frame::Command { name, bytes: bytes.into(), reply })?;
+        Ok(InFlight { command: name, pending })
+    }
+
     /// Sends any frame from a thread.
     pub(crate) fn push_blocking(
         &self,

@@ -20,7 +20,7 @@
 //! | `user_lister.rs`, `dispatcher.rs`, `user_sync.rs`, `planner.rs`, `lock_keeper.rs`, `pool.rs`, `connection.rs`, `monitor.rs` | one actor each, its messages beside it |
 //! | `schedule.rs`, `pool_plan.rs` | what the Dispatcher and the pool decide: plain values, tested without actors |
 //! | `act.rs` | a UserSync's second half: carrying out a plan |
-//! | `reading.rs`, `reserve.rs`, `sending.rs`, `upload.rs`, `wire.rs` | a MailboxPlanner's reading and encoding |
+//! | `reading.rs`, `reserve.rs`, `full.rs`, `sending.rs`, `upload.rs`, `wire.rs` | a MailboxPlanner's reading and encoding |
 //! | `frames.rs`, `transport/` | what travels to a connection; sockets, login, deflate |
 //! | `settings.rs`, `events.rs`, `report.rs`, `error.rs` | what a run is told, tells, and ends with |
 #![forbid(unsafe_code)]
@@ -31,6 +31,7 @@ mod dispatcher;
 mod error;
 mod events;
 mod frames;
+mod full;
 mod lock_keeper;
 mod monitor;
 mod planner;

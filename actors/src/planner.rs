@@ -14,13 +14,13 @@ use std::sync::Arc;
 use actix::prelude::*;
 use csync::{Guid, ReplicaMailbox};
 use cyrus_store::{MboxEntry, Store, StoreError};
-use sync_plan::{Folder, MasterUser};
+use sync_plan::{Folder, FullReplica, MasterUser};
 
 use crate::error::UserError;
 use crate::frames::{FrameSender, InFlight};
 use crate::report::Sent;
 use crate::settings::Settings;
-use crate::{reading, reserve, sending};
+use crate::{full, reading, reserve, sending};
 
 /// Reads the store.
 pub(crate) struct MailboxPlanner {
@@ -108,12 +108,30 @@ pub(crate) struct SendMailbox {
     pub(crate) entry: MboxEntry,
     /// What the replica has, none where it lacks the mailbox.
     pub(crate) replica: Option<Box<ReplicaMailbox>>,
-    /// Compute our checksums afresh; if they then agree and nothing else differs, send nothing.
-    pub(crate) recompute: bool,
-    /// The replica refused this change before: compare headers again and send without SINCE.
-    pub(crate) repeat: bool,
+    pub(crate) how: How,
     pub(crate) frames: FrameSender,
     pub(crate) staged: Staged,
+}
+
+/// How a mailbox is compared and sent.
+#[derive(Debug, Clone)]
+pub(crate) enum How {
+    /// The records that are newer than the replica's modseq, on condition that it still is there.
+    Since,
+    /// The same, but compute our checksums afresh first: the mailbox may be equal after all.
+    SinceIfChecksumsDiffer,
+    /// The replica refused it: compare headers anew, compute checksums, set no condition.
+    Afresh,
+    /// All records, after a comparison one by one.
+    Full(Arc<FullReplica>),
+}
+
+/// Whether a mailbox can be sent in full without copying anything back.
+#[derive(Message)]
+#[rtype(result = "Result<(), UserError>")]
+pub(crate) struct CheckFull {
+    pub(crate) entry: MboxEntry,
+    pub(crate) full: Arc<FullReplica>,
 }
 
 /// How it went.
@@ -132,6 +150,8 @@ pub(crate) enum MailboxSent {
     Unchanged,
     /// It was deleted, renamed or replaced since it was planned.
     Replaced,
+    /// Only a comparison record by record can tell what to send.
+    NeedsFull,
     /// Its commands, answers to come.
     Sent { in_flight: Vec<InFlight>, count: Sent },
 }
@@ -203,6 +223,14 @@ impl Handler<FindReserve> for MailboxPlanner {
     }
 }
 
+impl Handler<CheckFull> for MailboxPlanner {
+    type Result = Result<(), UserError>;
+
+    fn handle(&mut self, msg: CheckFull, _: &mut SyncContext<Self>) -> Self::Result {
+        guarded(|| full::check(&self.store, &msg.entry, &msg.full, self.settings.one_way))
+    }
+}
+
 impl Handler<SendMailbox> for MailboxPlanner {
     type Result = SendDone;
 
@@ -214,8 +242,7 @@ impl Handler<SendMailbox> for MailboxPlanner {
             settings: &self.settings,
             entry: &msg.entry,
             replica: msg.replica,
-            recompute: msg.recompute,
-            repeat: msg.repeat,
+            how: msg.how,
             frames: &msg.frames,
             staged: &mut staged,
             broken_off: &mut broken_off,

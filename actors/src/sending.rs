@@ -16,13 +16,14 @@
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use bytes::Bytes;
-use csync::{Guid, ReplicaMailbox, Since};
+use csync::{Guid, ReplicaMailbox, Since, command};
 use cyrus_store::{IndexRecord, Mailbox, MboxEntry, MboxList, Modseqs, Store, StoreError};
-use sync_plan::{CopybackReason, Crcs, PlanError, Verdict, compare_mailbox, crc_equal};
+use sync_plan::{Crcs, PlanError, Verdict, compare_mailbox};
 
 use crate::error::UserError;
-use crate::frames::{FRAME_BYTES, Frame, FrameSender, InFlight};
-use crate::planner::{MailboxSent, Staged};
+use crate::frames::{FRAME_BYTES, Frame, FrameSender, InFlight, encode};
+use crate::full::to_expunge;
+use crate::planner::{How, MailboxSent, Staged};
 use crate::reading::is_stale;
 use crate::report::Sent;
 use crate::settings::Settings;
@@ -38,8 +39,7 @@ pub(crate) struct Job<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) entry: &'a MboxEntry,
     pub(crate) replica: Option<Box<ReplicaMailbox>>,
-    pub(crate) recompute: bool,
-    pub(crate) repeat: bool,
+    pub(crate) how: How,
     pub(crate) frames: &'a FrameSender,
     pub(crate) staged: &'a mut Staged,
     pub(crate) broken_off: &'a mut bool,
@@ -53,6 +53,13 @@ struct Base {
     highestmodseq: u64,
     /// The condition of the change, none where there is nothing or no trust.
     since: Option<Since>,
+}
+
+/// How the first step begins.
+enum First {
+    Send { crcs: Crcs, expunge: Vec<u32> },
+    Unchanged,
+    NeedsFull,
 }
 
 /// A step: all there is, or up to this UID and modseq.
@@ -84,9 +91,13 @@ impl Job<'_> {
             let modseqs = self.modseqs(&list)?;
             let mut crcs = stored_crcs(&mailbox);
             if first {
-                match self.before_first(&mailbox, modseqs, &mut base)? {
-                    Some(recomputed) => crcs = recomputed,
-                    None => return Ok(MailboxSent::Unchanged),
+                match self.before_first(&mailbox, modseqs)? {
+                    First::Send { crcs: said, expunge } => {
+                        crcs = said;
+                        in_flight.extend(self.expunge(&expunge)?);
+                    }
+                    First::Unchanged => return Ok(MailboxSent::Unchanged),
+                    First::NeedsFull => return Ok(MailboxSent::NeedsFull),
                 }
                 first = false;
             }
@@ -102,12 +113,13 @@ impl Job<'_> {
 
     fn first_base(&self) -> Base {
         let Some(r) = &self.replica else { return Base::default() };
-        let since = (r.highestmodseq > 0 && !self.repeat).then_some(Since {
-            modseq: r.highestmodseq,
-            crc: r.sync_crc,
-            crc_annot: r.sync_crc_annot,
-        });
-        Base { last_uid: r.last_uid, highestmodseq: r.highestmodseq, since }
+        let condition =
+            Since { modseq: r.highestmodseq, crc: r.sync_crc, crc_annot: r.sync_crc_annot };
+        let trusted = matches!(self.how, How::Since | How::SinceIfChecksumsDiffer);
+        let since = (r.highestmodseq > 0 && trusted).then_some(condition);
+        // All records go where a comparison one by one was needed: no modseq tells which differ.
+        let highestmodseq = if matches!(self.how, How::Full(_)) { 0 } else { r.highestmodseq };
+        Base { last_uid: r.last_uid, highestmodseq, since }
     }
 
     /// None when the mailbox is no longer what was planned.
@@ -137,42 +149,43 @@ impl Job<'_> {
         modseqs.of(self.entry).map_err(|e| self.damaged(e))
     }
 
-    /// The doubts to be settled once the mailbox is open: returns the checksums to send, none when
-    /// nothing is to be sent at all.
-    fn before_first(
-        &self,
-        m: &Mailbox,
-        modseqs: Modseqs,
-        base: &mut Base,
-    ) -> Result<Option<Crcs>, UserError> {
-        let stored = stored_crcs(m);
-        let Some(replica) = &self.replica else {
-            return Ok(Some(if self.recompute { self.recomputed(m)? } else { stored }));
-        };
-        let mut ours = wire::header(m, modseqs).map_err(|e| self.damaged(e))?;
-        if self.recompute {
-            ours.crcs = self.recomputed(m)?;
+    /// The doubts to be settled once the mailbox is open.
+    fn before_first(&self, m: &Mailbox, modseqs: Modseqs) -> Result<First, UserError> {
+        let mut crcs = stored_crcs(m);
+        if !matches!(self.how, How::Since) {
+            crcs = self.recomputed(m)?;
         }
-        let theirs = Crcs { basic: replica.sync_crc, annot: replica.sync_crc_annot };
-        let one_way = self.settings.one_way;
-        match compare_mailbox(&ours, replica, one_way) {
-            Verdict::Copyback(reason) => return Err(self.copyback(reason)),
-            Verdict::Unchanged if self.recompute => return Ok(None),
-            Verdict::ChecksumDoubt if self.recompute && !one_way => {
-                let reason = CopybackReason::Checksum { master: ours.crcs, replica: theirs };
-                return Err(self.copyback(reason));
+        let mut expunge = Vec::new();
+        match (&self.how, &self.replica) {
+            (How::Since, _) | (_, None) => {}
+            (How::Full(full), _) => expunge = to_expunge(m, full, self.settings.one_way)?,
+            (How::SinceIfChecksumsDiffer | How::Afresh, Some(replica)) => {
+                let mut ours = wire::header(m, modseqs).map_err(|e| self.damaged(e))?;
+                ours.crcs = crcs;
+                match compare_mailbox(&ours, replica, self.settings.one_way) {
+                    Verdict::Unchanged => return Ok(First::Unchanged),
+                    Verdict::ChecksumDoubt | Verdict::Full(_) => return Ok(First::NeedsFull),
+                    Verdict::Copyback(reason) => {
+                        let mailbox = self.entry.name.clone();
+                        return Err(PlanError::Copyback { mailbox, reason }.into());
+                    }
+                    Verdict::Changed => {}
+                }
             }
-            _ => {}
         }
-        // One way, and the replica is ahead or differs without a reason: all records are sent
-        // again, since no modseq tells which of them differ.
-        if one_way
-            && (replica.highestmodseq > ours.highestmodseq
-                || (self.recompute && !crc_equal(ours.crcs, theirs)))
-        {
-            base.highestmodseq = 0;
+        Ok(First::Send { crcs, expunge })
+    }
+
+    /// Lets the replica expunge what it must not keep, before it is sent all records.
+    fn expunge(&self, uids: &[u32]) -> Result<Option<InFlight>, UserError> {
+        if uids.is_empty() {
+            return Ok(None);
         }
-        Ok(Some(ours.crcs))
+        let bytes = encode(|out| {
+            let Job { entry, .. } = self;
+            command::expunge(out, &entry.name, &entry.uniqueid, uids.iter().copied());
+        });
+        Ok(Some(self.frames.command_blocking("EXPUNGE", bytes)?))
     }
 
     fn recomputed(&self, m: &Mailbox) -> Result<Crcs, UserError> {
@@ -301,10 +314,6 @@ impl Job<'_> {
 
     fn damaged(&self, e: StoreError) -> UserError {
         UserError::Mailbox { mailbox: self.entry.name.clone(), source: Box::new(e) }
-    }
-
-    fn copyback(&self, reason: CopybackReason) -> UserError {
-        PlanError::Copyback { mailbox: self.entry.name.clone(), reason }.into()
     }
 
     fn spool_failed(&self, e: io::Error) -> UserError {

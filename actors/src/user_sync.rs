@@ -114,6 +114,7 @@ impl UserWork {
                 return Ok(Outcome::Absent);
             };
             self.report_orphans(&look);
+            let held = name_held(&look.plan);
             if !look.plan.is_empty() {
                 changed = true;
                 let acting = Acting::new(&self.hands, &self.userid, &mut lease, &look.read);
@@ -124,7 +125,7 @@ impl UserWork {
                     continue;
                 }
             }
-            return match look.read.first_broken() {
+            return match look.read.first_broken().or(held) {
                 Some(e) => Err(e),
                 None if changed => Ok(Outcome::Done),
                 None => Ok(Outcome::Unchanged),
@@ -187,6 +188,12 @@ impl UserWork {
             settings.server,
         );
     }
+}
+
+/// The first name that the replica can't give to its mailbox of ours.
+fn name_held(plan: &UserPlan) -> Option<UserError> {
+    let first = plan.conflicts.first()?;
+    Some(UserError::NameHeld { mailbox: first.mailbox.clone(), uniqueid: first.uniqueid.clone() })
 }
 
 /// GET USER's answer. A user that is unknown there has nothing there.

@@ -11,6 +11,7 @@ mod disturbed;
 mod equal;
 mod errors;
 mod folders;
+mod full;
 mod locks;
 mod oracle_lines;
 mod replicas;

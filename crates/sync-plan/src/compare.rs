@@ -55,11 +55,45 @@ pub enum CopybackReason {
         /// The replica's.
         replica: Crcs,
     },
+    /// A message that is neither here nor was cleaned up here.
+    OnlyOnReplica {
+        /// Its UID there.
+        uid: u32,
+    },
+    /// A message that is live here was expunged there, or never arrived although its UID was
+    /// passed.
+    GoneOnReplica {
+        /// Its UID.
+        uid: u32,
+    },
+    /// One UID, two messages.
+    OtherMessage {
+        /// The UID.
+        uid: u32,
+    },
+    /// A message was changed there after its last change here.
+    NewerOnReplica {
+        /// Its UID.
+        uid: u32,
+    },
     /// The replica refused the change although it was sent in full.
     Refused {
         /// The code of its answer.
         code: String,
     },
+}
+
+impl CopybackReason {
+    /// What an admin can do.
+    pub fn advice(&self) -> &'static str {
+        use CopybackReason::*;
+        match self {
+            GoneOnReplica { .. } | OtherMessage { .. } | NewerOnReplica { .. } | Refused { .. } => {
+                "replicate this user with the C sync_client without -O, or delete the mailbox on the replica and run again"
+            }
+            _ => "replicate this user with the C sync_client, or use -O to overwrite the replica",
+        }
+    }
 }
 
 impl fmt::Display for CopybackReason {
@@ -87,6 +121,12 @@ impl fmt::Display for CopybackReason {
                 "checksums differ: {}/{} here, {}/{} on the replica",
                 master.basic, master.annot, replica.basic, replica.annot
             ),
+            OnlyOnReplica { uid } => write!(f, "uid {uid} exists only on the replica"),
+            GoneOnReplica { uid } => write!(f, "uid {uid} is live here and gone on the replica"),
+            OtherMessage { uid } => {
+                write!(f, "uid {uid} is one message here and another on the replica")
+            }
+            NewerOnReplica { uid } => write!(f, "uid {uid} was changed on the replica"),
             Refused { code } => write!(f, "the replica refused the full change with {code}"),
         }
     }
@@ -101,6 +141,8 @@ pub enum Verdict {
     Changed,
     /// All but the stored checksums agree: recompute ours before deciding.
     ChecksumDoubt,
+    /// Only a comparison record by record can tell; why.
+    Full(CopybackReason),
     /// The replica has what we lack.
     Copyback(CopybackReason),
 }
@@ -115,8 +157,14 @@ pub fn crc_equal(a: Crcs, b: Crcs) -> bool {
 ///
 /// `one_way` is -O: what the replica has on top of ours is overwritten, never taken over.
 pub fn compare_mailbox(master: &MasterMailbox, replica: &ReplicaMailbox, one_way: bool) -> Verdict {
-    if !one_way && let Some(reason) = copyback_reason(master, replica) {
-        return Verdict::Copyback(reason);
+    if let Some(reason) = copyback_reason(master, replica) {
+        return if one_way { Verdict::Full(reason) } else { Verdict::Copyback(reason) };
+    }
+    if master.deletedmodseq > replica.highestmodseq && replica.last_uid > 0 {
+        return Verdict::Full(CopybackReason::CleanedUp {
+            deletedmodseq: master.deletedmodseq,
+            replica: replica.highestmodseq,
+        });
     }
     if header_differs(master, replica) {
         return Verdict::Changed;
@@ -142,12 +190,6 @@ fn copyback_reason(m: &MasterMailbox, r: &ReplicaMailbox) -> Option<CopybackReas
         && r.xconvmodseq > ours
     {
         return Some(CopybackReason::XconvModseq { master: ours, replica: r.xconvmodseq });
-    }
-    if m.deletedmodseq > r.highestmodseq && r.last_uid > 0 {
-        return Some(CopybackReason::CleanedUp {
-            deletedmodseq: m.deletedmodseq,
-            replica: r.highestmodseq,
-        });
     }
     None
 }
@@ -244,7 +286,7 @@ mod tests {
 
     #[test]
     fn what_only_the_replica_has_needs_copyback_unless_one_way() {
-        let edits: [fn(&mut MasterMailbox, &mut ReplicaMailbox); 5] = [
+        let edits: [fn(&mut MasterMailbox, &mut ReplicaMailbox); 4] = [
             |_, r| r.uidvalidity = 6,
             |_, r| r.highestmodseq = 21,
             |_, r| r.last_uid = 8,
@@ -252,16 +294,24 @@ mod tests {
                 m.xconvmodseq = Some(3);
                 r.xconvmodseq = 4;
             },
-            |m, r| {
-                m.deletedmodseq = 15;
-                r.highestmodseq = 14;
-            },
         ];
         for (n, edit) in edits.iter().enumerate() {
             let (mut m, mut r) = pair();
             edit(&mut m, &mut r);
             assert!(matches!(compare_mailbox(&m, &r, false), Verdict::Copyback(_)), "edit {n}");
-            assert_eq!(compare_mailbox(&m, &r, true), Verdict::Changed, "edit {n}");
+            assert!(matches!(compare_mailbox(&m, &r, true), Verdict::Full(_)), "edit {n}");
         }
+    }
+
+    #[test]
+    fn records_cleaned_up_before_the_replica_saw_it_need_a_full_comparison() {
+        let (mut m, mut r) = pair();
+        m.deletedmodseq = 15;
+        r.highestmodseq = 14;
+        for one_way in [false, true] {
+            assert!(matches!(compare_mailbox(&m, &r, one_way), Verdict::Full(_)));
+        }
+        r.last_uid = 0;
+        assert_eq!(compare_mailbox(&m, &r, false), Verdict::Changed);
     }
 }

@@ -31,6 +31,17 @@ pub struct Tombstones {
     pub uniqueids: HashSet<String>,
 }
 
+/// How well the difference between both sides of a mailbox is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// Modseqs tell which records to send.
+    None,
+    /// All but the checksums agree: recompute ours first, it may be unchanged after all.
+    Checksum,
+    /// Compare record by record before anything is changed.
+    Full,
+}
+
 /// One mailbox to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MailboxUpdate {
@@ -42,20 +53,34 @@ pub enum MailboxUpdate {
         uniqueid: String,
         /// What the replica has, none where it lacks the mailbox.
         replica: Option<Box<ReplicaMailbox>>,
-        /// All but the checksums agree: recompute ours first, it may be unchanged after all.
-        checksum_doubt: bool,
+        /// What is known of the difference.
+        doubt: Doubt,
     },
     /// A name without a mailbox.
     Intermediate(Intermediate),
 }
 
+/// A name that one mailbox has here and another one, which nobody deleted, on the replica. Cyrus
+/// keeps no trace of a mailbox that was deleted at once (`delete_mode: immediate`) when its name is
+/// used again: the new entry takes the place of its tombstone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The mailbox here.
+    pub mailbox: String,
+    /// The unique id of the replica's.
+    pub uniqueid: String,
+}
+
 /// What to do for one user, in this order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UserPlan {
-    /// Mailboxes to delete on the replica; each has a tombstone here.
+    /// Mailboxes to delete on the replica, children first; each has a tombstone here.
     pub deletes: Vec<String>,
     /// Mailboxes on the replica that are neither here nor deleted here: left alone and reported.
     pub orphans: Vec<String>,
+    /// Mailboxes here whose names are held on the replica by orphans: neither side can give way, so
+    /// they are left out of all that follows, and the user must be told.
+    pub conflicts: Vec<Conflict>,
     /// Renames in order. When there are any, act on them and look again before all that follows.
     pub renames: Vec<Rename>,
     /// Mailboxes to send, in the master's order.
@@ -90,7 +115,7 @@ impl UserPlan {
 pub enum PlanError {
     /// Something would have to be copied back to the master first.
     #[error(
-        "mailbox {mailbox} needs copyback: {reason}; replicate this user with the C sync_client, or use -O to overwrite the replica"
+        "mailbox {mailbox} needs copyback: {reason}; {}", reason.advice()
     )]
     Copyback {
         /// The mailbox.
@@ -125,20 +150,30 @@ pub fn plan_user(
         replica.mailboxes.iter().map(|r| (r.uniqueid.as_str(), r)).collect();
 
     let mut plan = UserPlan::default();
+    let mut orphans = HashSet::new();
     for gone in unmatched_folders(master, replica) {
         if tombstones.names.contains(&gone.name) || tombstones.uniqueids.contains(&gone.uniqueid) {
             plan.deletes.push(gone.name.clone());
         } else {
             plan.orphans.push(gone.name.clone());
+            orphans.insert(gone.name.as_str());
         }
     }
 
+    // Children first: a mailbox with children would only become a name without a mailbox there.
+    plan.deletes.sort_unstable_by(|a, b| b.cmp(a));
+    let held = held_names(master, replica, &orphans);
     let mut renames = Vec::new();
     for folder in &master.folders {
         let found = there.get(folder.uniqueid()).copied();
+        if let Some(uniqueid) = held.get(folder.name()) {
+            let (mailbox, uniqueid) = (folder.name().to_string(), uniqueid.to_string());
+            plan.conflicts.push(Conflict { mailbox, uniqueid });
+            continue;
+        }
         match folder {
             Folder::Intermediate(i) => {
-                if !found.is_some_and(|r| r.name == i.name) {
+                if found.is_none_or(|r| r.name != i.name) {
                     plan.updates.push(MailboxUpdate::Intermediate(i.clone()));
                 }
             }
@@ -165,6 +200,36 @@ pub fn plan_user(
     Ok(plan)
 }
 
+/// Names on the replica that never get free: the orphans', and those of mailboxes that can't be
+/// renamed to their own names because of them. With the unique id of who holds each.
+fn held_names<'a>(
+    master: &MasterUser,
+    replica: &'a ReplicaUser,
+    orphans: &HashSet<&str>,
+) -> HashMap<&'a str, &'a str> {
+    let mut held = HashMap::new();
+    if orphans.is_empty() {
+        return held;
+    }
+    let here: HashMap<&str, &str> =
+        master.folders.iter().map(|folder| (folder.uniqueid(), folder.name())).collect();
+    loop {
+        let before = held.len();
+        for r in &replica.mailboxes {
+            let stays = match here.get(r.uniqueid.as_str()) {
+                Some(name) => *name != r.name && held.contains_key(name),
+                None => orphans.contains(r.name.as_str()),
+            };
+            if stays {
+                held.insert(r.name.as_str(), r.uniqueid.as_str());
+            }
+        }
+        if held.len() == before {
+            return held;
+        }
+    }
+}
+
 /// A mailbox with another name or on another partition is moved; an intermediate that the replica
 /// has under this unique id has no partition and is filled in by the mailbox itself.
 fn rename_of(m: &MasterMailbox, r: &ReplicaMailbox, options: &Options) -> Option<Rename> {
@@ -188,7 +253,7 @@ fn plan_mailbox(
         Some(r) => compare_mailbox(m, r, options.one_way),
         None => Verdict::Changed,
     };
-    let checksum_doubt = match verdict {
+    let doubt = match verdict {
         Verdict::Unchanged => {
             plan.unchanged += 1;
             return Ok(());
@@ -196,14 +261,15 @@ fn plan_mailbox(
         Verdict::Copyback(reason) => {
             return Err(PlanError::Copyback { mailbox: m.name.clone(), reason });
         }
-        Verdict::Changed => false,
-        Verdict::ChecksumDoubt => true,
+        Verdict::Changed => Doubt::None,
+        Verdict::ChecksumDoubt => Doubt::Checksum,
+        Verdict::Full(_) => Doubt::Full,
     };
     plan.updates.push(MailboxUpdate::Send {
         name: m.name.clone(),
         uniqueid: m.uniqueid.clone(),
         replica: found.cloned().map(Box::new),
-        checksum_doubt,
+        doubt,
     });
     Ok(())
 }
@@ -263,8 +329,22 @@ mod tests {
             uniqueids: HashSet::from(["3".to_string()]),
         };
         let plan = plan_user(&m, &r, &tombstones, &Options::default()).unwrap();
-        assert_eq!(plan.deletes, ["user.a.x", "user.a.y"]);
+        assert_eq!(plan.deletes, ["user.a.y", "user.a.x"]);
         assert_eq!(plan.orphans, ["user.a.z"]);
+    }
+
+    #[test]
+    fn a_name_held_by_an_orphan_is_a_conflict_also_for_who_needs_it_in_turn() {
+        let (m, r) = sides(
+            vec![here("user.a.x", "new"), here("user.a.y", "4"), here("user.a.z", "5")],
+            vec![there("user.a.x", "old"), there("user.a.w", "4"), there("user.a.y", "3")],
+        );
+        let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default()).unwrap();
+        let conflicts: Vec<_> =
+            plan.conflicts.iter().map(|c| (c.mailbox.as_str(), c.uniqueid.as_str())).collect();
+        assert_eq!(conflicts, [("user.a.x", "old"), ("user.a.y", "3")]);
+        assert!(plan.renames.is_empty());
+        assert_eq!(plan.updates.len(), 1, "user.a.z goes on: {plan:?}");
     }
 
     #[test]

@@ -1,0 +1,118 @@
+//! Mailboxes that a plain change did not settle: compared afresh, then record by record.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use csync::{Code, FullMailbox, ReplicaMailbox, ReplicaUser, command};
+use sync_plan::{CopybackReason, Doubt, FullReplica, MailboxUpdate, PlanError, UserPlan};
+
+use super::{Acting, Full, nonsense};
+use crate::error::UserError;
+use crate::frames::{CommandError, encode};
+use crate::planner::{CheckFull, How, Staged};
+use crate::report::Sent;
+
+impl Acting<'_> {
+    /// Mailboxes the replica refused: its present state is asked for, our checksums are computed
+    /// afresh and the change is sent once more without a condition.
+    pub(super) async fn settle_doubtful(
+        &mut self,
+        staged: &mut Staged,
+        sent: &mut Sent,
+    ) -> Result<(), UserError> {
+        let doubtful = std::mem::take(&mut self.doubtful);
+        if doubtful.is_empty() {
+            return Ok(());
+        }
+        let found = self.replica_mailboxes(&doubtful).await?;
+        for name in &doubtful {
+            let Some(uniqueid) = self.read.uniqueid_of(name).map(str::to_string) else {
+                self.look_again = true;
+                continue;
+            };
+            let replica = found.get(&uniqueid).cloned();
+            self.send_mailbox(name, &uniqueid, replica, How::Afresh, staged, sent).await?;
+        }
+        self.drain(0).await?;
+        self.full.append(&mut self.doubtful);
+        Ok(())
+    }
+
+    /// The last resort: compare record by record, let the replica expunge what it must not keep,
+    /// and send all records. What is refused then has something that only copyback can settle.
+    pub(super) async fn settle_in_full(
+        &mut self,
+        staged: &mut Staged,
+        sent: &mut Sent,
+    ) -> Result<(), UserError> {
+        for name in std::mem::take(&mut self.full) {
+            let Some(uniqueid) = self.read.uniqueid_of(&name).map(str::to_string) else {
+                self.look_again = true;
+                continue;
+            };
+            let Some(Full { mailbox, records }) = self.fetch_full(&name, &uniqueid).await? else {
+                self.look_again = true;
+                continue;
+            };
+            let how = How::Full(records);
+            self.send_mailbox(&name, &uniqueid, Some(mailbox), how, staged, sent).await?;
+        }
+        self.drain(0).await?;
+        for mailbox in std::mem::take(&mut self.doubtful) {
+            let reason = CopybackReason::Refused { code: Code::SyncChecksum.to_string() };
+            self.keep(PlanError::Copyback { mailbox, reason }.into());
+        }
+        Ok(())
+    }
+
+    /// Compares those mailboxes whose headers can't tell, before anything is changed: a user who
+    /// needs copyback is left as it is on both sides.
+    pub(super) async fn compare_in_full(&mut self, plan: &UserPlan) -> Result<(), UserError> {
+        for update in &plan.updates {
+            let MailboxUpdate::Send { name, uniqueid, doubt: Doubt::Full, .. } = update else {
+                continue;
+            };
+            let Some(entry) = self.read.entries.get(uniqueid).cloned() else { continue };
+            // Under its old name there, if it is to be renamed: then it is compared after that.
+            let Some(full) = self.fetch_full(name, uniqueid).await? else { continue };
+            let check = CheckFull { entry, full: full.records.clone() };
+            let checking = self.hands.planner.send(check);
+            checking.await.map_err(|e| UserError::Bug(e.to_string()))??;
+            self.fulls.insert(uniqueid.clone(), full);
+        }
+        Ok(())
+    }
+
+    /// A mailbox with all its records; none where the replica has no such mailbox of this id.
+    async fn fetch_full(&mut self, name: &str, uniqueid: &str) -> Result<Option<Full>, UserError> {
+        self.hands.events.action(|| format!("FULLMAILBOX {name}")).await;
+        let bytes = encode(|out| command::get_fullmailbox(out, name));
+        let items = match self.lease.send("FULLMAILBOX", bytes).await?.answer().await {
+            Err(CommandError::Refused { code: Some(Code::MailboxNonexistent), .. }) => {
+                return Ok(None);
+            }
+            answer => answer?,
+        };
+        let Some(item) = items.first() else { return Ok(None) };
+        let full = FullMailbox::decode(item).map_err(|e| nonsense("FULLMAILBOX", &e))?;
+        if full.mailbox.uniqueid != uniqueid {
+            return Ok(None);
+        }
+        let records = Arc::new(FullReplica::from(&full));
+        Ok(Some(Full { mailbox: Box::new(full.mailbox), records }))
+    }
+
+    async fn replica_mailboxes(
+        &mut self,
+        names: &[String],
+    ) -> Result<HashMap<String, Box<ReplicaMailbox>>, UserError> {
+        self.hands.events.action(|| format!("MAILBOXES {}", names.join(" "))).await;
+        let bytes = encode(|out| command::get_mailboxes(out, names.iter().map(String::as_str)));
+        let asked = self.lease.send("MAILBOXES", bytes).await?;
+        let mut found = ReplicaUser::default();
+        for item in asked.answer().await? {
+            found.push(item).map_err(|e| nonsense("MAILBOXES", &e))?;
+        }
+        Ok(found.mailboxes.into_iter().map(|m| (m.uniqueid.clone(), Box::new(m))).collect())
+    }
+}
