@@ -15,6 +15,7 @@
 //! |---|---|
 //! | `master.rs` | the plain types that describe the master's side of one user |
 //! | `compare.rs` | whether one mailbox is the same on both sides, or would need copyback |
+//! | `full.rs` | the same record by record, where headers can't tell |
 //! | `folders.rs` | deletions and renames, in an order without conflicts |
 //! | `meta.rs` | quota roots, subscriptions, seen state, Sieve scripts |
 //! | `plan.rs` | all of it together: the plan for one user |
@@ -22,17 +23,20 @@
 
 mod compare;
 mod folders;
+mod full;
 mod master;
 mod meta;
 mod plan;
 
 pub use compare::{CopybackReason, Verdict, compare_mailbox, crc_equal};
 pub use folders::{Rename, order_renames};
+pub use full::{FullMaster, FullReplica, RecordState, plan_full};
 pub use master::{
     Crcs, Folder, Intermediate, MailboxAnnotation, MasterMailbox, MasterQuota, MasterSeen,
     MasterSieve, MasterUser,
 };
 pub use meta::{QuotaChange, SieveChange, SubChange, plan_quota, plan_seen, plan_sieve, plan_subs};
 pub use plan::{
-    Conflict, MailboxUpdate, Options, PlanError, Tombstones, UserPlan, plan_user, unmatched_folders,
+    Conflict, Doubt, MailboxUpdate, Options, PlanError, Tombstones, UserPlan, plan_user,
+    unmatched_folders,
 };

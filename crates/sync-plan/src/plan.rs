@@ -31,6 +31,17 @@ pub struct Tombstones {
     pub uniqueids: HashSet<String>,
 }
 
+/// How well the difference between both sides of a mailbox is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doubt {
+    /// Modseqs tell which records to send.
+    None,
+    /// All but the checksums agree: recompute ours first, it may be unchanged after all.
+    Checksum,
+    /// Compare record by record before anything is changed.
+    Full,
+}
+
 /// One mailbox to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MailboxUpdate {
@@ -42,8 +53,8 @@ pub enum MailboxUpdate {
         uniqueid: String,
         /// What the replica has, none where it lacks the mailbox.
         replica: Option<Box<ReplicaMailbox>>,
-        /// All but the checksums agree: recompute ours first, it may be unchanged after all.
-        checksum_doubt: bool,
+        /// What is known of the difference.
+        doubt: Doubt,
     },
     /// A name without a mailbox.
     Intermediate(Intermediate),
@@ -104,7 +115,7 @@ impl UserPlan {
 pub enum PlanError {
     /// Something would have to be copied back to the master first.
     #[error(
-        "mailbox {mailbox} needs copyback: {reason}; replicate this user with the C sync_client, or use -O to overwrite the replica"
+        "mailbox {mailbox} needs copyback: {reason}; {}", reason.advice()
     )]
     Copyback {
         /// The mailbox.
@@ -162,7 +173,7 @@ pub fn plan_user(
         }
         match folder {
             Folder::Intermediate(i) => {
-                if !found.is_some_and(|r| r.name == i.name) {
+                if found.is_none_or(|r| r.name != i.name) {
                     plan.updates.push(MailboxUpdate::Intermediate(i.clone()));
                 }
             }
@@ -242,7 +253,7 @@ fn plan_mailbox(
         Some(r) => compare_mailbox(m, r, options.one_way),
         None => Verdict::Changed,
     };
-    let checksum_doubt = match verdict {
+    let doubt = match verdict {
         Verdict::Unchanged => {
             plan.unchanged += 1;
             return Ok(());
@@ -250,14 +261,15 @@ fn plan_mailbox(
         Verdict::Copyback(reason) => {
             return Err(PlanError::Copyback { mailbox: m.name.clone(), reason });
         }
-        Verdict::Changed => false,
-        Verdict::ChecksumDoubt => true,
+        Verdict::Changed => Doubt::None,
+        Verdict::ChecksumDoubt => Doubt::Checksum,
+        Verdict::Full(_) => Doubt::Full,
     };
     plan.updates.push(MailboxUpdate::Send {
         name: m.name.clone(),
         uniqueid: m.uniqueid.clone(),
         replica: found.cloned().map(Box::new),
-        checksum_doubt,
+        doubt,
     });
     Ok(())
 }
