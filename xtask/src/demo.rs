@@ -1,13 +1,11 @@
 //! `cargo xtask demo`: the program at work, between two real servers, in half a minute.
 
-use std::path::PathBuf;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use testkit::{Cyrus, Via, c_client, fill, oracle};
 
-use crate::say;
+use crate::{program, say};
 
 const USERS: usize = 20;
 
@@ -16,7 +14,7 @@ pub(crate) fn run(args: &[String]) -> Result<u8> {
     if let Some(arg) = args.first() {
         bail!("demo takes no arguments, not even {arg:?}");
     }
-    let program = build()?;
+    let program = program::build()?;
 
     let mut step = Step::start("starting a Cyrus master and a Cyrus replica");
     let replica = Cyrus::replica().start()?;
@@ -56,38 +54,6 @@ pub(crate) fn run(args: &[String]) -> Result<u8> {
     let well =
         outcome.code == Some(0) && again.code == Some(0) && report.is_empty() && bytes.is_empty();
     Ok(if well { 0 } else { 1 })
-}
-
-/// Builds the program for release and gives its path.
-fn build() -> Result<PathBuf> {
-    let step = Step::start("building sync_client");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args([
-        "build",
-        "--quiet",
-        "--release",
-        "--package",
-        "sync_client",
-        "--bin",
-        "sync_client",
-    ]);
-    command
-        .args(["--message-format", "json-render-diagnostics"])
-        .stderr(std::process::Stdio::inherit());
-    let output = command.output().context("failed to run cargo build")?;
-    if !output.status.success() {
-        bail!("sync_client does not build");
-    }
-    // Cargo names the file it made: {…,"executable":"/path/sync_client",…}.
-    let text = String::from_utf8_lossy(&output.stdout);
-    let path = text
-        .lines()
-        .rev()
-        .find_map(|line| line.split_once("\"executable\":\"")?.1.split('"').next());
-    let path = path.context("cargo build named no executable")?;
-    step.done(path);
-    Ok(PathBuf::from(path))
 }
 
 /// A step under way: its line is printed when it is done.

@@ -1,7 +1,10 @@
 //! The project's own commands, run as `cargo xtask COMMAND`; each has its module, with a table of them here.
 #![forbid(unsafe_code)]
 
+mod bench;
+mod bench_report;
 mod demo;
+mod program;
 mod test;
 
 use std::process::ExitCode;
@@ -12,6 +15,7 @@ cargo xtask COMMAND
   test [ARGS]   install Cyrus where it is missing, then run every test of the workspace;
                 ARGS go to cargo nextest (or to cargo test where nextest is not installed)
   demo          replicate 20 users from a real Cyrus master to a real replica, and compare
+  bench         measure against Cyrus' own client, and write docs/benchmarks.md
   help          this text
 ";
 
@@ -22,6 +26,7 @@ fn main() -> ExitCode {
     let outcome = match command.as_str() {
         "test" => test::run(&rest),
         "demo" => demo::run(&rest),
+        "bench" => bench::run(&rest),
         "help" | "-h" | "--help" => {
             say(HELP.trim_end());
             Ok(0)
