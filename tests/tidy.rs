@@ -1,0 +1,138 @@
+//! House rules that no compiler checks: which crates may know what, and what every file looks like.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Crates that are plain readers, writers and decisions: no runtime, no actors, no sockets.
+const PLAIN: [&str; 3] = ["crates/csync", "crates/cyrus-store", "crates/sync-plan"];
+/// What they must not name.
+const RUNTIMES: [&str; 6] = ["tokio", "actix", "actix-rt", "async-compression", "futures", "mio"];
+/// More lines than this are two ideas.
+const MOST_LINES: usize = 600;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every Rust file of the workspace.
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for folder in ["src", "actors", "crates", "xtask", "tests", "benches"] {
+        collect(&root().join(folder), &mut found);
+    }
+    assert!(found.len() > 50, "only {} files: is this the checkout?", found.len());
+    found.into_iter().map(|path| (path.clone(), fs::read_to_string(path).unwrap())).collect()
+}
+
+fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
+    // benches/ need not exist.
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            if path.file_name().is_some_and(|name| name != "target") {
+                collect(&path, found);
+            }
+        } else if path.extension().is_some_and(|ext| ext == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+/// The names of a manifest's dependencies, those for tests and benches too.
+fn dependencies(manifest: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut within = false;
+    for line in manifest.lines().map(str::trim) {
+        if let Some(section) = line.strip_prefix('[') {
+            within = section.trim_end_matches(']').ends_with("dependencies");
+            // [dependencies.NAME]
+            if let Some((_, name)) = section.trim_end_matches(']').split_once("dependencies.") {
+                names.push(name.to_owned());
+            }
+        } else if within && let Some((name, _)) = line.split_once(['=', '.']) {
+            names.push(name.trim().to_owned());
+        }
+    }
+    names
+}
+
+fn refuse(wrong: Vec<String>) {
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn plain_crates_know_no_runtime() {
+    let mut wrong = Vec::new();
+    for krate in PLAIN {
+        let path = root().join(krate).join("Cargo.toml");
+        for name in dependencies(&fs::read_to_string(path).unwrap()) {
+            if RUNTIMES.iter().any(|r| name == *r || name.starts_with(&format!("{r}-"))) {
+                wrong.push(format!("{krate} depends on {name}; runtimes belong into actors/"));
+            }
+        }
+    }
+    refuse(wrong);
+}
+
+#[test]
+fn arrows_point_one_way() {
+    let may_not = [
+        ("crates/csync", vec!["cyrus-store", "sync-plan", "actors", "sync_client"]),
+        ("crates/cyrus-store", vec!["csync", "sync-plan", "actors", "sync_client"]),
+        ("crates/sync-plan", vec!["actors", "sync_client", "nix"]),
+        ("actors", vec!["sync_client"]),
+    ];
+    let mut wrong = Vec::new();
+    for (krate, forbidden) in may_not {
+        let manifest = fs::read_to_string(root().join(krate).join("Cargo.toml")).unwrap();
+        let shipped = manifest.split("[dev-dependencies]").next().unwrap_or_default();
+        for name in dependencies(shipped) {
+            if forbidden.contains(&name.as_str()) || name == "testkit" {
+                wrong.push(format!("{krate} must not depend on {name}"));
+            }
+        }
+    }
+    refuse(wrong);
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    let silent = |(path, text): (PathBuf, String)| {
+        (!text.starts_with("//!")).then(|| format!("{} does not open with //!", path.display()))
+    };
+    refuse(sources().into_iter().filter_map(silent).collect());
+}
+
+#[test]
+fn no_file_is_too_long() {
+    let long = |(path, text): (PathBuf, String)| {
+        let lines = text.lines().count();
+        (lines > MOST_LINES).then(|| format!("{} has {lines} lines", path.display()))
+    };
+    refuse(sources().into_iter().filter_map(long).collect());
+}
+
+#[test]
+fn nothing_is_left_undone() {
+    // Written in two halves, so that this file is not its own finding.
+    let marks = [("to", "do!("), ("unimple", "mented!("), ("#[ig", "nore"), ("db", "g!(")];
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        for (nr, line) in text.lines().enumerate() {
+            for (head, tail) in marks {
+                if line.contains(&format!("{head}{tail}")) {
+                    wrong.push(format!("{}:{}: {head}{tail}", path.display(), nr + 1));
+                }
+            }
+        }
+    }
+    refuse(wrong);
+}
+
+#[test]
+fn dependencies_are_found_in_a_manifest() {
+    let manifest = "[package]\nname = \"x\"\n[dependencies]\na = \"1\"\nb.workspace = true\n\
+                    [dev-dependencies]\nc = { path = \"c\" }\n[dependencies.d]\nversion = \"1\"\n";
+    assert_eq!(dependencies(manifest), ["a", "b", "c", "d"]);
+}
