@@ -56,6 +56,7 @@ pub(crate) fn settings(args: &Args, config: &Config) -> Result<Settings, Failure
         sieve_mailbox: true,
         jobs: jobs(args, config, channel)?,
         one_way: args.no_copyback,
+        prefix: args.objects.first().filter(|_| args.all_users).cloned(),
         partition: args.dest_partition.clone(),
         local_only: args.local_only,
         skip_locked: args.skip_locked,

@@ -19,7 +19,7 @@
 //! |---|---|
 //! | `user_lister.rs`, `dispatcher.rs`, `user_sync.rs`, `planner.rs`, `lock_keeper.rs`, `pool.rs`, `connection.rs`, `monitor.rs` | one actor each, its messages beside it |
 //! | `schedule.rs`, `pool_plan.rs` | what the Dispatcher and the pool decide: plain values, tested without actors |
-//! | `act.rs` | a UserSync's second half: carrying out a plan |
+//! | `look.rs`, `act.rs` | a UserSync's two halves: both sides and the plan; carrying it out |
 //! | `reading.rs`, `reserve.rs`, `full.rs`, `sending.rs`, `upload.rs`, `wire.rs` | a MailboxPlanner's reading and encoding |
 //! | `frames.rs`, `transport/` | what travels to a connection; sockets, login, deflate |
 //! | `settings.rs`, `events.rs`, `report.rs`, `error.rs` | what a run is told, tells, and ends with |
@@ -33,6 +33,7 @@ mod events;
 mod frames;
 mod full;
 mod lock_keeper;
+mod look;
 mod monitor;
 mod planner;
 mod pool;
@@ -54,7 +55,7 @@ pub use error::{Class, UserError};
 pub use frames::CommandError;
 pub use monitor::Verbosity;
 pub use pool::PoolError;
-pub use report::{Outcome, RunReport, Sent, Stopped, UserReport};
+pub use report::{Outcome, RunReport, SHARED, Sent, Stopped, UserReport};
 pub use run::replicate;
 pub use settings::Settings;
 pub use transport::ConnectError;

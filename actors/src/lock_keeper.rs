@@ -12,6 +12,8 @@ use actix::prelude::*;
 use cyrus_store::{Config, FileLock, StoreError, sync_lock};
 use tracing::info;
 
+use crate::report::is_shared;
+
 /// The first pause between two tries, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
@@ -76,7 +78,11 @@ async fn try_lock(
     server: Arc<str>,
     userid: Arc<str>,
 ) -> Result<Option<UserLock>, StoreError> {
-    let blocking = move || sync_lock(&config, &server, Some(&userid), true);
+    // Shared mailboxes have no user, and Cyrus' name for their lock none either.
+    let blocking = move || {
+        let user = (!is_shared(&userid)).then_some(&*userid);
+        sync_lock(&config, &server, user, true)
+    };
     let taken = match actix_rt::task::spawn_blocking(blocking).await {
         Ok(taken) => taken?,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),

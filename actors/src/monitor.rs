@@ -87,7 +87,7 @@ fn tell_user(user: &UserReport, verbosity: Verbosity) {
     if !verbosity.actions_on_stdout {
         return;
     }
-    let userid = &user.userid;
+    let userid = user.name();
     let _ = match &user.outcome {
         Outcome::Locked => writeln!(io::stderr().lock(), "Skipping locked user {userid}"),
         Outcome::Failed { reason } => {

@@ -202,7 +202,8 @@ impl Handler<ReadUser> for MailboxPlanner {
     type Result = Result<Option<Arc<UserRead>>, UserError>;
 
     fn handle(&mut self, msg: ReadUser, _: &mut SyncContext<Self>) -> Self::Result {
-        guarded(|| reading::read_user(&self.store, &msg.userid, msg.sieve_mailbox))
+        let prefix = self.settings.prefix.as_deref();
+        guarded(|| reading::read(&self.store, &msg.userid, msg.sieve_mailbox, prefix))
             .map(|read| read.map(Arc::new))
     }
 }

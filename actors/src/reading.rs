@@ -10,10 +10,32 @@ use sync_plan::{
 
 use crate::error::UserError;
 use crate::planner::UserRead;
+use crate::report::is_shared;
 use crate::wire;
 
+/// All that the master holds of a user or, under the empty user id, of its shared mailboxes (those
+/// whose names begin with `prefix`).
+pub(crate) fn read(
+    store: &Store,
+    userid: &str,
+    sieve_mailbox: bool,
+    prefix: Option<&str>,
+) -> Result<Option<UserRead>, UserError> {
+    if is_shared(userid) {
+        read_shared(store, prefix).map(Some)
+    } else {
+        read_user(store, userid, sieve_mailbox)
+    }
+}
+
+fn read_shared(store: &Store, prefix: Option<&str>) -> Result<UserRead, UserError> {
+    let list = store.mailboxes()?;
+    let tree = list.shared_tree(prefix)?;
+    read_tree(store, &list, tree, None, false)
+}
+
 /// All that the master holds of a user, without records. None: there is no INBOX.
-pub(crate) fn read_user(
+fn read_user(
     store: &Store,
     userid: &str,
     sieve_mailbox: bool,
@@ -26,23 +48,41 @@ pub(crate) fn read_user(
     if !tree.iter().any(is_inbox) {
         return Ok(None);
     }
-    let modseqs = store.user_modseqs(&list, Some(userid))?;
-    let mut user = MasterUser { userid: userid.to_string(), ..MasterUser::default() };
+    let mut read = read_tree(store, &list, tree, Some(userid), sieve_mailbox)?;
+    read.master.userid = userid.to_string();
+    read.master.subscriptions = store.subscriptions(&list, userid)?;
+    read.master.seen = seen(store, &list, userid)?;
+    if !sieve_mailbox {
+        read.master.sieve = sieve(store, &list, userid)?;
+    }
+    Ok(Some(read))
+}
+
+/// The headers and quota roots of these mailboxes.
+fn read_tree(
+    store: &Store,
+    list: &MboxList,
+    tree: Vec<MboxEntry>,
+    userid: Option<&str>,
+    sieve_mailbox: bool,
+) -> Result<UserRead, UserError> {
+    let modseqs = store.user_modseqs(list, userid)?;
+    let mut master = MasterUser::default();
     let mut broken = Vec::new();
     let mut entries = HashMap::new();
     let mut quotaroots = BTreeSet::new();
     for entry in tree {
         if entry.mbtype.is_deleted() {
-            user.tombstone_names.push(entry.name);
+            master.tombstone_names.push(entry.name);
         } else if entry.mbtype.is_intermediate() {
-            user.folders.push(Folder::Intermediate(intermediate(&entry)));
+            master.folders.push(Folder::Intermediate(intermediate(&entry)));
         } else if entry.mbtype.is_reserved() || (entry.mbtype.is_sieve() && !sieve_mailbox) {
             // Not a mailbox yet, or one that goes script by script.
         } else {
-            match read_header(store, &list, &modseqs, &entry) {
+            match read_header(store, list, &modseqs, &entry) {
                 Ok(Some(mailbox)) => {
                     quotaroots.extend(mailbox.quotaroot.clone());
-                    user.folders.push(Folder::Mailbox(Box::new(mailbox)));
+                    master.folders.push(Folder::Mailbox(Box::new(mailbox)));
                     entries.insert(entry.uniqueid.clone(), entry);
                 }
                 Ok(None) => {}
@@ -51,14 +91,9 @@ pub(crate) fn read_user(
         }
     }
     for root in quotaroots {
-        user.quotas.extend(quota(store, &root)?);
+        master.quotas.extend(quota(store, &root)?);
     }
-    user.subscriptions = store.subscriptions(&list, userid)?;
-    user.seen = seen(store, &list, userid)?;
-    if !sieve_mailbox {
-        user.sieve = sieve(store, &list, userid)?;
-    }
-    Ok(Some(UserRead { master: user, entries: Arc::new(entries), broken }))
+    Ok(UserRead { master, entries: Arc::new(entries), broken })
 }
 
 /// A mailbox's header; none when it was deleted or replaced since its entry was read.

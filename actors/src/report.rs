@@ -3,6 +3,15 @@
 use std::fmt;
 use std::time::Duration;
 
+/// The user id that stands for the shared mailboxes, which belong to no user. Cyrus names their
+/// sync lock so too.
+pub const SHARED: &str = "";
+
+/// Whether this user id stands for the shared mailboxes.
+pub(crate) fn is_shared(userid: &str) -> bool {
+    userid == SHARED
+}
+
 /// How one user ended. Five different things, never mixed up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -19,6 +28,19 @@ pub enum Outcome {
         /// Why, in words for an admin.
         reason: String,
     },
+}
+
+/// One word.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Outcome::Done => "done",
+            Outcome::Unchanged => "unchanged",
+            Outcome::Locked => "locked",
+            Outcome::Absent => "absent",
+            Outcome::Failed { .. } => "failed",
+        })
+    }
 }
 
 /// What was sent for one user.
@@ -44,7 +66,7 @@ impl Sent {
 /// One user's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserReport {
-    /// The user.
+    /// The user, or [`SHARED`].
     pub userid: String,
     /// How it ended.
     pub outcome: Outcome,
@@ -54,6 +76,13 @@ pub struct UserReport {
     pub tries: u32,
     /// From the first try to the end.
     pub took: Duration,
+}
+
+impl UserReport {
+    /// Whose report it is, in words.
+    pub fn name(&self) -> &str {
+        if is_shared(&self.userid) { "shared mailboxes" } else { &self.userid }
+    }
 }
 
 /// All users of a run.
@@ -99,12 +128,20 @@ impl fmt::Display for Stopped {
 impl RunReport {
     /// How many users ended so.
     fn count(&self, matches: fn(&Outcome) -> bool) -> usize {
-        self.users.iter().filter(|u| matches(&u.outcome)).count()
+        self.named().filter(|u| matches(&u.outcome)).count()
     }
 
-    /// How many users failed.
+    fn named(&self) -> impl Iterator<Item = &UserReport> {
+        self.users.iter().filter(|u| !is_shared(&u.userid))
+    }
+
+    fn shared(&self) -> Option<&UserReport> {
+        self.users.iter().find(|u| is_shared(&u.userid))
+    }
+
+    /// How many users failed; the shared mailboxes count as one.
     pub fn failed(&self) -> usize {
-        self.count(|o| matches!(o, Outcome::Failed { .. }))
+        self.users.iter().filter(|u| matches!(u.outcome, Outcome::Failed { .. })).count()
     }
 
     /// What was sent for all users.
@@ -124,19 +161,22 @@ impl fmt::Display for RunReport {
         write!(
             f,
             "{} users: {} done, {} unchanged, {} locked, {} absent, {} failed; sent {} mailboxes, {} messages, {} bytes",
-            self.users.len(),
+            self.named().count(),
             self.count(|o| matches!(o, Outcome::Done)),
             self.count(|o| matches!(o, Outcome::Unchanged)),
             self.count(|o| matches!(o, Outcome::Locked)),
             self.count(|o| matches!(o, Outcome::Absent)),
-            self.failed(),
+            self.count(|o| matches!(o, Outcome::Failed { .. })),
             sent.mailboxes,
             sent.messages,
             sent.bytes,
         )?;
+        if let Some(shared) = self.shared() {
+            write!(f, "; shared mailboxes {}", shared.outcome)?;
+        }
         for user in &self.users {
             if let Outcome::Failed { reason } = &user.outcome {
-                write!(f, "\nfailed: {}: {reason}", user.userid)?;
+                write!(f, "\nfailed: {}: {reason}", user.name())?;
             }
         }
         Ok(())

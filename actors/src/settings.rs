@@ -27,6 +27,8 @@ pub struct Settings {
     pub jobs: usize,
     /// -O: nothing is ever taken over from the replica.
     pub one_way: bool,
+    /// -A's prefix, for the shared mailboxes.
+    pub prefix: Option<String>,
     /// -p: the partition on the replica.
     pub partition: Option<String>,
     /// -L: the replica does not tell mupdate.

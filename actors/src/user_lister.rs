@@ -1,4 +1,4 @@
-//! The UserLister actor: says which users there are, largest first.
+//! The UserLister actor: says which users there are, largest first, the shared mailboxes last.
 //!
 //! The users come out through a bounded channel, so a list of any length waits for those who work
 //! on it.
@@ -10,6 +10,8 @@ use actix::prelude::*;
 use cyrus_store::{Store, StoreError};
 use tokio::sync::mpsc;
 
+use crate::report::SHARED;
+
 /// How many users may wait in the channel.
 const USERS_WAITING: usize = 256;
 
@@ -18,7 +20,7 @@ const USERS_WAITING: usize = 256;
 pub enum Work {
     /// These, in this order (-u).
     Users(Vec<String>),
-    /// All that have a mailbox whose internal name starts so (-A).
+    /// All that have a mailbox whose internal name starts so, and the shared mailboxes (-A).
     AllUsers {
         /// The prefix; none for all.
         prefix: Option<String>,
@@ -82,14 +84,18 @@ fn users(store: &Store, work: Work) -> Result<Vec<Arc<str>>, StoreError> {
                 .collect())
         }
         Work::AllUsers { prefix } => {
-            let mut sized: Vec<(u64, Arc<str>)> = store
-                .mailboxes()?
+            let list = store.mailboxes()?;
+            let mut sized: Vec<(u64, Arc<str>)> = list
                 .all_users(prefix.as_deref())?
                 .into_iter()
                 .map(|user| (quota_used(store, &user), Arc::from(user)))
                 .collect();
             sized.sort_by(|(a, _), (b, _)| b.cmp(a));
-            Ok(sized.into_iter().map(|(_, user)| user).collect())
+            let mut users: Vec<Arc<str>> = sized.into_iter().map(|(_, user)| user).collect();
+            if !list.shared_tree(prefix.as_deref())?.is_empty() {
+                users.push(SHARED.into());
+            }
+            Ok(users)
         }
     }
 }

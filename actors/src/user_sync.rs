@@ -9,23 +9,25 @@
 //!        SIEVE, SEEN, RESTART; each sent ahead of the answers to those before it.
 //! ```
 //! A mailbox that fails does not stop the user's others; the user then counts as failed with the
-//! first reason. Interleaving: a UserSync works on one user at a time (its sender, the Dispatcher,
+//! first reason. The shared mailboxes are one more user, without a name: they are asked for by name
+//! and by unique id instead of by GET USER. Interleaving: a UserSync works on one user at a time (its sender, the Dispatcher,
 //! waits for the reply), so its state is that of one user.
 
 use std::sync::Arc;
 
 use actix::prelude::*;
-use csync::{ReplicaUser, command};
-use sync_plan::{Options, Tombstones, UserPlan, plan_user, unmatched_folders};
+use csync::command;
+use sync_plan::UserPlan;
 use tracing::{error, warn};
 
 use crate::act::{Acting, Settled};
 use crate::error::UserError;
 use crate::events::EventSink;
-use crate::frames::{CommandError, InFlight, encode};
-use crate::planner::{FindTombstones, MailboxPlanner, ReadUser, Staged, UserRead};
+use crate::frames::encode;
+use crate::look::{Look, look};
+use crate::planner::{MailboxPlanner, Staged};
 use crate::pool::{ConnectionPool, Lease, acquire};
-use crate::report::{Outcome, Sent};
+use crate::report::{Outcome, Sent, is_shared};
 use crate::settings::Settings;
 
 /// How often renames and changes under our hands may make us look again, as in the C client.
@@ -93,22 +95,17 @@ struct UserWork {
     sent: Sent,
 }
 
-/// Both sides of a user.
-struct Look {
-    read: Arc<UserRead>,
-    replica: ReplicaUser,
-    plan: UserPlan,
-}
-
 impl UserWork {
     async fn run(&mut self) -> Result<Outcome, UserError> {
         let userid = self.userid.clone();
-        self.hands.events.action(|| format!("USER {userid}")).await;
+        if !is_shared(&userid) {
+            self.hands.events.action(|| format!("USER {userid}")).await;
+        }
         let mut lease = acquire(&self.hands.pool).await?;
         let mut staged = Staged::default();
         let mut changed = false;
         for _ in 0..LOOKS {
-            let Some(look) = self.look(&lease).await? else {
+            let Some(look) = look(&self.hands, &self.userid, &lease).await? else {
                 let userid = self.userid.clone();
                 self.hands.events.action(|| format!("Does not exist locally {userid}")).await;
                 return Ok(Outcome::Absent);
@@ -132,42 +129,6 @@ impl UserWork {
             };
         }
         Err(UserError::Unsettled { tries: LOOKS })
-    }
-
-    /// Asks both sides at once and plans. None when the user has no INBOX here.
-    async fn look(&self, lease: &Lease) -> Result<Option<Look>, UserError> {
-        let asked = lease.send("USER", encode(|out| command::get_user(out, &self.userid))).await?;
-        let sieve_mailbox = lease.session.capabilities.sieve_mailbox_enabled;
-        let reading =
-            self.hands.planner.send(ReadUser { userid: self.userid.clone(), sieve_mailbox });
-        let (theirs, ours) = futures_util::future::join(replica_user(asked), reading).await;
-        let ours = ours.map_err(|e| UserError::Bug(e.to_string()))??;
-        let replica = theirs?;
-        let Some(read) = ours else { return Ok(None) };
-        let tombstones = self.tombstones(&read, &replica).await?;
-        let options = Options {
-            one_way: self.hands.settings.one_way,
-            partition: self.hands.settings.partition.clone(),
-            sieve_mailbox,
-        };
-        let plan = plan_user(&read.master, &replica, &tombstones, &options)?;
-        Ok(Some(Look { read, replica, plan }))
-    }
-
-    async fn tombstones(
-        &self,
-        read: &UserRead,
-        replica: &ReplicaUser,
-    ) -> Result<Tombstones, UserError> {
-        let unmatched: Vec<String> =
-            unmatched_folders(&read.master, replica).iter().map(|r| r.uniqueid.clone()).collect();
-        let names = read.master.tombstone_names.iter().cloned().collect();
-        if unmatched.is_empty() {
-            return Ok(Tombstones { names, uniqueids: Default::default() });
-        }
-        let asking = self.hands.planner.send(FindTombstones { uniqueids: unmatched });
-        let uniqueids = asking.await.map_err(|e| UserError::Bug(e.to_string()))??;
-        Ok(Tombstones { names, uniqueids })
     }
 
     /// Mailboxes on the replica that we must not delete; those we only could not read are none.
@@ -194,22 +155,6 @@ impl UserWork {
 fn name_held(plan: &UserPlan) -> Option<UserError> {
     let first = plan.conflicts.first()?;
     Some(UserError::NameHeld { mailbox: first.mailbox.clone(), uniqueid: first.uniqueid.clone() })
-}
-
-/// GET USER's answer. A user that is unknown there has nothing there.
-async fn replica_user(asked: InFlight) -> Result<ReplicaUser, CommandError> {
-    let mut user = ReplicaUser::default();
-    let items = match asked.answer().await {
-        Err(CommandError::Refused { code: Some(csync::Code::MailboxNonexistent), .. }) => {
-            return Ok(user);
-        }
-        answer => answer?,
-    };
-    for item in items {
-        user.push(item)
-            .map_err(|e| CommandError::Nonsense { command: "USER", problem: e.to_string() })?;
-    }
-    Ok(user)
 }
 
 /// Lets the replica forget the messages it was sent for this user. Sent ahead: whoever uses the

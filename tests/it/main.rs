@@ -15,3 +15,4 @@ mod full;
 mod locks;
 mod oracle_lines;
 mod replicas;
+mod shared;

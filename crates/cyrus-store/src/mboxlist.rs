@@ -198,19 +198,16 @@ impl MboxList {
         })
     }
 
-    /// All live mailboxes that belong to no user, deleted ones (by name) included, in the list's order. `prefix` as in
-    /// [`MboxList::all_users`].
+    /// All entries that belong to no user, in the list's order: mailboxes (deleted ones, by name, included), intermediates and
+    /// tombstones. `prefix` as in [`MboxList::all_users`].
     ///
     /// # Errors
     /// The database or one of these entries is damaged.
-    pub fn shared_mailboxes(&self, prefix: Option<&str>) -> Result<Vec<MboxEntry>, StoreError> {
+    pub fn shared_tree(&self, prefix: Option<&str>) -> Result<Vec<MboxEntry>, StoreError> {
         let mut entries = Vec::new();
         self.walk(&self.prefix_of(prefix), |key, value| {
             if self.name_of(key).is_some_and(|name| name.localpart.is_none()) {
-                let entry = self.parse(key, value)?;
-                if !entry.mbtype.is_deleted() && !entry.mbtype.is_intermediate() {
-                    entries.push(entry);
-                }
+                entries.push(self.parse(key, value)?);
             }
             Ok(ControlFlow::Continue(()))
         })?;
