@@ -170,6 +170,16 @@ impl Staged {
         self.0.get(partition).is_some_and(|set| set.contains(guid))
     }
 
+    /// How many messages there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.values().map(HashSet::len).sum()
+    }
+
+    /// The replica was told to forget them.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
     /// Notes a message; false when it was there already.
     pub(crate) fn insert(&mut self, partition: &str, guid: Guid) -> bool {
         match self.0.get_mut(partition) {

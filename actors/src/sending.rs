@@ -33,6 +33,10 @@ use crate::wire::{self, State};
 /// How many bytes of encoded records are held in memory.
 const SPOOL_BYTES: usize = 4 * 1024 * 1024;
 
+/// How many messages the replica is let keep for us before it is told to forget them: they are
+/// files there and hashes here, and must not grow with the user.
+const STAGED: usize = 100_000;
+
 /// One mailbox to send; the fields are those of [`SendMailbox`](crate::planner::SendMailbox).
 pub(crate) struct Job<'a> {
     pub(crate) store: &'a Store,
@@ -248,6 +252,11 @@ impl Job<'_> {
         }
         drop(mailbox);
         in_flight.push(self.send_spool(spool)?);
+        if self.staged.len() >= STAGED {
+            // They are in their mailboxes by then; what comes again is uploaded again.
+            in_flight.push(self.frames.command_blocking("RESTART", encode(command::restart))?);
+            self.staged.clear();
+        }
         Ok(())
     }
 
