@@ -15,7 +15,7 @@ mod users;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use actors::{RunReport, Work};
+use actors::{Board, RunReport, Work};
 
 use crate::cli::{Args, Mode};
 use crate::exit::{Exit, Failure};
@@ -51,8 +51,9 @@ fn run(args: Args) -> Result<Exit, Failure> {
     };
     let system = actix_rt::System::new();
     let report = system.block_on(async move {
-        let stop = signals::watch();
-        actors::replicate(settings, config, work, verbosity, stop).await
+        let board = Board::default();
+        let stop = signals::watch(board.clone());
+        actors::replicate(settings, config, work, verbosity, stop, board).await
     });
     tell(&report.to_string());
     Ok(verdict(&report))

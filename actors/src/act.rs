@@ -38,7 +38,7 @@ struct Ahead {
 /// A plan being carried out.
 pub(crate) struct Acting<'a> {
     hands: &'a Hands,
-    userid: &'a str,
+    userid: &'a Arc<str>,
     lease: &'a mut Lease,
     read: &'a UserRead,
     ahead: VecDeque<Ahead>,
@@ -55,7 +55,7 @@ pub(crate) struct Acting<'a> {
 impl<'a> Acting<'a> {
     pub(crate) fn new(
         hands: &'a Hands,
-        userid: &'a str,
+        userid: &'a Arc<str>,
         lease: &'a mut Lease,
         read: &'a UserRead,
     ) -> Acting<'a> {
@@ -91,6 +91,7 @@ impl<'a> Acting<'a> {
             self.update(update, staged, sent).await?;
         }
         self.meta(plan.quotas, plan.subscriptions, plan.sieve, plan.seen).await?;
+        self.hands.board.set(self.userid, "waiting for the replica's answers");
         self.drain(0).await?;
         self.settle_doubtful(staged, sent).await?;
         self.settle_in_full(staged, sent).await?;
@@ -235,6 +236,7 @@ impl<'a> Acting<'a> {
         let Some(entry) = self.read.entries.get(uniqueid).cloned() else {
             return Err(UserError::Bug(format!("mailbox {name} was planned but never read")));
         };
+        self.hands.board.set(self.userid, format!("sending {name}"));
         let sending = self.hands.planner.send(SendMailbox {
             entry,
             replica,

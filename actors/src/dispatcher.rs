@@ -171,6 +171,7 @@ impl Run {
                     return None;
                 }
                 self.schedule.waits_for_lock();
+                self.hands.board.set(&job.userid, "waiting for the sync lock");
                 Some(Box::pin(wait_for_lock(job, self.locks.clone())))
             }
             Step::Unlocked { job, taken: Ok(lock) } => {
@@ -199,6 +200,7 @@ impl Run {
     }
 
     async fn tried_in_vain(&mut self, job: Job<UserLock>, e: UserError) {
+        self.hands.board.set(&job.userid, "resting before another try");
         let class = e.class();
         let Some(job) = self.schedule.failed(job, class, Instant::now()) else { return };
         if class == Class::Run {
@@ -236,6 +238,7 @@ impl Run {
             tries: job.tries,
             took: job.since.elapsed(),
         };
+        self.hands.board.remove(&job.userid);
         self.hands.events.tell(Event::User(Box::new(user.clone()))).await;
         self.report.users.push(user);
     }

@@ -22,10 +22,11 @@
 //! | `look.rs`, `act.rs` | a UserSync's two halves: both sides and the plan; carrying it out |
 //! | `reading.rs`, `reserve.rs`, `full.rs`, `sending.rs`, `upload.rs`, `wire.rs` | a MailboxPlanner's reading and encoding |
 //! | `frames.rs`, `transport/` | what travels to a connection; sockets, login, deflate |
-//! | `settings.rs`, `events.rs`, `report.rs`, `error.rs` | what a run is told, tells, and ends with |
+//! | `settings.rs`, `events.rs`, `board.rs`, `report.rs`, `error.rs` | what a run is told, tells, shows, and ends with |
 #![forbid(unsafe_code)]
 
 mod act;
+mod board;
 mod connection;
 mod dispatcher;
 mod error;
@@ -51,6 +52,7 @@ mod user_lister;
 mod user_sync;
 pub mod wire;
 
+pub use board::Board;
 pub use error::{Class, UserError};
 pub use frames::CommandError;
 pub use monitor::Verbosity;

@@ -12,6 +12,11 @@ pub(crate) fn is_shared(userid: &str) -> bool {
     userid == SHARED
 }
 
+/// A user id in words.
+pub(crate) fn name_of(userid: &str) -> &str {
+    if is_shared(userid) { "shared mailboxes" } else { userid }
+}
+
 /// How one user ended. Five different things, never mixed up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -81,7 +86,7 @@ pub struct UserReport {
 impl UserReport {
     /// Whose report it is, in words.
     pub fn name(&self) -> &str {
-        if is_shared(&self.userid) { "shared mailboxes" } else { &self.userid }
+        name_of(&self.userid)
     }
 }
 
@@ -92,6 +97,8 @@ pub struct RunReport {
     pub users: Vec<UserReport>,
     /// Why the run stopped before its last user; none if it did not.
     pub stopped: Option<Stopped>,
+    /// From start to end.
+    pub took: Duration,
 }
 
 /// Why a run stopped early.
@@ -160,7 +167,7 @@ impl fmt::Display for RunReport {
         let sent = self.sent();
         write!(
             f,
-            "{} users: {} done, {} unchanged, {} locked, {} absent, {} failed; sent {} mailboxes, {} messages, {} bytes",
+            "{} users: {} done, {} unchanged, {} locked, {} absent, {} failed; sent {} mailboxes, {} messages, {} bytes in {}",
             self.named().count(),
             self.count(|o| matches!(o, Outcome::Done)),
             self.count(|o| matches!(o, Outcome::Unchanged)),
@@ -170,6 +177,7 @@ impl fmt::Display for RunReport {
             sent.mailboxes,
             sent.messages,
             sent.bytes,
+            humantime::format_duration(Duration::from_millis(self.took.as_millis() as u64)),
         )?;
         if let Some(shared) = self.shared() {
             write!(f, "; shared mailboxes {}", shared.outcome)?;
@@ -203,10 +211,11 @@ mod tests {
                 user("c", Outcome::Failed { reason: "no index".into() }),
             ],
             stopped: None,
+            took: Duration::from_millis(1234),
         };
         assert_eq!(
             report.to_string(),
-            "3 users: 1 done, 1 unchanged, 0 locked, 0 absent, 1 failed; sent 3 mailboxes, 6 messages, 9 bytes\nfailed: c: no index"
+            "3 users: 1 done, 1 unchanged, 0 locked, 0 absent, 1 failed; sent 3 mailboxes, 6 messages, 9 bytes in 1s 234ms\nfailed: c: no index"
         );
     }
 }

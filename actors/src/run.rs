@@ -1,11 +1,13 @@
 //! One run from its first user to its report: starts the actors, waits, takes them down.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix::prelude::*;
 use cyrus_store::{Config, Store, StoreError};
 use tokio::sync::{mpsc, watch};
 
+use crate::board::Board;
 use crate::dispatcher::{Dispatcher, RunUsers};
 use crate::events::EventSink;
 use crate::lock_keeper::LockKeeper;
@@ -18,14 +20,16 @@ use crate::user_lister::{ListUsers, UserLister, Work};
 use crate::user_sync::Hands;
 
 /// Replicates this work's users. To be called on an actix system; ends when all users have ended,
-/// or soon after `stop` turns true.
+/// or soon after `stop` turns true. `board` shows all the while what is being done.
 pub async fn replicate(
     settings: Settings,
     config: Arc<Config>,
     work: Work,
     verbosity: Verbosity,
     stop: watch::Receiver<bool>,
+    board: Board,
 ) -> RunReport {
+    let since = Instant::now();
     let settings = Arc::new(settings);
     let (events, told) = EventSink::channel(settings.narrate, settings.trace);
     let monitor_loop = Arbiter::new();
@@ -33,7 +37,8 @@ pub async fn replicate(
         Monitor::start_in_arbiter(&monitor_loop.handle(), move |_| Monitor::new(verbosity));
     let watching = monitor.send(Watch(told));
 
-    let report = run(settings, config, work, events, stop).await;
+    let mut report = run(settings, config, work, events, stop, board).await;
+    report.took = since.elapsed();
 
     // All who tell are gone now, so the Monitor comes to the end of what there is to tell.
     let _ = watching.await;
@@ -47,6 +52,7 @@ async fn run(
     work: Work,
     events: EventSink,
     stop: watch::Receiver<bool>,
+    board: Board,
 ) -> RunReport {
     let store = Arc::new(Store::open(config.clone()));
     let users = match list(&store, work).await {
@@ -65,7 +71,7 @@ async fn run(
     };
     let pool = ConnectionPool::new(settings.clone(), events.clone(), loops.clone()).start();
     let locks = LockKeeper::new(config, &settings.server).start();
-    let hands = Hands { settings, events, pool, planner };
+    let hands = Hands { settings, events, board, pool, planner };
     let dispatcher = Dispatcher::new(hands, locks, loops).start();
     let report = dispatcher.send(RunUsers { users, stop }).await.unwrap_or_else(|e| RunReport {
         stopped: Some(Stopped::Listing(format!(

@@ -21,6 +21,7 @@ use sync_plan::UserPlan;
 use tracing::{error, warn};
 
 use crate::act::{Acting, Settled};
+use crate::board::Board;
 use crate::error::UserError;
 use crate::events::EventSink;
 use crate::frames::encode;
@@ -38,6 +39,7 @@ const LOOKS: u32 = 3;
 pub(crate) struct Hands {
     pub(crate) settings: Arc<Settings>,
     pub(crate) events: EventSink,
+    pub(crate) board: Board,
     pub(crate) pool: Addr<ConnectionPool>,
     pub(crate) planner: Addr<MailboxPlanner>,
 }
@@ -101,10 +103,12 @@ impl UserWork {
         if !is_shared(&userid) {
             self.hands.events.action(|| format!("USER {userid}")).await;
         }
+        self.hands.board.set(&userid, "waiting for a connection");
         let mut lease = acquire(&self.hands.pool).await?;
         let mut staged = Staged::default();
         let mut changed = false;
         for _ in 0..LOOKS {
+            self.hands.board.set(&userid, "looking at both sides");
             let Some(look) = look(&self.hands, &self.userid, &lease).await? else {
                 let userid = self.userid.clone();
                 self.hands.events.action(|| format!("Does not exist locally {userid}")).await;
