@@ -160,7 +160,7 @@ impl ConnectionPool {
         } else {
             warn!("no connection to server '{}': {e}", self.settings.server);
             self.failure = PoolError::NoConnection(format!(
-                "can not connect to server '{}': {e}",
+                "Can not connect to server '{}': {e}",
                 self.settings.server
             ));
             if self.settings.connect_once && !self.plan.is_connected() {
