@@ -258,6 +258,8 @@ impl Handler<StopWaiting> for ConnectionPool {
             self.failure = PoolError::Stopped;
             let actions = self.plan.give_up();
             self.act(actions, ctx);
+            // A pause or a login under way would keep this actor, and so the program, alive.
+            ctx.stop();
         }
     }
 }

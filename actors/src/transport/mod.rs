@@ -153,6 +153,7 @@ async fn connect_to(
         unread: BytesMut::with_capacity(8 * 1024),
         events,
         connection,
+        wait: LOGIN_WAIT.min(settings.timeout),
     };
     let session = login.run(Handshake::new(options)).await?;
     if settings.require_compression && !session.capabilities.compress_active {
@@ -201,6 +202,8 @@ struct Login<'a> {
     unread: BytesMut,
     events: &'a EventSink,
     connection: u64,
+    /// How long the replica may think about a step.
+    wait: Duration,
 }
 
 impl Login<'_> {
@@ -222,7 +225,7 @@ impl Login<'_> {
 
     async fn read_more(&mut self) -> Result<(), ConnectError> {
         let before = self.unread.len();
-        match tokio::time::timeout(LOGIN_WAIT, self.read.read_buf(&mut self.unread)).await {
+        match tokio::time::timeout(self.wait, self.read.read_buf(&mut self.unread)).await {
             Ok(Ok(0)) => Err(self.broken("the replica closed it")),
             Ok(Ok(_)) => {
                 let new = self.unread.get(before..).unwrap_or_default();
@@ -230,7 +233,7 @@ impl Login<'_> {
                 Ok(())
             }
             Ok(Err(e)) => Err(self.broken(&e.to_string())),
-            Err(_) => Err(self.broken("the replica did not answer for a minute")),
+            Err(_) => Err(self.too_slow("did not answer")),
         }
     }
 
@@ -240,10 +243,10 @@ impl Login<'_> {
             self.write.write_all(bytes).await?;
             self.write.flush().await
         };
-        match tokio::time::timeout(LOGIN_WAIT, sending).await {
+        match tokio::time::timeout(self.wait, sending).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(e)) => Err(self.broken(&e.to_string())),
-            Err(_) => Err(self.broken("the replica did not take our login for a minute")),
+            Err(_) => Err(self.too_slow("did not take our login")),
         }
     }
 
@@ -255,6 +258,10 @@ impl Login<'_> {
 
     fn broken(&self, problem: &str) -> ConnectError {
         ConnectError::Broken { address: self.address.clone(), problem: problem.into() }
+    }
+
+    fn too_slow(&self, what: &str) -> ConnectError {
+        self.broken(&format!("the replica {what} for {} seconds", self.wait.as_secs()))
     }
 
     fn failed(&self, e: &HandshakeError) -> ConnectError {
