@@ -12,10 +12,14 @@ use tracing::{error, info, warn};
 
 use crate::error::UserError;
 use crate::frames::{CommandError, InFlight, encode};
-use crate::planner::{FindReserve, How, MailboxSent, SendMailbox, Staged, UserRead};
+use crate::hands::Hands;
+use crate::planner::{FindReserve, SendMailbox};
 use crate::pool::Lease;
+use crate::reading::UserRead;
 use crate::report::Sent;
-use crate::user_sync::Hands;
+use crate::reserve::Wanted;
+use crate::sending::{How, MailboxSent};
+use crate::staged::Staged;
 
 /// How many mailboxes may be ahead of their answers: enough to hide any round trip, few enough to
 /// notice a failing replica soon.
@@ -128,12 +132,12 @@ impl<'a> Acting<'a> {
         if updates.is_empty() || holders.is_empty() {
             return Ok(());
         }
-        let asking = self.hands.planner.send(FindReserve {
+        let asking = self.hands.planner.send(FindReserve(Wanted {
             entries: self.read.entries.clone(),
             updates,
             holders,
             partition: self.hands.settings.partition.clone(),
-        });
+        }));
         let reserves = asking.await.map_err(|e| UserError::Bug(e.to_string()))??;
         let mut asked = Vec::new();
         for r in &reserves {

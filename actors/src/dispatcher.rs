@@ -19,11 +19,12 @@ use tracing::error;
 
 use crate::error::{Class, UserError};
 use crate::events::Event;
+use crate::hands::Hands;
 use crate::lock_keeper::{LockKeeper, LockUser, UserLock};
 use crate::pool::{PoolError, StopWaiting};
 use crate::report::{Outcome, RunReport, Stopped, UserReport};
 use crate::schedule::{Job, Next, Schedule};
-use crate::user_sync::{Hands, SyncUser, Synced, UserSync};
+use crate::user_sync::{SyncUser, Synced, UserSync};
 
 /// Runs users.
 pub(crate) struct Dispatcher {

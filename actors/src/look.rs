@@ -8,10 +8,11 @@ use sync_plan::{Folder, Options, Tombstones, UserPlan, plan_user, unmatched_fold
 
 use crate::error::UserError;
 use crate::frames::{CommandError, InFlight, encode};
-use crate::planner::{FindTombstones, ReadUser, UserRead};
+use crate::hands::Hands;
+use crate::planner::{FindTombstones, ReadUser};
 use crate::pool::Lease;
+use crate::reading::UserRead;
 use crate::report::is_shared;
-use crate::user_sync::Hands;
 
 /// How many shared mailboxes are asked for in one command.
 const NAMES: usize = 500;

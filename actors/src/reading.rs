@@ -9,9 +9,40 @@ use sync_plan::{
 };
 
 use crate::error::UserError;
-use crate::planner::UserRead;
 use crate::report::is_shared;
 use crate::wire;
+
+/// A user as read off the disk.
+#[derive(Debug, Default)]
+pub(crate) struct UserRead {
+    pub(crate) master: MasterUser,
+    /// The mailboxes' entries by unique id, to open them again.
+    pub(crate) entries: Arc<HashMap<String, MboxEntry>>,
+    /// Mailboxes that can't be read: name and why.
+    pub(crate) broken: Vec<(String, Arc<StoreError>)>,
+}
+
+impl UserRead {
+    /// The first unreadable mailbox as the user's error.
+    pub(crate) fn first_broken(&self) -> Option<UserError> {
+        let (mailbox, e) = self.broken.first()?;
+        Some(UserError::Unreadable {
+            mailbox: mailbox.clone(),
+            source: e.clone(),
+            more: self.broken.len() - 1,
+        })
+    }
+
+    /// Whether this mailbox is one of those.
+    pub(crate) fn is_broken(&self, name: &str) -> bool {
+        self.broken.iter().any(|(n, _)| n == name)
+    }
+
+    /// A mailbox's unique id.
+    pub(crate) fn uniqueid_of(&self, name: &str) -> Option<&str> {
+        self.master.folders.iter().find(|f| f.name() == name).map(Folder::uniqueid)
+    }
+}
 
 /// All that the master holds of a user or, under the empty user id, of its shared mailboxes (those
 /// whose names begin with `prefix`).

@@ -5,18 +5,37 @@
 //! have (renamed or deleted here) may hold anything.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 
 use csync::Guid;
-use cyrus_store::Store;
+use cyrus_store::{MboxEntry, Store};
 
 use crate::error::UserError;
-use crate::planner::{FindReserve, Reserve};
 
 /// GUIDs in one RESERVE, as the C client's bound.
 const GUIDS: usize = 8192;
 
+/// What is to be sent, and where the replica may have it.
+pub(crate) struct Wanted {
+    pub(crate) entries: Arc<HashMap<String, MboxEntry>>,
+    /// Mailboxes to be sent: unique id, and the replica's last UID.
+    pub(crate) updates: Vec<(String, u32)>,
+    /// The replica's mailboxes with messages: unique id, name there, last UID.
+    pub(crate) holders: Vec<(String, String, u32)>,
+    /// -p.
+    pub(crate) partition: Option<String>,
+}
+
+/// One question to the replica.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Reserve {
+    pub(crate) partition: String,
+    pub(crate) folders: Vec<String>,
+    pub(crate) guids: Vec<Guid>,
+}
+
 /// Finds what is worth asking for.
-pub(crate) fn find(store: &Store, msg: &FindReserve) -> Result<Vec<Reserve>, UserError> {
+pub(crate) fn find(store: &Store, msg: &Wanted) -> Result<Vec<Reserve>, UserError> {
     let wanted = wanted(store, msg)?;
     if wanted.is_empty() {
         return Ok(Vec::new());
@@ -67,7 +86,7 @@ pub(crate) fn find(store: &Store, msg: &FindReserve) -> Result<Vec<Reserve>, Use
 }
 
 /// The new messages of all mailboxes to be sent, and the partition each belongs on.
-fn wanted(store: &Store, msg: &FindReserve) -> Result<HashMap<Guid, String>, UserError> {
+fn wanted(store: &Store, msg: &Wanted) -> Result<HashMap<Guid, String>, UserError> {
     let mut wanted = HashMap::new();
     for (uniqueid, replica_last_uid) in &msg.updates {
         let Some(entry) = msg.entries.get(uniqueid) else { continue };

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, watch};
 use crate::board::Board;
 use crate::dispatcher::{Dispatcher, RunUsers};
 use crate::events::EventSink;
+use crate::hands::Hands;
 use crate::lock_keeper::LockKeeper;
 use crate::monitor::{Monitor, Verbosity, Watch};
 use crate::planner::MailboxPlanner;
@@ -17,7 +18,6 @@ use crate::pool::ConnectionPool;
 use crate::report::{RunReport, Stopped};
 use crate::settings::Settings;
 use crate::user_lister::{ListUsers, UserLister, Work};
-use crate::user_sync::Hands;
 
 /// Replicates this work's users. To be called on an actix system; ends when all users have ended,
 /// or soon after `stop` turns true. `board` shows all the while what is being done.

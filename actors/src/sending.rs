@@ -14,24 +14,50 @@
 //! none with a modseq above the step's, checksums unsaid.
 
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use csync::{Guid, ReplicaMailbox, Since, command};
 use cyrus_store::{IndexRecord, Mailbox, MboxEntry, MboxList, Modseqs, Store, StoreError};
-use sync_plan::{Crcs, PlanError, Verdict, compare_mailbox};
+use sync_plan::{Crcs, FullReplica, PlanError, Verdict, compare_mailbox};
 
 use crate::error::UserError;
 use crate::frames::{FRAME_BYTES, Frame, FrameSender, InFlight, encode};
 use crate::full::to_expunge;
-use crate::planner::{How, MailboxSent, Staged};
 use crate::reading::is_stale;
 use crate::report::Sent;
 use crate::settings::Settings;
+use crate::staged::Staged;
 use crate::upload::{Message, Uploader};
 use crate::wire::{self, State};
 
 /// How many bytes of encoded records are held in memory.
 const SPOOL_BYTES: usize = 4 * 1024 * 1024;
+
+/// How a mailbox is compared and sent.
+#[derive(Debug, Clone)]
+pub(crate) enum How {
+    /// The records that are newer than the replica's modseq, on condition that it still is there.
+    Since,
+    /// The same, but compute our checksums afresh first: the mailbox may be equal after all.
+    SinceIfChecksumsDiffer,
+    /// The replica refused it: compare headers anew, compute checksums, set no condition.
+    Afresh,
+    /// All records, after a comparison one by one.
+    Full(Arc<FullReplica>),
+}
+
+/// What became of a mailbox.
+pub(crate) enum MailboxSent {
+    /// Equal after all.
+    Unchanged,
+    /// It was deleted, renamed or replaced since it was planned.
+    Replaced,
+    /// Only a comparison record by record can tell what to send.
+    NeedsFull,
+    /// Its commands, answers to come.
+    Sent { in_flight: Vec<InFlight>, count: Sent },
+}
 
 /// How many messages the replica is let keep for us before it is told to forget them: they are
 /// files there and hashes here, and must not grow with the user.

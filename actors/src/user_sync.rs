@@ -21,28 +21,16 @@ use sync_plan::UserPlan;
 use tracing::{error, warn};
 
 use crate::act::{Acting, Settled};
-use crate::board::Board;
 use crate::error::UserError;
-use crate::events::EventSink;
 use crate::frames::encode;
+use crate::hands::Hands;
 use crate::look::{Look, look};
-use crate::planner::{MailboxPlanner, Staged};
-use crate::pool::{ConnectionPool, Lease, acquire};
+use crate::pool::{Lease, acquire};
 use crate::report::{Outcome, Sent, is_shared};
-use crate::settings::Settings;
+use crate::staged::Staged;
 
 /// How often renames and changes under our hands may make us look again, as in the C client.
 const LOOKS: u32 = 3;
-
-/// What a user's work needs.
-#[derive(Clone)]
-pub(crate) struct Hands {
-    pub(crate) settings: Arc<Settings>,
-    pub(crate) events: EventSink,
-    pub(crate) board: Board,
-    pub(crate) pool: Addr<ConnectionPool>,
-    pub(crate) planner: Addr<MailboxPlanner>,
-}
 
 /// Replicates users, one at a time.
 pub(crate) struct UserSync {

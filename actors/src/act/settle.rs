@@ -5,12 +5,15 @@ use std::sync::Arc;
 
 use csync::{Code, FullMailbox, ReplicaMailbox, ReplicaUser, command};
 use sync_plan::{CopybackReason, Doubt, FullReplica, MailboxUpdate, PlanError, UserPlan};
+use tracing::info;
 
 use super::{Acting, Full, nonsense};
 use crate::error::UserError;
 use crate::frames::{CommandError, encode};
-use crate::planner::{CheckFull, How, Staged};
+use crate::planner::CheckFull;
 use crate::report::Sent;
+use crate::sending::How;
+use crate::staged::Staged;
 
 impl Acting<'_> {
     /// Mailboxes the replica refused: its present state is asked for, our checksums are computed
@@ -54,6 +57,10 @@ impl Acting<'_> {
                 self.look_again = true;
                 continue;
             };
+            if records.last_uid > 0 && records.records.is_empty() {
+                self.remake(&name).await?;
+                continue;
+            }
             let how = How::Full(records);
             self.send_mailbox(&name, &uniqueid, Some(mailbox), how, staged, sent).await?;
         }
@@ -62,6 +69,18 @@ impl Acting<'_> {
             let reason = CopybackReason::Refused { code: Code::SyncChecksum.to_string() };
             self.keep(PlanError::Copyback { mailbox, reason }.into());
         }
+        Ok(())
+    }
+
+    /// A sync_server that dies while it makes a mailbox leaves one behind that has our last UID and
+    /// modseq, and not one record (3.6.1). Nothing can be appended to it any more, as its UIDs count
+    /// as given out; and as it holds nothing, it can go, and is made again.
+    async fn remake(&mut self, name: &str) -> Result<(), UserError> {
+        info!(
+            "SYNCNOTICE: mailbox was left half made on the replica, making it again: mailbox=<{name}>"
+        );
+        self.delete(&[name.to_string()]).await?;
+        self.look_again = true;
         Ok(())
     }
 

@@ -1,0 +1,21 @@
+//! What a user's work is done with.
+
+use std::sync::Arc;
+
+use actix::Addr;
+
+use crate::board::Board;
+use crate::events::EventSink;
+use crate::planner::MailboxPlanner;
+use crate::pool::ConnectionPool;
+use crate::settings::Settings;
+
+/// What a user's work needs.
+#[derive(Clone)]
+pub(crate) struct Hands {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) events: EventSink,
+    pub(crate) board: Board,
+    pub(crate) pool: Addr<ConnectionPool>,
+    pub(crate) planner: Addr<MailboxPlanner>,
+}

@@ -1,0 +1,41 @@
+//! What the replica keeps for a connection.
+
+use std::collections::{HashMap, HashSet};
+
+use csync::Guid;
+
+/// Messages that the replica keeps for this connection until RESTART, by partition: uploaded or
+/// found by RESERVE. They need no second upload.
+#[derive(Debug, Default)]
+pub(crate) struct Staged(HashMap<String, HashSet<Guid>>);
+
+impl Staged {
+    pub(crate) fn add(&mut self, partition: &str, guids: impl Iterator<Item = Guid>) {
+        self.0.entry(partition.to_string()).or_default().extend(guids);
+    }
+
+    pub(crate) fn contains(&self, partition: &str, guid: &Guid) -> bool {
+        self.0.get(partition).is_some_and(|set| set.contains(guid))
+    }
+
+    /// How many messages there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.values().map(HashSet::len).sum()
+    }
+
+    /// The replica was told to forget them.
+    pub(crate) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Notes a message; false when it was there already.
+    pub(crate) fn insert(&mut self, partition: &str, guid: Guid) -> bool {
+        match self.0.get_mut(partition) {
+            Some(set) => set.insert(guid),
+            None => {
+                self.add(partition, std::iter::once(guid));
+                true
+            }
+        }
+    }
+}
