@@ -38,6 +38,7 @@ struct Rules {
     /// As `allowance`, until the next stall.
     until_stall: AtomicU64,
     cut_at: Mutex<Option<Vec<u8>>>,
+    hidden: Mutex<Option<Vec<u8>>>,
     refuse: AtomicBool,
     connections: AtomicUsize,
     cuts: AtomicUsize,
@@ -61,6 +62,7 @@ impl Relay {
             allowance: AtomicU64::new(u64::MAX),
             until_stall: AtomicU64::new(u64::MAX),
             cut_at: Mutex::new(None),
+            hidden: Mutex::new(None),
             refuse: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
             cuts: AtomicUsize::new(0),
@@ -118,6 +120,13 @@ impl Relay {
             Some(words.as_bytes().to_vec());
     }
 
+    /// Puts `x` for these words wherever the server says them (in one read of the relay): without its `DEFLATE` no client
+    /// compresses, and [`Relay::cut_at`] can see what it sends.
+    pub fn hide(&self, words: &str) {
+        *self.rules.hidden.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(words.as_bytes().to_vec());
+    }
+
     /// Cuts all connections there are now.
     pub fn cut_all(&self) {
         for socket in self.rules.sockets.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
@@ -172,6 +181,15 @@ impl Rules {
             Some(u64::MAX)
         });
         (pass, cut)
+    }
+
+    /// Hides what [`Relay::hide`] says.
+    fn mask(&self, bytes: &mut [u8]) {
+        let words = self.hidden.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(words) = words.as_deref().filter(|words| !words.is_empty()) else { return };
+        while let Some(at) = bytes.windows(words.len()).position(|window| window == words) {
+            bytes.iter_mut().skip(at).take(words.len()).for_each(|byte| *byte = b'x');
+        }
     }
 
     /// Counts the client's bytes towards [`Relay::stall_after`].
@@ -247,7 +265,10 @@ fn pump(mut from: TcpStream, mut to: TcpStream, rules: &Arc<Rules>, from_client:
             let Ok(length @ 1..) = from.read(&mut buffer) else {
                 return;
             };
-            let bytes = buffer.get(..length).unwrap_or_default();
+            let bytes = buffer.get_mut(..length).unwrap_or_default();
+            if !from_client {
+                reading.mask(bytes);
+            }
             let (pass, cut) = if from_client { reading.judge(bytes) } else { (length, false) };
             if from_client {
                 reading.count(pass);
