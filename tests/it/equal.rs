@@ -52,7 +52,6 @@ fn sixty_odd_users_are_equal_after_one_run() {
     let options = fill::FillOptions { messages: 5, ..fill::FillOptions::new(1, 60) };
     let users = fill::fill_with(&pair.master, &options).unwrap();
     // Without its servers nobody but us could touch the store.
-
     pair.master.stop();
     let before = store(&pair.master);
 
@@ -69,7 +68,6 @@ fn sixty_odd_users_are_equal_after_one_run() {
     let replica = Cyrus::replica().csync(false).start().unwrap();
     let csync_replica = std::mem::replace(&mut pair.replica, replica);
     pair.master.replicate_to(&pair.replica, Via::Imap).unwrap();
-
     let run = pair.sync_well(&["-A", "-j", "8"]);
     assert!(
         summary(&run).starts_with("60 users: 60 done, 0 unchanged, 0 locked, 0 absent, 0 failed;"),
@@ -80,9 +78,7 @@ fn sixty_odd_users_are_equal_after_one_run() {
     assert_untouched(&before, &store(&pair.master));
 
     // Last, as the master's own private sync_server may write.
-
     pair.assert_equal(&users);
-
     pair.replica = csync_replica;
     pair.assert_equal(&users);
 
