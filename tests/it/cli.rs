@@ -1,1 +1,213 @@
-//! (being written)
+//! The command line and what it says: exit codes, lists of users, verbose lines, syslog, identity.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::process::{Command, Stdio};
+
+use testkit::c_client::{self, Outcome};
+use testkit::{fill, process, relay::Relay};
+
+use crate::common::{Pair, Running, summary, wait_for};
+
+fn ours(args: &[&str]) -> Outcome {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sync_client"));
+    command.args(args);
+    c_client::measure(command).unwrap()
+}
+
+/// Nonsense on the command line is told as such (64); help and version are no failure.
+#[test]
+fn usage() {
+    for args in
+        [&["-v"][..], &["-u", "-A", "anna"], &["-j", "0", "-A"], &["-j", "x", "-A"], &["-u"]]
+    {
+        let run = ours(args);
+        assert_eq!(run.code, Some(64), "{args:?}: {}", run.stderr);
+        assert!(!run.stderr.is_empty() && run.stdout.is_empty());
+    }
+    assert!(ours(&["-v"]).stderr.contains("No replication mode specified"));
+    assert!(ours(&["-A", "-u"]).stderr.contains("Mutually exclusive options defined"));
+    for args in [&["--help"][..], &["--version"]] {
+        let run = ours(args);
+        assert_eq!(run.code, Some(0), "{args:?}: {}", run.stderr);
+        assert!(run.stdout.contains("sync_client"));
+    }
+}
+
+/// A wrong imapd.conf ends with 78 and names the file and the line.
+#[test]
+fn configuration() {
+    let dir = tempfile_dir();
+    let good = "configdirectory: /tmp/nowhere\npartition-default: /tmp/nowhere\n";
+    let cases = [
+        ("", "sync_host", None),
+        ("sync_host: h\nunixhierarchysep: maybe\n", "unixhierarchysep", Some(4)),
+        ("sync_host: h\nsync_timeout: soon\n", "sync_timeout", Some(4)),
+        ("sync_host:\n", "sync_host", Some(3)),
+        ("# a comment\nsync_host h\n", "':'", Some(4)),
+        ("@include: /nowhere/more.conf\n", "/nowhere/more.conf", Some(0)),
+    ];
+    for (nr, (lines, word, line)) in cases.iter().enumerate() {
+        let path = dir.join(format!("imapd{nr}.conf"));
+        fs::write(&path, format!("{good}{lines}")).unwrap();
+        let run = ours(&["-C", path.to_str().unwrap(), "-A"]);
+        assert_eq!(run.code, Some(78), "{lines}: {}", run.stderr);
+        assert!(run.stderr.contains(word), "{lines}: {}", run.stderr);
+        match line {
+            None => assert!(run.stderr.contains(path.to_str().unwrap()), "{}", run.stderr),
+            // The included file is what can't be read.
+            Some(0) => {}
+            Some(line) => {
+                let wanted = format!("{} line {line}", path.display());
+                assert!(run.stderr.contains(&wanted), "{wanted}: {}", run.stderr);
+            }
+        }
+    }
+    let run = ours(&["-C", "/nowhere/imapd.conf", "-A"]);
+    assert_eq!(run.code, Some(78), "{}", run.stderr);
+    assert!(run.stderr.contains("/nowhere/imapd.conf"), "{}", run.stderr);
+    fs::remove_dir_all(dir).unwrap();
+}
+
+fn tempfile_dir() -> std::path::PathBuf {
+    let dir = std::env::temp_dir().join(format!("cli-test-{}", std::process::id()));
+    fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+/// The verbose lines that both clients say, sorted. Left out on purpose: `MAILBOXES …` (the C client
+/// asks again for what GET USER has told; we use that answer) and `ENABLE 0x…` (which the C client
+/// says once a connection, and we have several).
+fn common_lines<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut lines: Vec<String> = lines
+        .filter(|l| !l.starts_with("MAILBOXES") && !l.starts_with("ENABLE"))
+        .map(str::to_string)
+        .collect();
+    lines.sort();
+    lines
+}
+
+/// One pair: verbose lines as the C client's, lists of users, a clean log, the identity, -w.
+#[test]
+fn what_it_says_and_who_it_is() {
+    let mut pair = Pair::start();
+    let mut options = fill::FillOptions::new(7, 4);
+    options.big_message_bytes = 0;
+    let users = fill::fill_with(&pair.master, &options).unwrap();
+
+    // -v: the C client's lines, from the same state.
+    let theirs = c_client::run(&pair.master, &["-v", "-A"]).unwrap().must_succeed().unwrap();
+    pair.replica.wipe().unwrap();
+    drop(pair.master.take_syslog());
+    let run = pair.sync_well(&["-v", "-l", "-A", "-j", "1"]);
+    let log = pair.master.take_syslog();
+    assert_eq!(common_lines(run.stdout.lines()), common_lines(theirs.stdout.lines()));
+    // -l: the same in syslog; and nothing there that an admin would have to look at.
+    if pair.master.has_syslog() {
+        for line in common_lines(run.stdout.lines()) {
+            assert!(
+                log.iter().any(|l| l.text.ends_with(&format!(": {line}"))),
+                "{line} is not logged"
+            );
+        }
+        let bad: Vec<_> = log
+            .iter()
+            .filter(|l| l.text.contains("sync_client") && l.text.contains("ERROR"))
+            .collect();
+        assert!(bad.is_empty(), "{bad:?}");
+    }
+    pair.assert_equal(&users);
+
+    // -f: comments, CRLF, a line of any length; -u: each user once; -A with a prefix.
+    let list = pair.master.dir().join("users");
+    let long = "x".repeat(5000);
+    fs::write(&list, format!("# all\r\n\r\n{}\r\n{long}\n{}\n", users[0], users[0])).unwrap();
+    let run = pair.sync(&["-v", "-u", "-f", list.to_str().unwrap()]);
+    assert_eq!(run.stdout.lines().filter(|l| **l == format!("USER {}", users[0])).count(), 1);
+    assert!(summary(&run).starts_with("2 users:"), "{}", run.stderr);
+    let run = pair.sync(&["-u", "-f", "/nowhere/users"]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(run.stderr.contains("Unable to open /nowhere/users"), "{}", run.stderr);
+    let run = pair.sync_well(&["-A", &format!("user.{}", users[1])]);
+    assert!(summary(&run).starts_with("1 users: 0 done, 1 unchanged"), "{}", run.stderr);
+
+    // -v -v: the traffic on stderr, the password hidden.
+    let run = pair.sync_well(&["-v", "-v", "-u", &users[0]]);
+    assert!(run.stderr.contains("GET USER") && run.stderr.contains("* SASL"), "{}", run.stderr);
+    assert!(run.stderr.contains("AUTHENTICATE PLAIN …"), "{}", run.stderr);
+
+    // -w waits and says so.
+    let run = pair.sync_well(&["-w", "1", "-u", &users[0]]);
+    assert!(
+        run.wall.as_millis() >= 1000 && run.stderr.contains("Waiting for 1 seconds"),
+        "{}",
+        run.stderr
+    );
+
+    // The ident: syslog_prefix; CYRUS_SYSLOG_PREFIX before it.
+    pair.master.set_option("syslog_prefix", "frompref").unwrap();
+    drop(pair.master.take_syslog());
+    pair.sync_well(&["-l", "-u", &users[0]]);
+    let mut command = pair.command(&["-l", "-u", &users[0]]);
+    command.env("CYRUS_SYSLOG_PREFIX", "fromenv");
+    c_client::measure(command).unwrap().must_succeed().unwrap();
+    if pair.master.has_syslog() {
+        let log = pair.master.take_syslog();
+        for ident in ["frompref/sync_client[", "fromenv/sync_client["] {
+            assert!(log.iter().any(|l| l.text.contains(ident)), "{ident}: {log:?}");
+        }
+    }
+
+    // Started as root it is the Cyrus user, in all its ids, while it works.
+    let cyrus = process::cyrus_user().unwrap();
+    let relay = Relay::start(pair.replica.csync_port().unwrap()).unwrap();
+    relay.stall(true);
+    pair.master.replicate_to_port(relay.port(), testkit::Via::Csync).unwrap();
+    let mut command = pair.command(&["-u", &users[0]]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    wait_for("the connection", || relay.connections() > 0);
+    let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+    relay.stall(false);
+    assert!(child.wait().unwrap().success());
+    for (key, id) in [("Uid:", cyrus.uid.as_raw()), ("Gid:", cyrus.gid.as_raw())] {
+        let line = status.lines().find(|l| l.starts_with(key)).unwrap();
+        assert!(line.split_whitespace().skip(1).all(|field| field == id.to_string()), "{line}");
+    }
+    let mut folders = vec![pair.master.config_dir().join("lock")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let entry = entry.unwrap();
+            assert_eq!(entry.metadata().unwrap().uid(), cyrus.uid.as_raw(), "{entry:?}");
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            }
+        }
+    }
+}
+
+/// What the replica refuses is logged in the words that watchers of the C client look for.
+#[test]
+fn refusals_are_logged_for_watchers() {
+    let mut pair = Pair::start();
+    pair.master.create_user("anna").unwrap();
+    pair.master.create_user("bert").unwrap();
+    // A partition that the replica does not have: 3.6.1 refuses it without a code.
+    drop(pair.master.take_syslog());
+    let run = Running::start(pair.command(&["-n", "chan", "-p", "nowhere", "-u", "anna"])).wait();
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(run.stderr.contains("failed: anna: "), "{}", run.stderr);
+    if pair.master.has_syslog() {
+        let log = pair.master.take_syslog();
+        let has = |words: &[&str]| log.iter().any(|l| words.iter().all(|w| l.text.contains(w)));
+        assert!(has(&["MAILBOX received NO response: "]), "{log:?}");
+        assert!(has(&[
+            "IOERROR: user replication failed",
+            "error=<",
+            "userid=<anna>",
+            "channel=<chan>",
+            "servername=<127.0.0.1>",
+        ]));
+    }
+    pair.master.set_option("sync_jobs", "2").unwrap();
+    pair.sync_well(&["-A"]);
+}

@@ -116,6 +116,11 @@ impl Running {
         self.stdout.lock().unwrap().clone()
     }
 
+    /// What it wrote to stderr so far.
+    pub(crate) fn stderr(&self) -> String {
+        self.stderr.lock().unwrap().clone()
+    }
+
     /// Whether it still runs.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
