@@ -27,11 +27,12 @@ const ALL: [&str; 1] = ["-A"];
 const OURS: [&str; 3] = ["-A", "-j", "4"];
 
 const HELP: &str = "\
-cargo xtask bench [--quick] [--markdown FILE] [--program FILE]
+cargo xtask bench [--quick] [--markdown FILE] [--program FILE] [--memory]
 
   --quick           3 pairs instead of 7, and no file unless one is named
   --markdown FILE   write the results there [default: docs/benchmarks.md]
-  --program FILE    measure this sync_client instead of building one";
+  --program FILE    measure this sync_client instead of building one
+  --memory          keep the stores in memory: less like real life, steadier for tuning";
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -39,6 +40,7 @@ struct Wishes {
     pairs: usize,
     markdown: Option<PathBuf>,
     program: Option<PathBuf>,
+    on_disk: bool,
 }
 
 /// Measures and reports; 0 whatever the numbers are, since they are no test.
@@ -52,8 +54,9 @@ pub(crate) fn run(args: &[String]) -> Result<u8> {
         Some(path) => path.clone(),
         None => program::build()?,
     };
-    let replica = Cyrus::replica().on_disk(true).start()?;
-    let mut master = Cyrus::master().on_disk(true).start()?;
+    let load = loadavg();
+    let replica = Cyrus::replica().on_disk(wishes.on_disk).start()?;
+    let mut master = Cyrus::master().on_disk(wishes.on_disk).start()?;
     master.replicate_to(&replica, Via::Csync)?;
     say(&format!(
         "filling the master: {USERS} users, {MAILBOXES} mailboxes each, {MESSAGES} messages of \
@@ -74,7 +77,7 @@ pub(crate) fn run(args: &[String]) -> Result<u8> {
     say(&bench_report::table(&numbers));
     say(&bench_report::targets(&numbers));
     if let Some(path) = &wishes.markdown {
-        std::fs::write(path, page(&numbers))
+        std::fs::write(path, page(&numbers, wishes.on_disk, &load))
             .with_context(|| format!("failed to write {}", path.display()))?;
         say(&format!("written to {}", path.display()));
     }
@@ -85,6 +88,7 @@ fn wishes(args: &[String]) -> Result<Wishes> {
     let mut quick = false;
     let mut markdown = None;
     let mut program = None;
+    let mut on_disk = true;
     let file = |arg: &str, path: Option<&String>| match path {
         Some(path) => Ok(PathBuf::from(path)),
         None => bail!("{arg} needs a file\n\n{HELP}"),
@@ -93,6 +97,7 @@ fn wishes(args: &[String]) -> Result<Wishes> {
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--quick" => quick = true,
+            "--memory" => on_disk = false,
             "--markdown" => markdown = Some(file(arg, args.next())?),
             "--program" => program = Some(file(arg, args.next())?),
             other => bail!("bench knows no {other:?}\n\n{HELP}"),
@@ -101,18 +106,28 @@ fn wishes(args: &[String]) -> Result<Wishes> {
     let standard = || program::checkout().join("docs/benchmarks.md");
     Ok(Wishes {
         pairs: if quick { 3 } else { 7 },
-        markdown: markdown.or_else(|| (!quick).then(standard)),
+        markdown: markdown.or_else(|| (!quick && on_disk).then(standard)),
         program,
+        on_disk,
     })
 }
 
+/// How busy the machine was with other things in the minute before.
+fn loadavg() -> String {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().unwrap_or_default().to_owned()
+}
+
 /// The page for docs/.
-fn page(numbers: &Numbers) -> String {
+fn page(numbers: &Numbers, on_disk: bool, loadavg: &str) -> String {
     let load = format!(
         "{USERS} users, {MAILBOXES} mailboxes each, {MESSAGES} messages of {MESSAGE_BYTES} bytes in \
          each: {} messages in all. Master and replica are real Cyrus servers on this machine, \
-         their stores on its disk; compression and conversations are on, as Cyrus has them.",
-        USERS * MAILBOXES * MESSAGES
+         their stores {}; compression and conversations are on. The load average of the \
+         machine just before was {loadavg}: anything much above 0 is other work, which makes wall \
+         times, and those of a disk that all share most of all, less to be trusted.",
+        USERS * MAILBOXES * MESSAGES,
+        if on_disk { "on its disk" } else { "in memory" },
     );
     let commands = [
         format!("/usr/lib/cyrus/bin/sync_client -C imapd.conf {}", ALL.join(" ")),
@@ -211,7 +226,9 @@ mod tests {
     #[test]
     fn only_a_full_run_writes_the_docs_by_itself() {
         assert!(parsed("").unwrap().markdown.unwrap().ends_with("docs/benchmarks.md"));
-        assert_eq!(parsed("--quick").unwrap(), Wishes { pairs: 3, markdown: None, program: None });
+        let quick = Wishes { pairs: 3, markdown: None, program: None, on_disk: true };
+        assert_eq!(parsed("--quick").unwrap(), quick);
+        assert_eq!(parsed("--memory").unwrap().markdown, None);
         let named = parsed("--quick --markdown x.md").unwrap();
         assert_eq!(named.markdown, Some(PathBuf::from("x.md")));
         assert!(parsed("--markdown").is_err() && parsed("--fast").is_err());
