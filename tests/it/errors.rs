@@ -230,13 +230,12 @@ fn target(master: &Cyrus, damage: &Damage, user: &str) -> PathBuf {
         | Damage::Folder(file) => path_of(master, "-D", &inbox).join(file),
         Damage::User(file, _) => {
             let folder = path_of(master, "-U", &inbox);
-            let found = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path());
+            let mut found = fs::read_dir(&folder).unwrap().map(|e| e.unwrap().path());
             found
-                .filter(|p| {
+                .find(|p| {
                     let name = p.file_name().unwrap_or_default().to_string_lossy().into_owned();
                     name == *file || name.starts_with(&format!("{file}."))
                 })
-                .next()
                 .unwrap_or_else(|| {
                     panic!(
                         "no {file} in {}: {:?}",
@@ -256,7 +255,7 @@ fn inflict(damage: &Damage, path: &Path) {
             fs::write(path, bytes).unwrap();
         }
         Damage::Gone(_) => fs::remove_file(path).unwrap(),
-        Damage::Unreadable(_) => fs::set_permissions(path, Permissions::from_mode(0)).unwrap(),
+        Damage::Unreadable(_) => fs::set_permissions(path, Permissions::from_mode(0o0)).unwrap(),
         Damage::Folder(_) => {
             fs::remove_file(path).unwrap();
             fs::create_dir(path).unwrap();
@@ -454,7 +453,7 @@ fn damaged_databases_of_the_whole_server_stop_work_and_delete_nothing() {
     }
 
     // Unreadable, which is as good as no store.
-    fs::set_permissions(&mailboxes_db, Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&mailboxes_db, Permissions::from_mode(0o0)).unwrap();
     let run = pair.sync(&["-A"]);
     whole.put_back();
     assert_eq!(run.code, Some(1), "{}", run.stderr);
