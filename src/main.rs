@@ -55,7 +55,9 @@ fn run(args: Args) -> Result<Exit, Failure> {
         let stop = signals::watch(board.clone());
         actors::replicate(settings, config, work, verbosity, stop, board).await
     });
-    tell(&report.to_string());
+    if !report.users.is_empty() || report.stopped.is_none() {
+        tell(&report.to_string());
+    }
     Ok(verdict(&report))
 }
 

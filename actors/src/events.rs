@@ -39,6 +39,8 @@ pub(crate) enum Event {
     },
     /// A user is done, one way or another.
     User(Box<UserReport>),
+    /// There is nothing more to tell.
+    End,
 }
 
 /// Where events are sent to. Clones share one channel.

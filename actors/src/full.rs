@@ -1,8 +1,8 @@
 //! One of our mailboxes against all of the replica's records.
 
-use csync::Guid;
+use csync::{Guid, ReplicaMailbox};
 use cyrus_store::{Mailbox, MboxEntry, Store, StoreError};
-use sync_plan::{FullMaster, FullReplica, PlanError, RecordState, plan_full};
+use sync_plan::{Crcs, FullMaster, FullReplica, PlanError, RecordState, crc_equal, plan_full};
 
 use crate::error::UserError;
 
@@ -19,6 +19,20 @@ pub(crate) fn check(
         // It is read again when it is sent, and what is wrong with it is said then.
         Err(_) => Ok(()),
     }
+}
+
+/// Whether our checksums, computed afresh, still differ from the replica's. A mailbox that can't be
+/// read is not compared; what is wrong with it is said when it is sent.
+pub(crate) fn do_checksums_differ(
+    store: &Store,
+    entry: &MboxEntry,
+    replica: &ReplicaMailbox,
+) -> bool {
+    let Ok(crcs) = store.open_mailbox(entry).and_then(|m| m.recompute_crcs()) else {
+        return false;
+    };
+    let ours = Crcs { basic: crcs.basic, annot: crcs.annot };
+    !crc_equal(ours, Crcs { basic: replica.sync_crc, annot: replica.sync_crc_annot })
 }
 
 /// The UIDs that the replica must expunge before it gets all of our records.

@@ -59,7 +59,31 @@ async fn user_sides(hands: &Hands, read_user: ReadUser, lease: &Lease) -> Result
     let (theirs, ours) = futures_util::future::join(take(asked, &mut replica), reading).await;
     let ours = ours.map_err(|e| UserError::Bug(e.to_string()))??;
     theirs?;
-    Ok(ours.map(|read| (read, replica)))
+    let Some(read) = ours else { return Ok(None) };
+    if !replica.mailboxes.is_empty() {
+        ask_for_quotas(&read, lease, &mut replica).await?;
+    }
+    Ok(Some((read, replica)))
+}
+
+/// GET USER tells only of quota roots that the replica's mailboxes name. A mailbox that was renamed
+/// may name a root that is none of its own any more, and then each side names others.
+async fn ask_for_quotas(
+    read: &UserRead,
+    lease: &Lease,
+    replica: &mut ReplicaUser,
+) -> Result<(), CommandError> {
+    let mut asked = Vec::new();
+    for quota in &read.master.quotas {
+        if !replica.quotas.iter().any(|theirs| theirs.root == quota.root) {
+            let bytes = encode(|out| command::get_quota(out, &quota.root));
+            asked.push(lease.send("QUOTA", bytes).await?);
+        }
+    }
+    for in_flight in asked {
+        take(in_flight, replica).await?;
+    }
+    Ok(())
 }
 
 /// The replica is asked for our shared mailboxes by name (tombstones too), by unique id (they may
@@ -85,14 +109,11 @@ async fn shared_sides(
         let bytes = encode(|out| command::get_uniqueids(out, ids.iter().copied()));
         asked.push(lease.send("UNIQUEIDS", bytes).await?);
     }
-    for quota in &master.quotas {
-        let bytes = encode(|out| command::get_quota(out, &quota.root));
-        asked.push(lease.send("QUOTA", bytes).await?);
-    }
     let mut replica = ReplicaUser::default();
     for in_flight in asked {
         take(in_flight, &mut replica).await?;
     }
+    ask_for_quotas(&read, lease, &mut replica).await?;
     let mut seen = HashSet::new();
     replica.mailboxes.retain(|m| seen.insert(m.uniqueid.clone()));
     Ok(Some((read, replica)))

@@ -37,7 +37,7 @@ impl Actor for Monitor {
     type Context = Context<Self>;
 }
 
-/// Tells all events until nobody is left to send any.
+/// Tells all events up to [`Event::End`].
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Watch(pub(crate) mpsc::Receiver<Event>);
@@ -49,7 +49,10 @@ impl Handler<Watch> for Monitor {
         let verbosity = self.verbosity;
         Box::pin(async move {
             while let Some(event) = events.recv().await {
-                tell(&event, verbosity);
+                match event {
+                    Event::End => break,
+                    event => tell(&event, verbosity),
+                }
             }
         })
     }
@@ -80,6 +83,7 @@ fn tell(event: &Event, verbosity: Verbosity) {
             let _ = stderr.write_all(bytes);
         }
         Event::User(user) => tell_user(user, verbosity),
+        Event::End => {}
     }
 }
 

@@ -68,6 +68,15 @@ pub(crate) struct SendMailbox {
     pub(crate) staged: Staged,
 }
 
+/// Whether a mailbox that differs in nothing but the stored checksums really does, once ours are
+/// computed afresh.
+#[derive(Message)]
+#[rtype(result = "Result<bool, UserError>")]
+pub(crate) struct DoChecksumsDiffer {
+    pub(crate) entry: MboxEntry,
+    pub(crate) replica: Box<ReplicaMailbox>,
+}
+
 /// Whether a mailbox can be sent in full without copying anything back.
 #[derive(Message)]
 #[rtype(result = "Result<(), UserError>")]
@@ -125,6 +134,14 @@ impl Handler<FindReserve> for MailboxPlanner {
 
     fn handle(&mut self, msg: FindReserve, _: &mut SyncContext<Self>) -> Self::Result {
         guarded(|| reserve::find(&self.store, &msg.0))
+    }
+}
+
+impl Handler<DoChecksumsDiffer> for MailboxPlanner {
+    type Result = Result<bool, UserError>;
+
+    fn handle(&mut self, msg: DoChecksumsDiffer, _: &mut SyncContext<Self>) -> Self::Result {
+        guarded(|| Ok(full::do_checksums_differ(&self.store, &msg.entry, &msg.replica)))
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::board::Board;
 use crate::dispatcher::{Dispatcher, RunUsers};
-use crate::events::EventSink;
+use crate::events::{Event, EventSink};
 use crate::hands::Hands;
 use crate::lock_keeper::LockKeeper;
 use crate::monitor::{Monitor, Verbosity, Watch};
@@ -37,10 +37,10 @@ pub async fn replicate(
         Monitor::start_in_arbiter(&monitor_loop.handle(), move |_| Monitor::new(verbosity));
     let watching = monitor.send(Watch(told));
 
-    let mut report = run(settings, config, work, events, stop, board).await;
+    let mut report = run(settings, config, work, events.clone(), stop, board).await;
     report.took = since.elapsed();
 
-    // All who tell are gone now, so the Monitor comes to the end of what there is to tell.
+    events.tell(Event::End).await;
     let _ = watching.await;
     monitor_loop.stop();
     report

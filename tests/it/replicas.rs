@@ -51,33 +51,38 @@ fn noise(at: usize) -> u8 {
     b'0' + (x % 64) as u8
 }
 
-// Shows that compression is used, over the csync port and over IMAP: a message that compresses
-// well passes where its plain bytes would not. That such a limit cuts is shown with one that does
-// not compress; the run gets over the cut.
+// Shows that compression is used on the csync port: a message that compresses well passes where its
+// plain bytes would not. That such a limit cuts is shown with one that does not compress; the run
+// gets over the cut. Over IMAP nothing is compressed, though imapd offers it: with commands sent
+// ahead it would wait for input that it has read already. So -z refuses such a replica.
 #[test]
 fn connections_are_compressed() {
-    for via in [Via::Csync, Via::Imap] {
-        let mut pair = Pair::with(Cyrus::master(), Cyrus::replica(), via);
-        let port = match via {
-            Via::Csync => pair.replica.csync_port().unwrap(),
-            Via::Imap => pair.replica.imap_port().unwrap(),
-        };
-        let relay = Relay::start(port).unwrap();
-        pair.master.replicate_to_port(relay.port(), via).unwrap();
-        pair.master.create_user("anna").unwrap();
+    let mut pair = Pair::start();
+    let relay = Relay::start(pair.replica.csync_port().unwrap()).unwrap();
+    pair.master.replicate_to_port(relay.port(), Via::Csync).unwrap();
+    pair.master.create_user("anna").unwrap();
 
-        append(&pair.master, "anna", |_| b'x');
-        relay.cut_after(ALLOWED);
-        let run = pair.sync_well(&["-z", "-u", "anna", "-v", "-v"]);
-        assert_eq!(relay.cuts(), 0, "{via:?}: more than {ALLOWED} bytes were sent");
-        assert!(run.stderr.contains("COMPRESS DEFLATE\r\n"), "{via:?}");
+    append(&pair.master, "anna", |_| b'x');
+    relay.cut_after(ALLOWED);
+    let run = pair.sync_well(&["-z", "-u", "anna", "-v", "-v"]);
+    assert_eq!(relay.cuts(), 0, "more than {ALLOWED} bytes were sent");
+    assert!(run.stderr.contains("COMPRESS DEFLATE\r\n"));
 
-        append(&pair.master, "anna", noise);
-        relay.cut_after(ALLOWED);
-        pair.sync_well(&["-z", "-u", "anna"]);
-        assert_eq!(relay.cuts(), 1, "{via:?}: the relay counts no bytes");
-        pair.assert_equal(&["anna".to_owned()]);
-    }
+    append(&pair.master, "anna", noise);
+    relay.cut_after(ALLOWED);
+    pair.sync_well(&["-z", "-u", "anna"]);
+    assert_eq!(relay.cuts(), 1, "the relay counts no bytes");
+    let users = ["anna".to_owned()];
+    pair.assert_equal(&users);
+
+    append(&pair.master, "anna", |_| b'y');
+    pair.master.replicate_to(&pair.replica, Via::Imap).unwrap();
+    let refused = pair.sync(&["-z", "-u", "anna"]);
+    assert_eq!(refused.code, Some(78), "{}", refused.stderr);
+    assert!(refused.stderr.contains("Failed to enable compression to server"), "{}", refused.stderr);
+    let run = pair.sync_well(&["-u", "anna", "-v", "-v"]);
+    assert!(!run.stderr.contains("COMPRESS DEFLATE\r\n"));
+    pair.assert_equal(&users);
 }
 
 /// A sync_server of `replica` that listens on a Unix socket and serves one connection at a time.

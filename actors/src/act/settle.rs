@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use csync::{Code, FullMailbox, ReplicaMailbox, ReplicaUser, command};
+use cyrus_store::MboxEntry;
 use sync_plan::{CopybackReason, Doubt, FullReplica, MailboxUpdate, PlanError, UserPlan};
 use tracing::info;
 
 use super::{Acting, Full, nonsense};
 use crate::error::UserError;
 use crate::frames::{CommandError, encode};
-use crate::planner::CheckFull;
+use crate::planner::{CheckFull, DoChecksumsDiffer};
 use crate::report::Sent;
 use crate::sending::How;
 use crate::staged::Staged;
@@ -57,7 +58,7 @@ impl Acting<'_> {
                 self.look_again = true;
                 continue;
             };
-            if records.last_uid > 0 && records.records.is_empty() {
+            if is_half_made(&records) {
                 self.remake(&name).await?;
                 continue;
             }
@@ -88,17 +89,41 @@ impl Acting<'_> {
     /// needs copyback is left as it is on both sides.
     pub(super) async fn compare_in_full(&mut self, plan: &UserPlan) -> Result<(), UserError> {
         for update in &plan.updates {
-            let MailboxUpdate::Send { name, uniqueid, doubt: Doubt::Full, .. } = update else {
-                continue;
-            };
+            let MailboxUpdate::Send { name, uniqueid, doubt, replica } = update else { continue };
             let Some(entry) = self.read.entries.get(uniqueid).cloned() else { continue };
-            // Under its old name there, if it is to be renamed: then it is compared after that.
-            let Some(full) = self.fetch_full(name, uniqueid).await? else { continue };
-            let check = CheckFull { entry, full: full.records.clone() };
-            let checking = self.hands.planner.send(check);
-            checking.await.map_err(|e| UserError::Bug(e.to_string()))??;
-            self.fulls.insert(uniqueid.clone(), full);
+            let in_full = match (doubt, replica) {
+                (Doubt::Full, _) => true,
+                (Doubt::Checksum, Some(replica)) => {
+                    let question =
+                        DoChecksumsDiffer { entry: entry.clone(), replica: replica.clone() };
+                    let asking = self.hands.planner.send(question);
+                    asking.await.map_err(|e| UserError::Bug(e.to_string()))??
+                }
+                _ => false,
+            };
+            if in_full {
+                self.compare_one_in_full(name, uniqueid, entry).await?;
+            }
         }
+        Ok(())
+    }
+
+    async fn compare_one_in_full(
+        &mut self,
+        name: &str,
+        uniqueid: &str,
+        entry: MboxEntry,
+    ) -> Result<(), UserError> {
+        // Under its old name there, if it is to be renamed: then it is compared after that.
+        let Some(full) = self.fetch_full(name, uniqueid).await? else { return Ok(()) };
+        if is_half_made(&full.records) {
+            // To be refused, and made again.
+            return Ok(());
+        }
+        let check = CheckFull { entry, full: full.records.clone() };
+        let checking = self.hands.planner.send(check);
+        checking.await.map_err(|e| UserError::Bug(e.to_string()))??;
+        self.fulls.insert(uniqueid.to_string(), full);
         Ok(())
     }
 
@@ -134,4 +159,9 @@ impl Acting<'_> {
         }
         Ok(found.mailboxes.into_iter().map(|m| (m.uniqueid.clone(), Box::new(m))).collect())
     }
+}
+
+/// UIDs were given out, and there is not one record, not even an expunged one.
+fn is_half_made(full: &FullReplica) -> bool {
+    full.last_uid > 0 && full.records.is_empty()
 }

@@ -80,12 +80,12 @@ pub enum ConnectError {
         wrong_service: bool,
     },
     /// -z, and the replica does not compress.
-    #[error(
-        "failed to enable compression to server '{address}': it is required (-z) but not offered"
-    )]
+    #[error("Failed to enable compression to server '{address}': {problem}")]
     NotCompressed {
         /// Host and port, or the socket's path.
         address: String,
+        /// Why not.
+        problem: String,
     },
 }
 
@@ -140,11 +140,11 @@ async fn connect_to(
         realm: settings.realm.clone(),
         try_imap: settings.try_imap,
         want_compress: true,
+        require_compress: settings.require_compression,
         tls: TlsWish::Never,
         already_authenticated: matches!(endpoint, Endpoint::Unix(_)),
         want_sieve_mailbox: settings.sieve_mailbox,
         force: settings.one_way,
-        ..HandshakeOptions::default()
     };
     let mut login = Login {
         address: endpoint.to_string(),
@@ -156,9 +156,6 @@ async fn connect_to(
         wait: LOGIN_WAIT.min(settings.timeout),
     };
     let session = login.run(Handshake::new(options)).await?;
-    if settings.require_compression && !session.capabilities.compress_active {
-        return Err(ConnectError::NotCompressed { address: login.address });
-    }
     Ok(Ready { read: login.read, write: login.write, unread: login.unread, session })
 }
 
@@ -265,6 +262,10 @@ impl Login<'_> {
     }
 
     fn failed(&self, e: &HandshakeError) -> ConnectError {
+        if let HandshakeError::CompressionRefused { text } = e {
+            let (address, problem) = (self.address.clone(), text.clone());
+            return ConnectError::NotCompressed { address, problem };
+        }
         ConnectError::Handshake {
             address: self.address.clone(),
             problem: e.to_string(),

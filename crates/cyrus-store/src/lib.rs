@@ -45,9 +45,9 @@ pub mod record;
 pub mod store;
 pub mod user;
 
+pub use annotations::{Annotation, VirtualAnnotation, VirtualValue};
 pub use config::Config;
 pub use error::{ErrorClass, StoreError};
-pub use annotations::{Annotation, VirtualAnnotation, VirtualValue};
 pub use guid::{Guid, SyncCrcs};
 pub use lock::{FileLock, sync_lock};
 pub use mailbox::{Mailbox, RecordIter};

@@ -112,8 +112,11 @@ impl Store {
         let Some(userid) = userid else {
             return Ok(UserModseqs { conf, conversations: None, racl: 0 });
         };
-        let conversations =
-            if conf.conversations() { Some(Conversations::open(&conf, list, userid)?) } else { None };
+        let conversations = if conf.conversations() {
+            Some(Conversations::open(&conf, list, userid)?)
+        } else {
+            None
+        };
         let racl = counters::raclmodseq(&conf, list, userid)?;
         Ok(UserModseqs { conf, conversations, racl })
     }

@@ -10,20 +10,22 @@ use crate::status::{Code, Status, StatusKind};
 use super::{Handshake, HandshakeError, State, Step};
 
 impl Handshake {
+    /// Over IMAP nothing is ever compressed: before each command imapd waits for its socket to
+    /// become readable (`imap/proxy.c:proxy_check_input`, `lib/prot.c:prot_select` of 3.6.1), even
+    /// when it has read the next command already and only has to inflate it. With commands sent
+    /// ahead of their answers it soon waits for ever.
     pub(super) fn compress_or_enable(&mut self) -> Result<Step, HandshakeError> {
         let wanted = self.options.want_compress || self.options.require_compress;
-        if wanted && self.offer.compress {
+        if wanted && self.offer.compress && self.framing == Framing::Csync {
             self.state = State::Compress;
-            let command: &[u8] = match self.framing {
-                Framing::Csync => b"COMPRESS DEFLATE\r\n",
-                Framing::Imap => b"Z01 COMPRESS DEFLATE\r\n",
-            };
-            return Ok(Step::Send(command.to_vec()));
+            return Ok(Step::Send(b"COMPRESS DEFLATE\r\n".to_vec()));
         }
         if self.options.require_compress {
-            return Err(HandshakeError::CompressionRefused {
-                text: "it is not offered".to_owned(),
-            });
+            let text = match self.framing {
+                Framing::Csync => "it is not offered",
+                Framing::Imap => "imapd can't do it reliably; use the csync port of a sync_server",
+            };
+            return Err(HandshakeError::CompressionRefused { text: text.to_owned() });
         }
         Ok(self.enable())
     }

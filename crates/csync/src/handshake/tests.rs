@@ -56,7 +56,7 @@ const ENABLE: &str = "APPLY CAPABILITIES (SIEVE-MAILBOX)\r\n";
 const ENABLED: &str = "* ENABLED (SIEVE-MAILBOX)\r\nOK success\r\n";
 
 #[test]
-fn compression_in_both_forms() {
+fn compression_on_the_csync_port_alone() {
     let options = HandshakeOptions { want_compress: true, ..options() };
     let login = csync_login();
     let session = play(
@@ -72,18 +72,15 @@ fn compression_in_both_forms() {
     assert!(session.unwrap().capabilities.compress_active);
 
     let login = imap_login();
-    let session = play(
-        options,
-        &[
-            (IMAP, &login),
-            (IMAP_IN, "Z01 COMPRESS DEFLATE\r\n"),
-            ("Z01 OK DEFLATE active\r\n", "deflate"),
-            ("", &format!("E01 SYNC{ENABLE}")),
-            ("* ENABLED (SIEVE-MAILBOX)\r\nE01 OK success\r\n", "ready"),
-        ],
-    );
-    let capabilities = session.unwrap().capabilities;
-    assert!(capabilities.compress_active && capabilities.sieve_mailbox_enabled);
+    let enable = format!("E01 SYNC{ENABLE}");
+    let over_imap = [
+        (IMAP, login.as_str()),
+        (IMAP_IN, &enable),
+        ("* ENABLED (SIEVE-MAILBOX)\r\nE01 OK success\r\n", "ready"),
+    ];
+    assert!(!play(options.clone(), &over_imap).unwrap().capabilities.compress_active);
+    let required = HandshakeOptions { require_compress: true, ..options };
+    assert!(matches!(fails(required, &over_imap), HandshakeError::CompressionRefused { .. }));
 }
 
 #[test]
