@@ -25,7 +25,7 @@ pub(crate) fn run(args: &[String]) -> Result<u8> {
     step = Step::start(&format!("filling the master with {USERS} users over IMAP"));
     let users = fill::fill_with(&master, &fill::FillOptions::new(1, USERS))?;
     let size = folder_size(&master.spool());
-    step.done(&format!("{} messages, {:.1} MB", size.messages, size.bytes as f64 / 1e6));
+    step.done(&format!("{} message files, {:.1} MB", size.messages, size.bytes as f64 / 1e6));
 
     let shown = ["-A", "-j", "4", "-v"];
     step = Step::start(&format!("sync_client {}", shown.join(" ")));
@@ -53,7 +53,13 @@ pub(crate) fn run(args: &[String]) -> Result<u8> {
     }
     let well =
         outcome.code == Some(0) && again.code == Some(0) && report.is_empty() && bytes.is_empty();
-    Ok(if well { 0 } else { 1 })
+    say("");
+    if well {
+        say("Both sides are equal. The servers are gone again, and so are their folders.");
+        return Ok(0);
+    }
+    say("Something went wrong: see above.");
+    Ok(1)
 }
 
 /// A step under way: its line is printed when it is done.
@@ -93,8 +99,19 @@ fn quote(outcome: &c_client::Outcome) {
             say(&format!("           | … {} more lines …", lines.len() - HEAD - TAIL));
         }
         if nr < HEAD || nr + TAIL >= lines.len() {
-            say(&format!("           | {line}"));
+            say(&format!("           | {}", shortened(line)));
         }
+    }
+}
+
+/// A line that fits a terminal: the fill makes folder names of any length.
+fn shortened(line: &str) -> String {
+    const MOST: usize = 120;
+    match line.char_indices().nth(MOST) {
+        Some((end, _)) if line.starts_with(char::is_uppercase) => {
+            format!("{}…", line.get(..end).unwrap_or(line))
+        }
+        _ => line.to_owned(),
     }
 }
 
