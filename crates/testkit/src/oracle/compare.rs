@@ -147,12 +147,6 @@ fn user_facts(server: &mut PrivateServer, user: &str, ignore: Ignore) -> Result<
     server.for_each("FULLMAILBOX", &mailboxes, |name, answer| {
         full_facts(name, answer, ignore, &mut facts)
     })?;
-    server.for_each("ANNOTATION", &mailboxes, |name, answer| {
-        for item in answer? {
-            annotation_facts(name, None, "ANNOTATION", &item.value, &mut facts);
-        }
-        Ok(())
-    })?;
     Ok(facts)
 }
 
