@@ -79,7 +79,11 @@ fn connections_are_compressed() {
     pair.master.replicate_to(&pair.replica, Via::Imap).unwrap();
     let refused = pair.sync(&["-z", "-u", "anna"]);
     assert_eq!(refused.code, Some(78), "{}", refused.stderr);
-    assert!(refused.stderr.contains("Failed to enable compression to server"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("Failed to enable compression to server"),
+        "{}",
+        refused.stderr
+    );
     let run = pair.sync_well(&["-u", "anna", "-v", "-v"]);
     assert!(!run.stderr.contains("COMPRESS DEFLATE\r\n"));
     pair.assert_equal(&users);
