@@ -8,8 +8,9 @@
 //! The decisions are `schedule.rs`'s. A user whose lock somebody else holds waits outside the
 //! places in flight, so it delays only itself. A UserSync that dies is replaced.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use futures_util::future::LocalBoxFuture;
@@ -22,9 +23,13 @@ use crate::events::Event;
 use crate::hands::Hands;
 use crate::lock_keeper::{LockKeeper, LockUser, UserLock};
 use crate::pool::{PoolError, StopWaiting};
-use crate::report::{Outcome, RunReport, Stopped, UserReport};
+use crate::report::{Outcome, RunReport, Sent, Stopped, UserReport};
 use crate::schedule::{Job, Next, Schedule};
 use crate::user_sync::{SyncUser, Synced, UserSync};
+
+/// How long users in flight may take to end after we were asked to stop: a replica that hangs must
+/// not keep us from stopping.
+const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// Runs users.
 pub(crate) struct Dispatcher {
@@ -68,6 +73,7 @@ impl Handler<RunUsers> for Dispatcher {
             loops: self.loops.clone(),
             workers: Vec::new(),
             made: 0,
+            flying: HashMap::new(),
             report: RunReport::default(),
         };
         Box::pin(run.run(msg.users, msg.stop))
@@ -93,6 +99,8 @@ struct Run {
     loops: Vec<ArbiterHandle>,
     workers: Vec<Addr<UserSync>>,
     made: usize,
+    /// The users in flight, and since when.
+    flying: HashMap<Arc<str>, Instant>,
     report: RunReport,
 }
 
@@ -105,21 +113,17 @@ impl Run {
         let mut tries: Steps = FuturesUnordered::new();
         let mut waits: Steps = FuturesUnordered::new();
         let mut stop_open = true;
+        let mut deadline = None;
         loop {
             let (list, until) = match self.schedule.next(Instant::now()) {
                 Next::Finished => break,
                 Next::Start(job) => {
+                    self.flying.insert(job.userid.clone(), job.since);
                     let worker = self.worker();
                     tries.push(Box::pin(try_user(job, worker, self.locks.clone())));
                     continue;
                 }
                 Next::Wait { list, until } => (list, until),
-            };
-            let rest = async {
-                match until {
-                    Some(at) => tokio::time::sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
             };
             tokio::select! {
                 Some(step) = tries.next(), if !tries.is_empty() => {
@@ -132,11 +136,16 @@ impl Run {
                     Some(userid) => self.schedule.listed(userid, Instant::now()),
                     None => self.schedule.all_listed(),
                 },
-                () = rest => {}
+                () = sleep_until(until) => {}
+                () = sleep_until(deadline) => {
+                    self.give_up_flying().await;
+                    break;
+                }
                 changed = stop.changed(), if stop_open => {
                     stop_open = changed.is_ok();
                     if *stop.borrow() {
                         self.stop(Stopped::Signal).await;
+                        deadline = Some(Instant::now() + STOP_GRACE);
                     }
                 }
             }
@@ -165,6 +174,7 @@ impl Run {
     async fn settle(&mut self, step: Step) -> Option<LocalBoxFuture<'static, Step>> {
         match step {
             Step::Busy { job, worker } => {
+                self.flying.remove(&job.userid);
                 self.workers.push(worker);
                 if self.hands.settings.skip_locked {
                     self.schedule.ended();
@@ -185,6 +195,7 @@ impl Run {
                 None
             }
             Step::Tried { mut job, synced, worker } => {
+                self.flying.remove(&job.userid);
                 self.workers.extend(worker);
                 job.sent.add(synced.sent);
                 job.lock = None;
@@ -231,6 +242,15 @@ impl Run {
         let _ = self.hands.pool.send(StopWaiting).await;
     }
 
+    /// Users that did not end in time after we were asked to stop.
+    async fn give_up_flying(&mut self) {
+        for (userid, since) in std::mem::take(&mut self.flying) {
+            let job = Job { userid, tries: 1, since, sent: Sent::default(), lock: None };
+            let reason = "stopped before it was finished; run again".to_string();
+            self.end(job, Outcome::Failed { reason }).await;
+        }
+    }
+
     async fn end(&mut self, job: Job<UserLock>, outcome: Outcome) {
         let user = UserReport {
             userid: job.userid.to_string(),
@@ -242,6 +262,14 @@ impl Run {
         self.hands.board.remove(&job.userid);
         self.hands.events.tell(Event::User(Box::new(user.clone()))).await;
         self.report.users.push(user);
+    }
+}
+
+/// Sleeps until this time, for ever without one.
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
     }
 }
 

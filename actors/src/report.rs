@@ -124,9 +124,9 @@ impl fmt::Display for Stopped {
             Stopped::WhileConnecting => {
                 f.write_str("stopped while the replica could not be reached")
             }
-            Stopped::Signal => {
-                f.write_str("stopped by a signal; the users in flight were finished")
-            }
+            Stopped::Signal => f.write_str(
+                "stopped by a signal; users that were not reached are left to another run",
+            ),
             Stopped::Listing(why) => write!(f, "the users can't be listed: {why}"),
         }
     }

@@ -193,6 +193,25 @@ fn a_signal_in_mid_run() {
     pair.assert_equal(&users);
 }
 
+/// The same while the network stands still for good: users in flight get some seconds to end, then
+/// the program ends without them, names them and says so by its exit code. The next run heals it.
+#[test]
+fn a_signal_while_the_network_stands_still() {
+    let (pair, relay, users) = over_a_relay(3);
+    relay.stall_after(20_000);
+    let run = pair.start_sync(&["-A", "-j", "1"]);
+    wait_for("work in flight", || relay.is_stalled());
+    run.terminate();
+    let ended = run.wait();
+    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    let named =
+        ended.stderr.lines().filter(|l| l.ends_with(": stopped before it was finished; run again"));
+    assert_eq!(named.count(), 1, "{}", ended.stderr);
+    relay.stall(false);
+    pair.sync_well(&["-A"]);
+    pair.assert_equal(&users);
+}
+
 /// The network stands still in the middle of an upload. Clients of that very user read, append, flag,
 /// expunge, create, rename and delete on the master meanwhile, as if nothing were; only what would
 /// take the message files of the mailbox under way with it (its own rename or deletion) may wait.
