@@ -14,6 +14,7 @@ mod errors;
 mod folders;
 mod full;
 mod locks;
+mod no_replica;
 mod oracle_lines;
 mod replicas;
 mod shared;

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::{Board, Outcome, Settings, Verbosity, Work};
+use actors::{Outcome, Settings, Verbosity, Work};
 use cyrus_store::Config;
 use testkit::fill::{self, FillOptions};
 use testkit::install::BIN;

@@ -44,7 +44,10 @@ impl MboxList {
         let db = Database::open(&path)?;
         if matches!(db, Database::Empty) {
             // Cyrus writes a header at once, so nothing at all is damage; "no users" would be a lie.
-            return Err(StoreError::damaged(&path, "it is empty; put back a copy (ctl_mboxlist -u)"));
+            return Err(StoreError::damaged(
+                &path,
+                "it is empty; put back a copy (ctl_mboxlist -u)",
+            ));
         }
         let prefixed = is_prefixed(&db)?;
         Ok(MboxList { path, db, rules: conf.names().clone(), prefixed })
