@@ -28,7 +28,7 @@ pub enum UserError {
     #[error("{0}")]
     Store(#[from] StoreError),
     /// One mailbox can't be read; the user's others were replicated.
-    #[error("mailbox {mailbox}: {source}")]
+    #[error("{}", about(mailbox, source))]
     Mailbox {
         /// Its internal name.
         mailbox: String,
@@ -36,7 +36,7 @@ pub enum UserError {
         source: Box<StoreError>,
     },
     /// Mailboxes that can't be read; the user's others were replicated.
-    #[error("mailbox {mailbox} can't be read: {source}{}", more_text(*more))]
+    #[error("{}{}", about(mailbox, source), more_text(*more))]
     Unreadable {
         /// The first one's internal name.
         mailbox: String,
@@ -124,6 +124,12 @@ impl UserError {
             | UserError::Bug(_) => Class::Lasting,
         }
     }
+}
+
+/// An error about a mailbox, naming it once.
+fn about(mailbox: &str, e: &StoreError) -> String {
+    let text = e.to_string();
+    if text.starts_with("mailbox ") { text } else { format!("mailbox {mailbox}: {text}") }
 }
 
 fn more_text(more: usize) -> String {

@@ -50,7 +50,7 @@ pub const OPT_MAILBOX_DELETED: u32 = 1 << 31;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum IndexError {
     /// The file is shorter than its own header says.
-    #[error("index is {have} bytes but {need} are needed; run reconstruct on the mailbox")]
+    #[error("index is {have} bytes but {need} are needed")]
     Short {
         /// Bytes that should be there.
         need: u64,
@@ -63,9 +63,7 @@ pub enum IndexError {
     )]
     Version(u32),
     /// Header or record sizes that no Cyrus writes.
-    #[error(
-        "index has impossible sizes (start {start_offset}, record {record_size}); run reconstruct on the mailbox"
-    )]
+    #[error("index has impossible sizes (start {start_offset}, record {record_size})")]
     Sizes {
         /// Where records start, in bytes.
         start_offset: u32,
@@ -73,9 +71,7 @@ pub enum IndexError {
         record_size: u32,
     },
     /// The header's CRC-32 does not match its bytes.
-    #[error(
-        "index header checksum is {stored:08x} but should be {computed:08x}; run reconstruct on the mailbox"
-    )]
+    #[error("index header checksum is {stored:08x} but should be {computed:08x}")]
     HeaderCrc {
         /// As read from the file.
         stored: u32,
@@ -83,9 +79,7 @@ pub enum IndexError {
         computed: u32,
     },
     /// A record's CRC-32 does not match its bytes.
-    #[error(
-        "record checksum is {stored:08x} but should be {computed:08x}; run reconstruct on the mailbox"
-    )]
+    #[error("record checksum is {stored:08x} but should be {computed:08x}")]
     RecordCrc {
         /// As read from the file.
         stored: u32,
