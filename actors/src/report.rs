@@ -161,7 +161,7 @@ impl RunReport {
     }
 }
 
-/// The summary: one line, then one a failed user.
+/// The summary: one line, then one for each failed or absent user.
 impl fmt::Display for RunReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sent = self.sent();
@@ -183,8 +183,10 @@ impl fmt::Display for RunReport {
             write!(f, "; shared mailboxes {}", shared.outcome)?;
         }
         for user in &self.users {
-            if let Outcome::Failed { reason } = &user.outcome {
-                write!(f, "\nfailed: {}: {reason}", user.name())?;
+            match &user.outcome {
+                Outcome::Failed { reason } => write!(f, "\nfailed: {}: {reason}", user.name())?,
+                Outcome::Absent => write!(f, "\nabsent: {}: has no INBOX here", user.name())?,
+                _ => {}
             }
         }
         Ok(())
@@ -209,13 +211,14 @@ mod tests {
                 user("a", Outcome::Done),
                 user("b", Outcome::Unchanged),
                 user("c", Outcome::Failed { reason: "no index".into() }),
+                user("d", Outcome::Absent),
             ],
             stopped: None,
             took: Duration::from_millis(1234),
         };
         assert_eq!(
             report.to_string(),
-            "3 users: 1 done, 1 unchanged, 0 locked, 0 absent, 1 failed; sent 3 mailboxes, 6 messages, 9 bytes in 1s 234ms\nfailed: c: no index"
+            "4 users: 1 done, 1 unchanged, 0 locked, 1 absent, 1 failed; sent 4 mailboxes, 8 messages, 12 bytes in 1s 234ms\nfailed: c: no index\nabsent: d: has no INBOX here"
         );
     }
 }

@@ -400,6 +400,7 @@ fn damaged_databases_of_the_whole_server_stop_work_and_delete_nothing() {
     assert!(run.stdout.contains("Does not exist locally nobody\n"), "{}", run.stdout);
     assert!(run.stdout.contains(&format!("Does not exist locally {orphaned}\n")), "{}", run.stdout);
     assert!(summary(&run).contains("2 absent"), "{}", run.stderr);
+    assert_eq!(run.stderr.matches(": has no INBOX here").count(), 2, "{}", run.stderr);
     let run = pair.sync_well(&["-A"]);
     assert!(summary(&run).contains(" 4 unchanged"), "{}", run.stderr);
     assert_no_bug(&run);
