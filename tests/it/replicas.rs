@@ -333,14 +333,19 @@ impl Scripts {
     }
 }
 
-/// What a server lists of anna's scripts: name, time, GUID, whether it is active.
+/// What a server lists of anna's scripts: name, GUID, whether it is active. The time of the last
+/// update is the server's own: activating sets it on each side when it happens there.
 fn scripts(cyrus: &Cyrus) -> Vec<String> {
     let mut server = PrivateServer::start_plain(cyrus).unwrap();
     let items = server.items("USER", "anna").unwrap();
     let mut lines: Vec<String> = items
         .iter()
         .filter(|item| item.name == "SIEVE")
-        .map(|item| item.value.to_string())
+        .map(|item| {
+            let line = item.value.to_string();
+            let (name, rest) = line.split_once(" LAST_UPDATE ").unwrap();
+            format!("{name}{}", rest.trim_start_matches(|c: char| c.is_ascii_digit()))
+        })
         .collect();
     lines.sort();
     lines
