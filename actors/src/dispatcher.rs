@@ -181,7 +181,9 @@ impl Run {
                     self.end(job, Outcome::Locked).await;
                     return None;
                 }
-                self.schedule.waits_for_lock();
+                if !self.schedule.waits_for_lock() {
+                    return None;
+                }
                 self.hands.board.set(&job.userid, "waiting for the sync lock");
                 Some(Box::pin(wait_for_lock(job, self.locks.clone())))
             }
@@ -211,9 +213,10 @@ impl Run {
         }
     }
 
-    async fn tried_in_vain(&mut self, job: Job<UserLock>, e: UserError) {
+    async fn tried_in_vain(&mut self, mut job: Job<UserLock>, e: UserError) {
         self.hands.board.set(&job.userid, "resting before another try");
         let class = e.class();
+        job.trouble = Some(e.to_string());
         let Some(job) = self.schedule.failed(job, class, Instant::now()) else { return };
         if class == Class::Run {
             let stopped = match e {
@@ -231,7 +234,10 @@ impl Run {
     /// Starts no more users; why is told by the first reason, but that the replica could not be
     /// reached outweighs the signal.
     async fn stop(&mut self, why: Stopped) {
-        self.schedule.stop();
+        for job in self.schedule.stop() {
+            let reason = job.trouble.clone().unwrap_or_default();
+            self.end(job, Outcome::Failed { reason }).await;
+        }
         match (&self.report.stopped, &why) {
             (None, _) | (Some(Stopped::Signal), Stopped::WhileConnecting) => {
                 self.report.stopped = Some(why);
@@ -245,7 +251,8 @@ impl Run {
     /// Users that did not end in time after we were asked to stop.
     async fn give_up_flying(&mut self) {
         for (userid, since) in std::mem::take(&mut self.flying) {
-            let job = Job { userid, tries: 1, since, sent: Sent::default(), lock: None };
+            let job =
+                Job { userid, tries: 1, since, sent: Sent::default(), lock: None, trouble: None };
             let reason = "stopped before it was finished; run again".to_string();
             self.end(job, Outcome::Failed { reason }).await;
         }

@@ -27,6 +27,8 @@ pub(crate) struct Job<L> {
     pub(crate) sent: Sent,
     /// The lock, once it was waited for.
     pub(crate) lock: Option<L>,
+    /// Why the last try failed.
+    pub(crate) trouble: Option<String>,
 }
 
 /// What to do now.
@@ -51,6 +53,7 @@ pub(crate) struct Schedule<L> {
     in_flight: usize,
     waiting: usize,
     listing: bool,
+    stopped: bool,
 }
 
 impl<L> Schedule<L> {
@@ -64,18 +67,14 @@ impl<L> Schedule<L> {
             in_flight: 0,
             waiting: 0,
             listing: true,
+            stopped: false,
         }
     }
 
     /// Another user is to be replicated.
-    pub(crate) fn listed(&mut self, userid: Arc<str>, now: Instant) {
-        self.ready.push_back(Job {
-            userid,
-            tries: 0,
-            since: now,
-            sent: Sent::default(),
-            lock: None,
-        });
+    pub(crate) fn listed(&mut self, userid: Arc<str>, since: Instant) {
+        let sent = Sent::default();
+        self.ready.push_back(Job { userid, tries: 0, since, sent, lock: None, trouble: None });
     }
 
     /// No more users will come.
@@ -83,12 +82,14 @@ impl<L> Schedule<L> {
         self.listing = false;
     }
 
-    /// No user is to be started any more; those that wait for locks are forgotten.
-    pub(crate) fn stop(&mut self) {
+    /// No user is to be started or tried again any more. Users that were never tried, those that
+    /// wait for locks among them, are forgotten; those that rested after a failure come back.
+    pub(crate) fn stop(&mut self) -> Vec<Job<L>> {
+        self.stopped = true;
         self.listing = false;
         self.waiting = 0;
         self.ready.clear();
-        self.resting.clear();
+        self.resting.drain(..).map(|(_, job)| job).collect()
     }
 
     /// What to do now. A started job counts as in flight until it ends or waits.
@@ -116,10 +117,14 @@ impl<L> Schedule<L> {
         Next::Wait { list, until }
     }
 
-    /// Somebody else holds the user's lock: it makes room while it waits.
-    pub(crate) fn waits_for_lock(&mut self) {
+    /// Somebody else holds the user's lock: it makes room while it waits. False when we were
+    /// stopped meanwhile, and it need not wait.
+    pub(crate) fn waits_for_lock(&mut self) -> bool {
         self.in_flight -= 1;
-        self.waiting += 1;
+        if !self.stopped {
+            self.waiting += 1;
+        }
+        !self.stopped
     }
 
     /// The wait is over; with the lock it goes first, since it blocks others.
@@ -142,7 +147,7 @@ impl<L> Schedule<L> {
     /// A user in flight failed. Gives the job back when it is not to be tried again.
     pub(crate) fn failed(&mut self, job: Job<L>, class: Class, now: Instant) -> Option<Job<L>> {
         self.in_flight -= 1;
-        if class != Class::Passing || job.tries >= TRIES {
+        if class != Class::Passing || job.tries >= TRIES || self.stopped {
             return Some(job);
         }
         let doubled = self.first_pause.saturating_mul(1 << (job.tries - 1).min(16));
@@ -214,7 +219,7 @@ mod tests {
         let now = Instant::now();
         let mut s = schedule(1, &["a", "b", "c"], now);
         let a = started(&mut s, now);
-        s.waits_for_lock();
+        assert!(s.waits_for_lock());
         assert_eq!(&*started(&mut s, now).userid, "b");
         s.got_lock(Job { lock: Some(()), ..a });
         s.ended();
@@ -227,9 +232,21 @@ mod tests {
         let now = Instant::now();
         let mut s = schedule(1, &["a", "b"], now);
         started(&mut s, now);
-        s.stop();
+        assert!(s.stop().is_empty());
         assert!(matches!(s.next(now), Next::Wait { list: false, until: None }));
         s.ended();
+        assert!(matches!(s.next(now), Next::Finished));
+    }
+
+    #[test]
+    fn after_stop_nobody_rests_or_waits() {
+        let now = Instant::now();
+        let mut s = schedule(3, &["a", "b", "c"], now);
+        let [a, b, _] = [(); 3].map(|()| started(&mut s, now));
+        assert!(s.failed(a, Class::Passing, now).is_none());
+        assert_eq!(&*s.stop()[0].userid, "a");
+        assert_eq!(&*s.failed(b, Class::Passing, now).unwrap().userid, "b");
+        assert!(!s.waits_for_lock());
         assert!(matches!(s.next(now), Next::Finished));
     }
 }
