@@ -273,9 +273,7 @@ impl Job<'_> {
         uploader.finish()?;
         in_flight.append(&mut uploader.in_flight);
         count.add(uploader.count);
-        for message in &messages {
-            self.staged.insert(&partition, message.guid);
-        }
+        self.staged.add(&partition, messages.iter().map(|m| m.guid));
         drop(mailbox);
         in_flight.push(self.send_spool(spool)?);
         if self.staged.len() >= STAGED {

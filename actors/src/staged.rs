@@ -27,15 +27,4 @@ impl Staged {
     pub(crate) fn clear(&mut self) {
         self.0.clear();
     }
-
-    /// Notes a message; false when it was there already.
-    pub(crate) fn insert(&mut self, partition: &str, guid: Guid) -> bool {
-        match self.0.get_mut(partition) {
-            Some(set) => set.insert(guid),
-            None => {
-                self.add(partition, std::iter::once(guid));
-                true
-            }
-        }
-    }
 }

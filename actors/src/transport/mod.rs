@@ -111,7 +111,13 @@ pub(crate) async fn connect(
     events: &EventSink,
     connection: u64,
 ) -> Result<Ready, ConnectError> {
-    let endpoints = address::endpoints(settings)?;
+    // A service's name is looked up in a file.
+    let settings_there = settings.clone();
+    let looking = move || address::endpoints(&settings_there);
+    let endpoints = match actix_rt::task::spawn_blocking(looking).await {
+        Ok(endpoints) => endpoints?,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    };
     let mut last = None;
     for endpoint in endpoints {
         match connect_to(&endpoint, settings, events, connection).await {
