@@ -193,7 +193,7 @@ fn a_signal_in_mid_run() {
     pair.assert_equal(&users);
 }
 
-/// The same while the network stands still for good: users in flight get some seconds to end, then
+/// The same while the network stands still for good. SIGUSR1 tells what is being done; users in flight get some seconds to end, then
 /// the program ends without them, names them and says so by its exit code. The next run heals it.
 #[test]
 fn a_signal_while_the_network_stands_still() {
@@ -201,6 +201,9 @@ fn a_signal_while_the_network_stands_still() {
     relay.stall_after(20_000);
     let run = pair.start_sync(&["-A", "-j", "1"]);
     wait_for("work in flight", || relay.is_stalled());
+    // Asked meanwhile, it says what it is at.
+    run.signal("USR1");
+    wait_for("the status", || run.stderr().contains("1 users in flight\n"));
     run.terminate();
     let ended = run.wait();
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);
