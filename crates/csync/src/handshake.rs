@@ -10,12 +10,13 @@
 //!  (STARTTLS, OK, TLS, the banner again)   E01 SYNCAPPLY CAPABILITIES (SIEVE-MAILBOX)
 //!  AUTHENTICATE PLAIN AGN5…                * ENABLED (SIEVE-MAILBOX)
 //!  OK Success                              E01 OK success
-//!  COMPRESS DEFLATE                        F01 SYNCAPPLY FORCE %()
-//!  OK, then deflate both ways              F01 OK success
-//!  APPLY CAPABILITIES (SIEVE-MAILBOX)
+//!  APPLY CAPABILITIES (SIEVE-MAILBOX)      F01 SYNCAPPLY FORCE %()
+//!  APPLY FORCE %()                         F01 OK success
+//!  COMPRESS DEFLATE
 //!  * ENABLED (SIEVE-MAILBOX)
 //!  OK success
-//!  APPLY FORCE %()
+//!  OK success
+//!  OK DEFLATE active, then deflate both ways
 //! ```
 //! The banner tells which protocol it is, on one connection: the C client connects a second time.
 //! Neither it nor we compress over IMAP; `enable.rs` says why.
@@ -27,6 +28,8 @@ mod banner;
 mod enable;
 mod error;
 mod options;
+
+use std::collections::VecDeque;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -71,6 +74,8 @@ pub struct Handshake {
     options: HandshakeOptions,
     framing: Framing,
     state: State,
+    /// The answers that are to come, once logged in.
+    to_come: VecDeque<State>,
     offer: Offer,
     session: Session,
     scanned: usize,
@@ -86,10 +91,10 @@ enum State {
     Login,
     LoginContinuation,
     CapabilityAfterLogin,
-    Compress,
-    Compressed,
     Enable,
     Force,
+    Compress,
+    Compressed,
     Ready,
     Failed,
 }
@@ -101,6 +106,7 @@ impl Handshake {
             options,
             framing: Framing::Csync,
             state: State::Banner,
+            to_come: VecDeque::new(),
             offer: Offer::default(),
             session: Session::default(),
             scanned: 0,
@@ -128,7 +134,7 @@ impl Handshake {
     fn step(&mut self, src: &mut BytesMut) -> Result<Step, HandshakeError> {
         match self.state {
             State::TlsDone => return self.after_tls(),
-            State::Compressed => return Ok(self.enable()),
+            State::Compressed => return Ok(self.ready()),
             State::Ready => return Ok(Step::Ready(self.session.clone())),
             State::Failed => return Err(WireError::AlreadyFailed.into()),
             _ => {}
@@ -236,7 +242,7 @@ impl Handshake {
         }
         // A peer on a Unix socket is an administrator already, and is offered nothing.
         if self.options.already_authenticated && self.offer.mechanisms.is_empty() {
-            return Ok(Some(self.compress_or_enable()?));
+            return Ok(Some(self.enable()?));
         }
         if !self.offer.has_plain() {
             return Err(self.no_mechanism());
@@ -364,7 +370,7 @@ impl Handshake {
             return Err(HandshakeError::LoginRefused { user, text: status.text.clone() });
         }
         if self.framing == Framing::Csync {
-            return Ok(Some(self.compress_or_enable()?));
+            return Ok(Some(self.enable()?));
         }
         match banner::capability_code(&status.text) {
             Some(words) => {
@@ -382,7 +388,7 @@ impl Handshake {
             return Err(HandshakeError::NotReplication { banner });
         }
         self.session.capabilities.replication_archive = self.offer.archive;
-        Ok(Some(self.compress_or_enable()?))
+        Ok(Some(self.enable()?))
     }
 
     /// The status in a line, with the tag that belongs to what was sent.

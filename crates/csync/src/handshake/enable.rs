@@ -10,24 +10,56 @@ use crate::status::{Code, Status, StatusKind};
 use super::{Handshake, HandshakeError, State, Step};
 
 impl Handshake {
+    /// CAPABILITIES, FORCE and COMPRESS, each if wanted, in one go: their answers come in order, and
+    /// compression starts behind the last of them. Nothing may follow COMPRESS before its answer:
+    /// the server takes what it has read already for clear text (`lib/prot.c:prot_setcompress`).
+    /// Neither may anything follow AUTHENTICATE: it forgets what it has read (`prot_setsasl`).
+    ///
     /// Over IMAP nothing is ever compressed: before each command imapd waits for its socket to
     /// become readable (`imap/proxy.c:proxy_check_input`, `lib/prot.c:prot_select` of 3.6.1), even
     /// when it has read the next command already and only has to inflate it. With commands sent
     /// ahead of their answers it soon waits for ever.
-    pub(super) fn compress_or_enable(&mut self) -> Result<Step, HandshakeError> {
+    pub(super) fn enable(&mut self) -> Result<Step, HandshakeError> {
         let wanted = self.options.want_compress || self.options.require_compress;
-        if wanted && self.offer.compress && self.framing == Framing::Csync {
-            self.state = State::Compress;
-            return Ok(Step::Send(b"COMPRESS DEFLATE\r\n".to_vec()));
-        }
-        if self.options.require_compress {
+        let compress = wanted && self.offer.compress && self.framing == Framing::Csync;
+        if self.options.require_compress && !compress {
             let text = match self.framing {
                 Framing::Csync => "it is not offered",
                 Framing::Imap => "imapd can't do it reliably; use the csync port of a sync_server",
             };
             return Err(HandshakeError::CompressionRefused { text: text.to_owned() });
         }
-        Ok(self.enable())
+        // To an administrator on a Unix socket nothing is offered, yet 3.6 knows it.
+        let offered = self.offer.sieve_mailbox || self.options.already_authenticated;
+        let mut out = Vec::new();
+        self.to_come.clear();
+        if self.options.want_sieve_mailbox && offered {
+            self.to_come.push_back(State::Enable);
+            self.prefix(&mut out, b"E01 SYNC");
+            command::capabilities(&mut out, ["SIEVE-MAILBOX"]);
+        }
+        if self.options.force {
+            self.to_come.push_back(State::Force);
+            self.prefix(&mut out, b"F01 SYNC");
+            command::force(&mut out);
+        }
+        if compress {
+            self.to_come.push_back(State::Compress);
+            out.extend_from_slice(b"COMPRESS DEFLATE\r\n");
+        }
+        let next = self.next();
+        Ok(if out.is_empty() { next.unwrap_or(Step::NeedMore) } else { Step::Send(out) })
+    }
+
+    /// Goes on to the next answer that is to come; ready when there is none.
+    fn next(&mut self) -> Option<Step> {
+        match self.to_come.pop_front() {
+            Some(state) => {
+                self.state = state;
+                None
+            }
+            None => Some(self.ready()),
+        }
     }
 
     pub(super) fn on_compress(&mut self, status: &Status) -> Result<Option<Step>, HandshakeError> {
@@ -42,28 +74,7 @@ impl Handshake {
         if self.options.require_compress {
             return Err(HandshakeError::CompressionRefused { text: status.text.clone() });
         }
-        Ok(Some(self.enable()))
-    }
-
-    /// CAPABILITIES and FORCE, each if wanted, in one go: their answers come in order.
-    pub(super) fn enable(&mut self) -> Step {
-        // To an administrator on a Unix socket nothing is offered, yet 3.6 knows it.
-        let offered = self.offer.sieve_mailbox || self.options.already_authenticated;
-        let mut out = Vec::new();
-        self.state = State::Ready;
-        if self.options.force {
-            self.state = State::Force;
-        }
-        if self.options.want_sieve_mailbox && offered {
-            self.state = State::Enable;
-            self.prefix(&mut out, b"E01 SYNC");
-            command::capabilities(&mut out, ["SIEVE-MAILBOX"]);
-        }
-        if self.options.force {
-            self.prefix(&mut out, b"F01 SYNC");
-            command::force(&mut out);
-        }
-        if out.is_empty() { Step::Ready(self.session.clone()) } else { Step::Send(out) }
+        Ok(self.next())
     }
 
     pub(super) fn prefix(&self, out: &mut Vec<u8>, imap: &[u8]) {
@@ -77,11 +88,7 @@ impl Handshake {
         if let Some(error) = self.not_admin(status) {
             return Err(error);
         }
-        if self.options.force {
-            self.state = State::Force;
-            return Ok(None);
-        }
-        Ok(Some(self.ready()))
+        Ok(self.next())
     }
 
     pub(super) fn on_forced(&mut self, status: &Status) -> Result<Option<Step>, HandshakeError> {
@@ -89,7 +96,7 @@ impl Handshake {
             return Err(error);
         }
         self.session.force_active = status.is_ok();
-        Ok(Some(self.ready()))
+        Ok(self.next())
     }
 
     pub(super) fn ready(&mut self) -> Step {

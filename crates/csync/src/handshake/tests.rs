@@ -63,10 +63,10 @@ fn compression_on_the_csync_port_alone() {
         options.clone(),
         &[
             (CSYNC, &login),
-            ("OK Success (no protection)\r\n", "COMPRESS DEFLATE\r\n"),
+            ("OK Success (no protection)\r\n", &format!("{ENABLE}COMPRESS DEFLATE\r\n")),
+            (ENABLED, "more"),
             ("OK DEFLATE active\r\n", "deflate"),
-            ("", ENABLE),
-            (ENABLED, "ready"),
+            ("", "ready"),
         ],
     );
     assert!(session.unwrap().capabilities.compress_active);
