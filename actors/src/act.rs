@@ -132,7 +132,7 @@ impl<'a> Acting<'a> {
         if updates.is_empty() || holders.is_empty() {
             return Ok(());
         }
-        let asking = self.hands.planner.send(FindReserve(Wanted {
+        let asking = self.hands.reader.send(FindReserve(Wanted {
             entries: self.read.entries.clone(),
             updates,
             holders,
@@ -241,7 +241,7 @@ impl<'a> Acting<'a> {
             return Err(UserError::Bug(format!("mailbox {name} was planned but never read")));
         };
         self.hands.board.set(self.userid, format!("sending {name}"));
-        let sending = self.hands.planner.send(SendMailbox {
+        let sending = self.hands.streamer.send(SendMailbox {
             entry,
             replica,
             how,

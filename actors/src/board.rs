@@ -12,6 +12,9 @@ use dashmap::DashMap;
 
 use crate::report::name_of;
 
+/// The stage of users that are named in a status only by their number, as there may be many.
+pub(crate) const WAITING: &str = "waiting for a connection";
+
 /// The users in flight, and what is being done for each. Clones show the same.
 #[derive(Debug, Clone, Default)]
 pub struct Board(Arc<DashMap<Arc<str>, Row>>);
@@ -39,11 +42,12 @@ impl Board {
         self.0.remove(userid);
     }
 
-    /// One line for the whole and one a user, longest in flight first.
+    /// One line for the whole and one a user that something is done for, longest in flight first.
     pub fn status(&self, now: Instant) -> String {
         let mut rows: Vec<(Duration, String)> = self
             .0
             .iter()
+            .filter(|row| row.stage != WAITING)
             .map(|row| {
                 let age = now.saturating_duration_since(row.since);
                 let age = Duration::from_secs(age.as_secs());
@@ -57,7 +61,11 @@ impl Board {
             })
             .collect();
         rows.sort_by(|a, b| b.cmp(a));
+        let waiting = self.0.len().saturating_sub(rows.len());
         let mut status = format!("{} users in flight", rows.len());
+        if waiting > 0 {
+            let _ = write!(status, ", {waiting} {WAITING}");
+        }
         for (_, line) in rows {
             // Writing to a string can't fail.
             let _ = write!(status, "{line}");
@@ -84,7 +92,9 @@ mod tests {
             board.status(now),
             "2 users in flight\n  shared mailboxes: looking (1m 30s)\n  anna: sending user.anna (1m 1s)"
         );
+        board.set(&anna, WAITING);
+        assert!(board.status(now).starts_with("1 users in flight, 1 waiting for a connection\n"));
         board.remove("anna");
-        assert!(board.status(now).starts_with("1 users"));
+        assert!(board.status(now).starts_with("1 users in flight\n"));
     }
 }

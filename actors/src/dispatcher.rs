@@ -1,15 +1,19 @@
-//! The Dispatcher actor: keeps `--jobs` users in flight, tries failed ones again, collects ends.
+//! The Dispatcher actor: keeps users in flight, tries failed ones again, collects ends.
 //!
 //! ```text
 //!   UserLister --user--> Dispatcher --LockUser--> LockKeeper
 //!                            |  ^--lock--------------'
-//!                            '--SyncUser--> UserSync (one of --jobs) --Synced--> report
+//!                            '--SyncUser--> UserSync (one a user) --Synced--> report
 //! ```
+//! `--jobs` users are worked on at a time; those that come next are looked at meanwhile, on a
+//! connection that the pool lends for that, and wait for nothing if both sides are equal.
+//!
 //! The decisions are `schedule.rs`'s. A user whose lock somebody else holds waits outside the
 //! places in flight, so it delays only itself. A UserSync that dies is replaced.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
@@ -18,11 +22,12 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, watch};
 use tracing::error;
 
+use crate::board::WAITING;
 use crate::error::{Class, UserError};
 use crate::events::Event;
 use crate::hands::Hands;
 use crate::lock_keeper::{LockKeeper, LockUser, UserLock};
-use crate::pool::{PoolError, StopWaiting};
+use crate::pool::{PoolError, StopWaiting, acquire_look};
 use crate::report::{Outcome, RunReport, Sent, Stopped, UserReport};
 use crate::schedule::{Job, Next, Schedule};
 use crate::user_sync::{SyncUser, Synced, UserSync};
@@ -67,7 +72,7 @@ impl Handler<RunUsers> for Dispatcher {
     fn handle(&mut self, msg: RunUsers, _: &mut Context<Self>) -> Self::Result {
         let settings = &self.hands.settings;
         let run = Run {
-            schedule: Schedule::new(settings.jobs, settings.retry_pause),
+            schedule: Schedule::new(settings.users_in_flight(), settings.retry_pause),
             hands: self.hands.clone(),
             locks: self.locks.clone(),
             loops: self.loops.clone(),
@@ -92,6 +97,14 @@ enum Step {
     Unlocked { job: Job<UserLock>, taken: Result<Option<UserLock>, UserError> },
 }
 
+impl Step {
+    /// Failed before there was anything to try.
+    fn tried_nothing(job: Job<UserLock>, worker: Addr<UserSync>, e: UserError) -> Step {
+        let synced = Synced { sent: Sent::default(), result: Err(e) };
+        Step::Tried { job, synced, worker: Some(worker) }
+    }
+}
+
 struct Run {
     schedule: Schedule<UserLock>,
     hands: Hands,
@@ -99,8 +112,8 @@ struct Run {
     loops: Vec<ArbiterHandle>,
     workers: Vec<Addr<UserSync>>,
     made: usize,
-    /// The users in flight, and since when.
-    flying: HashMap<Arc<str>, Instant>,
+    /// The users in flight, since when, and whether anything was begun to be changed for them.
+    flying: HashMap<Arc<str>, (Instant, Arc<AtomicBool>)>,
     report: RunReport,
 }
 
@@ -118,9 +131,16 @@ impl Run {
             let (list, until) = match self.schedule.next(Instant::now()) {
                 Next::Finished => break,
                 Next::Start(job) => {
-                    self.flying.insert(job.userid.clone(), job.since);
+                    let begun = Arc::new(AtomicBool::new(false));
+                    self.flying.insert(job.userid.clone(), (job.since, begun.clone()));
                     let worker = self.worker();
-                    tries.push(Box::pin(try_user(job, worker, self.locks.clone())));
+                    tries.push(Box::pin(try_user(
+                        job,
+                        worker,
+                        begun,
+                        self.hands.clone(),
+                        self.locks.clone(),
+                    )));
                     continue;
                 }
                 Next::Wait { list, until } => (list, until),
@@ -202,6 +222,7 @@ impl Run {
                 job.sent.add(synced.sent);
                 job.lock = None;
                 match synced.result {
+                    Err(UserError::Pool(PoolError::NotBegun)) => self.schedule.not_begun(job),
                     Ok(outcome) => {
                         self.schedule.ended();
                         self.end(job, outcome).await;
@@ -248,9 +269,13 @@ impl Run {
         let _ = self.hands.pool.send(StopWaiting).await;
     }
 
-    /// Users that did not end in time after we were asked to stop.
+    /// Users that did not end in time after we were asked to stop. Those that were only looked at
+    /// count as never begun.
     async fn give_up_flying(&mut self) {
-        for (userid, since) in std::mem::take(&mut self.flying) {
+        for (userid, (since, begun)) in std::mem::take(&mut self.flying) {
+            if !begun.load(Ordering::Relaxed) {
+                continue;
+            }
             let job =
                 Job { userid, tries: 1, since, sent: Sent::default(), lock: None, trouble: None };
             let reason = "stopped before it was finished; run again".to_string();
@@ -280,19 +305,28 @@ async fn sleep_until(at: Option<Instant>) {
     }
 }
 
-/// Locks and replicates a user.
-async fn try_user(mut job: Job<UserLock>, worker: Addr<UserSync>, locks: Addr<LockKeeper>) -> Step {
+/// Gets a connection to look at a user on, locks the user, and replicates it.
+async fn try_user(
+    mut job: Job<UserLock>,
+    worker: Addr<UserSync>,
+    begun: Arc<AtomicBool>,
+    hands: Hands,
+    locks: Addr<LockKeeper>,
+) -> Step {
+    hands.board.set(&job.userid, WAITING);
+    let lease = match acquire_look(&hands.pool).await {
+        Ok(lease) => lease,
+        Err(e) => return Step::tried_nothing(job, worker, e.into()),
+    };
     if job.lock.is_none() {
         match lock(&job.userid, false, &locks).await {
             Ok(Some(taken)) => job.lock = Some(taken),
             Ok(None) => return Step::Busy { job, worker },
-            Err(e) => {
-                let synced = Synced { sent: Default::default(), result: Err(e) };
-                return Step::Tried { job, synced, worker: Some(worker) };
-            }
+            Err(e) => return Step::tried_nothing(job, worker, e),
         }
     }
-    match worker.send(SyncUser { userid: job.userid.clone() }).await {
+    job.since = Instant::now();
+    match worker.send(SyncUser { userid: job.userid.clone(), lease, begun }).await {
         Ok(synced) => Step::Tried { job, synced, worker: Some(worker) },
         Err(e) => {
             let result = Err(UserError::Bug(e.to_string()));

@@ -17,5 +17,8 @@ pub(crate) struct Hands {
     pub(crate) events: EventSink,
     pub(crate) board: Board,
     pub(crate) pool: Addr<ConnectionPool>,
-    pub(crate) planner: Addr<MailboxPlanner>,
+    /// Threads that read, and wait for nothing but the disk.
+    pub(crate) reader: Addr<MailboxPlanner>,
+    /// Threads that stream to connections, and wait for them.
+    pub(crate) streamer: Addr<MailboxPlanner>,
 }

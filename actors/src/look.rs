@@ -54,7 +54,7 @@ type Sides = Option<(Arc<UserRead>, ReplicaUser)>;
 async fn user_sides(hands: &Hands, read_user: ReadUser, lease: &Lease) -> Result<Sides, UserError> {
     let bytes = encode(|out| command::get_user(out, &read_user.userid));
     let asked = lease.send("USER", bytes).await?;
-    let reading = hands.planner.send(read_user);
+    let reading = hands.reader.send(read_user);
     let mut replica = ReplicaUser::default();
     let (theirs, ours) = futures_util::future::join(take(asked, &mut replica), reading).await;
     let ours = ours.map_err(|e| UserError::Bug(e.to_string()))??;
@@ -93,7 +93,7 @@ async fn shared_sides(
     read_user: ReadUser,
     lease: &Lease,
 ) -> Result<Sides, UserError> {
-    let reading = hands.planner.send(read_user).await;
+    let reading = hands.reader.send(read_user).await;
     let Some(read) = reading.map_err(|e| UserError::Bug(e.to_string()))?? else { return Ok(None) };
     let master = &read.master;
     let live = master.folders.iter().map(Folder::name);
@@ -145,7 +145,7 @@ async fn tombstones(
     if unmatched.is_empty() {
         return Ok(Tombstones { names, uniqueids: HashSet::new() });
     }
-    let asking = hands.planner.send(FindTombstones { uniqueids: unmatched });
+    let asking = hands.reader.send(FindTombstones { uniqueids: unmatched });
     let uniqueids = asking.await.map_err(|e| UserError::Bug(e.to_string()))??;
     Ok(Tombstones { names, uniqueids })
 }

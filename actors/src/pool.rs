@@ -1,12 +1,13 @@
 //! The ConnectionPool actor: makes connections, lends them, replaces lost ones.
 //!
 //! ```text
-//!   UserSync --Acquire--> ConnectionPool --Connect--> Connection
-//!        <---- Lease ----'      ^  ^---Down----------'
-//!        '--Returned (on drop)--'
+//!   UserSync --WantLook, WantWork--> ConnectionPool --Connect--> Connection
+//!        <-----------Lease----------'      ^  ^---Down----------'
+//!        '---------Returned (on drop)------'
 //! ```
-//! A lease is one connection for one user's work: the replica keeps what it was sent for a
-//! connection until RESTART, so a user's commands must not be spread over several.
+//! A lease for work is one connection for one user: the replica keeps what it was sent for a
+//! connection until RESTART, so a user's commands must not be spread over several. A lease for a
+//! look is shared with other looks (`pool_plan.rs`).
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -27,6 +28,9 @@ use crate::transport::ConnectError;
 /// A connection that was idle for longer is asked for a sign of life before it is lent.
 const IDLE_TRUST: Duration = Duration::from_secs(60);
 
+/// How long a user may wait for a connection to be worked on, after it was looked at.
+const WORK_WAIT: Duration = Duration::from_secs(10);
+
 /// Why nobody gets a connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PoolError {
@@ -39,6 +43,9 @@ pub enum PoolError {
     /// The program was told to stop.
     #[error("stopped while the replica could not be reached")]
     Stopped,
+    /// The program was told to stop, or others took too long: this user was not begun.
+    #[error("not begun")]
+    NotBegun,
 }
 
 /// Lends connections.
@@ -49,10 +56,15 @@ pub(crate) struct ConnectionPool {
     /// Event loops for the connections, used in turn.
     loops: Vec<ArbiterHandle>,
     members: HashMap<u64, Member>,
-    waiting: VecDeque<oneshot::Sender<Result<Lease, PoolError>>>,
+    looks: VecDeque<Waiter>,
+    work: VecDeque<Waiter>,
     next_number: u64,
+    /// Nobody is lent a connection any more.
+    stopping: bool,
     failure: PoolError,
 }
+
+type Waiter = oneshot::Sender<Result<Lease, PoolError>>;
 
 struct Member {
     frames: FrameSender,
@@ -73,8 +85,10 @@ impl ConnectionPool {
             events,
             loops,
             members: HashMap::new(),
-            waiting: VecDeque::new(),
+            looks: VecDeque::new(),
+            work: VecDeque::new(),
             next_number: 1,
+            stopping: false,
             failure: PoolError::Stopped,
         }
     }
@@ -82,21 +96,33 @@ impl ConnectionPool {
     fn act(&mut self, actions: Vec<Action>, ctx: &mut Context<Self>) {
         for action in actions {
             match action {
-                Action::Grant(number) => self.grant(number, ctx),
-                Action::Connect { after } if after.is_zero() => self.connect(ctx),
-                Action::Connect { after } => {
-                    ctx.run_later(after, |pool, ctx| {
-                        if pool.plan.has_given_up() {
-                            return;
-                        }
-                        if pool.plan.still_wanted() {
+                Action::GrantLook(number) => {
+                    let waiter = self.looks.pop_front();
+                    self.grant(number, Purpose::Look, waiter, ctx);
+                }
+                Action::GrantWork(number) => {
+                    let waiter = self.work.pop_front();
+                    self.grant(number, Purpose::Work, waiter, ctx);
+                }
+                Action::Connect => self.connect(ctx),
+                Action::ConnectAfter(pause) => {
+                    ctx.run_later(pause, |pool, ctx| {
+                        if !pool.plan.has_given_up() && pool.plan.still_wanted() {
                             pool.connect(ctx);
+                        }
+                    });
+                }
+                Action::GrowAfter(pause) => {
+                    ctx.run_later(pause, |pool, ctx| {
+                        if !pool.plan.has_given_up() {
+                            let actions = pool.plan.grow();
+                            pool.act(actions, ctx);
                         }
                     });
                 }
                 Action::Announce { wait } => self.announce(wait, ctx),
                 Action::FailWaiting => {
-                    for waiter in self.waiting.drain(..) {
+                    for waiter in self.looks.drain(..).chain(self.work.drain(..)) {
                         let _ = waiter.send(Err(self.failure.clone()));
                     }
                 }
@@ -104,18 +130,25 @@ impl ConnectionPool {
         }
     }
 
-    fn grant(&mut self, number: u64, ctx: &mut Context<Self>) {
+    fn grant(
+        &mut self,
+        number: u64,
+        purpose: Purpose,
+        waiter: Option<Waiter>,
+        ctx: &mut Context<Self>,
+    ) {
         let Some(member) = self.members.get(&number) else { return };
         let lease = Lease {
             number,
+            purpose,
             frames: member.frames.clone(),
             session: member.session.clone(),
             stale: member.since.elapsed() > IDLE_TRUST,
             pool: ctx.address(),
             usable: true,
         };
-        match self.waiting.pop_front() {
-            // Who gave up waiting drops the lease, and it comes back by itself.
+        // Who gave up waiting drops the lease, and it comes back by itself.
+        match waiter {
             Some(waiter) => drop(waiter.send(Ok(lease))),
             None => drop(lease),
         }
@@ -185,17 +218,32 @@ impl Actor for ConnectionPool {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        // Room for a Returned and a Down of every connection at once, since neither may be lost.
-        ctx.set_mailbox_capacity(self.settings.jobs * 4 + 16);
+        // Room for a Returned of every user in flight and a Down of every connection at once, since
+        // neither may be lost.
+        ctx.set_mailbox_capacity(self.settings.jobs * 4 + self.settings.users_in_flight() + 16);
     }
 }
 
-/// Asks for a connection; waits until there is one.
+/// What a connection is lent for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To ask, beside others who ask.
+    Look,
+    /// To work on one user, alone.
+    Work,
+}
+
+/// Asks for a connection to look at a user; waits until there is one.
 #[derive(Message)]
 #[rtype(result = "Result<Lease, PoolError>")]
-pub(crate) struct Acquire;
+struct WantLook;
 
-/// No more waiting for a replica that can't be reached.
+/// Asks for a connection to work on a user; waits until there is one.
+#[derive(Message)]
+#[rtype(result = "Result<Lease, PoolError>")]
+struct WantWork;
+
+/// No user is to be begun any more, and nobody waits for a replica that can't be reached.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct StopWaiting;
@@ -205,16 +253,35 @@ pub(crate) struct StopWaiting;
 #[rtype(result = "()")]
 struct Returned {
     number: u64,
+    purpose: Purpose,
     usable: bool,
 }
 
-impl Handler<Acquire> for ConnectionPool {
+impl Handler<WantLook> for ConnectionPool {
     type Result = ResponseFuture<Result<Lease, PoolError>>;
 
-    fn handle(&mut self, _: Acquire, ctx: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, _: WantLook, ctx: &mut Context<Self>) -> Self::Result {
+        if self.stopping {
+            return Box::pin(async { Err(PoolError::NotBegun) });
+        }
         let (grant, granted) = oneshot::channel();
-        self.waiting.push_back(grant);
-        let actions = self.plan.acquire();
+        self.looks.push_back(grant);
+        let actions = self.plan.want_look();
+        self.act(actions, ctx);
+        Box::pin(async move { granted.await.unwrap_or(Err(PoolError::Stopped)) })
+    }
+}
+
+impl Handler<WantWork> for ConnectionPool {
+    type Result = ResponseFuture<Result<Lease, PoolError>>;
+
+    fn handle(&mut self, _: WantWork, ctx: &mut Context<Self>) -> Self::Result {
+        if self.stopping {
+            return Box::pin(async { Err(PoolError::NotBegun) });
+        }
+        let (grant, granted) = oneshot::channel();
+        self.work.push_back(grant);
+        let actions = self.plan.want_work();
         self.act(actions, ctx);
         Box::pin(async move { granted.await.unwrap_or(Err(PoolError::Stopped)) })
     }
@@ -227,12 +294,14 @@ impl Handler<Returned> for ConnectionPool {
         if let Some(member) = self.members.get_mut(&msg.number) {
             member.since = Instant::now();
         }
-        let actions = if msg.usable {
-            self.plan.released(msg.number)
-        } else {
-            // Dropping the member closes its channel, which ends the connection.
-            self.members.remove(&msg.number);
-            self.plan.down(msg.number)
+        let actions = match (msg.usable, msg.purpose) {
+            (true, Purpose::Work) => self.plan.released(msg.number),
+            (true, Purpose::Look) => self.plan.looked(msg.number),
+            (false, _) => {
+                // Dropping the member closes its channel, which ends the connection.
+                self.members.remove(&msg.number);
+                self.plan.down(msg.number)
+            }
         };
         self.act(actions, ctx);
     }
@@ -254,7 +323,13 @@ impl Handler<StopWaiting> for ConnectionPool {
     type Result = ();
 
     fn handle(&mut self, _: StopWaiting, ctx: &mut Context<Self>) {
-        if !self.plan.is_connected() && !self.plan.has_given_up() {
+        self.stopping = true;
+        if self.plan.is_connected() {
+            self.plan.forget_waiting();
+            for waiter in self.looks.drain(..).chain(self.work.drain(..)) {
+                let _ = waiter.send(Err(PoolError::NotBegun));
+            }
+        } else if !self.plan.has_given_up() {
             self.failure = PoolError::Stopped;
             let actions = self.plan.give_up();
             self.act(actions, ctx);
@@ -264,9 +339,10 @@ impl Handler<StopWaiting> for ConnectionPool {
     }
 }
 
-/// One connection, for one user's work. Dropping it gives the connection back.
+/// One connection, for one user's work or, shared, for a look. Dropping it gives it back.
 pub(crate) struct Lease {
     number: u64,
+    purpose: Purpose,
     /// Where commands go.
     pub(crate) frames: FrameSender,
     /// What the replica can do.
@@ -298,30 +374,56 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let returned = Returned { number: self.number, usable: self.usable };
+        let returned = Returned { number: self.number, purpose: self.purpose, usable: self.usable };
         if self.pool.try_send(returned).is_err() {
             warn!("connection {} could not be given back", self.number);
         }
     }
 }
 
-/// A connection that answers: one that idled for long is tried first.
+/// A connection to look at a user on, beside others who look.
 ///
 /// # Errors
 /// [`PoolError`] when there is none to be had.
-pub(crate) async fn acquire(pool: &Addr<ConnectionPool>) -> Result<Lease, PoolError> {
+pub(crate) async fn acquire_look(pool: &Addr<ConnectionPool>) -> Result<Lease, PoolError> {
     loop {
-        let mut lease = pool.send(Acquire).await.map_err(|_| PoolError::Stopped)??;
-        if !lease.stale {
+        let lease = pool.send(WantLook).await.map_err(|_| PoolError::Stopped)??;
+        if let Some(lease) = living(lease).await {
             return Ok(lease);
         }
-        let alive = match lease.send("NOOP", b"NOOP\r\n".to_vec()).await {
-            Ok(asked) => asked.answer().await.is_ok(),
-            Err(_) => false,
-        };
-        if alive {
-            return Ok(lease);
-        }
-        lease.spoil();
     }
+}
+
+/// A connection for one user's work.
+///
+/// # Errors
+/// [`PoolError`] when there is none to be had; [`PoolError::NotBegun`] after [`WORK_WAIT`], by when
+/// what was seen of the user is old.
+pub(crate) async fn acquire_work(pool: &Addr<ConnectionPool>) -> Result<Lease, PoolError> {
+    loop {
+        let waiting = tokio::time::timeout(WORK_WAIT, pool.send(WantWork));
+        let lease = match waiting.await {
+            Ok(answer) => answer.map_err(|_| PoolError::Stopped)??,
+            Err(_) => return Err(PoolError::NotBegun),
+        };
+        if let Some(lease) = living(lease).await {
+            return Ok(lease);
+        }
+    }
+}
+
+/// The lease, if its connection answers: one that idled for long is tried first.
+async fn living(mut lease: Lease) -> Option<Lease> {
+    if !lease.stale {
+        return Some(lease);
+    }
+    let alive = match lease.send("NOOP", b"NOOP\r\n".to_vec()).await {
+        Ok(asked) => asked.answer().await.is_ok(),
+        Err(_) => false,
+    };
+    if !alive {
+        lease.spoil();
+        return None;
+    }
+    Some(lease)
 }

@@ -2,57 +2,89 @@
 //!
 //! A plain value: events in, actions out; the actor around it (`pool.rs`) does as it is told.
 //!
-//! The pool starts with one connection and grows by one whenever somebody still waits a moment
-//! after the last one came up: a run with little to do never starts servers for nothing.
+//! ```text
+//!              .--GrantLook: up to LOOKS_AHEAD users ask at the same time--.
+//!   connection |                                                           |  free
+//!              '--GrantWork: one user, until RESTART-----------------------'
+//! ```
+//! One user's work has a connection to itself. Questions about the next users go out meanwhile on
+//! connections that nobody works on, since behind another user's gigabytes they would wait long;
+//! so there is room for one more connection than users are worked on. For the same reason work
+//! waits until the looks on its connection are over, and new ones go elsewhere.
+//!
+//! The pool starts with what the first users need. It doubles whenever somebody still waits a
+//! moment after a connection came up: a run with little to do never starts servers for nothing, and one with much
+//! to do has them all within a few round trips.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The first pause after a failed try, as the C client's. It doubles with every further failure.
 const FIRST_WAIT: Duration = Duration::from_secs(15);
-/// How long somebody must wait beside a working connection before another is made.
+/// How long somebody must wait beside a working connection before others are made.
 const GROWTH_PAUSE: Duration = Duration::from_millis(25);
+/// How many users may be asked about ahead of the answers on one connection: with two of them
+/// enough to keep a replica busy that answers a thousand a second, 50 ms away.
+const LOOKS_AHEAD: usize = 40;
+/// When so many users wait for the first connection, a second one is made with it.
+const MANY_LOOKS: usize = 32;
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Action {
+    /// Make a connection now.
+    Connect,
     /// Make a connection after this pause.
-    Connect { after: Duration },
-    /// Give this connection to who waits longest.
-    Grant(u64),
+    ConnectAfter(Duration),
+    /// Ask [`PoolPlan::grow`] after this pause whether more are needed.
+    GrowAfter(Duration),
+    /// Let who waits longest to look at a user do so on this connection, beside others.
+    GrantLook(u64),
+    /// Give this connection to who waits longest to work on a user.
+    GrantWork(u64),
     /// Tell the admin that there is no connection and when the next try is.
     Announce { wait: Duration },
     /// Tell all who wait that there will be no connection.
     FailWaiting,
 }
 
+/// What a connection is used for. One that is worked on may still owe answers to looks.
+#[derive(Debug, Default)]
+struct Use {
+    looks: usize,
+    worked_on: bool,
+}
+
 /// The pool's state, without the connections themselves.
 #[derive(Debug)]
 pub(crate) struct PoolPlan {
-    most: usize,
+    jobs: usize,
     once: bool,
     longest_wait: Duration,
-    idle: Vec<u64>,
-    busy: HashSet<u64>,
-    /// A connection is being made, or a pause before that is running.
-    connecting: bool,
-    waiting: usize,
+    open: BTreeMap<u64, Use>,
+    /// Connections being made, and pauses before that.
+    connecting: usize,
+    /// A pause before growing is running.
+    growing: bool,
+    looks_wanted: usize,
+    work_wanted: usize,
     next_wait: Duration,
     gave_up: bool,
 }
 
 impl PoolPlan {
-    /// At most `most` connections; `once` gives up at the first failure; `longest_wait` bounds the
-    /// pause between tries (zero: no bound).
-    pub(crate) fn new(most: usize, once: bool, longest_wait: Duration) -> PoolPlan {
+    /// At most `jobs` connections to work on and one to look on; `once` gives up at the first
+    /// failure; `longest_wait` bounds the pause between tries (zero: no bound).
+    pub(crate) fn new(jobs: usize, once: bool, longest_wait: Duration) -> PoolPlan {
         PoolPlan {
-            most: most.max(1),
+            jobs: jobs.max(1),
             once,
             longest_wait,
-            idle: Vec::new(),
-            busy: HashSet::new(),
-            connecting: false,
-            waiting: 0,
+            open: BTreeMap::new(),
+            connecting: 0,
+            growing: false,
+            looks_wanted: 0,
+            work_wanted: 0,
             next_wait: FIRST_WAIT,
             gave_up: false,
         }
@@ -60,7 +92,7 @@ impl PoolPlan {
 
     /// Whether any connection is open.
     pub(crate) fn is_connected(&self) -> bool {
-        !self.idle.is_empty() || !self.busy.is_empty()
+        !self.open.is_empty()
     }
 
     /// Whether no connection will ever come.
@@ -68,30 +100,40 @@ impl PoolPlan {
         self.gave_up
     }
 
-    /// Somebody wants a connection.
-    pub(crate) fn acquire(&mut self) -> Vec<Action> {
-        self.waiting += 1;
-        if self.gave_up {
-            return self.fail_waiting();
-        }
+    /// Somebody wants to look at a user.
+    pub(crate) fn want_look(&mut self) -> Vec<Action> {
+        self.looks_wanted += 1;
         self.serve()
+    }
+
+    /// Somebody wants to work on a user.
+    pub(crate) fn want_work(&mut self) -> Vec<Action> {
+        self.work_wanted += 1;
+        self.serve()
+    }
+
+    /// Nobody waits any more.
+    pub(crate) fn forget_waiting(&mut self) {
+        self.looks_wanted = 0;
+        self.work_wanted = 0;
     }
 
     /// A connection is up.
     pub(crate) fn connected(&mut self, number: u64) -> Vec<Action> {
-        self.connecting = false;
+        self.connecting = self.connecting.saturating_sub(1);
         self.next_wait = FIRST_WAIT;
-        self.idle.push(number);
+        self.open.insert(number, Use::default());
         self.serve()
     }
 
     /// A connection could not be made.
     pub(crate) fn connect_failed(&mut self, fatal: bool) -> Vec<Action> {
-        self.connecting = false;
+        self.connecting = self.connecting.saturating_sub(1);
         if fatal || (self.once && !self.is_connected()) {
             return self.give_up();
         }
-        if self.waiting == 0 {
+        // One try at a time while the replica is away.
+        if self.connecting > 0 || self.looks_wanted + self.work_wanted == 0 {
             return Vec::new();
         }
         let wait = self.next_wait;
@@ -100,68 +142,150 @@ impl PoolPlan {
             self.next_wait = self.next_wait.min(self.longest_wait);
         }
         let wait = if self.longest_wait.is_zero() { wait } else { wait.min(self.longest_wait) };
-        self.connecting = true;
+        self.connecting = 1;
         let mut actions = Vec::new();
         if !self.is_connected() {
             actions.push(Action::Announce { wait });
         }
-        actions.push(Action::Connect { after: wait });
+        actions.push(Action::ConnectAfter(wait));
         actions
     }
 
-    /// A connection comes back, still good.
+    /// A look has its answers.
+    pub(crate) fn looked(&mut self, number: u64) -> Vec<Action> {
+        if let Some(used) = self.open.get_mut(&number) {
+            used.looks = used.looks.saturating_sub(1);
+        }
+        self.serve()
+    }
+
+    /// A connection comes back from work, still good.
     pub(crate) fn released(&mut self, number: u64) -> Vec<Action> {
-        if self.busy.remove(&number) {
-            self.idle.push(number);
+        if let Some(used) = self.open.get_mut(&number) {
+            used.worked_on = false;
         }
         self.serve()
     }
 
     /// A connection is gone.
     pub(crate) fn down(&mut self, number: u64) -> Vec<Action> {
-        self.busy.remove(&number);
-        self.idle.retain(|n| *n != number);
+        self.open.remove(&number);
         self.serve()
     }
 
     /// No connection will come any more: the login was refused, or we were told to stop.
     pub(crate) fn give_up(&mut self) -> Vec<Action> {
         self.gave_up = true;
-        self.fail_waiting()
+        self.serve()
     }
 
-    fn fail_waiting(&mut self) -> Vec<Action> {
-        if self.waiting == 0 {
-            return Vec::new();
-        }
-        self.waiting = 0;
-        vec![Action::FailWaiting]
-    }
-
-    fn serve(&mut self) -> Vec<Action> {
-        let mut actions = Vec::new();
-        while self.waiting > 0
-            && let Some(number) = self.idle.pop()
-        {
-            self.waiting -= 1;
-            self.busy.insert(number);
-            actions.push(Action::Grant(number));
-        }
-        let open = self.idle.len() + self.busy.len();
-        if self.waiting > 0 && open < self.most && !self.connecting && !self.gave_up {
-            self.connecting = true;
-            let after = if open == 0 { Duration::ZERO } else { GROWTH_PAUSE };
-            actions.push(Action::Connect { after });
-        }
+    /// The pause before growing is over.
+    pub(crate) fn grow(&mut self) -> Vec<Action> {
+        self.growing = false;
+        let there = self.open.len() + self.connecting;
+        let most = self.jobs + 1;
+        let more = self.lacking().min(there.max(1)).min(most.saturating_sub(there));
+        self.connecting += more;
+        let mut actions = vec![Action::Connect; more];
+        actions.extend(self.plan_growth());
         actions
     }
 
-    /// The pause before growing is over: whether anybody still waits for what it would bring.
+    /// The pause after a failed try is over: whether anybody still waits for a connection.
     pub(crate) fn still_wanted(&mut self) -> bool {
-        if self.waiting == 0 {
-            self.connecting = false;
+        let wanted = self.looks_wanted + self.work_wanted > 0;
+        if !wanted {
+            self.connecting = self.connecting.saturating_sub(1);
         }
-        self.waiting > 0
+        wanted
+    }
+
+    fn serve(&mut self) -> Vec<Action> {
+        if self.gave_up {
+            return self.fail_waiting();
+        }
+        let mut actions = Vec::new();
+        while self.work_unserved() > 0
+            && let Some(number) = self.free_by_looks().first().filter(|f| f.0 == 0).map(|f| f.1)
+        {
+            self.work_wanted -= 1;
+            if let Some(used) = self.open.get_mut(&number) {
+                used.worked_on = true;
+            }
+            actions.push(Action::GrantWork(number));
+        }
+        while self.looks_unserved() > 0
+            && let Some(number) = self.to_look_on()
+        {
+            self.looks_wanted -= 1;
+            if let Some(used) = self.open.get_mut(&number) {
+                used.looks += 1;
+            }
+            actions.push(Action::GrantLook(number));
+        }
+        if self.open.is_empty() {
+            let first = self.connecting == 0 && self.looks_wanted + self.work_wanted > 0;
+            let trouble = self.next_wait > FIRST_WAIT;
+            let second = self.connecting == 1 && self.looks_wanted > MANY_LOOKS && !trouble;
+            if first || second {
+                self.connecting += 1;
+                actions.push(Action::Connect);
+            }
+        }
+        actions.extend(self.plan_growth());
+        actions
+    }
+
+    /// Growing begins when a first connection has shown that the replica is there.
+    fn plan_growth(&mut self) -> Option<Action> {
+        let room = self.open.len() + self.connecting < self.jobs + 1;
+        if self.lacking() == 0 || !room || self.open.is_empty() || self.growing {
+            return None;
+        }
+        self.growing = true;
+        Some(Action::GrowAfter(GROWTH_PAUSE))
+    }
+
+    /// How many connections more would serve all who wait now.
+    fn lacking(&self) -> usize {
+        let wanted = self.work_unserved() + self.looks_unserved().div_ceil(LOOKS_AHEAD);
+        wanted.saturating_sub(self.connecting)
+    }
+
+    /// How many wait to work who may.
+    fn work_unserved(&self) -> usize {
+        let worked_on = self.open.values().filter(|used| used.worked_on).count();
+        self.work_wanted.min(self.jobs.saturating_sub(worked_on))
+    }
+
+    /// How many wait to look who may: what was looked at too early would have to be looked at
+    /// again, so nobody looks while a round of users waits to be worked on.
+    fn looks_unserved(&self) -> usize {
+        if self.work_wanted < self.jobs { self.looks_wanted } else { 0 }
+    }
+
+    /// The connections that nobody works on: how many looks they owe answers to, fewest first, and
+    /// their numbers.
+    fn free_by_looks(&self) -> Vec<(usize, u64)> {
+        let free = self.open.iter().filter(|(_, used)| !used.worked_on);
+        let mut free: Vec<_> = free.map(|(number, used)| (used.looks, *number)).collect();
+        free.sort_unstable();
+        free
+    }
+
+    /// Where another look may go: those that will be free first are left for work that waits.
+    fn to_look_on(&self) -> Option<u64> {
+        let (looks, number) = *self.free_by_looks().get(self.work_unserved())?;
+        (looks < LOOKS_AHEAD).then_some(number)
+    }
+
+    fn fail_waiting(&mut self) -> Vec<Action> {
+        if self.looks_wanted + self.work_wanted == 0 {
+            return Vec::new();
+        }
+        self.looks_wanted = 0;
+        self.work_wanted = 0;
+        vec![Action::FailWaiting]
     }
 }
 
@@ -173,44 +297,103 @@ mod tests {
         Duration::from_secs(n)
     }
 
+    const GROW: Action = Action::GrowAfter(GROWTH_PAUSE);
+
     #[test]
-    fn it_grows_one_by_one_while_somebody_waits() {
+    fn it_doubles_while_somebody_waits() {
+        let mut pool = PoolPlan::new(4, false, secs(1200));
+        assert_eq!(pool.want_work(), [Action::Connect]);
+        for _ in 0..3 {
+            assert_eq!(pool.want_work(), []);
+        }
+        assert_eq!(pool.connected(1), [Action::GrantWork(1), GROW]);
+        assert_eq!(pool.grow(), [Action::Connect, GROW]);
+        assert_eq!(pool.grow(), [Action::Connect, Action::Connect], "enough for all");
+        assert_eq!(pool.connected(2), [Action::GrantWork(2)]);
+        assert_eq!(pool.connected(3), [Action::GrantWork(3)]);
+        assert_eq!(pool.connected(4), [Action::GrantWork(4)]);
+        // More users than jobs wait for one of those to end.
+        assert_eq!(pool.want_work(), []);
+        assert_eq!(pool.released(2), [Action::GrantWork(2)]);
+    }
+
+    #[test]
+    fn many_look_on_one_connection_and_work_goes_first() {
         let mut pool = PoolPlan::new(2, false, secs(1200));
-        assert_eq!(pool.acquire(), [Action::Connect { after: Duration::ZERO }]);
-        assert_eq!(pool.acquire(), []);
-        assert_eq!(pool.acquire(), []);
-        assert_eq!(pool.connected(1), [Action::Grant(1), Action::Connect { after: GROWTH_PAUSE }]);
-        assert!(pool.still_wanted());
-        assert_eq!(pool.connected(2), [Action::Grant(2)]);
-        assert_eq!(pool.released(1), [Action::Grant(1)]);
-        assert_eq!(pool.acquire(), []);
-        assert_eq!(pool.down(2), [Action::Connect { after: GROWTH_PAUSE }]);
+        assert_eq!(pool.want_look(), [Action::Connect]);
+        assert_eq!(pool.want_look(), []);
+        assert_eq!(pool.connected(1), [Action::GrantLook(1), Action::GrantLook(1)]);
+        assert_eq!(pool.looked(1), []);
+        assert_eq!(pool.want_work(), [GROW], "the other look's answers come first");
+        assert_eq!(pool.want_look(), [], "and no new ones go there");
+        assert_eq!(pool.looked(1), [Action::GrantWork(1)]);
+        // Not behind the work of another.
+        assert_eq!(pool.grow(), [Action::Connect]);
+        assert_eq!(pool.connected(2), [Action::GrantLook(2)]);
+        pool.looked(2);
+        assert_eq!(pool.want_work(), [Action::GrantWork(2)]);
+        assert_eq!(pool.want_look(), [GROW]);
+        assert_eq!(pool.grow(), [Action::Connect], "one more than jobs");
+        assert_eq!(pool.connected(3), [Action::GrantLook(3)]);
+        pool.looked(3);
+        assert_eq!(pool.want_work(), [], "no more work than jobs");
+        assert_eq!(pool.released(1), [Action::GrantWork(1)]);
+    }
+
+    #[test]
+    fn many_users_start_two_connections_unless_the_replica_is_away() {
+        let mut pool = PoolPlan::new(16, false, secs(1200));
+        let connects = |pool: &mut PoolPlan| {
+            (0..80).map(|_| pool.want_look()).filter(|a| *a == [Action::Connect]).count()
+        };
+        assert_eq!(connects(&mut pool), 2);
+        assert_eq!(pool.connected(1).len(), LOOKS_AHEAD);
+        assert_eq!(pool.connected(2).len(), 80 - LOOKS_AHEAD);
+        let mut pool = PoolPlan::new(16, false, secs(1200));
+        pool.want_look();
+        pool.connect_failed(false);
+        assert_eq!(connects(&mut pool), 0);
+    }
+
+    #[test]
+    fn nobody_looks_further_while_a_round_of_users_waits_for_work() {
+        let mut pool = PoolPlan::new(1, false, secs(1200));
+        pool.want_work();
+        assert_eq!(pool.connected(1), [Action::GrantWork(1)]);
+        assert_eq!(pool.want_work(), []);
+        assert_eq!(pool.want_look(), []);
+        assert_eq!(pool.grow(), []);
+        assert_eq!(pool.released(1), [Action::GrantWork(1), GROW], "now somebody may look");
+        pool.forget_waiting();
+        assert_eq!(pool.grow(), []);
     }
 
     #[test]
     fn an_unreachable_replica_is_tried_after_15_30_60_seconds_up_to_the_bound() {
         let mut pool = PoolPlan::new(4, false, secs(50));
-        pool.acquire();
+        pool.want_look();
         for wait in [15, 30, 50, 50] {
             let wait = secs(wait);
             assert_eq!(
                 pool.connect_failed(false),
-                [Action::Announce { wait }, Action::Connect { after: wait }]
+                [Action::Announce { wait }, Action::ConnectAfter(wait)]
             );
+            assert!(pool.still_wanted());
         }
         pool.connected(1);
-        pool.acquire();
-        assert_eq!(pool.connect_failed(false), [Action::Connect { after: secs(15) }]);
+        assert_eq!(pool.want_work(), [GROW]);
+        assert_eq!(pool.grow(), [Action::Connect]);
+        assert_eq!(pool.connect_failed(false), [Action::ConnectAfter(secs(15))]);
     }
 
     #[test]
     fn a_fatal_error_and_once_give_up() {
         let mut pool = PoolPlan::new(4, true, secs(50));
-        pool.acquire();
+        pool.want_work();
         assert_eq!(pool.connect_failed(false), [Action::FailWaiting]);
-        assert_eq!(pool.acquire(), [Action::FailWaiting]);
+        assert_eq!(pool.want_look(), [Action::FailWaiting]);
         let mut pool = PoolPlan::new(4, false, secs(50));
-        pool.acquire();
+        pool.want_look();
         assert_eq!(pool.connect_failed(true), [Action::FailWaiting]);
         assert!(pool.has_given_up());
     }
@@ -218,10 +401,10 @@ mod tests {
     #[test]
     fn a_lost_connection_that_is_given_back_is_not_used_again() {
         let mut pool = PoolPlan::new(1, false, secs(50));
-        pool.acquire();
+        pool.want_work();
         pool.connected(1);
         pool.down(1);
         pool.released(1);
-        assert_eq!(pool.acquire(), [Action::Connect { after: Duration::ZERO }]);
+        assert_eq!(pool.want_work(), [Action::Connect]);
     }
 }

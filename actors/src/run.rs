@@ -62,16 +62,17 @@ async fn run(
 
     let arbiters: Vec<Arbiter> = (0..event_loops(&settings)).map(|_| Arbiter::new()).collect();
     let loops: Vec<ArbiterHandle> = arbiters.iter().map(Arbiter::handle).collect();
-    let planner = {
+    let planners = || {
         let (store, settings) = (store.clone(), settings.clone());
         SyncArbiter::start(settings.jobs, move || MailboxPlanner {
             store: store.clone(),
             settings: settings.clone(),
         })
     };
+    let (reader, streamer) = (planners(), planners());
     let pool = ConnectionPool::new(settings.clone(), events.clone(), loops.clone()).start();
     let locks = LockKeeper::new(config, &settings.server).start();
-    let hands = Hands { settings, events, board, pool, planner };
+    let hands = Hands { settings, events, board, pool, reader, streamer };
     let dispatcher = Dispatcher::new(hands, locks, loops).start();
     let report = dispatcher.send(RunUsers { users, stop }).await.unwrap_or_else(|e| RunReport {
         stopped: Some(Stopped::Listing(format!(

@@ -46,7 +46,7 @@ pub(crate) enum Next<L> {
 /// The order of the users.
 #[derive(Debug)]
 pub(crate) struct Schedule<L> {
-    jobs: usize,
+    in_flight_most: usize,
     first_pause: Duration,
     ready: VecDeque<Job<L>>,
     resting: Vec<(Instant, Job<L>)>,
@@ -57,10 +57,10 @@ pub(crate) struct Schedule<L> {
 }
 
 impl<L> Schedule<L> {
-    /// At most `jobs` users in flight; the first pause before another try.
-    pub(crate) fn new(jobs: usize, first_pause: Duration) -> Schedule<L> {
+    /// At most so many users in flight; the first pause before another try.
+    pub(crate) fn new(in_flight_most: usize, first_pause: Duration) -> Schedule<L> {
         Schedule {
-            jobs: jobs.max(1),
+            in_flight_most: in_flight_most.max(1),
             first_pause,
             ready: VecDeque::new(),
             resting: Vec::new(),
@@ -94,7 +94,7 @@ impl<L> Schedule<L> {
 
     /// What to do now. A started job counts as in flight until it ends or waits.
     pub(crate) fn next(&mut self, now: Instant) -> Next<L> {
-        if self.in_flight < self.jobs {
+        if self.in_flight < self.in_flight_most {
             let rested = self.resting.iter().position(|(at, _)| *at <= now);
             let job = match rested {
                 Some(i) => Some(self.resting.swap_remove(i).1),
@@ -112,7 +112,7 @@ impl<L> Schedule<L> {
         {
             return Next::Finished;
         }
-        let full = self.in_flight >= self.jobs;
+        let full = self.in_flight >= self.in_flight_most;
         let until = if full { None } else { self.resting.iter().map(|(at, _)| *at).min() };
         Next::Wait { list, until }
     }
@@ -142,6 +142,15 @@ impl<L> Schedule<L> {
     /// A user in flight ended well.
     pub(crate) fn ended(&mut self) {
         self.in_flight -= 1;
+    }
+
+    /// A user in flight was not begun after all: it comes next.
+    pub(crate) fn not_begun(&mut self, mut job: Job<L>) {
+        self.in_flight -= 1;
+        if !self.stopped {
+            job.tries -= 1;
+            self.ready.push_front(job);
+        }
     }
 
     /// A user in flight failed. Gives the job back when it is not to be tried again.
@@ -225,6 +234,19 @@ mod tests {
         s.ended();
         let a = started(&mut s, now);
         assert_eq!((&*a.userid, a.tries, a.lock), ("a", 1, Some(())));
+    }
+
+    #[test]
+    fn who_was_not_begun_comes_next_and_has_lost_no_try() {
+        let now = Instant::now();
+        let mut s = schedule(1, &["a", "b"], now);
+        let a = started(&mut s, now);
+        s.not_begun(a);
+        let a = started(&mut s, now);
+        assert_eq!((&*a.userid, a.tries), ("a", 1));
+        s.stop();
+        s.not_begun(a);
+        assert!(matches!(s.next(now), Next::Finished));
     }
 
     #[test]

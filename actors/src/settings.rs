@@ -52,3 +52,15 @@ pub struct Settings {
     /// Longest pause before a failed user's second try; later ones double up to a minute.
     pub retry_pause: Duration,
 }
+
+impl Settings {
+    /// How many users may be begun and not ended: those worked on, and those looked at ahead of
+    /// them.
+    pub(crate) fn users_in_flight(&self) -> usize {
+        self.jobs + (4 * self.jobs).min(LOOKED_AT_AHEAD)
+    }
+}
+
+/// The most users that are looked at ahead of being worked on. Both sides' headers of each are in
+/// memory.
+const LOOKED_AT_AHEAD: usize = 64;

@@ -14,6 +14,7 @@
 //! waits for the reply), so its state is that of one user.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::prelude::*;
 use csync::command;
@@ -21,11 +22,12 @@ use sync_plan::UserPlan;
 use tracing::{error, warn};
 
 use crate::act::{Acting, Settled};
+use crate::board::WAITING;
 use crate::error::UserError;
 use crate::frames::encode;
 use crate::hands::Hands;
 use crate::look::{Look, look};
-use crate::pool::{Lease, acquire};
+use crate::pool::{Lease, PoolError, acquire_work};
 use crate::report::{Outcome, Sent, is_shared};
 use crate::staged::Staged;
 
@@ -52,6 +54,10 @@ impl Actor for UserSync {
 #[rtype(result = "Synced")]
 pub(crate) struct SyncUser {
     pub(crate) userid: Arc<str>,
+    /// A connection to look on.
+    pub(crate) lease: Lease,
+    /// Turned true when it is begun to change something on the replica.
+    pub(crate) begun: Arc<AtomicBool>,
 }
 
 /// How it went.
@@ -69,9 +75,10 @@ impl Handler<SyncUser> for UserSync {
         let hands = self.hands.clone();
         Box::pin(async move {
             let mut work = UserWork { hands, userid: msg.userid, sent: Sent::default() };
-            let result = work.run().await;
-            if let Err(e) = &result {
-                work.complain(e);
+            let result = work.run(msg.lease, &msg.begun).await;
+            match &result {
+                Err(UserError::Pool(PoolError::NotBegun)) | Ok(_) => {}
+                Err(e) => work.complain(e),
             }
             Synced { sent: work.sent, result }
         })
@@ -86,39 +93,56 @@ struct UserWork {
 }
 
 impl UserWork {
-    async fn run(&mut self) -> Result<Outcome, UserError> {
+    async fn run(&mut self, to_look: Lease, begun: &AtomicBool) -> Result<Outcome, UserError> {
         let userid = self.userid.clone();
         if !is_shared(&userid) {
             self.hands.events.action(|| format!("USER {userid}")).await;
         }
-        self.hands.board.set(&userid, "waiting for a connection");
-        let mut lease = acquire(&self.hands.pool).await?;
+        let Some(seen) = self.look(&to_look).await? else {
+            self.hands.events.action(|| format!("Does not exist locally {userid}")).await;
+            return Ok(Outcome::Absent);
+        };
+        drop(to_look);
+        if seen.plan.is_empty() {
+            return ended(&seen, Outcome::Unchanged);
+        }
+        self.hands.board.set(&userid, WAITING);
+        let mut lease = acquire_work(&self.hands.pool).await?;
+        begun.store(true, Ordering::Relaxed);
+        self.work(seen, &mut lease).await
+    }
+
+    async fn look(&self, lease: &Lease) -> Result<Option<Look>, UserError> {
+        self.hands.board.set(&self.userid, "looking at both sides");
+        let seen = look(&self.hands, &self.userid, lease).await?;
+        if let Some(seen) = &seen {
+            self.report_orphans(seen);
+        }
+        Ok(seen)
+    }
+
+    /// Carries out what was seen to be done, and looks again when names changed.
+    async fn work(&mut self, mut seen: Look, lease: &mut Lease) -> Result<Outcome, UserError> {
         let mut staged = Staged::default();
-        let mut changed = false;
         for _ in 0..LOOKS {
-            self.hands.board.set(&userid, "looking at both sides");
-            let Some(look) = look(&self.hands, &self.userid, &lease).await? else {
-                let userid = self.userid.clone();
-                self.hands.events.action(|| format!("Does not exist locally {userid}")).await;
-                return Ok(Outcome::Absent);
-            };
-            self.report_orphans(&look);
-            let held = name_held(&look.plan);
-            if !look.plan.is_empty() {
-                changed = true;
-                let acting = Acting::new(&self.hands, &self.userid, &mut lease, &look.read);
-                let settled =
-                    acting.run(&look.replica, look.plan, &mut staged, &mut self.sent).await;
-                restart(&lease).await;
-                if let Settled::LookAgain = settled? {
-                    continue;
+            let plan = std::mem::take(&mut seen.plan);
+            let held = name_held(&plan);
+            let acting = Acting::new(&self.hands, &self.userid, lease, &seen.read);
+            let settled = acting.run(&seen.replica, plan, &mut staged, &mut self.sent).await;
+            restart(lease).await;
+            if let Settled::Done = settled? {
+                if let Some(e) = held {
+                    return Err(e);
                 }
+                return ended(&seen, Outcome::Done);
             }
-            return match look.read.first_broken().or(held) {
-                Some(e) => Err(e),
-                None if changed => Ok(Outcome::Done),
-                None => Ok(Outcome::Unchanged),
-            };
+            match self.look(lease).await? {
+                Some(again) => seen = again,
+                None => return Ok(Outcome::Absent),
+            }
+            if seen.plan.is_empty() {
+                return ended(&seen, Outcome::Done);
+            }
         }
         Err(UserError::Unsettled { tries: LOOKS })
     }
@@ -140,6 +164,14 @@ impl UserWork {
             settings.channel.as_deref().unwrap_or(""),
             settings.server,
         );
+    }
+}
+
+/// The outcome, unless something stands against it.
+fn ended(seen: &Look, outcome: Outcome) -> Result<Outcome, UserError> {
+    match seen.read.first_broken().or(name_held(&seen.plan)) {
+        Some(e) => Err(e),
+        None => Ok(outcome),
     }
 }
 

@@ -203,7 +203,9 @@ fn a_signal_while_the_network_stands_still() {
     wait_for("work in flight", || relay.is_stalled());
     // Asked meanwhile, it says what it is at.
     run.signal("USR1");
-    wait_for("the status", || run.stderr().contains("1 users in flight\n"));
+    wait_for("the status", || run.stderr().contains(" users in flight"));
+    let doing = [": sending user.", ": waiting for the replica's answers"];
+    assert!(doing.iter().any(|d| run.stderr().contains(d)), "{}", run.stderr());
     run.terminate();
     let ended = run.wait();
     assert_eq!(ended.code, Some(1), "{}", ended.stderr);

@@ -53,11 +53,14 @@ fn wait_until_waiting(master: &Cyrus, users: &[&str]) {
 fn two_of_ours() {
     let (mut pair, users) = with_news(3);
     let names: Vec<&str> = users.iter().map(String::as_str).collect();
+    // It locks users once it is connected, so it is stalled in its work.
     let relay = Relay::start(pair.replica.csync_port().unwrap()).unwrap();
-    relay.stall(true);
+    relay.set_delay(std::time::Duration::from_millis(100));
     pair.master.replicate_to_port(relay.port(), testkit::Via::Csync).unwrap();
     let mut first = pair.start_sync(&["-A", "-j", "4"]);
     wait_for("the first one's locks", || users.iter().all(|user| is_locked(&pair.master, user)));
+    relay.stall(true);
+    relay.set_delay(std::time::Duration::ZERO);
 
     // The others go to the replica directly, under the same name of lock.
     pair.master.replicate_to(&pair.replica, testkit::Via::Csync).unwrap();
@@ -157,10 +160,12 @@ fn the_c_client_and_ours() {
     for user in &users {
         news(&pair.master, user);
     }
-    relay.stall(true);
+    relay.set_delay(std::time::Duration::from_millis(100));
     pair.master.replicate_to_port(relay.port(), testkit::Via::Csync).unwrap();
     let mut ours = pair.start_sync(&["-u", user]);
     wait_for("our lock", || is_locked(&pair.master, user));
+    relay.stall(true);
+    relay.set_delay(std::time::Duration::ZERO);
     pair.master.replicate_to(&pair.replica, testkit::Via::Csync).unwrap();
     let theirs = c_client::run(&pair.master, &["-v", "-N", "-A"]).unwrap().must_succeed().unwrap();
     let skipped = format!("Skipping locked user {user}");

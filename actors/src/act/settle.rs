@@ -96,7 +96,7 @@ impl Acting<'_> {
                 (Doubt::Checksum, Some(replica)) => {
                     let question =
                         DoChecksumsDiffer { entry: entry.clone(), replica: replica.clone() };
-                    let asking = self.hands.planner.send(question);
+                    let asking = self.hands.reader.send(question);
                     asking.await.map_err(|e| UserError::Bug(e.to_string()))??
                 }
                 _ => false,
@@ -121,7 +121,7 @@ impl Acting<'_> {
             return Ok(());
         }
         let check = CheckFull { entry, full: full.records.clone() };
-        let checking = self.hands.planner.send(check);
+        let checking = self.hands.reader.send(check);
         checking.await.map_err(|e| UserError::Bug(e.to_string()))??;
         self.fulls.insert(uniqueid.to_string(), full);
         Ok(())
