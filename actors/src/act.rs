@@ -3,7 +3,7 @@
 mod meta;
 mod settle;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use csync::{Code, IntermediateHead, ReplicaMailbox, ReplicaUser, command};
@@ -17,7 +17,7 @@ use crate::planner::{FindReserve, SendMailbox};
 use crate::pool::Lease;
 use crate::reading::UserRead;
 use crate::report::Sent;
-use crate::reserve::Wanted;
+use crate::reserve::{Holder, Wanted};
 use crate::sending::{How, MailboxSent};
 use crate::staged::Staged;
 
@@ -113,21 +113,27 @@ impl<'a> Acting<'a> {
         plan: &UserPlan,
         staged: &mut Staged,
     ) -> Result<(), UserError> {
-        let updates: Vec<(String, u32)> = plan
-            .updates
-            .iter()
-            .filter_map(|update| match update {
-                MailboxUpdate::Send { uniqueid, replica, .. } => {
-                    Some((uniqueid.clone(), replica.as_ref().map_or(0, |r| r.last_uid)))
-                }
-                MailboxUpdate::Intermediate(_) => None,
-            })
-            .collect();
-        let holders: Vec<(String, String, u32)> = replica
+        let last_uids = self.read.last_uids();
+        let mut changed = HashSet::new();
+        let mut updates = Vec::new();
+        for update in &plan.updates {
+            let MailboxUpdate::Send { uniqueid, replica, .. } = update else { continue };
+            changed.insert(uniqueid.as_str());
+            let there = replica.as_ref().map_or(0, |r| r.last_uid);
+            if last_uids.get(uniqueid.as_str()).is_some_and(|here| *here > there) {
+                updates.push((uniqueid.clone(), there));
+            }
+        }
+        let holders: Vec<Holder> = replica
             .mailboxes
             .iter()
             .filter(|r| r.last_uid > 0)
-            .map(|r| (r.uniqueid.clone(), r.name.clone(), r.last_uid))
+            .map(|r| Holder {
+                changed: changed.contains(r.uniqueid.as_str()),
+                uniqueid: r.uniqueid.clone(),
+                name: r.name.clone(),
+                last_uid: r.last_uid,
+            })
             .collect();
         if updates.is_empty() || holders.is_empty() {
             return Ok(());
@@ -147,7 +153,7 @@ impl<'a> Acting<'a> {
             asked.push((r, self.lease.send("RESERVE", bytes).await?));
         }
         for (r, in_flight) in asked {
-            let mut missing = std::collections::HashSet::new();
+            let mut missing = HashSet::new();
             for item in in_flight.answer().await? {
                 missing.extend(csync::missing(&item).map_err(|e| nonsense("RESERVE", &e))?);
             }
@@ -172,6 +178,7 @@ impl<'a> Acting<'a> {
     async fn rename(&mut self, plan: &UserPlan) -> Result<bool, UserError> {
         let local = self.hands.settings.local_only;
         let name = if local { "LOCAL_RENAME" } else { "RENAME" };
+        let mut asked = Vec::new();
         for r in &plan.renames {
             self.hands
                 .events
@@ -180,12 +187,18 @@ impl<'a> Acting<'a> {
             let bytes = encode(|out| {
                 command::rename(out, local, &r.from, &r.to, &r.partition, r.uidvalidity);
             });
-            let in_flight = self.lease.send("RENAME", bytes).await?;
-            // One by one: a rename that fails must stop those that build on it.
-            in_flight.answer().await.map_err(|source| {
+            asked.push((r, self.lease.send("RENAME", bytes).await?));
+        }
+        // One that builds on another that failed finds its name taken or missing, and fails too.
+        let mut failed = None;
+        for (r, in_flight) in asked {
+            if let Err(source) = in_flight.answer().await {
                 error!("do_folders(): failed to rename: {} -> {}", r.from, r.to);
-                UserError::Refused { mailbox: r.to.clone(), source }
-            })?;
+                failed.get_or_insert(UserError::Refused { mailbox: r.to.clone(), source });
+            }
+        }
+        if let Some(e) = failed {
+            return Err(e);
         }
         if !plan.renames.is_empty() {
             self.drain(0).await?;

@@ -20,7 +20,7 @@
 //! | `user_lister.rs`, `dispatcher.rs`, `user_sync.rs`, `planner.rs`, `lock_keeper.rs`, `pool.rs`, `connection.rs`, `monitor.rs` | one actor each, its messages beside it |
 //! | `schedule.rs`, `pool_plan.rs` | what the Dispatcher and the pool decide: plain values, tested without actors |
 //! | `look.rs`, `act.rs` | a UserSync's two halves: both sides and the plan; carrying it out |
-//! | `reading.rs`, `reserve.rs`, `full.rs`, `sending.rs`, `upload.rs`, `staged.rs`, `wire.rs` | a MailboxPlanner's reading and encoding |
+//! | `reading.rs`, `reserve.rs`, `full.rs`, `sending.rs`, `steps.rs`, `spool.rs`, `upload.rs`, `staged.rs`, `wire.rs` | a MailboxPlanner's reading and encoding |
 //! | `frames.rs`, `transport/` | what travels to a connection; sockets, login, deflate |
 //! | `settings.rs`, `events.rs`, `board.rs`, `report.rs`, `error.rs` | what a run is told, tells, shows, and ends with |
 #![forbid(unsafe_code)]
@@ -47,7 +47,9 @@ mod run;
 mod schedule;
 mod sending;
 mod settings;
+mod spool;
 mod staged;
+mod steps;
 mod transport;
 mod upload;
 mod user_lister;

@@ -38,6 +38,15 @@ impl UserRead {
         self.broken.iter().any(|(n, _)| n == name)
     }
 
+    /// The highest UIDs that were given out, by unique id.
+    pub(crate) fn last_uids(&self) -> HashMap<&str, u32> {
+        let mailboxes = self.master.folders.iter().filter_map(|folder| match folder {
+            Folder::Mailbox(m) => Some((m.uniqueid.as_str(), m.last_uid)),
+            Folder::Intermediate(_) => None,
+        });
+        mailboxes.collect()
+    }
+
     /// A mailbox's unique id.
     pub(crate) fn uniqueid_of(&self, name: &str) -> Option<&str> {
         self.master.folders.iter().find(|f| f.name() == name).map(Folder::uniqueid)

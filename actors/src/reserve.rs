@@ -1,29 +1,54 @@
 //! Which of a user's new messages the replica may already have, and in which of its folders.
 //!
+//! ```text
+//!   new messages of the mailboxes to be sent                      -> wanted
+//!   older messages of those same mailboxes (moved within, or from)    |
+//!   messages of unchanged mailboxes (copied from), if worth reading   |-- in both -> RESERVE
+//!   folders that only the replica has (renamed, deleted here)         |
+//! ```
 //! An old replica reads every folder that RESERVE names, so only folders that can hold a wanted
 //! message are named. Where we have the same mailbox, our own index tells; a folder that we do not
-//! have (renamed or deleted here) may hold anything.
+//! have may hold anything. Asking saves an upload and costs a round trip and some reading: a few
+//! small messages are sent at once, and the indexes of unchanged mailboxes are read only for
+//! what would take longer to send.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use csync::Guid;
-use cyrus_store::{MboxEntry, Store};
+use cyrus_store::{Mailbox, MboxEntry, Store};
 
 use crate::error::UserError;
 
 /// GUIDs in one RESERVE, as the C client's bound.
 const GUIDS: usize = 8192;
+/// New messages that are looked for: some 40 bytes of memory each. What is beyond is sent.
+const MOST_WANTED: usize = 100_000;
+/// So many bytes are sent rather than asked for.
+const NOT_WORTH_ASKING: u64 = 64 * 1024;
+/// For fewer bytes the indexes of unchanged mailboxes are not read.
+const WORTH_READING_ALL: u64 = 1024 * 1024;
 
 /// What is to be sent, and where the replica may have it.
 pub(crate) struct Wanted {
     pub(crate) entries: Arc<HashMap<String, MboxEntry>>,
-    /// Mailboxes to be sent: unique id, and the replica's last UID.
+    /// Mailboxes to be sent that have new messages: unique id, and the replica's last UID.
     pub(crate) updates: Vec<(String, u32)>,
-    /// The replica's mailboxes with messages: unique id, name there, last UID.
-    pub(crate) holders: Vec<(String, String, u32)>,
+    /// The replica's mailboxes with messages.
+    pub(crate) holders: Vec<Holder>,
     /// -p.
     pub(crate) partition: Option<String>,
+}
+
+/// A mailbox on the replica that has messages.
+pub(crate) struct Holder {
+    pub(crate) uniqueid: String,
+    /// Its name there.
+    pub(crate) name: String,
+    /// The highest UID there.
+    pub(crate) last_uid: u32,
+    /// It is one of those to be sent.
+    pub(crate) changed: bool,
 }
 
 /// One question to the replica.
@@ -34,49 +59,54 @@ pub(crate) struct Reserve {
     pub(crate) guids: Vec<Guid>,
 }
 
+/// The new messages of all mailboxes to be sent.
+#[derive(Default)]
+struct New {
+    /// GUID, and the number of its partition.
+    guids: HashMap<Guid, usize>,
+    partitions: Vec<String>,
+    bytes: u64,
+}
+
 /// Finds what is worth asking for.
 pub(crate) fn find(store: &Store, msg: &Wanted) -> Result<Vec<Reserve>, UserError> {
-    let wanted = wanted(store, msg)?;
-    if wanted.is_empty() {
+    let new = new_messages(store, msg)?;
+    if new.bytes < NOT_WORTH_ASKING {
         return Ok(Vec::new());
     }
     let mut folders: Vec<String> = Vec::new();
     let mut held: HashSet<Guid> = HashSet::new();
     let mut anything = false;
-    for (uniqueid, name, last_uid) in &msg.holders {
-        let Some(entry) = msg.entries.get(uniqueid) else {
-            folders.push(name.clone());
+    for holder in &msg.holders {
+        let Some(entry) = msg.entries.get(&holder.uniqueid) else {
+            folders.push(holder.name.clone());
             anything = true;
             continue;
         };
+        if !holder.changed && new.bytes < WORTH_READING_ALL {
+            continue;
+        }
         // A mailbox that vanished or broke meanwhile can't be searched; it costs only an upload.
         let Ok(mailbox) = store.open_mailbox(entry) else { continue };
         let before = held.len();
-        for record in mailbox.records(0) {
-            let Ok(record) = record else { break };
-            if record.uid > *last_uid {
-                break;
-            }
-            let guid = Guid(record.guid.0);
-            if !record.is_unlinked() && wanted.contains_key(&guid) {
-                held.insert(guid);
-            }
-        }
+        held.extend(older(&mailbox, holder.last_uid).filter(|guid| new.guids.contains_key(guid)));
         if held.len() > before {
-            folders.push(name.clone());
+            folders.push(holder.name.clone());
         }
     }
-    let mut by_partition: BTreeMap<&str, Vec<Guid>> = BTreeMap::new();
-    for (guid, partition) in &wanted {
-        if anything || held.contains(guid) {
-            by_partition.entry(partition).or_default().push(*guid);
+    let mut by_partition: Vec<Vec<Guid>> = vec![Vec::new(); new.partitions.len()];
+    for (guid, partition) in &new.guids {
+        if let Some(guids) = by_partition.get_mut(*partition)
+            && (anything || held.contains(guid))
+        {
+            guids.push(*guid);
         }
     }
     let mut reserves = Vec::new();
-    for (partition, guids) in by_partition {
+    for (partition, guids) in new.partitions.into_iter().zip(by_partition) {
         for guids in guids.chunks(GUIDS) {
             reserves.push(Reserve {
-                partition: partition.to_string(),
+                partition: partition.clone(),
                 folders: folders.clone(),
                 guids: guids.to_vec(),
             });
@@ -85,23 +115,38 @@ pub(crate) fn find(store: &Store, msg: &Wanted) -> Result<Vec<Reserve>, UserErro
     Ok(reserves)
 }
 
-/// The new messages of all mailboxes to be sent, and the partition each belongs on.
-fn wanted(store: &Store, msg: &Wanted) -> Result<HashMap<Guid, String>, UserError> {
-    let mut wanted = HashMap::new();
+/// The messages that the replica may have of this mailbox. One that is damaged is said to be so
+/// when it is sent.
+fn older(mailbox: &Mailbox, last_uid: u32) -> impl Iterator<Item = Guid> {
+    mailbox
+        .records(0)
+        .map_while(Result::ok)
+        .take_while(move |record| record.uid <= last_uid)
+        .filter(|record| !record.is_unlinked())
+        .map(|record| Guid(record.guid.0))
+}
+
+fn new_messages(store: &Store, msg: &Wanted) -> Result<New, UserError> {
+    let mut new = New::default();
     for (uniqueid, replica_last_uid) in &msg.updates {
         let Some(entry) = msg.entries.get(uniqueid) else { continue };
         // What is wrong with a mailbox is said when it is sent.
         let Ok(mailbox) = store.open_mailbox(entry) else { continue };
-        if mailbox.index.last_uid <= *replica_last_uid {
-            continue;
-        }
         let partition = msg.partition.as_ref().unwrap_or(&entry.partition);
-        for record in mailbox.records(0) {
+        let number = new.partitions.iter().position(|p| p == partition).unwrap_or_else(|| {
+            new.partitions.push(partition.clone());
+            new.partitions.len() - 1
+        });
+        for record in mailbox.records_from_uid(replica_last_uid.saturating_add(1)) {
             let Ok(record) = record else { break };
-            if record.uid > *replica_last_uid && !record.is_unlinked() {
-                wanted.insert(Guid(record.guid.0), partition.clone());
+            if new.guids.len() >= MOST_WANTED {
+                return Ok(new);
+            }
+            if !record.is_unlinked() {
+                new.guids.insert(Guid(record.guid.0), number);
+                new.bytes += record.size;
             }
         }
     }
-    Ok(wanted)
+    Ok(new)
 }

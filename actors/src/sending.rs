@@ -6,19 +6,18 @@
 //!   no lock:                                                              [ APPLY MAILBOX ]
 //! ```
 //! The index is locked only while it is read. While files are sent the shared mailbox lock is
-//! kept, so that they stay; writers need no more than that. The encoded records wait in memory up
-//! to [`SPOOL_BYTES`], then in a file without a name.
+//! kept, so that they stay; writers need no more than that. The encoded records wait in a spool
+//! (`spool.rs`).
 //!
-//! A mailbox with more new messages than a batch holds is sent in several steps, each a state that
-//! could have been (`calculate_intermediate_state` of `imap/sync_support.c`): records up to a UID,
-//! none with a modseq above the step's, checksums unsaid.
+//! A mailbox with more new messages than a batch holds, or more bytes, is sent in several steps
+//! (`steps.rs`). The mailbox is opened once a step, and its records are passed over once.
 
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::collections::{HashSet, VecDeque};
+use std::io;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use csync::{Guid, ReplicaMailbox, Since, command};
-use cyrus_store::{IndexRecord, Mailbox, MboxEntry, MboxList, Modseqs, Store, StoreError};
+use cyrus_store::{Mailbox, MboxEntry, MboxList, Modseqs, Store, StoreError};
 use sync_plan::{Crcs, FullReplica, PlanError, Verdict, compare_mailbox};
 
 use crate::error::UserError;
@@ -27,12 +26,11 @@ use crate::full::to_expunge;
 use crate::reading::is_stale;
 use crate::report::Sent;
 use crate::settings::Settings;
+use crate::spool::Spool;
 use crate::staged::Staged;
+use crate::steps::{self, Base, STEP_BYTES, Step, modseq_in_step};
 use crate::upload::{Message, Uploader};
 use crate::wire::{self, State};
-
-/// How many bytes of encoded records are held in memory.
-const SPOOL_BYTES: usize = 4 * 1024 * 1024;
 
 /// How a mailbox is compared and sent.
 #[derive(Debug, Clone)]
@@ -75,28 +73,11 @@ pub(crate) struct Job<'a> {
     pub(crate) broken_off: &'a mut bool,
 }
 
-/// What the replica has, as far as the next step builds on it.
-#[derive(Debug, Clone, Copy, Default)]
-struct Base {
-    last_uid: u32,
-    /// Records above this modseq are sent.
-    highestmodseq: u64,
-    /// The condition of the change, none where there is nothing or no trust.
-    since: Option<Since>,
-}
-
 /// How the first step begins.
 enum First {
     Send { crcs: Crcs, expunge: Vec<u32> },
     Unchanged,
     NeedsFull,
-}
-
-/// A step: all there is, or up to this UID and modseq.
-#[derive(Debug, Clone, Copy)]
-struct Step {
-    last_uid: u32,
-    highestmodseq: u64,
 }
 
 /// What one MAILBOX command is about.
@@ -106,6 +87,15 @@ struct Said {
     modseqs: Modseqs,
     base: Base,
     step: Option<Step>,
+    /// New messages' bytes that it may bring.
+    most: u64,
+}
+
+/// One MAILBOX command, ready to be sent behind the messages it needs.
+struct Encoded {
+    spool: Spool,
+    partition: String,
+    messages: Vec<Message>,
 }
 
 impl Job<'_> {
@@ -116,8 +106,9 @@ impl Job<'_> {
         let mut in_flight = Vec::new();
         let mut count = Sent { mailboxes: 1, ..Sent::default() };
         let mut first = true;
+        let mut steps = VecDeque::new();
         loop {
-            let Some(mailbox) = self.open(&list)? else { return Ok(MailboxSent::Replaced) };
+            let Some(mut mailbox) = self.open(&list)? else { return Ok(MailboxSent::Replaced) };
             let modseqs = self.modseqs(&list)?;
             let mut crcs = stored_crcs(&mailbox);
             if first {
@@ -131,10 +122,15 @@ impl Job<'_> {
                 }
                 first = false;
             }
-            let step = self.next_step(&mailbox, &base)?;
-            let said = Said { crcs, modseqs, base, step };
-            self.send_step(mailbox, said, &mut in_flight, &mut count)?;
-            let Some(Step { last_uid, highestmodseq }) = step else { break };
+            if steps.is_empty() && steps::are_many(&mailbox, &base, self.settings.batch_messages) {
+                steps = self.plan_steps(&mailbox, &base)?;
+            }
+            let step = steps.pop_front();
+            let mut said = Said { crcs, modseqs, base, step, most: STEP_BYTES };
+            let encoded = self.encode_step(&mailbox, &mut said, &mut steps)?;
+            mailbox.release_index();
+            self.send_step(mailbox, encoded, &mut in_flight, &mut count)?;
+            let Some(Step { last_uid, highestmodseq }) = said.step else { break };
             let since = Some(Since { modseq: highestmodseq, crc: 0, crc_annot: 0 });
             base = Base { last_uid, highestmodseq, since };
         }
@@ -223,46 +219,89 @@ impl Job<'_> {
         Ok(Crcs { basic: crcs.basic, annot: crcs.annot })
     }
 
-    /// None: the rest fits into one step.
-    fn next_step(&self, m: &Mailbox, base: &Base) -> Result<Option<Step>, UserError> {
-        let batch = self.settings.batch_messages;
-        if batch == 0 || m.index.last_uid.saturating_sub(base.last_uid) <= batch {
-            return Ok(None);
-        }
-        let mut new = 0;
-        let mut step = Step { last_uid: base.last_uid, highestmodseq: m.index.highestmodseq };
-        for record in m.records(0) {
-            let record = record.map_err(|e| self.damaged(e))?;
-            if record.uid <= base.last_uid || record.is_unlinked() {
-                continue;
-            }
-            if new < batch {
-                step.last_uid = record.uid;
-            } else if record.modseq <= step.highestmodseq {
-                step.highestmodseq = record.modseq.saturating_sub(1);
-            }
-            new += 1;
-        }
-        let between =
-            step.highestmodseq > base.highestmodseq && step.highestmodseq < m.index.highestmodseq;
-        Ok((new > batch && between).then_some(step))
+    fn plan_steps(&self, m: &Mailbox, base: &Base) -> Result<VecDeque<Step>, UserError> {
+        steps::plan(m, base, self.settings.batch_messages).map_err(|e| self.damaged(e))
     }
 
+    /// One step's command. If it would bring too much the steps are planned anew, by bytes as well.
+    fn encode_step(
+        &self,
+        mailbox: &Mailbox,
+        said: &mut Said,
+        steps: &mut VecDeque<Step>,
+    ) -> Result<Encoded, UserError> {
+        if let Some(encoded) = self.encode(mailbox, said)? {
+            return Ok(encoded);
+        }
+        *steps = self.plan_steps(mailbox, &said.base)?;
+        said.step = steps.pop_front();
+        said.most = u64::MAX;
+        match self.encode(mailbox, said)? {
+            Some(encoded) => Ok(encoded),
+            None => Err(UserError::Bug("a step has no end".into())),
+        }
+    }
+
+    /// None when it would bring more bytes than it may.
+    fn encode(&self, mailbox: &Mailbox, said: &Said) -> Result<Option<Encoded>, UserError> {
+        let Said { crcs, modseqs, base, step, most } = *said;
+        let partition = self.settings.partition.clone().unwrap_or(mailbox.entry.partition.clone());
+        let mut spool = Spool::new();
+        let mut messages = Vec::new();
+        let state = match step {
+            None => State::Whole(crcs),
+            Some(Step { last_uid, highestmodseq }) => State::Partial { last_uid, highestmodseq },
+        };
+        let head = wire::Head {
+            local_only: self.settings.local_only,
+            partition: &partition,
+            state,
+            since: base.since,
+            replica: self.replica.as_deref(),
+        };
+        let mut encoder =
+            wire::Encoder::begin(mailbox, modseqs, &head).map_err(|e| self.damaged(e))?;
+        let mut listed = HashSet::new();
+        let mut bytes = 0;
+        for record in mailbox.records(base.highestmodseq) {
+            let record = record.map_err(|e| self.damaged(e))?;
+            if step.is_some_and(|s| record.uid > s.last_uid) {
+                break;
+            }
+            let Some(modseq) = modseq_in_step(&record, &base, step) else { continue };
+            encoder.record(&record, modseq).map_err(|e| self.damaged(e))?;
+            if encoder.pending() >= FRAME_BYTES {
+                encoder.drain(|bytes| spool.write(bytes)).map_err(|e| self.spool_failed(e))?;
+            }
+            let guid = Guid(record.guid.0);
+            if record.uid > base.last_uid
+                && !record.is_unlinked()
+                && !self.staged.contains(&partition, &guid)
+                && listed.insert(guid)
+            {
+                bytes += record.size;
+                if bytes > most && !messages.is_empty() {
+                    return Ok(None);
+                }
+                let path = mailbox.message_path(&record);
+                messages.push(Message { uid: record.uid, guid, size: record.size, path });
+            }
+        }
+        spool.write(&encoder.end()).map_err(|e| self.spool_failed(e))?;
+        Ok(Some(Encoded { spool, partition, messages }))
+    }
+
+    /// Files first, then the records. The mailbox's own lock, which keeps the files where they are,
+    /// is held until the last file is sent.
     fn send_step(
         &mut self,
-        mut mailbox: Mailbox,
-        said: Said,
+        mailbox: Mailbox,
+        encoded: Encoded,
         in_flight: &mut Vec<InFlight>,
         count: &mut Sent,
     ) -> Result<(), UserError> {
-        let mut spool = Spool::new();
-        let partition = self.settings.partition.clone().unwrap_or(mailbox.entry.partition.clone());
-        let mut messages = Vec::new();
-        self.encode(&mailbox, said, &partition, &mut spool, &mut messages)?;
-        mailbox.release_index();
-
-        let name = mailbox.entry.name.clone();
-        let mut uploader = Uploader::new(&name, &partition, self.frames);
+        let Encoded { spool, partition, messages } = encoded;
+        let mut uploader = Uploader::new(&self.entry.name, &partition, self.frames);
         for message in &messages {
             let sent = uploader.send(message);
             if sent.is_err() {
@@ -282,52 +321,6 @@ impl Job<'_> {
             self.staged.clear();
         }
         Ok(())
-    }
-
-    fn encode(
-        &self,
-        mailbox: &Mailbox,
-        said: Said,
-        partition: &str,
-        spool: &mut Spool,
-        messages: &mut Vec<Message>,
-    ) -> Result<(), UserError> {
-        let Said { crcs, modseqs, base, step } = said;
-        let state = match step {
-            None => State::Whole(crcs),
-            Some(Step { last_uid, highestmodseq }) => State::Partial { last_uid, highestmodseq },
-        };
-        let head = wire::Head {
-            local_only: self.settings.local_only,
-            partition,
-            state,
-            since: base.since,
-            replica: self.replica.as_deref(),
-        };
-        let mut encoder =
-            wire::Encoder::begin(mailbox, modseqs, &head).map_err(|e| self.damaged(e))?;
-        let mut listed = std::collections::HashSet::new();
-        for record in mailbox.records(base.highestmodseq) {
-            let record = record.map_err(|e| self.damaged(e))?;
-            let Some(modseq) = modseq_in_step(&record, &base, step) else { continue };
-            if step.is_some_and(|s| record.uid > s.last_uid) {
-                break;
-            }
-            encoder.record(&record, modseq).map_err(|e| self.damaged(e))?;
-            if encoder.pending() >= FRAME_BYTES {
-                encoder.drain(|bytes| spool.write(bytes)).map_err(|e| self.spool_failed(e))?;
-            }
-            let guid = Guid(record.guid.0);
-            if record.uid > base.last_uid
-                && !record.is_unlinked()
-                && !self.staged.contains(partition, &guid)
-                && listed.insert(guid)
-            {
-                let path = mailbox.message_path(&record);
-                messages.push(Message { uid: record.uid, guid, size: record.size, path });
-            }
-        }
-        spool.write(&encoder.end()).map_err(|e| self.spool_failed(e))
     }
 
     fn send_spool(&self, spool: Spool) -> Result<InFlight, UserError> {
@@ -356,81 +349,4 @@ impl Job<'_> {
 
 fn stored_crcs(m: &Mailbox) -> Crcs {
     Crcs { basic: m.index.sync_crcs.basic, annot: m.index.sync_crcs.annot }
-}
-
-/// The modseq a record is sent with; none when it is to be sent in a later step. A new record that
-/// changed after the step's modseq is shown as of that modseq, and comes again later.
-fn modseq_in_step(record: &IndexRecord, base: &Base, step: Option<Step>) -> Option<u64> {
-    match step {
-        Some(step) if record.modseq > step.highestmodseq => {
-            (record.uid > base.last_uid).then_some(step.highestmodseq)
-        }
-        _ => Some(record.modseq),
-    }
-}
-
-/// Encoded records on their way: in memory while they are few, else in a file without a name.
-struct Spool(tempfile::SpooledTempFile);
-
-impl Spool {
-    fn new() -> Spool {
-        Spool(tempfile::spooled_tempfile(SPOOL_BYTES))
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
-    }
-
-    fn into_chunks(mut self) -> io::Result<Chunks> {
-        self.0.seek(SeekFrom::Start(0))?;
-        Ok(Chunks(self.0))
-    }
-}
-
-struct Chunks(tempfile::SpooledTempFile);
-
-impl Chunks {
-    /// The next bytes, none at the end.
-    fn next(&mut self, most: usize) -> io::Result<Bytes> {
-        let mut chunk = Vec::with_capacity(most);
-        (&mut self.0).take(most as u64).read_to_end(&mut chunk)?;
-        Ok(chunk.into())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_spool_of_any_size_comes_out_as_it_went_in() {
-        for size in [0, 10, FRAME_BYTES, SPOOL_BYTES + 12345] {
-            let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
-            let mut spool = Spool::new();
-            for part in bytes.chunks(50_000) {
-                spool.write(part).unwrap();
-            }
-            let mut chunks = spool.into_chunks().unwrap();
-            let mut out = Vec::new();
-            loop {
-                let chunk = chunks.next(FRAME_BYTES).unwrap();
-                if chunk.is_empty() {
-                    break;
-                }
-                out.extend_from_slice(&chunk);
-            }
-            assert_eq!(out, bytes);
-        }
-    }
-
-    #[test]
-    fn a_step_shows_new_records_at_its_own_modseq_and_leaves_old_ones_for_later() {
-        let base = Base { last_uid: 10, highestmodseq: 5, since: None };
-        let step = Some(Step { last_uid: 20, highestmodseq: 9 });
-        let record = |uid, modseq| IndexRecord { uid, modseq, ..IndexRecord::default() };
-        assert_eq!(modseq_in_step(&record(15, 8), &base, step), Some(8));
-        assert_eq!(modseq_in_step(&record(15, 12), &base, step), Some(9));
-        assert_eq!(modseq_in_step(&record(7, 12), &base, step), None);
-        assert_eq!(modseq_in_step(&record(7, 12), &base, None), Some(12));
-    }
 }

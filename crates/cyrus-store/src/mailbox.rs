@@ -149,7 +149,19 @@ impl Mailbox {
     pub fn records(&self, since_modseq: u64) -> RecordIter<'_> {
         match self.index_file() {
             Some(index) => RecordIter::new(index, since_modseq),
-            None => RecordIter::failed(&self.index_path),
+            None => RecordIter::released(&self.index_path),
+        }
+    }
+
+    /// The records from UID `uid` on, expunged ones too, by UID. Those before are not read, but for
+    /// a few: the place is found by bisection.
+    ///
+    /// Errors are those of [`Mailbox::records`].
+    pub fn records_from_uid(&self, uid: u32) -> RecordIter<'_> {
+        let Some(index) = self.index_file() else { return RecordIter::released(&self.index_path) };
+        match index.first_from(uid) {
+            Ok(first) => RecordIter::from_record(index, first),
+            Err(error) => RecordIter::failed(error),
         }
     }
 

@@ -258,6 +258,11 @@ fn changes_since_a_modseq_are_the_newer_records() {
     }
     assert_eq!(mailbox.record(0).unwrap(), None);
     assert_eq!(mailbox.record(9999).unwrap(), None);
+    for uid in 0..=all.last().unwrap().uid + 1 {
+        let from: Vec<_> = mailbox.records_from_uid(uid).map(Result::unwrap).collect();
+        let wanted: Vec<_> = all.iter().filter(|r| r.uid >= uid).copied().collect();
+        assert_eq!(from, wanted, "from {uid}");
+    }
     let first = mailbox.annotations(1, 0).unwrap();
     assert_eq!(mailbox.annotations(1, first[0].modseq).unwrap(), []);
 }

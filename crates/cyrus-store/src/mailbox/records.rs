@@ -56,24 +56,45 @@ impl IndexFile<'_> {
 
     /// The record of message `uid`, by bisection; `None` if there is none.
     pub(crate) fn find(&self, uid: u32) -> Result<Option<IndexRecord>, StoreError> {
+        let recno = self.first_from(uid)?;
+        if recno > self.header.num_records {
+            return Ok(None);
+        }
         let version = self.header.minor_version;
         let (_, size) = layout_sizes(version).unwrap_or_default();
         let mut buf = vec![0; size];
-        let (mut low, mut high) = (1, self.header.num_records);
-        while low <= high {
-            let recno = low + (high - low) / 2;
-            self.read(&mut buf, recno)?;
-            let bytes =
-                record::checked(&buf, version).map_err(|error| self.error(recno, &error))?;
-            match record::peek_uid(bytes).cmp(&uid) {
-                std::cmp::Ordering::Equal => {
-                    return Ok(Some(IndexRecord::decode_checked(bytes, version, recno)));
-                }
-                std::cmp::Ordering::Less => low = recno + 1,
-                std::cmp::Ordering::Greater => high = recno - 1,
+        self.read(&mut buf, recno)?;
+        let bytes = record::checked(&buf, version).map_err(|error| self.error(recno, &error))?;
+        let found = record::peek_uid(bytes) == uid;
+        Ok(found.then(|| IndexRecord::decode_checked(bytes, version, recno)))
+    }
+
+    /// The number of the first record whose UID is `uid` or higher, by bisection; one more than
+    /// there are records if there is none.
+    pub(crate) fn first_from(&self, uid: u32) -> Result<u32, StoreError> {
+        let version = self.header.minor_version;
+        let (_, size) = layout_sizes(version).unwrap_or_default();
+        let mut buf = vec![0; size];
+        let (mut low, mut past) = (1, self.header.num_records.saturating_add(1));
+        while low < past {
+            let middle = low + (past - low) / 2;
+            // A hole (UID 0) says nothing of its place: the next record does.
+            let mut recno = middle;
+            let mut found = 0;
+            while found == 0 && recno < past {
+                self.read(&mut buf, recno)?;
+                let bytes =
+                    record::checked(&buf, version).map_err(|error| self.error(recno, &error))?;
+                found = record::peek_uid(bytes);
+                recno += 1;
+            }
+            if found != 0 && found < uid {
+                low = recno;
+            } else {
+                past = middle;
             }
         }
-        Ok(None)
+        Ok(low)
     }
 }
 
@@ -107,9 +128,19 @@ impl<'a> RecordIter<'a> {
         }
     }
 
+    /// The records from the one with this number on.
+    pub(crate) fn from_record(index: IndexFile<'a>, first: u32) -> Self {
+        Self { next: first, ..Self::new(index, 0) }
+    }
+
     /// An iterator that only says why there is nothing to iterate over.
-    pub(crate) fn failed(path: &Path) -> Self {
+    pub(crate) fn released(path: &Path) -> Self {
         let released = io::Error::other("the index lock was released before all records were read");
+        Self::failed(StoreError::io("read", path, released))
+    }
+
+    /// An iterator that only says this error.
+    pub(crate) fn failed(error: StoreError) -> Self {
         Self {
             index: None,
             since_modseq: 0,
@@ -117,7 +148,7 @@ impl<'a> RecordIter<'a> {
             last_uid: 0,
             buf: Vec::new(),
             at: 0,
-            failure: Some(StoreError::io("read", path, released)),
+            failure: Some(error),
         }
     }
 
