@@ -130,6 +130,8 @@ impl UserWork {
             let acting = Acting::new(&self.hands, &self.userid, lease, &seen.read);
             let settled = acting.run(&seen.replica, plan, &mut staged, &mut self.sent).await;
             restart(lease).await;
+            // The replica forgets what it was sent for this user.
+            staged.clear();
             if let Settled::Done = settled? {
                 if let Some(e) = held {
                     return Err(e);

@@ -9,6 +9,7 @@ mod common;
 
 mod cli;
 mod disturbed;
+mod embedded;
 mod equal;
 mod errors;
 mod folders;

@@ -46,6 +46,51 @@ pub fn compare_bytes<S: AsRef<str>>(
     Ok(report)
 }
 
+/// As [`compare_bytes`], with a replica that is asked for each message by `GET FETCH`.
+///
+/// # Errors
+/// As [`compare_bytes`].
+pub fn compare_fetched<S: AsRef<str>>(
+    master: &Cyrus,
+    theirs: &mut PrivateServer,
+    users: &[S],
+) -> Result<Report> {
+    let mut ours = PrivateServer::start(master)?;
+    let mut report = Report::default();
+    for user in users {
+        let user = user.as_ref();
+        for (name, uids) in live_messages(&mut ours, user)? {
+            let here = folder(&mut ours, master, &name)?;
+            for uid in uids {
+                let file = format!("{uid}.");
+                let mine = here.as_ref().map(|dir| read(&dir.join(&file))).transpose()?.flatten();
+                let zeros = "0".repeat(40);
+                let asked = theirs.command(&format!(
+                    "GET FETCH %(MBOXNAME {{{}+}}\r\n{name} PARTITION default UNIQUEID x GUID {zeros} UID {uid})",
+                    name.len()
+                ));
+                // `* MESSAGE %{…}CRLF` and the file.
+                let copy = asked.ok().and_then(|lines| {
+                    let line = lines.into_iter().next()?;
+                    let head = line.windows(2).position(|end| end == b"\r\n")?;
+                    line.get(head + 2..).map(<[u8]>::to_vec)
+                });
+                if mine != copy || mine.is_none() {
+                    report.0.push(Difference {
+                        user: user.to_owned(),
+                        mailbox: Some(name.clone()),
+                        uid: Some(uid),
+                        key: "bytes".to_owned(),
+                        master: mine.as_deref().map(describe),
+                        replica: copy.as_deref().map(describe),
+                    });
+                }
+            }
+        }
+    }
+    Ok(report)
+}
+
 /// The UIDs of each mailbox's live messages.
 fn live_messages(server: &mut PrivateServer, user: &str) -> Result<Vec<(String, Vec<u32>)>> {
     let mut found = Vec::new();

@@ -48,26 +48,35 @@ pub fn compare_with<S: AsRef<str> + Sync>(
     users: &[S],
     ignore: Ignore,
 ) -> Result<Report> {
+    let mut ours = PrivateServer::start(master)?;
+    let mut theirs = PrivateServer::start(replica)?;
+    compare_servers(&mut ours, &mut theirs, users, ignore)
+}
+
+/// As [`compare_with`], between two servers that are there already.
+///
+/// # Errors
+/// As [`compare`].
+pub fn compare_servers<S: AsRef<str> + Sync>(
+    ours: &mut PrivateServer,
+    theirs: &mut PrivateServer,
+    users: &[S],
+    ignore: Ignore,
+) -> Result<Report> {
     // Both sides are asked at the same time.
-    let asked = |cyrus: &Cyrus| -> Result<(PrivateServer, Vec<Facts>)> {
-        let mut server = PrivateServer::start(cyrus)?;
-        let facts = users
-            .iter()
-            .map(|user| user_facts(&mut server, user.as_ref(), ignore))
-            .collect::<Result<_>>()?;
-        Ok((server, facts))
+    let asked = |server: &mut PrivateServer| -> Result<Vec<Facts>> {
+        users.iter().map(|user| user_facts(server, user.as_ref(), ignore)).collect()
     };
     let (here, there) = std::thread::scope(|scope| {
-        let other = scope.spawn(|| asked(replica));
-        let here = asked(master);
+        let other = scope.spawn(|| asked(theirs));
+        let here = asked(ours);
         (here, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
-    let ((mut ours, here), (mut theirs, there)) = (here?, there?);
     let mut report = Report::default();
-    for ((user, mut here), mut there) in users.iter().zip(here).zip(there) {
+    for ((user, mut here), mut there) in users.iter().zip(here?).zip(there?) {
         let roots: BTreeSet<String> = here.quota_roots.union(&there.quota_roots).cloned().collect();
-        quota_facts(&mut ours, &roots, &mut here)?;
-        quota_facts(&mut theirs, &roots, &mut there)?;
+        quota_facts(ours, &roots, &mut here)?;
+        quota_facts(theirs, &roots, &mut there)?;
         if here.values.is_empty() && there.values.is_empty() && !ignore.absent_users {
             report.0.push(Difference {
                 user: user.as_ref().to_owned(),

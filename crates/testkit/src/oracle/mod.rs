@@ -10,8 +10,8 @@ mod difference;
 mod dlist;
 mod server;
 
-pub use bytes::compare_bytes;
-pub use compare::{Ignore, compare, compare_with};
+pub use bytes::{compare_bytes, compare_fetched};
+pub use compare::{Ignore, compare, compare_servers, compare_with};
 pub use difference::{Difference, Report};
 pub use dlist::{Item, Value};
 pub use server::PrivateServer;

@@ -6,29 +6,39 @@
 //! to 4 and 3, as std cannot without unsafe code.
 
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
 use super::dlist::Item;
-use crate::cyrus::Cyrus;
+use crate::cyrus::{ADMIN, Cyrus};
 use crate::error::{Error, Result, io};
 use crate::install::BIN;
 use crate::process::Tree;
+use crate::saslauthd::PASSWORD;
 
 /// How long one answer may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A private sync_server and the connection to it.
-#[derive(Debug)]
+/// A private sync_server and the connection to it, or a connection to any server that speaks csync.
 pub struct PrivateServer {
-    input: BufReader<UnixStream>,
-    output: UnixStream,
+    input: BufReader<Box<dyn Read + Send>>,
+    output: Box<dyn Write + Send>,
     banner: Vec<String>,
-    // Last, so that the connection ends first.
-    _tree: Tree,
+    // Last, so that the connection ends first. None: the server is not ours.
+    _tree: Option<Tree>,
+}
+
+impl std::fmt::Debug for PrivateServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PrivateServer").field("banner", &self.banner).finish_non_exhaustive()
+    }
 }
 
 impl PrivateServer {
@@ -67,7 +77,32 @@ impl PrivateServer {
         let output = UnixStream::connect(&path).map_err(io("connect to", &path))?;
         std::fs::remove_file(&path).map_err(io("remove", &path))?;
         output.set_read_timeout(Some(READ_TIMEOUT)).map_err(io("set a timeout on", &path))?;
-        let input = BufReader::new(output.try_clone().map_err(io("clone", &path))?);
+        let input = output.try_clone().map_err(io("clone", &path))?;
+        Self::greeted(Box::new(input), Box::new(output), Some(tree))
+    }
+
+    /// Asks a server that is there already, on this port of loopback, as the admin of the testkit's instances.
+    ///
+    /// # Errors
+    /// When nobody listens there, or the login is refused.
+    pub fn over_tcp(port: u16) -> Result<Self> {
+        let address = format!("127.0.0.1:{port}");
+        let output = TcpStream::connect(&address).map_err(io("connect to", &address))?;
+        output.set_read_timeout(Some(READ_TIMEOUT)).map_err(io("set a timeout on", &address))?;
+        let input = output.try_clone().map_err(io("clone", &address))?;
+        let mut server = Self::greeted(Box::new(input), Box::new(output), None)?;
+        let plain = BASE64.encode(format!("\0{ADMIN}\0{PASSWORD}"));
+        server.command(&format!("AUTHENTICATE PLAIN {plain}"))?;
+        server.command("APPLY CAPABILITIES (SIEVE-MAILBOX)")?;
+        Ok(server)
+    }
+
+    fn greeted(
+        input: Box<dyn Read + Send>,
+        output: Box<dyn Write + Send>,
+        tree: Option<Tree>,
+    ) -> Result<Self> {
+        let input = BufReader::new(input);
         let mut server = Self { input, output, banner: Vec::new(), _tree: tree };
         loop {
             let line = server.read_line("banner")?;

@@ -1,0 +1,359 @@
+//! APPLY MAILBOX: read as it comes, then checked as a whole, then carried out.
+//!
+//! ```text
+//!   read:   head keys -> NewMailbox; RECORD (…) -> a record each, never a tree of values
+//!   check:  name and unique id, SINCE_*, modseq, UIDVALIDITY, last UID, each record against ours
+//!   do:     header, annotations, records; then SYNC_CRC* must agree, or IMAP_SYNC_CHECKSUM
+//! ```
+//! Source: `sync_apply_mailbox`, `sync_mailbox_compare_update`, `parse_upload` of
+//! `imap/sync_support.c` of cyrus-imapd 3.6.1. As there, a wrong SYNC_CRC is only said afterwards.
+
+use std::sync::{Arc, Mutex};
+
+use csync::Guid;
+
+use crate::mailbox::{Annot, EXPUNGED, Flags, Head, Mailbox, Record};
+use crate::parse::Parser;
+use crate::session::{BAD_PARAMETERS, CHANGED, CHECKSUM, MOVED, OTHER, Refusal, Session};
+use crate::state::{Entry, Intermediate, lock};
+use crate::wire::End;
+
+/// A record as it came; its flags have no numbers yet.
+#[derive(Debug, Default)]
+pub(crate) struct NewRecord {
+    uid: u32,
+    modseq: u64,
+    last_updated: i64,
+    internaldate: i64,
+    size: u64,
+    guid: Option<Guid>,
+    flags: Vec<Box<str>>,
+    annotations: Vec<Annot>,
+}
+
+impl NewRecord {
+    fn is_expunged(&self) -> bool {
+        self.flags.iter().any(|f| f.eq_ignore_ascii_case(EXPUNGED))
+    }
+}
+
+/// A MAILBOX command as it came.
+#[derive(Debug, Default)]
+pub(crate) struct NewMailbox {
+    head: Head,
+    crcs: (u32, u32),
+    since: (u64, u32, u32),
+    records: Vec<NewRecord>,
+    /// Keys that must be there.
+    found: Vec<&'static str>,
+}
+
+/// Keys without which a command is refused, but for intermediates.
+const NEEDED: [&str; 9] = [
+    "PARTITION",
+    "LAST_UID",
+    "RECENTUID",
+    "RECENTTIME",
+    "LAST_APPENDDATE",
+    "POP3_LAST_LOGIN",
+    "UIDVALIDITY",
+    "ACL",
+    "RECORD",
+];
+
+impl NewMailbox {
+    /// Reads `%(KEY value …)`.
+    pub(crate) fn read(parser: &mut Parser<'_>) -> Result<NewMailbox, End> {
+        let mut new = NewMailbox::default();
+        parser.expect(b'%')?;
+        parser.list(|parser| {
+            let key = parser.key()?;
+            new.found.extend(NEEDED.iter().find(|n| **n == key));
+            let head = &mut new.head;
+            match key.as_str() {
+                "UNIQUEID" => head.uniqueid = parser.text()?,
+                "MBOXNAME" => head.name = parser.text()?,
+                "MBOXTYPE" => head.mboxtype = Some(parser.text()?).filter(|t| !t.is_empty()),
+                "PARTITION" => head.partition = parser.text()?,
+                "ACL" => head.acl = parser.text()?,
+                "OPTIONS" => head.options = parser.text()?,
+                "LAST_UID" => head.last_uid = parser.number32()?,
+                "HIGHESTMODSEQ" => head.highestmodseq = parser.number()?,
+                "RECENTUID" => head.recentuid = parser.number32()?,
+                "RECENTTIME" => head.recenttime = parser.number()? as i64,
+                "LAST_APPENDDATE" => head.last_appenddate = parser.number()? as i64,
+                "POP3_LAST_LOGIN" => head.pop3_last_login = parser.number()? as i64,
+                "POP3_SHOW_AFTER" => head.pop3_show_after = parser.number()? as i64,
+                "UIDVALIDITY" => head.uidvalidity = parser.number32()?,
+                "XCONVMODSEQ" => head.xconvmodseq = parser.number()?,
+                "RACLMODSEQ" => head.raclmodseq = parser.number()?,
+                "CREATEDMODSEQ" => head.createdmodseq = parser.number()?,
+                "FOLDERMODSEQ" => head.foldermodseq = parser.number()?,
+                "SYNC_CRC" => new.crcs.0 = parser.number32()?,
+                "SYNC_CRC_ANNOT" => new.crcs.1 = parser.number32()?,
+                "SINCE_MODSEQ" => new.since.0 = parser.number()?,
+                "SINCE_CRC" => new.since.1 = parser.number32()?,
+                "SINCE_CRC_ANNOT" => new.since.2 = parser.number32()?,
+                "ANNOTATIONS" => head.annotations = annotations(parser)?,
+                "RECORD" => parser.list(|parser| {
+                    new.records.push(record(parser)?);
+                    Ok(())
+                })?,
+                // Keys of newer masters, and QUOTAROOT, which the replica knows by itself.
+                _ => drop(parser.value()?),
+            }
+            Ok(())
+        })?;
+        Ok(new)
+    }
+
+    fn lacks_something(&self) -> bool {
+        self.head.uniqueid.is_empty()
+            || self.head.name.is_empty()
+            || NEEDED.iter().any(|key| !self.found.contains(key))
+    }
+}
+
+fn record(parser: &mut Parser<'_>) -> Result<NewRecord, End> {
+    let mut record = NewRecord::default();
+    parser.expect(b'%')?;
+    parser.list(|parser| {
+        match parser.key()?.as_str() {
+            "UID" => record.uid = parser.number32()?,
+            "MODSEQ" => record.modseq = parser.number()?,
+            "LAST_UPDATED" => record.last_updated = parser.number()? as i64,
+            "INTERNALDATE" => record.internaldate = parser.number()? as i64,
+            "SIZE" => record.size = parser.number()?,
+            "GUID" => record.guid = Some(parser.guid()?),
+            "FLAGS" => parser.list(|parser| {
+                record.flags.push(parser.text()?.into());
+                Ok(())
+            })?,
+            "ANNOTATIONS" => record.annotations = annotations(parser)?,
+            _ => drop(parser.value()?),
+        }
+        Ok(())
+    })?;
+    if record.uid == 0 || record.guid.is_none() {
+        return Err(End::Nonsense("a record without UID or GUID".into()));
+    }
+    Ok(record)
+}
+
+fn annotations(parser: &mut Parser<'_>) -> Result<Vec<Annot>, End> {
+    let mut annotations = Vec::new();
+    parser.list(|parser| {
+        let mut annotation =
+            Annot { entry: "".into(), userid: "".into(), modseq: 0, value: Box::default() };
+        parser.expect(b'%')?;
+        parser.list(|parser| {
+            match parser.key()?.as_str() {
+                "ENTRY" => annotation.entry = parser.text()?.into(),
+                "USERID" => annotation.userid = parser.text()?.into(),
+                "MODSEQ" => annotation.modseq = parser.number()?,
+                "VALUE" => annotation.value = parser.string()?.into(),
+                _ => drop(parser.value()?),
+            }
+            Ok(())
+        })?;
+        annotations.push(annotation);
+        Ok(())
+    })?;
+    Ok(annotations)
+}
+
+impl Session<'_> {
+    pub(crate) fn apply_mailbox(&mut self, new: NewMailbox) -> Result<(), Refusal> {
+        let kind = new.head.mboxtype.clone().unwrap_or_default();
+        if kind.contains('s') && !self.sieve_mailbox {
+            return Err(BAD_PARAMETERS);
+        }
+        if kind.contains('i') || kind.contains('d') {
+            return self.put_intermediate(&new.head, kind);
+        }
+        if new.lacks_something() {
+            return Err(BAD_PARAMETERS);
+        }
+        let (mailbox, made) = self.open_or_make(&new.head)?;
+        let mut mailbox = lock(&mailbox);
+        if mailbox.gone {
+            return Err(MOVED);
+        }
+        // As Cyrus' own, a mailbox that was just made stays, empty, when this fails.
+        self.check(&mailbox, &new, made)?;
+        self.carry_out(&mut mailbox, new)
+    }
+
+    fn put_intermediate(&self, head: &Head, mboxtype: String) -> Result<(), Refusal> {
+        if head.uniqueid.is_empty() || head.name.is_empty() {
+            return Err(BAD_PARAMETERS);
+        }
+        let mut names = lock(&self.shared.state.names);
+        if matches!(names.get(&head.name), Some(Entry::Mailbox { .. })) {
+            return Err(OTHER);
+        }
+        names.insert(Entry::Intermediate(Intermediate {
+            name: head.name.clone(),
+            uniqueid: head.uniqueid.clone(),
+            mboxtype,
+            createdmodseq: head.createdmodseq,
+            foldermodseq: head.highestmodseq,
+        }));
+        Ok(())
+    }
+
+    /// The mailbox of this name, and whether it was made just now.
+    fn open_or_make(&self, head: &Head) -> Result<(Arc<Mutex<Mailbox>>, bool), Refusal> {
+        let mut names = lock(&self.shared.state.names);
+        if let Some(Entry::Mailbox { uniqueid, mailbox, .. }) = names.get(&head.name) {
+            if *uniqueid == head.uniqueid {
+                return Ok((mailbox.clone(), false));
+            }
+            let mut old = lock(mailbox);
+            if !self.shared.state.force() && old.head.last_uid > 0 {
+                return Err(MOVED);
+            }
+            old.gone = true;
+        } else if names.of_id(&head.uniqueid).is_some_and(|e| e.name() != head.name) {
+            return Err(MOVED);
+        }
+        if !self.has_partition(&head.partition) {
+            return Err(OTHER);
+        }
+        let mut mailbox = Mailbox::default();
+        mailbox.head.uniqueid.clone_from(&head.uniqueid);
+        mailbox.head.name.clone_from(&head.name);
+        mailbox.head.partition.clone_from(&head.partition);
+        mailbox.head.mboxtype.clone_from(&head.mboxtype);
+        mailbox.head.acl.clone_from(&head.acl);
+        mailbox.head.uidvalidity = head.uidvalidity;
+        let mailbox = Arc::new(Mutex::new(mailbox));
+        names.insert(Entry::Mailbox {
+            name: head.name.clone(),
+            uniqueid: head.uniqueid.clone(),
+            mailbox: mailbox.clone(),
+        });
+        Ok((mailbox, true))
+    }
+
+    /// Whether all of it can be carried out.
+    fn check(&self, ours: &Mailbox, new: &NewMailbox, made: bool) -> Result<(), Refusal> {
+        let head = &ours.head;
+        let (modseq, crc, crc_annot) = new.since;
+        if modseq > 0 {
+            let (basic, annot) = ours.crcs();
+            let differs = |said: u32, is: u32| said != 0 && is != 0 && said != is;
+            if modseq != head.highestmodseq || differs(crc, basic) || differs(crc_annot, annot) {
+                return Err(CHANGED);
+            }
+        }
+        if head.mboxtype != new.head.mboxtype {
+            return Err(OTHER);
+        }
+        let force = self.shared.state.force();
+        let behind = new.head.highestmodseq < head.highestmodseq
+            || new.head.uidvalidity < head.uidvalidity
+            || new.head.last_uid < head.last_uid
+            || (self.shared.options.conversations
+                && new.head.xconvmodseq > 0
+                && new.head.xconvmodseq < head.xconvmodseq);
+        if behind && !force && !made {
+            return Err(CHECKSUM);
+        }
+        for record in &new.records {
+            self.check_record(ours, record, force)?;
+        }
+        Ok(())
+    }
+
+    fn check_record(&self, ours: &Mailbox, new: &NewRecord, force: bool) -> Result<(), Refusal> {
+        match ours.record(new.uid) {
+            Some(old) if old.is_expunged() && new.is_expunged() => Ok(()),
+            Some(old) => {
+                let differs = new.guid != Some(old.guid)
+                    || (old.modseq > new.modseq && !force)
+                    || (old.is_expunged() && !new.is_expunged());
+                if differs { Err(CHECKSUM) } else { Ok(()) }
+            }
+            None if new.uid <= ours.head.last_uid => {
+                if new.is_expunged() {
+                    Ok(())
+                } else {
+                    Err(CHECKSUM)
+                }
+            }
+            None if new.is_expunged() => Ok(()),
+            None => {
+                let guid = new.guid.unwrap_or_default();
+                let staged = self.staged.get(&ours.head.partition, &guid);
+                staged.map(|_| ()).ok_or(OTHER)
+            }
+        }
+    }
+
+    fn carry_out(&mut self, ours: &mut Mailbox, new: NewMailbox) -> Result<(), Refusal> {
+        let last_uid = ours.head.last_uid;
+        for record in new.records {
+            self.put_record(ours, record, last_uid);
+        }
+        let head = new.head;
+        let old = &mut ours.head;
+        *old = Head {
+            name: std::mem::take(&mut old.name),
+            uniqueid: std::mem::take(&mut old.uniqueid),
+            partition: std::mem::take(&mut old.partition),
+            // A modseq only rises, but for FORCE.
+            xconvmodseq: match head.xconvmodseq {
+                0 => old.xconvmodseq,
+                modseq => modseq,
+            },
+            foldermodseq: match head.foldermodseq {
+                0 => head.highestmodseq,
+                modseq => modseq,
+            },
+            raclmodseq: 0,
+            ..head
+        };
+        let differs = |said: u32, is: u32| said != 0 && is != 0 && said != is;
+        let (basic, annot) = ours.crcs();
+        if differs(new.crcs.0, basic) || differs(new.crcs.1, annot) {
+            return Err(CHECKSUM);
+        }
+        Ok(())
+    }
+
+    fn put_record(&self, ours: &mut Mailbox, new: NewRecord, last_uid: u32) {
+        let guid = new.guid.unwrap_or_default();
+        let expunged = new.is_expunged();
+        let (body, mut annotations) = match ours.record(new.uid) {
+            Some(old) if old.is_expunged() && expunged => return,
+            // Stored annotations that are not said stay; virtual ones come with the record.
+            Some(old) => {
+                let stay = |a: &&Annot| {
+                    let said = |n: &Annot| n.entry == a.entry && n.userid == a.userid;
+                    !a.is_virtual() && !new.annotations.iter().any(said)
+                };
+                let stored = old.annotations.iter().filter(stay).cloned().collect();
+                (old.body.clone(), stored)
+            }
+            None if new.uid <= last_uid => return,
+            None => {
+                let staged = self.staged.get(&ours.head.partition, &guid);
+                (staged.cloned().flatten(), Vec::new())
+            }
+        };
+        annotations.extend(new.annotations);
+        let flags: Flags = ours.flags(new.flags.iter().map(|f| &**f));
+        ours.put(Record {
+            uid: new.uid,
+            modseq: new.modseq,
+            last_updated: new.last_updated,
+            internaldate: new.internaldate,
+            size: new.size,
+            guid,
+            flags,
+            annotations,
+            body,
+        });
+    }
+}

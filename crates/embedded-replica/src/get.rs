@@ -1,0 +1,262 @@
+//! GET: what the replica says of what it has.
+//!
+//! Source: `sync_get_*`, `sync_mailbox_byentry`, `user_meta` of `imap/sync_support.c` of
+//! cyrus-imapd 3.6.1.
+
+use csync::{DlistWriter, Guid, IntermediateHead, Value, intermediate_line, mailbox_line};
+use sha1::{Digest, Sha1};
+
+use crate::mailbox::{Mailbox, Record, lines};
+use crate::session::{BAD_PARAMETERS, NONEXISTENT, PROTOCOL, Refusal, Session};
+use crate::state::{Entry, Quota, lock};
+
+impl Session<'_> {
+    pub(crate) fn get(&mut self, name: &str, value: &Value) -> Result<(), Refusal> {
+        match name {
+            "GET USER" => self.get_user(text(value)?),
+            "GET META" => self.get_meta(text(value)?),
+            "GET MAILBOXES" => {
+                for name in texts(value)? {
+                    let entry = lock(&self.shared.state.names).get(name).cloned();
+                    self.say_entry(entry.as_ref());
+                }
+            }
+            "GET UNIQUEIDS" => {
+                for id in texts(value)? {
+                    let entry = lock(&self.shared.state.names).of_id(id).cloned();
+                    self.say_entry(entry.as_ref());
+                }
+            }
+            "GET QUOTA" => self.say_quota(text(value)?),
+            "GET FULLMAILBOX" => self.get_fullmailbox(text(value)?)?,
+            "GET ANNOTATION" => self.get_annotation(text(value)?),
+            "GET FETCH" => self.get_fetch(value)?,
+            "GET FETCH_SIEVE" => self.get_script(value)?,
+            _ => return Err(PROTOCOL),
+        }
+        Ok(())
+    }
+
+    /// `* `, then what `write` writes, then the line's end.
+    fn line(&mut self, write: impl FnOnce(&mut DlistWriter<'_>)) {
+        let out = &mut self.wire.out;
+        out.extend_from_slice(b"* ");
+        write(&mut DlistWriter::new(out).as_server());
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn get_user(&mut self, userid: &str) {
+        let entries = lock(&self.shared.state.names).of_user(userid);
+        let mut roots: Vec<String> = Vec::new();
+        let mut exists = false;
+        for entry in &entries {
+            self.say_entry(Some(entry));
+            if let Entry::Mailbox { name, .. } = entry {
+                exists = true;
+                if let Some(root) = self.shared.state.quotaroot(name)
+                    && !roots.contains(&root)
+                {
+                    roots.push(root);
+                }
+            }
+        }
+        for root in roots {
+            self.say_quota(&root);
+        }
+        if exists {
+            self.get_meta(userid);
+        }
+    }
+
+    fn get_meta(&mut self, userid: &str) {
+        let users = &self.shared.state.users;
+        let users = lock(users);
+        let Some(user) = users.get(userid) else { return };
+        let seen: Vec<_> = user.seen.clone().into_iter().collect();
+        let subscriptions: Vec<String> = user.subscriptions.values().cloned().collect();
+        let active = user.active.clone();
+        let scripts: Vec<_> = user.scripts.clone().into_iter().collect();
+        drop(users);
+        for (uniqueid, seen) in seen {
+            self.line(|w| {
+                w.key("SEEN").map_begin().key("UNIQUEID").atom(uniqueid);
+                w.key("LASTREAD").date(seen.lastread).key("LASTUID").num(seen.lastuid.into());
+                w.key("LASTCHANGE")
+                    .date(seen.lastchange)
+                    .key("SEENUIDS")
+                    .atom(seen.seenuids)
+                    .map_end();
+            });
+        }
+        if !subscriptions.is_empty() {
+            self.line(|w| {
+                w.key("LSUB").list_begin();
+                for name in subscriptions {
+                    w.atom(name);
+                }
+                w.list_end();
+            });
+        }
+        if self.sieve_mailbox {
+            return;
+        }
+        for (filename, script) in scripts {
+            let is_active = active.as_deref() == filename.strip_suffix(".script");
+            self.line(|w| {
+                w.key("SIEVE").map_begin().key("FILENAME").atom(&filename);
+                w.key("LAST_UPDATE").date(script.last_update);
+                w.key("GUID").guid(&Guid(Sha1::digest(&script.content).into()));
+                w.key("ISACTIVE").num(is_active.into()).map_end();
+            });
+        }
+    }
+
+    fn say_entry(&mut self, entry: Option<&Entry>) {
+        match entry {
+            None => {}
+            Some(Entry::Intermediate(i)) => {
+                let head = IntermediateHead {
+                    uniqueid: &i.uniqueid,
+                    mboxname: &i.name,
+                    mboxtype: &i.mboxtype,
+                    uidvalidity: 0,
+                    partition: None,
+                    acl: None,
+                    createdmodseq: i.createdmodseq,
+                    foldermodseq: i.foldermodseq,
+                };
+                self.wire.out.extend_from_slice(b"* ");
+                intermediate_line(&mut self.wire.out, &head);
+                self.wire.out.extend_from_slice(b"\r\n");
+            }
+            Some(Entry::Mailbox { mailbox, .. }) => {
+                let mailbox = lock(mailbox);
+                let is_sieve = mailbox.head.mboxtype.as_deref().is_some_and(|t| t.contains('s'));
+                if mailbox.gone || (is_sieve && !self.sieve_mailbox) {
+                    return;
+                }
+                self.say_head(&mailbox);
+                self.wire.out.extend_from_slice(b")\r\n");
+            }
+        }
+    }
+
+    /// `* MAILBOX %(…` up to where records or the end follow.
+    fn say_head(&mut self, mailbox: &Mailbox) {
+        let root = self.shared.state.quotaroot(&mailbox.head.name);
+        let annotations = lines(&mailbox.head.annotations);
+        let conversations = self.shared.options.conversations;
+        let line = mailbox.line(root.as_deref(), conversations, &annotations);
+        self.wire.out.extend_from_slice(b"* ");
+        mailbox_line(&mut self.wire.out, &line);
+        // The closing parenthesis.
+        self.wire.out.pop();
+    }
+
+    fn get_fullmailbox(&mut self, name: &str) -> Result<(), Refusal> {
+        let mailbox = self.shared.state.mailbox(name).ok_or(NONEXISTENT)?;
+        let mailbox = lock(&mailbox);
+        self.say_head(&mailbox);
+        self.wire.out.extend_from_slice(b" RECORD (");
+        for (nr, record) in mailbox.records().iter().enumerate() {
+            if nr > 0 {
+                self.wire.out.push(b' ');
+            }
+            put_record(&mut DlistWriter::new(&mut self.wire.out).as_server(), &mailbox, record);
+        }
+        self.wire.out.extend_from_slice(b"))\r\n");
+        Ok(())
+    }
+
+    fn say_quota(&mut self, root: &str) {
+        let quota: Option<Quota> = lock(&self.shared.state.quotas).get(root).cloned();
+        let Some(quota) = quota else { return };
+        self.line(|w| {
+            w.key("QUOTA").map_begin().key("ROOT").atom(root);
+            for (name, limit) in &quota.limits {
+                w.key(name).num(*limit as u64);
+            }
+            w.key("MODSEQ").num(quota.modseq).map_end();
+        });
+    }
+
+    fn get_annotation(&mut self, name: &str) {
+        let annotations = match self.shared.state.mailbox(name) {
+            Some(mailbox) => lock(&mailbox).head.annotations.clone(),
+            None if name.is_empty() => lock(&self.shared.state.annotations).clone(),
+            None => Vec::new(),
+        };
+        for annotation in annotations {
+            self.line(|w| {
+                w.key("ANNOTATION").map_begin().key("MBOXNAME").atom(name);
+                w.key("ENTRY").atom(&*annotation.entry).key("USERID").atom(&*annotation.userid);
+                w.key("VALUE").amap(&annotation.value).map_end();
+            });
+        }
+    }
+
+    fn get_fetch(&mut self, value: &Value) -> Result<(), Refusal> {
+        let name = field(value, "MBOXNAME")?;
+        let partition = field(value, "PARTITION")?;
+        let uid = value.get("UID").and_then(|v| v.u32().ok()).ok_or(BAD_PARAMETERS)?;
+        let mailbox = self.shared.state.mailbox(name).ok_or(NONEXISTENT)?;
+        let found = lock(&mailbox).record(uid).and_then(|r| Some((r.guid, r.body.clone()?)));
+        let (guid, body) = found.ok_or(NONEXISTENT)?;
+        self.line(|w| {
+            w.key("MESSAGE").file_head(partition, &guid, body.len() as u64);
+        });
+        // The file stands between its head and the end of the line.
+        let out = &mut self.wire.out;
+        out.truncate(out.len() - 2);
+        out.extend_from_slice(&body);
+        out.extend_from_slice(b"\r\n");
+        Ok(())
+    }
+
+    fn get_script(&mut self, value: &Value) -> Result<(), Refusal> {
+        let (userid, filename) = (field(value, "USERID")?, field(value, "FILENAME")?);
+        let users = lock(&self.shared.state.users);
+        let script = users.get(userid).and_then(|u| u.scripts.get(filename)).cloned();
+        drop(users);
+        let content = script.ok_or(NONEXISTENT)?.content;
+        self.line(|w| {
+            w.key("SIEVE").map_begin().key("USERID").atom(userid).key("FILENAME").atom(filename);
+            w.key("CONTENT").amap(&content).map_end();
+        });
+        Ok(())
+    }
+}
+
+fn put_record(w: &mut DlistWriter<'_>, mailbox: &Mailbox, record: &Record) {
+    w.map_begin().key("UID").num(record.uid.into()).key("MODSEQ").num(record.modseq);
+    w.key("LAST_UPDATED").date(record.last_updated).key("FLAGS").list_begin();
+    for flag in mailbox.flag_names(&record.flags) {
+        w.flag(flag);
+    }
+    w.list_end().key("INTERNALDATE").date(record.internaldate);
+    w.key("SIZE").num(record.size).key("GUID").guid(&record.guid);
+    if !record.annotations.is_empty() {
+        w.key("ANNOTATIONS").list_begin();
+        for a in &record.annotations {
+            w.map_begin().key("ENTRY").atom(&*a.entry).key("USERID").atom(&*a.userid);
+            w.key("MODSEQ").num(a.modseq).key("VALUE").amap(&a.value).map_end();
+        }
+        w.list_end();
+    }
+    w.map_end();
+}
+
+/// A bare string.
+pub(crate) fn text(value: &Value) -> Result<&str, Refusal> {
+    value.str().map_err(|_| BAD_PARAMETERS)
+}
+
+/// A list of strings.
+pub(crate) fn texts(value: &Value) -> Result<Vec<&str>, Refusal> {
+    value.list().map_err(|_| BAD_PARAMETERS)?.iter().map(text).collect()
+}
+
+/// A string under a key.
+pub(crate) fn field<'v>(value: &'v Value, key: &str) -> Result<&'v str, Refusal> {
+    text(value.get(key).ok_or(BAD_PARAMETERS)?)
+}

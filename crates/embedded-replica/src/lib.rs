@@ -1,0 +1,147 @@
+//! An in-memory replica that speaks csync as Cyrus' sync_server does.
+//!
+//! ```text
+//!   client --TCP--> session.rs (a thread a connection: banner, login, commands in order)
+//!                      |  wire.rs   bytes, dlist values, deflate, TLS
+//!                      |  get.rs    GET USER, MAILBOXES, FULLMAILBOX …
+//!                      |  apply.rs  APPLY RESERVE, MESSAGE, RENAME …   apply_mailbox.rs  APPLY MAILBOX
+//!                      v
+//!                   state.rs (names, users, quota roots)   mailbox.rs (records, checksums)
+//! ```
+//! It serves the demo where no Cyrus is installed, tests that need a replica to fail at a chosen
+//! command (`faults.rs`), and benchmarks that want the replica's cost gone ([`Keep::Count`]: message
+//! files are counted and thrown away). It shares nothing with the client but the wire's values: what
+//! it makes of a command is its own, written after `imap/sync_support.c`, `imap/sync_server.c` and
+//! `imap/mailbox.c` of cyrus-imapd 3.6.1, and the tests hold it against a real sync_server.
+//!
+//! Where it differs from Cyrus: it keeps nothing on disk; a record whose message was never sent is
+//! refused with the mailbox unchanged (Cyrus aborts); deleted mailboxes are gone at once; ACLs
+//! bind nobody, since every login is an administrator's.
+#![forbid(unsafe_code)]
+
+mod apply;
+mod apply_mailbox;
+mod faults;
+mod get;
+mod mailbox;
+mod names;
+mod parse;
+mod server;
+mod session;
+mod staged;
+mod state;
+mod stats;
+mod tls;
+mod wire;
+
+use std::sync::Arc;
+
+pub use faults::{Fault, Faults};
+pub use server::{ServeError, Server};
+pub use stats::Stats;
+
+/// What becomes of message files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    /// They are kept, checked against their GUIDs, and can be fetched.
+    Bodies,
+    /// They are counted and thrown away as they come, whatever their size.
+    Count,
+}
+
+/// What a replica offers.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// What becomes of message files.
+    pub keep: Keep,
+    /// The partitions there are; a mailbox on any other is refused.
+    pub partitions: Vec<String>,
+    /// Who may log in, with which password; none: anybody.
+    pub login: Option<(String, String)>,
+    /// Whether COMPRESS DEFLATE is offered.
+    pub compress: bool,
+    /// Whether a login needs STARTTLS first, with a certificate made for the occasion.
+    pub starttls: bool,
+    /// Whether SIEVE-MAILBOX is offered; without it scripts go one by one.
+    pub sieve_mailbox: bool,
+    /// Whether mailboxes have conversations, so that XCONVMODSEQ is kept and said.
+    pub conversations: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            keep: Keep::Bodies,
+            partitions: vec!["default".into()],
+            login: None,
+            compress: true,
+            starttls: false,
+            sieve_mailbox: true,
+            conversations: true,
+        }
+    }
+}
+
+/// A replica. Clones share their mailboxes; serve it on as many addresses as you like.
+#[derive(Debug, Clone)]
+pub struct Replica(Arc<Shared>);
+
+/// What all connections share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) options: Options,
+    pub(crate) state: state::State,
+    pub(crate) faults: Faults,
+    pub(crate) stats: stats::Counters,
+    pub(crate) tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+impl Replica {
+    /// An empty replica.
+    ///
+    /// # Errors
+    /// No certificate could be made for STARTTLS.
+    pub fn new(options: Options) -> Result<Replica, ServeError> {
+        let tls = if options.starttls { Some(tls::config()?) } else { None };
+        Ok(Replica(Arc::new(Shared {
+            options,
+            state: state::State::default(),
+            faults: Faults::default(),
+            stats: stats::Counters::default(),
+            tls,
+        })))
+    }
+
+    /// Serves on this address (`127.0.0.1:0` takes a free port) until the server is dropped.
+    ///
+    /// # Errors
+    /// The address can't be bound.
+    pub fn serve(&self, address: &str) -> Result<Server, ServeError> {
+        Server::start(self.0.clone(), address)
+    }
+
+    /// Where it can be told to fail.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.0.faults
+    }
+
+    /// What it was asked and sent so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.0.stats.read()
+    }
+
+    /// Forgets all mailboxes, users and quota roots. Connections stay.
+    pub fn wipe(&self) {
+        self.0.state.wipe();
+    }
+
+    /// The body of a message, while it is kept.
+    #[must_use]
+    pub fn body(&self, mailbox: &str, uid: u32) -> Option<Arc<[u8]>> {
+        let mailbox = self.0.state.mailbox(mailbox)?;
+        let mailbox = state::lock(&mailbox);
+        mailbox.record(uid)?.body.clone()
+    }
+}

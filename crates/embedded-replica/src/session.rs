@@ -1,0 +1,362 @@
+//! One connection from its banner to its end: login, then commands in order.
+//!
+//! ```text
+//!   * SASL PLAIN LOGIN   * STARTTLS   * COMPRESS DEFLATE   * SIEVE-MAILBOX
+//!   * OK host Cyrus sync server embedded
+//!   AUTHENTICATE … -> OK      COMPRESS DEFLATE -> OK      GET … APPLY … -> * lines, OK or NO
+//! ```
+//! Source: `imap/sync_server.c` (`cmdloop`, `cmd_authenticate`, `cmd_starttls`, `cmd_compress`) and
+//! `imap/sync_support.c:sync_response` of cyrus-imapd 3.6.1.
+
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use csync::{Guid, Value};
+use sha1::{Digest, Sha1};
+
+use crate::apply_mailbox::NewMailbox;
+use crate::faults::Fault;
+use crate::parse::Parser;
+use crate::staged::Staged;
+use crate::wire::{End, Wire};
+use crate::{Keep, Shared};
+
+/// A refusal: what follows `NO `.
+pub(crate) type Refusal = &'static str;
+
+pub(crate) const NONEXISTENT: Refusal = "IMAP_MAILBOX_NONEXISTENT No Such Mailbox";
+pub(crate) const MOVED: Refusal = "IMAP_MAILBOX_MOVED Mailbox exists with another name or uniqueid";
+pub(crate) const CHECKSUM: Refusal = "IMAP_SYNC_CHECKSUM Checksum Failure";
+pub(crate) const CHANGED: Refusal = "IMAP_SYNC_CHANGED Changed since last sync";
+pub(crate) const BAD_PARAMETERS: Refusal = "IMAP_PROTOCOL_BAD_PARAMETERS";
+pub(crate) const PROTOCOL: Refusal = "IMAP_PROTOCOL_ERROR Protocol error";
+pub(crate) const OTHER: Refusal = "Unknown error";
+
+/// A message file larger than this is not kept: the replica lives in memory.
+const MOST_BODY: u64 = 256 * 1024 * 1024;
+
+/// A message file that came.
+pub(crate) struct Received {
+    pub(crate) partition: String,
+    pub(crate) guid: Guid,
+    pub(crate) body: Option<Arc<[u8]>>,
+}
+
+/// What a command brings.
+pub(crate) enum Payload {
+    Mailbox(Box<NewMailbox>),
+    Messages(Vec<Received>),
+    Value(Value),
+}
+
+/// One connection.
+pub(crate) struct Session<'s> {
+    pub(crate) shared: &'s Shared,
+    pub(crate) wire: Wire,
+    pub(crate) staged: Staged,
+    /// SIEVE-MAILBOX was switched on.
+    pub(crate) sieve_mailbox: bool,
+    logged_in: bool,
+    compressed: bool,
+    tls: bool,
+    stopping: &'s AtomicBool,
+}
+
+/// Serves a connection to its end.
+pub(crate) fn run(shared: &Shared, tcp: TcpStream, stopping: &AtomicBool) {
+    // Without it answers wait for acknowledgements; a socket that can't is slow, not wrong.
+    let _ = tcp.set_nodelay(true);
+    let mut session = Session {
+        shared,
+        wire: Wire::new(tcp),
+        staged: Staged::default(),
+        sieve_mailbox: false,
+        logged_in: false,
+        compressed: false,
+        tls: false,
+        stopping,
+    };
+    session.banner();
+    let end = session.serve();
+    if let Err(End::Nonsense(what)) = end {
+        session.say(&format!("BAD IMAP_PROTOCOL_ERROR {what}"));
+    }
+    // The peer may be gone.
+    let _ = session.wire.flush();
+}
+
+impl Session<'_> {
+    fn say(&mut self, line: &str) {
+        self.wire.out.extend_from_slice(line.as_bytes());
+        self.wire.out.extend_from_slice(b"\r\n");
+    }
+
+    fn banner(&mut self) {
+        let options = &self.shared.options;
+        let offers = [
+            (!self.logged_in && (self.tls || !options.starttls), "* SASL PLAIN LOGIN"),
+            (options.starttls && !self.tls, "* STARTTLS"),
+            (options.compress && !self.compressed, "* COMPRESS DEFLATE"),
+            (options.sieve_mailbox, "* SIEVE-MAILBOX"),
+        ];
+        for (offered, line) in offers {
+            if offered {
+                self.say(line);
+            }
+        }
+        self.say("* OK localhost Cyrus sync server embedded");
+    }
+
+    fn serve(&mut self) -> Result<(), End> {
+        loop {
+            self.wire.flush_if_much()?;
+            let verb = Parser::new(&mut self.wire).word()?.to_ascii_uppercase();
+            match verb.as_slice() {
+                b"AUTHENTICATE" => self.authenticate()?,
+                b"STARTTLS" => self.starttls()?,
+                b"EXIT" => {
+                    self.say("OK Finished");
+                    return Ok(());
+                }
+                _ if !self.logged_in => {
+                    self.rest_of_line()?;
+                    self.say("NO Please authenticate first");
+                }
+                b"COMPRESS" => self.compress()?,
+                b"NOOP" => {
+                    self.rest_of_line()?;
+                    self.say("OK Noop completed");
+                }
+                b"RESTART" => {
+                    self.rest_of_line()?;
+                    self.restart()?;
+                }
+                b"GET" | b"APPLY" | b"RESTORE" => {
+                    let verb = String::from_utf8_lossy(&verb).into_owned();
+                    self.command(&verb)?;
+                }
+                _ => {
+                    self.rest_of_line()?;
+                    self.say("BAD IMAP_PROTOCOL_ERROR Unrecognized command");
+                }
+            }
+        }
+    }
+
+    fn rest_of_line(&mut self) -> Result<Vec<u8>, End> {
+        let mut parser = Parser::new(&mut self.wire);
+        let mut rest = Vec::new();
+        while parser.accept(b' ')? {
+            rest = parser.word()?;
+        }
+        parser.end_line()?;
+        Ok(rest)
+    }
+
+    fn restart(&mut self) -> Result<(), End> {
+        self.shared.stats.command("RESTART");
+        let fault = self.before("RESTART")?;
+        self.staged.clear();
+        self.answer(fault, Ok(()))
+    }
+
+    /// GET and APPLY: the whole command is read, then the planned fault happens or it is carried out.
+    fn command(&mut self, verb: &str) -> Result<(), End> {
+        let mut parser = Parser::new(&mut self.wire);
+        parser.expect(b' ')?;
+        let name = parser.word()?.to_ascii_uppercase();
+        let name = format!("{verb} {}", String::from_utf8_lossy(&name));
+        self.shared.stats.command(&name);
+        let fault = self.before(&name)?;
+        let mut parser = Parser::new(&mut self.wire);
+        parser.expect(b' ')?;
+        let payload = match name.as_str() {
+            "APPLY MAILBOX" | "APPLY LOCAL_MAILBOX" => {
+                Payload::Mailbox(Box::new(NewMailbox::read(&mut parser)?))
+            }
+            "APPLY MESSAGE" => Payload::Messages(self.messages()?),
+            _ => Payload::Value(parser.value()?),
+        };
+        Parser::new(&mut self.wire).end_line()?;
+        if let Some(Fault::Refuse { .. } | Fault::Answer(_)) = fault {
+            return self.answer(fault, Ok(()));
+        }
+        let done = match payload {
+            Payload::Value(value) if verb == "GET" => self.get(&name, &value),
+            payload => self.apply(&name, payload),
+        };
+        self.answer(fault, done)
+    }
+
+    /// What is planned for this command; delays and ends come at once.
+    fn before(&mut self, name: &str) -> Result<Option<Fault>, End> {
+        let fault = self.shared.faults.take(name);
+        let latency = self.shared.faults.latency();
+        let wait = match &fault {
+            Some(Fault::Delay(delay)) => latency + *delay,
+            _ => latency,
+        };
+        if !wait.is_zero() {
+            self.wire.flush()?;
+            std::thread::sleep(wait);
+        }
+        match fault {
+            Some(Fault::Drop) => {
+                self.wire.flush()?;
+                Err(End::Closed)
+            }
+            Some(Fault::Stall) => {
+                self.wire.flush()?;
+                while !self.stopping.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                Err(End::Closed)
+            }
+            fault => Ok(fault),
+        }
+    }
+
+    fn answer(&mut self, fault: Option<Fault>, done: Result<(), Refusal>) -> Result<(), End> {
+        match (fault, done) {
+            (Some(Fault::DropAfter), _) => return Err(End::Closed),
+            (Some(Fault::Refuse { code, text }), _) => self.say(&format!("NO {code} {text}")),
+            (Some(Fault::Answer(bytes)), _) => self.wire.out.extend_from_slice(&bytes),
+            (_, Ok(())) => self.say("OK success"),
+            (_, Err(refusal)) => self.say(&format!("NO {refusal}")),
+        }
+        Ok(())
+    }
+
+    /// `(%{partition guid size} … )`: each file goes to where it is kept, or nowhere, as it comes.
+    fn messages(&mut self) -> Result<Vec<Received>, End> {
+        let keep = self.shared.options.keep;
+        let mut received = Vec::new();
+        let stats = &self.shared.stats;
+        Parser::new(&mut self.wire).list(|parser| {
+            let head = parser.file_head()?;
+            let body = match keep {
+                Keep::Count => {
+                    parser.wire.discard(head.size)?;
+                    None
+                }
+                Keep::Bodies if head.size > MOST_BODY => {
+                    return Err(End::Nonsense("the message is too large to be kept".into()));
+                }
+                Keep::Bodies => {
+                    let mut body = Vec::with_capacity(head.size as usize);
+                    parser.wire.pass(head.size, |bytes| body.extend_from_slice(bytes))?;
+                    Some(body)
+                }
+            };
+            stats.message(head.size);
+            if let Some(body) = &body
+                && Guid(Sha1::digest(body).into()) != head.guid
+            {
+                // Cyrus notices when the message is parsed, and then aborts.
+                return Err(End::Nonsense(format!("message {} is not what it says", head.guid)));
+            }
+            let body = body.map(Arc::from);
+            received.push(Received { partition: head.partition, guid: head.guid, body });
+            Ok(())
+        })?;
+        Ok(received)
+    }
+
+    fn authenticate(&mut self) -> Result<(), End> {
+        let mut parser = Parser::new(&mut self.wire);
+        parser.expect(b' ')?;
+        let mechanism = parser.word()?.to_ascii_uppercase();
+        let first = if parser.accept(b' ')? { Some(parser.word()?) } else { None };
+        parser.end_line()?;
+        if self.logged_in {
+            self.say("BAD Already authenticated");
+            return Ok(());
+        }
+        if self.shared.options.starttls && !self.tls {
+            self.say("NO no login in clear");
+            return Ok(());
+        }
+        let given = match mechanism.as_slice() {
+            b"PLAIN" => {
+                let answer = match first {
+                    Some(answer) => decoded(&answer),
+                    None => self.challenge("")?,
+                };
+                plain(&answer)
+            }
+            b"LOGIN" => {
+                let user = match first {
+                    Some(answer) => decoded(&answer),
+                    None => self.challenge("User Name")?,
+                };
+                Some((user, self.challenge("Password")?))
+            }
+            _ => None,
+        };
+        self.logged_in = match (&self.shared.options.login, given) {
+            (_, None) => false,
+            (None, Some(_)) => true,
+            (Some((user, password)), Some(given)) => {
+                given == (user.clone().into_bytes(), password.clone().into_bytes())
+            }
+        };
+        self.say(if self.logged_in {
+            "OK Success (no protection)"
+        } else {
+            "NO authentication failure"
+        });
+        Ok(())
+    }
+
+    fn challenge(&mut self, text: &str) -> Result<Vec<u8>, End> {
+        self.say(&format!("+ {}", BASE64.encode(text)));
+        let mut parser = Parser::new(&mut self.wire);
+        let answer = parser.word()?;
+        parser.end_line()?;
+        Ok(decoded(&answer))
+    }
+
+    fn starttls(&mut self) -> Result<(), End> {
+        self.rest_of_line()?;
+        match &self.shared.tls {
+            Some(config) if !self.tls => {
+                self.say("OK Begin TLS negotiation now");
+                self.wire.flush()?;
+                self.wire.start_tls(config.clone())?;
+                self.tls = true;
+                self.banner();
+            }
+            _ => self.say("BAD STARTTLS not possible here"),
+        }
+        Ok(())
+    }
+
+    fn compress(&mut self) -> Result<(), End> {
+        let algorithm = self.rest_of_line()?;
+        if self.compressed || !self.shared.options.compress {
+            self.say("NO compression is not possible here");
+        } else if algorithm.eq_ignore_ascii_case(b"DEFLATE") {
+            self.say("OK DEFLATE active");
+            self.wire.flush()?;
+            self.wire.start_deflate();
+            self.compressed = true;
+        } else {
+            self.say("NO unknown compression algorithm");
+        }
+        Ok(())
+    }
+}
+
+fn decoded(answer: &[u8]) -> Vec<u8> {
+    BASE64.decode(answer).unwrap_or_default()
+}
+
+/// `authorization NUL user NUL password`.
+fn plain(answer: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let mut parts = answer.split(|b| *b == 0).skip(1);
+    Some((parts.next()?.to_vec(), parts.next()?.to_vec()))
+}

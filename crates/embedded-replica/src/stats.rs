@@ -1,0 +1,56 @@
+//! What a replica was asked and sent.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::state::lock;
+
+/// What a replica was asked and sent so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Commands by name, as `GET USER` and `APPLY MAILBOX`; refused ones too.
+    pub commands: BTreeMap<String, u64>,
+    /// Message files that came.
+    pub messages: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Connections accepted.
+    pub connections: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    commands: Mutex<BTreeMap<String, u64>>,
+    messages: AtomicU64,
+    bytes: AtomicU64,
+    connections: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn command(&self, name: &str) {
+        let mut commands = lock(&self.commands);
+        match commands.get_mut(name) {
+            Some(count) => *count += 1,
+            None => drop(commands.insert(name.to_string(), 1)),
+        }
+    }
+
+    pub(crate) fn message(&self, bytes: u64) {
+        self.messages.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn connection(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> Stats {
+        Stats {
+            commands: lock(&self.commands).clone(),
+            messages: self.messages.load(Ordering::Relaxed),
+            bytes: self.bytes.load(Ordering::Relaxed),
+            connections: self.connections.load(Ordering::Relaxed),
+        }
+    }
+}
