@@ -5,6 +5,7 @@
 //!  imap      a client to fill it              fill      seeded users, uniform loads, random work
 //!  oracle    what Cyrus says, compared        snapshot  proves that a store was not touched
 //!  relay     delay, stalls, cuts              c_client  Cyrus' own sync_client, measured
+//!  store     a master's store written without Cyrus
 //!  saslauthd, log_sink, process               what the above stand on
 //! ```
 //! Everything blocks and runs on threads. Servers end, and their folders go, when their values are dropped. Run it as root:
@@ -37,6 +38,7 @@ pub mod process;
 pub mod relay;
 pub mod saslauthd;
 pub mod snapshot;
+pub mod store;
 
 pub use cyrus::{Builder, Cyrus, DeleteMode, Via};
 pub use error::{Error, Result};

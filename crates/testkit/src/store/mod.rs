@@ -1,0 +1,191 @@
+//! A Cyrus master's store, written without Cyrus: for demos on machines that have none, and for
+//! benchmarks that need thousands of mailboxes in a second.
+//!
+//! ```text
+//!   Plan (a seed and sizes) --> model.rs: users, mailboxes, messages
+//!                                  |  files.rs    spool, cyrus.header, conf/user, imapd.conf
+//!                                  |  index.rs    cyrus.index and cyrus.cache
+//!                                  '  twoskip.rs  mailboxes.db
+//!   change.rs alters the model and writes what changed again
+//! ```
+//! The files are those of cyrus-imapd 3.6.1 (index version 17), with `conversations: no`, so that no
+//! conversations.db is needed. This is a second opinion on the formats: nothing of the program's own readers is used.
+//! Tests hold it against Cyrus' tools and servers.
+//!
+//! It writes under no locks and must have the store to itself while it does.
+
+mod change;
+mod files;
+mod index;
+mod message;
+mod model;
+mod twoskip;
+
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Gid, Uid, User as SystemUser};
+use tempfile::TempDir;
+
+use crate::error::{Result, io};
+
+pub use change::Change;
+pub use model::{Mailbox, Message, Model, User};
+
+/// How large messages are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sizes {
+    /// All of about so many bytes.
+    Fixed(usize),
+    /// Half of them below the first number of bytes, and few near the second.
+    Spread {
+        /// Half of the messages are smaller.
+        median: usize,
+        /// None is much larger.
+        most: usize,
+    },
+}
+
+/// Whether messages repeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bodies {
+    /// Every message is another one.
+    Distinct,
+    /// There are so many different ones; the same ones share a file.
+    Repeated(usize),
+}
+
+/// What store to write. The same plan gives the same store.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Where all that is random begins.
+    pub seed: u64,
+    /// How many users.
+    pub users: usize,
+    /// Mailboxes a user, INBOX among them.
+    pub mailboxes: usize,
+    /// Messages a mailbox.
+    pub messages: usize,
+    /// How large they are.
+    pub sizes: Sizes,
+    /// Whether they repeat.
+    pub bodies: Bodies,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Plan {
+            seed: 1,
+            users: 3,
+            mailboxes: 4,
+            messages: 25,
+            sizes: Sizes::Fixed(2048),
+            bodies: Bodies::Distinct,
+        }
+    }
+}
+
+/// Who owns the files: the Cyrus user where we are root (nobody where there is no such user), else ourselves.
+#[derive(Debug, Clone)]
+pub(crate) struct Owner {
+    pub(crate) name: String,
+    pub(crate) ids: Option<(Uid, Gid)>,
+}
+
+impl Owner {
+    fn find() -> Owner {
+        let named = |name: &str| SystemUser::from_name(name).ok().flatten();
+        if !Uid::effective().is_root() {
+            let me = SystemUser::from_uid(Uid::effective()).ok().flatten();
+            return Owner { name: me.map_or_else(|| "cyrus".into(), |u| u.name), ids: None };
+        }
+        match named("cyrus").or_else(|| named("nobody")) {
+            Some(user) => Owner { name: user.name, ids: Some((user.uid, user.gid)) },
+            None => Owner { name: "root".into(), ids: None },
+        }
+    }
+
+    /// Gives a file or folder to the owner.
+    pub(crate) fn give(&self, path: &Path) -> Result<()> {
+        match self.ids {
+            Some((uid, gid)) => {
+                std::os::unix::fs::chown(path, Some(uid.as_raw()), Some(gid.as_raw()))
+                    .map_err(io("change the owner of", path))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// A store on disk and what is in it. Dropping it deletes a temporary one.
+#[derive(Debug)]
+pub struct MasterStore {
+    pub(crate) dir: PathBuf,
+    pub(crate) owner: Owner,
+    pub(crate) model: Model,
+    _temporary: Option<TempDir>,
+}
+
+impl MasterStore {
+    /// Writes a store into a new folder in memory (`/dev/shm`, or where temporary files go).
+    ///
+    /// # Errors
+    /// A file can't be written.
+    pub fn write(plan: &Plan) -> Result<MasterStore> {
+        let shm = Path::new("/dev/shm");
+        let base = if shm.is_dir() { shm.to_path_buf() } else { std::env::temp_dir() };
+        let dir = tempfile::Builder::new()
+            .prefix("cys")
+            .tempdir_in(&base)
+            .map_err(io("make a folder in", &base))?;
+        let mut store = MasterStore::write_in(plan, dir.path())?;
+        store._temporary = Some(dir);
+        Ok(store)
+    }
+
+    /// Writes a store into this folder, which must be empty, and leaves it there.
+    ///
+    /// # Errors
+    /// A file can't be written.
+    pub fn write_in(plan: &Plan, dir: &Path) -> Result<MasterStore> {
+        let store = MasterStore {
+            dir: dir.to_path_buf(),
+            owner: Owner::find(),
+            model: Model::new(plan),
+            _temporary: None,
+        };
+        store.write_frame()?;
+        let mut linked = files::Linked::default();
+        for user in &store.model.users {
+            for mailbox in &user.mailboxes {
+                store.write_mailbox(mailbox, 1, &mut linked)?;
+            }
+            store.write_user(user)?;
+        }
+        store.write_list()?;
+        Ok(store)
+    }
+
+    /// The imapd.conf, for `-C`.
+    #[must_use]
+    pub fn imapd_conf(&self) -> PathBuf {
+        self.dir.join("imapd.conf")
+    }
+
+    /// What is in the store.
+    #[must_use]
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Where the replica is: sync_host, sync_port, and the admin's login, in a fresh imapd.conf.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn replicate_to_port(&self, port: u16) -> Result<()> {
+        self.write_conf(&format!(
+            "sync_host: 127.0.0.1\nsync_port: {port}\nsync_authname: {}\nsync_password: {}\nsync_try_imap: no\n",
+            crate::cyrus::ADMIN,
+            crate::saslauthd::PASSWORD
+        ))
+    }
+}
