@@ -3,6 +3,9 @@
 
 mod bench;
 mod bench_report;
+mod bench_runs;
+mod bench_sink;
+mod chart;
 mod demo;
 mod program;
 mod test;

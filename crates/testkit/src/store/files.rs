@@ -41,12 +41,12 @@ impl MasterStore {
             self.folder(&self.dir.join(folder))?;
         }
         if !self.imapd_conf().exists() {
-            self.write_conf("")?;
+            self.write_conf(&self.imapd_conf(), "")?;
         }
         self.replace(&self.dir.join("conf/annotations.db"), &twoskip::encode(&BTreeMap::new()))
     }
 
-    pub(crate) fn write_conf(&self, more: &str) -> Result<()> {
+    pub(crate) fn write_conf(&self, path: &Path, more: &str) -> Result<()> {
         let dir = self.dir.display();
         let text = format!(
             "configdirectory: {dir}/conf\ndefaultpartition: default\npartition-default: {dir}/spool\n\
@@ -56,7 +56,7 @@ impl MasterStore {
             crate::cyrus::ADMIN,
             self.owner.name
         );
-        self.replace(&self.imapd_conf(), text.as_bytes())
+        self.replace(path, text.as_bytes())
     }
 
     fn folder(&self, path: &Path) -> Result<()> {

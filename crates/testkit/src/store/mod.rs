@@ -177,15 +177,18 @@ impl MasterStore {
         &self.model
     }
 
-    /// Where the replica is: sync_host, sync_port, and the admin's login, in a fresh imapd.conf.
+    /// Another imapd.conf for this store, with this replica of this port of loopback and the admin's login; gives its path.
     ///
     /// # Errors
     /// It can't be written.
-    pub fn replicate_to_port(&self, port: u16) -> Result<()> {
-        self.write_conf(&format!(
+    pub fn conf_for(&self, replica: &str, port: u16) -> Result<PathBuf> {
+        let path = self.dir.join(format!("{replica}.conf"));
+        let more = format!(
             "sync_host: 127.0.0.1\nsync_port: {port}\nsync_authname: {}\nsync_password: {}\nsync_try_imap: no\n",
             crate::cyrus::ADMIN,
             crate::saslauthd::PASSWORD
-        ))
+        );
+        self.write_conf(&path, &more)?;
+        Ok(path)
     }
 }
