@@ -74,12 +74,14 @@ async fn run(
     let locks = LockKeeper::new(config, &settings.server).start();
     let hands = Hands { settings, events, board, pool, reader, streamer };
     let dispatcher = Dispatcher::new(hands, locks, loops).start();
-    let report = dispatcher.send(RunUsers { users, stop }).await.unwrap_or_else(|e| RunReport {
-        stopped: Some(Stopped::Listing(format!(
-            "the replicator failed inside: {e}; please report this"
-        ))),
-        ..RunReport::default()
-    });
+    let mut report =
+        dispatcher.send(RunUsers { users, stop }).await.unwrap_or_else(|e| RunReport {
+            stopped: Some(Stopped::Listing(format!(
+                "the replicator failed inside: {e}; please report this"
+            ))),
+            ..RunReport::default()
+        });
+    report.list_passes = store.list_passes();
 
     drop(dispatcher);
     for arbiter in arbiters {

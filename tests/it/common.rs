@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use actors::{RunReport, Settings, Verbosity, Work};
+use cyrus_store::Config;
 use testkit::c_client::{self, Outcome};
 use testkit::oracle::{self, Report};
 use testkit::{Builder, Cyrus, Via};
@@ -81,6 +83,43 @@ pub(crate) fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(started.elapsed() < Duration::from_secs(30), "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// How a replica on this port of loopback is replicated to from within the test: -u's and -A's defaults.
+pub(crate) fn settings(port: u16) -> Settings {
+    Settings {
+        server: "127.0.0.1".into(),
+        port: Some(port.to_string()),
+        channel: None,
+        authname: "cyrus".into(),
+        password: "secret".into(),
+        realm: None,
+        try_imap: false,
+        sieve_mailbox: false,
+        jobs: 1,
+        one_way: false,
+        partition: None,
+        local_only: false,
+        prefix: None,
+        skip_locked: false,
+        connect_once: true,
+        require_compression: false,
+        narrate: false,
+        trace: false,
+        reconnect_maxwait: Duration::from_secs(1),
+        timeout: Duration::from_secs(60),
+        batch_messages: 0,
+        retry_pause: Duration::from_millis(10),
+    }
+}
+
+/// Replicates within the test itself.
+pub(crate) fn in_process(settings: Settings, config: Arc<Config>, work: Work) -> RunReport {
+    actix_rt::System::new().block_on(async move {
+        let (_keep, stop) = tokio::sync::watch::channel(false);
+        let board = actors::Board::default();
+        actors::replicate(settings, config, work, Verbosity::default(), stop, board).await
+    })
 }
 
 /// A program that runs beside the test; it is killed if the test ends before it.

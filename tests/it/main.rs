@@ -14,6 +14,7 @@ mod equal;
 mod errors;
 mod folders;
 mod full;
+mod list;
 mod locks;
 mod no_replica;
 mod oracle_lines;

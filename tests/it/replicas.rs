@@ -7,9 +7,8 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
 
-use actors::{Outcome, Settings, Verbosity, Work};
+use actors::{Outcome, Work};
 use cyrus_store::Config;
 use testkit::fill::{self, FillOptions};
 use testkit::install::BIN;
@@ -18,7 +17,7 @@ use testkit::process::Tree;
 use testkit::relay::Relay;
 use testkit::{Cyrus, Via};
 
-use crate::common::{Pair, summary};
+use crate::common::{Pair, in_process, settings, summary};
 
 /// What an uncompressed connection may carry from us in the tests of compression.
 const ALLOWED: u64 = 200_000;
@@ -292,36 +291,9 @@ impl Scripts {
     /// Replicates, wants success and equal scripts on both sides; gives the list of them.
     fn replicate(&self) -> Vec<String> {
         let config = Arc::new(Config::load(self.pair.master.imapd_conf()).unwrap());
-        let settings = Settings {
-            server: "127.0.0.1".into(),
-            port: Some(self.pair.replica.csync_port().unwrap().to_string()),
-            channel: None,
-            authname: "cyrus".into(),
-            password: "secret".into(),
-            realm: None,
-            try_imap: false,
-            sieve_mailbox: false,
-            jobs: 1,
-            one_way: false,
-            partition: None,
-            local_only: false,
-            prefix: None,
-            skip_locked: false,
-            connect_once: true,
-            require_compression: false,
-            narrate: false,
-            trace: false,
-            reconnect_maxwait: Duration::from_secs(1),
-            timeout: Duration::from_secs(60),
-            batch_messages: 0,
-            retry_pause: Duration::from_millis(10),
-        };
+        let settings = settings(self.pair.replica.csync_port().unwrap());
         let work = Work::Users(vec!["anna".into()]);
-        let report = actix_rt::System::new().block_on(async move {
-            let (_keep, stop) = tokio::sync::watch::channel(false);
-            let board = actors::Board::default();
-            actors::replicate(settings, config, work, Verbosity::default(), stop, board).await
-        });
+        let report = in_process(settings, config, work);
         // Our lock files are root's here; Cyrus must be able to take them.
         let locks = self.pair.master.config_dir();
         let owned = Command::new("chown").args(["-R", "cyrus:mail"]).arg(&locks).status().unwrap();

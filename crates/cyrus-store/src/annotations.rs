@@ -20,10 +20,12 @@ use std::fmt;
 use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::config::Config;
 use crate::crc;
 use crate::db::Database;
+use crate::db::kept::KeptDb;
 use crate::error::{ErrorClass, StoreError};
 use crate::index::{be32, be64};
 use crate::paths;
@@ -128,11 +130,16 @@ pub(crate) fn is_virtual(minor_version: u32, entry: &str) -> bool {
 /// The database cannot be read, or an entry of this mailbox is damaged.
 pub(crate) fn of_mailbox(
     conf: &Config,
+    kept: &Arc<KeptDb>,
     mailbox: &str,
     uniqueid: &str,
 ) -> Result<Vec<Annotation>, StoreError> {
-    let Some(source) = Source::open(&paths::annotations_db(conf), conf.names().userid(mailbox))?
-    else {
+    let path = paths::annotations_db(conf);
+    let owner = conf.names().userid(mailbox);
+    if kept.is_kept()? {
+        return Source { db: Database::Kept(kept.clone()), path, owner }.of(uniqueid);
+    }
+    let Some(source) = Source::open(&path, owner)? else {
         return Ok(Vec::new());
     };
     source.of(uniqueid)

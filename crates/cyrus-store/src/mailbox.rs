@@ -23,6 +23,7 @@ use crate::annotations::{self, Annotation, MessageAnnotations, VirtualAnnotation
 use crate::config::Config;
 use crate::conversations;
 use crate::crc::{self, FlagCrcs};
+use crate::db::kept::KeptDb;
 use crate::error::StoreError;
 use crate::guid::SyncCrcs;
 use crate::header::MailboxHeader;
@@ -52,6 +53,7 @@ pub struct Mailbox {
     /// False when the index remembers another header file; Cyrus warns of that and goes on.
     pub header_crc_matches: bool,
     conf: Arc<Config>,
+    annotations: Arc<KeptDb>,
     index_path: PathBuf,
     data_dir: PathBuf,
     archive_dir: PathBuf,
@@ -73,7 +75,11 @@ fn place(entry: &MboxEntry) -> Place<'_> {
 
 impl Mailbox {
     /// Opens a mailbox, waiting for its locks. Use [`crate::store::Store::open_mailbox`].
-    pub(crate) fn open(conf: &Arc<Config>, entry: &MboxEntry) -> Result<Self, StoreError> {
+    pub(crate) fn open(
+        conf: &Arc<Config>,
+        annotations: &Arc<KeptDb>,
+        entry: &MboxEntry,
+    ) -> Result<Self, StoreError> {
         let missing = || StoreError::MissingMailbox { mailbox: entry.name.clone() };
         let user_lock = match conf.names().userid(&entry.name) {
             Some(user) => Some(lock::user_lock(conf, Some(&user))?),
@@ -106,6 +112,7 @@ impl Mailbox {
             header_crc_matches: stored == 0 || stored == header_crc,
             index,
             conf: Arc::clone(conf),
+            annotations: Arc::clone(annotations),
             index_path,
             archive_dir: paths::archive_dir(conf, place)?,
             data_dir,
@@ -185,7 +192,12 @@ impl Mailbox {
     /// A database cannot be read or an entry is damaged.
     pub fn annotations(&self, uid: u32, since_modseq: u64) -> Result<Vec<Annotation>, StoreError> {
         let mut found = if uid == 0 {
-            annotations::of_mailbox(&self.conf, &self.entry.name, self.uniqueid())?
+            annotations::of_mailbox(
+                &self.conf,
+                &self.annotations,
+                &self.entry.name,
+                self.uniqueid(),
+            )?
         } else {
             self.message_annotations()?.of(uid)?
         };

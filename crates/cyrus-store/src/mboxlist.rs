@@ -14,9 +14,11 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::config::Config;
 use crate::db::Database;
+use crate::db::kept::KeptDb;
 use crate::dlist::Value;
 use crate::error::StoreError;
 use crate::mboxlist_entry::Source;
@@ -24,7 +26,7 @@ pub use crate::mboxlist_entry::{MboxEntry, MboxType, NameHistory};
 use crate::names::{MailboxName, NameRules};
 use crate::paths;
 
-/// The list of mailboxes, to be read. Cheap to clone; every call takes the file's lock anew and sees its latest state.
+/// The list of mailboxes, to be read. Cheap to clone; every call sees the file's latest state.
 #[derive(Debug, Clone)]
 pub struct MboxList {
     path: PathBuf,
@@ -50,6 +52,20 @@ impl MboxList {
             ));
         }
         let prefixed = is_prefixed(&db)?;
+        Ok(MboxList { path, db, rules: conf.names().clone(), prefixed })
+    }
+
+    /// The list in a database that is kept in memory, or the file's where it can't be.
+    ///
+    /// # Errors
+    /// As [`MboxList::open`].
+    pub(crate) fn kept(conf: &Config, kept: &Arc<KeptDb>) -> Result<MboxList, StoreError> {
+        if !kept.is_kept()? {
+            return MboxList::open(conf);
+        }
+        let db = Database::Kept(kept.clone());
+        let prefixed = is_prefixed(&db)?;
+        let path = paths::mailboxes_db(conf);
         Ok(MboxList { path, db, rules: conf.names().clone(), prefixed })
     }
 

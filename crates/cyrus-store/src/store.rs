@@ -3,22 +3,29 @@
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::db::kept::KeptDb;
 use crate::error::StoreError;
 use crate::mailbox::Mailbox;
 use crate::mboxlist::MboxEntry;
+use crate::paths;
 
-/// A mail store. Cheap to clone and to share between threads; it holds no files open.
+/// A mail store. Cheap to clone and to share between threads; it keeps mailboxes.db and annotations.db
+/// in memory, as [`KeptDb`] has it.
 #[derive(Debug, Clone)]
 pub struct Store {
     /// The configuration that says where everything is.
     pub conf: Arc<Config>,
+    pub(crate) list: Arc<KeptDb>,
+    annotations: Arc<KeptDb>,
 }
 
 impl Store {
     /// A store as `conf` describes it. Nothing is read yet.
     #[must_use]
     pub fn open(conf: Arc<Config>) -> Self {
-        Self { conf }
+        let list = Arc::new(KeptDb::new(&paths::mailboxes_db(&conf)));
+        let annotations = Arc::new(KeptDb::new(&paths::annotations_db(&conf)));
+        Self { conf, list, annotations }
     }
 
     /// Opens a mailbox for reading; waits for its locks.
@@ -29,6 +36,12 @@ impl Store {
     /// # Errors
     /// Missing mailbox or files, damage, an unknown index version, locks that cannot be taken.
     pub fn open_mailbox(&self, entry: &MboxEntry) -> Result<Mailbox, StoreError> {
-        Mailbox::open(&self.conf, entry)
+        Mailbox::open(&self.conf, &self.annotations, entry)
+    }
+
+    /// How often all of mailboxes.db was read so far.
+    #[must_use]
+    pub fn list_passes(&self) -> u64 {
+        self.list.passes()
     }
 }

@@ -54,12 +54,12 @@ impl Store {
         &self.conf
     }
 
-    /// The list of mailboxes. Opening it costs one small read; every question locks it anew.
+    /// The list of mailboxes. It is read once and kept while nobody changes the file.
     ///
     /// # Errors
     /// mailboxes.db is missing or damaged.
     pub fn mailboxes(&self) -> Result<MboxList, StoreError> {
-        MboxList::open(&self.conf)
+        MboxList::kept(&self.conf, &self.list)
     }
 
     /// A user's subscriptions.

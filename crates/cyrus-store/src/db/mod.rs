@@ -17,11 +17,13 @@ use std::fs::File;
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::error::StoreError;
 
 mod blocks;
 pub mod flat;
+pub mod kept;
 pub mod quotalegacy;
 pub mod skiplist;
 pub mod twoskip;
@@ -40,6 +42,8 @@ pub enum Database {
     Flat(flat::Db),
     /// An empty file.
     Empty,
+    /// A file that is kept in memory.
+    Kept(Arc<kept::KeptDb>),
 }
 
 impl Database {
@@ -99,6 +103,7 @@ impl Database {
             Database::Skiplist(db) => db.fetch(key),
             Database::Flat(db) => db.fetch(key),
             Database::Empty => Ok(None),
+            Database::Kept(db) => db.fetch(key),
         }
     }
 
@@ -115,6 +120,7 @@ impl Database {
             Database::Skiplist(db) => db.foreach(prefix, visit),
             Database::Flat(db) => db.foreach(prefix, visit),
             Database::Empty => Ok(()),
+            Database::Kept(db) => db.foreach(prefix, visit),
         }
     }
 }

@@ -1,0 +1,241 @@
+//! A database read once, in one pass, and kept in memory for as long as nobody changes the file.
+//!
+//! ```text
+//!   fetch, foreach --> is the file still the one that was read? --yes--> memory
+//!                        | path's inode, and the 64 bytes of the         (two system calls)
+//!                        | twoskip header, which every commit changes
+//!                        '--no--> the file itself, under its lock; read anew after some of these
+//! ```
+//! What is answered is never older than the question: a writer that has committed has changed the
+//! header, and one that has begun has marked it dirty. Only twoskip files of a moderate size are kept; others are
+//! asked directly, always.
+
+use std::fs::{self, File};
+use std::ops::ControlFlow;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Database, twoskip};
+use crate::error::StoreError;
+
+/// Larger files are not kept, in bytes: some 35,000 mailboxes.
+const MOST_BYTES: u64 = 16 * 1024 * 1024;
+/// So many questions that found the file changed are worth reading all of it again.
+const MISSES: u32 = 64;
+/// The header of a twoskip file.
+const HEADER: usize = 64;
+
+/// What tells one state of a file from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    dev: u64,
+    ino: u64,
+    len: u64,
+    header: [u8; HEADER],
+}
+
+/// All entries of one state: keys and values one after the other.
+#[derive(Debug, Default)]
+struct Entries {
+    bytes: Vec<u8>,
+    /// Where each entry's key begins, its value, and the next entry.
+    at: Vec<(u32, u32, u32)>,
+}
+
+impl Entries {
+    fn entry(&self, index: usize) -> Option<(&[u8], &[u8])> {
+        let (key, value, end) = *self.at.get(index)?;
+        let part = |from: u32, to: u32| self.bytes.get(from as usize..to as usize);
+        Some((part(key, value)?, part(value, end)?))
+    }
+
+    /// The first entry whose key is `key` or comes after it.
+    fn first_from(&self, key: &[u8]) -> usize {
+        let below = |place: &(u32, u32, u32)| {
+            self.bytes.get(place.0 as usize..place.1 as usize).is_some_and(|k| k < key)
+        };
+        self.at.partition_point(below)
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    file: Option<File>,
+    kept: Option<(Stamp, Arc<Entries>)>,
+    misses: u32,
+}
+
+/// A database file that is read once. Shared by all who ask.
+#[derive(Debug)]
+pub struct KeptDb {
+    path: PathBuf,
+    state: Mutex<State>,
+    passes: AtomicU64,
+}
+
+impl KeptDb {
+    /// A database of which nothing is read yet; it need not exist.
+    #[must_use]
+    pub fn new(path: &Path) -> KeptDb {
+        let (state, passes) = (Mutex::default(), AtomicU64::new(0));
+        KeptDb { path: path.to_path_buf(), state, passes }
+    }
+
+    /// How often all of the file was read so far.
+    #[must_use]
+    pub fn passes(&self) -> u64 {
+        self.passes.load(Ordering::Relaxed)
+    }
+
+    /// The value of a key.
+    ///
+    /// # Errors
+    /// The file cannot be read or is damaged.
+    pub fn fetch(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(entries) = self.current()? else {
+            return Database::open(&self.path)?.fetch(key);
+        };
+        let found = entries.entry(entries.first_from(key)).filter(|(found, _)| *found == key);
+        Ok(found.map(|(_, value)| value.to_vec()))
+    }
+
+    /// Visits the entries whose keys begin with `prefix`, in order, until the visitor breaks or fails.
+    ///
+    /// # Errors
+    /// The file cannot be read or is damaged, or the visitor failed.
+    pub fn foreach<F>(&self, prefix: &[u8], mut visit: F) -> Result<(), StoreError>
+    where
+        F: FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError>,
+    {
+        let Some(entries) = self.current()? else {
+            return Database::open(&self.path)?.foreach(prefix, visit);
+        };
+        for index in entries.first_from(prefix).. {
+            let Some((key, value)) = entries.entry(index) else { return Ok(()) };
+            if !key.starts_with(prefix) || visit(key, value)?.is_break() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether questions are answered from memory now. A file that is missing, of another format, or too large, is
+    /// not kept.
+    ///
+    /// # Errors
+    /// The file cannot be read or is damaged.
+    pub fn is_kept(&self) -> Result<bool, StoreError> {
+        self.current().map(|entries| entries.is_some())
+    }
+
+    /// The entries of the file as it is now, where they are kept.
+    fn current(&self) -> Result<Option<Arc<Entries>>, StoreError> {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let Ok(meta) = fs::metadata(&self.path) else { return Ok(None) };
+        if let (Some(file), Some((stamp, entries))) = (&state.file, &state.kept) {
+            if stamp_of(file, &meta) == Some(*stamp) {
+                return Ok(Some(entries.clone()));
+            }
+            state.misses += 1;
+            if state.misses < MISSES {
+                return Ok(None);
+            }
+        }
+        *state = State::default();
+        if !meta.is_file() || meta.len() > MOST_BYTES {
+            return Ok(None);
+        }
+        let Ok(file) = File::open(&self.path) else { return Ok(None) };
+        let Some(stamp) = stamp_of(&file, &meta) else { return Ok(None) };
+        if !stamp.header.starts_with(twoskip::MAGIC) {
+            return Ok(None);
+        }
+        let entries = Arc::new(self.read()?);
+        // Changed while it was read: not a state that ever was.
+        if fs::metadata(&self.path).ok().and_then(|meta| stamp_of(&file, &meta)) != Some(stamp) {
+            return Ok(None);
+        }
+        *state = State { file: Some(file), kept: Some((stamp, entries.clone())), misses: 0 };
+        Ok(Some(entries))
+    }
+
+    fn read(&self) -> Result<Entries, StoreError> {
+        self.passes.fetch_add(1, Ordering::Relaxed);
+        let mut entries = Entries::default();
+        // MOST_BYTES bounds the file, so all positions fit.
+        Database::open(&self.path)?.foreach(b"", |key, value| {
+            let start = entries.bytes.len() as u32;
+            entries.bytes.extend_from_slice(key);
+            let middle = entries.bytes.len() as u32;
+            entries.bytes.extend_from_slice(value);
+            entries.at.push((start, middle, entries.bytes.len() as u32));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(entries)
+    }
+}
+
+/// The state of an open file, if it is the one at the path that has this metadata.
+fn stamp_of(file: &File, at_path: &fs::Metadata) -> Option<Stamp> {
+    let mut header = [0; HEADER];
+    file.read_exact_at(&mut header, 0).ok()?;
+    Some(Stamp { dev: at_path.dev(), ino: at_path.ino(), len: at_path.len(), header })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing;
+    use super::*;
+
+    fn copied(dir: &Path, name: &str) -> PathBuf {
+        let path = dir.join("db");
+        let new = dir.join("db.NEW");
+        fs::copy(testing::fixture(name), &new).unwrap();
+        fs::rename(new, &path).unwrap();
+        path
+    }
+
+    #[test]
+    fn it_answers_as_the_file_does_and_reads_it_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = KeptDb::new(&copied(dir.path(), "clean.twoskip"));
+        for _ in 0..3 {
+            testing::check_entries(|prefix, visit| db.foreach(prefix, visit), |key| db.fetch(key));
+        }
+        assert!(db.is_kept().unwrap());
+        assert_eq!(db.passes(), 1);
+    }
+
+    #[test]
+    fn a_changed_file_is_asked_itself_until_it_is_worth_keeping_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = copied(dir.path(), "clean.twoskip");
+        let db = KeptDb::new(&path);
+        assert!(db.is_kept().unwrap());
+        // Replaced by another file, as at a repack.
+        copied(dir.path(), "clean.twoskip");
+        assert!(!db.is_kept().unwrap());
+        testing::check_entries(|prefix, visit| db.foreach(prefix, visit), |key| db.fetch(key));
+        while !db.is_kept().unwrap() {}
+        assert_eq!(db.passes(), 2);
+        // Changed in place: a commit changes the header.
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[30] ^= 1;
+        fs::write(&path, &bytes).unwrap();
+        assert!(!db.is_kept().unwrap());
+        assert!(db.fetch(b"key001").is_err(), "the header's checksum is wrong now");
+        fs::remove_file(&path).unwrap();
+        assert!(db.fetch(b"key001").is_err_and(|e| e.class() == crate::ErrorClass::Missing));
+    }
+
+    #[test]
+    fn other_formats_are_asked_directly() {
+        let dir = tempfile::tempdir().unwrap();
+        let db = KeptDb::new(&copied(dir.path(), "clean.skiplist"));
+        testing::check_entries(|prefix, visit| db.foreach(prefix, visit), |key| db.fetch(key));
+        assert!(!db.is_kept().unwrap());
+        assert_eq!(db.passes(), 0);
+    }
+}

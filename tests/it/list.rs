@@ -1,0 +1,85 @@
+//! The list of mailboxes is read once a run, and never answers with what is no longer true.
+
+use std::sync::Arc;
+
+use cyrus_store::{Config, Store};
+use embedded_replica::{Options, Replica};
+use testkit::Cyrus;
+use testkit::store::{MasterStore, Plan};
+
+use crate::common::{in_process, settings};
+
+/// The names of a user's mailboxes.
+fn tree(store: &Store, user: &str) -> Vec<String> {
+    let entries = store.mailboxes().unwrap().user_tree(user).unwrap();
+    let live = entries.into_iter().filter(|e| !e.mbtype.is_deleted());
+    live.map(|e| e.name).filter(|name| !name.starts_with("DELETED")).collect()
+}
+
+// Shows that a snapshot kept in memory never hides what a real server has done since: each create, rename, ACL,
+// annotation and deletion is seen by the very next question, however few or many have been asked; and that a
+// store at rest is read once, whatever is asked of it.
+#[test]
+fn what_cyrus_has_changed_is_seen_at_once() {
+    testkit::ensure_cyrus().unwrap();
+    let master = Cyrus::master().start().unwrap();
+    master.create_user("anna").unwrap();
+    let config = Arc::new(Config::load(master.imapd_conf()).unwrap());
+    let store = Store::open(config);
+    let mut client = master.login("anna").unwrap();
+    let mut expected = tree(&store, "anna");
+    for nr in 0..100 {
+        let (made, moved) = (master.name(&["INBOX", &format!("m{nr}")]), format!("r{nr}"));
+        client.create(&made).unwrap();
+        assert_eq!(tree(&store, "anna").len(), expected.len() + 1, "{made}");
+        let renamed = master.name(&["INBOX", &moved]);
+        client.rename(&made, &renamed).unwrap();
+        let name = format!("user.anna.{moved}");
+        let entry = store.mailboxes().unwrap().lookup(&name).unwrap().unwrap();
+        assert!(!entry.acl.contains("bert"));
+        client.set_acl(&renamed, "bert", "lrs").unwrap();
+        let entry = store.mailboxes().unwrap().lookup(&name).unwrap().unwrap();
+        assert!(entry.acl.contains("bert\tlrs"), "{}", entry.acl);
+        client.set_metadata(&renamed, "/private/comment", Some(&moved)).unwrap();
+        let mailbox = store.open_mailbox(&entry).unwrap();
+        let said = mailbox.annotations(0, 0).unwrap();
+        assert!(said.iter().any(|a| a.value == moved.as_bytes()), "{said:?}");
+        drop(mailbox);
+        if nr % 2 == 0 {
+            client.delete(&renamed).unwrap();
+            assert!(!tree(&store, "anna").contains(&name));
+        } else {
+            expected.push(name);
+        }
+    }
+    expected.sort();
+    let mut now = tree(&store, "anna");
+    now.sort();
+    assert_eq!(now, expected);
+
+    let ask = || (0..100).for_each(|_| assert_eq!(tree(&store, "anna").len(), expected.len()));
+    ask();
+    let before = store.list_passes();
+    ask();
+    assert_eq!(store.list_passes(), before);
+}
+
+// Shows that a run for all users reads mailboxes.db once, however many users there are and whether there is
+// something to do or not.
+#[test]
+fn a_run_reads_it_once() {
+    let plan = Plan { users: 30, messages: 3, ..Plan::default() };
+    let master = MasterStore::write(&plan).unwrap();
+    let replica = Replica::new(Options { conversations: false, ..Options::default() }).unwrap();
+    let server = replica.serve("127.0.0.1:0").unwrap();
+    let config = Arc::new(Config::load(master.imapd_conf()).unwrap());
+    for done in [30, 0] {
+        let work = actors::Work::AllUsers { prefix: None };
+        let mut settings = settings(server.address().port());
+        settings.jobs = 4;
+        let report = in_process(settings, config.clone(), work);
+        let well = report.users.iter().filter(|u| u.outcome == actors::Outcome::Done).count();
+        assert_eq!((well, report.failed()), (done, 0), "{report}");
+        assert_eq!(report.list_passes, 1);
+    }
+}
