@@ -217,6 +217,7 @@ mod tests {
             ],
             stopped: None,
             took: Duration::from_millis(1234),
+            list_passes: 1,
         };
         assert_eq!(
             report.to_string(),

@@ -7,10 +7,14 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use csync::{DlistWriter, Guid};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 use sha1::{Digest, Sha1};
 
 use crate::error::UserError;
@@ -43,6 +47,8 @@ pub(crate) struct Uploader<'a> {
     mailbox: &'a str,
     partition: &'a str,
     frames: &'a FrameSender,
+    /// The folder of the last file: its messages are opened without walking down to it each time.
+    folder: Option<Folder>,
     /// Bytes gathered for the next frame.
     gathered: Vec<u8>,
     /// The open command's messages and bytes.
@@ -61,6 +67,7 @@ impl<'a> Uploader<'a> {
             mailbox,
             partition,
             frames,
+            folder: None,
             gathered: Vec::new(),
             open: None,
             in_flight: Vec::new(),
@@ -75,7 +82,7 @@ impl<'a> Uploader<'a> {
 
     /// Uploads a message. On a bad file the open command is closed in good order first.
     pub(crate) fn send(&mut self, message: &Message) -> Result<(), UserError> {
-        let checked = match check(message) {
+        let checked = match open(&mut self.folder, &message.path).and_then(|f| check(f, message)) {
             Ok(checked) => checked,
             Err(problem) => {
                 self.finish()?;
@@ -163,6 +170,12 @@ impl<'a> Uploader<'a> {
     }
 }
 
+/// A folder of message files.
+struct Folder {
+    path: PathBuf,
+    fd: OwnedFd,
+}
+
 /// A file found good.
 enum Checked {
     Small(Vec<u8>),
@@ -170,21 +183,15 @@ enum Checked {
 }
 
 /// The problem, in words, of a file that is not what its record says.
-fn check(message: &Message) -> Result<Checked, String> {
-    let mut file = open(&message.path)?;
-    let size = file.metadata().map_err(|e| e.to_string())?.len();
-    if size != message.size {
-        return Err(format!("the file has {size} bytes, the index says {}", message.size));
-    }
-    if size <= SMALL {
-        let mut content = Vec::with_capacity(size as usize);
-        file.take(SMALL + 1).read_to_end(&mut content).map_err(|e| e.to_string())?;
-        if content.len() as u64 != size {
-            return Err("the file changed while it was read".into());
-        }
+fn check(mut file: File, message: &Message) -> Result<Checked, String> {
+    if message.size <= SMALL {
+        let content = read_small(&mut file, message.size as usize).map_err(|e| e.to_string())?;
+        same_size(content.len() as u64, &file, message)?;
         same_guid(Sha1::digest(&content).into(), message)?;
         return Ok(Checked::Small(content));
     }
+    let size = file.metadata().map_err(|e| e.to_string())?.len();
+    same_size(size, &file, message)?;
     let mut hash = Sha1::new();
     io::copy(&mut file, &mut HashWriter(&mut hash)).map_err(|e| e.to_string())?;
     same_guid(hash.finalize().into(), message)?;
@@ -192,11 +199,51 @@ fn check(message: &Message) -> Result<Checked, String> {
     Ok(Checked::Large(file))
 }
 
-fn open(path: &Path) -> Result<File, String> {
-    File::open(path).map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => "the message file is missing".to_string(),
-        _ => format!("can't read the message file: {e}"),
-    })
+/// Opens a message file within its folder, which stays open for the next one.
+fn open(folder: &mut Option<Folder>, path: &Path) -> Result<File, String> {
+    let unreadable = |e: Errno| match e {
+        Errno::ENOENT => "the message file is missing".to_string(),
+        _ => format!("can't read the message file: {}", io::Error::from(e)),
+    };
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err("the message file has no folder".into());
+    };
+    let opened = match folder.take() {
+        Some(opened) if opened.path == parent => opened,
+        _ => {
+            let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+            let fd = nix::fcntl::open(parent, flags, Mode::empty()).map_err(unreadable)?;
+            Folder { path: parent.to_path_buf(), fd }
+        }
+    };
+    let opened = folder.insert(opened);
+    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+    let file = nix::fcntl::openat(&opened.fd, name, flags, Mode::empty()).map_err(unreadable)?;
+    Ok(File::from(file))
+}
+
+/// A file that should have `size` bytes: it is asked for one more, so that a single read tells where it ends.
+fn read_small(file: &mut File, size: usize) -> io::Result<Vec<u8>> {
+    let mut content = vec![0; size + 1];
+    let mut read = 0;
+    while read < size {
+        match file.read(&mut content[read..]) {
+            Ok(0) => break,
+            Ok(more) => read += more,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    content.truncate(read);
+    Ok(content)
+}
+
+fn same_size(read: u64, file: &File, message: &Message) -> Result<(), String> {
+    if read == message.size {
+        return Ok(());
+    }
+    let size = file.metadata().map_err(|e| e.to_string())?.len();
+    Err(format!("the file has {size} bytes, the index says {}", message.size))
 }
 
 fn same_guid(found: [u8; 20], message: &Message) -> Result<(), String> {

@@ -3,6 +3,8 @@
 //! The very same encoding, asked for all records and without SINCE, is what a master's own
 //! sync_server answers to GET FULLMAILBOX; the tests hold the two together byte by byte.
 
+use std::fmt::Write;
+
 use csync::{Annotation, Guid, MailboxCommand, MailboxHead, Record, ReplicaMailbox, Since};
 use cyrus_store::{IndexRecord, Mailbox, Modseqs, StoreError};
 use sync_plan::{Crcs, MailboxAnnotation, MasterMailbox};
@@ -76,12 +78,18 @@ pub struct Head<'a> {
     pub replica: Option<&'a ReplicaMailbox>,
 }
 
+/// Virtual annotations of a record: thrid, savedate, createdmodseq, and two more of a newer Cyrus.
+const MOST_VIRTUALS: usize = 5;
+
 /// Encodes one MAILBOX command piece by piece.
 #[derive(Debug)]
 pub struct Encoder<'m> {
     mailbox: &'m Mailbox,
     command: MailboxCommand,
     out: Vec<u8>,
+    /// The present record's flags and the text of its virtual annotations, kept for their memory.
+    flags: Vec<&'m str>,
+    text: String,
 }
 
 impl<'m> Encoder<'m> {
@@ -149,7 +157,7 @@ impl<'m> Encoder<'m> {
         }
         let mut out = Vec::new();
         let command = MailboxCommand::begin(&mut out, head.local_only, &line);
-        Ok(Encoder { mailbox, command, out })
+        Ok(Encoder { mailbox, command, out, flags: Vec::new(), text: String::new() })
     }
 
     /// Encodes one record, with this modseq. Records come by rising UID.
@@ -158,12 +166,22 @@ impl<'m> Encoder<'m> {
     /// The message's annotations can't be read.
     pub fn record(&mut self, record: &IndexRecord, modseq: u64) -> Result<(), StoreError> {
         let stored = self.mailbox.annotations(record.uid, 0)?;
-        // Three virtual annotations of at most 20 characters, and room for a newer Cyrus' two.
-        let virtuals: Vec<(&'static str, String)> = self
-            .mailbox
-            .virtual_annotations(record)
-            .map(|v| (v.entry, v.value.to_string()))
-            .collect();
+        self.text.clear();
+        let mut virtuals = [("", 0, 0); MOST_VIRTUALS];
+        let mut used = 0;
+        for (found, place) in self.mailbox.virtual_annotations(record).zip(&mut virtuals) {
+            let start = self.text.len();
+            // Writing to a String can't fail.
+            let _ = write!(self.text, "{}", found.value);
+            *place = (found.entry, start, self.text.len());
+            used += 1;
+        }
+        let virtuals = virtuals.iter().take(used).map(|(entry, from, to)| Annotation {
+            entry,
+            userid: "",
+            modseq: 0,
+            value: self.text.as_bytes().get(*from..*to).unwrap_or_default(),
+        });
         let annotations: Vec<Annotation<'_>> = stored
             .iter()
             .map(|a| Annotation {
@@ -172,19 +190,15 @@ impl<'m> Encoder<'m> {
                 modseq: a.modseq,
                 value: &a.value,
             })
-            .chain(virtuals.iter().map(|(entry, value)| Annotation {
-                entry,
-                userid: "",
-                modseq: 0,
-                value: value.as_bytes(),
-            }))
+            .chain(virtuals)
             .collect();
-        let flags: Vec<&str> = self.mailbox.flags(record).collect();
+        self.flags.clear();
+        self.flags.extend(self.mailbox.flags(record));
         let line = Record {
             uid: record.uid,
             modseq,
             last_updated: record.last_updated,
-            flags: &flags,
+            flags: &self.flags,
             internaldate: record.internaldate,
             size: record.size,
             guid: Guid(record.guid.0),

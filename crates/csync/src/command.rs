@@ -84,7 +84,7 @@ pub fn begin(out: &mut Vec<u8>, framing: Framing, number: u64, verb: Verb, name:
     tag(out, framing, number, word);
     out.extend_from_slice(word);
     if matches!(verb, Verb::Get | Verb::Apply) {
-        DlistWriter::new(out).key(name);
+        DlistWriter::new(out).atom(name);
         out.push(b' ');
     }
 }
@@ -289,7 +289,7 @@ pub fn quota<'n>(
     line(out, "APPLY ", |w| {
         w.key("QUOTA").map_begin().key("ROOT").atom(root);
         for (name, limit) in limits {
-            w.key(name).num(limit);
+            w.atom(name).num(limit);
         }
         w.key("MODSEQ").num(modseq).map_end();
     });
@@ -409,7 +409,7 @@ pub fn expunge(
     });
 }
 
-fn named(out: &mut Vec<u8>, verb: &str, name: &str, value: &str) {
+fn named(out: &mut Vec<u8>, verb: &str, name: &'static str, value: &str) {
     line(out, verb, |w| {
         w.key(name).atom(value);
     });

@@ -199,7 +199,7 @@ fn put_intermediate(w: &mut DlistWriter<'_>, head: &IntermediateHead<'_>) {
     w.key("MBOXNAME").atom(head.mboxname).key("MBOXTYPE").atom(head.mboxtype);
 }
 
-fn put_or_nil(w: &mut DlistWriter<'_>, key: &str, value: Option<&str>) {
+fn put_or_nil(w: &mut DlistWriter<'_>, key: &'static str, value: Option<&str>) {
     match value {
         Some(value) => w.key(key).atom(value),
         None => w.key(key).nil(),
@@ -236,7 +236,7 @@ fn put_head(w: &mut DlistWriter<'_>, head: &MailboxHead<'_>) {
     }
 }
 
-fn put_unless_zero(w: &mut DlistWriter<'_>, key: &str, modseq: u64) {
+fn put_unless_zero(w: &mut DlistWriter<'_>, key: &'static str, modseq: u64) {
     if modseq != 0 {
         w.key(key).num(modseq);
     }

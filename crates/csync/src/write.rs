@@ -69,7 +69,7 @@ impl<'a> DlistWriter<'a> {
             Value::Map(entries) => {
                 self.map_begin();
                 for (key, value) in entries {
-                    self.key(key).value(value);
+                    self.atom(key).value(value);
                 }
                 self.map_end()
             }
@@ -88,9 +88,9 @@ impl<'a> DlistWriter<'a> {
         }
     }
 
-    /// A key; the next call writes its value.
-    pub fn key(&mut self, key: &str) -> &mut Self {
-        self.atom(key)
+    /// A key, which must be a word of the protocol's own and is written as it is; the next call writes its value.
+    pub fn key(&mut self, key: &'static str) -> &mut Self {
+        self.raw(key.as_bytes())
     }
 
     /// A string, in the shortest form that can hold it. Bytes with a NUL become a literal.
@@ -216,9 +216,17 @@ impl<'a> DlistWriter<'a> {
 pub(crate) fn put_string(out: &mut Vec<u8>, text: &[u8], literals: Literals) {
     if text.is_empty() {
         out.extend_from_slice(b"\"\"");
-    } else if text.len() < QUOTED_LIMIT && text != b"NIL" && text.iter().all(|b| is_atom_char(*b)) {
+        return;
+    }
+    // What all of its bytes may be.
+    let forms = if text.len() < QUOTED_LIMIT {
+        text.iter().fold(ATOM | QUOTED, |forms, byte| forms & FORMS[usize::from(*byte)])
+    } else {
+        0
+    };
+    if forms & ATOM != 0 && text != b"NIL" {
         out.extend_from_slice(text);
-    } else if text.len() < QUOTED_LIMIT && text.iter().all(|b| is_quoted_char(*b)) {
+    } else if forms & QUOTED != 0 {
         out.push(b'"');
         out.extend_from_slice(text);
         out.push(b'"');
@@ -245,17 +253,29 @@ pub(crate) fn put_num(out: &mut Vec<u8>, mut number: u64) {
     out.extend_from_slice(&digits[20 - used..]);
 }
 
-fn is_atom_char(byte: u8) -> bool {
-    !matches!(byte, 0..=0x1e | 0x7f.. | b' ' | b'{' | b'(' | b')' | b'"' | b'%' | b'*' | b'\\')
-}
+/// The byte may stand in an atom.
+const ATOM: u8 = 1;
+/// The byte may stand in a quoted string.
+const QUOTED: u8 = 2;
+/// What each byte may be part of.
+const FORMS: [u8; 256] = {
+    let mut forms = [0; 256];
+    let mut byte = 0u8;
+    while byte < 0x80 {
+        let atom = !matches!(
+            byte,
+            0..=0x1e | 0x7f | b' ' | b'{' | b'(' | b')' | b'"' | b'%' | b'*' | b'\\'
+        );
+        let quoted = !matches!(byte, 0 | b'\r' | b'\n' | b'"' | b'%' | b'\\');
+        forms[byte as usize] = if atom { ATOM } else { 0 } | if quoted { QUOTED } else { 0 };
+        byte += 1;
+    }
+    forms
+};
 
 /// Whether a flag can be written as it is and be read back as one word.
 fn is_flag(text: &[u8]) -> bool {
     !text.iter().any(|b| matches!(b, 0..=b' ' | b'(' | b')' | b'"' | 0x7f..))
-}
-
-fn is_quoted_char(byte: u8) -> bool {
-    !matches!(byte, 0 | b'\r' | b'\n' | b'"' | b'%' | b'\\' | 0x80..)
 }
 
 #[cfg(test)]

@@ -168,7 +168,7 @@ fn what_was_read_is_written_byte_for_byte() {
                     Reply::Untagged(item) => {
                         again.extend_from_slice(b"* ");
                         let mut writer = DlistWriter::new(&mut again).as_server();
-                        writer.key(&item.name).value(&item.value).end_line();
+                        writer.atom(&item.name).value(&item.value).end_line();
                     }
                     Reply::Done(status) => {
                         let kind = format!("{:?}", status.kind).to_uppercase();
@@ -228,7 +228,7 @@ fn head<'a>(m: &'a ReplicaMailbox, annotations: &'a [Annotation<'a>]) -> Mailbox
 
 fn raw(item: &Item) -> String {
     let mut out = Vec::new();
-    DlistWriter::new(&mut out).as_server().key(&item.name).value(&item.value);
+    DlistWriter::new(&mut out).as_server().atom(&item.name).value(&item.value);
     String::from_utf8_lossy(&out).into_owned()
 }
 

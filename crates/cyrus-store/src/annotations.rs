@@ -134,15 +134,16 @@ pub(crate) fn of_mailbox(
     mailbox: &str,
     uniqueid: &str,
 ) -> Result<Vec<Annotation>, StoreError> {
-    let path = paths::annotations_db(conf);
-    let owner = conf.names().userid(mailbox);
-    if kept.is_kept()? {
-        return Source { db: Database::Kept(kept.clone()), path, owner }.of(uniqueid);
-    }
-    let Some(source) = Source::open(&path, owner)? else {
-        return Ok(Vec::new());
+    let source = Source {
+        db: Database::Kept(kept.clone()),
+        path: paths::annotations_db(conf),
+        owner: conf.names().userid(mailbox),
     };
-    source.of(uniqueid)
+    match source.of(uniqueid) {
+        // There are none yet.
+        Err(e) if e.class() == ErrorClass::Missing => Ok(Vec::new()),
+        found => found,
+    }
 }
 
 /// The database of a mailbox's message annotations; most mailboxes have none.

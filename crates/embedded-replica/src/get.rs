@@ -174,7 +174,7 @@ impl Session<'_> {
         self.line(|w| {
             w.key("QUOTA").map_begin().key("ROOT").atom(root);
             for (name, limit) in &quota.limits {
-                w.key(name).num(*limit as u64);
+                w.atom(name).num(*limit as u64);
             }
             w.key("MODSEQ").num(quota.modseq).map_end();
         });

@@ -10,7 +10,7 @@ use crate::wire::{End, Wire};
 /// The longest string: a Sieve script or an annotation.
 const STRING_BYTES: u64 = 16 * 1024 * 1024;
 /// All values of one command that are kept as values.
-const COMMAND_BYTES: usize = 64 * 1024 * 1024;
+const COMMAND_BYTES: usize = 512 * 1024 * 1024;
 /// Lists within maps within lists …
 const DEPTH: usize = 16;
 
