@@ -55,11 +55,14 @@ impl MboxList {
         Ok(MboxList { path, db, rules: conf.names().clone(), prefixed })
     }
 
-    /// The list in a database that is kept in memory while it can be.
+    /// The list in a database that is kept in memory or in the file where it can't be.
     ///
     /// # Errors
     /// As [`MboxList::open`].
     pub(crate) fn kept(conf: &Config, kept: &Arc<KeptDb>) -> Result<MboxList, StoreError> {
+        if !kept.is_kept()? {
+            return MboxList::open(conf);
+        }
         let db = Database::Kept(kept.clone());
         let prefixed = is_prefixed(&db)?;
         let path = paths::mailboxes_db(conf);
