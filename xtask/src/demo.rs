@@ -1,143 +1,131 @@
-//! `cargo xtask demo`: the program at work, between two real servers, in half a minute.
+//! `cargo xtask demo`: the program's main job on any Linux, without Cyrus: a master's store written for the occasion,
+//! replicated into an embedded replica, changed, replicated again, and compared with what was written.
 
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use testkit::{Cyrus, Via, c_client, fill, oracle};
+use embedded_replica::{Options, Replica};
+use testkit::c_client::{self, Outcome};
+use testkit::oracle::PrivateServer;
+use testkit::store::{MasterStore, Plan, Sizes};
 
-use crate::{program, say};
+use crate::demo_steps::{Step, figures, quote, verdict};
+use crate::{demo_cyrus, program, say};
 
-const USERS: usize = 20;
+const PLAN: Plan = Plan {
+    seed: 1,
+    users: 200,
+    mailboxes: 4,
+    messages: 25,
+    sizes: Sizes::Spread { median: 2048, most: 400_000 },
+    bodies: testkit::store::Bodies::Distinct,
+};
+/// Changes made between the runs.
+const CHANGES: usize = 120;
+/// How often progress is told.
+const TICK: Duration = Duration::from_millis(200);
 
-/// Starts a master and a replica, fills the master, replicates and compares; 0 when both sides are equal.
+/// Runs the demo; 0 when both sides are equal at its end.
 pub(crate) fn run(args: &[String]) -> Result<u8> {
-    if let Some(arg) = args.first() {
-        bail!("demo takes no arguments, not even {arg:?}");
+    match args {
+        [] => embedded(),
+        [arg] if arg == "--cyrus" => demo_cyrus::run(),
+        [arg, ..] => bail!("demo takes --cyrus or nothing, but not {arg:?}"),
     }
+}
+
+fn embedded() -> Result<u8> {
     let program = program::build()?;
+    let step = Step::start(&format!("writing a master's store of {} users", PLAN.users));
+    let mut store = MasterStore::write(&PLAN)?;
+    let sizes = store.model().users.iter().flat_map(|u| &u.mailboxes).flat_map(|m| &m.messages);
+    let (count, bytes) = sizes.fold((0, 0), |(n, sum), m| (n + 1, sum + u64::from(m.size)));
+    let mailboxes = PLAN.users * PLAN.mailboxes;
+    step.done(&format!("{mailboxes} mailboxes, {count} messages, {:.1} MB", bytes as f64 / 1e6));
 
-    let mut step = Step::start("starting a Cyrus master and a Cyrus replica");
-    let replica = Cyrus::replica().start()?;
-    let mut master = Cyrus::master().start()?;
-    master.replicate_to(&replica, Via::Csync)?;
-    step.done(&format!("imap on ports {} and {}", master.imap_port()?, replica.imap_port()?));
+    let step = Step::start("starting the embedded replica");
+    let replica = Replica::new(Options { conversations: false, ..Options::default() })?;
+    let server = replica.serve("127.0.0.1:0")?;
+    let port = server.address().port();
+    let conf = store.conf_for("embedded", port)?;
+    step.done(&format!("csync on port {port}"));
 
-    step = Step::start(&format!("filling the master with {USERS} users over IMAP"));
-    let users = fill::fill_with(&master, &fill::FillOptions::new(1, USERS))?;
-    let size = folder_size(&master.spool());
-    step.done(&format!("{} message files, {:.1} MB", size.messages, size.bytes as f64 / 1e6));
+    let run = |args: &[&str]| shown(&program, &conf, args, &replica);
+    let first = run(&["-A", "-j", "16"])?;
+    let again = run(&["-A", "-j", "16"])?;
 
-    let shown = ["-A", "-j", "4", "-v"];
-    step = Step::start(&format!("sync_client {}", shown.join(" ")));
-    let mut command = master.root_command(&program);
-    command.arg("-C").arg(master.imapd_conf()).args(shown);
-    let outcome = c_client::measure(command)?;
-    step.done(&figures(&outcome));
-    quote(&outcome);
+    let step = Step::start("changing the master's store");
+    let done = store.change(2, CHANGES)?;
+    step.done(&format!(
+        "{} messages appended, {} flagged, {} expunged; {} mailboxes made, {} deleted",
+        done.appended, done.flagged, done.expunged, done.created, done.deleted
+    ));
+    let changed = run(&["-A", "-j", "16", "-v"])?;
 
-    step = Step::start("once more, with nothing to do");
-    let mut command = master.root_command(&program);
-    command.arg("-C").arg(master.imapd_conf()).args(["-A", "-j", "4"]);
-    let again = c_client::measure(command)?;
-    step.done(&figures(&again));
-    quote(&again);
-
-    step = Step::start("comparing master and replica, as their own sync_servers describe them");
-    let report = oracle::compare(&master, &replica, &users)?;
+    let mut said = PrivateServer::over_tcp(port)?;
+    let step = Step::start("comparing every record of the replica with what was written");
+    let report = store.model().differences(&mut said)?;
     step.done(&verdict(&report));
-    step = Step::start("comparing the bytes of every message");
-    let bytes = oracle::compare_bytes(&master, &replica, &users)?;
+    let step = Step::start("comparing the bytes of every message");
+    let bytes = store.model().differing_bytes(&mut said)?;
     step.done(&verdict(&bytes));
     for text in [&report, &bytes].into_iter().filter(|report| !report.is_empty()) {
         say(&text.to_string());
     }
-    let well =
-        outcome.code == Some(0) && again.code == Some(0) && report.is_empty() && bytes.is_empty();
+    let well = [first, again, changed].iter().all(|run| run.code == Some(0));
     say("");
-    if well {
-        say("Both sides are equal. The servers are gone again, and so are their folders.");
+    if well && report.is_empty() && bytes.is_empty() {
+        say(
+            "Both sides are equal. The store is gone again. `cargo xtask demo --cyrus` shows the same between real servers.",
+        );
         return Ok(0);
     }
     say("Something went wrong: see above.");
     Ok(1)
 }
 
-/// A step under way: its line is printed when it is done.
-struct Step {
-    what: String,
-    since: Instant,
+/// Runs the program, telling what has arrived while it runs.
+fn shown(program: &Path, conf: &Path, args: &[&str], replica: &Replica) -> Result<Outcome> {
+    let step = Step::start(&format!("sync_client {}", args.join(" ")));
+    let mut command = Command::new(program);
+    command.arg("-C").arg(conf).args(args);
+    let ended = AtomicBool::new(false);
+    let outcome = std::thread::scope(|scope| {
+        scope.spawn(|| tell_progress(replica, &ended));
+        let outcome = c_client::measure(command);
+        ended.store(true, Ordering::Relaxed);
+        outcome
+    })?;
+    step.done(&figures(&outcome));
+    quote(&outcome);
+    Ok(outcome)
 }
 
-impl Step {
-    fn start(what: &str) -> Self {
-        Self { what: what.to_owned(), since: Instant::now() }
-    }
-
-    fn done(&self, outcome: &str) {
-        say(&format!("{:>7.2} s  {}: {outcome}", self.since.elapsed().as_secs_f64(), self.what));
-    }
-}
-
-fn figures(outcome: &c_client::Outcome) -> String {
-    let seconds = |time: Duration| time.as_secs_f64();
-    let ended =
-        outcome.code.map_or("ended by a signal".to_owned(), |code| format!("exit code {code}"));
-    format!(
-        "{ended}, {:.2} s of CPU, {:.1} MB of memory",
-        seconds(outcome.cpu()),
-        outcome.peak_rss_bytes as f64 / 1e6
-    )
-}
-
-/// Prints what the program wrote, set off, and not too much of it.
-fn quote(outcome: &c_client::Outcome) {
-    const HEAD: usize = 8;
-    const TAIL: usize = 12;
-    let lines: Vec<&str> = outcome.stdout.lines().chain(outcome.stderr.lines()).collect();
-    for (nr, line) in lines.iter().enumerate() {
-        if lines.len() > HEAD + TAIL && nr == HEAD {
-            say(&format!("           | … {} more lines …", lines.len() - HEAD - TAIL));
+/// A line now and then on what the replica was sent.
+fn tell_progress(replica: &Replica, ended: &AtomicBool) {
+    let before = replica.stats();
+    let applied = |stats: &embedded_replica::Stats| {
+        stats.commands.get("APPLY MAILBOX").copied().unwrap_or_default()
+    };
+    let (mut told, mut slept) = (0, Instant::now());
+    while !ended.load(Ordering::Relaxed) {
+        std::thread::sleep(Duration::from_millis(5));
+        if slept.elapsed() < TICK {
+            continue;
         }
-        if nr < HEAD || nr + TAIL >= lines.len() {
-            say(&format!("           | {}", shortened(line)));
-        }
-    }
-}
-
-/// A line that fits a terminal: the fill makes folder names of any length.
-fn shortened(line: &str) -> String {
-    const MOST: usize = 120;
-    match line.char_indices().nth(MOST) {
-        Some((end, _)) if line.starts_with(char::is_uppercase) => {
-            format!("{}…", line.get(..end).unwrap_or(line))
-        }
-        _ => line.to_owned(),
-    }
-}
-
-fn verdict(report: &oracle::Report) -> String {
-    if report.is_empty() { "equal".to_owned() } else { format!("{} differences", report.len()) }
-}
-
-#[derive(Default)]
-struct Size {
-    messages: usize,
-    bytes: u64,
-}
-
-/// Counts the message files below a spool.
-fn folder_size(folder: &std::path::Path) -> Size {
-    let mut size = Size::default();
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            let below = folder_size(&path);
-            size.messages += below.messages;
-            size.bytes += below.bytes;
-        } else if path.to_string_lossy().ends_with('.') {
-            size.messages += 1;
-            size.bytes += entry.metadata().map_or(0, |meta| meta.len());
+        slept = Instant::now();
+        let now = replica.stats();
+        let messages = now.messages - before.messages;
+        if messages > told {
+            told = messages;
+            let megabytes = (now.bytes - before.bytes) as f64 / 1e6;
+            let mailboxes = applied(&now) - applied(&before);
+            say(&format!(
+                "           … {mailboxes} mailboxes, {messages} messages, {megabytes:.1} MB"
+            ));
         }
     }
-    size
 }

@@ -7,6 +7,8 @@ mod bench_runs;
 mod bench_sink;
 mod chart;
 mod demo;
+mod demo_cyrus;
+mod demo_steps;
 mod program;
 mod test;
 
@@ -17,7 +19,9 @@ cargo xtask COMMAND
 
   test [ARGS]   install Cyrus where it is missing, then run every test of the workspace;
                 ARGS go to cargo nextest (or to cargo test where nextest is not installed)
-  demo          replicate 20 users from a real Cyrus master to a real replica, and compare
+  demo          write a master's store of 200 users, replicate it into an embedded replica, change it,
+                replicate again and compare; needs no Cyrus
+  demo --cyrus  replicate 20 users from a real Cyrus master to a real replica, and compare
   bench         measure against Cyrus' own client, and write docs/benchmarks.md
   help          this text
 ";

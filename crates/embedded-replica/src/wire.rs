@@ -58,7 +58,7 @@ struct Deflate {
     raw: Vec<u8>,
     at: usize,
     end: usize,
-    /// The last inflation filled its buffer: there may be more without more input.
+    /// The last inflation made something: there may be more without more input.
     more: bool,
 }
 
@@ -226,7 +226,7 @@ impl Deflate {
             let status = status.map_err(io::Error::other)?;
             self.at += (self.inflate.total_in() - taken) as usize;
             let made = (self.inflate.total_out() - made) as usize;
-            self.more = made == buf.len();
+            self.more = made > 0;
             if made > 0 {
                 return Ok(made);
             }
@@ -252,6 +252,51 @@ impl Deflate {
             if done >= bytes.len() && packed.len() - before < room {
                 return Ok(packed);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that can't go on fails by panicking")]
+mod tests {
+    use std::io::Write;
+    use std::net::{TcpListener, TcpStream};
+    use std::time::Duration;
+
+    use flate2::{Compress, Compression, FlushCompress};
+
+    use super::Wire;
+
+    // Shows that all that came is handed on, also when the inflater has taken the last byte of input and keeps
+    // output back: its window of 32 KiB was full.
+    #[test]
+    fn nothing_stays_behind_in_the_inflater() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let far = listener.accept().unwrap().0;
+        far.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let mut wire = Wire::new(far);
+        wire.start_deflate();
+        let mut compress = Compress::new(Compression::fast(), false);
+        let (mut x, mut all) = (1_u32, 0_usize);
+        for round in 0..200_usize {
+            // Ends near the window's edge, with a run that a few bits stand for.
+            let wanted = 32_768 - all % 32_768 + round % 300;
+            let noise = wanted.saturating_sub(round % 290);
+            let sent: Vec<u8> = (0..wanted)
+                .map(|at| {
+                    x = x.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    if at < noise && at % 64 == 0 { (x >> 24) as u8 } else { b'a' }
+                })
+                .collect();
+            let mut packed = Vec::with_capacity(sent.len() + 1000);
+            compress.compress_vec(&sent, &mut packed, FlushCompress::Sync).unwrap();
+            near.write_all(&packed).unwrap();
+            all += sent.len();
+            let mut got = Vec::new();
+            let read = wire.pass(sent.len() as u64, |bytes| got.extend_from_slice(bytes));
+            assert!(read.is_ok(), "round {round}: {} of {} bytes came", got.len(), sent.len());
+            assert!(got == sent);
         }
     }
 }

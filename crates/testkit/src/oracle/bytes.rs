@@ -64,17 +64,7 @@ pub fn compare_fetched<S: AsRef<str>>(
             for uid in uids {
                 let file = format!("{uid}.");
                 let mine = here.as_ref().map(|dir| read(&dir.join(&file))).transpose()?.flatten();
-                let zeros = "0".repeat(40);
-                let asked = theirs.command(&format!(
-                    "GET FETCH %(MBOXNAME {{{}+}}\r\n{name} PARTITION default UNIQUEID x GUID {zeros} UID {uid})",
-                    name.len()
-                ));
-                // `* MESSAGE %{…}CRLF` and the file.
-                let copy = asked.ok().and_then(|lines| {
-                    let line = lines.into_iter().next()?;
-                    let head = line.windows(2).position(|end| end == b"\r\n")?;
-                    line.get(head + 2..).map(<[u8]>::to_vec)
-                });
+                let copy = theirs.fetch_message(&name, uid);
                 if mine != copy || mine.is_none() {
                     report.0.push(Difference {
                         user: user.to_owned(),

@@ -6,7 +6,7 @@
 //!                                  |  files.rs    spool, cyrus.header, conf/user, imapd.conf
 //!                                  |  index.rs    cyrus.index and cyrus.cache
 //!                                  '  twoskip.rs  mailboxes.db
-//!   change.rs alters the model and writes what changed again
+//!   change.rs alters the model and writes what changed again; verify.rs holds servers against it
 //! ```
 //! The files are those of cyrus-imapd 3.6.1 (index version 17), with `conversations: no`, so that no
 //! conversations.db is needed. This is a second opinion on the formats: nothing of the program's own readers is used.
@@ -20,6 +20,7 @@ mod index;
 mod message;
 mod model;
 mod twoskip;
+mod verify;
 
 use std::path::{Path, PathBuf};
 
