@@ -20,3 +20,4 @@ mod no_replica;
 mod oracle_lines;
 mod replicas;
 mod shared;
+mod written;

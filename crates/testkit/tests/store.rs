@@ -3,10 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails by panicking")]
 
-use std::collections::BTreeMap;
-
 use testkit::Cyrus;
-use testkit::oracle::{PrivateServer, Value};
+use testkit::oracle::PrivateServer;
 use testkit::store::{Bodies, MasterStore, Model, Plan, Sizes};
 
 /// What the store's own sync_server says is what the model says.

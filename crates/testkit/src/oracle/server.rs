@@ -146,11 +146,17 @@ impl PrivateServer {
         self.get_named(what, name)?.iter().map(|line| Item::parse(line)).collect()
     }
 
-    /// The bytes of a message on the default partition, by GET FETCH; none where the server has none.
-    pub fn fetch_message(&mut self, mailbox: &str, uid: u32) -> Option<Vec<u8>> {
-        let zeros = "0".repeat(40);
+    /// The bytes of a message on the default partition, by GET FETCH; none where the server has none. A real server
+    /// finds the file by the unique id and checks the GUID (hexadecimal).
+    pub fn fetch_message(
+        &mut self,
+        mailbox: &str,
+        uniqueid: &str,
+        guid: &str,
+        uid: u32,
+    ) -> Option<Vec<u8>> {
         let asked = self.command(&format!(
-            "GET FETCH %(MBOXNAME {{{}+}}\r\n{mailbox} PARTITION default UNIQUEID x GUID {zeros} UID {uid})",
+            "GET FETCH %(MBOXNAME {{{}+}}\r\n{mailbox} PARTITION default UNIQUEID {uniqueid} GUID {guid} UID {uid})",
             mailbox.len()
         ));
         // `* MESSAGE %{…}CRLF` and the file.

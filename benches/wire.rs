@@ -1,0 +1,159 @@
+//! The protocol: reading a replica's answers, and encoding a mailbox with its records.
+//!
+//! `cargo bench --bench wire`; counters give bytes and records per second.
+
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a benchmark that can't go on fails by panicking")]
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use actors::wire::{self, Encoder, State};
+use bytes::BytesMut;
+use csync::{Decoder, FullMailbox, Item, Limits, ReplicaUser, Reply};
+use cyrus_store::{Config, Mailbox, Store};
+use divan::counter::{BytesCount, ItemsCount};
+use divan::{Bencher, black_box};
+use embedded_replica::{Options, Replica};
+use sync_plan::Crcs;
+use testkit::oracle::PrivateServer;
+use testkit::store::{MasterStore, Plan, Sizes};
+
+fn main() {
+    divan::main();
+}
+
+/// One user with a mailbox of many messages and some others.
+fn master() -> MasterStore {
+    let plan = Plan {
+        users: 1,
+        mailboxes: 200,
+        messages: 100,
+        sizes: Sizes::Fixed(600),
+        ..Plan::default()
+    };
+    MasterStore::write(&plan).unwrap()
+}
+
+/// What a replica with all of the store answers to a GET.
+fn answer(master: &MasterStore, what: &str, name: &str) -> Vec<u8> {
+    let replica = Replica::new(Options { conversations: false, ..Options::default() }).unwrap();
+    let server = replica.serve("127.0.0.1:0").unwrap();
+    let port = server.address().port();
+    let config = Config::load(master.conf_for("bench", port).unwrap()).unwrap();
+    let work = actors::Work::AllUsers { prefix: None };
+    let report = actix_rt::System::new().block_on(async move {
+        let (_keep, stop) = tokio::sync::watch::channel(false);
+        let (verbosity, board) = Default::default();
+        actors::replicate(settings(port), Arc::new(config), work, verbosity, stop, board).await
+    });
+    assert_eq!(report.failed(), 0, "{report}");
+    let mut said = PrivateServer::over_tcp(port).unwrap();
+    let mut bytes = said.get_named(what, name).unwrap().join(&b"\r\n"[..]);
+    bytes.extend_from_slice(b"\r\nOK success\r\n");
+    bytes
+}
+
+fn settings(port: u16) -> actors::Settings {
+    actors::Settings {
+        server: "127.0.0.1".into(),
+        port: Some(port.to_string()),
+        channel: None,
+        authname: "cyrus".into(),
+        password: "secret".into(),
+        realm: None,
+        try_imap: false,
+        sieve_mailbox: true,
+        jobs: 1,
+        one_way: false,
+        prefix: None,
+        partition: None,
+        local_only: false,
+        skip_locked: false,
+        connect_once: true,
+        require_compression: false,
+        narrate: false,
+        trace: false,
+        reconnect_maxwait: std::time::Duration::from_secs(1),
+        timeout: std::time::Duration::from_secs(60),
+        batch_messages: 0,
+        retry_pause: std::time::Duration::from_millis(10),
+    }
+}
+
+/// The lines of an answer, decoded as they come.
+fn items(bytes: &[u8]) -> Vec<Item> {
+    let mut decoder = Decoder::new(csync::Framing::Csync, Limits::default());
+    let mut unread = BytesMut::new();
+    let mut items = Vec::new();
+    for piece in bytes.chunks(32 * 1024) {
+        unread.extend_from_slice(piece);
+        while let Some(reply) = decoder.decode(&mut unread).unwrap() {
+            match reply {
+                Reply::Untagged(item) => items.push(item),
+                Reply::Done(_) => return items,
+                Reply::Continuation(_) => panic!("nothing was offered"),
+            }
+        }
+    }
+    panic!("the answer has no end");
+}
+
+#[divan::bench]
+fn decode_get_user(bencher: Bencher) {
+    let master = master();
+    let bytes = answer(&master, "USER", "user00000");
+    bencher.counter(BytesCount::new(bytes.len())).bench_local(|| {
+        let mut user = ReplicaUser::default();
+        for item in items(black_box(&bytes)) {
+            user.push(item).unwrap();
+        }
+        user
+    });
+}
+
+#[divan::bench]
+fn decode_get_fullmailbox(bencher: Bencher) {
+    let master = master();
+    let bytes = answer(&master, "FULLMAILBOX", "user.user00000");
+    bencher.counter(BytesCount::new(bytes.len())).bench_local(|| {
+        let items = items(black_box(&bytes));
+        FullMailbox::decode(&items[0]).unwrap()
+    });
+}
+
+#[divan::bench]
+fn encode_mailbox(bencher: Bencher) {
+    let plan = Plan { users: 1, mailboxes: 1, messages: 10_000, ..Plan::default() };
+    let master = MasterStore::write(&plan).unwrap();
+    let store = Store::open(Arc::new(Config::load(master.imapd_conf()).unwrap()));
+    let list = store.mailboxes().unwrap();
+    let entry = list.lookup("user.user00000").unwrap().unwrap();
+    let modseqs = store.user_modseqs(&list, Some("user00000")).unwrap().of(&entry).unwrap();
+    let mailbox: Mailbox = store.open_mailbox(&entry).unwrap();
+    let crcs = Crcs { basic: 1, annot: 2 };
+    let head = wire::Head {
+        local_only: false,
+        partition: "default",
+        state: State::Whole(crcs),
+        since: None,
+        replica: None,
+    };
+    let records: Vec<_> = mailbox.records(0).map(Result::unwrap).collect();
+    bencher.counter(ItemsCount::new(records.len())).bench_local(|| {
+        let mut bytes = 0;
+        let mut encoder = Encoder::begin(&mailbox, modseqs, &head).unwrap();
+        for record in &records {
+            encoder.record(record, record.modseq).unwrap();
+            if encoder.pending() >= 64 * 1024 {
+                encoder
+                    .drain(|some| {
+                        bytes += some.len();
+                        Ok::<_, Infallible>(())
+                    })
+                    .unwrap();
+            }
+        }
+        bytes + encoder.end().len()
+    });
+}
