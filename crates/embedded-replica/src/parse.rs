@@ -9,8 +9,8 @@ use crate::wire::{End, Wire};
 
 /// The longest string: a Sieve script or an annotation.
 const STRING_BYTES: u64 = 16 * 1024 * 1024;
-/// All values of one command that are kept as values.
-const COMMAND_BYTES: usize = 512 * 1024 * 1024;
+/// All values of one command, and 32 more for each: the C client sends a million records in one, which come to half of it.
+const COMMAND_BYTES: usize = 2 * 1024 * 1024 * 1024;
 /// Lists within maps within lists …
 const DEPTH: usize = 16;
 
