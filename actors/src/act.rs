@@ -37,6 +37,8 @@ pub(crate) enum Settled {
 struct Ahead {
     mailbox: String,
     commands: Vec<InFlight>,
+    /// What the replica has of it once it has taken all of them, where that is known.
+    state: Option<Box<ReplicaMailbox>>,
 }
 
 /// A plan being carried out.
@@ -54,6 +56,8 @@ pub(crate) struct Acting<'a> {
     fulls: HashMap<String, Full>,
     look_again: bool,
     first_error: Option<UserError>,
+    /// What the replica has of the mailboxes that it has taken.
+    states: &'a mut Vec<ReplicaMailbox>,
 }
 
 impl<'a> Acting<'a> {
@@ -62,6 +66,7 @@ impl<'a> Acting<'a> {
         userid: &'a Arc<str>,
         lease: &'a mut Lease,
         read: &'a UserRead,
+        states: &'a mut Vec<ReplicaMailbox>,
     ) -> Acting<'a> {
         Acting {
             hands,
@@ -74,6 +79,7 @@ impl<'a> Acting<'a> {
             fulls: HashMap::new(),
             look_again: false,
             first_error: None,
+            states,
         }
     }
 
@@ -169,7 +175,7 @@ impl<'a> Acting<'a> {
             self.hands.events.action(|| format!("{name} {mailbox}")).await;
             let bytes = encode(|out| command::unmailbox(out, local, mailbox));
             let in_flight = self.lease.send("UNMAILBOX", bytes).await?;
-            self.push(mailbox, vec![in_flight]).await?;
+            self.push(mailbox, vec![in_flight], None).await?;
         }
         Ok(())
     }
@@ -226,7 +232,7 @@ impl<'a> Acting<'a> {
                 };
                 let bytes = encode(|out| csync::apply_intermediate(out, &head));
                 let in_flight = self.lease.send("MAILBOX", bytes).await?;
-                self.push(&i.name, vec![in_flight]).await
+                self.push(&i.name, vec![in_flight], None).await
             }
             MailboxUpdate::Send { name, uniqueid, replica, doubt } => {
                 let how = match (doubt, self.fulls.get(&uniqueid)) {
@@ -280,12 +286,12 @@ impl<'a> Acting<'a> {
                 self.full.push(name.to_string());
                 Ok(())
             }
-            Ok(MailboxSent::Sent { in_flight, count }) => {
+            Ok(MailboxSent::Sent { in_flight, count, state }) => {
                 sent.add(count);
                 let command =
                     if self.hands.settings.local_only { "LOCAL_MAILBOX" } else { "MAILBOX" };
                 self.hands.events.action(|| format!("{command} {name}")).await;
-                self.push(name, in_flight).await
+                self.push(name, in_flight, state).await
             }
             Err(
                 e
@@ -299,23 +305,34 @@ impl<'a> Acting<'a> {
         }
     }
 
-    async fn push(&mut self, mailbox: &str, commands: Vec<InFlight>) -> Result<(), UserError> {
-        self.ahead.push_back(Ahead { mailbox: mailbox.to_string(), commands });
+    async fn push(
+        &mut self,
+        mailbox: &str,
+        commands: Vec<InFlight>,
+        state: Option<Box<ReplicaMailbox>>,
+    ) -> Result<(), UserError> {
+        self.ahead.push_back(Ahead { mailbox: mailbox.to_string(), commands, state });
         self.drain(MAILBOXES_AHEAD).await
     }
 
     /// Takes answers until at most `left` are awaited.
     async fn drain(&mut self, left: usize) -> Result<(), UserError> {
         while self.ahead.len() > left {
-            let Some(Ahead { mailbox, commands }) = self.ahead.pop_front() else { break };
+            let Some(Ahead { mailbox, commands, mut state }) = self.ahead.pop_front() else {
+                break;
+            };
             for in_flight in commands {
                 let name = in_flight.command;
                 match in_flight.answer().await {
                     Ok(_) => {}
                     Err(e @ CommandError::Lost { .. }) => return Err(e.into()),
-                    Err(e) => self.refused(name, &mailbox, e),
+                    Err(e) => {
+                        state = None;
+                        self.refused(name, &mailbox, e);
+                    }
                 }
             }
+            self.states.extend(state.map(|state| *state));
         }
         Ok(())
     }

@@ -26,11 +26,13 @@ use crate::board::WAITING;
 use crate::error::{Class, UserError};
 use crate::events::Event;
 use crate::hands::Hands;
-use crate::lock_keeper::{LockKeeper, LockUser, UserLock};
+use crate::lock_keeper::{LockKeeper, Taken, UserLock, lock};
 use crate::pool::{PoolError, StopWaiting, acquire_look};
 use crate::report::{Outcome, RunReport, Sent, Stopped, UserReport};
+use crate::roller::sleep_until;
 use crate::schedule::{Job, Next, Schedule};
 use crate::user_sync::{SyncUser, Synced, UserSync};
+use crate::workers::Workers;
 
 /// How long users in flight may take to end after we were asked to stop: a replica that hangs must
 /// not keep us from stopping.
@@ -75,9 +77,7 @@ impl Handler<RunUsers> for Dispatcher {
             schedule: Schedule::new(settings.users_in_flight(), settings.retry_pause),
             hands: self.hands.clone(),
             locks: self.locks.clone(),
-            loops: self.loops.clone(),
-            workers: Vec::new(),
-            made: 0,
+            workers: Workers::new(self.hands.clone(), self.loops.clone()),
             flying: HashMap::new(),
             report: RunReport::default(),
         };
@@ -93,8 +93,10 @@ enum Step {
     Tried { job: Job<UserLock>, synced: Synced, worker: Option<Addr<UserSync>> },
     /// Somebody else holds the lock.
     Busy { job: Job<UserLock>, worker: Addr<UserSync> },
+    /// The user is not to be replicated.
+    Skipped { job: Job<UserLock>, worker: Addr<UserSync> },
     /// The wait for a lock is over.
-    Unlocked { job: Job<UserLock>, taken: Result<Option<UserLock>, UserError> },
+    Unlocked { job: Job<UserLock>, taken: Result<Taken, UserError> },
 }
 
 impl Step {
@@ -109,9 +111,7 @@ struct Run {
     schedule: Schedule<UserLock>,
     hands: Hands,
     locks: Addr<LockKeeper>,
-    loops: Vec<ArbiterHandle>,
-    workers: Vec<Addr<UserSync>>,
-    made: usize,
+    workers: Workers,
     /// The users in flight, since when, and whether anything was begun to be changed for them.
     flying: HashMap<Arc<str>, (Instant, Arc<AtomicBool>)>,
     report: RunReport,
@@ -133,7 +133,7 @@ impl Run {
                 Next::Start(job) => {
                     let begun = Arc::new(AtomicBool::new(false));
                     self.flying.insert(job.userid.clone(), (job.since, begun.clone()));
-                    let worker = self.worker();
+                    let worker = self.workers.get();
                     tries.push(Box::pin(try_user(
                         job,
                         worker,
@@ -177,25 +177,12 @@ impl Run {
         self.report
     }
 
-    /// A UserSync to give a user to.
-    fn worker(&mut self) -> Addr<UserSync> {
-        if let Some(worker) = self.workers.pop() {
-            return worker;
-        }
-        let hands = self.hands.clone();
-        self.made += 1;
-        match self.loops.get(self.made % self.loops.len().max(1)) {
-            Some(handle) => UserSync::start_in_arbiter(handle, move |_| UserSync::new(hands)),
-            None => UserSync::new(hands).start(),
-        }
-    }
-
     /// Takes note of a step. A user whose lock is held goes on by waiting for it.
     async fn settle(&mut self, step: Step) -> Option<LocalBoxFuture<'static, Step>> {
         match step {
             Step::Busy { job, worker } => {
                 self.flying.remove(&job.userid);
-                self.workers.push(worker);
+                self.workers.give_back(worker);
                 if self.hands.settings.skip_locked {
                     self.schedule.ended();
                     self.end(job, Outcome::Locked).await;
@@ -207,8 +194,20 @@ impl Run {
                 self.hands.board.set(&job.userid, "waiting for the sync lock");
                 Some(Box::pin(wait_for_lock(job, self.locks.clone())))
             }
-            Step::Unlocked { job, taken: Ok(lock) } => {
-                self.schedule.got_lock(Job { lock, ..job });
+            Step::Skipped { job, worker } => {
+                self.flying.remove(&job.userid);
+                self.workers.give_back(worker);
+                self.schedule.ended();
+                self.end(job, Outcome::Skipped).await;
+                None
+            }
+            Step::Unlocked { job, taken: Ok(Taken::Lock(lock)) } => {
+                self.schedule.got_lock(Job { lock: Some(lock), ..job });
+                None
+            }
+            Step::Unlocked { job, taken: Ok(_) } => {
+                self.schedule.lost_lock();
+                self.end(job, Outcome::Skipped).await;
                 None
             }
             Step::Unlocked { job, taken: Err(e) } => {
@@ -218,7 +217,7 @@ impl Run {
             }
             Step::Tried { mut job, synced, worker } => {
                 self.flying.remove(&job.userid);
-                self.workers.extend(worker);
+                worker.into_iter().for_each(|worker| self.workers.give_back(worker));
                 job.sent.add(synced.sent);
                 job.lock = None;
                 match synced.result {
@@ -297,14 +296,6 @@ impl Run {
     }
 }
 
-/// Sleeps until this time, for ever without one.
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
 /// Gets a connection to look at a user on, locks the user, and replicates it.
 async fn try_user(
     mut job: Job<UserLock>,
@@ -320,8 +311,9 @@ async fn try_user(
     };
     if job.lock.is_none() {
         match lock(&job.userid, false, &locks).await {
-            Ok(Some(taken)) => job.lock = Some(taken),
-            Ok(None) => return Step::Busy { job, worker },
+            Ok(Taken::Lock(taken)) => job.lock = Some(taken),
+            Ok(Taken::Busy) => return Step::Busy { job, worker },
+            Ok(Taken::Skip) => return Step::Skipped { job, worker },
             Err(e) => return Step::tried_nothing(job, worker, e),
         }
     }
@@ -339,13 +331,4 @@ async fn try_user(
 async fn wait_for_lock(job: Job<UserLock>, locks: Addr<LockKeeper>) -> Step {
     let taken = lock(&job.userid, true, &locks).await;
     Step::Unlocked { job, taken }
-}
-
-async fn lock(
-    userid: &Arc<str>,
-    wait: bool,
-    locks: &Addr<LockKeeper>,
-) -> Result<Option<UserLock>, UserError> {
-    let asking = locks.send(LockUser { userid: userid.clone(), wait });
-    Ok(asking.await.map_err(|e| UserError::Bug(e.to_string()))??)
 }

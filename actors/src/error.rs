@@ -102,6 +102,16 @@ pub enum UserError {
         /// How often it was tried.
         tries: u32,
     },
+    /// A mailbox went from one user to another: both must be worked on together.
+    #[error(
+        "the replica has a mailbox under a name of user {userid} that is user {other}'s here; both must be replicated together"
+    )]
+    Linked {
+        /// Who was looked at.
+        userid: Arc<str>,
+        /// Whose the mailbox is here.
+        other: Arc<str>,
+    },
     /// A bug of ours.
     #[error("the replicator failed inside: {0}; please report this")]
     Bug(String),
@@ -112,7 +122,7 @@ impl UserError {
     pub fn class(&self) -> Class {
         match self {
             UserError::Command(e) | UserError::Refused { source: e, .. } => class_of(e),
-            UserError::Unsettled { .. } => Class::Passing,
+            UserError::Unsettled { .. } | UserError::Linked { .. } => Class::Passing,
             UserError::Store(e) => class_of_store(e),
             UserError::Mailbox { source, .. } => class_of_store(source),
             UserError::Unreadable { source, .. } => class_of_store(source),
@@ -122,6 +132,23 @@ impl UserError {
             | UserError::Plan(_)
             | UserError::NameHeld { .. }
             | UserError::Bug(_) => Class::Lasting,
+        }
+    }
+}
+
+impl UserError {
+    /// Whether looking at all of the user may help where looking at a part of it did not: not if the
+    /// connection or our own store is what failed.
+    pub(crate) fn more_may_help(&self) -> bool {
+        let refused = |e: &CommandError| match e {
+            CommandError::Lost { .. } => false,
+            CommandError::Nonsense { .. } => true,
+            CommandError::Refused { code, .. } => *code != Some(Code::MailboxLocked),
+        };
+        match self {
+            UserError::Command(e) | UserError::Refused { source: e, .. } => refused(e),
+            UserError::Unsettled { .. } | UserError::Plan(_) | UserError::NameHeld { .. } => true,
+            _ => false,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix::Addr;
 
 use crate::board::Board;
+use crate::cache::Cache;
 use crate::events::EventSink;
 use crate::planner::MailboxPlanner;
 use crate::pool::ConnectionPool;
@@ -17,6 +18,8 @@ pub(crate) struct Hands {
     pub(crate) events: EventSink,
     pub(crate) board: Board,
     pub(crate) pool: Addr<ConnectionPool>,
+    /// What the replica has, from the last time it was asked; rolling replication's alone.
+    pub(crate) cache: Option<Arc<Cache>>,
     /// Threads that read, and wait for nothing but the disk.
     pub(crate) reader: Addr<MailboxPlanner>,
     /// Threads that stream to connections, and wait for them.

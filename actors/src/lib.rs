@@ -9,6 +9,9 @@
 //!                  v                                                 | lease            |
 //!            MailboxPlanner (threads) ----frames: records, files-----'----------------->' socket
 //!
+//!   sync/log --> LogReader --entries--> Roller, in the Dispatcher's place for rolling replication:
+//!                                          --LockUser--> LockKeeper, --SyncTasks--> UserSync
+//!
 //!   all of them --Event--> Monitor (stdout, stderr, syslog)
 //! ```
 //! Requests flow down these arrows and are awaited only downwards, so no two actors can wait for
@@ -17,51 +20,71 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `user_lister.rs`, `dispatcher.rs`, `user_sync.rs`, `planner.rs`, `lock_keeper.rs`, `pool.rs`, `connection.rs`, `monitor.rs` | one actor each, its messages beside it |
-//! | `schedule.rs`, `pool_plan.rs` | what the Dispatcher and the pool decide: plain values, tested without actors |
-//! | `look.rs`, `act.rs` | a UserSync's two halves: both sides and the plan; carrying it out |
-//! | `reading.rs`, `reserve.rs`, `full.rs`, `sending.rs`, `steps.rs`, `spool.rs`, `upload.rs`, `staged.rs`, `wire.rs` | a MailboxPlanner's reading and encoding |
+//! | `user_lister.rs`, `dispatcher.rs`, `log_reader.rs`, `roller.rs`, `user_sync.rs`, `planner.rs`, `lock_keeper.rs`, `pool.rs`, `connection.rs`, `monitor.rs` | one actor each, its messages beside it |
+//! | `schedule.rs`, `rota.rs`, `pool_plan.rs` | what the Dispatcher, the Roller and the pool decide: plain values, tested without actors |
+//! | `run.rs`, `rolling.rs`, `crew.rs`, `workers.rs`, `try_work.rs` | starting them, and one work of a Roller |
+//! | `look.rs`, `look_some.rs`, `act.rs` | a UserSync's two halves: both sides and the plan; carrying it out |
+//! | `tasks.rs`, `removal.rs`, `server.rs` | what the log asks for, in parts; users that are gone; the server's annotations |
+//! | `reading.rs`, `reading_some.rs`, `reserve.rs`, `full.rs`, `sending.rs`, `steps.rs`, `spool.rs`, `upload.rs`, `staged.rs`, `wire.rs` | a MailboxPlanner's reading and encoding |
 //! | `frames.rs`, `transport/` | what travels to a connection; sockets, login, deflate |
-//! | `settings.rs`, `events.rs`, `board.rs`, `report.rs`, `error.rs` | what a run is told, tells, shows, and ends with |
+//! | `cache.rs` | what a replica has, remembered between rolling runs |
+//! | `settings.rs`, `events.rs`, `board.rs`, `figures.rs`, `report.rs`, `error.rs` | what a run is told, tells, shows, and ends with |
 #![forbid(unsafe_code)]
 
 mod act;
 mod board;
+mod cache;
 mod connection;
+mod crew;
 mod dispatcher;
 mod error;
 mod events;
+mod figures;
 mod frames;
 mod full;
 mod hands;
 mod lock_keeper;
+mod log_reader;
 mod look;
+mod look_some;
 mod monitor;
 mod planner;
 mod pool;
 mod pool_plan;
 mod reading;
+mod reading_some;
+mod removal;
 mod report;
 mod reserve;
+mod roller;
+mod rolling;
+mod rota;
 mod run;
 mod schedule;
 mod sending;
+mod server;
 mod settings;
 mod spool;
 mod staged;
 mod steps;
+mod tasks;
 mod transport;
+mod try_work;
 mod upload;
 mod user_lister;
 mod user_sync;
 pub mod wire;
+mod workers;
 
 pub use board::Board;
 pub use error::{Class, UserError};
+pub use figures::RollStatus;
 pub use frames::CommandError;
+pub use log_reader::LogSource;
 pub use monitor::Verbosity;
 pub use pool::PoolError;
 pub use report::{Outcome, RunReport, SHARED, Sent, Stopped, UserReport};
+pub use rolling::{Ask, RollReport, RollSettings, roll};
 pub use run::replicate;
 pub use settings::Settings;
 pub use transport::ConnectError;

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
+use cyrus_store::sync_log::skip_file;
 use cyrus_store::{Config, FileLock, StoreError, sync_lock};
 use tracing::info;
 
+use crate::error::UserError;
 use crate::report::is_shared;
 
 /// The first pause between two tries, and the longest.
@@ -21,12 +23,13 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_
 pub(crate) struct LockKeeper {
     config: Arc<Config>,
     server: Arc<str>,
+    channel: Option<Arc<str>>,
 }
 
 impl LockKeeper {
     /// A keeper of the locks for this server, named as -S or sync_host name it.
-    pub(crate) fn new(config: Arc<Config>, server: &str) -> LockKeeper {
-        LockKeeper { config, server: server.into() }
+    pub(crate) fn new(config: Arc<Config>, server: &str, channel: Option<&str>) -> LockKeeper {
+        LockKeeper { config, server: server.into(), channel: channel.map(Into::into) }
     }
 }
 
@@ -39,26 +42,40 @@ pub(crate) struct UserLock {
     _file: FileLock,
 }
 
-/// Asks for a user's lock: none is the answer to [`LockUser::wait`] = false when somebody else
-/// holds it.
+/// What became of the wish for a lock.
+pub(crate) enum Taken {
+    /// It is ours.
+    Lock(UserLock),
+    /// Somebody else holds it (never after a wait).
+    Busy,
+    /// This user is not to be replicated: there is a skipuser file.
+    Skip,
+}
+
+/// Asks for a user's lock, and waits for it if so wished.
 #[derive(Message)]
-#[rtype(result = "Result<Option<UserLock>, StoreError>")]
+#[rtype(result = "Result<Taken, StoreError>")]
 pub(crate) struct LockUser {
     pub(crate) userid: Arc<str>,
     pub(crate) wait: bool,
 }
 
 impl Handler<LockUser> for LockKeeper {
-    type Result = ResponseFuture<Result<Option<UserLock>, StoreError>>;
+    type Result = ResponseFuture<Result<Taken, StoreError>>;
 
     fn handle(&mut self, msg: LockUser, _: &mut Context<Self>) -> Self::Result {
-        let (config, server) = (self.config.clone(), self.server.clone());
+        let wish = Wish {
+            config: self.config.clone(),
+            server: self.server.clone(),
+            channel: self.channel.clone(),
+            userid: msg.userid.clone(),
+        };
         Box::pin(async move {
             let (mut pause, longest) = PAUSES;
             let mut told = false;
             loop {
-                let tried = try_lock(config.clone(), server.clone(), msg.userid.clone()).await?;
-                if tried.is_some() || !msg.wait {
+                let tried = wish.clone().try_lock().await?;
+                if !matches!(tried, Taken::Busy) || !msg.wait {
                     return Ok(tried);
                 }
                 if !told {
@@ -72,20 +89,44 @@ impl Handler<LockUser> for LockKeeper {
     }
 }
 
-/// Lock files live on a disk: off the event loop.
-async fn try_lock(
+/// Asks the keeper for a user's lock.
+///
+/// # Errors
+/// The lock file can't be made or locked.
+pub(crate) async fn lock(
+    userid: &Arc<str>,
+    wait: bool,
+    locks: &Addr<LockKeeper>,
+) -> Result<Taken, UserError> {
+    let asking = locks.send(LockUser { userid: userid.clone(), wait });
+    Ok(asking.await.map_err(|e| UserError::Bug(e.to_string()))??)
+}
+
+/// Whose lock is wished for.
+#[derive(Clone)]
+struct Wish {
     config: Arc<Config>,
     server: Arc<str>,
+    channel: Option<Arc<str>>,
     userid: Arc<str>,
-) -> Result<Option<UserLock>, StoreError> {
-    // Shared mailboxes have no user, and Cyrus' name for their lock none either.
-    let blocking = move || {
-        let user = (!is_shared(&userid)).then_some(&*userid);
-        sync_lock(&config, &server, user, true)
-    };
-    let taken = match actix_rt::task::spawn_blocking(blocking).await {
-        Ok(taken) => taken?,
-        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
-    };
-    Ok(taken.map(|file| UserLock { _file: file }))
+}
+
+impl Wish {
+    /// Lock files live on a disk: off the event loop.
+    async fn try_lock(self) -> Result<Taken, StoreError> {
+        match actix_rt::task::spawn_blocking(move || self.blocking()).await {
+            Ok(taken) => taken,
+            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+        }
+    }
+
+    fn blocking(&self) -> Result<Taken, StoreError> {
+        if skip_file(&self.config, self.channel.as_deref(), &self.userid).exists() {
+            return Ok(Taken::Skip);
+        }
+        // Shared mailboxes have no user, and Cyrus' name for their lock none either.
+        let user = (!is_shared(&self.userid)).then_some(&*self.userid);
+        let taken = sync_lock(&self.config, &self.server, user, true)?;
+        Ok(taken.map_or(Taken::Busy, |file| Taken::Lock(UserLock { _file: file })))
+    }
 }

@@ -1,6 +1,13 @@
 //! Looking at both sides of a user at once, and planning.
+//!
+//! ```text
+//!   Scope::Whole, Gone   GET USER u                          beside reading all of the user
+//!   (shared mailboxes)   GET MAILBOXES, GET UNIQUEIDS        of all that are here
+//!   Scope::Some          GET MAILBOXES, GET META, GET QUOTA  of what the log names (look_some.rs)
+//!        '--> what the replica has and we have not: a tombstone? another name? another user's? --> plan
+//! ```
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use csync::{Code, ReplicaUser, command};
@@ -9,49 +16,116 @@ use sync_plan::{Folder, Options, Tombstones, UserPlan, plan_user, unmatched_fold
 use crate::error::UserError;
 use crate::frames::{CommandError, InFlight, encode};
 use crate::hands::Hands;
-use crate::planner::{FindTombstones, ReadUser};
+use crate::look_some::some_sides;
+use crate::planner::{ReadMore, ReadUser};
 use crate::pool::Lease;
-use crate::reading::UserRead;
+use crate::reading::{Inbox, UserRead};
+use crate::reading_some::Names;
 use crate::report::is_shared;
 
-/// How many shared mailboxes are asked for in one command.
+/// How many mailboxes are asked for in one command.
 const NAMES: usize = 500;
+/// How often what the replica has may lead to more names to be looked at. Each takes a chain of renames.
+const ROUNDS: usize = 8;
+
+/// What is looked at.
+#[derive(Debug, Clone)]
+pub(crate) enum Scope {
+    /// All of a user who is there.
+    Whole,
+    /// What is left of a user who was removed.
+    Gone,
+    /// What the log names.
+    Some(Arc<Names>),
+}
+
+/// A look to be taken.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub(crate) userid: &'a Arc<str>,
+    pub(crate) scope: &'a Scope,
+    /// Users whose sync locks are held: only their mailboxes may be touched.
+    pub(crate) locked: &'a Arc<BTreeSet<Arc<str>>>,
+    /// Not the first look: trust no cache, and look for our mailboxes under any name.
+    pub(crate) again: bool,
+}
 
 /// Both sides of a user.
 pub(crate) struct Look {
     pub(crate) read: Arc<UserRead>,
     pub(crate) replica: ReplicaUser,
     pub(crate) plan: UserPlan,
+    /// Other users here whose mailboxes the replica has under names that were looked at.
+    pub(crate) elsewhere: BTreeSet<Arc<str>>,
 }
 
-/// Asks both sides and plans. None when the user has no INBOX here.
+/// Asks both sides and plans. None when the user is not there or, with [`Scope::Gone`], is.
 pub(crate) async fn look(
     hands: &Hands,
-    userid: &Arc<str>,
+    view: View<'_>,
     lease: &Lease,
 ) -> Result<Option<Look>, UserError> {
     let sieve_mailbox = lease.session.capabilities.sieve_mailbox_enabled;
-    let read_user = ReadUser { userid: userid.clone(), sieve_mailbox };
-    let sides = if is_shared(userid) {
-        shared_sides(hands, read_user, lease).await?
-    } else {
-        user_sides(hands, read_user, lease).await?
+    let read_user = |inbox| ReadUser { userid: view.userid.clone(), sieve_mailbox, inbox };
+    let sides = match view.scope {
+        Scope::Some(names) => Some(some_sides(hands, names, view.again, lease).await?),
+        Scope::Whole if is_shared(view.userid) => {
+            shared_sides(hands, read_user(Inbox::There), lease).await?
+        }
+        Scope::Whole => user_sides(hands, read_user(Inbox::There), lease).await?,
+        Scope::Gone => user_sides(hands, read_user(Inbox::Gone), lease).await?,
     };
-    let Some((read, replica)) = sides else { return Ok(None) };
-    let tombstones = tombstones(hands, &read, &replica).await?;
+    let Some((mut read, mut replica)) = sides else { return Ok(None) };
+    if view.again {
+        ask_for_the_missing(&read, &mut replica, lease).await?;
+    }
+    let mut uniqueids = HashSet::new();
+    let mut looked_up = HashSet::new();
+    let mut elsewhere = BTreeSet::new();
+    for _ in 0..ROUNDS {
+        let mut unmatched: Vec<String> =
+            unmatched_folders(&read.master, &replica).iter().map(|r| r.uniqueid.clone()).collect();
+        unmatched.retain(|id| looked_up.insert(id.clone()));
+        if unmatched.is_empty() {
+            break;
+        }
+        let question = ReadMore {
+            read: read.clone(),
+            uniqueids: unmatched,
+            locked: view.locked.clone(),
+            sieve_mailbox,
+        };
+        let asking = hands.reader.send(question);
+        let more = asking.await.map_err(|e| UserError::Bug(e.to_string()))??;
+        uniqueids.extend(more.tombstones);
+        elsewhere.extend(more.elsewhere);
+        read = more.read;
+        if more.ask.is_empty() {
+            break;
+        }
+        for asked in ask_for_mailboxes(hands, &more.ask, lease).await? {
+            take(asked, &mut replica).await?;
+        }
+        once_each(&mut replica);
+    }
+    let names = read.master.tombstone_names.iter().cloned().collect();
     let options = Options {
         one_way: hands.settings.one_way,
         partition: hands.settings.partition.clone(),
         sieve_mailbox,
     };
-    let plan = plan_user(&read.master, &replica, &tombstones, &options)?;
-    Ok(Some(Look { read, replica, plan }))
+    let plan = plan_user(&read.master, &replica, &Tombstones { names, uniqueids }, &options)?;
+    Ok(Some(Look { read, replica, plan, elsewhere }))
 }
 
-type Sides = Option<(Arc<UserRead>, ReplicaUser)>;
+pub(crate) type Sides = (Arc<UserRead>, ReplicaUser);
 
 /// One question tells all that the replica has of a user, so both sides are read at the same time.
-async fn user_sides(hands: &Hands, read_user: ReadUser, lease: &Lease) -> Result<Sides, UserError> {
+async fn user_sides(
+    hands: &Hands,
+    read_user: ReadUser,
+    lease: &Lease,
+) -> Result<Option<Sides>, UserError> {
     let bytes = encode(|out| command::get_user(out, &read_user.userid));
     let asked = lease.send("USER", bytes).await?;
     let reading = hands.reader.send(read_user);
@@ -92,35 +166,74 @@ async fn shared_sides(
     hands: &Hands,
     read_user: ReadUser,
     lease: &Lease,
-) -> Result<Sides, UserError> {
+) -> Result<Option<Sides>, UserError> {
     let reading = hands.reader.send(read_user).await;
     let Some(read) = reading.map_err(|e| UserError::Bug(e.to_string()))?? else { return Ok(None) };
     let master = &read.master;
     let live = master.folders.iter().map(Folder::name);
     let names: Vec<&str> = live.chain(master.tombstone_names.iter().map(String::as_str)).collect();
     let ids: Vec<&str> = master.folders.iter().map(Folder::uniqueid).collect();
-    let mut asked = Vec::new();
-    for names in names.chunks(NAMES) {
-        hands.events.action(|| format!("MAILBOXES {}", names.join(" "))).await;
-        let bytes = encode(|out| command::get_mailboxes(out, names.iter().copied()));
-        asked.push(lease.send("MAILBOXES", bytes).await?);
-    }
-    for ids in ids.chunks(NAMES) {
-        let bytes = encode(|out| command::get_uniqueids(out, ids.iter().copied()));
-        asked.push(lease.send("UNIQUEIDS", bytes).await?);
-    }
+    let mut asked = ask_for_mailboxes(hands, names, lease).await?;
+    asked.extend(ask_for_ids(&ids, lease).await?);
     let mut replica = ReplicaUser::default();
     for in_flight in asked {
         take(in_flight, &mut replica).await?;
     }
     ask_for_quotas(&read, lease, &mut replica).await?;
-    let mut seen = HashSet::new();
-    replica.mailboxes.retain(|m| seen.insert(m.uniqueid.clone()));
+    once_each(&mut replica);
     Ok(Some((read, replica)))
 }
 
+/// Our mailboxes that the replica seems to lack may be there under names that nobody would guess.
+async fn ask_for_the_missing(
+    read: &UserRead,
+    replica: &mut ReplicaUser,
+    lease: &Lease,
+) -> Result<(), CommandError> {
+    let there: HashSet<&str> = replica.mailboxes.iter().map(|r| r.uniqueid.as_str()).collect();
+    let ids = read.master.folders.iter().map(Folder::uniqueid);
+    let missing: Vec<&str> = ids.filter(|id| !there.contains(id)).collect();
+    for in_flight in ask_for_ids(&missing, lease).await? {
+        take(in_flight, replica).await?;
+    }
+    once_each(replica);
+    Ok(())
+}
+
+/// Asks the replica for mailboxes by name.
+pub(crate) async fn ask_for_mailboxes(
+    hands: &Hands,
+    names: impl IntoIterator<Item = impl AsRef<str>>,
+    lease: &Lease,
+) -> Result<Vec<InFlight>, CommandError> {
+    let names: Vec<_> = names.into_iter().collect();
+    let mut asked = Vec::new();
+    for names in names.chunks(NAMES) {
+        let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+        hands.events.action(|| format!("MAILBOXES {}", names.join(" "))).await;
+        let bytes = encode(|out| command::get_mailboxes(out, names.iter().copied()));
+        asked.push(lease.send("MAILBOXES", bytes).await?);
+    }
+    Ok(asked)
+}
+
+async fn ask_for_ids(ids: &[&str], lease: &Lease) -> Result<Vec<InFlight>, CommandError> {
+    let mut asked = Vec::new();
+    for ids in ids.chunks(NAMES) {
+        let bytes = encode(|out| command::get_uniqueids(out, ids.iter().copied()));
+        asked.push(lease.send("UNIQUEIDS", bytes).await?);
+    }
+    Ok(asked)
+}
+
+/// A mailbox that was asked for twice, by name and by unique id, is one.
+pub(crate) fn once_each(replica: &mut ReplicaUser) {
+    let mut seen = HashSet::new();
+    replica.mailboxes.retain(|m| seen.insert(m.uniqueid.clone()));
+}
+
 /// Takes in an answer. What is unknown there is not there.
-async fn take(asked: InFlight, replica: &mut ReplicaUser) -> Result<(), CommandError> {
+pub(crate) async fn take(asked: InFlight, replica: &mut ReplicaUser) -> Result<(), CommandError> {
     let command = asked.command;
     let items = match asked.answer().await {
         Err(CommandError::Refused { code: Some(Code::MailboxNonexistent), .. }) => return Ok(()),
@@ -132,20 +245,4 @@ async fn take(asked: InFlight, replica: &mut ReplicaUser) -> Result<(), CommandE
             .map_err(|e| CommandError::Nonsense { command, problem: e.to_string() })?;
     }
     Ok(())
-}
-
-async fn tombstones(
-    hands: &Hands,
-    read: &UserRead,
-    replica: &ReplicaUser,
-) -> Result<Tombstones, UserError> {
-    let unmatched: Vec<String> =
-        unmatched_folders(&read.master, replica).iter().map(|r| r.uniqueid.clone()).collect();
-    let names = read.master.tombstone_names.iter().cloned().collect();
-    if unmatched.is_empty() {
-        return Ok(Tombstones { names, uniqueids: HashSet::new() });
-    }
-    let asking = hands.reader.send(FindTombstones { uniqueids: unmatched });
-    let uniqueids = asking.await.map_err(|e| UserError::Bug(e.to_string()))??;
-    Ok(Tombstones { names, uniqueids })
 }

@@ -10,7 +10,7 @@ use actix::prelude::*;
 use tokio::sync::mpsc;
 use tracing::info;
 
-use crate::events::{Direction, Event};
+use crate::events::{Direction, Event, EventSink};
 use crate::report::{Outcome, UserReport};
 
 /// Where to tell what.
@@ -58,6 +58,29 @@ impl Handler<Watch> for Monitor {
     }
 }
 
+/// A Monitor at work, on an event loop of its own.
+pub(crate) struct Watching {
+    monitor_loop: Arbiter,
+    told: Request<Monitor, Watch>,
+}
+
+impl Watching {
+    /// Starts one.
+    pub(crate) fn start(verbosity: Verbosity, events: mpsc::Receiver<Event>) -> Watching {
+        let monitor_loop = Arbiter::new();
+        let monitor =
+            Monitor::start_in_arbiter(&monitor_loop.handle(), move |_| Monitor::new(verbosity));
+        Watching { told: monitor.send(Watch(events)), monitor_loop }
+    }
+
+    /// Ends it when all that came before is told.
+    pub(crate) async fn end(self, events: &EventSink) {
+        events.tell(Event::End).await;
+        let _ = self.told.await;
+        self.monitor_loop.stop();
+    }
+}
+
 /// A closed stdout or stderr is no reason to stop replicating.
 fn tell(event: &Event, verbosity: Verbosity) {
     match event {
@@ -94,6 +117,7 @@ fn tell_user(user: &UserReport, verbosity: Verbosity) {
     let userid = user.name();
     let _ = match &user.outcome {
         Outcome::Locked => writeln!(io::stderr().lock(), "Skipping locked user {userid}"),
+        Outcome::Skipped => writeln!(io::stderr().lock(), "Skipping user {userid} (skipuser file)"),
         Outcome::Failed { reason } => {
             writeln!(
                 io::stderr().lock(),

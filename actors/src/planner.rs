@@ -7,23 +7,24 @@
 //!
 //! A panic while reading is caught here and becomes that user's failure; the thread lives on.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use actix::prelude::*;
 use csync::ReplicaMailbox;
-use cyrus_store::{MboxEntry, Store};
+use cyrus_store::{Annotation, MboxEntry, Store};
 use sync_plan::FullReplica;
 
 use crate::error::UserError;
 use crate::frames::FrameSender;
-use crate::reading::UserRead;
+use crate::reading::{Inbox, UserRead};
+use crate::reading_some::{More, Names, SomeRead};
 use crate::reserve::{Reserve, Wanted};
 use crate::sending::{How, MailboxSent};
 use crate::settings::Settings;
 use crate::staged::Staged;
-use crate::{full, reading, reserve, sending};
+use crate::{full, reading, reading_some, reserve, sending};
 
 /// Reads the store.
 pub(crate) struct MailboxPlanner {
@@ -42,14 +43,33 @@ pub(crate) struct ReadUser {
     pub(crate) userid: Arc<str>,
     /// Whether #sieve mailboxes go as mailboxes; else the scripts are read.
     pub(crate) sieve_mailbox: bool,
+    /// Whether the user is to be there or gone.
+    pub(crate) inbox: Inbox,
 }
 
-/// Which of these unique ids have a tombstone here.
+/// What the master holds of some mailboxes.
 #[derive(Message)]
-#[rtype(result = "Result<HashSet<String>, UserError>")]
-pub(crate) struct FindTombstones {
-    pub(crate) uniqueids: Vec<String>,
+#[rtype(result = "Result<SomeRead, UserError>")]
+pub(crate) struct ReadSome {
+    pub(crate) names: Arc<Names>,
+    pub(crate) sieve_mailbox: bool,
 }
+
+/// What these unique ids of the replica's are here.
+#[derive(Message)]
+#[rtype(result = "Result<More, UserError>")]
+pub(crate) struct ReadMore {
+    pub(crate) read: Arc<UserRead>,
+    pub(crate) uniqueids: Vec<String>,
+    /// Whose mailboxes may be taken in.
+    pub(crate) locked: Arc<BTreeSet<Arc<str>>>,
+    pub(crate) sieve_mailbox: bool,
+}
+
+/// The annotations of the server itself.
+#[derive(Message)]
+#[rtype(result = "Result<Vec<Annotation>, UserError>")]
+pub(crate) struct ReadServer;
 
 /// Which new messages the replica may already have, and where.
 #[derive(Message)]
@@ -116,16 +136,33 @@ impl Handler<ReadUser> for MailboxPlanner {
 
     fn handle(&mut self, msg: ReadUser, _: &mut SyncContext<Self>) -> Self::Result {
         let prefix = self.settings.prefix.as_deref();
-        guarded(|| reading::read(&self.store, &msg.userid, msg.sieve_mailbox, prefix))
+        guarded(|| reading::read(&self.store, &msg.userid, msg.sieve_mailbox, prefix, msg.inbox))
             .map(|read| read.map(Arc::new))
     }
 }
 
-impl Handler<FindTombstones> for MailboxPlanner {
-    type Result = Result<HashSet<String>, UserError>;
+impl Handler<ReadSome> for MailboxPlanner {
+    type Result = Result<SomeRead, UserError>;
 
-    fn handle(&mut self, msg: FindTombstones, _: &mut SyncContext<Self>) -> Self::Result {
-        guarded(|| reading::tombstones(&self.store, msg.uniqueids))
+    fn handle(&mut self, msg: ReadSome, _: &mut SyncContext<Self>) -> Self::Result {
+        guarded(|| reading_some::read_some(&self.store, &msg.names, msg.sieve_mailbox))
+    }
+}
+
+impl Handler<ReadMore> for MailboxPlanner {
+    type Result = Result<More, UserError>;
+
+    fn handle(&mut self, msg: ReadMore, _: &mut SyncContext<Self>) -> Self::Result {
+        let ReadMore { read, uniqueids, locked, sieve_mailbox } = msg;
+        guarded(|| reading_some::read_more(&self.store, &read, &uniqueids, &locked, sieve_mailbox))
+    }
+}
+
+impl Handler<ReadServer> for MailboxPlanner {
+    type Result = Result<Vec<Annotation>, UserError>;
+
+    fn handle(&mut self, _: ReadServer, _: &mut SyncContext<Self>) -> Self::Result {
+        guarded(|| Ok(self.store.server_annotations()?))
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reading a user's headers off the disk.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use cyrus_store::{ErrorClass, MboxEntry, MboxList, Store, StoreError, UserModseqs};
@@ -13,7 +14,7 @@ use crate::report::is_shared;
 use crate::wire;
 
 /// A user as read off the disk.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct UserRead {
     pub(crate) master: MasterUser,
     /// The mailboxes' entries by unique id, to open them again.
@@ -54,86 +55,138 @@ impl UserRead {
 }
 
 /// All that the master holds of a user or, under the empty user id, of its shared mailboxes (those
-/// whose names begin with `prefix`).
+/// whose names begin with `prefix`). None: there is no INBOX, unless that is what was asked for.
 pub(crate) fn read(
     store: &Store,
     userid: &str,
     sieve_mailbox: bool,
     prefix: Option<&str>,
+    inbox: Inbox,
 ) -> Result<Option<UserRead>, UserError> {
+    let list = store.mailboxes()?;
     if is_shared(userid) {
-        read_shared(store, prefix).map(Some)
-    } else {
-        read_user(store, userid, sieve_mailbox)
+        let mut tree = TreeReader::new(store, &list, false);
+        for entry in list.shared_tree(prefix)? {
+            tree.add(entry)?;
+        }
+        return tree.end().map(Some);
     }
-}
-
-fn read_shared(store: &Store, prefix: Option<&str>) -> Result<UserRead, UserError> {
-    let list = store.mailboxes()?;
-    let tree = list.shared_tree(prefix)?;
-    read_tree(store, &list, tree, None, false)
-}
-
-/// All that the master holds of a user, without records. None: there is no INBOX.
-fn read_user(
-    store: &Store,
-    userid: &str,
-    sieve_mailbox: bool,
-) -> Result<Option<UserRead>, UserError> {
-    let list = store.mailboxes()?;
-    let tree = list.user_tree(userid)?;
-    let inbox = store.config().names().user_inbox(userid);
+    let entries = list.user_tree(userid)?;
+    let name = store.config().names().user_inbox(userid);
     let is_inbox =
-        |e: &MboxEntry| e.name == inbox && !e.mbtype.is_deleted() && !e.mbtype.is_intermediate();
-    if !tree.iter().any(is_inbox) {
+        |e: &MboxEntry| e.name == name && !e.mbtype.is_deleted() && !e.mbtype.is_intermediate();
+    let has_inbox = entries.iter().any(is_inbox);
+    if has_inbox != (inbox == Inbox::There) {
         return Ok(None);
     }
-    let mut read = read_tree(store, &list, tree, Some(userid), sieve_mailbox)?;
+    let mut tree = TreeReader::new(store, &list, sieve_mailbox);
+    for entry in entries {
+        tree.add(entry)?;
+    }
+    let mut read = tree.end()?;
     read.master.userid = userid.to_string();
-    read.master.subscriptions = store.subscriptions(&list, userid)?;
-    read.master.seen = seen(store, &list, userid)?;
-    if !sieve_mailbox {
-        read.master.sieve = sieve(store, &list, userid)?;
+    if has_inbox {
+        meta(store, &list, userid, sieve_mailbox, &mut read.master)?;
     }
     Ok(Some(read))
 }
 
-/// The headers and quota roots of these mailboxes.
-fn read_tree(
+/// Whether the user to be read is one who is there or one who is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Inbox {
+    /// There must be an INBOX.
+    There,
+    /// There must be none: what is left of a user that was removed.
+    Gone,
+}
+
+/// What belongs to a user but to no mailbox, nor quota root.
+pub(crate) fn meta(
     store: &Store,
     list: &MboxList,
-    tree: Vec<MboxEntry>,
-    userid: Option<&str>,
+    userid: &str,
     sieve_mailbox: bool,
-) -> Result<UserRead, UserError> {
-    let modseqs = store.user_modseqs(list, userid)?;
-    let mut master = MasterUser::default();
-    let mut broken = Vec::new();
-    let mut entries = HashMap::new();
-    let mut quotaroots = BTreeSet::new();
-    for entry in tree {
-        if entry.mbtype.is_deleted() {
-            master.tombstone_names.push(entry.name);
-        } else if entry.mbtype.is_intermediate() {
-            master.folders.push(Folder::Intermediate(intermediate(&entry)));
-        } else if entry.mbtype.is_reserved() || (entry.mbtype.is_sieve() && !sieve_mailbox) {
-            // Not a mailbox yet, or one that goes script by script.
-        } else {
-            match read_header(store, list, &modseqs, &entry) {
-                Ok(Some(mailbox)) => {
-                    quotaroots.extend(mailbox.quotaroot.clone());
-                    master.folders.push(Folder::Mailbox(Box::new(mailbox)));
-                    entries.insert(entry.uniqueid.clone(), entry);
-                }
-                Ok(None) => {}
-                Err(e) => broken.push((entry.name, Arc::new(e))),
-            }
+    master: &mut MasterUser,
+) -> Result<(), StoreError> {
+    master.subscriptions = store.subscriptions(list, userid)?;
+    master.seen = seen(store, list, userid)?;
+    if !sieve_mailbox {
+        master.sieve = sieve(store, list, userid)?;
+    }
+    Ok(())
+}
+
+/// Reads mailboxes' headers, whosever they are.
+pub(crate) struct TreeReader<'a> {
+    store: &'a Store,
+    list: &'a MboxList,
+    sieve_mailbox: bool,
+    modseqs: HashMap<Option<String>, UserModseqs>,
+    master: MasterUser,
+    entries: HashMap<String, MboxEntry>,
+    broken: Vec<(String, Arc<StoreError>)>,
+}
+
+impl<'a> TreeReader<'a> {
+    pub(crate) fn new(store: &'a Store, list: &'a MboxList, sieve_mailbox: bool) -> Self {
+        TreeReader {
+            store,
+            list,
+            sieve_mailbox,
+            modseqs: HashMap::new(),
+            master: MasterUser::default(),
+            entries: HashMap::new(),
+            broken: Vec::new(),
         }
     }
-    for root in quotaroots {
-        master.quotas.extend(quota(store, &root)?);
+
+    /// Takes in an entry: a mailbox, an intermediate or a tombstone.
+    pub(crate) fn add(&mut self, entry: MboxEntry) -> Result<(), StoreError> {
+        if entry.mbtype.is_deleted() {
+            self.master.tombstone_names.push(entry.name);
+        } else if entry.mbtype.is_intermediate() {
+            self.master.folders.push(Folder::Intermediate(intermediate(&entry)));
+        } else if entry.mbtype.is_reserved() || (entry.mbtype.is_sieve() && !self.sieve_mailbox) {
+            // Not a mailbox yet, or one that goes script by script.
+        } else {
+            let owner = self.store.config().names().userid(&entry.name);
+            let modseqs = match self.modseqs.entry(owner) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => {
+                    let modseqs = self.store.user_modseqs(self.list, place.key().as_deref())?;
+                    place.insert(modseqs)
+                }
+            };
+            match read_header(self.store, self.list, modseqs, &entry) {
+                Ok(Some(mailbox)) => {
+                    self.master.folders.push(Folder::Mailbox(Box::new(mailbox)));
+                    self.entries.insert(entry.uniqueid.clone(), entry);
+                }
+                Ok(None) => {}
+                Err(e) => self.broken.push((entry.name, Arc::new(e))),
+            }
+        }
+        Ok(())
     }
-    Ok(UserRead { master, entries: Arc::new(entries), broken })
+
+    /// All that was read, with the quota roots that the mailboxes name.
+    fn end(mut self) -> Result<UserRead, UserError> {
+        let mut roots = BTreeSet::new();
+        for folder in &self.master.folders {
+            if let Folder::Mailbox(mailbox) = folder {
+                roots.extend(mailbox.quotaroot.clone());
+            }
+        }
+        for root in roots {
+            self.master.quotas.extend(quota(self.store, &root)?);
+        }
+        Ok(self.end_without_quotas())
+    }
+
+    /// All that was read.
+    pub(crate) fn end_without_quotas(self) -> UserRead {
+        UserRead { master: self.master, entries: Arc::new(self.entries), broken: self.broken }
+    }
 }
 
 /// A mailbox's header; none when it was deleted or replaced since its entry was read.
@@ -176,7 +229,7 @@ fn intermediate(entry: &MboxEntry) -> Intermediate {
     }
 }
 
-fn quota(store: &Store, root: &str) -> Result<Option<MasterQuota>, StoreError> {
+pub(crate) fn quota(store: &Store, root: &str) -> Result<Option<MasterQuota>, StoreError> {
     Ok(store.quota(root)?.map(|q| MasterQuota {
         limits: q
             .sync_limits()
@@ -214,19 +267,4 @@ fn sieve(store: &Store, list: &MboxList, userid: &str) -> Result<Vec<MasterSieve
             content: s.content,
         })
         .collect())
-}
-
-/// Which of these unique ids have a tombstone.
-pub(crate) fn tombstones(
-    store: &Store,
-    uniqueids: Vec<String>,
-) -> Result<HashSet<String>, UserError> {
-    let list = store.mailboxes()?;
-    let mut found = HashSet::new();
-    for id in uniqueids {
-        if list.find_uniqueid(&id)?.is_some_and(|e| e.mbtype.is_deleted()) {
-            found.insert(id);
-        }
-    }
-    Ok(found)
 }

@@ -17,7 +17,7 @@ pub(crate) fn name_of(userid: &str) -> &str {
     if is_shared(userid) { "shared mailboxes" } else { userid }
 }
 
-/// How one user ended. Five different things, never mixed up.
+/// How one user ended. Six different things, never mixed up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Something was sent and the replica took it.
@@ -26,6 +26,8 @@ pub enum Outcome {
     Unchanged,
     /// Somebody else holds the sync lock (-N).
     Locked,
+    /// There is a skipuser file: the user is not to be replicated.
+    Skipped,
     /// The user has no INBOX here.
     Absent,
     /// The user could not be replicated.
@@ -42,6 +44,7 @@ impl fmt::Display for Outcome {
             Outcome::Done => "done",
             Outcome::Unchanged => "unchanged",
             Outcome::Locked => "locked",
+            Outcome::Skipped => "skipped",
             Outcome::Absent => "absent",
             Outcome::Failed { .. } => "failed",
         })
@@ -116,6 +119,10 @@ pub enum Stopped {
     Signal,
     /// The users could not be listed.
     Listing(String),
+    /// The sync log can't be worked on.
+    Log(String),
+    /// Asked to stop by the shutdown file; what was in flight was finished.
+    ShutdownFile,
 }
 
 impl fmt::Display for Stopped {
@@ -129,6 +136,8 @@ impl fmt::Display for Stopped {
             Stopped::Signal => f.write_str(
                 "stopped by a signal; users that were not reached are left to another run",
             ),
+            Stopped::Log(why) => write!(f, "the sync log can't be replicated: {why}"),
+            Stopped::ShutdownFile => f.write_str("stopped by the shutdown file"),
             Stopped::Listing(why) => write!(f, "the users can't be listed: {why}"),
         }
     }
@@ -169,11 +178,12 @@ impl fmt::Display for RunReport {
         let sent = self.sent();
         write!(
             f,
-            "{} users: {} done, {} unchanged, {} locked, {} absent, {} failed; sent {} mailboxes, {} messages, {} bytes in {}",
+            "{} users: {} done, {} unchanged, {} locked, {} skipped, {} absent, {} failed; sent {} mailboxes, {} messages, {} bytes in {}",
             self.named().count(),
             self.count(|o| matches!(o, Outcome::Done)),
             self.count(|o| matches!(o, Outcome::Unchanged)),
             self.count(|o| matches!(o, Outcome::Locked)),
+            self.count(|o| matches!(o, Outcome::Skipped)),
             self.count(|o| matches!(o, Outcome::Absent)),
             self.count(|o| matches!(o, Outcome::Failed { .. })),
             sent.mailboxes,
@@ -221,7 +231,7 @@ mod tests {
         };
         assert_eq!(
             report.to_string(),
-            "4 users: 1 done, 1 unchanged, 0 locked, 1 absent, 1 failed; sent 4 mailboxes, 8 messages, 12 bytes in 1s 234ms\nfailed: c: no index\nabsent: d: has no INBOX here"
+            "4 users: 1 done, 1 unchanged, 0 locked, 0 skipped, 1 absent, 1 failed; sent 4 mailboxes, 8 messages, 12 bytes in 1s 234ms\nfailed: c: no index\nabsent: d: has no INBOX here"
         );
     }
 }

@@ -54,7 +54,12 @@ pub(crate) enum MailboxSent {
     /// Only a comparison record by record can tell what to send.
     NeedsFull,
     /// Its commands, answers to come.
-    Sent { in_flight: Vec<InFlight>, count: Sent },
+    Sent {
+        in_flight: Vec<InFlight>,
+        count: Sent,
+        /// What the replica has then, if anybody wants to know.
+        state: Option<Box<ReplicaMailbox>>,
+    },
 }
 
 /// How many messages the replica is let keep for us before it is told to forget them: they are
@@ -107,7 +112,7 @@ impl Job<'_> {
         let mut count = Sent { mailboxes: 1, ..Sent::default() };
         let mut first = true;
         let mut steps = VecDeque::new();
-        loop {
+        let state = loop {
             let Some(mut mailbox) = self.open(&list)? else { return Ok(MailboxSent::Replaced) };
             let modseqs = self.modseqs(&list)?;
             let mut crcs = stored_crcs(&mailbox);
@@ -128,13 +133,28 @@ impl Job<'_> {
             let step = steps.pop_front();
             let mut said = Said { crcs, modseqs, base, step, most: STEP_BYTES };
             let encoded = self.encode_step(&mailbox, &mut said, &mut steps)?;
+            let state = self.state(&mailbox, &said, &encoded.partition)?;
             mailbox.release_index();
             self.send_step(mailbox, encoded, &mut in_flight, &mut count)?;
-            let Some(Step { last_uid, highestmodseq }) = said.step else { break };
+            let Some(Step { last_uid, highestmodseq }) = said.step else { break state };
             let since = Some(Since { modseq: highestmodseq, crc: 0, crc_annot: 0 });
             base = Base { last_uid, highestmodseq, since };
+        };
+        Ok(MailboxSent::Sent { in_flight, count, state })
+    }
+
+    /// What the replica has once it has taken this, for the cache.
+    fn state(
+        &self,
+        mailbox: &Mailbox,
+        said: &Said,
+        partition: &str,
+    ) -> Result<Option<Box<ReplicaMailbox>>, UserError> {
+        if self.settings.cache.is_none() || said.step.is_some() {
+            return Ok(None);
         }
-        Ok(MailboxSent::Sent { in_flight, count })
+        let state = wire::replica_state(mailbox, said.modseqs, partition, said.crcs);
+        Ok(Some(Box::new(state.map_err(|e| self.damaged(e))?)))
     }
 
     fn first_base(&self) -> Base {

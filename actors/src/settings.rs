@@ -1,5 +1,6 @@
 //! What a run is told: the resolved command line and configuration.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Everything the actors need to know of one run against one replica.
@@ -49,6 +50,8 @@ pub struct Settings {
     pub timeout: Duration,
     /// Most new messages in one APPLY MAILBOX (sync_batchsize); 0 means no bound.
     pub batch_messages: u32,
+    /// Where the replica's state of each mailbox is kept between runs (sync_cache_db_path), if anywhere.
+    pub cache: Option<PathBuf>,
     /// Longest pause before a failed user's second try; later ones double up to a minute.
     pub retry_pause: Duration,
 }

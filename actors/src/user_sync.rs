@@ -1,24 +1,25 @@
 //! The UserSync actor: replicates one user at a time: look, plan, act.
 //!
 //! ```text
-//!                 .--ReadUser----> MailboxPlanner (threads) --> what the master has --.
-//!   SyncUser --> look                                                               plan --> act
-//!                 '--GET USER----> replica -------------------> what it has ----------'
+//!                 .--ReadUser, ReadSome--> MailboxPlanner (threads) --> what the master has --.
+//!   SyncUser,  --> look                                                                     plan --> act
+//!   SyncTasks     '--GET USER, MAILBOXES-> replica ----------------------> what it has -------'
 //!
 //!   act: RESERVE, UNMAILBOX, RENAME (then look again), MAILBOX with its messages, QUOTA, SUB,
 //!        SIEVE, SEEN, RESTART; each sent ahead of the answers to those before it.
 //! ```
 //! A mailbox that fails does not stop the user's others; the user then counts as failed with the
 //! first reason. The shared mailboxes are one more user, without a name: they are asked for by name
-//! and by unique id instead of by GET USER. Interleaving: a UserSync works on one user at a time (its sender, the Dispatcher,
-//! waits for the reply), so its state is that of one user.
+//! and by unique id instead of by GET USER. Interleaving: a UserSync works on one user, or on some that
+//! are worked on together, at a time (its sender waits for the reply), so its state is that of one user.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::prelude::*;
-use csync::command;
-use sync_plan::UserPlan;
+use csync::{ReplicaMailbox, command};
+use sync_plan::{MailboxUpdate, UserPlan, backlog};
 use tracing::{error, warn};
 
 use crate::act::{Acting, Settled};
@@ -26,10 +27,12 @@ use crate::board::WAITING;
 use crate::error::UserError;
 use crate::frames::encode;
 use crate::hands::Hands;
-use crate::look::{Look, look};
-use crate::pool::{Lease, PoolError, acquire_work};
+use crate::look::{Look, Scope, View, look};
+use crate::pool::{Lease, PoolError, acquire_look, acquire_work};
 use crate::report::{Outcome, Sent, is_shared};
 use crate::staged::Staged;
+use crate::tasks::{Part, parts};
+use crate::{removal, server};
 
 /// How often renames and changes under our hands may make us look again, as in the C client.
 const LOOKS: u32 = 3;
@@ -60,6 +63,15 @@ pub(crate) struct SyncUser {
     pub(crate) begun: Arc<AtomicBool>,
 }
 
+/// Carries out what the log says is to be done for these users, whose sync locks the sender holds.
+#[derive(Message)]
+#[rtype(result = "Synced")]
+pub(crate) struct SyncTasks {
+    pub(crate) work: Arc<backlog::Work>,
+    /// A connection to look on.
+    pub(crate) lease: Lease,
+}
+
 /// How it went.
 #[derive(Debug, MessageResponse)]
 pub(crate) struct Synced {
@@ -74,60 +86,168 @@ impl Handler<SyncUser> for UserSync {
     fn handle(&mut self, msg: SyncUser, _: &mut Context<Self>) -> Self::Result {
         let hands = self.hands.clone();
         Box::pin(async move {
-            let mut work = UserWork { hands, userid: msg.userid, sent: Sent::default() };
-            let result = work.run(msg.lease, &msg.begun).await;
-            match &result {
-                Err(UserError::Pool(PoolError::NotBegun)) | Ok(_) => {}
-                Err(e) => work.complain(e),
-            }
+            let locked = Arc::new(BTreeSet::from([msg.userid.clone()]));
+            let mut work = UserWork::new(hands, msg.userid, locked, msg.begun);
+            let result = work.run(&Scope::Whole, msg.lease).await;
+            work.complain_of(&result);
+            Synced { sent: work.sent, result }
+        })
+    }
+}
+
+impl Handler<SyncTasks> for UserSync {
+    type Result = ResponseFuture<Synced>;
+
+    fn handle(&mut self, msg: SyncTasks, _: &mut Context<Self>) -> Self::Result {
+        let hands = self.hands.clone();
+        Box::pin(async move {
+            let locked = msg.work.users.iter().map(|(userid, _)| userid.clone()).collect();
+            let mut work = UserWork::new(hands, msg.work.key(), Arc::new(locked), Arc::default());
+            work.no_foreign_mailboxes = true;
+            let result = work.run_parts(parts(&msg.work), msg.lease).await;
             Synced { sent: work.sent, result }
         })
     }
 }
 
 /// One user's work.
-struct UserWork {
-    hands: Hands,
-    userid: Arc<str>,
+pub(crate) struct UserWork {
+    pub(crate) hands: Hands,
+    pub(crate) userid: Arc<str>,
+    /// Users whose locks are held.
+    locked: Arc<BTreeSet<Arc<str>>>,
+    begun: Arc<AtomicBool>,
     sent: Sent,
+    /// Whether a mailbox that came from another user ends the work: both are to be locked first.
+    no_foreign_mailboxes: bool,
 }
 
 impl UserWork {
-    async fn run(&mut self, to_look: Lease, begun: &AtomicBool) -> Result<Outcome, UserError> {
-        let userid = self.userid.clone();
-        if !is_shared(&userid) {
-            self.hands.events.action(|| format!("USER {userid}")).await;
-        }
-        let Some(seen) = self.look(&to_look).await? else {
-            self.hands.events.action(|| format!("Does not exist locally {userid}")).await;
-            return Ok(Outcome::Absent);
-        };
-        drop(to_look);
-        if seen.plan.is_empty() {
-            return ended(&seen, Outcome::Unchanged);
-        }
-        self.hands.board.set(&userid, WAITING);
-        let mut lease = acquire_work(&self.hands.pool).await?;
-        begun.store(true, Ordering::Relaxed);
-        self.work(seen, &mut lease).await
+    fn new(
+        hands: Hands,
+        userid: Arc<str>,
+        locked: Arc<BTreeSet<Arc<str>>>,
+        begun: Arc<AtomicBool>,
+    ) -> UserWork {
+        let sent = Sent::default();
+        UserWork { hands, userid, locked, begun, sent, no_foreign_mailboxes: false }
     }
 
-    async fn look(&self, lease: &Lease) -> Result<Option<Look>, UserError> {
+    /// Carries out all parts; the first error counts, and does not keep the others from being done.
+    async fn run_parts(
+        &mut self,
+        parts: Vec<(Arc<str>, Part)>,
+        lease: Lease,
+    ) -> Result<Outcome, UserError> {
+        let mut first = Some(lease);
+        let mut ended = Ok(Outcome::Unchanged);
+        for (userid, part) in parts {
+            self.userid = userid;
+            let lease = match first.take() {
+                Some(lease) => lease,
+                None => acquire_look(&self.hands.pool).await?,
+            };
+            let result = self.run_part(part, lease).await;
+            self.complain_of(&result);
+            match (&ended, result) {
+                (_, Err(e @ UserError::Pool(_))) => return Err(e),
+                (Ok(Outcome::Unchanged), result) => ended = result,
+                (Ok(_), Err(e)) => ended = Err(e),
+                (Ok(_), Ok(_)) | (Err(_), _) => {}
+            }
+        }
+        ended
+    }
+
+    async fn run_part(&mut self, part: Part, lease: Lease) -> Result<Outcome, UserError> {
+        match part {
+            Part::Whole => self.run(&Scope::Whole, lease).await,
+            Part::Some(names) => self.run(&Scope::Some(names), lease).await,
+            Part::Unuser => removal::run(self, lease).await,
+            Part::Server => server::run(&self.hands, &lease).await,
+        }
+    }
+
+    /// Looks and, where the sides differ, acts.
+    pub(crate) async fn run(
+        &mut self,
+        scope: &Scope,
+        to_look: Lease,
+    ) -> Result<Outcome, UserError> {
+        let userid = self.userid.clone();
+        if !is_shared(&userid) && matches!(scope, Scope::Whole) {
+            self.hands.events.action(|| format!("USER {userid}")).await;
+        }
+        let result = match self.look(scope, &to_look, false).await {
+            Ok(None) => {
+                self.hands.events.action(|| format!("Does not exist locally {userid}")).await;
+                Ok(Outcome::Absent)
+            }
+            Ok(Some(seen)) => {
+                drop(to_look);
+                self.after_look(scope, seen).await
+            }
+            Err(e) => Err(e),
+        };
+        if result.is_err()
+            && let Some(cache) = &self.hands.cache
+        {
+            cache.forget_user(&userid).await;
+        }
+        result
+    }
+
+    /// Acts on what was seen, if there is anything to do.
+    pub(crate) async fn after_look(
+        &mut self,
+        scope: &Scope,
+        seen: Look,
+    ) -> Result<Outcome, UserError> {
+        if seen.plan.is_empty() {
+            self.remember(&seen, &HashSet::new(), Vec::new()).await;
+            return ended(&seen, Outcome::Unchanged);
+        }
+        self.hands.board.set(&self.userid, WAITING);
+        let mut lease = acquire_work(&self.hands.pool).await?;
+        self.begun.store(true, Ordering::Relaxed);
+        self.work(scope, seen, &mut lease).await
+    }
+
+    pub(crate) async fn look(
+        &self,
+        scope: &Scope,
+        lease: &Lease,
+        again: bool,
+    ) -> Result<Option<Look>, UserError> {
         self.hands.board.set(&self.userid, "looking at both sides");
-        let seen = look(&self.hands, &self.userid, lease).await?;
+        let view = View { userid: &self.userid, scope, locked: &self.locked, again };
+        let seen = look(&self.hands, view, lease).await?;
         if let Some(seen) = &seen {
+            if self.no_foreign_mailboxes
+                && let Some(other) = seen.elsewhere.first()
+            {
+                let (userid, other) = (self.userid.clone(), other.clone());
+                return Err(UserError::Linked { userid, other });
+            }
             self.report_orphans(seen);
         }
         Ok(seen)
     }
 
     /// Carries out what was seen to be done, and looks again when names changed.
-    async fn work(&mut self, mut seen: Look, lease: &mut Lease) -> Result<Outcome, UserError> {
+    async fn work(
+        &mut self,
+        scope: &Scope,
+        mut seen: Look,
+        lease: &mut Lease,
+    ) -> Result<Outcome, UserError> {
         let mut staged = Staged::default();
         for _ in 0..LOOKS {
             let plan = std::mem::take(&mut seen.plan);
             let held = name_held(&plan);
-            let acting = Acting::new(&self.hands, &self.userid, lease, &seen.read);
+            let touched = self.forget_touched(&plan).await;
+            let mut states = Vec::new();
+            let acting = Acting::new(&self.hands, &self.userid, lease, &seen.read, &mut states);
             let settled = acting.run(&seen.replica, plan, &mut staged, &mut self.sent).await;
             restart(lease).await;
             // The replica forgets what it was sent for this user.
@@ -136,9 +256,10 @@ impl UserWork {
                 if let Some(e) = held {
                     return Err(e);
                 }
+                self.remember(&seen, &touched, states).await;
                 return ended(&seen, Outcome::Done);
             }
-            match self.look(lease).await? {
+            match self.look(scope, lease, true).await? {
                 Some(again) => seen = again,
                 None => return Ok(Outcome::Absent),
             }
@@ -147,6 +268,27 @@ impl UserWork {
             }
         }
         Err(UserError::Unsettled { tries: LOOKS })
+    }
+
+    /// Lets the cache remember what the replica has: what it said, and what it has been sent since.
+    async fn remember(&self, seen: &Look, touched: &HashSet<String>, sent: Vec<ReplicaMailbox>) {
+        let Some(cache) = &self.hands.cache else { return };
+        let said = seen.replica.mailboxes.iter().filter(|m| !touched.contains(&m.name));
+        cache.remember(said.cloned().chain(sent).collect()).await;
+    }
+
+    /// What is changed must not be found in the cache if we end in the middle. Returns the names.
+    async fn forget_touched(&self, plan: &UserPlan) -> HashSet<String> {
+        let Some(cache) = &self.hands.cache else { return HashSet::new() };
+        let moved = plan.renames.iter().flat_map(|r| [r.from.clone(), r.to.clone()]);
+        let updated = plan.updates.iter().map(|update| match update {
+            MailboxUpdate::Send { name, .. } => name.clone(),
+            MailboxUpdate::Intermediate(i) => i.name.clone(),
+        });
+        let touched: HashSet<String> =
+            plan.deletes.iter().cloned().chain(moved).chain(updated).collect();
+        cache.forget(touched.iter().cloned().collect()).await;
+        touched
     }
 
     /// Mailboxes on the replica that we must not delete; those we only could not read are none.
@@ -158,7 +300,11 @@ impl UserWork {
         }
     }
 
-    fn complain(&self, e: &UserError) {
+    fn complain_of(&self, result: &Result<Outcome, UserError>) {
+        let e = match result {
+            Ok(_) | Err(UserError::Pool(PoolError::NotBegun) | UserError::Linked { .. }) => return,
+            Err(e) => e,
+        };
         let settings = &self.hands.settings;
         error!(
             "IOERROR: user replication failed: error=<{e}> userid=<{}> channel=<{}> servername=<{}>",

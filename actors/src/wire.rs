@@ -5,7 +5,9 @@
 
 use std::fmt::Write;
 
-use csync::{Annotation, Guid, MailboxCommand, MailboxHead, Record, ReplicaMailbox, Since};
+use csync::{
+    Annotation, Guid, MailboxCommand, MailboxHead, OwnedAnnotation, Record, ReplicaMailbox, Since,
+};
 use cyrus_store::{IndexRecord, Mailbox, Modseqs, StoreError};
 use sync_plan::{Crcs, MailboxAnnotation, MasterMailbox};
 
@@ -46,6 +48,52 @@ pub fn header(m: &Mailbox, modseqs: Modseqs) -> Result<MasterMailbox, StoreError
         xconvmodseq: modseqs.xconv,
         raclmodseq: modseqs.racl,
         annotations,
+    })
+}
+
+/// What a replica has of a mailbox after it was sent all of it, as GET MAILBOXES would tell.
+///
+/// # Errors
+/// As [`header`].
+pub(crate) fn replica_state(
+    m: &Mailbox,
+    modseqs: Modseqs,
+    partition: &str,
+    crcs: Crcs,
+) -> Result<ReplicaMailbox, StoreError> {
+    let ours = header(m, modseqs)?;
+    Ok(ReplicaMailbox {
+        uniqueid: ours.uniqueid,
+        name: ours.name,
+        mboxtype: ours.mboxtype.unwrap_or_default(),
+        last_uid: ours.last_uid,
+        highestmodseq: ours.highestmodseq,
+        uidvalidity: ours.uidvalidity,
+        recentuid: ours.recentuid,
+        recenttime: ours.recenttime,
+        last_appenddate: m.index.last_appenddate,
+        pop3_last_login: ours.pop3_last_login,
+        pop3_show_after: ours.pop3_show_after,
+        sync_crc: crcs.basic,
+        sync_crc_annot: crcs.annot,
+        partition: partition.to_string(),
+        acl: ours.acl,
+        options: ours.options,
+        quotaroot: ours.quotaroot,
+        xconvmodseq: ours.xconvmodseq.unwrap_or(0),
+        raclmodseq: ours.raclmodseq,
+        createdmodseq: m.index.createdmodseq,
+        foldermodseq: ours.foldermodseq,
+        annotations: ours
+            .annotations
+            .into_iter()
+            .map(|a| OwnedAnnotation {
+                entry: a.entry,
+                userid: a.userid,
+                modseq: a.modseq,
+                value: a.value,
+            })
+            .collect(),
     })
 }
 

@@ -87,6 +87,6 @@ impl Acting<'_> {
         let label = line.clone();
         self.hands.events.action(|| line).await;
         let in_flight = self.lease.send(name, bytes).await?;
-        self.push(&label, vec![in_flight]).await
+        self.push(&label, vec![in_flight], None).await
     }
 }

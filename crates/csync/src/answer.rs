@@ -3,6 +3,7 @@
 //! ```text
 //!  GET USER, META, MAILBOXES   * MAILBOX %(…)  * QUOTA %(…)  * SEEN %(…)  * LSUB (…)  * SIEVE %(…)
 //!  GET FULLMAILBOX             * MAILBOX %(… RECORD (%(…) …))
+//!  GET ANNOTATION              * ANNOTATION %(MBOXNAME … ENTRY … USERID … VALUE …)
 //!  GET FETCH                   * MESSAGE %{partition guid size}CRLF…
 //!  GET FETCH_SIEVE             * SIEVE %(USERID … FILENAME … CONTENT …)
 //!  APPLY RESERVE               * MISSING (guid …)
@@ -176,15 +177,18 @@ fn record(value: &Value) -> Result<ReplicaRecord, AnswerError> {
 fn annotations(fields: &Fields<'_>) -> Result<Vec<OwnedAnnotation>, AnswerError> {
     let mut read = Vec::new();
     for value in fields.list_or_empty("ANNOTATIONS")? {
-        let f = Fields::within("ANNOTATIONS", value)?;
-        read.push(OwnedAnnotation {
-            entry: f.text("ENTRY")?,
-            userid: f.text("USERID")?,
-            modseq: f.u64_or_zero("MODSEQ")?,
-            value: f.maybe("VALUE", |v| v.bytes().map(<[u8]>::to_vec))?.unwrap_or_default(),
-        });
+        read.push(owned_annotation(&Fields::within("ANNOTATIONS", value)?)?);
     }
     Ok(read)
+}
+
+fn owned_annotation(f: &Fields<'_>) -> Result<OwnedAnnotation, AnswerError> {
+    Ok(OwnedAnnotation {
+        entry: f.text("ENTRY")?,
+        userid: f.text("USERID")?,
+        modseq: f.u64_or_zero("MODSEQ")?,
+        value: f.maybe("VALUE", |v| v.bytes().map(<[u8]>::to_vec))?.unwrap_or_default(),
+    })
 }
 
 /// A quota root on the replica.
@@ -294,6 +298,17 @@ fn sieve(item: &Item) -> Result<ReplicaSieve, AnswerError> {
         guid: f.maybe("GUID", Value::guid)?,
         active: f.u32_or_zero("ISACTIVE")? != 0,
     })
+}
+
+/// One of the server's annotations: a line of the answer to GET ANNOTATION, which has no modseq.
+///
+/// # Errors
+/// When the line is another one, lacks a key, or a value is malformed.
+pub fn annotation(item: &Item) -> Result<OwnedAnnotation, AnswerError> {
+    if item.name != "ANNOTATION" {
+        return Err(unexpected("ANNOTATION", item));
+    }
+    owned_annotation(&Fields::of(item)?)
 }
 
 /// The guids that the replica still needs: a line of the answer to APPLY RESERVE. No line at all

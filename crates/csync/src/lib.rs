@@ -26,7 +26,7 @@ mod write;
 
 pub use answer::{
     FullMailbox, OwnedAnnotation, ReplicaMailbox, ReplicaQuota, ReplicaRecord, ReplicaSeen,
-    ReplicaSieve, ReplicaUser, enabled, message, missing,
+    ReplicaSieve, ReplicaUser, annotation, enabled, message, missing,
 };
 pub use command::{Seen, Tags, Verb};
 pub use decode::{Decoder, Framing, Item, Reply};

@@ -146,6 +146,14 @@ pub(crate) fn of_mailbox(
     }
 }
 
+/// The annotations of the server itself, which stand under no mailbox.
+///
+/// # Errors
+/// The database cannot be read, or an entry of the server's is damaged.
+pub(crate) fn of_server(conf: &Config, kept: &Arc<KeptDb>) -> Result<Vec<Annotation>, StoreError> {
+    of_mailbox(conf, kept, "", "")
+}
+
 /// The database of a mailbox's message annotations; most mailboxes have none.
 #[derive(Debug)]
 pub(crate) struct MessageAnnotations {

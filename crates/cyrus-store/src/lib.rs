@@ -43,6 +43,7 @@ pub mod index;
 pub mod mailbox;
 pub mod record;
 pub mod store;
+pub mod sync_log;
 pub mod user;
 
 pub use annotations::{Annotation, VirtualAnnotation, VirtualValue};

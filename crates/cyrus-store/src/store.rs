@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::annotations::{self, Annotation};
 use crate::config::Config;
 use crate::db::kept::KeptDb;
 use crate::error::StoreError;
@@ -37,6 +38,14 @@ impl Store {
     /// Missing mailbox or files, damage, an unknown index version, locks that cannot be taken.
     pub fn open_mailbox(&self, entry: &MboxEntry) -> Result<Mailbox, StoreError> {
         Mailbox::open(&self.conf, &self.annotations, entry)
+    }
+
+    /// The annotations of the server itself.
+    ///
+    /// # Errors
+    /// The database is damaged.
+    pub fn server_annotations(&self) -> Result<Vec<Annotation>, StoreError> {
+        annotations::of_server(&self.conf, &self.annotations)
     }
 
     /// How often all of mailboxes.db was read so far.

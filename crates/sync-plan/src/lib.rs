@@ -19,8 +19,10 @@
 //! | `folders.rs` | deletions and renames, in an order without conflicts |
 //! | `meta.rs` | quota roots, subscriptions, seen state, Sieve scripts |
 //! | `plan.rs` | all of it together: the plan for one user |
+//! | `backlog.rs` | what the sync log says is to be done, merged and by user |
 #![forbid(unsafe_code)]
 
+pub mod backlog;
 mod compare;
 mod folders;
 mod full;

@@ -1,0 +1,321 @@
+//! What the replica has of each mailbox, remembered between rolling runs (`sync_cache_db_path`).
+//!
+//! ```text
+//!   PATH.redb   meta:    "replica" -> server, port and channel that all of this is about
+//!               states:  user NUL mailbox -> the line that GET MAILBOXES would answer
+//! ```
+//! A hint that saves a round trip, never more: a change is sent on the condition that the replica is as
+//! remembered. Whatever goes wrong with a user drops what is remembered of it; whatever goes wrong with
+//! the file drops all. The C client's file, at PATH itself, is left alone.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use csync::{Annotation, Decoder, Framing, Limits, MailboxHead, ReplicaMailbox, Reply};
+use cyrus_store::names::NameRules;
+use redb::{Database, Durability, ReadableTable, TableDefinition};
+use tracing::warn;
+
+const STATES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("states");
+const META: TableDefinition<&str, &str> = TableDefinition::new("meta");
+/// Says for whom the states are.
+const REPLICA: &str = "replica";
+/// How much of the file is kept in memory, in bytes.
+const MEMORY: usize = 8 * 1024 * 1024;
+
+/// The cache. What can't be read or written is not remembered; that is all that can happen.
+pub(crate) struct Cache {
+    file: Arc<File>,
+}
+
+struct File {
+    db: Database,
+    path: PathBuf,
+    rules: NameRules,
+}
+
+/// Any of redb's errors: none is told apart.
+type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+impl Cache {
+    /// Opens the cache beside `path`, for this replica alone; what is there about another one goes.
+    /// None, and a line in syslog, where that is impossible.
+    pub(crate) fn open(path: &Path, replica: &str, rules: NameRules) -> Option<Cache> {
+        let mut name = path.as_os_str().to_owned();
+        name.push(".redb");
+        let path = PathBuf::from(name);
+        let opened = File::open(&path, rules.clone()).or_else(|e| {
+            warn!("sync cache {} can't be read ({e}); starting a new one", path.display());
+            std::fs::remove_file(&path)?;
+            File::open(&path, rules)
+        });
+        match opened.and_then(|file| file.bind(replica).map(|()| file)) {
+            Ok(file) => Some(Cache { file: Arc::new(file) }),
+            Err(e) => {
+                warn!("sync cache {} can't be used: {e}; going on without", path.display());
+                None
+            }
+        }
+    }
+
+    /// What is remembered of these mailboxes, and the names of which nothing is.
+    pub(crate) async fn known(
+        &self,
+        names: BTreeSet<String>,
+    ) -> (Vec<ReplicaMailbox>, BTreeSet<String>) {
+        let asked = names.clone();
+        match self.blocking(move |file| file.known(names)).await {
+            Some(found) => found,
+            None => (Vec::new(), asked),
+        }
+    }
+
+    /// Remembers what the replica has; of two states of one name the last.
+    pub(crate) async fn remember(&self, states: Vec<ReplicaMailbox>) {
+        if !states.is_empty() {
+            self.blocking(move |file| file.remember(&states)).await;
+        }
+    }
+
+    /// Forgets these mailboxes.
+    pub(crate) async fn forget(&self, names: Vec<String>) {
+        if !names.is_empty() {
+            self.blocking(move |file| file.forget(&names)).await;
+        }
+    }
+
+    /// Forgets all of a user.
+    pub(crate) async fn forget_user(&self, userid: &str) {
+        let prefix = [userid.as_bytes(), b"\0"].concat();
+        self.blocking(move |file| file.forget_prefix(&prefix)).await;
+    }
+
+    /// Does it on a thread that may wait for the disk. None when it failed.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&File) -> Result<T, Failed> + Send + 'static,
+    ) -> Option<T> {
+        let file = self.file.clone();
+        let done = actix_rt::task::spawn_blocking(move || {
+            work(&file).map_err(|e| warn!("sync cache {}: {e}", file.path.display())).ok()
+        });
+        done.await.ok().flatten()
+    }
+}
+
+impl File {
+    fn open(path: &Path, rules: NameRules) -> Result<File, Failed> {
+        let db = Database::builder().set_cache_size(MEMORY).create(path)?;
+        Ok(File { db, path: path.to_path_buf(), rules })
+    }
+
+    /// Makes sure that the states are this replica's.
+    fn bind(&self, replica: &str) -> Result<(), Failed> {
+        let write = self.db.begin_write()?;
+        {
+            let mut meta = write.open_table(META)?;
+            let same = meta.get(REPLICA)?.is_some_and(|bound| bound.value() == replica);
+            if !same {
+                write.delete_table(STATES)?;
+                meta.insert(REPLICA, replica)?;
+            }
+            write.open_table(STATES)?;
+        }
+        write.commit()?;
+        Ok(())
+    }
+
+    fn known(
+        &self,
+        names: BTreeSet<String>,
+    ) -> Result<(Vec<ReplicaMailbox>, BTreeSet<String>), Failed> {
+        let read = self.db.begin_read()?;
+        let states = read.open_table(STATES)?;
+        let mut found = Vec::new();
+        let mut unknown = BTreeSet::new();
+        for name in names {
+            let stored = states.get(self.key(&name).as_slice())?;
+            match stored.and_then(|line| decode(line.value())).filter(|state| state.name == name) {
+                Some(state) => found.push(state),
+                None => drop(unknown.insert(name)),
+            }
+        }
+        Ok((found, unknown))
+    }
+
+    fn remember(&self, all: &[ReplicaMailbox]) -> Result<(), Failed> {
+        self.change(|states| {
+            for state in all {
+                states.insert(self.key(&state.name).as_slice(), encode(state).as_slice())?;
+            }
+            Ok(())
+        })
+    }
+
+    fn forget(&self, names: &[String]) -> Result<(), Failed> {
+        self.change(|states| {
+            for name in names {
+                states.remove(self.key(name).as_slice())?;
+            }
+            Ok(())
+        })
+    }
+
+    fn forget_prefix(&self, prefix: &[u8]) -> Result<(), Failed> {
+        self.change(|states| {
+            let mut gone = Vec::new();
+            for entry in states.range(prefix..)? {
+                let key = entry?.0.value().to_vec();
+                if !key.starts_with(prefix) {
+                    break;
+                }
+                gone.push(key);
+            }
+            for key in gone {
+                states.remove(key.as_slice())?;
+            }
+            Ok(())
+        })
+    }
+
+    /// A change that may be lost with the machine's power, which is as if nothing were remembered;
+    /// but never in part.
+    fn change(
+        &self,
+        work: impl FnOnce(&mut redb::Table<'_, &[u8], &[u8]>) -> Result<(), Failed>,
+    ) -> Result<(), Failed> {
+        let mut write = self.db.begin_write()?;
+        write.set_durability(Durability::Eventual);
+        work(&mut write.open_table(STATES)?)?;
+        write.commit()?;
+        Ok(())
+    }
+
+    fn key(&self, name: &str) -> Vec<u8> {
+        let owner = self.rules.userid(name).unwrap_or_default();
+        [owner.as_bytes(), b"\0", name.as_bytes()].concat()
+    }
+}
+
+/// As the replica would say it.
+fn encode(state: &ReplicaMailbox) -> Vec<u8> {
+    let annotations: Vec<Annotation<'_>> = state
+        .annotations
+        .iter()
+        .map(|a| Annotation {
+            entry: &a.entry,
+            userid: &a.userid,
+            modseq: a.modseq,
+            value: &a.value,
+        })
+        .collect();
+    let head = MailboxHead {
+        uniqueid: &state.uniqueid,
+        mboxname: &state.name,
+        mboxtype: (!state.mboxtype.is_empty()).then_some(&*state.mboxtype),
+        sync_crc: state.sync_crc,
+        sync_crc_annot: Some(state.sync_crc_annot),
+        last_uid: state.last_uid,
+        highestmodseq: state.highestmodseq,
+        recentuid: state.recentuid,
+        recenttime: state.recenttime,
+        last_appenddate: state.last_appenddate,
+        pop3_last_login: state.pop3_last_login,
+        pop3_show_after: state.pop3_show_after,
+        xconvmodseq: state.xconvmodseq,
+        raclmodseq: state.raclmodseq,
+        uidvalidity: state.uidvalidity,
+        partition: &state.partition,
+        acl: &state.acl,
+        options: &state.options,
+        quotaroot: state.quotaroot.as_deref(),
+        createdmodseq: state.createdmodseq,
+        foldermodseq: state.foldermodseq,
+        annotations: &annotations,
+        since: None,
+    };
+    let mut line = b"* ".to_vec();
+    csync::mailbox_line(&mut line, &head);
+    line.extend_from_slice(b"\r\n");
+    line
+}
+
+fn decode(line: &[u8]) -> Option<ReplicaMailbox> {
+    match Decoder::new(Framing::Csync, Limits::default()).decode(&mut BytesMut::from(line)) {
+        Ok(Some(Reply::Untagged(item))) => ReplicaMailbox::decode(&item).ok(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use csync::OwnedAnnotation;
+
+    use super::*;
+
+    fn state(name: &str, highestmodseq: u64) -> ReplicaMailbox {
+        ReplicaMailbox {
+            uniqueid: format!("id-{name}"),
+            name: name.into(),
+            highestmodseq,
+            sync_crc_annot: 7,
+            partition: "default".into(),
+            acl: "anna\tlrs\t".into(),
+            options: "P".into(),
+            quotaroot: Some("user.anna".into()),
+            annotations: vec![OwnedAnnotation {
+                entry: "/comment".into(),
+                userid: String::new(),
+                modseq: 4,
+                value: b"a\r\n\0b".to_vec(),
+            }],
+            ..ReplicaMailbox::default()
+        }
+    }
+
+    fn names(all: &[&str]) -> BTreeSet<String> {
+        all.iter().map(|name| (*name).to_string()).collect()
+    }
+
+    #[test]
+    fn what_is_remembered_comes_back_until_it_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cache");
+        std::fs::write(&path, "the C client's").unwrap();
+        let open = |replica: &str| Cache::open(&path, replica, NameRules::default()).unwrap();
+        actix_rt::System::new().block_on(async {
+            let cache = open("one");
+            let anna = state("user.anna", 5);
+            cache.remember(vec![state("user.anna", 4), state("user.annabel", 9)]).await;
+            cache.remember(vec![anna.clone(), state("DELETED.user.anna.x.5F", 6)]).await;
+            drop(cache);
+            let cache = open("one");
+            let all = names(&["user.anna", "user.annabel", "DELETED.user.anna.x.5F", "user.bert"]);
+            let (known, unknown) = cache.known(all.clone()).await;
+            assert_eq!((known.len(), unknown), (3, names(&["user.bert"])));
+            assert!(known.contains(&anna));
+            cache.forget_user("anna").await;
+            let (known, _) = cache.known(all.clone()).await;
+            assert_eq!(known, [state("user.annabel", 9)]);
+            cache.forget(vec!["user.annabel".into()]).await;
+            assert_eq!(cache.known(all.clone()).await.0, []);
+            cache.remember(vec![anna]).await;
+            drop(cache);
+            // What one replica has says nothing about another.
+            assert_eq!(open("two").known(all).await.0, []);
+        });
+        assert_eq!(std::fs::read(&path).unwrap(), b"the C client's");
+    }
+
+    #[test]
+    fn a_file_that_is_none_is_begun_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("cache.redb"), "nonsense ".repeat(2000)).unwrap();
+        let path = dir.path().join("cache");
+        assert!(Cache::open(&path, "one", NameRules::default()).is_some());
+        let nowhere = dir.path().join("no/such/folder");
+        assert!(Cache::open(&nowhere, "one", NameRules::default()).is_none());
+    }
+}

@@ -1,0 +1,193 @@
+//! The LogReader actor: a channel's sync log, on a thread of its own.
+//!
+//! ```text
+//!   Roller --TakeOver--> LogReader: log -> log-run, its new lines --entries, bounded--> Roller
+//!          --Keep-----> LogReader: log-run = what is not done yet; removed when that is nothing
+//! ```
+//! What the Roller has not said to be done stands in log or log-run at all times (`cyrus-store`,
+//! `sync_log/file.rs`). One at a time: a second replicator on the same log is turned away.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader};
+use std::path::PathBuf;
+use std::time::Instant;
+
+use actix::prelude::*;
+use cyrus_store::sync_log::{Entry, Line, Lines, LogFile, RunFile};
+use cyrus_store::{FileLock, StoreError};
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+/// So many entries go to the Roller at a time: merging them takes it a fraction of a millisecond.
+const CHUNK: usize = 256;
+/// Chunks that may wait for the Roller.
+pub(crate) const CHUNKS_WAITING: usize = 16;
+
+/// Where entries come from.
+#[derive(Debug, Clone)]
+pub enum LogSource {
+    /// The log that Cyrus writes.
+    Channel(LogFile),
+    /// A file that is read once and left alone (`-f FILE`).
+    File(PathBuf),
+    /// Standard input, once (`-f -`).
+    Stdin,
+}
+
+/// Reads a log.
+pub(crate) struct LogReader {
+    source: LogSource,
+    run: Option<RunFile>,
+    /// Held for as long as we live: there is no other replicator on this log.
+    claim: Option<FileLock>,
+    begun: bool,
+}
+
+impl LogReader {
+    pub(crate) fn new(source: LogSource) -> LogReader {
+        LogReader { source, run: None, claim: None, begun: false }
+    }
+}
+
+impl Actor for LogReader {
+    type Context = SyncContext<Self>;
+}
+
+/// Takes over what was logged since the last time.
+#[derive(Message)]
+#[rtype(result = "Result<TakenOver, StoreError>")]
+pub(crate) struct TakeOver {
+    /// Where the entries go.
+    pub(crate) entries: mpsc::Sender<Vec<Entry>>,
+    /// Whose being there means to stop; it is removed then.
+    pub(crate) shutdown_file: Option<PathBuf>,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct TakenOver {
+    /// Somebody wants us to stop; nothing was read.
+    pub(crate) shutdown: bool,
+    /// Another replicator works on this log; nothing was read.
+    pub(crate) claimed: bool,
+}
+
+/// Leaves these entries in log-run, and nothing else.
+#[derive(Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub(crate) struct Keep(pub(crate) Vec<Entry>);
+
+impl Handler<TakeOver> for LogReader {
+    type Result = Result<TakenOver, StoreError>;
+
+    fn handle(&mut self, msg: TakeOver, _: &mut SyncContext<Self>) -> Self::Result {
+        if let Some(file) = &msg.shutdown_file
+            && file.exists()
+        {
+            info!("{} is there: stopping", file.display());
+            std::fs::remove_file(file).map_err(|e| StoreError::io("remove", file, e))?;
+            return Ok(TakenOver { shutdown: true, claimed: false });
+        }
+        let claimed = match self.source.clone() {
+            LogSource::Channel(log) => self.take_over(&log, &msg.entries)?,
+            LogSource::File(path) => {
+                let file = File::open(&path).map_err(|e| StoreError::io("open", &path, e))?;
+                hand_on(Lines::new(BufReader::new(file)), None, &msg.entries)
+                    .map_err(|e| StoreError::io("read", &path, e))?;
+                false
+            }
+            LogSource::Stdin => {
+                let path = PathBuf::from("standard input");
+                hand_on(Lines::new(io::stdin().lock()), None, &msg.entries)
+                    .map_err(|e| StoreError::io("read", &path, e))?;
+                false
+            }
+        };
+        Ok(TakenOver { shutdown: false, claimed })
+    }
+}
+
+impl LogReader {
+    /// True when another replicator has this log.
+    fn take_over(
+        &mut self,
+        log: &LogFile,
+        entries: &mpsc::Sender<Vec<Entry>>,
+    ) -> Result<bool, StoreError> {
+        if self.claim.is_none() {
+            self.claim = log.claim()?;
+            if self.claim.is_none() {
+                return Ok(true);
+            }
+        }
+        match &self.run {
+            Some(_) => drop(log.more()?),
+            None => {
+                self.run = log.begin()?;
+                let left_over = self.run.as_ref().is_some_and(|run| run.left_over);
+                if left_over && !self.begun {
+                    warn!("Reprocessing sync log file {}", log.run_path().display());
+                }
+                // What a crash left is one thing, what was logged since then another.
+                if left_over {
+                    log.more()?;
+                }
+            }
+        }
+        self.begun = true;
+        if let Some(run) = &mut self.run
+            && let Err(e) = hand_on(run.lines(), Some(log), entries)
+        {
+            // Nobody knows where in the file we are: the next time it is read from its beginning,
+            // and until then it is not written anew.
+            self.run = None;
+            return Err(StoreError::io("read", log.run_path(), e));
+        }
+        Ok(false)
+    }
+}
+
+impl Handler<Keep> for LogReader {
+    type Result = Result<(), StoreError>;
+
+    fn handle(&mut self, Keep(entries): Keep, _: &mut SyncContext<Self>) -> Self::Result {
+        if let (LogSource::Channel(log), Some(_)) = (&self.source, &self.run) {
+            let since = Instant::now();
+            self.run = log.keep(&entries)?;
+            tracing::debug!("{} entries kept in {:?}", entries.len(), since.elapsed());
+        }
+        Ok(())
+    }
+}
+
+/// Hands the entries on. A line that is none is named, and kept aside where there is a place for it.
+fn hand_on(
+    lines: Lines<impl BufRead>,
+    log: Option<&LogFile>,
+    entries: &mpsc::Sender<Vec<Entry>>,
+) -> io::Result<()> {
+    let mut chunk = Vec::with_capacity(CHUNK);
+    for line in lines {
+        match line? {
+            Line::Entry(entry) => chunk.push(entry),
+            Line::Unread { text, why } => set_aside(&text, why, log),
+        }
+        // A Roller that is gone wants no more; the lines stay where they are.
+        if chunk.len() == CHUNK && entries.blocking_send(std::mem::take(&mut chunk)).is_err() {
+            return Ok(());
+        }
+    }
+    let _ = entries.blocking_send(chunk);
+    Ok(())
+}
+
+fn set_aside(text: &[u8], why: &str, log: Option<&LogFile>) {
+    let shown = text.get(..200).unwrap_or(text).escape_ascii();
+    error!("SYNCERROR: unreadable line in the sync log: {why}: <{shown}>");
+    if let Some(log) = log {
+        match log.set_aside(text) {
+            Ok(()) => warn!("the line is kept in {}", log.unread_path().display()),
+            Err(e) => error!("the line can't be kept: {e}"),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Looking at what the log names: some mailboxes, quota roots, and what else belongs to a user.
+//!
+//! Everything is asked for at once. What the cache knows of a mailbox need not be asked for: the
+//! change is sent on the condition that the replica is still there, and an answer that it is not drops
+//! what the cache says of the user.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use csync::{ReplicaMailbox, ReplicaUser, command};
+
+use crate::error::UserError;
+use crate::frames::encode;
+use crate::hands::Hands;
+use crate::look::{Sides, ask_for_mailboxes, once_each, take};
+use crate::planner::ReadSome;
+use crate::pool::Lease;
+use crate::reading_some::Names;
+
+/// Both sides of what the log names.
+pub(crate) async fn some_sides(
+    hands: &Hands,
+    names: &Arc<Names>,
+    again: bool,
+    lease: &Lease,
+) -> Result<Sides, UserError> {
+    let sieve_mailbox = lease.session.capabilities.sieve_mailbox_enabled;
+    let question = ReadSome { names: names.clone(), sieve_mailbox };
+    let reading = hands.reader.send(question).await;
+    let some = reading.map_err(|e| UserError::Bug(e.to_string()))??;
+    let (known, ask) = from_cache(hands, some.ask, again).await;
+    let mut asked = ask_for_mailboxes(hands, &ask, lease).await?;
+    if let Some(userid) = &names.meta {
+        hands.events.action(|| format!("META {userid}")).await;
+        asked.push(lease.send("META", encode(|out| command::get_meta(out, userid))).await?);
+    }
+    for root in &names.quotas {
+        asked.push(lease.send("QUOTA", encode(|out| command::get_quota(out, root))).await?);
+    }
+    let mut replica = ReplicaUser { mailboxes: known, ..ReplicaUser::default() };
+    for in_flight in asked {
+        take(in_flight, &mut replica).await?;
+    }
+    once_each(&mut replica);
+    Ok((some.read, replica))
+}
+
+/// What the cache knows, and the names that are left to be asked for.
+async fn from_cache(
+    hands: &Hands,
+    ask: BTreeSet<String>,
+    again: bool,
+) -> (Vec<ReplicaMailbox>, BTreeSet<String>) {
+    match &hands.cache {
+        Some(cache) if !again => cache.known(ask).await,
+        _ => (Vec::new(), ask),
+    }
+}

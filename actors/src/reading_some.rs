@@ -1,0 +1,192 @@
+//! Reading some mailboxes' headers off the disk: those that the log names, and what belongs to them.
+//!
+//! ```text
+//!   names in the log --> entries here --> also asked for there: their former names, their parents
+//!   what the replica has under these names, by unique id:
+//!      here under another name   --> read it too, ask for that name, look again
+//!      here, but another user's  --> the two users must be worked on together
+//!      a tombstone here          --> to be deleted there
+//!      unknown here              --> left alone
+//! ```
+//! After `imap/sync_support.c:split_user_mailboxes` of cyrus-imapd 3.6.1, which adds former names, too.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use cyrus_store::{MboxEntry, MboxList, Store, StoreError};
+use sync_plan::Folder;
+
+use crate::error::UserError;
+use crate::reading::{TreeReader, UserRead, meta, quota};
+
+/// What is to be looked at.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Names {
+    /// Mailboxes, there or not.
+    pub(crate) mailboxes: BTreeSet<Arc<str>>,
+    /// Quota roots.
+    pub(crate) quotas: BTreeSet<Arc<str>>,
+    /// The user whose subscriptions, seen state and scripts are to be looked at.
+    pub(crate) meta: Option<Arc<str>>,
+}
+
+/// What was read, and what the replica is to be asked for.
+#[derive(Debug)]
+pub(crate) struct SomeRead {
+    pub(crate) read: Arc<UserRead>,
+    /// Names of mailboxes.
+    pub(crate) ask: BTreeSet<String>,
+}
+
+/// Reads the mailboxes, quota roots and so on that are there.
+pub(crate) fn read_some(
+    store: &Store,
+    wanted: &Names,
+    sieve_mailbox: bool,
+) -> Result<SomeRead, UserError> {
+    let list = store.mailboxes()?;
+    let mut tree = TreeReader::new(store, &list, sieve_mailbox);
+    let mut ask = BTreeSet::new();
+    let mut seen = HashSet::new();
+    for name in &wanted.mailboxes {
+        take_in(store, &list, name, &mut tree, &mut ask, &mut seen)?;
+    }
+    let mut read = tree.end_without_quotas();
+    for root in &wanted.quotas {
+        read.master.quotas.extend(quota(store, root)?);
+    }
+    if let Some(userid) = &wanted.meta {
+        read.master.userid = userid.to_string();
+        meta(store, &list, userid, sieve_mailbox, &mut read.master)?;
+    }
+    sort(store, &mut read);
+    Ok(SomeRead { read: Arc::new(read), ask })
+}
+
+/// Takes in the mailbox of this name, and the intermediates above it: the replica would make real mailboxes of those.
+fn take_in(
+    store: &Store,
+    list: &MboxList,
+    name: &str,
+    tree: &mut TreeReader<'_>,
+    ask: &mut BTreeSet<String>,
+    seen: &mut HashSet<String>,
+) -> Result<(), StoreError> {
+    ask.insert(name.to_string());
+    let Some(entry) = list.lookup(name)? else { return Ok(()) };
+    if !entry.mbtype.is_deleted() {
+        for above in parents(store, name) {
+            let Some(parent) = list.lookup(&above)? else { continue };
+            if parent.mbtype.is_intermediate() && seen.insert(above.clone()) {
+                ask.insert(above);
+                tree.add(parent)?;
+            }
+        }
+    }
+    add_with_history(entry, tree, ask, seen)
+}
+
+fn add_with_history(
+    entry: MboxEntry,
+    tree: &mut TreeReader<'_>,
+    ask: &mut BTreeSet<String>,
+    seen: &mut HashSet<String>,
+) -> Result<(), StoreError> {
+    if !seen.insert(entry.name.clone()) {
+        return Ok(());
+    }
+    ask.insert(entry.name.clone());
+    if !entry.mbtype.is_deleted() {
+        ask.extend(entry.name_history.iter().map(|former| former.name.clone()));
+    }
+    tree.add(entry)
+}
+
+/// The names above a mailbox.
+fn parents(store: &Store, name: &str) -> Vec<String> {
+    let rules = store.config().names();
+    let mut parsed = rules.parse(name);
+    let mut above = Vec::new();
+    while parsed.deleted == 0 && parsed.boxes.pop().is_some() {
+        if parsed.localpart.is_some() || !parsed.boxes.is_empty() {
+            above.push(rules.internal(&parsed));
+        }
+    }
+    above
+}
+
+/// What the replica's mailboxes are that match none of those read.
+#[derive(Debug)]
+pub(crate) struct More {
+    /// What was read before and, where anything came to it, that as well.
+    pub(crate) read: Arc<UserRead>,
+    /// Unique ids that have a tombstone here.
+    pub(crate) tombstones: HashSet<String>,
+    /// Owners of mailboxes that are here, but none of those whose locks are held.
+    pub(crate) elsewhere: BTreeSet<Arc<str>>,
+    /// More names to ask the replica for.
+    pub(crate) ask: BTreeSet<String>,
+}
+
+/// Looks the replica's unmatched unique ids up. Those of `locked` users' mailboxes are taken in.
+pub(crate) fn read_more(
+    store: &Store,
+    before: &Arc<UserRead>,
+    uniqueids: &[String],
+    locked: &BTreeSet<Arc<str>>,
+    sieve_mailbox: bool,
+) -> Result<More, UserError> {
+    let list = store.mailboxes()?;
+    let mut tree = TreeReader::new(store, &list, sieve_mailbox);
+    let mut more = More {
+        read: before.clone(),
+        tombstones: HashSet::new(),
+        elsewhere: BTreeSet::new(),
+        ask: BTreeSet::new(),
+    };
+    let mut seen = HashSet::new();
+    for uniqueid in uniqueids {
+        let Some(entry) = list.find_uniqueid(uniqueid)? else { continue };
+        if entry.mbtype.is_deleted() {
+            more.tombstones.insert(uniqueid.clone());
+            continue;
+        }
+        let owner = store.config().names().userid(&entry.name).unwrap_or_default();
+        if !locked.contains(owner.as_str()) {
+            more.elsewhere.insert(owner.as_str().into());
+        } else if !before.is_broken(&entry.name) {
+            // By name, so that it is the one that is there now.
+            let name = entry.name.clone();
+            if list.lookup(&name)?.is_some_and(|now| now.uniqueid == *uniqueid) {
+                take_in(store, &list, &name, &mut tree, &mut more.ask, &mut seen)?;
+            }
+        }
+    }
+    let found = tree.end_without_quotas();
+    if !found.master.folders.is_empty() || !found.broken.is_empty() {
+        let mut read = UserRead::clone(before);
+        add_all(&mut read, found);
+        sort(store, &mut read);
+        more.read = Arc::new(read);
+    }
+    Ok(more)
+}
+
+fn add_all(read: &mut UserRead, found: UserRead) {
+    let known: HashSet<String> =
+        read.master.folders.iter().map(|folder| folder.uniqueid().to_string()).collect();
+    let new = found.master.folders.into_iter().filter(|f| !known.contains(f.uniqueid()));
+    read.master.folders.extend(new);
+    read.master.tombstone_names.extend(found.master.tombstone_names);
+    let mut entries = (*read.entries).clone();
+    entries.extend((*found.entries).clone());
+    read.entries = Arc::new(entries);
+    read.broken.extend(found.broken);
+}
+
+/// Mailboxes in the list's order: parents before what is below them.
+fn sort(store: &Store, read: &mut UserRead) {
+    let rules = store.config().names();
+    let key = |folder: &Folder| rules.db_key(&rules.parse(folder.name()));
+    read.master.folders.sort_by_cached_key(key);
+}

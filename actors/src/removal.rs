@@ -1,0 +1,41 @@
+//! A user who was removed: what is left of it here goes first, then UNUSER.
+//!
+//! UNUSER removes the replica's live mailboxes of that user at once and for good. Those that were
+//! renamed here, below DELETED or to another user, must have got their new names before: so the whole
+//! tree is looked at. A user of that name who is there (again) is replicated, and nothing is removed.
+//! Source: `imap/sync_support.c` (do_unuser, sync_apply_unuser) of cyrus-imapd 3.6.1.
+
+use csync::{Code, command};
+
+use crate::error::UserError;
+use crate::frames::{CommandError, encode};
+use crate::look::Scope;
+use crate::pool::{Lease, acquire_look};
+use crate::report::{Outcome, is_shared};
+use crate::user_sync::UserWork;
+
+pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, UserError> {
+    if is_shared(&work.userid) {
+        return Ok(Outcome::Absent);
+    }
+    let Some(seen) = work.look(&Scope::Gone, &lease, false).await? else {
+        return work.run(&Scope::Whole, lease).await;
+    };
+    drop(lease);
+    work.after_look(&Scope::Gone, seen).await?;
+    if let Some(cache) = &work.hands.cache {
+        cache.forget_user(&work.userid).await;
+    }
+    let lease = acquire_look(&work.hands.pool).await?;
+    let local = work.hands.settings.local_only;
+    let userid = work.userid.clone();
+    let name = if local { "LOCAL_UNUSER" } else { "UNUSER" };
+    work.hands.events.action(|| format!("{name} {userid}")).await;
+    let bytes = encode(|out| command::unuser(out, local, &userid));
+    match lease.send("UNUSER", bytes).await?.answer().await {
+        Ok(_) | Err(CommandError::Refused { code: Some(Code::MailboxNonexistent), .. }) => {
+            Ok(Outcome::Done)
+        }
+        Err(e) => Err(e.into()),
+    }
+}

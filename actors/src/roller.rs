@@ -1,0 +1,529 @@
+//! The Roller actor: rolling replication of one channel.
+//!
+//! ```text
+//!   sync/log --> LogReader --entries--> Roller --LockUser--> LockKeeper
+//!                   ^                     | |
+//!                   '--Keep: what is left-' '--SyncTasks--> UserSync (one a work in flight)
+//! ```
+//! Three things go on at the same time: works are carried out, the next log is taken over, and what is
+//! done is struck from log-run. So a slow user holds up nobody, nor the log. What to do next is
+//! `rota.rs`'s decision; `try_work.rs` is what is done for one work.
+//!
+//! States: *running*; *stopping* (asked to, or no connection will ever come): nothing is begun any more, what is
+//! in flight may end; *at rest*: what is not done has been left in log-run.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use csync::command;
+use cyrus_store::StoreError;
+use cyrus_store::sync_log::Entry;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use sync_plan::backlog::Backlog;
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info, warn};
+
+use crate::crew::Crew;
+use crate::error::{Class, UserError};
+use crate::figures::{Figures, RollStatus};
+use crate::frames::{CommandError, encode};
+use crate::hands::Hands;
+use crate::lock_keeper::{LockKeeper, Taken, UserLock};
+use crate::log_reader::{CHUNKS_WAITING, Keep, LogReader, TakeOver, TakenOver};
+use crate::pool::{PoolError, StopWaiting, acquire_look};
+use crate::report::{Stopped, name_of};
+use crate::rolling::{Ask, RollReport, RollSettings};
+use crate::rota::{Bounds, Job, Kind, Rota};
+use crate::try_work::{Step, try_work, wait_for_lock};
+use crate::user_sync::UserSync;
+use crate::workers::Workers;
+
+/// How long works in flight may take to end after SIGTERM: the whole program is to end within five
+/// seconds. What is broken off is done again by the next run.
+const STOP_GRACE: Duration = Duration::from_secs(3);
+/// How often the log is looked for when no delay is wanted.
+const LEAST_DELAY: Duration = Duration::from_millis(50);
+/// log-run is written anew once a second at most, and never spends more than a twentieth of the time on it.
+const SAVE_PAUSE: Duration = Duration::from_secs(1);
+const SAVE_SHARE: u32 = 20;
+/// How often the figures for SIGUSR1 and systemd are made.
+const FIGURES_PAUSE: Duration = Duration::from_secs(1);
+
+/// Rolls one channel.
+pub(crate) struct Roller {
+    hands: Hands,
+    locks: Addr<LockKeeper>,
+    loops: Vec<ArbiterHandle>,
+    log: Addr<LogReader>,
+    status: RollStatus,
+}
+
+impl Roller {
+    pub(crate) fn new(crew: &Crew, log: Addr<LogReader>, status: RollStatus) -> Roller {
+        let (hands, locks) = (crew.hands.clone(), crew.locks.clone());
+        Roller { hands, locks, loops: crew.loops.clone(), log, status }
+    }
+}
+
+impl Actor for Roller {
+    type Context = Context<Self>;
+}
+
+/// Rolls until it is asked to stop or, in a single pass, all is done or left.
+#[derive(Message)]
+#[rtype(result = "RollReport")]
+pub(crate) struct Roll {
+    pub(crate) settings: RollSettings,
+    pub(crate) backlog: Backlog,
+    pub(crate) stop: watch::Receiver<Ask>,
+}
+
+impl Handler<Roll> for Roller {
+    type Result = ResponseFuture<RollReport>;
+
+    fn handle(&mut self, msg: Roll, _: &mut Context<Self>) -> Self::Result {
+        let now = Instant::now();
+        let settings = &self.hands.settings;
+        let bounds = Bounds {
+            in_flight: settings.users_in_flight(),
+            first_pause: settings.retry_pause,
+            longest_pause: msg.settings.longest_pause,
+            once: msg.settings.once,
+        };
+        let restart_at = msg.settings.restart_every.map(|pause| now + pause);
+        let rolling = Rolling {
+            rota: Rota::new(msg.backlog, bounds),
+            settings: msg.settings,
+            workers: Workers::new(self.hands.clone(), self.loops.clone()),
+            hands: self.hands.clone(),
+            locks: self.locks.clone(),
+            log: self.log.clone(),
+            status: self.status.clone(),
+            report: RollReport::default(),
+            at_log: None,
+            read_at: Some(now),
+            save_at: now,
+            restart_at,
+            figures_at: now,
+            stopping: false,
+        };
+        Box::pin(rolling.run(msg.stop))
+    }
+}
+
+type Steps = FuturesUnordered<LocalBoxFuture<'static, Step>>;
+
+/// What the LogReader is doing for us; one thing at a time.
+enum AtLog {
+    Reading(mpsc::Receiver<Vec<Entry>>, LocalBoxFuture<'static, Result<TakenOver, StoreError>>),
+    Saving(Instant, LocalBoxFuture<'static, Result<(), StoreError>>),
+}
+
+/// Something from the LogReader.
+enum FromLog {
+    Entries(Vec<Entry>),
+    Read(Vec<Entry>, Result<TakenOver, StoreError>),
+    Saved(Instant, Result<(), StoreError>),
+}
+
+struct Rolling {
+    rota: Rota<UserLock>,
+    settings: RollSettings,
+    workers: Workers,
+    hands: Hands,
+    locks: Addr<LockKeeper>,
+    log: Addr<LogReader>,
+    status: RollStatus,
+    report: RollReport,
+    at_log: Option<AtLog>,
+    /// When the log is taken over next; none if it is not to be read any more.
+    read_at: Option<Instant>,
+    /// Not before then log-run is written anew.
+    save_at: Instant,
+    restart_at: Option<Instant>,
+    figures_at: Instant,
+    stopping: bool,
+}
+
+impl Rolling {
+    async fn run(mut self, mut stop: watch::Receiver<Ask>) -> RollReport {
+        let mut tries: Steps = FuturesUnordered::new();
+        let mut waits: Steps = FuturesUnordered::new();
+        let mut stop_open = true;
+        let mut deadline = None;
+        let mut asked = *stop.borrow_and_update();
+        loop {
+            if asked != Ask::Go && !self.stopping {
+                self.stop(Stopped::Signal).await;
+                waits.clear();
+            }
+            if asked == Ask::Stop && deadline.is_none() {
+                deadline = Some(Instant::now() + STOP_GRACE);
+            }
+            let now = Instant::now();
+            while let Some(job) = self.rota.start(now) {
+                tries.push(self.begin(job));
+            }
+            self.turn_to_log(now);
+            self.show(now);
+            if self.is_over() {
+                break;
+            }
+            let until = self.next_time();
+            tokio::select! {
+                Some(step) = tries.next(), if !tries.is_empty() => {
+                    waits.extend(self.settle(step).await);
+                }
+                Some(step) = waits.next(), if !waits.is_empty() => {
+                    waits.extend(self.settle(step).await);
+                }
+                heard = hear(&mut self.at_log) => self.heard(heard).await,
+                () = sleep_until(until) => self.restart_if_due(),
+                () = sleep_until(deadline) => {
+                    let left = self.rota.in_flight();
+                    warn!("{left} works were broken off; the next run does them again");
+                    break;
+                }
+                changed = stop.changed(), if stop_open => {
+                    stop_open = changed.is_ok();
+                    asked = *stop.borrow();
+                }
+            }
+        }
+        self.end().await
+    }
+
+    fn begin(&mut self, job: Job<UserLock>) -> LocalBoxFuture<'static, Step> {
+        let worker = self.workers.get();
+        Box::pin(try_work(job, worker, self.hands.clone(), self.locks.clone()))
+    }
+
+    /// Gives the LogReader something to do if it is time and it is free.
+    fn turn_to_log(&mut self, now: Instant) {
+        if self.at_log.is_some() {
+            return;
+        }
+        let all_done = self.rota.is_empty();
+        if self.rota.is_unsaved() && (all_done || now >= self.save_at) {
+            let saving = self.log.send(Keep(self.rota.take_unsaved()));
+            let saving = async move { saving.await.unwrap_or_else(|e| Err(log_gone(&e))) };
+            self.at_log = Some(AtLog::Saving(now, Box::pin(saving)));
+        } else if self.read_at.is_some_and(|at| now >= at) {
+            let (sender, entries) = mpsc::channel(CHUNKS_WAITING);
+            let shutdown_file = self.settings.shutdown_file.clone();
+            let reading = self.log.send(TakeOver { entries: sender, shutdown_file });
+            let reading = async move { reading.await.unwrap_or_else(|e| Err(log_gone(&e))) };
+            self.at_log = Some(AtLog::Reading(entries, Box::pin(reading)));
+            let delay = self.settings.delay.max(LEAST_DELAY);
+            self.read_at = (!self.settings.once).then(|| now + delay);
+        }
+    }
+
+    async fn heard(&mut self, heard: FromLog) {
+        let now = Instant::now();
+        match heard {
+            FromLog::Entries(entries) => self.rota.add(&entries, now),
+            FromLog::Saved(since, result) => {
+                if let Err(e) = result {
+                    error!("IOERROR: the sync log can't be written: {e}");
+                    self.rota.not_saved();
+                }
+                self.save_at = now + SAVE_PAUSE.max((now - since) * SAVE_SHARE);
+            }
+            FromLog::Read(entries, result) => {
+                self.rota.add(&entries, now);
+                match result {
+                    Ok(TakenOver { shutdown: true, .. }) => self.stop(Stopped::ShutdownFile).await,
+                    Ok(TakenOver { claimed: true, .. }) => {
+                        let why = "another sync_client replicates this log";
+                        self.stop(Stopped::Log(why.into())).await;
+                    }
+                    Ok(_) => self.status.ready(),
+                    Err(e) if self.settings.once => self.stop(Stopped::Log(e.to_string())).await,
+                    Err(e) => error!("IOERROR: the sync log can't be read: {e}"),
+                }
+            }
+        }
+    }
+
+    /// Takes note of a step. A work whose lock is held goes on by waiting for it.
+    async fn settle(&mut self, step: Step) -> Option<LocalBoxFuture<'static, Step>> {
+        let now = Instant::now();
+        match step {
+            Step::Tried { mut job, synced, worker } => {
+                self.landed(&job, worker);
+                job.locks.clear();
+                self.report.sent.add(synced.sent);
+                match synced.result {
+                    Ok(_) => self.done(&job),
+                    Err(e) => self.tried_in_vain(&job, e, now).await,
+                }
+                None
+            }
+            Step::Busy { job, userid, worker } => {
+                self.landed(&job, Some(worker));
+                if self.hands.settings.skip_locked {
+                    let reason = "somebody else holds the sync lock";
+                    if self.rota.deferred(&job, Kind::Locked, reason, now) {
+                        info!("  Deferred: USER {userid} ({reason})");
+                    }
+                    return None;
+                }
+                if !self.rota.waits_for_lock() {
+                    return None;
+                }
+                self.hands.board.set(&job.work.key(), "waiting for the sync lock");
+                Some(Box::pin(wait_for_lock(job, userid, self.locks.clone())))
+            }
+            Step::Skipped { job, userid, worker } => {
+                self.landed(&job, Some(worker));
+                let news = self.rota.deferred(&job, Kind::Skipped, SKIPPED, now);
+                self.tell_skipped(&userid, news);
+                None
+            }
+            Step::Unlocked { mut job, userid, taken } => {
+                match taken {
+                    Ok(Taken::Lock(lock)) => {
+                        job.locks = vec![(userid, lock)];
+                        self.rota.got_lock(job);
+                    }
+                    Ok(_) => {
+                        let news = self.rota.waited_in_vain(&job, Kind::Skipped, SKIPPED, now);
+                        self.tell_skipped(&userid, news);
+                    }
+                    Err(e) => {
+                        error!("IOERROR: user replication failed: error=<{e}> userid=<{userid}>");
+                        self.rota.waited_in_vain(&job, Kind::Failed, &e.to_string(), now);
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    fn landed(&mut self, job: &Job<UserLock>, worker: Option<Addr<UserSync>>) {
+        let key = job.work.key();
+        self.hands.board.remove(&key);
+        worker.into_iter().for_each(|worker| self.workers.give_back(worker));
+    }
+
+    fn tell_skipped(&self, userid: &str, news: bool) {
+        if news {
+            warn!(
+                "user {} is not replicated: {SKIPPED}; what is logged of it is kept",
+                name_of(userid)
+            );
+        }
+    }
+
+    fn done(&mut self, job: &Job<UserLock>) {
+        self.report.done += job.work.users.len() as u64;
+        for userid in self.rota.done(job) {
+            info!("user {} is no longer in quarantine", name_of(&userid));
+        }
+    }
+
+    async fn tried_in_vain(&mut self, job: &Job<UserLock>, e: UserError, now: Instant) {
+        match e {
+            UserError::Pool(PoolError::NotBegun) => self.rota.not_begun(job),
+            UserError::Linked { userid, other } => self.rota.linked(job, &userid, &other),
+            e if e.class() == Class::Run => {
+                self.rota.not_begun(job);
+                let stopped = match e {
+                    UserError::Pool(PoolError::NoConnection(why)) => Stopped::NoConnection(why),
+                    UserError::Pool(PoolError::Stopped) => Stopped::WhileConnecting,
+                    e => Stopped::Fatal(e.to_string()),
+                };
+                self.stop(stopped).await;
+            }
+            e => {
+                let whole = e.more_may_help();
+                if whole {
+                    self.tell_promotions(job);
+                }
+                let links_fault = matches!(
+                    &e,
+                    UserError::Command(CommandError::Lost { .. })
+                        | UserError::Refused { source: CommandError::Lost { .. }, .. }
+                );
+                let reason = e.to_string();
+                let (pause, quarantined) = self.rota.failed(job, &reason, whole, links_fault, now);
+                if quarantined {
+                    let userid = name_of(&job.work.key()).to_string();
+                    let again = match pause {
+                        Some(pause) => {
+                            format!("tried again in {}", humantime::format_duration(pause))
+                        }
+                        None => "left in the log".into(),
+                    };
+                    error!(
+                        "SYNCERROR: user in quarantine: userid=<{userid}> error=<{reason}>, {again}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// As the C client words it.
+    fn tell_promotions(&self, job: &Job<UserLock>) {
+        for (userid, tasks) in job.work.users.iter().filter(|(userid, _)| !userid.is_empty()) {
+            for name in &tasks.mailboxes {
+                info!("  Promoting: MAILBOX {name} -> USER {userid}");
+            }
+            for root in &tasks.quotas {
+                info!("  Promoting: QUOTA {root} -> USER {userid}");
+            }
+            if tasks.meta {
+                info!("  Promoting: META {userid} -> USER {userid}");
+            }
+        }
+    }
+
+    /// Nothing is begun any more; why is told by the first reason, but that the replica could not be
+    /// reached outweighs the signal.
+    async fn stop(&mut self, why: Stopped) {
+        self.stopping = true;
+        self.read_at = None;
+        self.restart_at = None;
+        self.rota.stop();
+        match (&self.report.stopped, &why) {
+            (None, _) | (Some(Stopped::Signal), Stopped::WhileConnecting) => {
+                self.report.stopped = Some(why);
+            }
+            _ => {}
+        }
+        // A pool that is gone has nobody waiting.
+        let _ = self.hands.pool.send(StopWaiting).await;
+    }
+
+    /// Whether nothing is left to be waited for.
+    fn is_over(&self) -> bool {
+        let read = self.read_at.is_none() && !matches!(self.at_log, Some(AtLog::Reading(..)));
+        (self.stopping || self.settings.once) && read && self.rota.is_at_rest()
+    }
+
+    fn next_time(&self) -> Option<Instant> {
+        let reads = self.read_at.filter(|_| self.at_log.is_none());
+        let saves = (self.at_log.is_none() && self.rota.is_unsaved()).then_some(self.save_at);
+        let others = [self.rota.wakes_at(), reads, saves, self.restart_at, Some(self.figures_at)];
+        others.into_iter().flatten().min()
+    }
+
+    /// RESTART, as the C client does every `-t` seconds; it also shows that the link is alive.
+    fn restart_if_due(&mut self) {
+        let now = Instant::now();
+        let (Some(at), Some(every)) = (self.restart_at, self.settings.restart_every) else {
+            return;
+        };
+        if now < at {
+            return;
+        }
+        self.restart_at = Some(now + every);
+        let pool = self.hands.pool.clone();
+        actix_rt::spawn(async move {
+            let Ok(lease) = acquire_look(&pool).await else { return };
+            let asked = lease.send("RESTART", encode(command::restart)).await;
+            let answered = match asked {
+                Ok(in_flight) => in_flight.answer().await,
+                Err(e) => Err(e),
+            };
+            match answered {
+                Ok(_) => info!("sync_client RESTART succeeded"),
+                Err(e) => warn!("sync_client RESTART failed: {e}"),
+            }
+        });
+    }
+
+    /// Makes the figures for whoever asks.
+    fn show(&mut self, now: Instant) {
+        if now < self.figures_at && !self.stopping {
+            return;
+        }
+        self.figures_at = now + FIGURES_PAUSE;
+        self.status.set(Figures {
+            waiting: self.rota.users(),
+            in_flight: self.rota.in_flight(),
+            oldest: self.rota.oldest(),
+            done: self.report.done,
+            sent: self.report.sent,
+            troubles: self.rota.troubles().clone(),
+        });
+    }
+
+    /// Leaves what is not done in log-run.
+    async fn end(mut self) -> RollReport {
+        match self.at_log.take() {
+            Some(AtLog::Reading(mut entries, reading)) => {
+                // What is not taken in stays where it is: log-run must not be written anew.
+                entries.close();
+                let _ = reading.await;
+                return self.report_left();
+            }
+            Some(AtLog::Saving(_, saving)) => {
+                if let Err(e) = saving.await {
+                    error!("IOERROR: the sync log can't be written: {e}");
+                    self.rota.not_saved();
+                }
+            }
+            None => {}
+        }
+        if self.rota.is_unsaved() {
+            let kept = self.log.send(Keep(self.rota.take_unsaved())).await;
+            if let Err(e) = kept.unwrap_or_else(|e| Err(log_gone(&e))) {
+                error!("IOERROR: the sync log can't be written: {e}");
+            }
+        }
+        self.report_left()
+    }
+
+    fn report_left(mut self) -> RollReport {
+        let troubles = self.rota.troubles().iter();
+        self.report.troubles =
+            troubles.map(|(user, t)| (user.to_string(), t.reason.clone(), t.kind)).collect();
+        self.report.troubles.sort_by(|a, b| a.0.cmp(&b.0));
+        self.report.left = self.rota.users();
+        self.report
+    }
+}
+
+const SKIPPED: &str = "there is a skipuser file";
+
+/// Waits for the LogReader; for ever while it has nothing to do.
+async fn hear(at_log: &mut Option<AtLog>) -> FromLog {
+    match at_log {
+        None => std::future::pending().await,
+        Some(AtLog::Saving(since, saving)) => {
+            let heard = FromLog::Saved(*since, saving.await);
+            *at_log = None;
+            heard
+        }
+        Some(AtLog::Reading(entries, reading)) => {
+            tokio::select! {
+                Some(some) = entries.recv() => FromLog::Entries(some),
+                result = reading => {
+                    let mut rest = Vec::new();
+                    while let Ok(some) = entries.try_recv() {
+                        rest.extend(some);
+                    }
+                    *at_log = None;
+                    FromLog::Read(rest, result)
+                }
+            }
+        }
+    }
+}
+
+fn log_gone(e: &MailboxError) -> StoreError {
+    let path = PathBuf::from("sync/log");
+    StoreError::io("read", &path, std::io::Error::other(format!("the log reader is gone: {e}")))
+}
+
+/// Sleeps until this time, for ever without one.
+pub(crate) async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

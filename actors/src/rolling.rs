@@ -1,0 +1,145 @@
+//! One channel's rolling replication from start to end: what it is told, and what it reports.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use cyrus_store::{Config, Store};
+use sync_plan::backlog::Backlog;
+use tokio::sync::watch;
+
+use crate::board::Board;
+use crate::crew::Crew;
+use crate::events::EventSink;
+use crate::figures::RollStatus;
+use crate::log_reader::{LogReader, LogSource};
+use crate::monitor::{Verbosity, Watching};
+use crate::report::{Sent, Stopped, name_of};
+use crate::roller::{Roll, Roller};
+use crate::rota::Kind;
+use crate::settings::Settings;
+
+/// What a channel's rolling replication is told.
+#[derive(Debug, Clone)]
+pub struct RollSettings {
+    /// Where entries come from.
+    pub source: LogSource,
+    /// One pass, then the end (-1, -f).
+    pub once: bool,
+    /// From one taking over of the log to the next (-d, sync_repeat_interval); with none it is looked for
+    /// twenty times a second.
+    pub delay: Duration,
+    /// How often the replica is sent a RESTART (-t), if at all.
+    pub restart_every: Option<Duration>,
+    /// Whose being there means to stop (-F, sync_shutdown_file).
+    pub shutdown_file: Option<PathBuf>,
+    /// The longest pause between two tries of a user that fails (sync_retry_maxwait).
+    pub longest_pause: Duration,
+}
+
+/// What the program is asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// Go on.
+    Go,
+    /// Begin nothing more, finish what is in flight however long it takes (SIGHUP).
+    Finish,
+    /// Begin nothing more, and end within seconds (SIGTERM, SIGINT).
+    Stop,
+}
+
+/// How a channel's rolling replication ended.
+#[derive(Debug, Clone, Default)]
+pub struct RollReport {
+    /// Works of users that ended well.
+    pub done: u64,
+    /// What was sent.
+    pub sent: Sent,
+    /// Users with entries that are not done: they stand in log-run.
+    pub left: usize,
+    /// Users that are not done, why, and of which kind.
+    pub(crate) troubles: Vec<(String, String, Kind)>,
+    /// Why it ended; none: it was a single pass.
+    pub stopped: Option<Stopped>,
+    /// From start to end.
+    pub took: Duration,
+}
+
+impl RollReport {
+    /// How many users failed.
+    pub fn failed(&self) -> usize {
+        self.count(Kind::Failed)
+    }
+
+    fn count(&self, kind: Kind) -> usize {
+        self.troubles.iter().filter(|(_, _, k)| *k == kind).count()
+    }
+}
+
+/// The summary: one line, then one for each user in trouble.
+impl fmt::Display for RollReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "rolling: {} done, {} left ({} failed, {} locked, {} skipped); sent {} mailboxes, {} messages, {} bytes in {}",
+            self.done,
+            self.left,
+            self.count(Kind::Failed),
+            self.count(Kind::Locked),
+            self.count(Kind::Skipped),
+            self.sent.mailboxes,
+            self.sent.messages,
+            self.sent.bytes,
+            humantime::format_duration(Duration::from_millis(self.took.as_millis() as u64)),
+        )?;
+        for (userid, reason, kind) in &self.troubles {
+            let kind = match kind {
+                Kind::Failed => "failed",
+                Kind::Locked => "locked",
+                Kind::Skipped => "skipped",
+            };
+            write!(f, "\n{kind}: {}: {reason}", name_of(userid))?;
+        }
+        Ok(())
+    }
+}
+
+/// Rolls one channel until it is asked to stop or, in a single pass, all is done or left. To be called on
+/// an actix system. `board` and `status` show all the while what is being done and how it stands.
+pub async fn roll(
+    settings: Settings,
+    rolling: RollSettings,
+    config: Arc<Config>,
+    verbosity: Verbosity,
+    stop: watch::Receiver<Ask>,
+    board: Board,
+    status: RollStatus,
+) -> RollReport {
+    let since = Instant::now();
+    let settings = Arc::new(settings);
+    let (events, told) = EventSink::channel(settings.narrate, settings.trace);
+    let watching = Watching::start(verbosity, told);
+    let store = Arc::new(Store::open(config.clone()));
+    let backlog = Backlog::new(config.names().clone());
+    let crew = Crew::start(settings, config, store, events.clone(), board).await;
+    let source = rolling.source.clone();
+    // One thread: a log has one reader.
+    let log = SyncArbiter::start(1, move || LogReader::new(source.clone()));
+    let roller = Roller::new(&crew, log, status);
+    // On an event loop of its own: merging a long log must not hold up connections.
+    let roller_loop = Arbiter::new();
+    let roller = Roller::start_in_arbiter(&roller_loop.handle(), move |_| roller);
+    let mut report =
+        roller.send(Roll { settings: rolling, backlog, stop }).await.unwrap_or_else(|e| {
+            let why = format!("the replicator failed inside: {e}; please report this");
+            RollReport { stopped: Some(Stopped::Log(why)), ..RollReport::default() }
+        });
+    report.took = since.elapsed();
+    drop(roller);
+    roller_loop.stop();
+    crew.stop().await;
+    watching.end(&events).await;
+    report
+}

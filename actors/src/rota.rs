@@ -1,0 +1,447 @@
+//! Who comes next in rolling replication: a plain value that takes events and the time, and says what to do.
+//!
+//! ```text
+//!   backlog --start--> in flight --done--> gone
+//!      ^                  | | '---waits for a lock that somebody else holds (no place taken)--> ready
+//!      |                  | '----not begun, or linked with another user: at once again
+//!      '-----rests <------'      failed, skipped, or locked with -N: longer each time
+//! ```
+//! A user that fails four times in a row is in *quarantine*: reported, and tried again ever more rarely, until it
+//! goes well. It is never dropped. New entries of a user that rests wait with it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cyrus_store::sync_log::Entry;
+use sync_plan::backlog::{Backlog, Work};
+
+/// From so many failures in a row on a user is in quarantine.
+pub(crate) const QUARANTINE: u32 = 4;
+/// The longest pause after a failure that may well be the link's fault.
+const LINK_PAUSE: Duration = Duration::from_secs(5);
+/// How often a skipped or locked user is looked at again.
+const SKIP_PAUSE: Duration = Duration::from_secs(5);
+const LOCKED_PAUSE: Duration = Duration::from_secs(1);
+
+/// How much at once, how long to rest, and whether a failure is final.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) in_flight: usize,
+    pub(crate) first_pause: Duration,
+    pub(crate) longest_pause: Duration,
+    /// One pass over a log (-1, -f): who fails four times, or can't be begun, is left.
+    pub(crate) once: bool,
+}
+
+/// Work being carried out.
+#[derive(Debug)]
+pub(crate) struct Job<L> {
+    pub(crate) work: Arc<Work>,
+    /// Locks that were waited for, by user.
+    pub(crate) locks: Vec<(Arc<str>, L)>,
+}
+
+/// Why a user is not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Its last try failed.
+    Failed,
+    /// Somebody else holds its lock (-N).
+    Locked,
+    /// There is a skipuser file.
+    Skipped,
+}
+
+/// A user that is not done.
+#[derive(Debug, Clone)]
+pub(crate) struct Trouble {
+    pub(crate) kind: Kind,
+    /// How often in a row.
+    pub(crate) times: u32,
+    /// In words for an admin.
+    pub(crate) reason: String,
+}
+
+impl Trouble {
+    pub(crate) fn is_quarantined(&self) -> bool {
+        self.kind == Kind::Failed && self.times >= QUARANTINE
+    }
+}
+
+/// The rota of one channel.
+#[derive(Debug)]
+pub(crate) struct Rota<L> {
+    backlog: Backlog,
+    bounds: Bounds,
+    ready: VecDeque<Job<L>>,
+    resting: Vec<(Instant, Arc<Work>)>,
+    troubles: HashMap<Arc<str>, Trouble>,
+    in_flight: usize,
+    waiting: usize,
+    stopped: bool,
+    /// Something was done that log-run still tells of.
+    unsaved: bool,
+}
+
+impl<L> Rota<L> {
+    pub(crate) fn new(backlog: Backlog, bounds: Bounds) -> Rota<L> {
+        Rota {
+            backlog,
+            bounds,
+            ready: VecDeque::new(),
+            resting: Vec::new(),
+            troubles: HashMap::new(),
+            in_flight: 0,
+            waiting: 0,
+            stopped: false,
+            unsaved: false,
+        }
+    }
+
+    /// The log says so.
+    pub(crate) fn add(&mut self, entries: &[Entry], now: Instant) {
+        for entry in entries {
+            self.backlog.add(entry, now);
+        }
+    }
+
+    /// The next work, if any can be begun now.
+    pub(crate) fn start(&mut self, now: Instant) -> Option<Job<L>> {
+        if self.stopped || self.in_flight >= self.bounds.in_flight.max(1) {
+            return None;
+        }
+        let mut i = 0;
+        while let Some((at, _)) = self.resting.get(i) {
+            if *at <= now {
+                let (_, work) = self.resting.swap_remove(i);
+                self.backlog.wake(&work);
+            } else {
+                i += 1;
+            }
+        }
+        let job = match self.ready.pop_front() {
+            Some(job) => job,
+            None => Job { work: self.backlog.take_next()?, locks: Vec::new() },
+        };
+        self.in_flight += 1;
+        Some(job)
+    }
+
+    /// When somebody's rest is over and there is room for it.
+    pub(crate) fn wakes_at(&self) -> Option<Instant> {
+        let full = self.in_flight >= self.bounds.in_flight.max(1);
+        if self.stopped || full { None } else { self.resting.iter().map(|(at, _)| *at).min() }
+    }
+
+    /// A work ended well. Returns the users that were in quarantine.
+    pub(crate) fn done(&mut self, job: &Job<L>) -> Vec<Arc<str>> {
+        self.in_flight -= 1;
+        self.unsaved = true;
+        self.backlog.done(&job.work.key());
+        let mut healed = Vec::new();
+        for (userid, _) in &job.work.users {
+            if self.troubles.remove(userid).is_some_and(|trouble| trouble.is_quarantined()) {
+                healed.push(userid.clone());
+            }
+        }
+        healed
+    }
+
+    /// A work failed: it comes again after a rest, with all of its users' data if `whole`. Returns the rest,
+    /// none if it is not tried again, and whether its users are in quarantine from now on.
+    pub(crate) fn failed(
+        &mut self,
+        job: &Job<L>,
+        reason: &str,
+        whole: bool,
+        links_fault: bool,
+        now: Instant,
+    ) -> (Option<Duration>, bool) {
+        self.in_flight -= 1;
+        self.not_done(job, Kind::Failed, reason, whole, links_fault, now)
+    }
+
+    /// A work in flight can't be begun now. Returns whether that is news.
+    pub(crate) fn deferred(
+        &mut self,
+        job: &Job<L>,
+        kind: Kind,
+        reason: &str,
+        now: Instant,
+    ) -> bool {
+        self.in_flight -= 1;
+        self.not_done(job, kind, reason, false, false, now);
+        job.work
+            .users
+            .iter()
+            .any(|(userid, _)| self.troubles.get(userid).is_some_and(|trouble| trouble.times == 1))
+    }
+
+    /// A work that waited for a lock can't be begun. Returns whether that is news.
+    pub(crate) fn waited_in_vain(
+        &mut self,
+        job: &Job<L>,
+        kind: Kind,
+        reason: &str,
+        now: Instant,
+    ) -> bool {
+        self.waiting -= 1;
+        self.in_flight += 1;
+        self.deferred(job, kind, reason, now)
+    }
+
+    fn not_done(
+        &mut self,
+        job: &Job<L>,
+        kind: Kind,
+        reason: &str,
+        whole: bool,
+        links_fault: bool,
+        now: Instant,
+    ) -> (Option<Duration>, bool) {
+        let mut times = 0;
+        for (userid, _) in &job.work.users {
+            let before = self.troubles.get(userid).filter(|trouble| trouble.kind == kind);
+            let count = before.map_or(0, |trouble| trouble.times) + 1;
+            times = times.max(count);
+            let trouble = Trouble { kind, times: count, reason: reason.to_string() };
+            self.troubles.insert(userid.clone(), trouble);
+        }
+        let Some(work) = self.backlog.put_back(&job.work.key(), whole) else {
+            return (None, false);
+        };
+        let pause = match kind {
+            Kind::Skipped => SKIP_PAUSE,
+            Kind::Locked => LOCKED_PAUSE,
+            Kind::Failed => {
+                let longest = self.bounds.longest_pause;
+                let longest = if links_fault { longest.min(LINK_PAUSE) } else { longest };
+                let doubled = 1_u32.checked_shl(times - 1).unwrap_or(u32::MAX);
+                self.bounds.first_pause.saturating_mul(doubled).min(longest)
+            }
+        };
+        let quarantined = kind == Kind::Failed && times == QUARANTINE;
+        if self.bounds.once && (kind != Kind::Failed || times >= QUARANTINE) {
+            return (None, quarantined);
+        }
+        self.resting.push((now + pause, work));
+        (Some(pause), quarantined)
+    }
+
+    /// A work in flight was not begun after all: it comes again at once.
+    pub(crate) fn not_begun(&mut self, job: &Job<L>) {
+        self.in_flight -= 1;
+        if let Some(work) = self.backlog.put_back(&job.work.key(), false) {
+            self.backlog.wake(&work);
+        }
+    }
+
+    /// A mailbox went from one of these users to the other: they are to be worked on together, at once.
+    pub(crate) fn linked(&mut self, job: &Job<L>, one: &Arc<str>, other: &Arc<str>) {
+        self.not_begun(job);
+        self.backlog.link(one, other);
+    }
+
+    /// Somebody else holds a lock: the work makes room while it waits. False when we were stopped
+    /// meanwhile, and it need not wait.
+    pub(crate) fn waits_for_lock(&mut self) -> bool {
+        self.in_flight -= 1;
+        if !self.stopped {
+            self.waiting += 1;
+        }
+        !self.stopped
+    }
+
+    /// The wait is over; with the lock it goes first, since it blocks others.
+    pub(crate) fn got_lock(&mut self, job: Job<L>) {
+        self.waiting -= 1;
+        self.ready.push_front(job);
+    }
+
+    /// Nothing is to be begun any more. Works that wait for locks are no longer waited for.
+    pub(crate) fn stop(&mut self) {
+        self.stopped = true;
+        self.waiting = 0;
+        self.ready.clear();
+    }
+
+    /// Whether nothing more will happen by itself: all is done or left. To be asked when
+    /// [`Rota::start`] has nothing.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.in_flight + self.waiting == 0
+            && (self.stopped || (self.ready.is_empty() && self.resting.is_empty()))
+    }
+
+    /// Whether everything is done.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.backlog.is_empty()
+    }
+
+    /// Whether log-run tells of things that are done.
+    pub(crate) fn is_unsaved(&self) -> bool {
+        self.unsaved
+    }
+
+    /// What is not done, for log-run.
+    pub(crate) fn take_unsaved(&mut self) -> Vec<Entry> {
+        self.unsaved = false;
+        self.backlog.entries().collect()
+    }
+
+    /// log-run could not be written.
+    pub(crate) fn not_saved(&mut self) {
+        self.unsaved = true;
+    }
+
+    /// How many users have something to be done.
+    pub(crate) fn users(&self) -> usize {
+        self.backlog.users()
+    }
+
+    /// How many works are in flight.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// When the oldest entry came that is not done.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.backlog.oldest()
+    }
+
+    /// Users that are not done, and why.
+    pub(crate) fn troubles(&self) -> &HashMap<Arc<str>, Trouble> {
+        &self.troubles
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cyrus_store::names::NameRules;
+
+    use super::*;
+
+    const BOUNDS: Bounds = Bounds {
+        in_flight: 2,
+        first_pause: Duration::from_secs(1),
+        longest_pause: Duration::from_secs(60),
+        once: false,
+    };
+
+    fn rota(bounds: Bounds, mailboxes: &[&str], now: Instant) -> Rota<()> {
+        let mut rota = Rota::new(Backlog::new(NameRules::default()), bounds);
+        let entries: Vec<Entry> =
+            mailboxes.iter().map(|name| Entry::Mailbox((*name).into())).collect();
+        rota.add(&entries, now);
+        rota
+    }
+
+    fn started(rota: &mut Rota<()>, now: Instant) -> Job<()> {
+        rota.start(now).expect("nothing to start")
+    }
+
+    #[test]
+    fn no_more_is_in_flight_than_may_be() {
+        let now = Instant::now();
+        let mut r = rota(BOUNDS, &["user.a", "user.b", "user.c"], now);
+        let a = started(&mut r, now);
+        started(&mut r, now);
+        assert!(r.start(now).is_none() && !r.is_at_rest());
+        r.done(&a);
+        assert_eq!(&*started(&mut r, now).work.key(), "c");
+        assert!(r.is_unsaved());
+        let left: Vec<String> = r.take_unsaved().iter().map(ToString::to_string).collect();
+        assert_eq!((left.len(), r.is_unsaved()), (2, false));
+        assert!(!left.contains(&"MAILBOX user.a".to_string()));
+    }
+
+    #[test]
+    fn who_fails_rests_longer_each_time_and_others_go_on() {
+        let mut now = Instant::now();
+        let mut r = rota(BOUNDS, &["user.a"], now);
+        for (pause, quarantined) in [(1, false), (2, false), (4, false), (8, true), (16, false)] {
+            let job = started(&mut r, now);
+            let verdict = r.failed(&job, "no index", false, false, now);
+            assert_eq!(verdict, (Some(Duration::from_secs(pause)), quarantined));
+            r.add(&[Entry::Mailbox("user.a.new".into()), Entry::User("b".into())], now);
+            let b = started(&mut r, now);
+            assert_eq!(&*b.work.key(), "b");
+            r.done(&b);
+            assert!(r.start(now).is_none());
+            now = r.wakes_at().unwrap();
+        }
+        assert!(r.troubles()["a"].is_quarantined());
+        let job = started(&mut r, now);
+        assert_eq!(job.work.users[0].1.mailboxes.len(), 2);
+        assert_eq!(r.done(&job).len(), 1);
+        assert!(r.is_empty() && r.troubles().is_empty());
+    }
+
+    #[test]
+    fn the_links_fault_is_forgiven_sooner_and_whole_users_are_promoted() {
+        let mut now = Instant::now();
+        let mut r = rota(BOUNDS, &["user.a"], now);
+        for _ in 0..6 {
+            let job = started(&mut r, now);
+            r.failed(&job, "lost", false, true, now);
+            now = r.wakes_at().unwrap();
+        }
+        let job = started(&mut r, now);
+        assert!(!job.work.users[0].1.whole);
+        let (pause, _) = r.failed(&job, "refused", true, false, now);
+        assert_eq!(pause, Some(Duration::from_secs(60)));
+        assert!(started(&mut r, now + Duration::from_secs(60)).work.users[0].1.whole);
+    }
+
+    #[test]
+    fn one_pass_leaves_who_fails_and_ends() {
+        let mut now = Instant::now();
+        let once = Bounds { once: true, ..BOUNDS };
+        let mut r = rota(once, &["user.a", "user.b"], now);
+        let (a, b) = (started(&mut r, now), started(&mut r, now));
+        assert!(r.deferred(&b, Kind::Skipped, "skipuser", now));
+        let mut job = a;
+        loop {
+            let (pause, _) = r.failed(&job, "no index", false, false, now);
+            let Some(pause) = pause else { break };
+            now += pause;
+            job = started(&mut r, now);
+        }
+        assert!(r.start(now).is_none() && r.is_at_rest() && !r.is_empty());
+        assert_eq!(r.take_unsaved().len(), 2);
+    }
+
+    #[test]
+    fn a_locked_user_makes_room_and_goes_first_with_its_lock() {
+        let now = Instant::now();
+        let one = Bounds { in_flight: 1, ..BOUNDS };
+        let mut r = rota(one, &["user.a", "user.b", "user.c"], now);
+        let a = started(&mut r, now);
+        assert!(r.waits_for_lock());
+        let b = started(&mut r, now);
+        r.got_lock(Job { locks: vec![("a".into(), ())], ..a });
+        r.done(&b);
+        let a = started(&mut r, now);
+        assert_eq!((&*a.work.key(), a.locks.len()), ("a", 1));
+        r.done(&a);
+        let c = started(&mut r, now);
+        assert!(r.deferred(&c, Kind::Locked, "locked", now));
+        let at = r.wakes_at().unwrap();
+        let c = started(&mut r, at);
+        assert!(!r.deferred(&c, Kind::Locked, "locked", now), "it was said before");
+    }
+
+    #[test]
+    fn linked_users_come_together_at_once() {
+        let now = Instant::now();
+        let mut r = rota(BOUNDS, &["user.a"], now);
+        let a = started(&mut r, now);
+        r.linked(&a, &"a".into(), &"b".into());
+        let both = started(&mut r, now);
+        assert_eq!(both.work.users.len(), 2);
+        r.stop();
+        assert!(r.start(now).is_none() && !r.is_at_rest());
+        r.not_begun(&both);
+        assert!(r.is_at_rest() && !r.is_empty());
+    }
+}

@@ -1,0 +1,105 @@
+//! What the log says is to be done, as parts that are looked at and carried out one after the other.
+//!
+//! Mailboxes of users that are worked on together are one part, so that what went from one to the
+//! other is seen as a rename; it comes before all that is about one of them alone.
+
+use std::sync::Arc;
+
+use sync_plan::backlog::Work;
+
+use crate::reading_some::Names;
+use crate::report::is_shared;
+
+/// One piece of a user's work.
+#[derive(Debug, Clone)]
+pub(crate) enum Part {
+    /// All of the user.
+    Whole,
+    /// What was named.
+    Some(Arc<Names>),
+    /// The user was removed.
+    Unuser,
+    /// The annotations of the server.
+    Server,
+}
+
+/// The parts of a work, each with its user.
+pub(crate) fn parts(work: &Work) -> Vec<(Arc<str>, Part)> {
+    let mut parts = Vec::new();
+    let mut named = Names::default();
+    for (_, tasks) in &work.users {
+        named.mailboxes.extend(tasks.mailboxes.iter().cloned());
+        named.quotas.extend(tasks.quotas.iter().cloned());
+    }
+    let alone = work.users.len() == 1;
+    if let (true, Some((userid, tasks))) = (alone, work.users.first()) {
+        named.meta = (tasks.meta && !is_shared(userid)).then(|| userid.clone());
+    }
+    if !named.mailboxes.is_empty() || !named.quotas.is_empty() || named.meta.is_some() {
+        parts.push((work.key(), Part::Some(Arc::new(named))));
+    }
+    for (userid, tasks) in &work.users {
+        if tasks.server {
+            parts.push((userid.clone(), Part::Server));
+        }
+        if tasks.unuser {
+            parts.push((userid.clone(), Part::Unuser));
+        } else if tasks.whole {
+            parts.push((userid.clone(), Part::Whole));
+        } else if tasks.meta && !alone && !is_shared(userid) {
+            let meta = Names { meta: Some(userid.clone()), ..Names::default() };
+            parts.push((userid.clone(), Part::Some(Arc::new(meta))));
+        }
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use cyrus_store::names::NameRules;
+    use cyrus_store::sync_log::Entry;
+    use sync_plan::backlog::Backlog;
+
+    use super::*;
+
+    fn said(entries: &[Entry]) -> Vec<String> {
+        let mut backlog = Backlog::new(NameRules::default());
+        entries.iter().for_each(|entry| backlog.add(entry, Instant::now()));
+        let work = backlog.take_next().unwrap();
+        let words = |(userid, part): (Arc<str>, Part)| match part {
+            Part::Some(n) => {
+                format!("{userid}: {:?} {:?} {:?}", n.mailboxes, n.quotas, n.meta)
+            }
+            part => format!("{userid}: {part:?}"),
+        };
+        parts(&work).into_iter().map(words).collect()
+    }
+
+    #[test]
+    fn one_user_is_looked_at_in_one_go() {
+        let entries = [
+            Entry::Mailbox("user.anna.b".into()),
+            Entry::Unmailbox("user.anna.a".into()),
+            Entry::Seen("anna".into(), "shared".into()),
+            Entry::Quota("user.anna".into()),
+        ];
+        let wanted = r#"anna: {"user.anna.a", "user.anna.b"} {"user.anna"} Some("anna")"#;
+        assert_eq!(said(&entries), [wanted]);
+        assert_eq!(said(&[Entry::Unuser("anna".into())]), ["anna: Unuser"]);
+    }
+
+    #[test]
+    fn what_went_from_one_user_to_another_comes_before_what_is_one_users() {
+        let entries = [
+            Entry::User("bert".into()),
+            Entry::Meta("anna".into()),
+            Entry::Rename("user.anna.a".into(), "user.bert.a".into()),
+        ];
+        let wanted =
+            [r#"anna: {"user.anna.a"} {} None"#, r#"anna: {} {} Some("anna")"#, "bert: Whole"];
+        assert_eq!(said(&entries), wanted);
+        assert_eq!(said(&[Entry::Annotation(String::new())]), [": Server"]);
+    }
+}

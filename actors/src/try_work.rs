@@ -1,0 +1,85 @@
+//! What is done for one work of a Roller: a connection to look on, the locks of all its users in order, then the work.
+
+use std::sync::Arc;
+
+use actix::Addr;
+
+use crate::board::WAITING;
+use crate::error::UserError;
+use crate::hands::Hands;
+use crate::lock_keeper::{LockKeeper, Taken, UserLock, lock};
+use crate::pool::acquire_look;
+use crate::report::Sent;
+use crate::rota::Job;
+use crate::user_sync::{SyncTasks, Synced, UserSync};
+
+/// What a work's step came to.
+pub(crate) enum Step {
+    /// Tried; the worker is free again, unless it died.
+    Tried { job: Job<UserLock>, synced: Synced, worker: Option<Addr<UserSync>> },
+    /// Somebody else holds this user's lock.
+    Busy { job: Job<UserLock>, userid: Arc<str>, worker: Addr<UserSync> },
+    /// This user is not to be replicated.
+    Skipped { job: Job<UserLock>, userid: Arc<str>, worker: Addr<UserSync> },
+    /// The wait for this user's lock is over.
+    Unlocked { job: Job<UserLock>, userid: Arc<str>, taken: Result<Taken, UserError> },
+}
+
+impl Step {
+    /// Failed before there was anything to try.
+    fn tried_nothing(job: Job<UserLock>, worker: Addr<UserSync>, e: UserError) -> Step {
+        let synced = Synced { sent: Sent::default(), result: Err(e) };
+        Step::Tried { job, synced, worker: Some(worker) }
+    }
+}
+
+/// Carries a work out.
+pub(crate) async fn try_work(
+    mut job: Job<UserLock>,
+    worker: Addr<UserSync>,
+    hands: Hands,
+    locks: Addr<LockKeeper>,
+) -> Step {
+    hands.board.set(&job.work.key(), WAITING);
+    let lease = match acquire_look(&hands.pool).await {
+        Ok(lease) => lease,
+        Err(e) => return Step::tried_nothing(job, worker, e.into()),
+    };
+    let users: Vec<Arc<str>> = job.work.users.iter().map(|(userid, _)| userid.clone()).collect();
+    for userid in users {
+        if job.locks.iter().any(|(held, _)| *held == userid) {
+            continue;
+        }
+        // Never waited for with others in hand: two who wait so for each other would wait for ever.
+        match lock(&userid, false, &locks).await {
+            Ok(Taken::Lock(taken)) => job.locks.push((userid, taken)),
+            Ok(Taken::Busy) => {
+                job.locks.clear();
+                return Step::Busy { job, userid, worker };
+            }
+            Ok(Taken::Skip) => {
+                job.locks.clear();
+                return Step::Skipped { job, userid, worker };
+            }
+            Err(e) => return Step::tried_nothing(job, worker, e),
+        }
+    }
+    match worker.send(SyncTasks { work: job.work.clone(), lease }).await {
+        Ok(synced) => Step::Tried { job, synced, worker: Some(worker) },
+        Err(e) => {
+            let result = Err(UserError::Bug(e.to_string()));
+            let synced = Synced { sent: Sent::default(), result };
+            Step::Tried { job, synced, worker: None }
+        }
+    }
+}
+
+/// Waits for the lock that somebody else holds.
+pub(crate) async fn wait_for_lock(
+    job: Job<UserLock>,
+    userid: Arc<str>,
+    locks: Addr<LockKeeper>,
+) -> Step {
+    let taken = lock(&userid, true, &locks).await;
+    Step::Unlocked { job, userid, taken }
+}

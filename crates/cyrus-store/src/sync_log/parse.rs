@@ -1,0 +1,301 @@
+//! Reading log lines, whatever they hold: what is no entry is named and handed on, never dropped in silence.
+
+use std::io::{self, BufRead, Read};
+
+use super::Entry;
+
+/// The longest line, in bytes: two names of 490 characters at their worst are far from it.
+const LONGEST: u64 = 64 * 1024;
+
+/// A line of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line {
+    /// An entry.
+    Entry(Entry),
+    /// Something else.
+    Unread {
+        /// The line, without its end; of one that is too long, its beginning.
+        text: Vec<u8>,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+}
+
+/// The lines of a log, one after the other.
+#[derive(Debug)]
+pub struct Lines<R> {
+    input: R,
+    line: Vec<u8>,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// Reads from here.
+    pub fn new(input: R) -> Self {
+        Lines { input, line: Vec::new() }
+    }
+
+    /// The next logical line with its end, literals and all, in `line`. None at the end of the log.
+    fn read(&mut self) -> io::Result<Option<Result<(), &'static str>>> {
+        self.line.clear();
+        loop {
+            let room = LONGEST - self.line.len() as u64;
+            let read = (&mut self.input).take(room).read_until(b'\n', &mut self.line)?;
+            if read == 0 && self.line.is_empty() {
+                return Ok(None);
+            }
+            if self.line.last() != Some(&b'\n') {
+                if self.line.len() as u64 >= LONGEST {
+                    skip_line(&mut self.input)?;
+                    return Ok(Some(Err("it is too long")));
+                }
+                // The last line was torn off; what is there may still be an entry.
+                return Ok(Some(Ok(())));
+            }
+            let Some(length) = literal_at_end(&self.line) else { return Ok(Some(Ok(()))) };
+            let start = self.line.len();
+            if start as u64 + length >= LONGEST {
+                return Ok(Some(Err("it has a literal that is too long")));
+            }
+            (&mut self.input).take(length).read_to_end(&mut self.line)?;
+            if self.line.len() as u64 != start as u64 + length {
+                return Ok(Some(Err("it ends within a literal")));
+            }
+        }
+    }
+}
+
+impl<R: BufRead> Iterator for Lines<R> {
+    type Item = io::Result<Line>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let read = match self.read() {
+                Ok(None) => return None,
+                Ok(Some(read)) => read,
+                Err(e) => return Some(Err(e)),
+            };
+            match read.and_then(|()| parse(&self.line)) {
+                Ok(None) => {}
+                Ok(Some(entry)) => return Some(Ok(Line::Entry(entry))),
+                Err(why) => {
+                    let text = without_end(&self.line).to_vec();
+                    return Some(Ok(Line::Unread { text, why }));
+                }
+            }
+        }
+    }
+}
+
+fn skip_line(input: &mut impl BufRead) -> io::Result<()> {
+    loop {
+        let some = input.fill_buf()?;
+        if some.is_empty() {
+            return Ok(());
+        }
+        match some.iter().position(|byte| *byte == b'\n') {
+            Some(end) => {
+                input.consume(end + 1);
+                return Ok(());
+            }
+            None => {
+                let all = some.len();
+                input.consume(all);
+            }
+        }
+    }
+}
+
+/// The length of the literal that follows a line's CRLF.
+fn literal_at_end(line: &[u8]) -> Option<u64> {
+    let line = line.strip_suffix(b"}\r\n")?;
+    let line = line.strip_suffix(b"+").unwrap_or(line);
+    let open = line.iter().rposition(|byte| *byte == b'{')?;
+    // A brace within a quoted name is escaped.
+    if open.checked_sub(1).and_then(|before| line.get(before)) != Some(&b' ') {
+        return None;
+    }
+    std::str::from_utf8(line.get(open + 1..)?).ok()?.parse().ok()
+}
+
+fn without_end(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// The entry of a logical line; none of a blank one.
+fn parse(line: &[u8]) -> Result<Option<Entry>, &'static str> {
+    let line = without_end(line);
+    if line.is_empty() {
+        return Ok(None);
+    }
+    let end = line.iter().position(|byte| *byte == b' ').ok_or("it has no name")?;
+    let (verb, mut rest) = line.split_at(end);
+    let first = take_name(&mut rest)?;
+    let second = if rest.is_empty() { None } else { Some(take_name(&mut rest)?) };
+    if !rest.is_empty() {
+        return Err("it goes on after its names");
+    }
+    let verb = verb.to_ascii_uppercase();
+    let with_second = |make: fn(String, String) -> Entry, first| {
+        second.clone().map(|second| make(first, second)).ok_or("it lacks its second name")
+    };
+    let nonempty = |name: String| if name.is_empty() { Err("its name is empty") } else { Ok(name) };
+    Ok(Some(match verb.as_slice() {
+        b"ANNOTATION" => Entry::Annotation(first),
+        b"USER" => Entry::User(nonempty(first)?),
+        b"UNUSER" => Entry::Unuser(nonempty(first)?),
+        b"META" | b"SIEVE" => Entry::Meta(nonempty(first)?),
+        b"APPEND" | b"MAILBOX" | b"DOUBLEMAILBOX" => match second {
+            None => Entry::Mailbox(nonempty(first)?),
+            Some(second) => Entry::DoubleMailbox(nonempty(first)?, nonempty(second)?),
+        },
+        b"RENAME" => with_second(Entry::Rename, nonempty(first)?)?,
+        b"UNMAILBOX" => Entry::Unmailbox(nonempty(first)?),
+        b"QUOTA" => Entry::Quota(nonempty(first)?),
+        b"SEEN" => with_second(Entry::Seen, nonempty(first)?)?,
+        b"SUB" | b"UNSUB" => with_second(Entry::Sub, nonempty(first)?)?,
+        _ => return Err("its verb is unknown"),
+    }))
+}
+
+/// Takes a space and a name off the front.
+fn take_name(rest: &mut &[u8]) -> Result<String, &'static str> {
+    let after = rest.strip_prefix(b" ").ok_or("something stands where a space should")?;
+    let (name, left) = match after.first() {
+        Some(b'"') => quoted(after.get(1..).unwrap_or_default())?,
+        Some(b'{') => literal(after)?,
+        Some(_) => {
+            let end = after.iter().position(|b| matches!(b, b' ' | b'\t' | b'(' | b')' | b'"'));
+            let (name, left) = after.split_at(end.unwrap_or(after.len()));
+            (name.to_vec(), left)
+        }
+        None => return Err("it lacks a name"),
+    };
+    *rest = left;
+    if name.contains(&0) {
+        return Err("a name has a NUL");
+    }
+    String::from_utf8(name).map_err(|_| "a name is not UTF-8")
+}
+
+fn quoted(text: &[u8]) -> Result<(Vec<u8>, &[u8]), &'static str> {
+    let mut name = Vec::new();
+    let mut at = 0;
+    loop {
+        let byte = match *text.get(at).ok_or("a quoted name has no end")? {
+            b'"' => return Ok((name, text.get(at + 1..).unwrap_or_default())),
+            b'\\' => {
+                at += 1;
+                *text.get(at).ok_or("a quoted name has no end")?
+            }
+            byte => byte,
+        };
+        name.push(byte);
+        at += 1;
+    }
+}
+
+fn literal(text: &[u8]) -> Result<(Vec<u8>, &[u8]), &'static str> {
+    let bad = "a literal makes no sense";
+    let end = text.windows(3).position(|w| w == b"}\r\n").ok_or(bad)?;
+    let length = literal_at_end(&[b" ", text.get(..end + 3).unwrap_or_default()].concat());
+    let length = usize::try_from(length.ok_or(bad)?).map_err(|_| bad)?;
+    let rest = text.get(end + 3..).unwrap_or_default();
+    let name = rest.get(..length).ok_or(bad)?;
+    Ok((name.to_vec(), rest.get(length..).unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn lines(text: &[u8]) -> Vec<Line> {
+        Lines::new(text).map(Result::unwrap).collect()
+    }
+
+    fn entry(text: &str) -> Entry {
+        match lines(text.as_bytes()).as_slice() {
+            [Line::Entry(entry)] => entry.clone(),
+            other => panic!("{text:?}: {other:?}"),
+        }
+    }
+
+    fn why(text: &[u8]) -> &'static str {
+        match lines(text).as_slice() {
+            [Line::Unread { why, .. }] => why,
+            other => panic!("{:?}: {other:?}", String::from_utf8_lossy(text)),
+        }
+    }
+
+    #[test]
+    fn every_verb() {
+        let (a, b) = (|| "user.a".to_string(), || "user.b".to_string());
+        assert_eq!(entry("USER anna\n"), Entry::User("anna".into()));
+        assert_eq!(entry("unuser anna\n"), Entry::Unuser("anna".into()));
+        assert_eq!(entry("META anna\n"), Entry::Meta("anna".into()));
+        assert_eq!(entry("SIEVE anna\n"), Entry::Meta("anna".into()));
+        assert_eq!(entry("APPEND user.a\n"), Entry::Mailbox(a()));
+        assert_eq!(entry("MAILBOX user.a\r\n"), Entry::Mailbox(a()));
+        assert_eq!(entry("DOUBLEMAILBOX user.a user.b\n"), Entry::DoubleMailbox(a(), b()));
+        assert_eq!(entry("RENAME user.a user.b\n"), Entry::Rename(a(), b()));
+        assert_eq!(entry("UNMAILBOX user.a\n"), Entry::Unmailbox(a()));
+        assert_eq!(entry("QUOTA user.a\n"), Entry::Quota(a()));
+        assert_eq!(entry("ANNOTATION user.a\n"), Entry::Annotation(a()));
+        assert_eq!(entry("ANNOTATION \"\"\n"), Entry::Annotation(String::new()));
+        assert_eq!(entry("SEEN anna user.b\n"), Entry::Seen("anna".into(), b()));
+        assert_eq!(entry("SUB anna user.b\n"), Entry::Sub("anna".into(), b()));
+        assert_eq!(entry("UNSUB anna user.b\n"), Entry::Sub("anna".into(), b()));
+    }
+
+    #[test]
+    fn every_form_of_a_name() {
+        let mailbox = |name: &str| Entry::Mailbox(name.into());
+        assert_eq!(entry("MAILBOX \"user.a.two words\"\n"), mailbox("user.a.two words"));
+        assert_eq!(entry("MAILBOX \"a\\\"b\\\\c\\{5\\}\"\r\n"), mailbox("a\"b\\c{5}"));
+        assert_eq!(entry("MAILBOX {6}\r\nuser.a\n"), mailbox("user.a"));
+        assert_eq!(entry("MAILBOX {8+}\r\nus\ner \"a\r\n"), mailbox("us\ner \"a"));
+        let two = entry("RENAME {6}\r\nuser.a {6+}\r\nuser.b\n");
+        assert_eq!(two, Entry::Rename("user.a".into(), "user.b".into()));
+        assert_eq!(entry("MAILBOX user.ü%*\n"), mailbox("user.ü%*"));
+        assert_eq!(entry("USER anna"), Entry::User("anna".into()), "a torn last line");
+    }
+
+    #[test]
+    fn what_is_no_entry_is_handed_on() {
+        assert_eq!(lines(b"\n\r\n\n"), []);
+        assert_eq!(why(b"GREET anna\n"), "its verb is unknown");
+        assert_eq!(why(b"USER\n"), "it has no name");
+        assert_eq!(why(b"USER \n"), "it lacks a name");
+        assert_eq!(why(b"RENAME a\n"), "it lacks its second name");
+        assert_eq!(why(b"USER a b c\n"), "it goes on after its names");
+        assert_eq!(why(b"MAILBOX \"a\n"), "a quoted name has no end");
+        assert_eq!(why(b"MAILBOX \xff\n"), "a name is not UTF-8");
+        assert_eq!(why(b"MAILBOX {9}\r\nshort"), "it ends within a literal");
+        assert_eq!(why(b"MAILBOX {99999999999}\r\n"), "it has a literal that is too long");
+        let long = [b"USER ".as_slice(), &vec![b'x'; 100_000], b"\nUSER anna\n"].concat();
+        let [Line::Unread { why, text }, Line::Entry(next)] = &lines(&long)[..] else { panic!() };
+        assert_eq!((*why, text.len()), ("it is too long", LONGEST as usize));
+        assert_eq!(next, &Entry::User("anna".into()));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(a in "[^\u{0}\r\n]{1,20}", b in "[^\u{0}\r\n]{1,20}") {
+            for made in [
+                Entry::User(a.clone()),
+                Entry::Rename(a.clone(), b.clone()),
+                Entry::Seen(a.clone(), b.clone()),
+            ] {
+                prop_assert_eq!(entry(&format!("{made}\n")), made);
+            }
+        }
+
+        #[test]
+        fn nonsense_is_no_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            for line in Lines::new(bytes.as_slice()) {
+                line.unwrap();
+            }
+        }
+    }
+}
