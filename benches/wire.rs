@@ -77,6 +77,7 @@ fn settings(port: u16) -> actors::Settings {
         reconnect_maxwait: std::time::Duration::from_secs(1),
         timeout: std::time::Duration::from_secs(60),
         batch_messages: 0,
+        cache: None,
         retry_pause: std::time::Duration::from_millis(10),
     }
 }

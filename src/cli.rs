@@ -11,7 +11,7 @@ use crate::exit::{Exit, Failure};
 #[derive(Debug, Parser)]
 #[command(name = "sync_client", version, max_term_width = 100)]
 #[command(
-    override_usage = "sync_client [OPTIONS] -u USER...\n       sync_client [OPTIONS] -u -f FILE\n       sync_client [OPTIONS] -A [PREFIX]"
+    override_usage = "sync_client [OPTIONS] -u USER...\n       sync_client [OPTIONS] -u -f FILE\n       sync_client [OPTIONS] -A [PREFIX]\n       sync_client [OPTIONS] -r | -R | -1 [-n CHANNEL]...\n       sync_client [OPTIONS] -R -f FILE"
 )]
 pub(crate) struct Args {
     /// Read this file instead of /etc/imapd.conf
@@ -31,8 +31,20 @@ pub(crate) struct Args {
     #[arg(short = 'u', long)]
     pub(crate) userids: bool,
 
-    /// Read the users from this file, one a line ("-": standard input); empty lines and those that
-    /// begin with # are skipped
+    /// Replicate what the sync log says, again and again, in the background
+    #[arg(short = 'r', long)]
+    pub(crate) rolling: bool,
+
+    /// As -r, in the foreground
+    #[arg(short = 'R', long)]
+    pub(crate) foreground_rolling: bool,
+
+    /// As -R, but end after one log
+    #[arg(short = '1', long)]
+    pub(crate) rolling_once: bool,
+
+    /// With -u, read the users from this file, one a line ("-": standard input); empty lines and those
+    /// that begin with # are skipped. With -r and -R, replicate what this log says and end
     #[arg(short = 'f', long, value_name = "FILE")]
     pub(crate) input_file: Option<PathBuf>,
 
@@ -44,9 +56,22 @@ pub(crate) struct Args {
     #[arg(short = 'S', long, value_name = "SERVER")]
     pub(crate) server: Option<String>,
 
-    /// Use this channel's settings (CHANNEL_sync_host and so on)
+    /// Use this channel's settings (CHANNEL_sync_host and so on) and its log; in rolling replication it
+    /// may be given several times
     #[arg(short = 'n', long, value_name = "CHANNEL")]
-    pub(crate) channel: Option<String>,
+    pub(crate) channel: Vec<String>,
+
+    /// Seconds from one look at the log to the next; 0: at once [default: sync_repeat_interval]
+    #[arg(short = 'd', long, value_name = "SECONDS")]
+    pub(crate) delay: Option<u64>,
+
+    /// Seconds after which the replica is sent a RESTART in rolling replication; 0: never
+    #[arg(short = 't', long, value_name = "SECONDS", default_value_t = 600)]
+    pub(crate) timeout: u64,
+
+    /// End rolling replication when this file is there, and remove it [default: sync_shutdown_file]
+    #[arg(short = 'F', long, value_name = "FILE")]
+    pub(crate) shutdown_file: Option<PathBuf>,
 
     /// The partition on the replica for all mailboxes
     #[arg(short = 'p', long, value_name = "PARTITION")]
@@ -102,27 +127,59 @@ pub(crate) enum Mode {
     Users,
     /// -A
     AllUsers,
+    /// -r, -R, -1
+    Rolling,
 }
 
 impl Args {
     /// # Errors
-    /// None or both of -u and -A, or objects that make no sense.
+    /// None or several of -u, -A and -r (-R, -1), or objects that make no sense.
     pub(crate) fn mode(&self) -> Result<Mode, Failure> {
         let usage = |text: &str| Failure::new(Exit::Usage, format!("{text}\n\n{}", usage_text()));
+        let rolling = self.rolling || self.foreground_rolling || self.rolling_once;
+        if u8::from(self.userids) + u8::from(self.all_users) + u8::from(rolling) > 1 {
+            return Err(usage("Mutually exclusive options defined"));
+        }
+        if rolling {
+            return self.check_rolling().map(|()| Mode::Rolling).map_err(usage);
+        }
+        if self.channel.len() > 1 {
+            return Err(usage("several channels (-n) go with rolling replication only"));
+        }
         match (self.userids, self.all_users) {
-            (true, true) => Err(usage("Mutually exclusive options defined")),
-            (false, false) => Err(usage("No replication mode specified")),
-            (true, false) if self.input_file.is_none() && self.objects.is_empty() => {
+            (true, _) if self.input_file.is_none() && self.objects.is_empty() => {
                 Err(usage("-u needs users, or a file of users (-f)"))
             }
-            (true, false) if self.input_file.is_some() && !self.objects.is_empty() => {
+            (true, _) if self.input_file.is_some() && !self.objects.is_empty() => {
                 Err(usage("-u takes users from the command line or from a file, not from both"))
             }
-            (true, false) => Ok(Mode::Users),
-            (false, true) if self.input_file.is_some() => Err(usage("-f goes with -u")),
+            (true, _) => Ok(Mode::Users),
+            (false, true) if self.input_file.is_some() => Err(usage("-f goes with -u, -r and -R")),
             (false, true) if self.objects.len() > 1 => Err(usage("-A takes one prefix at most")),
             (false, true) => Ok(Mode::AllUsers),
+            (false, false) => Err(usage("No replication mode specified")),
         }
+    }
+
+    fn check_rolling(&self) -> Result<(), &'static str> {
+        if !self.objects.is_empty() {
+            return Err("rolling replication takes no users: the log names them");
+        }
+        if self.input_file.is_some() && self.channel.len() > 1 {
+            return Err("a log given with -f is for one channel (-n)");
+        }
+        Ok(())
+    }
+
+    /// The channels, once each; one without a name if none is given.
+    pub(crate) fn channels(&self) -> Vec<Option<&str>> {
+        let mut channels: Vec<Option<&str>> = Vec::new();
+        for name in &self.channel {
+            if !channels.contains(&Some(name)) {
+                channels.push(Some(name));
+            }
+        }
+        if channels.is_empty() { vec![None] } else { channels }
     }
 }
 
@@ -169,6 +226,18 @@ mod tests {
     }
 
     #[test]
+    fn rolling_has_three_names() {
+        let short = parsed("-r -n a -n b -n a -d 0 -t 60 -F /tmp/stop").unwrap();
+        let long = parsed("--rolling --channel a --channel b --channel a --delay 0 --timeout 60 --shutdown-file /tmp/stop").unwrap();
+        assert_eq!(format!("{short:?}"), format!("{long:?}"));
+        assert_eq!(short.channels(), [Some("a"), Some("b")]);
+        for line in ["-r", "-R", "-1", "-R -1", "-r -f -", "-R -f /tmp/log -n a"] {
+            assert_eq!(parsed(line).unwrap().mode().unwrap(), Mode::Rolling, "{line}");
+        }
+        assert_eq!(parsed("-1").unwrap().channels(), [None]);
+    }
+
+    #[test]
     fn nonsense_is_a_usage_error() {
         for line in [
             "-v",
@@ -178,6 +247,12 @@ mod tests {
             "-A -f x",
             "-A a b",
             "-j 0 -A",
+            "-r -u anna",
+            "-R -A",
+            "-R anna",
+            "-u -n a -n b anna",
+            "-R -f log -n a -n b",
+            "-R -d soon",
             "--no-such-option -A",
         ] {
             let failure = parsed(line).unwrap_err();

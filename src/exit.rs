@@ -1,5 +1,7 @@
 //! Exit codes, and failures that end the program before its work.
 
+use actors::Stopped;
+
 use crate::tell;
 
 /// What the program ends with: the C client's codes where it has them.
@@ -15,6 +17,18 @@ pub(crate) enum Exit {
     TempFail = 75,
     /// Configuration, login or certificate (EX_CONFIG).
     Config = 78,
+}
+
+impl Exit {
+    /// What a run ends with that was stopped.
+    pub(crate) fn of_stop(why: &Stopped) -> Exit {
+        match why {
+            Stopped::Fatal(_) => Exit::Config,
+            Stopped::WhileConnecting => Exit::TempFail,
+            Stopped::NoConnection(_) | Stopped::Listing(_) | Stopped::Log(_) => Exit::Failed,
+            Stopped::Signal | Stopped::ShutdownFile => Exit::Done,
+        }
+    }
 }
 
 /// A failure before any work was done.

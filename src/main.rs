@@ -6,8 +6,10 @@
 
 mod cli;
 mod exit;
+mod notify;
 mod privileges;
 mod resolve;
+mod rolling;
 mod signals;
 mod syslog;
 mod users;
@@ -15,7 +17,7 @@ mod users;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use actors::{Board, RunReport, Work};
+use actors::{Board, RunReport, Stopped, Verbosity, Work};
 
 use crate::cli::{Args, Mode};
 use crate::exit::{Exit, Failure};
@@ -33,22 +35,20 @@ fn main() -> ExitCode {
 }
 
 fn run(args: Args) -> Result<Exit, Failure> {
+    let mode = args.mode()?;
     let config = resolve::load(&args)?;
+    if mode == Mode::Rolling {
+        return rolling::run(&args, config);
+    }
     syslog::start(&config)?;
     privileges::become_cyrus(config.cyrus_user())?;
-    let settings = resolve::settings(&args, &config)?;
-    if args.delayed_startup > 0 {
-        tell(&format!("Waiting for {} seconds for gdb attach...", args.delayed_startup));
-        std::thread::sleep(Duration::from_secs(args.delayed_startup));
-    }
-    let work = match args.mode()? {
+    let settings = resolve::settings(&args, &config, args.channel.first().map(String::as_str))?;
+    wait_before_start(&args);
+    let work = match mode {
         Mode::Users => Work::Users(users::named(&args)?),
-        Mode::AllUsers => Work::AllUsers { prefix: args.objects.first().cloned() },
+        _ => Work::AllUsers { prefix: args.objects.first().cloned() },
     };
-    let verbosity = actors::Verbosity {
-        actions_on_stdout: args.verbose > 0,
-        actions_in_syslog: args.verbose_logging,
-    };
+    let verbosity = verbosity(&args);
     let system = actix_rt::System::new();
     let report = system.block_on(async move {
         let board = Board::default();
@@ -61,19 +61,28 @@ fn run(args: Args) -> Result<Exit, Failure> {
     Ok(verdict(&report))
 }
 
+/// So that somebody can attach a debugger (-w).
+fn wait_before_start(args: &Args) {
+    if args.delayed_startup > 0 {
+        tell(&format!("Waiting for {} seconds for gdb attach...", args.delayed_startup));
+        std::thread::sleep(Duration::from_secs(args.delayed_startup));
+    }
+}
+
+fn verbosity(args: &Args) -> Verbosity {
+    Verbosity { actions_on_stdout: args.verbose > 0, actions_in_syslog: args.verbose_logging }
+}
+
 /// What the run's end means to who started us.
 fn verdict(report: &RunReport) -> Exit {
-    use actors::Stopped;
     if let Some(why) = &report.stopped {
         tell(&why.to_string());
     }
     match &report.stopped {
-        Some(Stopped::Fatal(_)) => Exit::Config,
-        Some(Stopped::WhileConnecting) => Exit::TempFail,
-        Some(Stopped::NoConnection(_) | Stopped::Listing(_)) => Exit::Failed,
+        Some(why) if *why != Stopped::Signal => Exit::of_stop(why),
         // Asked to stop: users that were not reached are no failure of ours.
-        Some(Stopped::Signal) | None if report.failed() == 0 => Exit::Done,
-        Some(Stopped::Signal) | None => Exit::Failed,
+        _ if report.failed() == 0 => Exit::Done,
+        _ => Exit::Failed,
     }
 }
 

@@ -1,9 +1,11 @@
 //! From the command line and imapd.conf to settings.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::Settings;
+use actors::{LogSource, RollSettings, Settings};
+use cyrus_store::sync_log::LogFile;
 use cyrus_store::{Config, StoreError};
 
 use crate::cli::Args;
@@ -17,6 +19,9 @@ const TIMEOUT: Duration = Duration::from_secs(30 * 60);
 const BATCH_MESSAGES: u32 = 8192;
 /// The least sync_timeout that Cyrus honours.
 const LEAST_TIMEOUT: Duration = Duration::from_secs(3);
+const REPEAT_INTERVAL: Duration = Duration::from_secs(1);
+/// How long a user that fails again and again rests at most.
+const RETRY_MAXWAIT: Duration = Duration::from_secs(10 * 60);
 /// The pause before a failed user's second try.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -29,12 +34,15 @@ pub(crate) fn load(args: &Args) -> Result<Arc<Config>, Failure> {
     Ok(Arc::new(config))
 }
 
-/// Everything the run needs to know.
+/// Everything the run needs to know, with the settings of a channel.
 ///
 /// # Errors
 /// [`Exit::Config`] for a missing or bad option.
-pub(crate) fn settings(args: &Args, config: &Config) -> Result<Settings, Failure> {
-    let channel = args.channel.as_deref();
+pub(crate) fn settings(
+    args: &Args,
+    config: &Config,
+    channel: Option<&str>,
+) -> Result<Settings, Failure> {
     let option = |name: &str| config.channel(channel, name).map(str::to_string);
     let server = args.server.clone().or_else(|| option("sync_host")).ok_or_else(|| {
         Failure::new(
@@ -48,7 +56,7 @@ pub(crate) fn settings(args: &Args, config: &Config) -> Result<Settings, Failure
     Ok(Settings {
         server,
         port: option("sync_port"),
-        channel: args.channel.clone(),
+        channel: channel.map(str::to_string),
         authname: option("sync_authname").unwrap_or_default(),
         password: option("sync_password").unwrap_or_default(),
         realm: option("sync_realm"),
@@ -67,8 +75,46 @@ pub(crate) fn settings(args: &Args, config: &Config) -> Result<Settings, Failure
         reconnect_maxwait: seconds(config, "sync_reconnect_maxwait", RECONNECT_MAXWAIT)?,
         timeout: seconds(config, "sync_timeout", TIMEOUT)?.max(LEAST_TIMEOUT),
         batch_messages: batch(config)?,
+        cache: None,
         retry_pause: RETRY_PAUSE,
     })
+}
+
+/// What rolling replication of a channel needs to know beside that.
+///
+/// # Errors
+/// [`Exit::Config`] for a bad option.
+pub(crate) fn rolling(
+    args: &Args,
+    config: &Config,
+    channel: Option<&str>,
+) -> Result<(Settings, RollSettings), Failure> {
+    let mut settings = settings(args, config, channel)?;
+    let path = |name: &str| config.channel(channel, name).map(PathBuf::from);
+    let duration = |name: &str, default: Duration| -> Result<Duration, Failure> {
+        let set = config.channel_duration(channel, name, 's').map_err(bad_config)?;
+        Ok(set.map_or(default, |seconds| Duration::from_secs(seconds.max(0).unsigned_abs())))
+    };
+    let source = match &args.input_file {
+        None => LogSource::Channel(LogFile::of_channel(config, channel)),
+        Some(file) if file == Path::new("-") => LogSource::Stdin,
+        Some(file) => LogSource::File(file.clone()),
+    };
+    if args.input_file.is_none() {
+        settings.cache = path("sync_cache_db_path");
+    }
+    let rolling = RollSettings {
+        source,
+        once: args.rolling_once || args.input_file.is_some(),
+        delay: match args.delay {
+            Some(seconds) => Duration::from_secs(seconds),
+            None => duration("sync_repeat_interval", REPEAT_INTERVAL)?,
+        },
+        restart_every: (args.timeout > 0).then(|| Duration::from_secs(args.timeout)),
+        shutdown_file: args.shutdown_file.clone().or_else(|| path("sync_shutdown_file")),
+        longest_pause: duration("sync_retry_maxwait", RETRY_MAXWAIT)?,
+    };
+    Ok((settings, rolling))
 }
 
 fn jobs(args: &Args, config: &Config, channel: Option<&str>) -> Result<usize, Failure> {

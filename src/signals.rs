@@ -1,39 +1,24 @@
 //! SIGTERM and SIGINT: finish what is in flight and stop; a second one stops at once. SIGUSR1: say
-//! on stderr what is being done for whom.
+//! on stderr what is being done for whom. SIGHUP, in rolling replication: read the configuration again and
+//! try those that rest.
 
 use std::time::Instant;
 
 use actors::Board;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::exit::Exit;
 use crate::tell;
 
-/// A flag that turns true when somebody asks us to stop.
+/// A flag that turns true when somebody asks us to stop. SIGUSR1 shows the board.
 pub(crate) fn watch(board: Board) -> watch::Receiver<bool> {
-    actix_rt::spawn(show_on_request(board));
+    show_on_request(move || board.status(Instant::now()));
     let (asked, stop) = watch::channel(false);
     actix_rt::spawn(async move {
-        let (mut term, mut int) =
-            match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-                (Ok(term), Ok(int)) => (term, int),
-                (Err(e), _) | (_, Err(e)) => {
-                    warn!("can't watch for signals: {e}");
-                    return;
-                }
-            };
-        let mut times = 0;
-        loop {
-            tokio::select! {
-                _ = term.recv() => {}
-                _ = int.recv() => {}
-            }
-            times += 1;
-            if times > 1 {
-                std::process::exit(Exit::TempFail as i32);
-            }
+        let Some(mut signals) = Signals::new(false) else { return };
+        while signals.next().await == Heard::Stop {
             info!("asked to stop: finishing the users in flight");
             if asked.send(true).is_err() {
                 return;
@@ -43,15 +28,67 @@ pub(crate) fn watch(board: Board) -> watch::Receiver<bool> {
     stop
 }
 
-async fn show_on_request(board: Board) {
-    let mut asked = match signal(SignalKind::user_defined1()) {
-        Ok(asked) => asked,
-        Err(e) => {
-            warn!("can't watch for SIGUSR1: {e}");
-            return;
-        }
-    };
-    while asked.recv().await.is_some() {
-        tell(&board.status(Instant::now()));
+/// The signals that end the program, and SIGHUP where it is watched for.
+pub(crate) struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Option<Signal>,
+    stops: u32,
+}
+
+impl Signals {
+    /// None, and a line in syslog, when they can't be watched.
+    pub(crate) fn new(with_hangup: bool) -> Option<Signals> {
+        let open = || -> std::io::Result<Signals> {
+            let hup = if with_hangup { Some(signal(SignalKind::hangup())?) } else { None };
+            let (term, int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+            Ok(Signals { term, int, hup, stops: 0 })
+        };
+        open().inspect_err(|e| warn!("can't watch for signals: {e}")).ok()
     }
+
+    /// Waits for one of them. A second one that is to end the program does so at once.
+    pub(crate) async fn next(&mut self) -> Heard {
+        let hangup = async {
+            match &mut self.hup {
+                Some(hup) => hup.recv().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+            _ = hangup => return Heard::Hangup,
+        }
+        self.stops += 1;
+        if self.stops > 1 {
+            std::process::exit(Exit::TempFail as i32);
+        }
+        Heard::Stop
+    }
+}
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// To stop (SIGTERM, SIGINT).
+    Stop,
+    /// To begin anew (SIGHUP).
+    Hangup,
+}
+
+/// Says on stderr what there is to be said whenever SIGUSR1 comes.
+pub(crate) fn show_on_request(text: impl Fn() -> String + 'static) {
+    actix_rt::spawn(async move {
+        let mut asked = match signal(SignalKind::user_defined1()) {
+            Ok(asked) => asked,
+            Err(e) => {
+                warn!("can't watch for SIGUSR1: {e}");
+                return;
+            }
+        };
+        while asked.recv().await.is_some() {
+            tell(&text());
+        }
+    });
 }

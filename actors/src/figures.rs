@@ -16,6 +16,8 @@ pub struct RollStatus(Arc<Mutex<State>>);
 struct State {
     figures: Figures,
     ready: bool,
+    /// When the figures were last made.
+    alive: Option<Instant>,
 }
 
 /// The figures of one moment.
@@ -33,7 +35,10 @@ pub(crate) struct Figures {
 
 impl RollStatus {
     pub(crate) fn set(&self, figures: Figures) {
-        self.with(|state| state.figures = figures);
+        self.with(|state| {
+            state.figures = figures;
+            state.alive = Some(Instant::now());
+        });
     }
 
     /// The log was read: what there is to do is known.
@@ -44,6 +49,12 @@ impl RollStatus {
     /// Whether the log has been read at least once.
     pub fn is_ready(&self) -> bool {
         self.with(|state| state.ready)
+    }
+
+    /// Whether the channel has shown a sign of life within this time.
+    pub fn is_alive(&self, now: Instant, within: Duration) -> bool {
+        let alive = self.with(|state| state.alive);
+        alive.is_some_and(|at| now.saturating_duration_since(at) < within)
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {

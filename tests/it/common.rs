@@ -109,6 +109,7 @@ pub(crate) fn settings(port: u16) -> Settings {
         reconnect_maxwait: Duration::from_secs(1),
         timeout: Duration::from_secs(60),
         batch_messages: 0,
+        cache: None,
         retry_pause: Duration::from_millis(10),
     }
 }

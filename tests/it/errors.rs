@@ -288,7 +288,7 @@ fn each_damage_fails_one_user_alone_and_heals_once_repaired() {
     assert_eq!(
         summary(&run).split(';').next().unwrap(),
         format!(
-            "{} users: {HEALTHY} done, 0 unchanged, 0 locked, 0 absent, {} failed",
+            "{} users: {HEALTHY} done, 0 unchanged, 0 locked, 0 skipped, 0 absent, {} failed",
             users.len(),
             DAMAGES.len()
         ),

@@ -67,7 +67,7 @@ fn two_of_ours() {
     let skipping = pair.sync_well(&[&["-N", "-v", "-u"], &names[..]].concat());
     assert!(
         summary(&skipping)
-            .starts_with("3 users: 0 done, 0 unchanged, 3 locked, 0 absent, 0 failed"),
+            .starts_with("3 users: 0 done, 0 unchanged, 3 locked, 0 skipped, 0 absent, 0 failed"),
         "{}",
         skipping.stderr
     );
@@ -116,7 +116,10 @@ fn a_signal_ends_the_waiting() {
     wait_for("the free user", || pair.differences(std::slice::from_ref(free)).is_empty());
     run.terminate();
     let end = run.wait().well();
-    assert!(end.starts_with("1 users: 1 done, 0 unchanged, 0 locked, 0 absent, 0 failed"), "{end}");
+    assert!(
+        end.starts_with("1 users: 1 done, 0 unchanged, 0 locked, 0 skipped, 0 absent, 0 failed"),
+        "{end}"
+    );
     drop(locks);
     pair.sync_well(&["-A"]);
     pair.assert_equal(&users);
@@ -143,7 +146,7 @@ fn the_c_client_and_ours() {
     let skipping = pair.sync_well(&["-A", "-N", "-v"]);
     assert!(
         summary(&skipping)
-            .starts_with("2 users: 1 done, 0 unchanged, 1 locked, 0 absent, 0 failed"),
+            .starts_with("2 users: 1 done, 0 unchanged, 1 locked, 0 skipped, 0 absent, 0 failed"),
         "{}",
         skipping.stderr
     );

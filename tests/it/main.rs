@@ -19,5 +19,6 @@ mod locks;
 mod no_replica;
 mod oracle_lines;
 mod replicas;
+mod rolling;
 mod shared;
 mod written;

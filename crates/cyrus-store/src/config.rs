@@ -149,6 +149,23 @@ impl Config {
         }
     }
 
+    /// As [`Config::duration`], of a channel: `<channel>_<name>` if there is a channel and it is set, else `<name>`.
+    ///
+    /// # Errors
+    /// As [`Config::duration`].
+    pub fn channel_duration(
+        &self,
+        channel: Option<&str>,
+        name: &str,
+        unit: char,
+    ) -> Result<Option<i64>, StoreError> {
+        let own = channel.map(|channel| format!("{channel}_{name}").to_ascii_lowercase());
+        match own.filter(|own| self.get(own).is_some()) {
+            Some(own) => self.duration(&own, unit),
+            None => self.duration(name, unit),
+        }
+    }
+
     /// A size in bytes; `unit` ('B', 'K', 'M' or 'G') is that of a bare number. `None` if the option has no value.
     ///
     /// # Errors

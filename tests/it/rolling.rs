@@ -1,0 +1,76 @@
+//! Rolling replication: what the log says arrives, in every mode, and nothing else is looked at.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use testkit::fill::{self, RandomWork};
+use testkit::{Cyrus, DeleteMode, Via};
+
+use crate::common::{Pair, Running, wait_for};
+
+/// A pair whose master keeps a sync log, and whose users fill it.
+pub(crate) fn logging_pair() -> Pair {
+    Pair::with(Cyrus::master().sync_log(&[]), Cyrus::replica(), Via::Csync)
+}
+
+/// The log of no channel, and what is taken over of it.
+pub(crate) fn log_files(pair: &Pair) -> [PathBuf; 2] {
+    let sync = pair.master.config_dir().join("sync");
+    [sync.join("log"), sync.join("log-run")]
+}
+
+/// Waits until everything that was logged is done.
+pub(crate) fn settle(pair: &Pair, running: &mut Running) {
+    let files = log_files(pair);
+    let mut quiet = 0;
+    wait_for("the log to be worked off", || {
+        assert!(running.is_running(), "it ended: {}", running.stderr());
+        quiet = if files.iter().any(|file| file.exists()) { 0 } else { quiet + 1 };
+        std::thread::sleep(Duration::from_millis(5));
+        quiet > 40
+    });
+}
+
+/// All kinds of work, some rounds of it: after each, everything is there, and one look at the log is all it took.
+#[test]
+fn what_is_logged_arrives() {
+    let pair = logging_pair();
+    let mut running = pair.start_sync(&["-R", "-d", "0", "-j", "4", "-v"]);
+    let users = fill::uniform(&pair.master, 4, 3, 5, 700).unwrap();
+    settle(&pair, &mut running);
+    pair.assert_equal(&users);
+    let mut work = RandomWork::new(77);
+    for _ in 0..4 {
+        let tally = work.run(&pair.master, &users, 60).unwrap();
+        assert!(tally.total_done() > 20, "{tally:?}");
+        settle(&pair, &mut running);
+        pair.assert_equal(&users);
+    }
+    running.terminate();
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(!ended.stdout.contains("USER "), "whole users were looked at:\n{}", ended.stdout);
+    // Nothing is left to be done.
+    let run = pair.sync_well(&["-A"]);
+    assert!(run.stderr.contains("4 users: 0 done, 4 unchanged"), "{}", run.stderr);
+}
+
+/// The same with mailboxes that are removed at once.
+#[test]
+fn immediate_deletions_arrive() {
+    let master = Cyrus::master().sync_log(&[]).delete_mode(DeleteMode::Immediate);
+    let replica = Cyrus::replica().delete_mode(DeleteMode::Immediate);
+    let pair = Pair::with(master, replica, Via::Csync);
+    let mut running = pair.start_sync(&["-R", "-d", "0"]);
+    let users = fill::uniform(&pair.master, 3, 3, 5, 700).unwrap();
+    let mut work = RandomWork::new(78);
+    for _ in 0..3 {
+        work.run(&pair.master, &users, 60).unwrap();
+        settle(&pair, &mut running);
+        pair.assert_equal(&users);
+    }
+    running.terminate();
+    assert_eq!(running.wait().code, Some(0));
+    assert!(!fs::exists(pair.master.config_dir().join("sync/log-unread")).unwrap());
+}
