@@ -62,6 +62,26 @@ pub enum Error {
     /// An IMAP command failed.
     #[error(transparent)]
     Imap(#[from] crate::imap::ImapError),
+    /// An LMTP or ManageSieve command was refused; the connection goes on.
+    #[error("{service} command {command:?} was refused: {answer}")]
+    Refused {
+        /// `lmtp` or `sieve`.
+        service: &'static str,
+        /// The command.
+        command: String,
+        /// The server's words.
+        answer: String,
+    },
+    /// A server that should run did not answer again and again.
+    #[error("failed to reach the {service} server for {seconds} s: {source}")]
+    Unreachable {
+        /// `imap`, `lmtp` or `sieve`.
+        service: &'static str,
+        /// How long it was tried.
+        seconds: u64,
+        /// What the last try met.
+        source: Box<Error>,
+    },
     /// A csync command was answered with NO or BAD.
     #[error("csync command {command:?} was answered {answer:?}")]
     Csync {
@@ -88,6 +108,18 @@ pub enum Error {
         /// What is missing or odd.
         why: String,
     },
+}
+
+impl Error {
+    /// Whether a server refused just this command (NO, BAD, a 4xx or 5xx code) and the connection goes on.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Imap(err) => err.is_refusal(),
+            Self::Refused { .. } => true,
+            _ => false,
+        }
+    }
 }
 
 /// Wraps a system error with what was tried on which path.

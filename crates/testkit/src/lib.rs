@@ -2,7 +2,8 @@
 //!
 //! ```text
 //!  install   makes sure Cyrus is there        cyrus     one server in a temporary folder (Cyrus, Builder)
-//!  imap      a client to fill it              fill      seeded users, uniform loads, random work
+//!  imap      a client to fill it              fill      seeded users, uniform loads, random work, many clients at work
+//!  lmtp      delivers messages                sieve     puts and activates Sieve scripts
 //!  oracle    what Cyrus says, compared        snapshot  proves that a store was not touched
 //!  relay     delay, stalls, cuts              c_client  Cyrus' own sync_client, measured
 //!  store     a master's store written without Cyrus
@@ -32,15 +33,17 @@ pub mod error;
 pub mod fill;
 pub mod imap;
 pub mod install;
+pub mod lmtp;
 pub mod log_sink;
 pub mod oracle;
 pub mod process;
 pub mod relay;
 pub mod saslauthd;
+pub mod sieve;
 pub mod snapshot;
 pub mod store;
 
-pub use cyrus::{Builder, Cyrus, DeleteMode, Via};
+pub use cyrus::{Access, Builder, Cyrus, DeleteMode, Via};
 pub use error::{Error, Result};
 pub use install::ensure_cyrus;
 pub use log_sink::LogSink;

@@ -19,6 +19,7 @@ pub struct Builder {
     pub(super) imap: bool,
     pub(super) csync: bool,
     pub(super) lmtp: bool,
+    pub(super) sieve: bool,
     pub(super) on_disk: bool,
     pub(super) unixhierarchysep: bool,
     pub(super) options: Vec<(String, String)>,
@@ -30,6 +31,7 @@ impl Builder {
             imap: true,
             csync: false,
             lmtp: false,
+            sieve: false,
             on_disk: false,
             unixhierarchysep: true,
             options: Vec::new(),
@@ -59,6 +61,12 @@ impl Builder {
     /// Runs an lmtpd (default: no) on a Unix socket.
     pub fn lmtp(mut self, yes: bool) -> Self {
         self.lmtp = yes;
+        self
+    }
+
+    /// Runs a timsieved (default: no) on a free loopback port.
+    pub fn sieve(mut self, yes: bool) -> Self {
+        self.sieve = yes;
         self
     }
 

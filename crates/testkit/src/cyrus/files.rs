@@ -44,6 +44,7 @@ pub(super) struct Files {
     pub(super) unixhierarchysep: bool,
     pub(super) imap_port: Option<u16>,
     pub(super) csync_port: Option<u16>,
+    pub(super) sieve_port: Option<u16>,
     pub(super) lmtp: bool,
     options: BTreeMap<String, String>,
 }
@@ -60,6 +61,7 @@ impl Files {
             unixhierarchysep: builder.unixhierarchysep,
             imap_port: builder.imap.then_some(0),
             csync_port: builder.csync.then_some(0),
+            sieve_port: builder.sieve.then_some(0),
             lmtp: builder.lmtp,
             options: BTreeMap::new(),
         };
@@ -79,9 +81,10 @@ impl Files {
 
     /// Chooses free loopback ports for the services that want one.
     pub(super) fn choose_ports(&mut self) -> Result<()> {
-        // Both are held at once, so that they differ.
+        // All are held at once, so that they differ.
         let mut held = Vec::new();
-        for port in [&mut self.imap_port, &mut self.csync_port].into_iter().flatten() {
+        let ports = [&mut self.imap_port, &mut self.csync_port, &mut self.sieve_port];
+        for port in ports.into_iter().flatten() {
             let listener =
                 TcpListener::bind(("127.0.0.1", 0)).map_err(io("bind a port of", "127.0.0.1"))?;
             *port = listener.local_addr().map_err(io("read a port of", "127.0.0.1"))?.port();
@@ -158,6 +161,12 @@ impl Files {
             let _ = writeln!(
                 text,
                 "  csync cmd=\"{BIN}/sync_server -C {conf}\" listen=\"127.0.0.1:{port}\" prefork=0"
+            );
+        }
+        if let Some(port) = self.sieve_port {
+            let _ = writeln!(
+                text,
+                "  sieve cmd=\"{BIN}/timsieved -C {conf}\" listen=\"127.0.0.1:{port}\" prefork=0"
             );
         }
         if self.lmtp {

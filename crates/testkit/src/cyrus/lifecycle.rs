@@ -117,13 +117,18 @@ impl Cyrus {
     }
 
     fn wait_until_up(&mut self) -> std::result::Result<(), String> {
-        let ports: Vec<u16> =
-            [self.files.imap_port, self.files.csync_port].into_iter().flatten().collect();
+        // timsieved does not say on which host it runs.
+        let services = [
+            (self.files.imap_port, self.files.servername.as_str()),
+            (self.files.csync_port, self.files.servername.as_str()),
+            (self.files.sieve_port, "Cyrus timsieved"),
+        ];
+        let services = services.map(|(port, words)| port.map(|port| (port, words.to_owned())));
         let deadline = Instant::now() + START_TIMEOUT;
-        for port in ports {
+        for (port, words) in services.into_iter().flatten() {
             loop {
                 match greeting(port) {
-                    Some(text) if text.contains(&self.files.servername) => break,
+                    Some(text) if text.contains(&words) => break,
                     Some(_) => return Err(format!("port {port} belongs to somebody else")),
                     None => {}
                 }
@@ -192,7 +197,8 @@ fn greeting(port: u16) -> Option<String> {
         text.extend_from_slice(buffer.get(..length)?);
         let so_far = String::from_utf8_lossy(&text).into_owned();
         if length == 0
-            || so_far.lines().any(|line| line.starts_with("* OK")) && so_far.ends_with('\n')
+            || so_far.lines().any(|line| line.starts_with("* OK") || line == "OK")
+                && so_far.ends_with('\n')
         {
             return (!so_far.is_empty()).then_some(so_far);
         }

@@ -9,6 +9,7 @@
 //! [`Builder`] says what it shall be, [`Cyrus`] runs until dropped; the drop kills its process group and removes the
 //! folder.
 
+mod access;
 mod builder;
 mod files;
 mod lifecycle;
@@ -18,6 +19,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+pub use access::Access;
 pub use builder::{Builder, DeleteMode};
 use files::Files;
 use nix::sys::signal::Signal;
@@ -148,6 +150,14 @@ impl Cyrus {
         self.files.csync_port.ok_or(Error::NoService("csync"))
     }
 
+    /// The timsieved's loopback port.
+    ///
+    /// # Errors
+    /// [`Error::NoService`] when it runs none.
+    pub fn sieve_port(&self) -> Result<u16> {
+        self.files.sieve_port.ok_or(Error::NoService("sieve"))
+    }
+
     /// The lmtpd's Unix socket.
     ///
     /// # Errors
@@ -171,7 +181,7 @@ impl Cyrus {
     /// # Errors
     /// When it cannot be reached.
     pub fn connect(&self) -> Result<imap::Client> {
-        Ok(imap::Client::connect(self.imap_port()?)?)
+        self.access().connect()
     }
 
     /// An IMAP session of the admin.
@@ -179,9 +189,7 @@ impl Cyrus {
     /// # Errors
     /// When the login fails.
     pub fn admin(&self) -> Result<imap::Client> {
-        let mut client = self.connect()?;
-        client.login(ADMIN, PASSWORD)?;
-        Ok(client)
+        self.access().admin()
     }
 
     /// An IMAP session of a user (the admin's password, the user's rights).
@@ -189,9 +197,7 @@ impl Cyrus {
     /// # Errors
     /// When the login fails.
     pub fn login(&self, user: &str) -> Result<imap::Client> {
-        let mut client = self.connect()?;
-        client.authenticate_as(user, ADMIN, PASSWORD)?;
-        Ok(client)
+        self.access().login(user)
     }
 
     /// Makes a user (the INBOX) unless there is one.

@@ -3,12 +3,16 @@
 //! - [`fill_users`]: few users with all that is odd; for correctness.
 //! - [`uniform`]: many equal ones; for benchmarks.
 //! - [`RandomWork`]: random changes to users there are.
+//! - [`Load`]: many clients at work, until they are stopped.
 
+mod load;
 mod message;
 mod random_work;
+mod session;
 mod uniform;
 mod users;
 
+pub use load::{Load, LoadOptions, LoadReport};
 pub use message::Composer;
 pub use random_work::{RandomWork, Tally};
 pub use uniform::uniform;

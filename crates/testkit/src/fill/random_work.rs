@@ -1,11 +1,12 @@
 //! Random IMAP work over users there are: the seed decides what is tried; a server's NO is counted and the work goes on.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::Composer;
+use super::session::Session;
 use crate::cyrus::Cyrus;
 use crate::error::Result;
 use crate::imap::{Client, ImapError};
@@ -43,15 +44,11 @@ pub struct RandomWork {
     next_name: u64,
 }
 
-/// Quota roots are set on names up to this long (bytes, the admin's spelling) …
+/// Quota roots are set on names up to this long (bytes, the admin's spelling); see `SHORT_NAME_BYTES`.
 const QUOTA_NAME_BYTES: usize = 120;
 
-/// … and no rename makes a name longer than this that was not: a root's name is a file's name, and imapd 3.6.1 dies when
-/// that is longer than 255 bytes.
-const SHORT_NAME_BYTES: usize = 200;
-
 /// An operation and its share of the work.
-const OPERATIONS: [(&str, u32); 14] = [
+pub(super) const OPERATIONS: [(&str, u32); 14] = [
     ("append", 22),
     ("flag", 20),
     ("copy", 8),
@@ -75,6 +72,13 @@ impl RandomWork {
         Self { rng: StdRng::seed_from_u64(seed), composer: Composer::new(!seed), next_name: 0 }
     }
 
+    /// Numbers the mailboxes it makes from here on, so that those of several clients differ.
+    #[must_use]
+    pub(super) fn numbered_from(mut self, number: u64) -> Self {
+        self.next_name = number;
+        self
+    }
+
     /// Tries `count` operations on the mailboxes of `users`.
     ///
     /// # Errors
@@ -86,14 +90,15 @@ impl RandomWork {
         count: usize,
     ) -> Result<Tally> {
         let mut tally = Tally::default();
-        let mut sessions: HashMap<String, Session<'_>> = HashMap::new();
+        let access = cyrus.access();
+        let mut sessions: BTreeMap<String, Session> = BTreeMap::new();
         for _ in 0..count {
             let Some(user) = self.pick(users) else { break };
             let user = user.as_ref();
             let operation = self.operation();
             let mut session = match sessions.remove(user) {
                 Some(session) => session,
-                None => Session::open(cyrus, user)?,
+                None => Session::open(&access, user)?,
             };
             match self.perform(operation, &mut session) {
                 Ok(()) => *tally.done.entry(operation).or_default() += 1,
@@ -110,7 +115,7 @@ impl RandomWork {
         Ok(tally)
     }
 
-    fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
+    pub(super) fn pick<'a, T>(&mut self, from: &'a [T]) -> Option<&'a T> {
         if from.is_empty() { None } else { from.get(self.rng.random_range(0..from.len())) }
     }
 
@@ -126,11 +131,8 @@ impl RandomWork {
         "append"
     }
 
-    fn perform(
-        &mut self,
-        operation: &str,
-        session: &mut Session<'_>,
-    ) -> std::result::Result<(), ImapError> {
+    /// Tries one operation on a user's mailboxes; one of [`OPERATIONS`].
+    pub(super) fn perform(&mut self, operation: &str, session: &mut Session) -> Result<()> {
         let mailbox = self.pick(&session.mailboxes).cloned().unwrap_or_else(|| "INBOX".to_owned());
         let other = self.pick(&session.mailboxes).cloned().unwrap_or_else(|| "INBOX".to_owned());
         match operation {
@@ -141,7 +143,8 @@ impl RandomWork {
                     .collect();
                 let size = self.rng.random_range(10..3000);
                 let (date, message) = (self.composer.date(), self.composer.message(size));
-                session.client.append(&mailbox, &flags, Some(&date), &message)
+                session.client.append(&mailbox, &flags, Some(&date), &message)?;
+                Ok(())
             }
             "flag" => self.with_uids(session, &mailbox, |client, uids, how, flags| {
                 client.store(uids, how, flags)
@@ -183,16 +186,19 @@ impl RandomWork {
                     return Ok(());
                 }
                 session.client.rename(&from, &name)?;
-                session.list()
+                session.list()?;
+                Ok(())
             }
             "delete" => {
                 session.client.delete(&mailbox)?;
-                session.list()
+                session.list()?;
+                Ok(())
             }
             "acl" => {
                 let who = ["anyone", "guest", "-nobody", "reader"][self.rng.random_range(0..4)];
                 let rights = ["lrs", "lr", "lrswipte", ""][self.rng.random_range(0..4)];
-                session.client.set_acl(&mailbox, who, rights)
+                session.client.set_acl(&mailbox, who, rights)?;
+                Ok(())
             }
             "quota" => {
                 let full = session.full(&mailbox);
@@ -200,7 +206,8 @@ impl RandomWork {
                 let limits =
                     [("STORAGE", self.rng.random_range(500_000..900_000)), ("MESSAGE", 100_000)];
                 let used = self.rng.random_range(0..=limits.len());
-                session.admin.set_quota(&root, limits.get(..used).unwrap_or_default())
+                session.admin()?.set_quota(&root, limits.get(..used).unwrap_or_default())?;
+                Ok(())
             }
             "annotation" => {
                 let entry =
@@ -208,24 +215,26 @@ impl RandomWork {
                         [self.rng.random_range(0..3)];
                 let value = format!("value {}", self.rng.random_range(0..1000));
                 let keep = self.rng.random_ratio(3, 4);
-                session.client.set_metadata(&mailbox, entry, keep.then_some(value.as_str()))
+                session.client.set_metadata(&mailbox, entry, keep.then_some(value.as_str()))?;
+                Ok(())
             }
-            "subscribe" => session.client.subscribe(&mailbox),
-            _ => session.client.unsubscribe(&mailbox),
+            "subscribe" => Ok(session.client.subscribe(&mailbox)?),
+            _ => Ok(session.client.unsubscribe(&mailbox)?),
         }
     }
 
     /// Runs something on one to four random messages of a mailbox; an empty one gets a message instead.
     fn with_uids(
         &mut self,
-        session: &mut Session<'_>,
+        session: &mut Session,
         mailbox: &str,
         work: impl FnOnce(&mut Client, &str, &str, &[&str]) -> std::result::Result<(), ImapError>,
-    ) -> std::result::Result<(), ImapError> {
+    ) -> Result<()> {
         session.client.select(mailbox)?;
         let uids = session.client.uids()?;
         if uids.is_empty() {
-            return session.client.append(mailbox, &[], None, &self.composer.message(100));
+            session.client.append(mailbox, &[], None, &self.composer.message(100))?;
+            return Ok(());
         }
         let chosen: Vec<String> = (0..self.rng.random_range(1..=4))
             .filter_map(|_| self.pick(&uids).map(ToString::to_string))
@@ -235,63 +244,15 @@ impl RandomWork {
             .into_iter()
             .filter(|_| self.rng.random())
             .collect();
-        work(&mut session.client, &chosen.join(","), how, &flags)
-    }
-
-    /// A new name below the INBOX or below another mailbox, at most about 120 bytes long.
-    fn fresh_name(&mut self, session: &Session<'_>, below: &str) -> String {
-        self.next_name += 1;
-        let parent = if below.len() < 100 && self.rng.random_ratio(1, 3) { below } else { "INBOX" };
-        let kind = ["r", "with space ", "&U,BTFw-"][self.rng.random_range(0..3)];
-        format!("{parent}{}{kind}{}", session.cyrus.separator(), self.next_name)
-    }
-}
-
-/// A user's connection, an admin's, and the mailboxes that the user has.
-struct Session<'a> {
-    cyrus: &'a Cyrus,
-    user: String,
-    client: Client,
-    admin: Client,
-    mailboxes: Vec<String>,
-}
-
-impl<'a> Session<'a> {
-    fn open(cyrus: &'a Cyrus, user: &str) -> Result<Self> {
-        let client = cyrus.login(user)?;
-        let mut session = Self {
-            cyrus,
-            user: user.to_owned(),
-            client,
-            admin: cyrus.admin()?,
-            mailboxes: Vec::new(),
-        };
-        session.list()?;
-        Ok(session)
-    }
-
-    fn list(&mut self) -> std::result::Result<(), ImapError> {
-        let below = format!("INBOX{}*", self.cyrus.separator());
-        let mut names = self.client.list("", &below)?;
-        names.push("INBOX".to_owned());
-        // The server's order is its own; the seed alone must decide.
-        names.sort();
-        self.mailboxes = names;
+        work(&mut session.client, &chosen.join(","), how, &flags)?;
         Ok(())
     }
 
-    /// Whether a rename would make a short name long, the mailbox's own or one below it.
-    fn grows_too_long(&self, from: &str, to: &str) -> bool {
-        let below = format!("{from}{}", self.cyrus.separator());
-        self.mailboxes.iter().filter(|name| *name == from || name.starts_with(&below)).any(|name| {
-            let before = self.full(name).len();
-            before <= SHORT_NAME_BYTES && before - from.len() + to.len() > SHORT_NAME_BYTES
-        })
-    }
-
-    /// The admin's name of a mailbox of this user.
-    fn full(&self, mailbox: &str) -> String {
-        let inbox = self.cyrus.name(&["user", &self.user]);
-        format!("{inbox}{}", mailbox.strip_prefix("INBOX").unwrap_or_default())
+    /// A new name below the INBOX or below another mailbox, at most about 120 bytes long.
+    fn fresh_name(&mut self, session: &Session, below: &str) -> String {
+        self.next_name += 1;
+        let parent = if below.len() < 100 && self.rng.random_ratio(1, 3) { below } else { "INBOX" };
+        let kind = ["r", "with space ", "&U,BTFw-"][self.rng.random_range(0..3)];
+        format!("{parent}{}{kind}{}", session.separator(), self.next_name)
     }
 }
