@@ -57,6 +57,8 @@ pub(crate) struct Look {
     pub(crate) plan: UserPlan,
     /// Other users here whose mailboxes the replica has under names that were looked at.
     pub(crate) elsewhere: BTreeSet<Arc<str>>,
+    /// Mailboxes that were taken in because the replica has them under names that were looked at.
+    pub(crate) taken_in: BTreeSet<Arc<str>>,
 }
 
 /// Asks both sides and plans. None when the user is not there or, with [`Scope::Gone`], is.
@@ -82,6 +84,7 @@ pub(crate) async fn look(
     let mut uniqueids = HashSet::new();
     let mut looked_up = HashSet::new();
     let mut elsewhere = BTreeSet::new();
+    let mut taken_in: BTreeSet<Arc<str>> = BTreeSet::new();
     for _ in 0..ROUNDS {
         let mut unmatched: Vec<String> =
             unmatched_folders(&read.master, &replica).iter().map(|r| r.uniqueid.clone()).collect();
@@ -103,6 +106,7 @@ pub(crate) async fn look(
         if more.ask.is_empty() {
             break;
         }
+        taken_in.extend(more.ask.iter().map(|name| name.as_str().into()));
         for asked in ask_for_mailboxes(hands, &more.ask, lease).await? {
             take(asked, &mut replica).await?;
         }
@@ -115,7 +119,7 @@ pub(crate) async fn look(
         sieve_mailbox,
     };
     let plan = plan_user(&read.master, &replica, &Tombstones { names, uniqueids }, &options)?;
-    Ok(Some(Look { read, replica, plan, elsewhere }))
+    Ok(Some(Look { read, replica, plan, elsewhere, taken_in }))
 }
 
 pub(crate) type Sides = (Arc<UserRead>, ReplicaUser);

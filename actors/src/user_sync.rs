@@ -13,7 +13,7 @@
 //! and by unique id instead of by GET USER. Interleaving: a UserSync works on one user, or on some that
 //! are worked on together, at a time (its sender waits for the reply), so its state is that of one user.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -29,6 +29,7 @@ use crate::frames::encode;
 use crate::hands::Hands;
 use crate::look::{Look, Scope, View, look};
 use crate::pool::{Lease, PoolError, acquire_look, acquire_work};
+use crate::reading_some::Names;
 use crate::report::{Outcome, Sent, is_shared};
 use crate::staged::Staged;
 use crate::tasks::{Part, parts};
@@ -120,6 +121,8 @@ pub(crate) struct UserWork {
     sent: Sent,
     /// Whether a mailbox that came from another user ends the work: both are to be locked first.
     no_foreign_mailboxes: bool,
+    /// Mailboxes that are to be looked at once more in the end.
+    taken_in: BTreeSet<Arc<str>>,
 }
 
 impl UserWork {
@@ -130,7 +133,8 @@ impl UserWork {
         begun: Arc<AtomicBool>,
     ) -> UserWork {
         let sent = Sent::default();
-        UserWork { hands, userid, locked, begun, sent, no_foreign_mailboxes: false }
+        let taken_in = BTreeSet::new();
+        UserWork { hands, userid, locked, begun, sent, no_foreign_mailboxes: false, taken_in }
     }
 
     /// Carries out all parts; the first error counts, and does not keep the others from being done.
@@ -141,7 +145,8 @@ impl UserWork {
     ) -> Result<Outcome, UserError> {
         let mut first = Some(lease);
         let mut ended = Ok(Outcome::Unchanged);
-        for (userid, part) in parts {
+        let mut parts: VecDeque<(Arc<str>, Part)> = parts.into();
+        while let Some((userid, part)) = parts.pop_front() {
             self.userid = userid;
             let lease = match first.take() {
                 Some(lease) => lease,
@@ -149,6 +154,11 @@ impl UserWork {
             };
             let result = self.run_part(part, lease).await;
             self.complain_of(&result);
+            let mailboxes = std::mem::take(&mut self.taken_in);
+            if !mailboxes.is_empty() {
+                let names = Names { mailboxes, ..Names::default() };
+                parts.push_back((self.userid.clone(), Part::Some(Arc::new(names))));
+            }
             match (&ended, result) {
                 (_, Err(e @ UserError::Pool(_))) => return Err(e),
                 (Ok(Outcome::Unchanged), result) => ended = result,
@@ -242,7 +252,9 @@ impl UserWork {
         lease: &mut Lease,
     ) -> Result<Outcome, UserError> {
         let mut staged = Staged::default();
+        let mut scope = scope.clone();
         for _ in 0..LOOKS {
+            self.go_on_with(&mut scope, &mut seen);
             let plan = std::mem::take(&mut seen.plan);
             let held = name_held(&plan);
             let touched = self.forget_touched(&plan).await;
@@ -259,7 +271,7 @@ impl UserWork {
                 self.remember(&seen, &touched, states).await;
                 return ended(&seen, Outcome::Done);
             }
-            match self.look(scope, lease, true).await? {
+            match self.look(&scope, lease, true).await? {
                 Some(again) => seen = again,
                 None => return Ok(Outcome::Absent),
             }
@@ -268,6 +280,16 @@ impl UserWork {
             }
         }
         Err(UserError::Unsettled { tries: LOOKS })
+    }
+
+    /// Mailboxes that were taken in are to be looked at again with the others: once they are renamed nothing leads
+    /// to them any more. Another user's are a part of their own if all of one user is looked at.
+    fn go_on_with(&mut self, scope: &mut Scope, seen: &mut Look) {
+        let taken_in = std::mem::take(&mut seen.taken_in);
+        match scope {
+            Scope::Some(names) => Arc::make_mut(names).mailboxes.extend(taken_in),
+            Scope::Whole | Scope::Gone => self.taken_in.extend(taken_in),
+        }
     }
 
     /// Lets the cache remember what the replica has: what it said, and what it has been sent since.

@@ -20,5 +20,7 @@ mod no_replica;
 mod oracle_lines;
 mod replicas;
 mod rolling;
+mod rolling_options;
+mod rolling_verbs;
 mod shared;
 mod written;

@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use testkit::fill::{self, RandomWork};
 use testkit::{Cyrus, DeleteMode, Via};
 
-use crate::common::{Pair, Running, wait_for};
+use crate::common::{Pair, Running};
 
 /// A pair whose master keeps a sync log, and whose users fill it.
 pub(crate) fn logging_pair() -> Pair {
@@ -22,14 +22,27 @@ pub(crate) fn log_files(pair: &Pair) -> [PathBuf; 2] {
 
 /// Waits until everything that was logged is done.
 pub(crate) fn settle(pair: &Pair, running: &mut Running) {
+    settle_within(pair, running, Duration::from_secs(30));
+}
+
+/// As [`settle`], within this time.
+pub(crate) fn settle_within(pair: &Pair, running: &mut Running, time: Duration) {
     let files = log_files(pair);
     let mut quiet = 0;
-    wait_for("the log to be worked off", || {
+    let started = Instant::now();
+    while quiet < 40 {
         assert!(running.is_running(), "it ended: {}", running.stderr());
         quiet = if files.iter().any(|file| file.exists()) { 0 } else { quiet + 1 };
         std::thread::sleep(Duration::from_millis(5));
-        quiet > 40
-    });
+        if started.elapsed() > time {
+            let left = files.iter().map(|file| fs::read_to_string(file).unwrap_or_default());
+            let left: String = left.collect();
+            let said: Vec<String> =
+                pair.master.syslog().into_iter().map(|line| line.text).collect();
+            let last = said.get(said.len().saturating_sub(40)..).unwrap_or_default().join("\n");
+            panic!("the log is not worked off; left:\n{left}\nsaid:\n{last}");
+        }
+    }
 }
 
 /// All kinds of work, some rounds of it: after each, everything is there, and one look at the log is all it took.

@@ -186,12 +186,18 @@ fn copyback_reason(m: &MasterMailbox, r: &ReplicaMailbox) -> Option<CopybackReas
             replica: r.highestmodseq,
         });
     }
-    if let Some(ours) = m.xconvmodseq
+    if let Some(ours) = known_xconvmodseq(m)
         && r.xconvmodseq > ours
     {
         return Some(CopybackReason::XconvModseq { master: ours, replica: r.xconvmodseq });
     }
     None
+}
+
+/// The modseq of the mailbox's conversations, if anything is known of them: a mailbox that came from another
+/// user has none here (3.6.1), and gets one on the replica when its records are applied.
+fn known_xconvmodseq(m: &MasterMailbox) -> Option<u64> {
+    m.xconvmodseq.filter(|modseq| *modseq > 0)
 }
 
 fn header_differs(m: &MasterMailbox, r: &ReplicaMailbox) -> bool {
@@ -207,7 +213,7 @@ fn header_differs(m: &MasterMailbox, r: &ReplicaMailbox) -> bool {
         || (r.foldermodseq != 0 && r.foldermodseq != m.foldermodseq)
         || m.acl != r.acl
         || (m.raclmodseq != 0 && r.raclmodseq != 0 && m.raclmodseq != r.raclmodseq)
-        || m.xconvmodseq.is_some_and(|ours| ours != r.xconvmodseq)
+        || known_xconvmodseq(m).is_some_and(|ours| ours != r.xconvmodseq)
         || annotations_differ(&m.annotations, r)
 }
 

@@ -178,10 +178,9 @@ pub fn plan_user(
                 }
             }
             Folder::Mailbox(m) => {
-                if let Some(r) = found {
-                    renames.extend(rename_of(m, r, options));
-                }
-                plan_mailbox(&mut plan, m, found, options)?;
+                let rename = found.and_then(|r| rename_of(m, r, options));
+                plan_mailbox(&mut plan, m, found, rename.is_some(), options)?;
+                renames.extend(rename);
             }
         }
     }
@@ -247,9 +246,15 @@ fn plan_mailbox(
     plan: &mut UserPlan,
     m: &MasterMailbox,
     found: Option<&ReplicaMailbox>,
+    renamed: bool,
     options: &Options,
 ) -> Result<(), PlanError> {
     let verdict = match found {
+        // Conversations are the owner's, who may be another one by then: compared after the rename.
+        Some(r) if renamed => {
+            let xconvmodseq = r.xconvmodseq.min(m.xconvmodseq.unwrap_or(u64::MAX));
+            compare_mailbox(m, &ReplicaMailbox { xconvmodseq, ..r.clone() }, options.one_way)
+        }
         Some(r) => compare_mailbox(m, r, options.one_way),
         None => Verdict::Changed,
     };
