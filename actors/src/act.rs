@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use csync::{Code, IntermediateHead, ReplicaMailbox, ReplicaUser, command};
+use cyrus_store::MboxEntry;
 use sync_plan::{Doubt, FullReplica, MailboxUpdate, UserPlan};
 use tracing::{error, info, warn};
 
@@ -15,7 +16,7 @@ use crate::frames::{CommandError, InFlight, encode};
 use crate::hands::Hands;
 use crate::planner::{FindReserve, SendMailbox};
 use crate::pool::Lease;
-use crate::reading::UserRead;
+use crate::reading::{Host, UserRead};
 use crate::report::Sent;
 use crate::reserve::{Holder, Wanted};
 use crate::sending::{How, MailboxSent};
@@ -97,8 +98,17 @@ impl<'a> Acting<'a> {
         if self.rename(&plan).await? {
             return Ok(Settled::LookAgain);
         }
+        let mut guests = Vec::new();
         for update in plan.updates {
+            match self.host_of(&update, replica) {
+                None => self.update(update, staged, sent).await?,
+                Some(host) => guests.push((update, host)),
+            }
+        }
+        for (update, Host { inbox, deleted }) in guests {
+            self.rename_host(&deleted.name, &inbox, &deleted).await?;
             self.update(update, staged, sent).await?;
+            self.rename_host(&inbox, &deleted.name, &deleted).await?;
         }
         self.meta(plan.quotas, plan.subscriptions, plan.sieve, plan.seen).await?;
         self.hands.board.set(self.userid, "waiting for the replica's answers");
@@ -243,6 +253,30 @@ impl<'a> Acting<'a> {
                 self.send_mailbox(&name, &uniqueid, replica, how, staged, sent).await
             }
         }
+    }
+
+    /// A replica (3.6.1) can't make a #sieve mailbox, not even one below DELETED, of a user of whom it never had an
+    /// INBOX (`sync_support.c:sync_apply_mailbox` makes the user's script folder first). Then the deleted
+    /// INBOX gets its old name back for as long as that takes.
+    fn host_of(&self, update: &MailboxUpdate, replica: &ReplicaUser) -> Option<Host> {
+        let MailboxUpdate::Send { uniqueid, replica: None, .. } = update else { return None };
+        let host = self.read.hosts.get(uniqueid)?;
+        let there = replica.mailboxes.iter().any(|r| r.name == host.inbox);
+        (!there).then(|| host.clone())
+    }
+
+    async fn rename_host(
+        &mut self,
+        from: &str,
+        to: &str,
+        inbox: &MboxEntry,
+    ) -> Result<(), UserError> {
+        let local = self.hands.settings.local_only;
+        let partition = self.hands.settings.partition.as_ref().unwrap_or(&inbox.partition);
+        let bytes =
+            encode(|out| command::rename(out, local, from, to, partition, inbox.uidvalidity));
+        let in_flight = self.lease.send("RENAME", bytes).await?;
+        self.push(from, vec![in_flight], None).await
     }
 
     /// Streams one mailbox. What is wrong with it alone is kept for the end; what is wrong with

@@ -273,9 +273,13 @@ impl PoolPlan {
         free
     }
 
-    /// Where another look may go: those that will be free first are left for work that waits.
+    /// Where another look may go: those that will be free first are left for work that waits, unless
+    /// connections are on their way for that.
     fn to_look_on(&self) -> Option<u64> {
-        let (looks, number) = *self.free_by_looks().get(self.work_unserved())?;
+        let trouble = self.next_wait > FIRST_WAIT;
+        let on_their_way = if trouble { 0 } else { self.connecting };
+        let left_free = self.work_unserved().saturating_sub(on_their_way);
+        let (looks, number) = *self.free_by_looks().get(left_free)?;
         (looks < LOOKS_AHEAD).then_some(number)
     }
 

@@ -4,6 +4,7 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use cyrus_store::names::NameRules;
 use cyrus_store::{ErrorClass, MboxEntry, MboxList, Store, StoreError, UserModseqs};
 use sync_plan::{
     Folder, Intermediate, MasterMailbox, MasterQuota, MasterSeen, MasterSieve, MasterUser,
@@ -21,6 +22,19 @@ pub(crate) struct UserRead {
     pub(crate) entries: Arc<HashMap<String, MboxEntry>>,
     /// Mailboxes that can't be read: name and why.
     pub(crate) broken: Vec<(String, Arc<StoreError>)>,
+    /// The unique id of the INBOX, if it was read.
+    pub(crate) inbox_id: Option<String>,
+    /// The INBOX below DELETED of whoever had a #sieve mailbox below DELETED, by the latter's unique id.
+    pub(crate) hosts: HashMap<String, Host>,
+}
+
+/// An INBOX that was removed with all of its user's mailboxes.
+#[derive(Debug, Clone)]
+pub(crate) struct Host {
+    /// The INBOX's name when there still was a user.
+    pub(crate) inbox: String,
+    /// Its entry now.
+    pub(crate) deleted: MboxEntry,
 }
 
 impl UserRead {
@@ -185,8 +199,44 @@ impl<'a> TreeReader<'a> {
 
     /// All that was read.
     pub(crate) fn end_without_quotas(self) -> UserRead {
-        UserRead { master: self.master, entries: Arc::new(self.entries), broken: self.broken }
+        let rules = self.store.config().names();
+        let is_inbox = |entry: &&MboxEntry| rules.parse(&entry.name).is_inbox();
+        let inbox_id = self.entries.values().find(is_inbox).map(|entry| entry.uniqueid.clone());
+        UserRead {
+            hosts: hosts(rules, &self.entries),
+            master: self.master,
+            entries: Arc::new(self.entries),
+            broken: self.broken,
+            inbox_id,
+        }
     }
+}
+
+/// Where a #sieve mailbox below DELETED came from.
+fn hosts(rules: &NameRules, entries: &HashMap<String, MboxEntry>) -> HashMap<String, Host> {
+    let owner_of_deleted = |entry: &MboxEntry| {
+        let name = rules.parse(&entry.name);
+        name.userid().filter(|_| name.deleted > 0)
+    };
+    let mut inboxes: HashMap<String, &MboxEntry> = HashMap::new();
+    for entry in entries.values().filter(|entry| rules.parse(&entry.name).boxes.is_empty()) {
+        if let Some(owner) = owner_of_deleted(entry) {
+            let newest = inboxes.entry(owner).or_insert(entry);
+            if newest.name < entry.name {
+                *newest = entry;
+            }
+        }
+    }
+    let mut hosts = HashMap::new();
+    for entry in entries.values().filter(|entry| entry.mbtype.is_sieve()) {
+        let Some(owner) = owner_of_deleted(entry) else { continue };
+        if let Some(deleted) = inboxes.get(&owner) {
+            let inbox = rules.user_inbox(&owner);
+            let host = Host { inbox, deleted: MboxEntry::clone(deleted) };
+            hosts.insert(entry.uniqueid.clone(), host);
+        }
+    }
+    hosts
 }
 
 /// A mailbox's header; none when it was deleted or replaced since its entry was read.

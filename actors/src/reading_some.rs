@@ -181,6 +181,7 @@ fn add_all(read: &mut UserRead, found: UserRead) {
     let mut entries = (*read.entries).clone();
     entries.extend((*found.entries).clone());
     read.entries = Arc::new(entries);
+    read.hosts.extend(found.hosts);
     read.broken.extend(found.broken);
 }
 

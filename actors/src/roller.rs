@@ -264,6 +264,10 @@ impl Rolling {
             }
             Step::Busy { job, userid, worker } => {
                 self.landed(&job, Some(worker));
+                if job.work.users.len() > 1 {
+                    self.rota.split(&job, now);
+                    return None;
+                }
                 if self.hands.settings.skip_locked {
                     let reason = "somebody else holds the sync lock";
                     if self.rota.deferred(&job, Kind::Locked, reason, now) {
@@ -271,7 +275,7 @@ impl Rolling {
                     }
                     return None;
                 }
-                if !self.rota.waits_for_lock() {
+                if !self.rota.waits_for_lock(&job) {
                     return None;
                 }
                 self.hands.board.set(&job.work.key(), "waiting for the sync lock");
@@ -328,7 +332,7 @@ impl Rolling {
     async fn tried_in_vain(&mut self, job: &Job<UserLock>, e: UserError, now: Instant) {
         match e {
             UserError::Pool(PoolError::NotBegun) => self.rota.not_begun(job),
-            UserError::Linked { userid, other } => self.rota.linked(job, &userid, &other),
+            UserError::Linked { userid, other } => self.rota.linked(job, &userid, &other, now),
             e if e.class() == Class::Run => {
                 self.rota.not_begun(job);
                 let stopped = match e {
@@ -337,6 +341,9 @@ impl Rolling {
                     e => Stopped::Fatal(e.to_string()),
                 };
                 self.stop(stopped).await;
+            }
+            _ if job.work.users.len() > 1 && !self.rota.was_split(job, now) => {
+                self.rota.split(job, now);
             }
             e => {
                 let whole = e.more_may_help();

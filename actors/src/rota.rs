@@ -23,6 +23,8 @@ const LINK_PAUSE: Duration = Duration::from_secs(5);
 /// How often a skipped or locked user is looked at again.
 const SKIP_PAUSE: Duration = Duration::from_secs(5);
 const LOCKED_PAUSE: Duration = Duration::from_secs(1);
+/// How long it is remembered that users could not be worked on together.
+const SPLIT: Duration = Duration::from_secs(10);
 
 /// How much at once, how long to rest, and whether a failure is final.
 #[derive(Debug, Clone, Copy)]
@@ -77,6 +79,8 @@ pub(crate) struct Rota<L> {
     ready: VecDeque<Job<L>>,
     resting: Vec<(Instant, Arc<Work>)>,
     troubles: HashMap<Arc<str>, Trouble>,
+    /// Users that could not be worked on together, and until when that is remembered.
+    split: HashMap<Arc<str>, Instant>,
     in_flight: usize,
     waiting: usize,
     stopped: bool,
@@ -92,6 +96,7 @@ impl<L> Rota<L> {
             ready: VecDeque::new(),
             resting: Vec::new(),
             troubles: HashMap::new(),
+            split: HashMap::new(),
             in_flight: 0,
             waiting: 0,
             stopped: false,
@@ -237,16 +242,41 @@ impl<L> Rota<L> {
         }
     }
 
-    /// A mailbox went from one of these users to the other: they are to be worked on together, at once.
-    pub(crate) fn linked(&mut self, job: &Job<L>, one: &Arc<str>, other: &Arc<str>) {
-        self.not_begun(job);
+    /// A mailbox went from one of these users to the other: they are to be worked on together, at once or, if
+    /// that was tried in vain just now, a moment later.
+    pub(crate) fn linked(&mut self, job: &Job<L>, one: &Arc<str>, other: &Arc<str>, now: Instant) {
+        self.in_flight -= 1;
+        self.split.retain(|_, until| *until > now);
+        let Some(work) = self.backlog.put_back(&job.work.key(), false) else { return };
+        if self.split.contains_key(one) || self.split.contains_key(other) {
+            self.resting.push((now + LOCKED_PAUSE, work));
+        } else {
+            self.backlog.wake(&work);
+        }
         self.backlog.link(one, other);
+    }
+
+    /// Whether a work of several users was split a moment ago, in vain.
+    pub(crate) fn was_split(&self, job: &Job<L>, now: Instant) -> bool {
+        let until = |userid| self.split.get(userid).is_some_and(|until| *until > now);
+        job.work.users.iter().any(|(userid, _)| until(userid))
+    }
+
+    /// One of several users is locked or fails: the others are not to suffer for it, unless a mailbox really went
+    /// from one to the other.
+    pub(crate) fn split(&mut self, job: &Job<L>, now: Instant) {
+        self.in_flight -= 1;
+        for (userid, _) in &job.work.users {
+            self.split.insert(userid.clone(), now + SPLIT);
+        }
+        self.backlog.split(&job.work.key());
     }
 
     /// Somebody else holds a lock: the work makes room while it waits. False when we were stopped
     /// meanwhile, and it need not wait.
-    pub(crate) fn waits_for_lock(&mut self) -> bool {
+    pub(crate) fn waits_for_lock(&mut self, job: &Job<L>) -> bool {
         self.in_flight -= 1;
+        self.backlog.waits(&job.work.key());
         if !self.stopped {
             self.waiting += 1;
         }
@@ -256,6 +286,7 @@ impl<L> Rota<L> {
     /// The wait is over; with the lock it goes first, since it blocks others.
     pub(crate) fn got_lock(&mut self, job: Job<L>) {
         self.waiting -= 1;
+        self.backlog.go_on(&job.work.key());
         self.ready.push_front(job);
     }
 
@@ -417,7 +448,7 @@ mod tests {
         let one = Bounds { in_flight: 1, ..BOUNDS };
         let mut r = rota(one, &["user.a", "user.b", "user.c"], now);
         let a = started(&mut r, now);
-        assert!(r.waits_for_lock());
+        assert!(r.waits_for_lock(&a));
         let b = started(&mut r, now);
         r.got_lock(Job { locks: vec![("a".into(), ())], ..a });
         r.done(&b);
@@ -436,8 +467,18 @@ mod tests {
         let now = Instant::now();
         let mut r = rota(BOUNDS, &["user.a"], now);
         let a = started(&mut r, now);
-        r.linked(&a, &"a".into(), &"b".into());
+        r.linked(&a, &"a".into(), &"b".into(), now);
         let both = started(&mut r, now);
+        assert_eq!(both.work.users.len(), 2);
+        // Locked, so each by itself; and if that will not do, together a moment later.
+        r.split(&both, now);
+        let a = started(&mut r, now);
+        assert_eq!(a.work.users.len(), 1);
+        let b = started(&mut r, now);
+        r.done(&b);
+        r.linked(&a, &"a".into(), &"b".into(), now);
+        assert!(r.start(now).is_none());
+        let both = started(&mut r, now + LOCKED_PAUSE);
         assert_eq!(both.work.users.len(), 2);
         r.stop();
         assert!(r.start(now).is_none() && !r.is_at_rest());

@@ -35,8 +35,9 @@ use crate::staged::Staged;
 use crate::tasks::{Part, parts};
 use crate::{removal, server};
 
-/// How often renames and changes under our hands may make us look again, as in the C client.
-const LOOKS: u32 = 3;
+/// How often renames and changes under our hands may make us look again: as often as the C client, and
+/// once more for a user who was removed and made again.
+const LOOKS: u32 = 4;
 
 /// Replicates users, one at a time.
 pub(crate) struct UserSync {
@@ -171,7 +172,14 @@ impl UserWork {
 
     async fn run_part(&mut self, part: Part, lease: Lease) -> Result<Outcome, UserError> {
         match part {
-            Part::Whole => self.run(&Scope::Whole, lease).await,
+            Part::Whole => match self.run(&Scope::Whole, lease).await? {
+                // What a removed user left below DELETED is not to be forgotten.
+                Outcome::Absent if !is_shared(&self.userid) => {
+                    let lease = acquire_look(&self.hands.pool).await?;
+                    self.run(&Scope::Gone, lease).await
+                }
+                outcome => Ok(outcome),
+            },
             Part::Some(names) => self.run(&Scope::Some(names), lease).await,
             Part::Unuser => removal::run(self, lease).await,
             Part::Server => server::run(&self.hands, &lease).await,
@@ -257,6 +265,7 @@ impl UserWork {
             self.go_on_with(&mut scope, &mut seen);
             let plan = std::mem::take(&mut seen.plan);
             let held = name_held(&plan);
+            let anew = self.is_made_anew(&seen, &plan);
             let touched = self.forget_touched(&plan).await;
             let mut states = Vec::new();
             let acting = Acting::new(&self.hands, &self.userid, lease, &seen.read, &mut states);
@@ -264,7 +273,9 @@ impl UserWork {
             restart(lease).await;
             // The replica forgets what it was sent for this user.
             staged.clear();
-            if let Settled::Done = settled? {
+            if let Settled::Done = settled?
+                && !anew
+            {
                 if let Some(e) = held {
                     return Err(e);
                 }
@@ -280,6 +291,24 @@ impl UserWork {
             }
         }
         Err(UserError::Unsettled { tries: LOOKS })
+    }
+
+    /// Whether this makes an INBOX for a user of whom the replica knows something. Subscriptions, seen state and
+    /// quota are then to be compared again: what the replica said belonged to another INBOX, of a user of
+    /// that name who was removed here.
+    fn is_made_anew(&self, seen: &Look, plan: &UserPlan) -> bool {
+        let there = &seen.replica;
+        let unknown = there.mailboxes.is_empty()
+            && there.quotas.is_empty()
+            && there.subscriptions.is_empty()
+            && there.seen.is_empty();
+        !unknown
+            && plan.updates.iter().any(|update| match update {
+                MailboxUpdate::Send { uniqueid, replica: None, .. } => {
+                    Some(uniqueid.as_str()) == seen.read.inbox_id.as_deref()
+                }
+                _ => false,
+            })
     }
 
     /// Mailboxes that were taken in are to be looked at again with the others: once they are renamed nothing leads

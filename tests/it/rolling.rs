@@ -37,12 +37,19 @@ pub(crate) fn settle_within(pair: &Pair, running: &mut Running, time: Duration) 
         if started.elapsed() > time {
             let left = files.iter().map(|file| fs::read_to_string(file).unwrap_or_default());
             let left: String = left.collect();
-            let said: Vec<String> =
-                pair.master.syslog().into_iter().map(|line| line.text).collect();
-            let last = said.get(said.len().saturating_sub(40)..).unwrap_or_default().join("\n");
-            panic!("the log is not worked off; left:\n{left}\nsaid:\n{last}");
+            panic!("the log is not worked off; left:\n{left}\n{}", last_said(pair));
         }
     }
+}
+
+/// What both sides' logs end with.
+pub(crate) fn last_said(pair: &Pair) -> String {
+    let last = |side: &Cyrus| {
+        let lines: Vec<String> = side.syslog().into_iter().map(|line| line.text).collect();
+        let told: Vec<String> = lines.into_iter().filter(|line| !line.contains("login:")).collect();
+        told.get(told.len().saturating_sub(40)..).unwrap_or_default().join("\n")
+    };
+    format!("the master said:\n{}\nthe replica said:\n{}", last(&pair.master), last(&pair.replica))
 }
 
 /// All kinds of work, some rounds of it: after each, everything is there, and one look at the log is all it took.

@@ -58,6 +58,28 @@ fn users_come_and_go() {
     pair.assert_equal(others);
 }
 
+/// Users who came and went again, with all they had, before anybody looked: what is left of them below DELETED arrives,
+/// their Sieve scripts too.
+#[test]
+fn users_who_are_gone_before_they_arrive() {
+    let pair = Pair::with(Cyrus::master().sieve(true).sync_log(&[]), Cyrus::replica(), Via::Csync);
+    let users = fill::uniform(&pair.master, 2, 3, 4, 500).unwrap();
+    let mut admin = pair.master.admin().unwrap();
+    for user in &users {
+        let mut sieve = pair.master.access().sieve(user).unwrap();
+        sieve.put("first", "keep;\r\n").unwrap();
+        sieve.put("second", "discard;\r\n").unwrap();
+        sieve.activate("first").unwrap();
+        drop(sieve);
+        let inbox = pair.master.name(&["user", user]);
+        admin.set_acl(&inbox, "cyrus", "lrswipkxtecda").unwrap();
+        admin.delete(&inbox).unwrap();
+    }
+    let mut running = rolling(&pair);
+    settle(&pair, &mut running);
+    pair.assert_equal(&users);
+}
+
 /// As [`Pair::assert_equal`], but for the modseq of conversations: on the master a mailbox that came from another user has
 /// none (3.6.1), on the replica it gets one, and there is no way to take it away.
 fn assert_equal_but_for_conversations(pair: &Pair, users: &[String]) {

@@ -141,8 +141,14 @@ pub fn sync_lock(
     user: Option<&str>,
     nonblock: bool,
 ) -> Result<Option<FileLock>, StoreError> {
-    let path = paths::lock_path(conf, &sync_lock_name(server, user));
+    let path = sync_lock_file(conf, server, user);
     if nonblock { FileLock::try_exclusive(&path) } else { FileLock::exclusive(&path).map(Some) }
+}
+
+/// The file of [`sync_lock`].
+#[must_use]
+pub fn sync_lock_file(conf: &Config, server: &str, user: Option<&str>) -> PathBuf {
+    paths::lock_path(conf, &sync_lock_name(server, user))
 }
 
 /// Takes the shared lock on a user's mailboxes (`None`: on what belongs to no user), waiting for it.

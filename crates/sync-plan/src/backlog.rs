@@ -117,8 +117,10 @@ pub struct Backlog {
     queue: VecDeque<Arc<str>>,
     /// Users whose turn came while they, or who is linked with them, were busy: under the busy one.
     parked: HashMap<Arc<str>, Vec<Arc<str>>>,
-    /// Users that are worked on or rest.
+    /// Users that are worked on, rest or wait for a lock.
     busy: HashSet<Arc<str>>,
+    /// Those of them that rest or wait: nobody is to wait for them, however linked.
+    stuck: HashSet<Arc<str>>,
     /// Works handed out, by their keys.
     under_way: HashMap<Arc<str>, Arc<Work>>,
     /// When the last entry was added.
@@ -135,6 +137,7 @@ impl Backlog {
             queue: VecDeque::new(),
             parked: HashMap::new(),
             busy: HashSet::new(),
+            stuck: HashSet::new(),
             under_way: HashMap::new(),
             now: None,
         }
@@ -224,13 +227,13 @@ impl Backlog {
         None
     }
 
-    /// A user and all who are linked with it, directly or not.
+    /// A user and all who are linked with it, directly or not, and are not stuck.
     fn linked(&self, userid: &Arc<str>) -> BTreeSet<Arc<str>> {
         let mut all = BTreeSet::from([userid.clone()]);
         let mut open = vec![userid.clone()];
         while let Some(userid) = open.pop() {
             for other in self.tasks.get(&userid).into_iter().flat_map(|tasks| &tasks.links) {
-                if all.insert(other.clone()) {
+                if !self.stuck.contains(other) && all.insert(other.clone()) {
                     open.push(other.clone());
                 }
             }
@@ -255,7 +258,46 @@ impl Backlog {
             }
             self.of(userid).merge(tasks);
         }
+        self.stall(&work);
         Some(work)
+    }
+
+    /// A work that is under way waits for a lock: until [`Backlog::go_on`] nobody is to wait for its users.
+    pub fn waits(&mut self, key: &str) {
+        if let Some(work) = self.under_way.get(key).cloned() {
+            self.stall(&work);
+        }
+    }
+
+    /// A work that waited for a lock goes on.
+    pub fn go_on(&mut self, key: &str) {
+        for (userid, _) in self.under_way.get(key).into_iter().flat_map(|work| &work.users) {
+            self.stuck.remove(userid);
+        }
+    }
+
+    fn stall(&mut self, work: &Work) {
+        for (userid, _) in &work.users {
+            self.stuck.insert(userid.clone());
+            self.unpark(userid);
+        }
+    }
+
+    fn unpark(&mut self, userid: &Arc<str>) {
+        for waiting in self.parked.remove(userid).unwrap_or_default().into_iter().rev() {
+            self.queue.push_front(waiting);
+        }
+    }
+
+    /// A work of several users could not be begun because of one of them: each is to be worked on by itself.
+    pub fn split(&mut self, key: &str) {
+        let Some(work) = self.put_back(key, false) else { return };
+        for (userid, _) in &work.users {
+            if let Some(tasks) = self.tasks.get_mut(userid) {
+                tasks.links.retain(|other| !work.users.iter().any(|(user, _)| user == other));
+            }
+        }
+        self.free(&work);
     }
 
     /// Users that rest may be worked on again.
@@ -266,9 +308,8 @@ impl Backlog {
     fn free(&mut self, work: &Work) {
         for (userid, _) in &work.users {
             self.busy.remove(userid);
-            for waiting in self.parked.remove(userid).unwrap_or_default().into_iter().rev() {
-                self.queue.push_front(waiting);
-            }
+            self.stuck.remove(userid);
+            self.unpark(userid);
         }
     }
 
@@ -276,7 +317,9 @@ impl Backlog {
     /// the other.
     pub fn link(&mut self, one: &Arc<str>, other: &Arc<str>) {
         self.of(one).links.insert(other.clone());
-        self.of(other).links.insert(one.clone());
+        if let Some(tasks) = self.tasks.get_mut(other) {
+            tasks.links.insert(one.clone());
+        }
     }
 
     /// When the oldest entry was added that is not done.
@@ -426,6 +469,44 @@ mod tests {
         b.wake(&work);
         assert!(b.take_next().unwrap().users[0].1.whole);
         assert_eq!(said(&b), ["USER anna"]);
+    }
+
+    #[test]
+    fn who_is_split_goes_alone_until_linked_again() {
+        let mut b = backlog(&[rename("user.anna.x", "user.bert.x"), mailbox("user.carl")]);
+        assert_eq!(names(&b.take_next().unwrap()), ["anna", "bert"]);
+        b.split("anna");
+        let alone: Vec<Arc<Work>> = std::iter::from_fn(|| b.take_next()).collect();
+        let mut users: Vec<Vec<&str>> = alone.iter().map(|work| names(work)).collect();
+        users.sort();
+        assert_eq!(users, [["anna"], ["bert"], ["carl"]]);
+        let work = b.put_back("bert", false).unwrap();
+        b.wake(&work);
+        b.link(&"anna".into(), &"bert".into());
+        assert_eq!(b.take_next(), None, "anna is busy");
+        b.done("anna");
+        let both = b.take_next().unwrap();
+        assert_eq!(names(&both), ["anna", "bert"]);
+    }
+
+    #[test]
+    fn nobody_waits_for_who_is_stuck() {
+        let mut b = backlog(&[mailbox("user.anna"), mailbox("user.carl")]);
+        let anna = b.take_next().unwrap();
+        b.add(&rename("user.anna.x", "user.bert.x"), Instant::now());
+        assert_eq!(names(&b.take_next().unwrap()), ["carl"]);
+        assert_eq!(b.take_next(), None);
+        b.waits("anna");
+        assert_eq!(names(&b.take_next().unwrap()), ["bert"]);
+        b.done("bert");
+        b.go_on("anna");
+        b.put_back(&anna.key(), false).unwrap();
+        b.add(&rename("user.anna.y", "user.dora.y"), Instant::now());
+        assert_eq!(names(&b.take_next().unwrap()), ["dora"]);
+        b.done("dora");
+        b.wake(&anna);
+        // Whoever was linked is locked with her, though there is nothing to be done for them alone.
+        assert_eq!(names(&b.take_next().unwrap()), ["anna", "bert", "dora"]);
     }
 
     #[test]
