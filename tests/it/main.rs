@@ -20,6 +20,7 @@ mod no_replica;
 mod oracle_lines;
 mod replicas;
 mod rolling;
+mod rolling_cache;
 mod rolling_load;
 mod rolling_options;
 mod rolling_verbs;

@@ -1,6 +1,7 @@
 //! Rolling replication while clients keep working, undisturbed and disturbed: in the end both sides are equal.
 //!
-//! The undisturbed run takes two minutes, the others less; `ROLLING_SECONDS=120` makes every one take that long.
+//! The undisturbed run takes two minutes, the others less; `ROLLING_SECONDS=120` makes every one take that long, and
+//! `ROLLING_SEED=1` makes the clients do other things.
 
 use std::fs;
 use std::path::PathBuf;
@@ -45,6 +46,7 @@ impl Scene {
         pair.master.replicate_to_port(relay.port(), Via::Csync).unwrap();
         let users = fill::uniform(&pair.master, 8, 3, 5, 800).unwrap();
         let running = pair.start_sync(&ROLLING);
+        let seed = seed + 1000 * number("ROLLING_SEED").unwrap_or(0);
         let options = LoadOptions { per_second: 12.0, ..LoadOptions::new(seed, 3) };
         let load = Load::start_with(&pair.master, &users, &options).unwrap();
         Scene { pair, relay, users, load, running }
@@ -79,8 +81,12 @@ fn assert_equal(pair: &Pair, report: &LoadReport) {
 
 /// How long a load takes: so many seconds, or what the environment says.
 fn seconds(least: u64) -> Duration {
-    let asked = std::env::var("ROLLING_SECONDS").ok().and_then(|text| text.parse().ok());
-    Duration::from_secs(asked.unwrap_or(least))
+    Duration::from_secs(number("ROLLING_SECONDS").unwrap_or(least))
+}
+
+/// A number from the environment.
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
 /// Waits, and calls this in between every so often.
@@ -101,9 +107,10 @@ fn during(time: Duration, every: Duration, mut disturb: impl FnMut(u32)) {
 fn undisturbed() {
     let scene = Scene::begin(11);
     std::thread::sleep(seconds(120));
-    let (pair, report) = scene.end();
+    let (mut pair, report) = scene.end();
     assert!(report.users.len() > 8, "no guests: {report}");
-    // Nothing is left for anybody to do.
+    // Nothing is left for anybody to do. The relay is gone.
+    pair.master.replicate_to(&pair.replica, Via::Csync).unwrap();
     let run = pair.sync_well(&["-A"]);
     assert!(run.stderr.contains(" 0 done, "), "{}", run.stderr);
 }
