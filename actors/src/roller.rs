@@ -308,8 +308,9 @@ impl Rolling {
     }
 
     fn landed(&mut self, job: &Job<UserLock>, worker: Option<Addr<UserSync>>) {
-        let key = job.work.key();
-        self.hands.board.remove(&key);
+        for (userid, _) in &job.work.users {
+            self.hands.board.remove(userid);
+        }
         worker.into_iter().for_each(|worker| self.workers.give_back(worker));
     }
 

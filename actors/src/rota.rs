@@ -266,6 +266,7 @@ impl<L> Rota<L> {
     /// from one to the other.
     pub(crate) fn split(&mut self, job: &Job<L>, now: Instant) {
         self.in_flight -= 1;
+        self.split.retain(|_, until| *until > now);
         for (userid, _) in &job.work.users {
             self.split.insert(userid.clone(), now + SPLIT);
         }

@@ -71,6 +71,13 @@ fn what_is_logged_arrives() {
     let ended = running.wait();
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(!ended.stdout.contains("USER "), "whole users were looked at:\n{}", ended.stdout);
+    let errors = pair
+        .master
+        .syslog()
+        .into_iter()
+        .filter(|line| line.text.contains("sync_client[") && line.text.contains("ERROR"));
+    let errors: Vec<String> = errors.map(|line| line.text).collect();
+    assert_eq!(errors, [""; 0], "a clean run complains of nothing");
     // Nothing is left to be done.
     let run = pair.sync_well(&["-A"]);
     assert!(run.stderr.contains("4 users: 0 done, 4 unchanged"), "{}", run.stderr);
