@@ -12,17 +12,15 @@
 //! States: *running*; *stopping* (asked to, or no connection will ever come): nothing is begun any more, what is
 //! in flight may end; *at rest*: what is not done has been left in log-run.
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use csync::command;
 use cyrus_store::StoreError;
-use cyrus_store::sync_log::Entry;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use sync_plan::backlog::Backlog;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::crew::Crew;
@@ -31,7 +29,8 @@ use crate::figures::{Figures, RollStatus};
 use crate::frames::{CommandError, encode};
 use crate::hands::Hands;
 use crate::lock_keeper::{LockKeeper, Taken, UserLock};
-use crate::log_reader::{CHUNKS_WAITING, Keep, LogReader, TakeOver, TakenOver};
+use crate::log_hand::{Finished, FromLog, LogHand};
+use crate::log_reader::{LogReader, TakenOver};
 use crate::pool::{PoolError, StopWaiting, acquire_look};
 use crate::report::{Stopped, name_of};
 use crate::rolling::{Ask, RollReport, RollSettings};
@@ -43,11 +42,6 @@ use crate::workers::Workers;
 /// How long works in flight may take to end after SIGTERM: the whole program is to end within five
 /// seconds. What is broken off is done again by the next run.
 const STOP_GRACE: Duration = Duration::from_secs(3);
-/// How often the log is looked for when no delay is wanted.
-const LEAST_DELAY: Duration = Duration::from_millis(50);
-/// log-run is written anew once a second at most, and never spends more than a twentieth of the time on it.
-const SAVE_PAUSE: Duration = Duration::from_secs(1);
-const SAVE_SHARE: u32 = 20;
 /// How often the figures for SIGUSR1 and systemd are made.
 const FIGURES_PAUSE: Duration = Duration::from_secs(1);
 
@@ -95,16 +89,13 @@ impl Handler<Roll> for Roller {
         let restart_at = msg.settings.restart_every.map(|pause| now + pause);
         let rolling = Rolling {
             rota: Rota::new(msg.backlog, bounds),
+            log: LogHand::new(self.log.clone(), &msg.settings, now),
             settings: msg.settings,
             workers: Workers::new(self.hands.clone(), self.loops.clone()),
             hands: self.hands.clone(),
             locks: self.locks.clone(),
-            log: self.log.clone(),
             status: self.status.clone(),
             report: RollReport::default(),
-            at_log: None,
-            read_at: Some(now),
-            save_at: now,
             restart_at,
             figures_at: now,
             stopping: false,
@@ -115,33 +106,15 @@ impl Handler<Roll> for Roller {
 
 type Steps = FuturesUnordered<LocalBoxFuture<'static, Step>>;
 
-/// What the LogReader is doing for us; one thing at a time.
-enum AtLog {
-    Reading(mpsc::Receiver<Vec<Entry>>, LocalBoxFuture<'static, Result<TakenOver, StoreError>>),
-    Saving(Instant, LocalBoxFuture<'static, Result<(), StoreError>>),
-}
-
-/// Something from the LogReader.
-enum FromLog {
-    Entries(Vec<Entry>),
-    Read(Vec<Entry>, Result<TakenOver, StoreError>),
-    Saved(Instant, Result<(), StoreError>),
-}
-
 struct Rolling {
     rota: Rota<UserLock>,
     settings: RollSettings,
     workers: Workers,
     hands: Hands,
     locks: Addr<LockKeeper>,
-    log: Addr<LogReader>,
+    log: LogHand,
     status: RollStatus,
     report: RollReport,
-    at_log: Option<AtLog>,
-    /// When the log is taken over next; none if it is not to be read any more.
-    read_at: Option<Instant>,
-    /// Not before then log-run is written anew.
-    save_at: Instant,
     restart_at: Option<Instant>,
     figures_at: Instant,
     stopping: bool,
@@ -179,7 +152,7 @@ impl Rolling {
                 Some(step) = waits.next(), if !waits.is_empty() => {
                     waits.extend(self.settle(step).await);
                 }
-                heard = hear(&mut self.at_log) => self.heard(heard).await,
+                heard = self.log.hear() => self.heard(heard).await,
                 () = sleep_until(until) => self.restart_if_due(),
                 () = sleep_until(deadline) => {
                     let left = self.rota.in_flight();
@@ -202,22 +175,10 @@ impl Rolling {
 
     /// Gives the LogReader something to do if it is time and it is free.
     fn turn_to_log(&mut self, now: Instant) {
-        if self.at_log.is_some() {
-            return;
-        }
-        let all_done = self.rota.is_empty();
-        if self.rota.is_unsaved() && (all_done || now >= self.save_at) {
-            let saving = self.log.send(Keep(self.rota.take_unsaved()));
-            let saving = async move { saving.await.unwrap_or_else(|e| Err(log_gone(&e))) };
-            self.at_log = Some(AtLog::Saving(now, Box::pin(saving)));
-        } else if self.read_at.is_some_and(|at| now >= at) {
-            let (sender, entries) = mpsc::channel(CHUNKS_WAITING);
-            let shutdown_file = self.settings.shutdown_file.clone();
-            let reading = self.log.send(TakeOver { entries: sender, shutdown_file });
-            let reading = async move { reading.await.unwrap_or_else(|e| Err(log_gone(&e))) };
-            self.at_log = Some(AtLog::Reading(entries, Box::pin(reading)));
-            let delay = self.settings.delay.max(LEAST_DELAY);
-            self.read_at = (!self.settings.once).then(|| now + delay);
+        if self.rota.is_unsaved() && self.log.may_save(now, self.rota.is_empty()) {
+            self.log.save(now, self.rota.take_unsaved());
+        } else if self.log.may_read(now) {
+            self.log.read(now);
         }
     }
 
@@ -225,13 +186,8 @@ impl Rolling {
         let now = Instant::now();
         match heard {
             FromLog::Entries(entries) => self.rota.add(&entries, now),
-            FromLog::Saved(since, result) => {
-                if let Err(e) = result {
-                    error!("IOERROR: the sync log can't be written: {e}");
-                    self.rota.not_saved();
-                }
-                self.save_at = now + SAVE_PAUSE.max((now - since) * SAVE_SHARE);
-            }
+            FromLog::Saved(Ok(())) => {}
+            FromLog::Saved(Err(e)) => self.not_saved(&e),
             FromLog::Read(entries, result) => {
                 self.rota.add(&entries, now);
                 match result {
@@ -393,7 +349,7 @@ impl Rolling {
     /// reached outweighs the signal.
     async fn stop(&mut self, why: Stopped) {
         self.stopping = true;
-        self.read_at = None;
+        self.log.read_no_more();
         self.restart_at = None;
         self.rota.stop();
         match (&self.report.stopped, &why) {
@@ -408,15 +364,16 @@ impl Rolling {
 
     /// Whether nothing is left to be waited for.
     fn is_over(&self) -> bool {
-        let read = self.read_at.is_none() && !matches!(self.at_log, Some(AtLog::Reading(..)));
+        let read = self.log.is_read();
         (self.stopping || self.settings.once) && read && self.rota.is_at_rest()
     }
 
     fn next_time(&self) -> Option<Instant> {
-        let reads = self.read_at.filter(|_| self.at_log.is_none());
-        let saves = (self.at_log.is_none() && self.rota.is_unsaved()).then_some(self.save_at);
-        let others = [self.rota.wakes_at(), reads, saves, self.restart_at, Some(self.figures_at)];
-        others.into_iter().flatten().min()
+        let log = self.log.next_time(self.rota.is_unsaved());
+        [self.rota.wakes_at(), log, self.restart_at, Some(self.figures_at)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// RESTART, as the C client does every `-t` seconds; it also shows that the link is alive.
@@ -462,28 +419,24 @@ impl Rolling {
 
     /// Leaves what is not done in log-run.
     async fn end(mut self) -> RollReport {
-        match self.at_log.take() {
-            Some(AtLog::Reading(mut entries, reading)) => {
-                // What is not taken in stays where it is: log-run must not be written anew.
-                entries.close();
-                let _ = reading.await;
-                return self.report_left();
-            }
-            Some(AtLog::Saving(_, saving)) => {
-                if let Err(e) = saving.await {
-                    error!("IOERROR: the sync log can't be written: {e}");
-                    self.rota.not_saved();
-                }
-            }
-            None => {}
+        match self.log.finish().await {
+            // What is not taken in stays where it is: log-run must not be written anew.
+            Finished::WithinReading => return self.report_left(),
+            Finished::Saved(Err(e)) => self.not_saved(&e),
+            Finished::Saved(Ok(())) => {}
         }
         if self.rota.is_unsaved() {
-            let kept = self.log.send(Keep(self.rota.take_unsaved())).await;
-            if let Err(e) = kept.unwrap_or_else(|e| Err(log_gone(&e))) {
-                error!("IOERROR: the sync log can't be written: {e}");
+            self.log.save(Instant::now(), self.rota.take_unsaved());
+            if let Finished::Saved(Err(e)) = self.log.finish().await {
+                self.not_saved(&e);
             }
         }
         self.report_left()
+    }
+
+    fn not_saved(&mut self, e: &StoreError) {
+        error!("IOERROR: the sync log can't be written: {e}");
+        self.rota.not_saved();
     }
 
     fn report_left(mut self) -> RollReport {
@@ -497,36 +450,6 @@ impl Rolling {
 }
 
 const SKIPPED: &str = "there is a skipuser file";
-
-/// Waits for the LogReader; for ever while it has nothing to do.
-async fn hear(at_log: &mut Option<AtLog>) -> FromLog {
-    match at_log {
-        None => std::future::pending().await,
-        Some(AtLog::Saving(since, saving)) => {
-            let heard = FromLog::Saved(*since, saving.await);
-            *at_log = None;
-            heard
-        }
-        Some(AtLog::Reading(entries, reading)) => {
-            tokio::select! {
-                Some(some) = entries.recv() => FromLog::Entries(some),
-                result = reading => {
-                    let mut rest = Vec::new();
-                    while let Ok(some) = entries.try_recv() {
-                        rest.extend(some);
-                    }
-                    *at_log = None;
-                    FromLog::Read(rest, result)
-                }
-            }
-        }
-    }
-}
-
-fn log_gone(e: &MailboxError) -> StoreError {
-    let path = PathBuf::from("sync/log");
-    StoreError::io("read", &path, std::io::Error::other(format!("the log reader is gone: {e}")))
-}
 
 /// Sleeps until this time, for ever without one.
 pub(crate) async fn sleep_until(at: Option<Instant>) {

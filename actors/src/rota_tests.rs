@@ -1,0 +1,138 @@
+//! Who comes next, with a clock of the tests' own.
+
+use cyrus_store::names::NameRules;
+
+use super::*;
+
+const BOUNDS: Bounds = Bounds {
+    in_flight: 2,
+    first_pause: Duration::from_secs(1),
+    longest_pause: Duration::from_secs(60),
+    once: false,
+};
+
+fn rota(bounds: Bounds, mailboxes: &[&str], now: Instant) -> Rota<()> {
+    let mut rota = Rota::new(Backlog::new(NameRules::default()), bounds);
+    let entries: Vec<Entry> = mailboxes.iter().map(|name| Entry::Mailbox((*name).into())).collect();
+    rota.add(&entries, now);
+    rota
+}
+
+fn started(rota: &mut Rota<()>, now: Instant) -> Job<()> {
+    rota.start(now).expect("nothing to start")
+}
+
+#[test]
+fn no_more_is_in_flight_than_may_be() {
+    let now = Instant::now();
+    let mut r = rota(BOUNDS, &["user.a", "user.b", "user.c"], now);
+    let a = started(&mut r, now);
+    started(&mut r, now);
+    assert!(r.start(now).is_none() && !r.is_at_rest());
+    r.done(&a);
+    assert_eq!(&*started(&mut r, now).work.key(), "c");
+    assert!(r.is_unsaved());
+    let left: Vec<String> = r.take_unsaved().iter().map(ToString::to_string).collect();
+    assert_eq!((left.len(), r.is_unsaved()), (2, false));
+    assert!(!left.contains(&"MAILBOX user.a".to_string()));
+}
+
+#[test]
+fn who_fails_rests_longer_each_time_and_others_go_on() {
+    let mut now = Instant::now();
+    let mut r = rota(BOUNDS, &["user.a"], now);
+    for (pause, quarantined) in [(1, false), (2, false), (4, false), (8, true), (16, false)] {
+        let job = started(&mut r, now);
+        let verdict = r.failed(&job, "no index", false, false, now);
+        assert_eq!(verdict, (Some(Duration::from_secs(pause)), quarantined));
+        r.add(&[Entry::Mailbox("user.a.new".into()), Entry::User("b".into())], now);
+        let b = started(&mut r, now);
+        assert_eq!(&*b.work.key(), "b");
+        r.done(&b);
+        assert!(r.start(now).is_none());
+        now = r.wakes_at().unwrap();
+    }
+    assert!(r.troubles()["a"].is_quarantined());
+    let job = started(&mut r, now);
+    assert_eq!(job.work.users[0].1.mailboxes.len(), 2);
+    assert_eq!(r.done(&job).len(), 1);
+    assert!(r.is_empty() && r.troubles().is_empty());
+}
+
+#[test]
+fn the_links_fault_is_forgiven_sooner_and_whole_users_are_promoted() {
+    let mut now = Instant::now();
+    let mut r = rota(BOUNDS, &["user.a"], now);
+    for _ in 0..6 {
+        let job = started(&mut r, now);
+        r.failed(&job, "lost", false, true, now);
+        now = r.wakes_at().unwrap();
+    }
+    let job = started(&mut r, now);
+    assert!(!job.work.users[0].1.whole);
+    let (pause, _) = r.failed(&job, "refused", true, false, now);
+    assert_eq!(pause, Some(Duration::from_secs(60)));
+    assert!(started(&mut r, now + Duration::from_secs(60)).work.users[0].1.whole);
+}
+
+#[test]
+fn one_pass_leaves_who_fails_and_ends() {
+    let mut now = Instant::now();
+    let once = Bounds { once: true, ..BOUNDS };
+    let mut r = rota(once, &["user.a", "user.b"], now);
+    let (a, b) = (started(&mut r, now), started(&mut r, now));
+    assert!(r.deferred(&b, Kind::Skipped, "skipuser", now));
+    let mut job = a;
+    loop {
+        let (pause, _) = r.failed(&job, "no index", false, false, now);
+        let Some(pause) = pause else { break };
+        now += pause;
+        job = started(&mut r, now);
+    }
+    assert!(r.start(now).is_none() && r.is_at_rest() && !r.is_empty());
+    assert_eq!(r.take_unsaved().len(), 2);
+}
+
+#[test]
+fn a_locked_user_makes_room_and_goes_first_with_its_lock() {
+    let now = Instant::now();
+    let one = Bounds { in_flight: 1, ..BOUNDS };
+    let mut r = rota(one, &["user.a", "user.b", "user.c"], now);
+    let a = started(&mut r, now);
+    assert!(r.waits_for_lock(&a));
+    let b = started(&mut r, now);
+    r.got_lock(Job { locks: vec![("a".into(), ())], ..a });
+    r.done(&b);
+    let a = started(&mut r, now);
+    assert_eq!((&*a.work.key(), a.locks.len()), ("a", 1));
+    r.done(&a);
+    let c = started(&mut r, now);
+    assert!(r.deferred(&c, Kind::Locked, "locked", now));
+    let at = r.wakes_at().unwrap();
+    let c = started(&mut r, at);
+    assert!(!r.deferred(&c, Kind::Locked, "locked", now), "it was said before");
+}
+
+#[test]
+fn linked_users_come_together_at_once() {
+    let now = Instant::now();
+    let mut r = rota(BOUNDS, &["user.a"], now);
+    let a = started(&mut r, now);
+    r.linked(&a, &"a".into(), &"b".into(), now);
+    let both = started(&mut r, now);
+    assert_eq!(both.work.users.len(), 2);
+    // Locked, so each by itself; and if that will not do, together a moment later.
+    r.split(&both, now);
+    let a = started(&mut r, now);
+    assert_eq!(a.work.users.len(), 1);
+    let b = started(&mut r, now);
+    r.done(&b);
+    r.linked(&a, &"a".into(), &"b".into(), now);
+    assert!(r.start(now).is_none());
+    let both = started(&mut r, now + LOCKED_PAUSE);
+    assert_eq!(both.work.users.len(), 2);
+    r.stop();
+    assert!(r.start(now).is_none() && !r.is_at_rest());
+    r.not_begun(&both);
+    assert!(r.is_at_rest() && !r.is_empty());
+}

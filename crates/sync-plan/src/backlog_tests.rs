@@ -1,0 +1,167 @@
+//! Merging, linking and giving back, entry by entry.
+
+use super::*;
+
+fn backlog(entries: &[Entry]) -> Backlog {
+    let mut backlog = Backlog::new(NameRules::default());
+    let now = Instant::now();
+    entries.iter().for_each(|entry| backlog.add(entry, now));
+    backlog
+}
+
+fn user(name: &str) -> Entry {
+    Entry::User(name.into())
+}
+
+fn mailbox(name: &str) -> Entry {
+    Entry::Mailbox(name.into())
+}
+
+fn rename(from: &str, to: &str) -> Entry {
+    Entry::Rename(from.into(), to.into())
+}
+
+fn said(backlog: &Backlog) -> Vec<String> {
+    let mut said: Vec<String> = backlog.entries().map(|entry| entry.to_string()).collect();
+    said.sort();
+    said
+}
+
+fn names(work: &Work) -> Vec<&str> {
+    work.users.iter().map(|(userid, _)| &**userid).collect()
+}
+
+#[test]
+fn what_says_less_is_swallowed() {
+    let seen = Entry::Seen("anna".into(), "user.bert".into());
+    let all = [
+        mailbox("user.anna.x"),
+        seen.clone(),
+        Entry::Sub("anna".into(), "user.anna".into()),
+        Entry::Quota("user.anna".into()),
+    ];
+    assert_eq!(said(&backlog(&all)), ["MAILBOX user.anna.x", "META anna", "QUOTA user.anna"]);
+    for order in [[user("anna"), mailbox("user.anna")], [mailbox("user.anna"), user("anna")]] {
+        let mut entries = all.to_vec();
+        entries.extend(order);
+        entries.push(seen.clone());
+        assert_eq!(said(&backlog(&entries)), ["USER anna"]);
+    }
+    let unuser = Entry::Unuser("anna".into());
+    assert_eq!(said(&backlog(&[seen, unuser, mailbox("user.anna")])), ["UNUSER anna"]);
+    let twice = [mailbox("shared.x"), mailbox("shared.x"), Entry::Unmailbox("shared.y".into())];
+    assert_eq!(said(&backlog(&twice)), ["MAILBOX shared.x", "MAILBOX shared.y"]);
+}
+
+#[test]
+fn a_user_is_worked_on_once_at_a_time_and_others_go_on() {
+    let mut b = backlog(&[mailbox("user.anna.x"), mailbox("user.bert")]);
+    let anna = b.take_next().unwrap();
+    b.add(&mailbox("user.anna.y"), Instant::now());
+    assert_eq!((names(&anna), names(&b.take_next().unwrap())), (vec!["anna"], vec!["bert"]));
+    assert_eq!(b.take_next(), None);
+    assert_eq!(said(&b), ["MAILBOX user.anna.x", "MAILBOX user.anna.y", "MAILBOX user.bert"]);
+    b.done("anna");
+    assert_eq!(b.take_next().unwrap().users[0].1.mailboxes, HashSet::from(["user.anna.y".into()]));
+    b.done("anna");
+    b.done("bert");
+    assert!(b.is_empty() && b.users() == 0);
+}
+
+#[test]
+fn a_rename_between_users_is_one_work() {
+    let mut b = backlog(&[
+        mailbox("user.carl"),
+        rename("user.carl.old", "user.anna.new"),
+        rename("user.anna.a", "user.bert.a"),
+        mailbox("user.dora"),
+    ]);
+    let work = b.take_next().unwrap();
+    assert_eq!(names(&work), ["anna", "bert", "carl"]);
+    let anna = &work.users[0].1.mailboxes;
+    assert_eq!(anna, &HashSet::from(["user.anna.new".into(), "user.anna.a".into()]));
+    // Whoever of them comes again waits for all.
+    b.add(&mailbox("user.bert.b"), Instant::now());
+    assert_eq!(names(&b.take_next().unwrap()), ["dora"]);
+    assert_eq!(b.take_next(), None);
+    b.done(&work.key());
+    assert_eq!(names(&b.take_next().unwrap()), ["bert"]);
+}
+
+#[test]
+fn who_waits_for_a_busy_one_of_several_goes_on_with_it() {
+    let mut b = backlog(&[mailbox("user.anna")]);
+    b.take_next().unwrap();
+    b.add(&rename("user.bert.x", "user.anna.x"), Instant::now());
+    assert_eq!(b.take_next(), None);
+    b.add(&mailbox("user.carl"), Instant::now());
+    assert_eq!(names(&b.take_next().unwrap()), ["carl"]);
+    b.done("anna");
+    assert_eq!(names(&b.take_next().unwrap()), ["anna", "bert"]);
+    assert_eq!(b.take_next(), None);
+}
+
+#[test]
+fn what_failed_rests_and_comes_again() {
+    let mut b = backlog(&[mailbox("user.anna"), Entry::Meta("anna".into())]);
+    b.take_next().unwrap();
+    let work = b.put_back("anna", false).unwrap();
+    assert_eq!(b.take_next(), None);
+    assert_eq!(said(&b), ["MAILBOX user.anna", "META anna"]);
+    b.wake(&work);
+    assert_eq!(b.take_next().unwrap(), work);
+    let work = b.put_back("anna", true).unwrap();
+    b.wake(&work);
+    assert!(b.take_next().unwrap().users[0].1.whole);
+    assert_eq!(said(&b), ["USER anna"]);
+}
+
+#[test]
+fn who_is_split_goes_alone_until_linked_again() {
+    let mut b = backlog(&[rename("user.anna.x", "user.bert.x"), mailbox("user.carl")]);
+    assert_eq!(names(&b.take_next().unwrap()), ["anna", "bert"]);
+    b.split("anna");
+    let alone: Vec<Arc<Work>> = std::iter::from_fn(|| b.take_next()).collect();
+    let mut users: Vec<Vec<&str>> = alone.iter().map(|work| names(work)).collect();
+    users.sort();
+    assert_eq!(users, [["anna"], ["bert"], ["carl"]]);
+    let work = b.put_back("bert", false).unwrap();
+    b.wake(&work);
+    b.link(&"anna".into(), &"bert".into());
+    assert_eq!(b.take_next(), None, "anna is busy");
+    b.done("anna");
+    let both = b.take_next().unwrap();
+    assert_eq!(names(&both), ["anna", "bert"]);
+}
+
+#[test]
+fn nobody_waits_for_who_is_stuck() {
+    let mut b = backlog(&[mailbox("user.anna"), mailbox("user.carl")]);
+    let anna = b.take_next().unwrap();
+    b.add(&rename("user.anna.x", "user.bert.x"), Instant::now());
+    assert_eq!(names(&b.take_next().unwrap()), ["carl"]);
+    assert_eq!(b.take_next(), None);
+    b.waits("anna");
+    assert_eq!(names(&b.take_next().unwrap()), ["bert"]);
+    b.done("bert");
+    b.go_on("anna");
+    b.put_back(&anna.key(), false).unwrap();
+    b.add(&rename("user.anna.y", "user.dora.y"), Instant::now());
+    assert_eq!(names(&b.take_next().unwrap()), ["dora"]);
+    b.done("dora");
+    b.wake(&anna);
+    // Whoever was linked is locked with her, though there is nothing to be done for them alone.
+    assert_eq!(names(&b.take_next().unwrap()), ["anna", "bert", "dora"]);
+}
+
+#[test]
+fn copies_do_not_link_everybody() {
+    let to = |n| Entry::DoubleMailbox("user.anna".into(), format!("user.u{n}"));
+    let mut b = backlog(&(0..100).map(to).collect::<Vec<_>>());
+    assert_eq!(b.take_next().unwrap().users.len(), LINKED + 1);
+    let mut others = 0;
+    while let Some(work) = b.take_next() {
+        others += work.users.len();
+    }
+    assert_eq!(others, 100 - LINKED);
+}
