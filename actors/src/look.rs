@@ -7,7 +7,7 @@
 //!        '--> what the replica has and we have not: a tombstone? another name? another user's? --> plan
 //! ```
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use csync::{Code, ReplicaUser, command};
@@ -83,18 +83,21 @@ pub(crate) async fn look(
     }
     let mut uniqueids = HashSet::new();
     let mut looked_up = HashSet::new();
-    let mut elsewhere = BTreeSet::new();
+    let mut elsewhere = BTreeMap::new();
     let mut taken_in: BTreeSet<Arc<str>> = BTreeSet::new();
     for _ in 0..ROUNDS {
         let mut unmatched: Vec<String> =
             unmatched_folders(&read.master, &replica).iter().map(|r| r.uniqueid.clone()).collect();
         unmatched.retain(|id| looked_up.insert(id.clone()));
-        if unmatched.is_empty() {
+        let mut new = if is_some(view.scope) { lacking(&read, &replica) } else { Vec::new() };
+        new.retain(|name| looked_up.insert(name.clone()));
+        if unmatched.is_empty() && new.is_empty() {
             break;
         }
         let question = ReadMore {
             read: read.clone(),
             uniqueids: unmatched,
+            new,
             locked: view.locked.clone(),
             sieve_mailbox,
         };
@@ -112,14 +115,30 @@ pub(crate) async fn look(
         }
         once_each(&mut replica);
     }
-    let names = read.master.tombstone_names.iter().cloned().collect();
+    let tombstones = Tombstones {
+        names: read.master.tombstone_names.iter().cloned().collect(),
+        uniqueids,
+        elsewhere: elsewhere.keys().cloned().collect(),
+    };
     let options = Options {
         one_way: hands.settings.one_way,
         partition: hands.settings.partition.clone(),
         sieve_mailbox,
     };
-    let plan = plan_user(&read.master, &replica, &Tombstones { names, uniqueids }, &options)?;
+    let plan = plan_user(&read.master, &replica, &tombstones, &options)?;
+    let elsewhere = elsewhere.into_values().collect();
     Ok(Some(Look { read, replica, plan, elsewhere, taken_in }))
+}
+
+fn is_some(scope: &Scope) -> bool {
+    matches!(scope, Scope::Some(_))
+}
+
+/// Names of our mailboxes that the replica lacks.
+fn lacking(read: &UserRead, replica: &ReplicaUser) -> Vec<String> {
+    let there: HashSet<&str> = replica.mailboxes.iter().map(|r| r.uniqueid.as_str()).collect();
+    let folders = read.master.folders.iter().filter(|folder| !there.contains(folder.uniqueid()));
+    folders.map(|folder| folder.name().to_string()).collect()
 }
 
 pub(crate) type Sides = (Arc<UserRead>, ReplicaUser);

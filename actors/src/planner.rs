@@ -19,7 +19,7 @@ use sync_plan::FullReplica;
 use crate::error::UserError;
 use crate::frames::FrameSender;
 use crate::reading::{Inbox, UserRead};
-use crate::reading_some::{More, Names, SomeRead};
+use crate::reading_some::{More, Names, Question, SomeRead};
 use crate::reserve::{Reserve, Wanted};
 use crate::sending::{How, MailboxSent};
 use crate::settings::Settings;
@@ -55,13 +55,13 @@ pub(crate) struct ReadSome {
     pub(crate) sieve_mailbox: bool,
 }
 
-/// What these unique ids of the replica's are here.
+/// What these unique ids of the replica's are here, and what is above our mailboxes that it lacks.
 #[derive(Message)]
 #[rtype(result = "Result<More, UserError>")]
 pub(crate) struct ReadMore {
     pub(crate) read: Arc<UserRead>,
     pub(crate) uniqueids: Vec<String>,
-    /// Whose mailboxes may be taken in.
+    pub(crate) new: Vec<String>,
     pub(crate) locked: Arc<BTreeSet<Arc<str>>>,
     pub(crate) sieve_mailbox: bool,
 }
@@ -153,8 +153,13 @@ impl Handler<ReadMore> for MailboxPlanner {
     type Result = Result<More, UserError>;
 
     fn handle(&mut self, msg: ReadMore, _: &mut SyncContext<Self>) -> Self::Result {
-        let ReadMore { read, uniqueids, locked, sieve_mailbox } = msg;
-        guarded(|| reading_some::read_more(&self.store, &read, &uniqueids, &locked, sieve_mailbox))
+        let question = Question {
+            uniqueids: &msg.uniqueids,
+            new: &msg.new,
+            locked: &msg.locked,
+            sieve_mailbox: msg.sieve_mailbox,
+        };
+        guarded(|| reading_some::read_more(&self.store, &msg.read, &question))
     }
 }
 

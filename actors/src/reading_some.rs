@@ -10,7 +10,7 @@
 //! ```
 //! After `imap/sync_support.c:split_user_mailboxes` of cyrus-imapd 3.6.1, which adds former names, too.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use cyrus_store::{MboxEntry, MboxList, Store, StoreError};
@@ -122,26 +122,37 @@ pub(crate) struct More {
     pub(crate) read: Arc<UserRead>,
     /// Unique ids that have a tombstone here.
     pub(crate) tombstones: HashSet<String>,
-    /// Owners of mailboxes that are here, but none of those whose locks are held.
-    pub(crate) elsewhere: BTreeSet<Arc<str>>,
+    /// Mailboxes that are here, but none of those whose locks are held: their unique ids and owners.
+    pub(crate) elsewhere: BTreeMap<String, Arc<str>>,
     /// More names to ask the replica for.
     pub(crate) ask: BTreeSet<String>,
 }
 
-/// Looks the replica's unmatched unique ids up. Those of `locked` users' mailboxes are taken in.
+/// What came up on the replica's side and is to be looked up here.
+pub(crate) struct Question<'a> {
+    /// Unique ids of its mailboxes that match none of ours.
+    pub(crate) uniqueids: &'a [String],
+    /// Names of our mailboxes that it lacks.
+    pub(crate) new: &'a [String],
+    /// Whose mailboxes may be taken in.
+    pub(crate) locked: &'a BTreeSet<Arc<str>>,
+    pub(crate) sieve_mailbox: bool,
+}
+
+/// Looks unmatched unique ids up; those of locked users' mailboxes are taken in. So are the parents of
+/// mailboxes that the replica lacks: where it lacks the parent too, it would make up one of its own.
 pub(crate) fn read_more(
     store: &Store,
     before: &Arc<UserRead>,
-    uniqueids: &[String],
-    locked: &BTreeSet<Arc<str>>,
-    sieve_mailbox: bool,
+    question: &Question<'_>,
 ) -> Result<More, UserError> {
+    let Question { uniqueids, new, locked, sieve_mailbox } = *question;
     let list = store.mailboxes()?;
     let mut tree = TreeReader::new(store, &list, sieve_mailbox);
     let mut more = More {
         read: before.clone(),
         tombstones: HashSet::new(),
-        elsewhere: BTreeSet::new(),
+        elsewhere: BTreeMap::new(),
         ask: BTreeSet::new(),
     };
     let mut seen = HashSet::new();
@@ -153,13 +164,19 @@ pub(crate) fn read_more(
         }
         let owner = store.config().names().userid(&entry.name).unwrap_or_default();
         if !locked.contains(owner.as_str()) {
-            more.elsewhere.insert(owner.as_str().into());
+            more.elsewhere.insert(uniqueid.clone(), owner.as_str().into());
         } else if !before.is_broken(&entry.name) {
             // By name, so that it is the one that is there now.
             let name = entry.name.clone();
             if list.lookup(&name)?.is_some_and(|now| now.uniqueid == *uniqueid) {
                 take_in(store, &list, &name, &mut tree, &mut more.ask, &mut seen)?;
             }
+        }
+    }
+    let known: HashSet<&str> = before.master.folders.iter().map(Folder::name).collect();
+    for above in new.iter().flat_map(|name| parents(store, name)) {
+        if !known.contains(above.as_str()) && !before.is_broken(&above) {
+            take_in(store, &list, &above, &mut tree, &mut more.ask, &mut seen)?;
         }
     }
     let found = tree.end_without_quotas();

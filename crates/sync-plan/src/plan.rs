@@ -29,6 +29,8 @@ pub struct Tombstones {
     pub names: HashSet<String>,
     /// Unique ids whose entry in mailboxes.db is a tombstone.
     pub uniqueids: HashSet<String>,
+    /// Unique ids of mailboxes that are here, under other users' names.
+    pub elsewhere: HashSet<String>,
 }
 
 /// How well the difference between both sides of a mailbox is known.
@@ -151,8 +153,12 @@ pub fn plan_user(
 
     let mut plan = UserPlan::default();
     let mut orphans = HashSet::new();
+    let ours: HashSet<&str> = master.folders.iter().map(Folder::name).collect();
     for gone in unmatched_folders(master, replica) {
-        if tombstones.names.contains(&gone.name) || tombstones.uniqueids.contains(&gone.uniqueid) {
+        if tombstones.names.contains(&gone.name)
+            || tombstones.uniqueids.contains(&gone.uniqueid)
+            || is_filler(gone, &ours, tombstones)
+        {
             plan.deletes.push(gone.name.clone());
         } else {
             plan.orphans.push(gone.name.clone());
@@ -197,6 +203,12 @@ pub fn plan_user(
         plan.sieve = plan_sieve(&master.sieve, &replica.sieve);
     }
     Ok(plan)
+}
+
+/// Whether the replica made this mailbox by itself, when it was sent one below it: it never held a message, nobody here
+/// knows its unique id, and its name is another's.
+fn is_filler(r: &ReplicaMailbox, ours: &HashSet<&str>, tombstones: &Tombstones) -> bool {
+    r.last_uid == 0 && ours.contains(r.name.as_str()) && !tombstones.elsewhere.contains(&r.uniqueid)
 }
 
 /// Names on the replica that never get free: the orphans', and those of mailboxes that can't be
@@ -303,6 +315,10 @@ mod tests {
         }
     }
 
+    fn filled(name: &str, id: &str) -> ReplicaMailbox {
+        ReplicaMailbox { last_uid: 1, ..there(name, id) }
+    }
+
     fn sides(folders: Vec<Folder>, mailboxes: Vec<ReplicaMailbox>) -> (MasterUser, ReplicaUser) {
         (
             MasterUser { userid: "a".into(), folders, ..Default::default() },
@@ -332,6 +348,7 @@ mod tests {
         let tombstones = Tombstones {
             names: HashSet::from(["user.a.x".to_string()]),
             uniqueids: HashSet::from(["3".to_string()]),
+            elsewhere: HashSet::new(),
         };
         let plan = plan_user(&m, &r, &tombstones, &Options::default()).unwrap();
         assert_eq!(plan.deletes, ["user.a.y", "user.a.x"]);
@@ -342,7 +359,7 @@ mod tests {
     fn a_name_held_by_an_orphan_is_a_conflict_also_for_who_needs_it_in_turn() {
         let (m, r) = sides(
             vec![here("user.a.x", "new"), here("user.a.y", "4"), here("user.a.z", "5")],
-            vec![there("user.a.x", "old"), there("user.a.w", "4"), there("user.a.y", "3")],
+            vec![filled("user.a.x", "old"), there("user.a.w", "4"), filled("user.a.y", "3")],
         );
         let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default()).unwrap();
         let conflicts: Vec<_> =
@@ -350,6 +367,23 @@ mod tests {
         assert_eq!(conflicts, [("user.a.x", "old"), ("user.a.y", "3")]);
         assert!(plan.renames.is_empty());
         assert_eq!(plan.updates.len(), 1, "user.a.z goes on: {plan:?}");
+    }
+
+    #[test]
+    fn a_name_held_by_what_never_held_a_message_is_freed() {
+        let (m, r) = sides(
+            vec![here("user.a.x", "new"), here("user.a.y", "4")],
+            vec![there("user.a.x", "made up"), there("user.a.y", "4"), there("user.a.z", "5")],
+        );
+        let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default()).unwrap();
+        assert_eq!(plan.deletes, ["user.a.x"]);
+        assert_eq!((plan.orphans, plan.conflicts), (vec!["user.a.z".to_string()], vec![]));
+        assert_eq!(plan.updates.len(), 1);
+        // Unless it is another user's here.
+        let elsewhere = HashSet::from(["made up".to_string()]);
+        let tombstones = Tombstones { elsewhere, ..Tombstones::default() };
+        let plan = plan_user(&m, &r, &tombstones, &Options::default()).unwrap();
+        assert_eq!((plan.deletes.len(), plan.conflicts.len()), (0, 1));
     }
 
     #[test]
