@@ -48,8 +48,11 @@ impl Crew {
             Some(path) => open_cache(path, &settings, &config).await.map(Arc::new),
             None => None,
         };
+        let rules = Arc::new(config.names().clone());
+        let sieve_folder = config.get("sieve_folder").unwrap_or("#sieve").into();
         let locks = LockKeeper::new(config, &settings.server, channel).start();
-        let hands = Hands { settings, events, board, pool, cache, reader, streamer };
+        let hands =
+            Hands { settings, events, board, rules, sieve_folder, pool, cache, reader, streamer };
         Crew { hands, locks, loops, arbiters }
     }
 

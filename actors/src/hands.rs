@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actix::Addr;
+use cyrus_store::names::NameRules;
 
 use crate::board::Board;
 use crate::cache::Cache;
@@ -17,6 +18,10 @@ pub(crate) struct Hands {
     pub(crate) settings: Arc<Settings>,
     pub(crate) events: EventSink,
     pub(crate) board: Board,
+    /// How names are spelt here.
+    pub(crate) rules: Arc<NameRules>,
+    /// What the mailboxes of Sieve scripts are called (`sieve_folder`).
+    pub(crate) sieve_folder: Arc<str>,
     pub(crate) pool: Addr<ConnectionPool>,
     /// What the replica has, from the last time it was asked; rolling replication's alone.
     pub(crate) cache: Option<Arc<Cache>>,

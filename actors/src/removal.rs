@@ -6,6 +6,7 @@
 //! Source: `imap/sync_support.c` (do_unuser, sync_apply_unuser) of cyrus-imapd 3.6.1.
 
 use csync::{Code, command};
+use sync_plan::Folder;
 
 use crate::error::UserError;
 use crate::frames::{CommandError, encode};
@@ -22,7 +23,14 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, Us
         return work.run(&Scope::Whole, lease).await;
     };
     drop(lease);
-    work.after_look(&Scope::Gone, seen).await?;
+    let rules = work.hands.rules.clone();
+    let lives = |folder: &Folder| rules.parse(folder.name()).deleted == 0;
+    let some_live = seen.read.master.folders.iter().any(lives);
+    let outcome = work.after_look(&Scope::Gone, seen).await?;
+    if some_live {
+        // Without an INBOX, and yet not gone.
+        return Ok(outcome);
+    }
     if let Some(cache) = &work.hands.cache {
         cache.forget_user(&work.userid).await;
     }

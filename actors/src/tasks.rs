@@ -3,8 +3,10 @@
 //! Mailboxes of users that are worked on together are one part, so that what went from one to the
 //! other is seen as a rename; it comes before all that is about one of them alone.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use cyrus_store::names::NameRules;
 use sync_plan::backlog::Work;
 
 use crate::reading_some::Names;
@@ -21,6 +23,34 @@ pub(crate) enum Part {
     Unuser,
     /// The annotations of the server.
     Server,
+}
+
+/// The same parts for a replica that takes no mailboxes of scripts (named `folder`): what is logged of one is a
+/// change of its owner's scripts.
+pub(crate) fn scripts_as_meta(
+    rules: &NameRules,
+    folder: &str,
+    parts: Vec<(Arc<str>, Part)>,
+) -> Vec<(Arc<str>, Part)> {
+    let mut owners: BTreeSet<Arc<str>> = BTreeSet::new();
+    for (_, part) in &parts {
+        if let Part::Some(names) = part {
+            let scripts = |name: &Arc<str>| owner_of_scripts(rules, folder, name);
+            owners.extend(names.mailboxes.iter().filter_map(scripts));
+        }
+    }
+    let meta = owners.into_iter().map(|owner| {
+        let names = Names { meta: Some(owner.clone()), ..Names::default() };
+        (owner, Part::Some(Arc::new(names)))
+    });
+    parts.into_iter().chain(meta).collect()
+}
+
+/// Whose scripts are in this mailbox.
+fn owner_of_scripts(rules: &NameRules, folder: &str, name: &str) -> Option<Arc<str>> {
+    let parsed = rules.parse(name);
+    let is_sieve = parsed.deleted == 0 && parsed.boxes == [folder];
+    parsed.userid().filter(|_| is_sieve).map(|owner| owner.as_str().into())
 }
 
 /// The parts of a work, each with its user.
@@ -58,7 +88,6 @@ pub(crate) fn parts(work: &Work) -> Vec<(Arc<str>, Part)> {
 mod tests {
     use std::time::Instant;
 
-    use cyrus_store::names::NameRules;
     use cyrus_store::sync_log::Entry;
     use sync_plan::backlog::Backlog;
 
@@ -88,6 +117,22 @@ mod tests {
         let wanted = r#"anna: {"user.anna.a", "user.anna.b"} {"user.anna"} Some("anna")"#;
         assert_eq!(said(&entries), [wanted]);
         assert_eq!(said(&[Entry::Unuser("anna".into())]), ["anna: Unuser"]);
+    }
+
+    #[test]
+    fn scripts_go_with_what_is_no_mailbox_where_they_must() {
+        let names = ["user.anna.#sieve", "user.anna.x.#sieve", "DELETED.user.bert.#sieve.5F", "x"];
+        let mailboxes = names.into_iter().map(Arc::from).collect();
+        let part = Part::Some(Arc::new(Names { mailboxes, ..Names::default() }));
+        let rules = NameRules::default();
+        let parts = scripts_as_meta(
+            &rules,
+            "#sieve",
+            vec![("anna".into(), part), ("carl".into(), Part::Whole)],
+        );
+        assert_eq!(parts.len(), 3);
+        let Some((owner, Part::Some(names))) = parts.last() else { panic!("{parts:?}") };
+        assert_eq!((&**owner, names.meta.as_deref()), ("anna", Some("anna")));
     }
 
     #[test]

@@ -32,7 +32,7 @@ use crate::pool::{Lease, PoolError, acquire_look, acquire_work};
 use crate::reading_some::Names;
 use crate::report::{Outcome, Sent, is_shared};
 use crate::staged::Staged;
-use crate::tasks::{Part, parts};
+use crate::tasks::{Part, parts, scripts_as_meta};
 use crate::{removal, server};
 
 /// How often renames and changes under our hands may make us look again: as often as the C client, and
@@ -106,7 +106,12 @@ impl Handler<SyncTasks> for UserSync {
             let locked = msg.work.users.iter().map(|(userid, _)| userid.clone()).collect();
             let mut work = UserWork::new(hands, msg.work.key(), Arc::new(locked), Arc::default());
             work.no_foreign_mailboxes = true;
-            let result = work.run_parts(parts(&msg.work), msg.lease).await;
+            let mut parts = parts(&msg.work);
+            if !msg.lease.session.capabilities.sieve_mailbox_enabled {
+                let hands = &work.hands;
+                parts = scripts_as_meta(&hands.rules, &hands.sieve_folder, parts);
+            }
+            let result = work.run_parts(parts, msg.lease).await;
             Synced { sent: work.sent, result }
         })
     }

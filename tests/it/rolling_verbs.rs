@@ -4,6 +4,7 @@ use std::io::Write;
 
 use testkit::fill;
 use testkit::oracle::{self, PrivateServer};
+use testkit::relay::Relay;
 use testkit::{Cyrus, Via};
 
 use crate::common::{Pair, Running};
@@ -80,6 +81,40 @@ fn users_who_are_gone_before_they_arrive() {
     let mut running = rolling(&pair);
     settle(&pair, &mut running);
     pair.assert_equal(&users);
+}
+
+/// Scripts of a user arrive at a replica that takes no #sieve mailboxes, as those before 3.6, too.
+#[test]
+fn scripts_reach_old_replicas() {
+    let mut pair =
+        Pair::with(Cyrus::master().sieve(true).sync_log(&[]), Cyrus::replica(), Via::Csync);
+    let relay = Relay::start(pair.replica.csync_port().unwrap()).unwrap();
+    relay.hide("SIEVE-MAILBOX");
+    pair.master.replicate_to_port(relay.port(), Via::Csync).unwrap();
+    let users = fill::uniform(&pair.master, 1, 2, 3, 500).unwrap();
+    let mut running = rolling(&pair);
+    settle(&pair, &mut running);
+    let sieve = || pair.master.access().sieve(&users[0]).unwrap();
+    let scripts = || {
+        let mut server = PrivateServer::start_plain(&pair.replica).unwrap();
+        let lines = server.get(&format!("META {}", users[0])).unwrap();
+        let lines = lines.iter().map(|line| String::from_utf8_lossy(line).into_owned());
+        let mut found: Vec<String> = lines.filter(|line| line.contains("SIEVE")).collect();
+        found.sort();
+        found
+    };
+    sieve().put("first", "keep;\r\n").unwrap();
+    sieve().put("second", "discard;\r\n").unwrap();
+    sieve().activate("first").unwrap();
+    settle(&pair, &mut running);
+    let found = scripts().join("\n");
+    assert!(found.contains("first.script") && found.contains("second.script"), "{found}");
+    assert!(found.contains("first.bc"), "{found}");
+    sieve().activate("second").unwrap();
+    sieve().delete("first").unwrap();
+    settle(&pair, &mut running);
+    let found = scripts().join("\n");
+    assert!(!found.contains("first.") && found.contains("second.bc"), "{found}");
 }
 
 /// A replica that is sent a mailbox below one it does not have makes that one up, with a unique id that nobody knows. It
