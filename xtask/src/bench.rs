@@ -8,37 +8,61 @@
 //! What counts is the median of the pairs' ratios: a machine that is slow for a minute slows both halves of a pair.
 //! Every run is kept in a file of results, so that a long benchmark may be made in parts.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 
-use crate::bench_report::{self, Results, Work};
+use crate::bench_lag::Lag;
+use crate::bench_report::{self, Work};
+use crate::bench_results::Results;
 use crate::bench_runs::Bench;
-use crate::bench_sink;
+use crate::{bench_backlog, bench_rolling, bench_sink};
 use crate::{program, say};
 
 const HELP: &str = "\
 cargo xtask bench [--work all,idle,changed,wide] [--rtt 0,5,20,50] [--pairs 5] [--program FILE]
-                  [--sink] [--no-replica] [--disk] [--fresh] [--report]
+                  [--sink] [--no-replica] [--disk] [--fresh] [--note TEXT] [--results FILE] [--report]
+cargo xtask bench --lag [--rtt 0,20] [--pairs 3] [--seconds 45] [--big 50000]
+cargo xtask bench --backlog [--pairs 3] [--lines 1000000]
 
   --work LIST       only these works          --rtt LIST   only these round trips, in milliseconds
   --pairs N         so many pairs of each     --program F  measure this sync_client, build none
   --sink            measure into a replica that throws messages away, too
   --no-replica      and into nothing else
   --disk            keep the stores on disk instead of in memory
+
+  --lag             measure rolling replication instead: from the end of an APPEND to the message's presence on the
+                    replica, while a user of many messages (--big) is copied; appends go on for so many --seconds
+  --backlog         measure instead how a log of a million lines is merged and worked off; the C client does
+                    it too, once, and takes five minutes
+
   --fresh           forget the results of runs before
+  --note TEXT       words about these runs that the report shall have
+  --results FILE    keep results there instead of in target/bench-results.tsv
   --report          measure nothing; write docs/benchmarks.md and its chart from the results";
+
+/// Messages of the large user in `--lag`, and lines of the log in `--backlog`, that the report is about.
+const BIG_MESSAGES: u32 = 50_000;
+const LOG_LINES: usize = 1_000_000;
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
 struct Wishes {
     works: Vec<Work>,
-    round_trips: Vec<u64>,
-    pairs: usize,
+    round_trips: Option<Vec<u64>>,
+    pairs: Option<usize>,
     program: Option<PathBuf>,
     sink: bool,
     replica: bool,
     on_disk: bool,
+    lag: bool,
+    seconds: u64,
+    big: u32,
+    backlog: bool,
+    lines: usize,
+    note: Option<String>,
+    results: Option<PathBuf>,
     fresh: bool,
     report: bool,
 }
@@ -50,29 +74,31 @@ pub(crate) fn run(args: &[String]) -> Result<u8> {
         return Ok(0);
     }
     let wishes = wishes(args)?;
-    let mut results = Results::open(&program::checkout().join("target/bench-results.tsv"))?;
+    let usual = (wishes.big, wishes.lines) == (BIG_MESSAGES, LOG_LINES);
+    if !usual && wishes.results.is_none() {
+        bail!("--big and --lines want --results: the report is about runs of the usual size");
+    }
+    let file = wishes.results.clone();
+    let file = file.unwrap_or_else(|| program::checkout().join("target/bench-results.tsv"));
+    let mut results = Results::open(&file)?;
     if wishes.fresh {
         results.forget()?;
+    }
+    if let Some(words) = &wishes.note {
+        results.note(words)?;
     }
     if !wishes.report {
         let program = match &wishes.program {
             Some(path) => path.clone(),
             None => program::build()?,
         };
-        if wishes.replica {
-            let mut bench = Bench::new(&program, wishes.on_disk)?;
-            for work in &wishes.works {
-                for rtt in &wishes.round_trips {
-                    bench.measure(*work, *rtt, wishes.pairs, &mut results)?;
-                }
-                bench.check_equal(*work)?;
-            }
-        }
-        if wishes.sink {
-            bench_sink::measure(&program, wishes.pairs, &mut results)?;
+        measure(&wishes, &program, &mut results)?;
+    }
+    for tables in [bench_report::tables(&results), bench_rolling::tables(&results)] {
+        if !tables.is_empty() {
+            say(&tables);
         }
     }
-    say(&bench_report::tables(&results));
     if wishes.report {
         for (name, text) in bench_report::pages(&results) {
             let path = program::checkout().join("docs").join(name);
@@ -84,15 +110,49 @@ pub(crate) fn run(args: &[String]) -> Result<u8> {
     Ok(0)
 }
 
+fn measure(wishes: &Wishes, program: &Path, results: &mut Results) -> Result<()> {
+    let rolling = wishes.lag || wishes.backlog;
+    if wishes.lag {
+        let mut lag = Lag::new(program, wishes.on_disk, wishes.big, wishes.seconds)?;
+        for rtt in wishes.round_trips.as_deref().unwrap_or(&[0, 20]) {
+            lag.measure(*rtt, wishes.pairs.unwrap_or(3), results)?;
+        }
+    }
+    if wishes.backlog {
+        bench_backlog::measure(program, wishes.lines, wishes.pairs.unwrap_or(3), results)?;
+    }
+    let pairs = wishes.pairs.unwrap_or(5);
+    if wishes.replica && !rolling {
+        let mut bench = Bench::new(program, wishes.on_disk)?;
+        for work in &wishes.works {
+            for rtt in wishes.round_trips.as_deref().unwrap_or(&[0, 5, 20, 50]) {
+                bench.measure(*work, *rtt, pairs, results)?;
+            }
+            bench.check_equal(*work)?;
+        }
+    }
+    if wishes.sink {
+        bench_sink::measure(program, pairs, results)?;
+    }
+    Ok(())
+}
+
 fn wishes(args: &[String]) -> Result<Wishes> {
     let mut wishes = Wishes {
         works: Work::ALL.to_vec(),
-        round_trips: vec![0, 5, 20, 50],
-        pairs: 5,
+        round_trips: None,
+        pairs: None,
         program: None,
         sink: false,
         replica: true,
         on_disk: false,
+        lag: false,
+        seconds: 45,
+        big: BIG_MESSAGES,
+        backlog: false,
+        lines: LOG_LINES,
+        note: None,
+        results: None,
         fresh: false,
         report: false,
     };
@@ -110,10 +170,17 @@ fn wishes(args: &[String]) -> Result<Wishes> {
             }
             "--rtt" => {
                 let times = value()?.split(',').map(str::parse);
-                wishes.round_trips =
-                    times.collect::<Result<_, _>>().context("--rtt wants milliseconds")?;
+                let times: Result<_, _> = times.collect();
+                wishes.round_trips = Some(times.context("--rtt wants milliseconds")?);
             }
-            "--pairs" => wishes.pairs = value()?.parse().context("--pairs wants a number")?,
+            "--pairs" => wishes.pairs = Some(number(value()?)?),
+            "--seconds" => wishes.seconds = number(value()?)?,
+            "--big" => wishes.big = number(value()?)?,
+            "--lines" => wishes.lines = number(value()?)?,
+            "--lag" => wishes.lag = true,
+            "--backlog" => wishes.backlog = true,
+            "--note" => wishes.note = Some(value()?.clone()),
+            "--results" => wishes.results = Some(PathBuf::from(value()?)),
             "--program" => wishes.program = Some(PathBuf::from(value()?)),
             "--sink" => wishes.sink = true,
             "--no-replica" => wishes.replica = false,
@@ -124,6 +191,10 @@ fn wishes(args: &[String]) -> Result<Wishes> {
         }
     }
     Ok(wishes)
+}
+
+fn number<T: FromStr>(text: &str) -> Result<T> {
+    text.parse().ok().with_context(|| format!("{text:?} is no number"))
 }
 
 #[cfg(test)]
@@ -138,11 +209,13 @@ mod tests {
     #[test]
     fn parts_of_the_whole_can_be_asked_for() {
         let all = parsed("").unwrap();
-        assert_eq!((all.works.len(), all.round_trips.as_slice()), (4, [0, 5, 20, 50].as_slice()));
+        assert_eq!((all.works.len(), all.round_trips, all.pairs), (4, None, None));
         let some = parsed("--work idle,wide --rtt 20 --pairs 1").unwrap();
         assert_eq!(some.works, [Work::Idle, Work::Wide]);
-        assert_eq!((some.round_trips, some.pairs), (vec![20], 1));
-        for wrong in ["--work most", "--rtt soon", "--pairs", "--faster"] {
+        assert_eq!((some.round_trips, some.pairs), (Some(vec![20]), Some(1)));
+        let lag = parsed("--lag --seconds 10 --big 100").unwrap();
+        assert_eq!((lag.lag, lag.backlog, lag.seconds, lag.big), (true, false, 10, 100));
+        for wrong in ["--lines many", "--work most", "--rtt soon", "--pairs", "--faster"] {
             assert!(parsed(wrong).is_err(), "{wrong}");
         }
     }

@@ -1,16 +1,15 @@
-//! What was measured: kept in a file, shown as tables, written as pages for docs/.
+//! What was measured, shown as tables and written as pages for docs/.
 
 use std::fmt::{self, Write as _};
-use std::fs::{File, OpenOptions};
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result};
-use testkit::c_client::Outcome;
-
+use crate::bench_results::{Client, Results, Sample, median, output, spread};
 use crate::bench_sink::SinkWork;
-use crate::chart;
+use crate::{bench_rolling, chart};
+
+/// Kept with the first results, whose lines do not say when they were made.
+const FIRST_RESULTS: &str = "works and sink: 2026-11-25, ours at commit 880ac89; compilers and tests ran beside it at low \
+     priority part of the time, which slows ours more than the C client: ours keeps both cores busy, the C client mostly waits";
 
 /// A work between real servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,134 +65,24 @@ impl fmt::Display for Work {
     }
 }
 
-/// Who ran.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Client {
-    C,
-    Ours,
-}
-
-impl Client {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Client::C => "C",
-            Client::Ours => "ours",
-        }
-    }
-}
-
-impl fmt::Display for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-/// One run: seconds and bytes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Sample {
-    pub(crate) wall: f64,
-    /// User and system time of the client's process alone.
-    pub(crate) cpu: f64,
-    pub(crate) rss: f64,
-}
-
-impl Sample {
-    pub(crate) fn of(outcome: &Outcome) -> Sample {
-        Sample {
-            wall: outcome.wall.as_secs_f64(),
-            cpu: outcome.cpu().as_secs_f64(),
-            rss: outcome.peak_rss_bytes as f64,
-        }
-    }
-}
-
-/// All runs so far, in a file of lines: work, round trip, client, wall, CPU, peak RSS.
-#[derive(Debug)]
-pub(crate) struct Results {
-    path: PathBuf,
-    runs: Vec<(String, u64, Client, Sample)>,
-}
-
-impl Results {
-    pub(crate) fn open(path: &Path) -> Result<Results> {
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        let runs = text.lines().filter_map(parsed).collect();
-        Ok(Results { path: path.to_path_buf(), runs })
-    }
-
-    pub(crate) fn forget(&mut self) -> Result<()> {
-        self.runs.clear();
-        File::create(&self.path)
-            .with_context(|| format!("failed to empty {}", self.path.display()))?;
-        Ok(())
-    }
-
-    pub(crate) fn add(&mut self, work: &str, rtt: u64, client: Client, run: Sample) -> Result<()> {
-        let failed = || format!("failed to write {}", self.path.display());
-        if let Some(folder) = self.path.parent() {
-            std::fs::create_dir_all(folder).with_context(failed)?;
-        }
-        let mut file =
-            OpenOptions::new().create(true).append(true).open(&self.path).with_context(failed)?;
-        let Sample { wall, cpu, rss } = run;
-        writeln!(file, "{work}\t{rtt}\t{client}\t{wall}\t{cpu}\t{rss}").with_context(failed)?;
-        self.runs.push((work.to_string(), rtt, client, run));
-        Ok(())
-    }
-
-    /// The runs of one client, in the order of the pairs.
-    fn of(&self, work: &str, rtt: u64, client: Client) -> Vec<Sample> {
-        let wanted = |run: &&(String, u64, Client, Sample)| {
-            (run.0.as_str(), run.1, run.2) == (work, rtt, client)
-        };
-        self.runs.iter().filter(wanted).map(|run| run.3).collect()
-    }
-
-    /// Both clients' runs as pairs: the C client's, ours.
-    pub(crate) fn pairs(&self, work: &str, rtt: u64) -> Vec<(Sample, Sample)> {
-        let (c, ours) = (self.of(work, rtt, Client::C), self.of(work, rtt, Client::Ours));
-        c.into_iter().zip(ours).collect()
-    }
-
-    fn round_trips(&self, work: &str) -> Vec<u64> {
-        let mut times: Vec<u64> = self.runs.iter().filter(|r| r.0 == work).map(|r| r.1).collect();
-        times.sort_unstable();
-        times.dedup();
-        times
-    }
-}
-
-fn parsed(line: &str) -> Option<(String, u64, Client, Sample)> {
-    let mut fields = line.split('\t');
-    let work = fields.next()?.to_string();
-    let rtt = fields.next()?.parse().ok()?;
-    let client = match fields.next()? {
-        "C" => Client::C,
-        _ => Client::Ours,
-    };
-    let mut number = || fields.next()?.parse().ok();
-    Some((work, rtt, client, Sample { wall: number()?, cpu: number()?, rss: number()? }))
-}
-
 /// How many times as fast ours was, by the median of the pairs, and the range.
 pub(crate) fn speed(pairs: &[(Sample, Sample)], of: fn(&Sample) -> f64) -> (f64, f64, f64) {
-    let ratios: Vec<f64> = pairs.iter().map(|(c, ours)| of(c) / of(ours)).collect();
-    let least = ratios.iter().copied().fold(f64::INFINITY, f64::min);
-    let most = ratios.iter().copied().fold(0.0, f64::max);
-    (median(ratios), least, most)
+    spread(pairs.iter().map(|(c, ours)| of(c) / of(ours)).collect())
 }
 
 /// All that was measured, as tables.
 pub(crate) fn tables(results: &Results) -> String {
-    let mut text = String::from(
-        "| work | round trip | C client | ours | as fast (range) | target | CPU C / ours | peak RSS C / ours |\n\
-         |---|---|---|---|---|---|---|---|\n",
-    );
+    let mut text = String::new();
+    let head = "| work | round trip | C client | ours | as fast (range) | target | CPU C / ours | peak RSS C / ours |\n\
+         |---|---|---|---|---|---|---|---|\n";
     for work in Work::ALL {
         for rtt in results.round_trips(work.name()) {
             let pairs = results.pairs(work.name(), rtt);
             if pairs.is_empty() {
                 continue;
+            }
+            if text.is_empty() {
+                text += head;
             }
             let (times, least, most) = speed(&pairs, |run| run.wall);
             let target = work.targets().into_iter().find(|(at, _)| *at == rtt);
@@ -257,7 +146,7 @@ pub(crate) fn pages(results: &Results) -> Vec<(&'static str, String)> {
         Work::ALL.iter().map(|work| format!("- **{work}**: {}", work.words())).collect();
     let page = format!(
         "# Benchmarks\n\n\
-         Written by `cargo xtask bench --sink` and `cargo xtask bench --report`; what bounds the numbers stands in \
+         Written by `cargo xtask bench` (`--sink`, `--lag`, `--backlog`) and `cargo xtask bench --report`; what bounds the numbers stands in \
          [performance.md](performance.md).\n\n\
          ![Times as fast as the C client, by round trip](benchmarks.svg)\n\n\
          {}\n\n\
@@ -267,13 +156,15 @@ pub(crate) fn pages(results: &Results) -> Vec<(&'static str, String)> {
          is none. Who goes first changes from pair to pair. A replica is wiped before each run of `all` and `wide`, outside the \
          measured time. \"As fast\" is the median of the pairs' ratios of wall time, C client's over ours; other figures are medians \
          of their own. CPU is user and system time of the client's process alone. After each run all messages were counted on the \
-         replica; at the end both replicas said the same.\n\n\
+         replica; at the end both replicas said the same.\n\
+         The sink is a replica of our own that counts messages and throws them away: what is left is the client's cost.\n\n\
          ```\n/usr/lib/cyrus/bin/sync_client -C imapd.conf -A            # or -u USER\n\
-         target/release/sync_client -C imapd.conf -A -j 16          # or -u USER\n```\n\n\
+         target/release/sync_client -C imapd.conf -A -j 16          # or -u USER\n```\n\n{}\
          ## Machine\n{}\n",
         tables(results),
         works.join("\n"),
-        machine(),
+        bench_rolling::section(results),
+        machine(results),
     );
     let mut lines = Vec::new();
     for work in Work::ALL {
@@ -284,8 +175,8 @@ pub(crate) fn pages(results: &Results) -> Vec<(&'static str, String)> {
     vec![("benchmarks.md", page), ("benchmarks.svg", chart::svg(&lines))]
 }
 
-/// The machine and the versions, as a list.
-fn machine() -> String {
+/// The machine, the versions, and when what was measured, as a list.
+fn machine(results: &Results) -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = cpuinfo
@@ -294,36 +185,24 @@ fn machine() -> String {
         .map_or("unknown", |(_, model)| model);
     let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let cyrus = output(Command::new("dpkg-query").args(["-W", "-f", "${Version}", "cyrus-imapd"]));
-    let commit =
-        output(Command::new("git").args(["describe", "--always", "--dirty", "--abbrev=8"]));
     let rustc = output(Command::new("rustc").arg("--version"));
-    let date = output(Command::new("date").args(["-u", "+%Y-%m-%d"]));
-    format!(
-        "- {cores} cores for both clients, both replicas and the relays; {model}, Linux {}\n\
-         - cyrus-imapd {cyrus}; ours at commit {commit}; {rustc}\n- {date}",
-        kernel.trim(),
-    )
-}
-
-/// What a program says; a word in its place where it can't be run.
-fn output(command: &mut Command) -> String {
-    match command.output() {
-        Ok(output) if output.status.success() => {
-            String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    let mut lines = vec![
+        format!(
+            "{cores} cores for both clients, both replicas and the relays; {model}, Linux {}",
+            kernel.trim()
+        ),
+        format!("cyrus-imapd {cyrus}; {rustc}"),
+    ];
+    for (words, rolling) in [("works and sink", false), ("rolling", true)] {
+        for stamp in results.stamps(|kind| bench_rolling::is_kind(kind) == rolling) {
+            lines.push(match stamp.and_then(|stamp| stamp.split_once(' ')) {
+                Some((date, commit)) => format!("{words}: {date}, ours at commit {commit}"),
+                None => FIRST_RESULTS.to_owned(),
+            });
         }
-        _ => "unknown".to_owned(),
     }
-}
-
-/// The middle value, the mean of both middle ones, or 0 of none.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match (values.get(middle), values.len() % 2) {
-        (None, _) => 0.0,
-        (Some(upper), 0) => values.get(middle - 1).map_or(*upper, |lower| (lower + upper) / 2.0),
-        (Some(value), _) => *value,
-    }
+    lines.extend(results.notes().iter().cloned());
+    lines.iter().map(|line| format!("- {line}")).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -355,12 +234,5 @@ mod tests {
             "| idle | 20 ms | 3.00 s | 1.00 s | **3.0** (3.0 to 3.0, 1 pairs) | ≥ 25: **not met** |"
         ));
         std::fs::remove_dir_all(dir).unwrap();
-    }
-
-    #[test]
-    fn medians() {
-        assert_eq!(median(vec![]), 0.0);
-        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
     }
 }

@@ -9,12 +9,13 @@ use testkit::relay::Relay;
 use testkit::store::{MasterStore, Plan};
 use testkit::{Cyrus, oracle, run_as_cyrus};
 
-use crate::bench_report::{Client, Results, Sample, Work};
+use crate::bench_report::Work;
+use crate::bench_results::{Client, Results, Sample};
 use crate::say;
 
 /// Jobs of ours in `-A`.
 pub(crate) const JOBS: &str = "16";
-const C_CLIENT: &str = "/usr/lib/cyrus/bin/sync_client";
+pub(crate) const C_CLIENT: &str = "/usr/lib/cyrus/bin/sync_client";
 
 /// A replica and the way to it.
 struct Replica {
@@ -83,10 +84,8 @@ impl Bench {
                     self.many.append(user * 20 + nr % 20, nr % 4, 1)?;
                 }
             }
-            let order =
-                if nr % 2 == 0 { [Client::C, Client::Ours] } else { [Client::Ours, Client::C] };
             let mut line = format!("{work} at {rtt} ms, pair {} of {pairs}:", nr + 1);
-            for client in order {
+            for client in Client::order(nr) {
                 let sample = self.sample(client, work, rtt)?;
                 line += &format!(" {client} {:.3} s", sample.wall);
                 results.add(work.name(), rtt, client, sample)?;

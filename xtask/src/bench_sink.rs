@@ -7,7 +7,7 @@ use embedded_replica::{Keep, Options, Replica};
 use testkit::store::{MasterStore, Plan, Sizes};
 use testkit::{c_client, run_as_cyrus};
 
-use crate::bench_report::{Client, Results, Sample};
+use crate::bench_results::{Client, Results, Sample};
 use crate::bench_runs::{JOBS, many_users};
 use crate::say;
 
@@ -92,10 +92,8 @@ pub(crate) fn measure(program: &Path, pairs: usize, results: &mut Results) -> Re
         say(&format!("into the sink: {}", work.words()));
         let store = MasterStore::write(&work.plan())?;
         for nr in 0..work.pairs(pairs) {
-            let order =
-                if nr % 2 == 0 { [Client::C, Client::Ours] } else { [Client::Ours, Client::C] };
             let mut line = format!("{}, pair {}:", work.name(), nr + 1);
-            for client in order {
+            for client in Client::order(nr) {
                 let sample = run(work, client, &store, program)?;
                 line += &format!(" {client} {:.3} s, CPU {:.3} s", sample.wall, sample.cpu);
                 results.add(work.name(), 0, client, sample)?;

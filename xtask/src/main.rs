@@ -2,7 +2,14 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod bench_backlog;
+mod bench_lag;
+mod bench_lag_client;
+mod bench_lag_load;
+mod bench_log;
 mod bench_report;
+mod bench_results;
+mod bench_rolling;
 mod bench_runs;
 mod bench_sink;
 mod chart;
@@ -34,6 +41,8 @@ fn main() -> ExitCode {
         "test" => test::run(&rest),
         "demo" => demo::run(&rest),
         "bench" => bench::run(&rest),
+        // For `bench --backlog`, which measures it as a process of its own.
+        "merge" => bench_backlog::merge(&rest),
         "help" | "-h" | "--help" => {
             say(HELP.trim_end());
             Ok(0)

@@ -10,15 +10,23 @@ use anyhow::{Context, Result, bail};
 /// # Errors
 /// When cargo can't be run or the program does not build; the compiler has said why.
 pub(crate) fn build() -> Result<PathBuf> {
+    build_binary("sync_client")
+}
+
+/// Builds a program of the workspace for release, whose package has the same name, and gives its path.
+///
+/// # Errors
+/// As [`build`].
+pub(crate) fn build_binary(name: &str) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command
-        .args(["build", "--release", "--package", "sync_client", "--bin", "sync_client"])
+        .args(["build", "--release", "--package", name, "--bin", name])
         .args(["--message-format", "json-render-diagnostics"])
         .stderr(Stdio::inherit());
     let output = command.output().context("failed to run cargo build")?;
     if !output.status.success() {
-        bail!("sync_client does not build");
+        bail!("{name} does not build");
     }
     executable(&String::from_utf8_lossy(&output.stdout))
         .context("failed to find the program: cargo build named no executable")
