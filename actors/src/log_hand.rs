@@ -21,6 +21,9 @@ const LEAST_DELAY: Duration = Duration::from_millis(50);
 const SAVE_PAUSE: Duration = Duration::from_secs(1);
 const SAVE_SHARE: u32 = 20;
 
+/// How long a reader may take to notice that nobody listens any more.
+const READING_GRACE: Duration = Duration::from_secs(1);
+
 /// The hand on the log.
 pub(crate) struct LogHand {
     log: Addr<LogReader>,
@@ -151,7 +154,8 @@ impl LogHand {
             Some(Doing::Saving(_, saving)) => Finished::Saved(saving.await),
             Some(Doing::Reading(mut entries, reading)) => {
                 entries.close();
-                let _ = reading.await;
+                // Standard input may never end; a log that is cut off here is as after a crash: whole.
+                let _ = tokio::time::timeout(READING_GRACE, reading).await;
                 Finished::WithinReading
             }
         }

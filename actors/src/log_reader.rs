@@ -85,7 +85,9 @@ impl Handler<TakeOver> for LogReader {
             && file.exists()
         {
             info!("{} is there: stopping", file.display());
-            std::fs::remove_file(file).map_err(|e| StoreError::io("remove", file, e))?;
+            if let Err(e) = std::fs::remove_file(file) {
+                warn!("{} can't be removed: {e}; remove it before the next start", file.display());
+            }
             return Ok(TakenOver { shutdown: true, claimed: false });
         }
         let claimed = match self.source.clone() {

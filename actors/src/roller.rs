@@ -130,6 +130,9 @@ impl Rolling {
         loop {
             if asked != Ask::Go && !self.stopping {
                 self.stop(Stopped::Signal).await;
+            }
+            if self.stopping {
+                // Works that wait for locks of others hold nothing: let them go.
                 waits.clear();
             }
             if asked == Ask::Stop && deadline.is_none() {
@@ -239,6 +242,10 @@ impl Rolling {
             }
             Step::Skipped { job, userid, worker } => {
                 self.landed(&job, Some(worker));
+                if job.work.users.len() > 1 {
+                    self.rota.split(&job, now);
+                    return None;
+                }
                 let news = self.rota.deferred(&job, Kind::Skipped, SKIPPED, now);
                 self.tell_skipped(&userid, news);
                 None
@@ -364,8 +371,8 @@ impl Rolling {
 
     /// Whether nothing is left to be waited for.
     fn is_over(&self) -> bool {
-        let read = self.log.is_read();
-        (self.stopping || self.settings.once) && read && self.rota.is_at_rest()
+        let ending = self.stopping || (self.settings.once && self.log.is_read());
+        ending && self.rota.is_at_rest()
     }
 
     fn next_time(&self) -> Option<Instant> {

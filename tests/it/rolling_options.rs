@@ -83,6 +83,17 @@ fn a_given_log() {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{output:?}");
     pair.assert_equal(&users);
+
+    // Somebody who never ends his list does not keep it from ending.
+    let mut child = pair.command(&["-R", "-f", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    let held = child.stdin.take();
+    std::thread::sleep(Duration::from_millis(500));
+    let sent = Command::new("kill").arg(child.id().to_string()).status().unwrap();
+    assert!(sent.success());
+    let asked = Instant::now();
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert!(asked.elapsed() < Duration::from_secs(5));
+    drop(held);
 }
 
 /// Lines that are no entries are named and kept beside the log.
