@@ -47,7 +47,7 @@ pub enum Database {
 }
 
 impl Database {
-    /// Finds out a file's format and opens it.
+    /// Finds out a file's format and opens it. A twoskip file's header is read with the first question, not before.
     ///
     /// # Errors
     /// The file is missing, damaged, or of a format that is not read.
@@ -68,7 +68,7 @@ impl Database {
             return Ok(Database::Empty);
         }
         if magic.starts_with(twoskip::MAGIC) {
-            return Ok(Database::Twoskip(twoskip::Db::open(path)?));
+            return Ok(Database::Twoskip(twoskip::Db::of_magic(path)));
         }
         if magic.starts_with(skiplist::MAGIC) {
             return Ok(Database::Skiplist(skiplist::Db::open(path)?));
