@@ -68,7 +68,7 @@ impl Database {
             return Ok(Database::Empty);
         }
         if magic.starts_with(twoskip::MAGIC) {
-            return Ok(Database::Twoskip(twoskip::Db::of_magic(path)));
+            return Ok(Database::Twoskip(twoskip::Db::at(path)));
         }
         if magic.starts_with(skiplist::MAGIC) {
             return Ok(Database::Skiplist(skiplist::Db::open(path)?));

@@ -46,18 +46,9 @@ pub struct Db {
 }
 
 impl Db {
-    /// Checks that the file is a twoskip database.
-    ///
-    /// # Errors
-    /// The file is missing, is not a twoskip database, or its header is damaged.
-    pub fn open(path: &Path) -> Result<Db, StoreError> {
-        let db = Db { path: path.to_path_buf() };
-        db.view()?;
-        Ok(db)
-    }
-
-    /// A file that begins as a twoskip database does; every question reads its header.
-    pub(super) fn of_magic(path: &Path) -> Db {
+    /// The database at this path. Every question locks the file and reads its header.
+    #[must_use]
+    pub fn at(path: &Path) -> Db {
         Db { path: path.to_path_buf() }
     }
 

@@ -9,7 +9,7 @@ use crate::db::testing;
 #[test]
 fn agrees_with_cyrus_own_tool() {
     for name in ["clean.twoskip", "torn.twoskip"] {
-        let db = Db::open(&testing::fixture(name)).unwrap();
+        let db = Db::at(&testing::fixture(name));
         testing::check_entries(|prefix, visit| db.foreach(prefix, visit), |key| db.fetch(key));
     }
 }
@@ -17,7 +17,7 @@ fn agrees_with_cyrus_own_tool() {
 #[test]
 fn damage_is_an_error_and_never_a_panic() {
     testing::break_bytes("clean.twoskip", 5, |path| {
-        let Ok(db) = Db::open(path) else { return };
+        let db = Db::at(path);
         let _ = db.foreach(b"", |_, _| Ok(ControlFlow::Continue(())));
         let _ = db.fetch(b"key050");
     });
@@ -34,14 +34,14 @@ fn every_byte_is_covered_by_a_checksum() {
     bytes[at] = b'X';
     fs::write(&path, &bytes).unwrap();
     let mut seen = 0;
-    let result = Db::open(&path).unwrap().foreach(b"", |_, _| {
+    let result = Db::at(&path).foreach(b"", |_, _| {
         seen += 1;
         Ok(ControlFlow::Continue(()))
     });
     assert!(matches!(result, Err(StoreError::DamagedAt { .. })), "{result:?}");
     assert!(seen > 0);
     fs::write(&path, &good[..good.len() - 8]).unwrap();
-    assert!(Db::open(&path).unwrap_err().to_string().contains("committed size"));
+    assert!(Db::at(&path).fetch(b"x").unwrap_err().to_string().contains("committed size"));
 }
 
 #[test]
@@ -49,17 +49,18 @@ fn an_empty_file_is_an_empty_database() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("db");
     fs::write(&path, b"").unwrap();
-    let db = Db::open(&path).unwrap();
+    let db = Db::at(&path);
     assert_eq!(db.fetch(b"x").unwrap(), None);
     db.foreach(b"", |_, _| panic!("nothing to visit")).unwrap();
     fs::write(&path, b"short").unwrap();
-    assert!(Db::open(&path).is_err());
-    assert!(matches!(Db::open(&dir.path().join("none")), Err(StoreError::MissingFile { .. })));
+    assert!(Db::at(&path).fetch(b"x").is_err());
+    let missing = Db::at(&dir.path().join("none")).fetch(b"x");
+    assert!(matches!(missing, Err(StoreError::MissingFile { .. })));
 }
 
 #[test]
 fn a_visitor_may_stop_or_fail() {
-    let db = Db::open(&testing::fixture("clean.twoskip")).unwrap();
+    let db = Db::at(&testing::fixture("clean.twoskip"));
     let mut count = 0;
     db.foreach(b"key", |_, _| {
         count += 1;
