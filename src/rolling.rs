@@ -103,7 +103,8 @@ async fn roll_all(args: &Args, mut config: Arc<Config>) -> Result<Exit, Failure>
             }
         };
         let worst = exits.into_iter().max_by_key(|exit| *exit as u8).unwrap_or(Exit::Done);
-        if !reload || worst != Exit::Done {
+        // That there is no replica just now is no reason to end when nobody wants us to.
+        if !reload || !matches!(worst, Exit::Done | Exit::TempFail) {
             return Ok(worst);
         }
         config = reread(args, config);

@@ -174,7 +174,10 @@ fn without_a_replica() {
     assert_eq!(run.code, Some(1), "{run:?}");
     assert!(run.stderr.contains("Can not connect to server"), "{run:?}");
     let running = pair.start_sync(&["-R"]);
-    wait_for("the first try", || running.stderr().contains("retrying in 15 seconds"));
+    let tries = || running.stderr().matches("retrying in 15 seconds").count();
+    wait_for("the first try", || tries() == 1);
+    running.signal("HUP");
+    wait_for("another first try", || tries() == 2);
     running.terminate();
     let ended = running.wait();
     assert_eq!(ended.code, Some(75), "{}", ended.stderr);
