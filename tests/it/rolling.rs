@@ -55,16 +55,26 @@ pub(crate) fn last_said(pair: &Pair) -> String {
 /// All kinds of work, some rounds of it: after each, everything is there, and one look at the log is all it took.
 #[test]
 fn what_is_logged_arrives() {
-    let pair = logging_pair();
+    arrives(&logging_pair());
+}
+
+/// The same at a replica that is an imapd and nothing else.
+#[test]
+fn what_is_logged_arrives_over_imap() {
+    let replica = Cyrus::replica().csync(false);
+    arrives(&Pair::with(Cyrus::master().sync_log(&[]), replica, Via::Imap));
+}
+
+fn arrives(pair: &Pair) {
     let mut running = pair.start_sync(&["-R", "-d", "0", "-j", "4", "-v"]);
     let users = fill::uniform(&pair.master, 4, 3, 5, 700).unwrap();
-    settle(&pair, &mut running);
+    settle(pair, &mut running);
     pair.assert_equal(&users);
     let mut work = RandomWork::new(77);
     for _ in 0..4 {
         let tally = work.run(&pair.master, &users, 60).unwrap();
         assert!(tally.total_done() > 20, "{tally:?}");
-        settle(&pair, &mut running);
+        settle(pair, &mut running);
         pair.assert_equal(&users);
     }
     running.terminate();
