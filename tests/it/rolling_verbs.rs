@@ -86,6 +86,25 @@ fn users_who_are_gone_before_they_arrive() {
     pair.assert_equal(&users);
 }
 
+/// A mailbox of which only the new name is in the log is found under its former one, without the replica refusing anything.
+#[test]
+fn former_names_are_asked_for() {
+    let pair = logging_pair();
+    let users = fill::uniform(&pair.master, 1, 2, 3, 500).unwrap();
+    pair.sync_well(&["-1"]);
+    let user = &users[0];
+    pair.master.login(user).unwrap().rename("INBOX/folder1", "INBOX/later").unwrap();
+    let log = pair.master.config_dir().join("sync/log");
+    std::fs::write(&log, format!("MAILBOX user.{user}.later\n")).unwrap();
+    let run = pair.sync_well(&["-1", "-v"]);
+    let asked = run.stdout.lines().find(|line| line.starts_with("MAILBOXES ")).unwrap();
+    assert!(asked.contains(&format!("user.{user}.folder1")), "{asked}");
+    assert!(run.stdout.contains(&format!("RENAME user.{user}.folder1 -> user.{user}.later")));
+    let refused = pair.master.syslog().into_iter().any(|line| line.text.contains("NO response"));
+    assert!(!refused);
+    pair.assert_equal(&users);
+}
+
 /// Scripts of a user arrive at a replica that takes no #sieve mailboxes, as those before 3.6, too.
 #[test]
 fn scripts_reach_old_replicas() {
