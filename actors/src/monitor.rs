@@ -61,6 +61,9 @@ impl Handler<Watch> for Monitor {
 /// A Monitor at work, on an event loop of its own.
 pub(crate) struct Watching {
     monitor_loop: Arbiter,
+    /// Kept until the end: an actor whose last address is gone between its reading an empty mailbox and its asking whether
+    /// anybody is left stops with the message unread, and then nothing is told at all.
+    _monitor: Addr<Monitor>,
     told: Request<Monitor, Watch>,
 }
 
@@ -70,7 +73,7 @@ impl Watching {
         let monitor_loop = Arbiter::new();
         let monitor =
             Monitor::start_in_arbiter(&monitor_loop.handle(), move |_| Monitor::new(verbosity));
-        Watching { told: monitor.send(Watch(events)), monitor_loop }
+        Watching { told: monitor.send(Watch(events)), _monitor: monitor, monitor_loop }
     }
 
     /// Ends it when all that came before is told.
