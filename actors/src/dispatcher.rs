@@ -22,6 +22,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, watch};
 use tracing::error;
 
+use crate::ahead::Ahead;
 use crate::board::WAITING;
 use crate::error::{Class, UserError};
 use crate::events::Event;
@@ -74,7 +75,8 @@ impl Handler<RunUsers> for Dispatcher {
     fn handle(&mut self, msg: RunUsers, _: &mut Context<Self>) -> Self::Result {
         let settings = &self.hands.settings;
         let run = Run {
-            schedule: Schedule::new(settings.users_in_flight(), settings.retry_pause),
+            ahead: Ahead::new(settings.jobs),
+            schedule: Schedule::new(settings.jobs, settings.retry_pause),
             hands: self.hands.clone(),
             locks: self.locks.clone(),
             workers: Workers::new(self.hands.clone(), self.loops.clone()),
@@ -102,12 +104,13 @@ enum Step {
 impl Step {
     /// Failed before there was anything to try.
     fn tried_nothing(job: Job<UserLock>, worker: Addr<UserSync>, e: UserError) -> Step {
-        let synced = Synced { sent: Sent::default(), result: Err(e) };
+        let synced = Synced::nothing(e);
         Step::Tried { job, synced, worker: Some(worker) }
     }
 }
 
 struct Run {
+    ahead: Ahead,
     schedule: Schedule<UserLock>,
     hands: Hands,
     locks: Addr<LockKeeper>,
@@ -128,6 +131,7 @@ impl Run {
         let mut stop_open = true;
         let mut deadline = None;
         loop {
+            self.schedule.bound(self.ahead.in_flight());
             let (list, until) = match self.schedule.next(Instant::now()) {
                 Next::Finished => break,
                 Next::Start(job) => {
@@ -219,6 +223,7 @@ impl Run {
                 self.flying.remove(&job.userid);
                 worker.into_iter().for_each(|worker| self.workers.give_back(worker));
                 job.sent.add(synced.sent);
+                self.ahead.looked_at(synced.mailboxes);
                 job.lock = None;
                 match synced.result {
                     Err(UserError::Pool(PoolError::NotBegun)) => self.schedule.not_begun(job),
@@ -321,8 +326,7 @@ async fn try_user(
     match worker.send(SyncUser { userid: job.userid.clone(), lease, begun }).await {
         Ok(synced) => Step::Tried { job, synced, worker: Some(worker) },
         Err(e) => {
-            let result = Err(UserError::Bug(e.to_string()));
-            let synced = Synced { sent: Default::default(), result };
+            let synced = Synced::nothing(UserError::Bug(e.to_string()));
             Step::Tried { job, synced, worker: None }
         }
     }

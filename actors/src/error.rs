@@ -69,7 +69,7 @@ pub enum UserError {
     },
     /// A command failed.
     #[error("{0}")]
-    Command(#[from] CommandError),
+    Command(CommandError),
     /// A command about one mailbox failed.
     #[error("mailbox {mailbox}: {source}")]
     Refused {
@@ -117,6 +117,16 @@ pub enum UserError {
     Bug(String),
 }
 
+impl From<CommandError> for UserError {
+    /// What was asked too early counts as never asked.
+    fn from(e: CommandError) -> UserError {
+        match e {
+            CommandError::Unopened { .. } => UserError::Pool(PoolError::NotBegun),
+            e => UserError::Command(e),
+        }
+    }
+}
+
 impl UserError {
     /// What to do about it.
     pub fn class(&self) -> Class {
@@ -141,7 +151,7 @@ impl UserError {
     /// connection or our own store is what failed.
     pub(crate) fn more_may_help(&self) -> bool {
         let refused = |e: &CommandError| match e {
-            CommandError::Lost { .. } => false,
+            CommandError::Lost { .. } | CommandError::Unopened { .. } => false,
             CommandError::Nonsense { .. } => true,
             CommandError::Refused { code, .. } => *code != Some(Code::MailboxLocked),
         };
@@ -169,7 +179,7 @@ fn more_text(more: usize) -> String {
 
 fn class_of(e: &CommandError) -> Class {
     match e {
-        CommandError::Lost { .. } => Class::Passing,
+        CommandError::Lost { .. } | CommandError::Unopened { .. } => Class::Passing,
         CommandError::Nonsense { .. } => Class::Lasting,
         CommandError::Refused { code, .. } => match code {
             Some(

@@ -30,6 +30,8 @@ pub(crate) type Pending = oneshot::Receiver<Result<Answer, CommandError>>;
 pub(crate) enum Frame {
     /// A whole command, its CRLF included.
     Command { name: &'static str, bytes: Bytes, reply: Reply },
+    /// COMPRESS: both directions are deflated from its answer on. No other answer may be due.
+    Compress { reply: Reply },
     /// A command's beginning.
     Open { name: &'static str, bytes: Bytes, reply: Reply },
     /// More of it.
@@ -53,6 +55,14 @@ pub enum CommandError {
     /// The connection ended before the answer.
     #[error("the connection to the replica was lost before {command} was answered: {reason}")]
     Lost {
+        /// The command.
+        command: &'static str,
+        /// What ended the connection.
+        reason: String,
+    },
+    /// The connection was used before all was agreed on, and then it was not agreed on.
+    #[error("the connection to the replica ended before {command} was heard: {reason}")]
+    Unopened {
         /// The command.
         command: &'static str,
         /// What ended the connection.
@@ -144,6 +154,14 @@ impl FrameSender {
         let frame = Frame::Command { name, bytes: bytes.into(), reply };
         self.0.send(frame).await.map_err(|_| lost(name))?;
         Ok(InFlight { command: name, pending })
+    }
+
+    /// Asks for compression; false when the replica says no.
+    pub(crate) async fn compress(&self) -> Result<bool, CommandError> {
+        let (reply, pending) = oneshot::channel();
+        self.0.send(Frame::Compress { reply }).await.map_err(|_| lost("COMPRESS"))?;
+        let answer = pending.await.map_err(|_| lost("COMPRESS"))??;
+        Ok(answer.status.kind == StatusKind::Ok)
     }
 
     /// Opens a command from a thread.

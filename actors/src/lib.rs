@@ -32,6 +32,7 @@
 #![forbid(unsafe_code)]
 
 mod act;
+mod ahead;
 mod board;
 mod cache;
 mod connection;

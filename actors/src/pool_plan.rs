@@ -24,8 +24,10 @@ const FIRST_WAIT: Duration = Duration::from_secs(15);
 /// How long somebody must wait beside a working connection before others are made.
 const GROWTH_PAUSE: Duration = Duration::from_millis(25);
 /// How many users may be asked about ahead of the answers on one connection: with two of them
-/// enough to keep a replica busy that answers a thousand a second, 50 ms away.
-const LOOKS_AHEAD: usize = 40;
+/// enough to keep a replica busy that answers two thousand a second, 50 ms away.
+const LOOKS_AHEAD: usize = 96;
+/// How many while another connection is on its way, which shall have its part.
+const LOOKS_BEFORE: usize = 40;
 /// When so many users wait for the first connection, a second one is made with it.
 const MANY_LOOKS: usize = 32;
 
@@ -42,6 +44,8 @@ pub(crate) enum Action {
     GrantLook(u64),
     /// Give this connection to who waits longest to work on a user.
     GrantWork(u64),
+    /// Ask for compression on this connection, which counts as worked on until it is released.
+    Compress(u64),
     /// Tell the admin that there is no connection and when the next try is.
     Announce { wait: Duration },
     /// Tell all who wait that there will be no connection.
@@ -53,6 +57,8 @@ pub(crate) enum Action {
 struct Use {
     looks: usize,
     worked_on: bool,
+    /// It is to be compressed as soon as nobody uses it.
+    to_compress: bool,
 }
 
 /// The pool's state, without the connections themselves.
@@ -159,6 +165,13 @@ impl PoolPlan {
         self.serve()
     }
 
+    /// A connection has received much in clear.
+    pub(crate) fn received_much(&mut self, number: u64) {
+        if let Some(used) = self.open.get_mut(&number) {
+            used.to_compress = true;
+        }
+    }
+
     /// A connection comes back from work, still good.
     pub(crate) fn released(&mut self, number: u64) -> Vec<Action> {
         if let Some(used) = self.open.get_mut(&number) {
@@ -211,8 +224,17 @@ impl PoolPlan {
             self.work_wanted -= 1;
             if let Some(used) = self.open.get_mut(&number) {
                 used.worked_on = true;
+                // Whoever works compresses first.
+                used.to_compress = false;
             }
             actions.push(Action::GrantWork(number));
+        }
+        for (number, used) in &mut self.open {
+            if used.to_compress && used.looks == 0 && !used.worked_on {
+                used.worked_on = true;
+                used.to_compress = false;
+                actions.push(Action::Compress(*number));
+            }
         }
         while self.looks_unserved() > 0
             && let Some(number) = self.to_look_on()
@@ -279,8 +301,11 @@ impl PoolPlan {
         let trouble = self.next_wait > FIRST_WAIT;
         let on_their_way = if trouble { 0 } else { self.connecting };
         let left_free = self.work_unserved().saturating_sub(on_their_way);
-        let (looks, number) = *self.free_by_looks().get(left_free)?;
-        (looks < LOOKS_AHEAD).then_some(number)
+        let stays = |number: &u64| self.open.get(number).is_some_and(|used| !used.to_compress);
+        let free = self.free_by_looks();
+        let (looks, number) = *free.get(left_free..)?.iter().find(|(_, number)| stays(number))?;
+        let most = if on_their_way > 0 { LOOKS_BEFORE } else { LOOKS_AHEAD };
+        (looks < most).then_some(number)
     }
 
     fn fail_waiting(&mut self) -> Vec<Action> {
@@ -351,12 +376,33 @@ mod tests {
             (0..80).map(|_| pool.want_look()).filter(|a| *a == [Action::Connect]).count()
         };
         assert_eq!(connects(&mut pool), 2);
-        assert_eq!(pool.connected(1).len(), LOOKS_AHEAD);
-        assert_eq!(pool.connected(2).len(), 80 - LOOKS_AHEAD);
+        assert_eq!(pool.connected(1), vec![Action::GrantLook(1); 40]);
+        assert_eq!(pool.connected(2), vec![Action::GrantLook(2); 40]);
+        let further: Vec<Action> = (0..112).flat_map(|_| pool.want_look()).collect();
+        assert_eq!(further.iter().filter(|a| **a == Action::GrantLook(1)).count(), 56);
+        assert_eq!(further.iter().filter(|a| **a == Action::GrantLook(2)).count(), 56);
+        assert_eq!(pool.want_look(), [GROW]);
         let mut pool = PoolPlan::new(16, false, secs(1200));
         pool.want_look();
         pool.connect_failed(false);
         assert_eq!(connects(&mut pool), 0);
+    }
+
+    #[test]
+    fn a_connection_that_received_much_in_clear_is_compressed_once_nobody_uses_it() {
+        let mut pool = PoolPlan::new(2, false, secs(1200));
+        pool.want_look();
+        pool.want_look();
+        pool.connected(1);
+        pool.received_much(1);
+        assert_eq!(pool.looked(1), []);
+        assert_eq!(pool.want_look(), [GROW], "it is to be free");
+        assert_eq!(pool.looked(1), [Action::Compress(1)]);
+        assert_eq!(pool.released(1), [Action::GrantLook(1)]);
+        pool.received_much(1);
+        assert_eq!(pool.want_work(), []);
+        assert_eq!(pool.looked(1), [Action::GrantWork(1)], "who works does it");
+        assert_eq!(pool.released(1), []);
     }
 
     #[test]

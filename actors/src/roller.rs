@@ -81,7 +81,7 @@ impl Handler<Roll> for Roller {
         let now = Instant::now();
         let settings = &self.hands.settings;
         let bounds = Bounds {
-            in_flight: settings.users_in_flight(),
+            in_flight: settings.works_in_flight(),
             first_pause: settings.retry_pause,
             longest_pause: msg.settings.longest_pause,
             once: msg.settings.once,

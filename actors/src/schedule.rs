@@ -71,6 +71,11 @@ impl<L> Schedule<L> {
         }
     }
 
+    /// From now on at most so many users may be in flight.
+    pub(crate) fn bound(&mut self, in_flight_most: usize) {
+        self.in_flight_most = in_flight_most.max(1);
+    }
+
     /// Another user is to be replicated.
     pub(crate) fn listed(&mut self, userid: Arc<str>, since: Instant) {
         let sent = Sent::default();

@@ -57,9 +57,9 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// How many users may be begun and not ended: those worked on, and those looked at ahead of
+    /// How many users' entries of a log may be in work at once: those worked on, and those looked at ahead of
     /// them.
-    pub(crate) fn users_in_flight(&self) -> usize {
+    pub(crate) fn works_in_flight(&self) -> usize {
         self.jobs + (4 * self.jobs).min(LOOKED_AT_AHEAD)
     }
 }

@@ -9,7 +9,6 @@ use crate::error::UserError;
 use crate::hands::Hands;
 use crate::lock_keeper::{LockKeeper, Taken, UserLock, lock};
 use crate::pool::acquire_look;
-use crate::report::Sent;
 use crate::rota::Job;
 use crate::user_sync::{SyncTasks, Synced, UserSync};
 
@@ -28,7 +27,7 @@ pub(crate) enum Step {
 impl Step {
     /// Failed before there was anything to try.
     fn tried_nothing(job: Job<UserLock>, worker: Addr<UserSync>, e: UserError) -> Step {
-        let synced = Synced { sent: Sent::default(), result: Err(e) };
+        let synced = Synced::nothing(e);
         Step::Tried { job, synced, worker: Some(worker) }
     }
 }
@@ -67,8 +66,7 @@ pub(crate) async fn try_work(
     match worker.send(SyncTasks { work: job.work.clone(), lease }).await {
         Ok(synced) => Step::Tried { job, synced, worker: Some(worker) },
         Err(e) => {
-            let result = Err(UserError::Bug(e.to_string()));
-            let synced = Synced { sent: Sent::default(), result };
+            let synced = Synced::nothing(UserError::Bug(e.to_string()));
             Step::Tried { job, synced, worker: None }
         }
     }

@@ -80,6 +80,15 @@ pub(crate) struct Synced {
     /// What was sent, even where it failed in the end.
     pub(crate) sent: Sent,
     pub(crate) result: Result<Outcome, UserError>,
+    /// How many mailboxes were looked at, on the side that has more.
+    pub(crate) mailboxes: usize,
+}
+
+impl Synced {
+    /// It failed before anything was done.
+    pub(crate) fn nothing(e: UserError) -> Synced {
+        Synced { sent: Sent::default(), result: Err(e), mailboxes: 0 }
+    }
 }
 
 impl Handler<SyncUser> for UserSync {
@@ -92,7 +101,7 @@ impl Handler<SyncUser> for UserSync {
             let mut work = UserWork::new(hands, msg.userid, locked, msg.begun);
             let result = work.run(&Scope::Whole, msg.lease).await;
             work.complain_of(&result);
-            Synced { sent: work.sent, result }
+            Synced { sent: work.sent, result, mailboxes: work.mailboxes }
         })
     }
 }
@@ -112,7 +121,7 @@ impl Handler<SyncTasks> for UserSync {
                 parts = scripts_as_meta(&hands.rules, &hands.sieve_folder, parts);
             }
             let result = work.run_parts(parts, msg.lease).await;
-            Synced { sent: work.sent, result }
+            Synced { sent: work.sent, result, mailboxes: work.mailboxes }
         })
     }
 }
@@ -125,6 +134,7 @@ pub(crate) struct UserWork {
     locked: Arc<BTreeSet<Arc<str>>>,
     begun: Arc<AtomicBool>,
     sent: Sent,
+    mailboxes: usize,
     /// Whether a mailbox that came from another user ends the work: both are to be locked first.
     no_foreign_mailboxes: bool,
     /// Mailboxes that are to be looked at once more in the end.
@@ -140,7 +150,16 @@ impl UserWork {
     ) -> UserWork {
         let sent = Sent::default();
         let taken_in = BTreeSet::new();
-        UserWork { hands, userid, locked, begun, sent, no_foreign_mailboxes: false, taken_in }
+        UserWork {
+            hands,
+            userid,
+            locked,
+            begun,
+            sent,
+            mailboxes: 0,
+            no_foreign_mailboxes: false,
+            taken_in,
+        }
     }
 
     /// Carries out all parts; the first error counts, and does not keep the others from being done.
@@ -237,7 +256,7 @@ impl UserWork {
     }
 
     pub(crate) async fn look(
-        &self,
+        &mut self,
         scope: &Scope,
         lease: &Lease,
         again: bool,
@@ -246,6 +265,8 @@ impl UserWork {
         let view = View { userid: &self.userid, scope, locked: &self.locked, again };
         let seen = look(&self.hands, view, lease).await?;
         if let Some(seen) = &seen {
+            let (here, there) = (seen.read.master.folders.len(), seen.replica.mailboxes.len());
+            self.mailboxes = self.mailboxes.max(here).max(there);
             if self.no_foreign_mailboxes
                 && let Some(other) = seen.elsewhere.first()
             {

@@ -10,18 +10,25 @@ use super::{ReadHalf, WriteHalf};
 /// How much compressed input is read at once, in bytes.
 const READ_BYTES: usize = 32 * 1024;
 
-/// Wraps both halves. Flushing the writer ends a deflate block, so that the replica can read all
-/// of it. The fastest level: mail is mostly base64, which better levels hardly shrink further.
-pub(super) fn wrap(read: ReadHalf, write: WriteHalf) -> (ReadHalf, WriteHalf) {
-    let reader = DeflateDecoder::new(BufReader::with_capacity(READ_BYTES, read));
-    let writer = DeflateEncoder::with_quality(write, Level::Fastest);
-    (Box::new(reader), Box::new(writer))
+/// Inflates what is received.
+pub(crate) fn inflated(read: ReadHalf) -> ReadHalf {
+    Box::new(DeflateDecoder::new(BufReader::with_capacity(READ_BYTES, read)))
+}
+
+/// Deflates what is sent. Flushing ends a deflate block, so that the replica can read all of it. The fastest
+/// level: mail is mostly base64, which better levels hardly shrink further.
+pub(crate) fn deflated(write: WriteHalf) -> WriteHalf {
+    Box::new(DeflateEncoder::with_quality(write, Level::Fastest))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    fn wrap(read: ReadHalf, write: WriteHalf) -> (ReadHalf, WriteHalf) {
+        (inflated(read), deflated(write))
+    }
 
     #[tokio::test]
     async fn what_is_flushed_can_be_read_at_once() {

@@ -14,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 pub(crate) use address::Endpoint;
+pub(crate) use deflate::{deflated, inflated};
 
 use crate::events::{Direction, EventSink};
 use crate::settings::Settings;
@@ -37,7 +38,10 @@ pub(crate) struct Ready {
     pub(crate) write: WriteHalf,
     /// What came after the last answer of the login.
     pub(crate) unread: BytesMut,
+    /// What was agreed on or, early, what is going to be.
     pub(crate) session: Session,
+    /// Early: who takes the answers that are still to come.
+    pub(crate) opening: Option<Handshake>,
 }
 
 /// Why there is no connection.
@@ -102,7 +106,8 @@ impl ConnectError {
 
 /// Connects, logs in and enables what both sides know.
 ///
-/// The addresses are tried in order: with sync_try_imap and no port, imapd's comes before csync's.
+/// The addresses are tried in order: with sync_try_imap and no port, imapd's comes before csync's. `early` is
+/// [`HandshakeOptions::early`], unless compression is required.
 ///
 /// # Errors
 /// The last address' [`ConnectError`], or the first fatal one.
@@ -110,6 +115,7 @@ pub(crate) async fn connect(
     settings: &Settings,
     events: &EventSink,
     connection: u64,
+    early: bool,
 ) -> Result<Ready, ConnectError> {
     // A service's name is looked up in a file.
     let settings_there = settings.clone();
@@ -120,7 +126,7 @@ pub(crate) async fn connect(
     };
     let mut last = None;
     for endpoint in endpoints {
-        match connect_to(&endpoint, settings, events, connection).await {
+        match connect_to(&endpoint, settings, events, connection, early).await {
             Ok(ready) => return Ok(ready),
             Err(e @ ConnectError::Handshake { wrong_service: true, .. }) => last = Some(e),
             Err(e) if e.is_fatal() => return Err(e),
@@ -138,6 +144,7 @@ async fn connect_to(
     settings: &Settings,
     events: &EventSink,
     connection: u64,
+    early: bool,
 ) -> Result<Ready, ConnectError> {
     let (read, write) = dial(endpoint).await?;
     let options = HandshakeOptions {
@@ -147,6 +154,7 @@ async fn connect_to(
         try_imap: settings.try_imap,
         want_compress: true,
         require_compress: settings.require_compression,
+        early: early && !settings.require_compression,
         tls: TlsWish::Never,
         already_authenticated: matches!(endpoint, Endpoint::Unix(_)),
         want_sieve_mailbox: settings.sieve_mailbox,
@@ -161,8 +169,8 @@ async fn connect_to(
         connection,
         wait: LOGIN_WAIT.min(settings.timeout),
     };
-    let session = login.run(Handshake::new(options)).await?;
-    Ok(Ready { read: login.read, write: login.write, unread: login.unread, session })
+    let (session, opening) = login.run(Handshake::new(options)).await?;
+    Ok(Ready { read: login.read, write: login.write, unread: login.unread, session, opening })
 }
 
 async fn dial(endpoint: &Endpoint) -> Result<(ReadHalf, WriteHalf), ConnectError> {
@@ -210,7 +218,10 @@ struct Login<'a> {
 }
 
 impl Login<'_> {
-    async fn run(&mut self, mut handshake: Handshake) -> Result<Session, ConnectError> {
+    async fn run(
+        &mut self,
+        mut handshake: Handshake,
+    ) -> Result<(Session, Option<Handshake>), ConnectError> {
         loop {
             let step = handshake.handle(&mut self.unread).map_err(|e| self.failed(&e))?;
             match step {
@@ -221,7 +232,8 @@ impl Login<'_> {
                     // Never asked for: TlsWish::Never.
                     return Err(self.broken("the login asked for TLS, which was not wanted"));
                 }
-                Step::Ready(session) => return Ok(session),
+                Step::Early(session) => return Ok((session, Some(handshake))),
+                Step::Ready(session) => return Ok((session, None)),
             }
         }
     }
@@ -256,7 +268,7 @@ impl Login<'_> {
     fn start_compression(&mut self) {
         let read = std::mem::replace(&mut self.read, Box::new(tokio::io::empty()));
         let write = std::mem::replace(&mut self.write, Box::new(tokio::io::sink()));
-        (self.read, self.write) = deflate::wrap(read, write);
+        (self.read, self.write) = (inflated(read), deflated(write));
     }
 
     fn broken(&self, problem: &str) -> ConnectError {

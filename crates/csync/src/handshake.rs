@@ -63,6 +63,10 @@ pub enum Step {
     StartCompression,
     /// Shake hands for TLS, then call again. The buffer is empty.
     StartTls,
+    /// The login is through, and what is still to be agreed on is asked for: commands may be sent behind it. Call again
+    /// with what is received; [`Step::Ready`] then says what was agreed on, and their answers come after that. The
+    /// session here is the one that is expected. A peer on a Unix socket and an imapd are never early.
+    Early(Session),
     /// The connection is ready for commands. What is left in the buffer belongs to the decoder.
     Ready(Session),
 }
@@ -76,6 +80,8 @@ pub struct Handshake {
     state: State,
     /// The answers that are to come, once logged in.
     to_come: VecDeque<State>,
+    /// Whether the caller is yet to be told that commands may be sent.
+    early: bool,
     offer: Offer,
     session: Session,
     scanned: usize,
@@ -107,6 +113,7 @@ impl Handshake {
             framing: Framing::Csync,
             state: State::Banner,
             to_come: VecDeque::new(),
+            early: false,
             offer: Offer::default(),
             session: Session::default(),
             scanned: 0,
@@ -132,6 +139,9 @@ impl Handshake {
     }
 
     fn step(&mut self, src: &mut BytesMut) -> Result<Step, HandshakeError> {
+        if std::mem::take(&mut self.early) {
+            return Ok(Step::Early(self.expected()));
+        }
         match self.state {
             State::TlsDone => return self.after_tls(),
             State::Compressed => return Ok(self.ready()),

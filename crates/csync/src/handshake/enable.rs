@@ -7,13 +7,15 @@ use crate::command;
 use crate::decode::Framing;
 use crate::status::{Code, Status, StatusKind};
 
-use super::{Handshake, HandshakeError, State, Step};
+use super::{Handshake, HandshakeError, Session, State, Step};
 
 impl Handshake {
     /// CAPABILITIES, FORCE and COMPRESS, each if wanted, in one go: their answers come in order, and
     /// compression starts behind the last of them. Nothing may follow COMPRESS before its answer:
     /// the server takes what it has read already for clear text (`lib/prot.c:prot_setcompress`).
     /// Neither may anything follow AUTHENTICATE: it forgets what it has read (`prot_setsasl`).
+    ///
+    /// Early, compression is left out: questions may then be sent right behind the first two.
     ///
     /// Over IMAP nothing is ever compressed: before each command imapd waits for its socket to
     /// become readable (`imap/proxy.c:proxy_check_input`, `lib/prot.c:prot_select` of 3.6.1), even
@@ -43,7 +45,10 @@ impl Handshake {
             self.prefix(&mut out, b"F01 SYNC");
             command::force(&mut out);
         }
-        if compress {
+        let early = self.options.early && self.framing == Framing::Csync;
+        self.early = early && !self.to_come.is_empty();
+        self.session.capabilities.compress_later = compress && early;
+        if compress && !early {
             self.to_come.push_back(State::Compress);
             out.extend_from_slice(b"COMPRESS DEFLATE\r\n");
         }
@@ -75,6 +80,14 @@ impl Handshake {
             return Err(HandshakeError::CompressionRefused { text: status.text.clone() });
         }
         Ok(self.next())
+    }
+
+    /// The session as it will be if the peer does what it offered.
+    pub(super) fn expected(&self) -> Session {
+        let mut session = self.session.clone();
+        session.capabilities.sieve_mailbox_enabled =
+            self.state == State::Enable || self.to_come.contains(&State::Enable);
+        session
     }
 
     pub(super) fn prefix(&self, out: &mut Vec<u8>, imap: &[u8]) {

@@ -31,6 +31,9 @@ pub struct HandshakeOptions {
     pub want_compress: bool,
     /// Fail when it is not (-z).
     pub require_compress: bool,
+    /// Be open to questions as soon as the login is through, without compression: see
+    /// [`Step::Early`](super::Step::Early). Not together with `require_compress`.
+    pub early: bool,
     /// Whether to ask for TLS.
     pub tls: TlsWish,
     /// A Unix socket's peer is logged in by being there; then the banner offers no mechanisms.
@@ -50,6 +53,7 @@ impl Default for HandshakeOptions {
             try_imap: true,
             want_compress: false,
             require_compress: false,
+            early: false,
             tls: TlsWish::Never,
             already_authenticated: false,
             want_sieve_mailbox: true,
@@ -67,6 +71,7 @@ impl fmt::Debug for HandshakeOptions {
             .field("try_imap", &self.try_imap)
             .field("want_compress", &self.want_compress)
             .field("require_compress", &self.require_compress)
+            .field("early", &self.early)
             .field("tls", &self.tls)
             .field("already_authenticated", &self.already_authenticated)
             .field("want_sieve_mailbox", &self.want_sieve_mailbox)
@@ -103,6 +108,8 @@ pub struct Capabilities {
     pub sieve_mailbox_enabled: bool,
     /// Both directions are compressed.
     pub compress_active: bool,
+    /// They are not, but COMPRESS DEFLATE may be sent at any time when no answer is due.
+    pub compress_later: bool,
     /// The connection is encrypted.
     pub tls_active: bool,
     /// The peer can place messages on archive partitions (offered, not switched on).

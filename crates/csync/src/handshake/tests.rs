@@ -29,6 +29,10 @@ fn play(options: HandshakeOptions, turns: &[(&str, &str)]) -> Result<Session, Ha
             Step::Send(bytes) => String::from_utf8(bytes).unwrap(),
             Step::StartCompression => "deflate".to_owned(),
             Step::StartTls => "tls".to_owned(),
+            Step::Early(session) => {
+                assert!(session.capabilities.sieve_mailbox_enabled);
+                "early".to_owned()
+            }
             Step::Ready(session) => {
                 assert_eq!(*expected, "ready");
                 assert!(src.is_empty());
@@ -81,6 +85,37 @@ fn compression_on_the_csync_port_alone() {
     assert!(!play(options.clone(), &over_imap).unwrap().capabilities.compress_active);
     let required = HandshakeOptions { require_compress: true, ..options };
     assert!(matches!(fails(required, &over_imap), HandshakeError::CompressionRefused { .. }));
+}
+
+#[test]
+fn questions_may_go_ahead_of_the_last_answers() {
+    let options = HandshakeOptions { want_compress: true, early: true, force: true, ..options() };
+    let login = csync_login();
+    let both = format!("{ENABLE}APPLY FORCE %()\r\n");
+    let opening = [(CSYNC, login.as_str()), ("OK Success\r\n", both.as_str()), ("", "early")];
+    let kept = [&opening[..], &[(ENABLED, "more"), ("OK success\r\n", "ready")]].concat();
+    let session = play(options.clone(), &kept).unwrap();
+    assert!(session.capabilities.sieve_mailbox_enabled && session.force_active);
+    assert!(session.capabilities.compress_later && !session.capabilities.compress_active);
+    // What was expected need not come.
+    let broken = [&opening[..], &[("NO what\r\nOK success\r\n", "ready")]].concat();
+    assert!(!play(options.clone(), &broken).unwrap().capabilities.sieve_mailbox_enabled);
+    let denied = [&opening[..], &[("NO Permission denied\r\n", "")]].concat();
+    assert!(matches!(fails(options.clone(), &denied), HandshakeError::NotAdmin { .. }));
+
+    // With nothing to agree on there is nothing to be ahead of; an imapd is not asked ahead.
+    let plain = HandshakeOptions { want_sieve_mailbox: false, force: false, ..options.clone() };
+    let nothing = [(CSYNC, login.as_str()), ("OK Success\r\n", "ready")];
+    assert!(play(plain, &nothing).unwrap().capabilities.compress_later);
+    let login = imap_login();
+    let enable = format!("E01 SYNC{ENABLE}");
+    let over_imap = [
+        (IMAP, login.as_str()),
+        (IMAP_IN, &enable),
+        ("* ENABLED (SIEVE-MAILBOX)\r\nE01 OK success\r\n", "ready"),
+    ];
+    let options = HandshakeOptions { force: false, ..options };
+    assert!(!play(options, &over_imap).unwrap().capabilities.compress_later);
 }
 
 #[test]

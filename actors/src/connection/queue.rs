@@ -1,0 +1,92 @@
+//! Commands whose answers are awaited, in the order of both.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use csync::Limits;
+use tokio::sync::oneshot;
+
+use crate::frames::{CommandError, Reply};
+
+/// A command whose answer is awaited.
+pub(super) struct Awaited {
+    pub(super) name: &'static str,
+    pub(super) reply: Reply,
+    /// After COMPRESS: where the writer waits to hear whether it is to compress.
+    pub(super) compress: Option<oneshot::Sender<bool>>,
+}
+
+/// Commands in the order of their answers; none once the connection is closed.
+#[derive(Clone, Default)]
+pub(super) struct Queue(Arc<Mutex<QueueState>>);
+
+#[derive(Default)]
+struct QueueState {
+    awaited: VecDeque<Awaited>,
+    closed: Option<Closed>,
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone)]
+pub(super) struct Closed {
+    pub(super) reason: String,
+    /// It never was open: the last answers of the opening were not what was expected.
+    pub(super) unopened: bool,
+}
+
+impl Closed {
+    fn as_error(&self, command: &'static str) -> CommandError {
+        let reason = self.reason.clone();
+        if self.unopened {
+            CommandError::Unopened { command, reason }
+        } else {
+            CommandError::Lost { command, reason }
+        }
+    }
+}
+
+impl Queue {
+    fn with<T>(&self, f: impl FnOnce(&mut QueueState) -> T) -> T {
+        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn push(&self, awaited: Awaited) {
+        let refused = self.with(|q| match &q.closed {
+            Some(closed) => Some((awaited, closed.clone())),
+            None => {
+                q.awaited.push_back(awaited);
+                None
+            }
+        });
+        if let Some((Awaited { name, reply, .. }, closed)) = refused {
+            let _ = reply.send(Err(closed.as_error(name)));
+        }
+    }
+
+    pub(super) fn pop(&self) -> Option<Awaited> {
+        self.with(|q| q.awaited.pop_front())
+    }
+
+    /// How much the answer that is due may say.
+    pub(super) fn limits(&self) -> Limits {
+        match self.with(|q| q.awaited.front().map(|a| a.name)) {
+            Some("FULLMAILBOX") => Limits::WHOLE_MAILBOX,
+            _ => Limits::ANSWERS,
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.with(|q| q.awaited.is_empty())
+    }
+
+    /// Fails all that is in flight and all that will be pushed.
+    pub(super) fn close(&self, closed: &Closed) {
+        let awaited = self.with(|q| {
+            q.closed.get_or_insert_with(|| closed.clone());
+            std::mem::take(&mut q.awaited)
+        });
+        for Awaited { name, reply, .. } in awaited {
+            let _ = reply.send(Err(closed.as_error(name)));
+        }
+    }
+}
