@@ -51,6 +51,8 @@ pub(crate) struct Uploader<'a> {
     folder: Option<Folder>,
     /// Bytes gathered for the next frame.
     gathered: Vec<u8>,
+    /// Where small files are read into.
+    small: Vec<u8>,
     /// The open command's messages and bytes.
     open: Option<(usize, u64)>,
     pub(crate) in_flight: Vec<InFlight>,
@@ -69,6 +71,7 @@ impl<'a> Uploader<'a> {
             frames,
             folder: None,
             gathered: Vec::new(),
+            small: Vec::new(),
             open: None,
             in_flight: Vec::new(),
             count: Sent::default(),
@@ -82,7 +85,8 @@ impl<'a> Uploader<'a> {
 
     /// Uploads a message. On a bad file the open command is closed in good order first.
     pub(crate) fn send(&mut self, message: &Message) -> Result<(), UserError> {
-        let checked = match open(&mut self.folder, &message.path).and_then(|f| check(f, message)) {
+        let opened = open(&mut self.folder, &message.path);
+        let checked = match opened.and_then(|file| check(file, message, &mut self.small)) {
             Ok(checked) => checked,
             Err(problem) => {
                 self.finish()?;
@@ -99,7 +103,7 @@ impl<'a> Uploader<'a> {
         }
         self.announce(message)?;
         match checked {
-            Checked::Small(content) => self.put(content)?,
+            Checked::Small(length) => self.put(length)?,
             Checked::Large(file) => self.stream(file, message)?,
         }
         let (n, bytes) = self.open.unwrap_or_default();
@@ -132,12 +136,18 @@ impl<'a> Uploader<'a> {
         Ok(())
     }
 
-    fn put(&mut self, content: Vec<u8>) -> Result<(), CommandError> {
-        if content.len() >= FRAME_BYTES {
+    /// Sends as many bytes of what was read as a small file.
+    fn put(&mut self, length: usize) -> Result<(), CommandError> {
+        if length >= FRAME_BYTES {
             self.flush()?;
+            let mut content = std::mem::take(&mut self.small);
+            content.truncate(length);
             return self.frames.push_blocking(NAME, Frame::More(content.into()));
         }
-        self.gathered.extend_from_slice(&content);
+        if self.gathered.capacity() < FRAME_BYTES {
+            self.gathered.reserve(FRAME_BYTES + 4096);
+        }
+        self.gathered.extend_from_slice(self.small.get(..length).unwrap_or_default());
         if self.gathered.len() >= FRAME_BYTES { self.flush() } else { Ok(()) }
     }
 
@@ -178,17 +188,19 @@ struct Folder {
 
 /// A file found good.
 enum Checked {
-    Small(Vec<u8>),
+    /// So many bytes, in memory.
+    Small(usize),
     Large(File),
 }
 
 /// The problem, in words, of a file that is not what its record says.
-fn check(mut file: File, message: &Message) -> Result<Checked, String> {
+fn check(mut file: File, message: &Message, small: &mut Vec<u8>) -> Result<Checked, String> {
     if message.size <= SMALL {
-        let content = read_small(&mut file, message.size as usize).map_err(|e| e.to_string())?;
+        let read = read_small(&mut file, message.size as usize, small);
+        let content = read.map_err(|e| e.to_string())?;
         same_size(content.len() as u64, &file, message)?;
-        same_guid(Sha1::digest(&content).into(), message)?;
-        return Ok(Checked::Small(content));
+        same_guid(Sha1::digest(content).into(), message)?;
+        return Ok(Checked::Small(content.len()));
     }
     let size = file.metadata().map_err(|e| e.to_string())?.len();
     same_size(size, &file, message)?;
@@ -223,19 +235,21 @@ fn open(folder: &mut Option<Folder>, path: &Path) -> Result<File, String> {
 }
 
 /// A file that should have `size` bytes: it is asked for one more, so that a single read tells where it ends.
-fn read_small(file: &mut File, size: usize) -> io::Result<Vec<u8>> {
-    let mut content = vec![0; size + 1];
+fn read_small<'a>(file: &mut File, size: usize, into: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
+    if into.len() < size + 1 {
+        into.resize(size + 1, 0);
+    }
+    let content = into.get_mut(..=size).unwrap_or_default();
     let mut read = 0;
     while read < size {
-        match file.read(&mut content[read..]) {
+        match file.read(content.get_mut(read..).unwrap_or_default()) {
             Ok(0) => break,
             Ok(more) => read += more,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
             Err(e) => return Err(e),
         }
     }
-    content.truncate(read);
-    Ok(content)
+    Ok(content.get(..read).unwrap_or_default())
 }
 
 fn same_size(read: u64, file: &File, message: &Message) -> Result<(), String> {

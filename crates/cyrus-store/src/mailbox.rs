@@ -13,8 +13,8 @@
 mod records;
 
 use std::cell::OnceCell;
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,6 +40,8 @@ pub use records::RecordIter;
 
 /// A `cyrus.header` is a few kilobytes; more than this is damage.
 const MAX_HEADER_FILE: u64 = 16 * 1024 * 1024;
+/// Few are larger than this.
+const USUAL_HEADER_FILE: usize = 2048;
 
 /// A mailbox, open for reading under Cyrus' shared locks. Dropping it gives the locks back.
 #[derive(Debug)]
@@ -313,11 +315,16 @@ fn read_header(path: &Path, mailbox: &str) -> Result<(MailboxHeader, u32), Store
         path: path.to_path_buf(),
         what,
     };
-    let size = fs::metadata(path).map_err(|error| StoreError::io("stat", path, error))?.len();
-    if size > MAX_HEADER_FILE {
-        return Err(damaged(format!("{size} bytes are too many for a header")));
+    let file = File::open(path).map_err(|error| StoreError::io("open", path, error))?;
+    // Room for nearly all headers: one read for the file, one for its end.
+    let mut bytes = Vec::with_capacity(USUAL_HEADER_FILE);
+    let read = file.take(MAX_HEADER_FILE + 1).read_to_end(&mut bytes);
+    read.map_err(|error| StoreError::io("read", path, error))?;
+    if bytes.len() as u64 > MAX_HEADER_FILE {
+        return Err(damaged(format!(
+            "more than {MAX_HEADER_FILE} bytes are too many for a header"
+        )));
     }
-    let bytes = fs::read(path).map_err(|error| StoreError::io("read", path, error))?;
     let header = MailboxHeader::decode(&bytes).map_err(|error| damaged(error.to_string()))?;
     Ok((header, crc32fast::hash(&bytes)))
 }
