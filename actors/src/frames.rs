@@ -179,7 +179,7 @@ impl FrameSender {
     pub(crate) fn command_blocking(
         &self,
         name: &'static str,
-        bytes: Vec<u8>,
+        bytes: impl Into<Bytes>,
     ) -> Result<InFlight, CommandError> {
         let (reply, pending) = oneshot::channel();
         self.push_blocking(name, Frame::Command { name, bytes: bytes.into(), reply })?;

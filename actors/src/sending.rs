@@ -345,17 +345,20 @@ impl Job<'_> {
 
     fn send_spool(&self, spool: Spool) -> Result<InFlight, UserError> {
         let mut chunks = spool.into_chunks().map_err(|e| self.spool_failed(e))?;
-        let first = chunks.next(FRAME_BYTES).map_err(|e| self.spool_failed(e))?;
-        let in_flight = self.frames.open_blocking("MAILBOX", first)?;
-        loop {
-            // A read that fails here breaks the command off, and the writer notices.
-            let more = chunks.next(FRAME_BYTES).map_err(|e| self.spool_failed(e))?;
-            if more.is_empty() {
-                self.frames.push_blocking("MAILBOX", Frame::Close(more))?;
-                return Ok(in_flight);
-            }
-            self.frames.push_blocking("MAILBOX", Frame::More(more))?;
+        let mut next = || chunks.next(FRAME_BYTES).map_err(|e| self.spool_failed(e));
+        let first = next()?;
+        let mut after = next()?;
+        if after.is_empty() {
+            return Ok(self.frames.command_blocking("MAILBOX", first)?);
         }
+        let in_flight = self.frames.open_blocking("MAILBOX", first)?;
+        while !after.is_empty() {
+            self.frames.push_blocking("MAILBOX", Frame::More(after))?;
+            // A read that fails here breaks the command off, and the writer notices.
+            after = next()?;
+        }
+        self.frames.push_blocking("MAILBOX", Frame::Close(after))?;
+        Ok(in_flight)
     }
 
     fn damaged(&self, e: StoreError) -> UserError {

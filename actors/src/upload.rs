@@ -10,7 +10,6 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use bytes::Bytes;
 use csync::{DlistWriter, Guid};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -53,8 +52,8 @@ pub(crate) struct Uploader<'a> {
     gathered: Vec<u8>,
     /// Where small files are read into.
     small: Vec<u8>,
-    /// The open command's messages and bytes.
-    open: Option<(usize, u64)>,
+    /// The open command.
+    open: Option<Open>,
     pub(crate) in_flight: Vec<InFlight>,
     pub(crate) count: Sent,
 }
@@ -80,7 +79,7 @@ impl<'a> Uploader<'a> {
 
     /// Whether a command stands open: dropping the uploader now would break the connection.
     pub(crate) fn is_within_command(&self) -> bool {
-        self.open.is_some()
+        self.open.is_some_and(|open| open.begun)
     }
 
     /// Uploads a message. On a bad file the open command is closed in good order first.
@@ -98,16 +97,19 @@ impl<'a> Uploader<'a> {
                 });
             }
         };
-        if self.open.is_some_and(|(n, bytes)| n >= MESSAGES || bytes >= COMMAND_BYTES) {
+        let full = |open: Open| open.messages >= MESSAGES || open.bytes >= COMMAND_BYTES;
+        if self.open.is_some_and(full) {
             self.finish()?;
         }
-        self.announce(message)?;
+        self.announce(message);
         match checked {
             Checked::Small(length) => self.put(length)?,
             Checked::Large(file) => self.stream(file, message)?,
         }
-        let (n, bytes) = self.open.unwrap_or_default();
-        self.open = Some((n + 1, bytes + message.size));
+        if let Some(open) = &mut self.open {
+            open.messages += 1;
+            open.bytes += message.size;
+        }
         self.count.messages += 1;
         self.count.bytes += message.size;
         Ok(())
@@ -115,25 +117,28 @@ impl<'a> Uploader<'a> {
 
     /// Closes the open command, if there is one.
     pub(crate) fn finish(&mut self) -> Result<(), CommandError> {
-        if self.open.take().is_some() {
-            self.gathered.extend_from_slice(b")\r\n");
-            let bytes = std::mem::take(&mut self.gathered).into();
-            self.frames.push_blocking(NAME, Frame::Close(bytes))?;
+        let Some(open) = self.open.take() else { return Ok(()) };
+        self.gathered.extend_from_slice(b")\r\n");
+        let bytes = std::mem::take(&mut self.gathered);
+        if open.begun {
+            return self.frames.push_blocking(NAME, Frame::Close(bytes.into()));
         }
+        self.in_flight.push(self.frames.command_blocking(NAME, bytes)?);
         Ok(())
     }
 
-    fn announce(&mut self, message: &Message) -> Result<(), CommandError> {
+    fn announce(&mut self, message: &Message) {
+        if self.gathered.capacity() < FRAME_BYTES {
+            self.gathered.reserve(FRAME_BYTES + 4096);
+        }
         if self.open.is_none() {
-            let head = Bytes::from_static(b"APPLY MESSAGE (");
-            self.in_flight.push(self.frames.open_blocking(NAME, head)?);
-            self.open = Some((0, 0));
+            self.gathered.extend_from_slice(b"APPLY MESSAGE (");
+            self.open = Some(Open::default());
         } else {
             self.gathered.push(b' ');
         }
         let mut writer = DlistWriter::new(&mut self.gathered);
         writer.file_head(self.partition, &message.guid, message.size);
-        Ok(())
     }
 
     /// Sends as many bytes of what was read as a small file.
@@ -144,9 +149,6 @@ impl<'a> Uploader<'a> {
             content.truncate(length);
             return self.frames.push_blocking(NAME, Frame::More(content.into()));
         }
-        if self.gathered.capacity() < FRAME_BYTES {
-            self.gathered.reserve(FRAME_BYTES + 4096);
-        }
         self.gathered.extend_from_slice(self.small.get(..length).unwrap_or_default());
         if self.gathered.len() >= FRAME_BYTES { self.flush() } else { Ok(()) }
     }
@@ -156,7 +158,14 @@ impl<'a> Uploader<'a> {
             return Ok(());
         }
         let bytes = std::mem::take(&mut self.gathered).into();
-        self.frames.push_blocking(NAME, Frame::More(bytes))
+        match &mut self.open {
+            Some(open) if !open.begun => {
+                open.begun = true;
+                self.in_flight.push(self.frames.open_blocking(NAME, bytes)?);
+                Ok(())
+            }
+            _ => self.frames.push_blocking(NAME, Frame::More(bytes)),
+        }
     }
 
     /// A file that shrinks now has been announced already: the caller must give the connection up,
@@ -178,6 +187,15 @@ impl<'a> Uploader<'a> {
         }
         Ok(())
     }
+}
+
+/// A command that is being put together.
+#[derive(Debug, Clone, Copy, Default)]
+struct Open {
+    messages: usize,
+    bytes: u64,
+    /// Whether a part of it is on its way.
+    begun: bool,
 }
 
 /// A folder of message files.

@@ -45,6 +45,7 @@ pub enum Mode {
 pub struct FileLock {
     file: File,
     path: PathBuf,
+    len: u64,
 }
 
 impl FileLock {
@@ -97,7 +98,7 @@ impl FileLock {
             let current =
                 fs::metadata(path).map_err(|error| StoreError::io("stat", path, error))?;
             if ours.ino() == current.ino() && ours.dev() == current.dev() {
-                return Ok(FileLock { file, path: path.to_path_buf() });
+                return Ok(FileLock { file, path: path.to_path_buf(), len: ours.len() });
             }
         }
         Err(StoreError::damaged(path, "it is being replaced again and again"))
@@ -116,12 +117,17 @@ impl FileLock {
         };
         let file = file.map_err(|error| StoreError::io("open lock file", path, error))?;
         lock(&file, path, mode, wait)?;
-        Ok(FileLock { file, path: path.to_path_buf() })
+        Ok(FileLock { file, path: path.to_path_buf(), len: 0 })
     }
 
     /// The locked file.
     pub fn file(&self) -> &File {
         &self.file
+    }
+
+    /// How many bytes the file had when it was locked, which others keep to while it is. Zero for a lock file.
+    pub fn file_len(&self) -> u64 {
+        self.len
     }
 
     /// Its path.

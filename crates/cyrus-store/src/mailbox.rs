@@ -103,7 +103,7 @@ impl Mailbox {
 
         let header_path = paths::meta_path(conf, place, MetaFile::Header)?;
         let (header, header_crc) = read_header(&header_path, &entry.name)?;
-        let index = read_index_header(index_lock.file(), &index_path, &entry.name)?;
+        let index = read_index_header(&index_lock, &entry.name)?;
         if index.options & OPT_MAILBOX_DELETED != 0 {
             return Err(missing());
         }
@@ -330,7 +330,8 @@ fn read_header(path: &Path, mailbox: &str) -> Result<(MailboxHeader, u32), Store
 }
 
 /// Reads and decodes the index header, and checks that the file has all the records it promises.
-fn read_index_header(file: &File, path: &Path, mailbox: &str) -> Result<IndexHeader, StoreError> {
+fn read_index_header(locked: &FileLock, mailbox: &str) -> Result<IndexHeader, StoreError> {
+    let (file, path) = (locked.file(), locked.path());
     let failed = |error: IndexError| match error {
         IndexError::Version(_) => {
             StoreError::unsupported(path, format!("mailbox {mailbox}: {error}"))
@@ -342,7 +343,7 @@ fn read_index_header(file: &File, path: &Path, mailbox: &str) -> Result<IndexHea
         },
     };
     let io_error = |error| StoreError::io("read", path, error);
-    let have = file.metadata().map_err(io_error)?.len();
+    let have = locked.file_len();
     let mut buf = [0; MAX_HEADER_SIZE];
     let want = have.min(MAX_HEADER_SIZE as u64) as usize;
     let buf = buf.get_mut(..want).unwrap_or_default();

@@ -15,7 +15,7 @@ use std::ops::ControlFlow;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::{Database, twoskip};
 use crate::error::StoreError;
@@ -60,10 +60,17 @@ impl Entries {
     }
 }
 
+/// A state of the file that is in memory.
+#[derive(Debug, Clone)]
+struct Kept {
+    file: Arc<File>,
+    stamp: Stamp,
+    entries: Arc<Entries>,
+}
+
 #[derive(Debug, Default)]
 struct State {
-    file: Option<File>,
-    kept: Option<(Stamp, Arc<Entries>)>,
+    kept: Option<Kept>,
     misses: u32,
 }
 
@@ -132,11 +139,18 @@ impl KeptDb {
 
     /// The entries of the file as it is now, where they are kept.
     fn current(&self) -> Result<Option<Arc<Entries>>, StoreError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        // Not under the lock: many threads ask at once, and each asks the system first.
+        let kept = self.state().kept.clone();
         let Ok(meta) = fs::metadata(&self.path) else { return Ok(None) };
-        if let (Some(file), Some((stamp, entries))) = (&state.file, &state.kept) {
-            if stamp_of(file, &meta) == Some(*stamp) {
-                return Ok(Some(entries.clone()));
+        if let Some(kept) = kept.filter(|kept| stamp_of(&kept.file, &meta) == Some(kept.stamp)) {
+            return Ok(Some(kept.entries));
+        }
+        let mut state = self.state();
+        // The file may have changed, or another thread may have read it, since we looked.
+        let Ok(meta) = fs::metadata(&self.path) else { return Ok(None) };
+        if let Some(kept) = &state.kept {
+            if stamp_of(&kept.file, &meta) == Some(kept.stamp) {
+                return Ok(Some(kept.entries.clone()));
             }
             state.misses += 1;
             if state.misses < MISSES {
@@ -157,8 +171,13 @@ impl KeptDb {
         if fs::metadata(&self.path).ok().and_then(|meta| stamp_of(&file, &meta)) != Some(stamp) {
             return Ok(None);
         }
-        *state = State { file: Some(file), kept: Some((stamp, entries.clone())), misses: 0 };
+        let kept = Kept { file: Arc::new(file), stamp, entries: entries.clone() };
+        *state = State { kept: Some(kept), misses: 0 };
         Ok(Some(entries))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self) -> Result<Entries, StoreError> {

@@ -110,11 +110,7 @@ impl Db {
     /// Locks the file and reads its header.
     fn view(&self) -> Result<View, StoreError> {
         let lock = FileLock::on_existing(&self.path, Mode::Shared, true)?;
-        let file_len = lock
-            .file()
-            .metadata()
-            .map_err(|error| StoreError::io("stat", &self.path, error))?
-            .len();
+        let file_len = lock.file_len();
         let mut view = View { blocks: Blocks::new(lock, file_len), end: 0, torn: false };
         if file_len > 0 {
             view.read_header(file_len)?;
