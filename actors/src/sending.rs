@@ -303,8 +303,8 @@ impl Job<'_> {
                 if bytes > most && !messages.is_empty() {
                     return Ok(None);
                 }
-                let path = mailbox.message_path(&record);
-                messages.push(Message { uid: record.uid, guid, size: record.size, path });
+                let (uid, size, archived) = (record.uid, record.size, record.is_archived());
+                messages.push(Message { uid, guid, size, archived });
             }
         }
         spool.write(&encoder.end()).map_err(|e| self.spool_failed(e))?;
@@ -321,7 +321,7 @@ impl Job<'_> {
         count: &mut Sent,
     ) -> Result<(), UserError> {
         let Encoded { spool, partition, messages } = encoded;
-        let mut uploader = Uploader::new(&self.entry.name, &partition, self.frames);
+        let mut uploader = Uploader::new(&mailbox, &partition, self.frames);
         for message in &messages {
             let sent = uploader.send(message);
             if sent.is_err() {
@@ -330,8 +330,9 @@ impl Job<'_> {
             sent?;
         }
         uploader.finish()?;
-        in_flight.append(&mut uploader.in_flight);
-        count.add(uploader.count);
+        let (mut sent, uploaded) = (uploader.in_flight, uploader.count);
+        in_flight.append(&mut sent);
+        count.add(uploaded);
         self.staged.add(&partition, messages.iter().map(|m| m.guid));
         drop(mailbox);
         in_flight.push(self.send_spool(spool)?);

@@ -5,12 +5,13 @@
 //! parses to another GUID. Small files are read once; large ones are read twice (from the page
 //! cache) and never held in memory.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
 
 use csync::{DlistWriter, Guid};
+use cyrus_store::Mailbox;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
@@ -38,16 +39,19 @@ pub(crate) struct Message {
     pub(crate) guid: Guid,
     /// Bytes, as the record says.
     pub(crate) size: u64,
-    pub(crate) path: PathBuf,
+    /// Whether its file is on the archive partition.
+    pub(crate) archived: bool,
 }
 
 /// Uploads one mailbox's messages.
 pub(crate) struct Uploader<'a> {
-    mailbox: &'a str,
+    mailbox: &'a Mailbox,
     partition: &'a str,
     frames: &'a FrameSender,
     /// The folder of the last file: its messages are opened without walking down to it each time.
     folder: Option<Folder>,
+    /// The name of the file that is read.
+    name: String,
     /// Bytes gathered for the next frame.
     gathered: Vec<u8>,
     /// Where small files are read into.
@@ -60,7 +64,7 @@ pub(crate) struct Uploader<'a> {
 
 impl<'a> Uploader<'a> {
     pub(crate) fn new(
-        mailbox: &'a str,
+        mailbox: &'a Mailbox,
         partition: &'a str,
         frames: &'a FrameSender,
     ) -> Uploader<'a> {
@@ -69,6 +73,7 @@ impl<'a> Uploader<'a> {
             partition,
             frames,
             folder: None,
+            name: String::new(),
             gathered: Vec::new(),
             small: Vec::new(),
             open: None,
@@ -84,17 +89,12 @@ impl<'a> Uploader<'a> {
 
     /// Uploads a message. On a bad file the open command is closed in good order first.
     pub(crate) fn send(&mut self, message: &Message) -> Result<(), UserError> {
-        let opened = open(&mut self.folder, &message.path);
+        let opened = self.open_file(message);
         let checked = match opened.and_then(|file| check(file, message, &mut self.small)) {
             Ok(checked) => checked,
             Err(problem) => {
                 self.finish()?;
-                return Err(UserError::MessageFile {
-                    mailbox: self.mailbox.to_string(),
-                    uid: message.uid,
-                    path: message.path.clone(),
-                    problem,
-                });
+                return Err(self.bad_file(message, problem));
             }
         };
         let full = |open: Open| open.messages >= MESSAGES || open.bytes >= COMMAND_BYTES;
@@ -176,16 +176,47 @@ impl<'a> Uploader<'a> {
         while left > 0 {
             let want = left.min(SMALL) as usize;
             let mut chunk = vec![0; want];
-            file.read_exact(&mut chunk).map_err(|e| UserError::MessageFile {
-                mailbox: self.mailbox.to_string(),
-                uid: message.uid,
-                path: message.path.clone(),
-                problem: format!("it changed while it was read: {e}"),
+            file.read_exact(&mut chunk).map_err(|e| {
+                self.bad_file(message, format!("it changed while it was read: {e}"))
             })?;
             left -= want as u64;
             self.frames.push_blocking(NAME, Frame::More(chunk.into()))?;
         }
         Ok(())
+    }
+
+    /// Opens a message file within its folder, which stays open for the next one.
+    fn open_file(&mut self, message: &Message) -> Result<File, String> {
+        let unreadable = |e: Errno| match e {
+            Errno::ENOENT => "the message file is missing".to_string(),
+            _ => format!("can't read the message file: {}", io::Error::from(e)),
+        };
+        let folder = match self.folder.take() {
+            Some(open) if open.archived == message.archived => open,
+            _ => {
+                let path = self.mailbox.message_folder(message.archived);
+                let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+                let fd = nix::fcntl::open(path, flags, Mode::empty()).map_err(unreadable)?;
+                Folder { archived: message.archived, fd }
+            }
+        };
+        let folder = self.folder.insert(folder);
+        self.name.clear();
+        // Writing to a String never fails.
+        let _ = write!(self.name, "{}.", message.uid);
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        let file = nix::fcntl::openat(&folder.fd, self.name.as_str(), flags, Mode::empty());
+        file.map(File::from).map_err(unreadable)
+    }
+
+    fn bad_file(&self, message: &Message, problem: String) -> UserError {
+        let folder = self.mailbox.message_folder(message.archived);
+        UserError::MessageFile {
+            mailbox: self.mailbox.name().to_string(),
+            uid: message.uid,
+            path: folder.join(format!("{}.", message.uid)),
+            problem,
+        }
     }
 }
 
@@ -200,7 +231,7 @@ struct Open {
 
 /// A folder of message files.
 struct Folder {
-    path: PathBuf,
+    archived: bool,
     fd: OwnedFd,
 }
 
@@ -227,29 +258,6 @@ fn check(mut file: File, message: &Message, small: &mut Vec<u8>) -> Result<Check
     same_guid(hash.finalize().into(), message)?;
     file.seek(SeekFrom::Start(0)).map_err(|e| e.to_string())?;
     Ok(Checked::Large(file))
-}
-
-/// Opens a message file within its folder, which stays open for the next one.
-fn open(folder: &mut Option<Folder>, path: &Path) -> Result<File, String> {
-    let unreadable = |e: Errno| match e {
-        Errno::ENOENT => "the message file is missing".to_string(),
-        _ => format!("can't read the message file: {}", io::Error::from(e)),
-    };
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err("the message file has no folder".into());
-    };
-    let opened = match folder.take() {
-        Some(opened) if opened.path == parent => opened,
-        _ => {
-            let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-            let fd = nix::fcntl::open(parent, flags, Mode::empty()).map_err(unreadable)?;
-            Folder { path: parent.to_path_buf(), fd }
-        }
-    };
-    let opened = folder.insert(opened);
-    let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
-    let file = nix::fcntl::openat(&opened.fd, name, flags, Mode::empty()).map_err(unreadable)?;
-    Ok(File::from(file))
 }
 
 /// A file that should have `size` bytes: it is asked for one more, so that a single read tells where it ends.

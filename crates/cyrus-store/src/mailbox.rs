@@ -276,8 +276,13 @@ impl Mailbox {
     /// Where a message's file is (on the archive partition if its record says so). An unlinked one is gone.
     #[must_use]
     pub fn message_path(&self, record: &IndexRecord) -> PathBuf {
-        let dir = if record.is_archived() { &self.archive_dir } else { &self.data_dir };
-        dir.join(format!("{}.", record.uid))
+        self.message_folder(record.is_archived()).join(format!("{}.", record.uid))
+    }
+
+    /// Where message files are: those on the archive partition, or the others. Each is called by its UID and a dot.
+    #[must_use]
+    pub fn message_folder(&self, archived: bool) -> &Path {
+        if archived { &self.archive_dir } else { &self.data_dir }
     }
 
     /// Gives back the locks on the index and on the user's mailboxes, and keeps the shared lock on this mailbox, so that
