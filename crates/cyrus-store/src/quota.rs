@@ -11,6 +11,7 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::config::Config;
 use crate::db::{Database, quotalegacy};
@@ -75,7 +76,7 @@ impl QuotaDb {
     ///
     /// # Errors
     /// The database is damaged or of a format that is not read.
-    pub fn open(conf: &Config) -> Result<QuotaDb, StoreError> {
+    pub fn open(conf: &Arc<Config>) -> Result<QuotaDb, StoreError> {
         let path = conf.db_path("quota_db_path", "quotas.db");
         let kind = if conf.get("quota_db") == Some("quotalegacy") {
             // Only the folder of the configured path counts.

@@ -11,6 +11,7 @@
 use std::fs;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::config::{Config, VirtDomains};
 use crate::error::StoreError;
@@ -22,13 +23,13 @@ const MAX_LEN: u64 = 64 << 10;
 /// A tree of quota files, to be read.
 #[derive(Debug, Clone)]
 pub struct Db {
-    conf: Config,
+    conf: Arc<Config>,
     base: PathBuf,
 }
 
 impl Db {
     /// Reads below `base`, the folder that holds `quota` and `domain`.
-    pub fn new(conf: &Config, base: &Path) -> Db {
+    pub fn new(conf: &Arc<Config>, base: &Path) -> Db {
         Db { conf: conf.clone(), base: base.to_path_buf() }
     }
 
@@ -148,7 +149,7 @@ mod tests {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, value).unwrap();
         }
-        let db = Db::new(&conf, dir.path());
+        let db = Db::new(&Arc::new(conf), dir.path());
         assert_eq!(
             db.roots().unwrap(),
             ["ex.com!", "ex.com!user.zoe", "user.anna", "user.bert", "user.cut"]
