@@ -1,8 +1,10 @@
 //! Encoded records on their way: in memory while they are few, else in a file without a name.
 
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use bytes::Bytes;
+use tempfile::SpooledData;
 
 /// How many bytes of encoded records are held in memory.
 const SPOOL_BYTES: usize = 4 * 1024 * 1024;
@@ -21,19 +23,30 @@ impl Spool {
 
     pub(crate) fn into_chunks(mut self) -> io::Result<Chunks> {
         self.0.seek(SeekFrom::Start(0))?;
-        Ok(Chunks(self.0))
+        Ok(match self.0.into_inner() {
+            SpooledData::InMemory(cursor) => Chunks::InMemory(cursor.into_inner().into()),
+            SpooledData::OnDisk(file) => Chunks::OnDisk(file),
+        })
     }
 }
 
 /// A spool that is read.
-pub(crate) struct Chunks(tempfile::SpooledTempFile);
+pub(crate) enum Chunks {
+    InMemory(Bytes),
+    OnDisk(File),
+}
 
 impl Chunks {
     /// The next bytes, none at the end.
     pub(crate) fn next(&mut self, most: usize) -> io::Result<Bytes> {
-        let mut chunk = Vec::with_capacity(most);
-        (&mut self.0).take(most as u64).read_to_end(&mut chunk)?;
-        Ok(chunk.into())
+        match self {
+            Chunks::InMemory(bytes) => Ok(bytes.split_to(most.min(bytes.len()))),
+            Chunks::OnDisk(file) => {
+                let mut chunk = Vec::with_capacity(most);
+                file.take(most as u64).read_to_end(&mut chunk)?;
+                Ok(chunk.into())
+            }
+        }
     }
 }
 
