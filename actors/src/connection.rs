@@ -28,14 +28,14 @@ use std::time::Duration;
 use actix::prelude::*;
 use csync::command::Tags;
 use csync::{Decoder, Limits, Session};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
 use crate::events::EventSink;
-use crate::frames::{FRAMES_WAITING, Frame, FrameSender};
+use crate::frames::{Closed, FRAMES_WAITING, Frame, FrameSender};
 use crate::settings::Settings;
 use crate::transport::{self, ConnectError, Ready};
-use queue::{Closed, Queue};
+use queue::Queue;
 use reader::{Opening, Reader};
 use writer::{WRITE_BYTES, Writer};
 
@@ -114,8 +114,11 @@ impl Handler<Connect> for Connection {
             let compressible = AtomicBool::new(session.capabilities.compress_later);
             let clear = Arc::new(Clear { compressible, received: AtomicU64::default() });
             let shared = clear.clone();
+            let queue = Queue::default();
+            let end = queue.end.clone();
             actix_rt::spawn(async move {
-                let closed = serve(number, ready, frames, shared, settings.timeout, events).await;
+                let closed =
+                    serve(number, ready, frames, queue, shared, settings.timeout, events).await;
                 let Closed { reason, unopened } = closed;
                 // The pool's mailbox has room for one Down a connection (see pool.rs).
                 if down.try_send(Down { number, reason, unopened }).is_err() {
@@ -124,7 +127,7 @@ impl Handler<Connect> for Connection {
                 // Keeps the actor alive as long as its socket.
                 drop(myself);
             });
-            Ok(Opened { frames: FrameSender(sender), session, clear })
+            Ok(Opened { frames: FrameSender { frames: sender, end }, session, clear })
         })
     }
 }
@@ -134,11 +137,11 @@ async fn serve(
     number: u64,
     ready: Ready,
     frames: mpsc::Receiver<Frame>,
+    queue: Queue,
     clear: Arc<Clear>,
     timeout: Duration,
     events: EventSink,
 ) -> Closed {
-    let queue = Queue::default();
     let framing = ready.session.framing;
     let writer = Writer {
         number,
@@ -166,17 +169,23 @@ async fn serve(
         timeout,
         events,
     };
-    let mut writing = actix_rt::spawn(writer.run());
+    let (go_on, stop) = oneshot::channel();
+    let mut writing = actix_rt::spawn(writer.run(stop));
     let mut reading = actix_rt::spawn(reader.run());
     let failed = |reason: String| Closed { reason, unopened: false };
-    let closed = tokio::select! {
-        done = &mut writing => failed(done.unwrap_or_else(|e| format!("the writer failed: {e}"))),
-        done = &mut reading => {
-            done.unwrap_or_else(|e| failed(format!("the reader failed: {e}")))
+    tokio::select! {
+        done = &mut writing => {
+            let closed = failed(done.unwrap_or_else(|e| format!("the writer failed: {e}")));
+            queue.close(&closed);
+            reading.abort();
+            closed
         }
-    };
-    queue.close(&closed);
-    writing.abort();
-    reading.abort();
-    closed
+        done = &mut reading => {
+            let closed = done.unwrap_or_else(|e| failed(format!("the reader failed: {e}")));
+            queue.close(&closed);
+            drop(go_on);
+            let _ = writing.await;
+            closed
+        }
+    }
 }

@@ -8,6 +8,8 @@
 //! message files ever sit in memory as a whole. The tags of csync over IMAP are added by the
 //! writer: whoever encodes commands need not know them.
 
+use std::sync::{Arc, OnceLock};
+
 use bytes::Bytes;
 use csync::{Code, Item, Status, StatusKind};
 use tokio::sync::{mpsc, oneshot};
@@ -139,9 +141,44 @@ pub(crate) fn lost(command: &'static str) -> CommandError {
     CommandError::Lost { command, reason: "it was closed".into() }
 }
 
+/// How a connection ended.
+#[derive(Debug, Clone)]
+pub(crate) struct Closed {
+    pub(crate) reason: String,
+    /// It never was open: the last answers of the opening were not what was expected.
+    pub(crate) unopened: bool,
+}
+
+/// How a connection ended, once it has, for all who use it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct End(Arc<OnceLock<Closed>>);
+
+impl End {
+    /// It ended so; the first word counts.
+    pub(crate) fn set(&self, closed: &Closed) {
+        let _ = self.0.set(closed.clone());
+    }
+
+    /// The error of a command that is not answered any more.
+    pub(crate) fn error(&self, command: &'static str) -> CommandError {
+        match self.0.get() {
+            None => lost(command),
+            Some(Closed { reason, unopened: false }) => {
+                CommandError::Lost { command, reason: reason.clone() }
+            }
+            Some(Closed { reason, unopened: true }) => {
+                CommandError::Unopened { command, reason: reason.clone() }
+            }
+        }
+    }
+}
+
 /// The sending end of a lease, for async code and, through the `_blocking` forms, for threads.
 #[derive(Debug, Clone)]
-pub(crate) struct FrameSender(pub(crate) mpsc::Sender<Frame>);
+pub(crate) struct FrameSender {
+    pub(crate) frames: mpsc::Sender<Frame>,
+    pub(crate) end: End,
+}
 
 impl FrameSender {
     /// Sends a whole command ahead of its answer.
@@ -152,15 +189,16 @@ impl FrameSender {
     ) -> Result<InFlight, CommandError> {
         let (reply, pending) = oneshot::channel();
         let frame = Frame::Command { name, bytes: bytes.into(), reply };
-        self.0.send(frame).await.map_err(|_| lost(name))?;
+        self.frames.send(frame).await.map_err(|_| self.end.error(name))?;
         Ok(InFlight { command: name, pending })
     }
 
     /// Asks for compression; false when the replica says no.
     pub(crate) async fn compress(&self) -> Result<bool, CommandError> {
         let (reply, pending) = oneshot::channel();
-        self.0.send(Frame::Compress { reply }).await.map_err(|_| lost("COMPRESS"))?;
-        let answer = pending.await.map_err(|_| lost("COMPRESS"))??;
+        let closed = || self.end.error("COMPRESS");
+        self.frames.send(Frame::Compress { reply }).await.map_err(|_| closed())?;
+        let answer = pending.await.map_err(|_| closed())??;
         Ok(answer.status.kind == StatusKind::Ok)
     }
 
@@ -192,6 +230,6 @@ impl FrameSender {
         command: &'static str,
         frame: Frame,
     ) -> Result<(), CommandError> {
-        self.0.blocking_send(frame).map_err(|_| lost(command))
+        self.frames.blocking_send(frame).map_err(|_| self.end.error(command))
     }
 }

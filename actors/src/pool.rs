@@ -66,6 +66,8 @@ pub(crate) struct ConnectionPool {
     /// Event loops for the connections, used in turn.
     loops: Vec<ArbiterHandle>,
     members: HashMap<u64, Member>,
+    /// Connections being made, and whether they ended before we heard that they were.
+    being_made: HashMap<u64, bool>,
     looks: VecDeque<Waiter>,
     work: VecDeque<Waiter>,
     next_number: u64,
@@ -98,6 +100,7 @@ impl ConnectionPool {
             events,
             loops,
             members: HashMap::new(),
+            being_made: HashMap::new(),
             looks: VecDeque::new(),
             work: VecDeque::new(),
             next_number: 1,
@@ -193,10 +196,13 @@ impl ConnectionPool {
             }),
             None => Connection::new(number, settings, events, down).start(),
         };
+        self.being_made.insert(number, false);
         let early = self.early && !self.looks.is_empty() && self.work.is_empty();
         let connecting = async move { connection.send(Connect { early }).await };
         ctx.spawn(connecting.into_actor(self).map(move |result, pool, ctx| {
+            let fell = pool.being_made.remove(&number) == Some(true);
             let actions = match result {
+                Ok(Ok(_)) if fell => pool.plan.fell(),
                 Ok(Ok(opened)) => pool.admit(number, opened),
                 Ok(Err(e)) => pool.connect_failed(&e),
                 Err(_) => {
@@ -343,11 +349,14 @@ impl Handler<Down> for ConnectionPool {
     type Result = ();
 
     fn handle(&mut self, msg: Down, ctx: &mut Context<Self>) {
-        if self.members.remove(&msg.number).is_some() {
+        let made = self.members.remove(&msg.number).is_some();
+        let fell = self.being_made.get_mut(&msg.number).map(|fell| *fell = true).is_some();
+        if made || fell {
             info!("connection {} to '{}' ended: {}", msg.number, self.settings.server, msg.reason);
         }
         self.early &= !msg.unopened;
-        let actions = self.plan.down(msg.number);
+        // One that is being made still is, until we hear that it was.
+        let actions = if fell { Vec::new() } else { self.plan.down(msg.number) };
         self.act(actions, ctx);
     }
 }

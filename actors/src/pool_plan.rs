@@ -132,6 +132,12 @@ impl PoolPlan {
         self.serve()
     }
 
+    /// A connection ended before it was told to be up.
+    pub(crate) fn fell(&mut self) -> Vec<Action> {
+        self.connecting = self.connecting.saturating_sub(1);
+        self.serve()
+    }
+
     /// A connection could not be made.
     pub(crate) fn connect_failed(&mut self, fatal: bool) -> Vec<Action> {
         self.connecting = self.connecting.saturating_sub(1);

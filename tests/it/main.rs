@@ -17,6 +17,7 @@ mod full;
 mod list;
 mod locks;
 mod no_replica;
+mod opening;
 mod oracle_lines;
 mod replicas;
 mod rolling;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use csync::Limits;
 use tokio::sync::oneshot;
 
-use crate::frames::{CommandError, Reply};
+use crate::frames::{Closed, End, Reply};
 
 /// A command whose answer is awaited.
 pub(super) struct Awaited {
@@ -18,48 +18,32 @@ pub(super) struct Awaited {
 
 /// Commands in the order of their answers; none once the connection is closed.
 #[derive(Clone, Default)]
-pub(super) struct Queue(Arc<Mutex<QueueState>>);
+pub(super) struct Queue {
+    state: Arc<Mutex<QueueState>>,
+    pub(super) end: End,
+}
 
 #[derive(Default)]
 struct QueueState {
     awaited: VecDeque<Awaited>,
-    closed: Option<Closed>,
-}
-
-/// How a connection ended.
-#[derive(Debug, Clone)]
-pub(super) struct Closed {
-    pub(super) reason: String,
-    /// It never was open: the last answers of the opening were not what was expected.
-    pub(super) unopened: bool,
-}
-
-impl Closed {
-    fn as_error(&self, command: &'static str) -> CommandError {
-        let reason = self.reason.clone();
-        if self.unopened {
-            CommandError::Unopened { command, reason }
-        } else {
-            CommandError::Lost { command, reason }
-        }
-    }
+    closed: bool,
 }
 
 impl Queue {
     fn with<T>(&self, f: impl FnOnce(&mut QueueState) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     pub(super) fn push(&self, awaited: Awaited) {
-        let refused = self.with(|q| match &q.closed {
-            Some(closed) => Some((awaited, closed.clone())),
-            None => {
-                q.awaited.push_back(awaited);
-                None
+        let refused = self.with(|q| {
+            if q.closed {
+                return Some(awaited);
             }
+            q.awaited.push_back(awaited);
+            None
         });
-        if let Some((Awaited { name, reply, .. }, closed)) = refused {
-            let _ = reply.send(Err(closed.as_error(name)));
+        if let Some(Awaited { name, reply, .. }) = refused {
+            let _ = reply.send(Err(self.end.error(name)));
         }
     }
 
@@ -81,12 +65,13 @@ impl Queue {
 
     /// Fails all that is in flight and all that will be pushed.
     pub(super) fn close(&self, closed: &Closed) {
+        self.end.set(closed);
         let awaited = self.with(|q| {
-            q.closed.get_or_insert_with(|| closed.clone());
+            q.closed = true;
             std::mem::take(&mut q.awaited)
         });
         for Awaited { name, reply, .. } in awaited {
-            let _ = reply.send(Err(closed.as_error(name)));
+            let _ = reply.send(Err(self.end.error(name)));
         }
     }
 }

@@ -11,9 +11,9 @@ use tokio::io::AsyncReadExt;
 use tracing::error;
 
 use super::Clear;
-use super::queue::{Awaited, Closed, Queue};
+use super::queue::{Awaited, Queue};
 use crate::events::{Direction, EventSink};
-use crate::frames::Answer;
+use crate::frames::{Answer, Closed};
 use crate::transport::{self, ReadHalf};
 
 pub(super) struct Reader {

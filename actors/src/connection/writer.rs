@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::queue::{Awaited, Queue};
 use crate::events::{Direction, EventSink};
-use crate::frames::{Frame, Reply, lost};
+use crate::frames::{Closed, Frame, Reply, lost};
 use crate::transport::{self, WriteHalf};
 
 /// How much is gathered before it is written, in bytes.
@@ -35,14 +35,33 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    pub(super) async fn run(mut self) -> String {
-        match self.write_all_frames().await {
+    /// Writes until there is nothing more to come, or writing fails, or the reader has ended (`stop`). What was not
+    /// written fails for the reason that the queue was closed with.
+    pub(super) async fn run(mut self, stop: oneshot::Receiver<()>) -> String {
+        let ended = tokio::select! {
+            ended = self.write_all_frames() => ended,
+            _ = stop => Err("nothing is read any more".to_string()),
+        };
+        let reason = match ended {
             Ok(()) => {
                 self.say_farewell().await;
                 "closed by us".into()
             }
             Err(reason) => reason,
+        };
+        self.queue.close(&Closed { reason: reason.clone(), unopened: false });
+        self.frames.close();
+        while let Ok(frame) = self.frames.try_recv() {
+            let (name, reply) = match frame {
+                Frame::Command { name, reply, .. } | Frame::Open { name, reply, .. } => {
+                    (name, reply)
+                }
+                Frame::Compress { reply } => ("COMPRESS", reply),
+                Frame::More(_) | Frame::Close(_) => continue,
+            };
+            self.queue.push(Awaited { name, reply, compress: None });
         }
+        reason
     }
 
     async fn write_all_frames(&mut self) -> Result<(), String> {
