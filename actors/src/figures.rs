@@ -16,9 +16,21 @@ pub struct RollStatus(Arc<Mutex<State>>);
 struct State {
     figures: Figures,
     ready: bool,
+    unreadable: Option<Unreadable>,
     /// When the figures were last made.
     alive: Option<Instant>,
 }
+
+/// The log can't be read.
+#[derive(Debug)]
+struct Unreadable {
+    reason: String,
+    since: Instant,
+    told: Instant,
+}
+
+/// How often a log that can't be read is told of, if the reason stays the same: it is tried many times a second.
+const TELL_PAUSE: Duration = Duration::from_secs(60);
 
 /// The figures of one moment.
 #[derive(Debug, Clone, Default)]
@@ -41,9 +53,31 @@ impl RollStatus {
         });
     }
 
-    /// The log was read: what there is to do is known.
-    pub(crate) fn ready(&self) {
-        self.with(|state| state.ready = true);
+    /// The log was read: what there is to do is known. Says for how long it could not be read before.
+    pub(crate) fn readable(&self, now: Instant) -> Option<Duration> {
+        self.with(|state| {
+            state.ready = true;
+            let before = state.unreadable.take()?;
+            Some(now.saturating_duration_since(before.since))
+        })
+    }
+
+    /// The log can't be read. Says whether that is worth telling, or was told just now.
+    pub(crate) fn unreadable(&self, reason: String, now: Instant) -> bool {
+        self.with(|state| match &mut state.unreadable {
+            Some(known) if known.reason == reason => {
+                let due = now.saturating_duration_since(known.told) >= TELL_PAUSE;
+                if due {
+                    known.told = now;
+                }
+                due
+            }
+            unknown => {
+                let since = unknown.as_ref().map_or(now, |before| before.since);
+                *unknown = Some(Unreadable { reason, since, told: now });
+                true
+            }
+        })
     }
 
     /// Whether the log has been read at least once.
@@ -63,7 +97,10 @@ impl RollStatus {
 
     /// One line: how far behind, how much is waiting, how many are in trouble.
     pub fn line(&self, now: Instant) -> String {
-        let f = self.with(|state| state.figures.clone());
+        let (f, unreadable) = self.with(|state| {
+            let unreadable = state.unreadable.as_ref().map(|u| (u.reason.clone(), u.since));
+            (state.figures.clone(), unreadable)
+        });
         let behind = f.oldest.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         let mut line = format!(
             "{} behind, {} users waiting ({} in flight), {} done, {} messages sent",
@@ -75,6 +112,11 @@ impl RollStatus {
         );
         let count = |kind| f.troubles.values().filter(|t| t.kind == kind).count();
         let quarantined = f.troubles.values().filter(|t| t.is_quarantined()).count();
+        if let Some((reason, since)) = unreadable {
+            let since = now.saturating_duration_since(since).as_secs();
+            let since = humantime::format_duration(Duration::from_secs(since));
+            line = format!("the log can't be read ({reason}) for {since} now; {line}");
+        }
         for (number, words) in [
             (count(Kind::Failed), "failing"),
             (quarantined, "of them in quarantine"),
@@ -138,5 +180,24 @@ mod tests {
         );
         assert_eq!(lines[1], "  anna: no index (1 times in a row)");
         assert_eq!(lines.len(), 4);
+    }
+
+    #[test]
+    fn a_log_that_cannot_be_read_is_told_of_now_and_then() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let status = RollStatus::default();
+        let told: Vec<bool> =
+            (0..130).map(|second| status.unreadable("no rights".into(), at(second))).collect();
+        let seconds: Vec<usize> = (0..130).filter(|second| told[*second]).collect();
+        assert_eq!(seconds, [0, 60, 120]);
+        assert!(status.unreadable("no such folder".into(), at(130)), "another reason is news");
+        let line = status.line(at(140));
+        let expected = "the log can't be read (no such folder) for 2m 20s now; 0s behind";
+        assert!(line.starts_with(expected), "{line}");
+        assert!(!status.is_ready());
+        assert_eq!(status.readable(at(150)), Some(Duration::from_secs(150)));
+        assert_eq!(status.readable(at(151)), None);
+        assert!(status.is_ready() && status.line(at(151)).starts_with("0s behind"));
     }
 }

@@ -199,9 +199,18 @@ impl Rolling {
                         let why = "another sync_client replicates this log";
                         self.stop(Stopped::Log(why.into())).await;
                     }
-                    Ok(_) => self.status.ready(),
+                    Ok(_) => {
+                        if let Some(time) = self.status.readable(now) {
+                            let seconds = time.as_secs();
+                            info!("the sync log can be read again, after {seconds} seconds");
+                        }
+                    }
                     Err(e) if self.settings.once => self.stop(Stopped::Log(e.to_string())).await,
-                    Err(e) => error!("IOERROR: the sync log can't be read: {e}"),
+                    Err(e) => {
+                        if self.status.unreadable(e.to_string(), now) {
+                            error!("IOERROR: the sync log can't be read: {e}");
+                        }
+                    }
                 }
             }
         }

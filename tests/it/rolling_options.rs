@@ -187,6 +187,36 @@ fn without_a_replica() {
     pair.assert_equal(&users);
 }
 
+/// A log that can't be read is told of once, not at each look, and to whoever asks; once it can be, all of it is done.
+#[test]
+fn a_log_without_rights() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+    let (pair, users) = with_a_log(2);
+    let log = log_files(&pair).into_iter().find(|file| file.exists()).unwrap();
+    let owner = fs::metadata(&log).unwrap();
+    chown(&log, Some(0), Some(0)).unwrap();
+    fs::set_permissions(&log, fs::Permissions::from_mode(0o600)).unwrap();
+    let mut running = pair.start_sync(&["-R", "-d", "0"]);
+    // Before that, the signal would end it.
+    wait_for("it to take the log over", || !log.exists());
+    wait_for("it to be told", || {
+        running.signal("USR1");
+        running.stderr().contains("the log can't be read (")
+    });
+    // Twenty looks a second.
+    std::thread::sleep(Duration::from_millis(500));
+    let told = |words: &str| pair.master.syslog().iter().filter(|l| l.text.contains(words)).count();
+    assert_eq!(told("the sync log can't be read"), usize::from(pair.master.has_syslog()));
+    for file in log_files(&pair).iter().filter(|file| file.exists()) {
+        chown(file, Some(owner.uid()), Some(owner.gid())).unwrap();
+    }
+    settle(&pair, &mut running);
+    pair.assert_equal(&users);
+    assert_eq!(told("the sync log can be read again"), usize::from(pair.master.has_syslog()));
+    running.signal("USR1");
+    wait_for("the status", || running.stderr().contains("0s behind, 0 users waiting"));
+}
+
 /// SIGHUP: the configuration is read again; one that makes no sense is told and the one before goes on.
 #[test]
 fn hangup_reads_the_configuration_again() {
