@@ -20,8 +20,8 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `user_lister.rs`, `dispatcher.rs`, `log_reader.rs`, `roller.rs`, `user_sync.rs`, `planner.rs`, `lock_keeper.rs`, `pool.rs`, `connection.rs`, `monitor.rs` | one actor each, its messages beside it |
-//! | `schedule.rs`, `rota.rs`, `pool_plan.rs` | what the Dispatcher, the Roller and the pool decide: plain values, tested without actors |
+//! | `user_lister.rs`, `dispatcher.rs`, `log_reader.rs`, `roller.rs`, `user_sync.rs`, `planner.rs`, `lock_keeper.rs`, `pool.rs` with `lease.rs`, `connection.rs`, `monitor.rs` | one actor each, its messages beside it |
+//! | `schedule.rs`, `ahead.rs`, `rota.rs`, `pool_plan.rs` | what the Dispatcher, the Roller and the pool decide: plain values, tested without actors |
 //! | `run.rs`, `rolling.rs`, `crew.rs`, `workers.rs`, `log_hand.rs`, `try_work.rs` | starting them; a Roller's log, and one work of it |
 //! | `look.rs`, `look_some.rs`, `act.rs` | a UserSync's two halves: both sides and the plan; carrying it out |
 //! | `tasks.rs`, `removal.rs`, `server.rs` | what the log asks for, in parts; users that are gone; the server's annotations |
@@ -44,6 +44,7 @@ mod figures;
 mod frames;
 mod full;
 mod hands;
+mod lease;
 mod lock_keeper;
 mod log_hand;
 mod log_reader;

@@ -16,9 +16,9 @@ use sync_plan::{Folder, Options, Tombstones, UserPlan, plan_user, unmatched_fold
 use crate::error::UserError;
 use crate::frames::{CommandError, InFlight, encode};
 use crate::hands::Hands;
+use crate::lease::Lease;
 use crate::look_some::some_sides;
 use crate::planner::{ReadMore, ReadUser};
-use crate::pool::Lease;
 use crate::reading::{Inbox, UserRead};
 use crate::reading_some::Names;
 use crate::report::is_shared;

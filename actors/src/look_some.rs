@@ -12,9 +12,9 @@ use csync::{ReplicaMailbox, ReplicaUser, command};
 use crate::error::UserError;
 use crate::frames::encode;
 use crate::hands::Hands;
+use crate::lease::Lease;
 use crate::look::{Sides, ask_for_mailboxes, once_each, take};
 use crate::planner::ReadSome;
-use crate::pool::Lease;
 use crate::reading_some::Names;
 
 /// Both sides of what the log names.

@@ -10,8 +10,8 @@ use sync_plan::Folder;
 
 use crate::error::UserError;
 use crate::frames::{CommandError, encode};
+use crate::lease::{Lease, acquire_look};
 use crate::look::Scope;
-use crate::pool::{Lease, acquire_look};
 use crate::report::{Outcome, is_shared};
 use crate::user_sync::UserWork;
 

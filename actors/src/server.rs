@@ -9,8 +9,8 @@ use csync::{Code, command};
 use crate::error::UserError;
 use crate::frames::{CommandError, encode};
 use crate::hands::Hands;
+use crate::lease::Lease;
 use crate::planner::ReadServer;
-use crate::pool::Lease;
 use crate::report::Outcome;
 
 /// Whose annotation it is, and its value, by entry.

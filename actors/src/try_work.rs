@@ -7,8 +7,8 @@ use actix::Addr;
 use crate::board::WAITING;
 use crate::error::UserError;
 use crate::hands::Hands;
+use crate::lease::acquire_look;
 use crate::lock_keeper::{LockKeeper, Taken, UserLock, lock};
-use crate::pool::acquire_look;
 use crate::rota::Job;
 use crate::user_sync::{SyncTasks, Synced, UserSync};
 

@@ -1,0 +1,139 @@
+//! Tests of what the pool decides.
+
+use super::*;
+
+fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+const GROW: Action = Action::GrowAfter(GROWTH_PAUSE);
+
+#[test]
+fn it_doubles_while_somebody_waits() {
+    let mut pool = PoolPlan::new(4, false, secs(1200));
+    assert_eq!(pool.want_work(), [Action::Connect]);
+    for _ in 0..3 {
+        assert_eq!(pool.want_work(), []);
+    }
+    assert_eq!(pool.connected(1), [Action::GrantWork(1), GROW]);
+    assert_eq!(pool.grow(), [Action::Connect, GROW]);
+    assert_eq!(pool.grow(), [Action::Connect, Action::Connect], "enough for all");
+    assert_eq!(pool.connected(2), [Action::GrantWork(2)]);
+    assert_eq!(pool.connected(3), [Action::GrantWork(3)]);
+    assert_eq!(pool.connected(4), [Action::GrantWork(4)]);
+    // More users than jobs wait for one of those to end.
+    assert_eq!(pool.want_work(), []);
+    assert_eq!(pool.released(2), [Action::GrantWork(2)]);
+}
+
+#[test]
+fn many_look_on_one_connection_and_work_goes_first() {
+    let mut pool = PoolPlan::new(2, false, secs(1200));
+    assert_eq!(pool.want_look(), [Action::Connect]);
+    assert_eq!(pool.want_look(), []);
+    assert_eq!(pool.connected(1), [Action::GrantLook(1), Action::GrantLook(1)]);
+    assert_eq!(pool.looked(1), []);
+    assert_eq!(pool.want_work(), [GROW], "the other look's answers come first");
+    assert_eq!(pool.want_look(), [], "and no new ones go there");
+    assert_eq!(pool.looked(1), [Action::GrantWork(1)]);
+    // Not behind the work of another.
+    assert_eq!(pool.grow(), [Action::Connect]);
+    assert_eq!(pool.connected(2), [Action::GrantLook(2)]);
+    pool.looked(2);
+    assert_eq!(pool.want_work(), [Action::GrantWork(2)]);
+    assert_eq!(pool.want_look(), [GROW]);
+    assert_eq!(pool.grow(), [Action::Connect], "one more than jobs");
+    assert_eq!(pool.connected(3), [Action::GrantLook(3)]);
+    pool.looked(3);
+    assert_eq!(pool.want_work(), [], "no more work than jobs");
+    assert_eq!(pool.released(1), [Action::GrantWork(1)]);
+}
+
+#[test]
+fn many_users_start_two_connections_unless_the_replica_is_away() {
+    let mut pool = PoolPlan::new(16, false, secs(1200));
+    let connects = |pool: &mut PoolPlan| {
+        (0..80).map(|_| pool.want_look()).filter(|a| *a == [Action::Connect]).count()
+    };
+    assert_eq!(connects(&mut pool), 2);
+    assert_eq!(pool.connected(1), vec![Action::GrantLook(1); 40]);
+    assert_eq!(pool.connected(2), vec![Action::GrantLook(2); 40]);
+    let further: Vec<Action> = (0..112).flat_map(|_| pool.want_look()).collect();
+    assert_eq!(further.iter().filter(|a| **a == Action::GrantLook(1)).count(), 56);
+    assert_eq!(further.iter().filter(|a| **a == Action::GrantLook(2)).count(), 56);
+    assert_eq!(pool.want_look(), [GROW]);
+    let mut pool = PoolPlan::new(16, false, secs(1200));
+    pool.want_look();
+    pool.connect_failed(false);
+    assert_eq!(connects(&mut pool), 0);
+}
+
+#[test]
+fn a_connection_that_received_much_in_clear_is_compressed_once_nobody_uses_it() {
+    let mut pool = PoolPlan::new(2, false, secs(1200));
+    pool.want_look();
+    pool.want_look();
+    pool.connected(1);
+    pool.received_much(1);
+    assert_eq!(pool.looked(1), []);
+    assert_eq!(pool.want_look(), [GROW], "it is to be free");
+    assert_eq!(pool.looked(1), [Action::Compress(1)]);
+    assert_eq!(pool.released(1), [Action::GrantLook(1)]);
+    pool.received_much(1);
+    assert_eq!(pool.want_work(), []);
+    assert_eq!(pool.looked(1), [Action::GrantWork(1)], "who works does it");
+    assert_eq!(pool.released(1), []);
+}
+
+#[test]
+fn nobody_looks_further_while_a_round_of_users_waits_for_work() {
+    let mut pool = PoolPlan::new(1, false, secs(1200));
+    pool.want_work();
+    assert_eq!(pool.connected(1), [Action::GrantWork(1)]);
+    assert_eq!(pool.want_work(), []);
+    assert_eq!(pool.want_look(), []);
+    assert_eq!(pool.grow(), []);
+    assert_eq!(pool.released(1), [Action::GrantWork(1), GROW], "now somebody may look");
+    pool.forget_waiting();
+    assert_eq!(pool.grow(), []);
+}
+
+#[test]
+fn an_unreachable_replica_is_tried_after_15_30_60_seconds_up_to_the_bound() {
+    let mut pool = PoolPlan::new(4, false, secs(50));
+    pool.want_look();
+    for wait in [15, 30, 50, 50] {
+        let wait = secs(wait);
+        assert_eq!(
+            pool.connect_failed(false),
+            [Action::Announce { wait }, Action::ConnectAfter(wait)]
+        );
+        assert!(pool.still_wanted());
+    }
+    pool.connected(1);
+    assert_eq!(pool.want_work(), [GROW]);
+    assert_eq!(pool.grow(), [Action::Connect]);
+    assert_eq!(pool.connect_failed(false), [Action::ConnectAfter(secs(15))]);
+}
+
+#[test]
+fn a_fatal_error_and_once_give_up() {
+    let mut pool = PoolPlan::new(4, true, secs(50));
+    pool.want_work();
+    assert_eq!(pool.connect_failed(false), [Action::FailWaiting]);
+    assert_eq!(pool.want_look(), [Action::FailWaiting]);
+    let mut pool = PoolPlan::new(4, false, secs(50));
+    pool.want_look();
+    assert_eq!(pool.connect_failed(true), [Action::FailWaiting]);
+    assert!(pool.has_given_up());
+}
+
+#[test]
+fn a_lost_connection_that_is_given_back_is_not_used_again() {
+    let mut pool = PoolPlan::new(1, false, secs(50));
+    pool.want_work();
+    pool.connected(1);
+    pool.down(1);
+    pool.released(1);
+    assert_eq!(pool.want_work(), [Action::Connect]);
+}
