@@ -117,9 +117,11 @@ impl Handler<Connect> for Connection {
             let queue = Queue::default();
             let end = queue.end.clone();
             actix_rt::spawn(async move {
-                let closed =
-                    serve(number, ready, frames, queue, shared, settings.timeout, events).await;
-                let Closed { reason, unopened } = closed;
+                queue.set_opening(ready.opening.is_some());
+                let last = queue.clone();
+                serve(number, ready, frames, queue, shared, settings.timeout, events).await;
+                let closed = last.end.get().cloned();
+                let Closed { reason, unopened } = closed.unwrap_or_default();
                 // The pool's mailbox has room for one Down a connection (see pool.rs).
                 if down.try_send(Down { number, reason, unopened }).is_err() {
                     debug!(connection = number, "nobody is left to hear of the connection's end");
@@ -132,7 +134,7 @@ impl Handler<Connect> for Connection {
     }
 }
 
-/// Runs the socket until it ends; returns why it did.
+/// Runs the socket until it ends; the queue then knows why it did.
 async fn serve(
     number: u64,
     ready: Ready,
@@ -141,7 +143,7 @@ async fn serve(
     clear: Arc<Clear>,
     timeout: Duration,
     events: EventSink,
-) -> Closed {
+) {
     let framing = ready.session.framing;
     let writer = Writer {
         number,
@@ -172,20 +174,15 @@ async fn serve(
     let (go_on, stop) = oneshot::channel();
     let mut writing = actix_rt::spawn(writer.run(stop));
     let mut reading = actix_rt::spawn(reader.run());
-    let failed = |reason: String| Closed { reason, unopened: false };
     tokio::select! {
         done = &mut writing => {
-            let closed = failed(done.unwrap_or_else(|e| format!("the writer failed: {e}")));
-            queue.close(&closed);
+            queue.close(&done.unwrap_or_else(|e| format!("the writer failed: {e}")));
             reading.abort();
-            closed
         }
         done = &mut reading => {
-            let closed = done.unwrap_or_else(|e| failed(format!("the reader failed: {e}")));
-            queue.close(&closed);
+            queue.close(&done.unwrap_or_else(|e| format!("the reader failed: {e}")));
             drop(go_on);
             let _ = writing.await;
-            closed
         }
     }
 }

@@ -142,7 +142,7 @@ pub(crate) fn lost(command: &'static str) -> CommandError {
 }
 
 /// How a connection ended.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Closed {
     pub(crate) reason: String,
     /// It never was open: the last answers of the opening were not what was expected.
@@ -155,13 +155,18 @@ pub(crate) struct End(Arc<OnceLock<Closed>>);
 
 impl End {
     /// It ended so; the first word counts.
-    pub(crate) fn set(&self, closed: &Closed) {
-        let _ = self.0.set(closed.clone());
+    pub(crate) fn set(&self, closed: Closed) {
+        let _ = self.0.set(closed);
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn get(&self) -> Option<&Closed> {
+        self.0.get()
     }
 
     /// The error of a command that is not answered any more.
     pub(crate) fn error(&self, command: &'static str) -> CommandError {
-        match self.0.get() {
+        match self.get() {
             None => lost(command),
             Some(Closed { reason, unopened: false }) => {
                 CommandError::Lost { command, reason: reason.clone() }

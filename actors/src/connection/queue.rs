@@ -27,11 +27,18 @@ pub(super) struct Queue {
 struct QueueState {
     awaited: VecDeque<Awaited>,
     closed: bool,
+    /// The last answers of the opening are still to come.
+    opening: bool,
 }
 
 impl Queue {
     fn with<T>(&self, f: impl FnOnce(&mut QueueState) -> T) -> T {
         f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the last answers of the opening are still to come.
+    pub(super) fn set_opening(&self, opening: bool) {
+        self.with(|q| q.opening = opening);
     }
 
     pub(super) fn push(&self, awaited: Awaited) {
@@ -63,10 +70,10 @@ impl Queue {
         self.with(|q| q.awaited.is_empty())
     }
 
-    /// Fails all that is in flight and all that will be pushed.
-    pub(super) fn close(&self, closed: &Closed) {
-        self.end.set(closed);
+    /// Fails all that is in flight and all that will be pushed, unless that is done already.
+    pub(super) fn close(&self, reason: &str) {
         let awaited = self.with(|q| {
+            self.end.set(Closed { reason: reason.to_string(), unopened: q.opening });
             q.closed = true;
             std::mem::take(&mut q.awaited)
         });

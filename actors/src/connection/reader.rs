@@ -13,7 +13,7 @@ use tracing::error;
 use super::Clear;
 use super::queue::{Awaited, Queue};
 use crate::events::{Direction, EventSink};
-use crate::frames::{Answer, Closed};
+use crate::frames::Answer;
 use crate::transport::{self, ReadHalf};
 
 pub(super) struct Reader {
@@ -37,14 +37,15 @@ pub(super) struct Opening {
 }
 
 impl Reader {
-    /// Reads until the connection ends; says how it did.
-    pub(super) async fn run(mut self) -> Closed {
-        if let Some(opening) = self.opening.take()
-            && let Err(reason) = self.finish(opening).await
-        {
-            return Closed { reason, unopened: true };
+    /// Reads until the connection ends; says why it did.
+    pub(super) async fn run(mut self) -> String {
+        if let Some(opening) = self.opening.take() {
+            if let Err(reason) = self.finish(opening).await {
+                return reason;
+            }
+            self.queue.set_opening(false);
         }
-        Closed { reason: self.read_answers().await, unopened: false }
+        self.read_answers().await
     }
 
     async fn finish(&mut self, mut opening: Opening) -> Result<(), String> {

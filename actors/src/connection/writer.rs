@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::queue::{Awaited, Queue};
 use crate::events::{Direction, EventSink};
-use crate::frames::{Closed, Frame, Reply, lost};
+use crate::frames::{Frame, Reply, lost};
 use crate::transport::{self, WriteHalf};
 
 /// How much is gathered before it is written, in bytes.
@@ -49,7 +49,7 @@ impl Writer {
             }
             Err(reason) => reason,
         };
-        self.queue.close(&Closed { reason: reason.clone(), unopened: false });
+        self.queue.close(&reason);
         self.frames.close();
         while let Ok(frame) = self.frames.try_recv() {
             let (name, reply) = match frame {

@@ -45,7 +45,8 @@ impl Handshake {
             self.prefix(&mut out, b"F01 SYNC");
             command::force(&mut out);
         }
-        let early = self.options.early && self.framing == Framing::Csync;
+        let csync = self.framing == Framing::Csync;
+        let early = self.options.early && csync && !self.options.already_authenticated;
         self.early = early && !self.to_come.is_empty();
         self.session.capabilities.compress_later = compress && early;
         if compress && !early {
