@@ -3,6 +3,7 @@
 //! ```text
 //!   Roller --TakeOver--> LogReader: log -> log-run, its new lines --entries, bounded--> Roller
 //!          --Keep-----> LogReader: log-run = what is not done yet; removed when that is nothing
+//!          --LetGo----> LogReader: another replicator may have the log
 //! ```
 //! What the Roller has not said to be done stands in log or log-run at all times (`cyrus-store`,
 //! `sync_log/file.rs`). One at a time: a second replicator on the same log is turned away.
@@ -76,6 +77,20 @@ pub(crate) struct TakenOver {
 #[derive(Message)]
 #[rtype(result = "Result<(), StoreError>")]
 pub(crate) struct Keep(pub(crate) Vec<Entry>);
+
+/// Lets the log go: the next replicator may have it as soon as this is answered.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct LetGo;
+
+impl Handler<LetGo> for LogReader {
+    type Result = ();
+
+    fn handle(&mut self, _: LetGo, _: &mut SyncContext<Self>) {
+        self.run = None;
+        self.claim = None;
+    }
+}
 
 impl Handler<TakeOver> for LogReader {
     type Result = Result<TakenOver, StoreError>;

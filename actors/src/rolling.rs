@@ -14,7 +14,7 @@ use crate::board::Board;
 use crate::crew::Crew;
 use crate::events::EventSink;
 use crate::figures::RollStatus;
-use crate::log_reader::{LogReader, LogSource};
+use crate::log_reader::{LetGo, LogReader, LogSource};
 use crate::monitor::{Verbosity, Watching};
 use crate::report::{Sent, Stopped, name_of};
 use crate::roller::{Roll, Roller};
@@ -127,7 +127,7 @@ pub async fn roll(
     let source = rolling.source.clone();
     // One thread: a log has one reader.
     let log = SyncArbiter::start(1, move || LogReader::new(source.clone()));
-    let roller = Roller::new(&crew, log, status);
+    let roller = Roller::new(&crew, log.clone(), status);
     // On an event loop of its own: merging a long log must not hold up connections.
     let roller_loop = Arbiter::new();
     let roller = Roller::start_in_arbiter(&roller_loop.handle(), move |_| roller);
@@ -138,7 +138,10 @@ pub async fn roll(
         });
     report.took = since.elapsed();
     drop(roller);
+    // The log and the cache are to be free when this is over: whoever rolls next, after SIGHUP, wants them at once.
     roller_loop.stop();
+    let _ = actix_rt::task::spawn_blocking(move || roller_loop.join()).await;
+    let _ = log.send(LetGo).await;
     crew.stop().await;
     watching.end(&events).await;
     report

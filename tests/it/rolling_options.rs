@@ -284,6 +284,30 @@ fn two_channels_at_once() {
     pair.assert_equal(&users);
 }
 
+/// One SIGHUP after the other: each time the log and the cache are free for whoever rolls next.
+#[test]
+fn many_hangups_in_a_row() {
+    let (mut pair, users) = with_a_log(2);
+    let cache = pair.master.config_dir().join("sync-cache");
+    pair.master.set_option("sync_cache_db_path", cache.to_str().unwrap()).unwrap();
+    let mut running = pair.start_sync(&["-R", "-d", "0"]);
+    settle(&pair, &mut running);
+    let told = |words: &str| pair.master.syslog().iter().filter(|l| l.text.contains(words)).count();
+    for nr in 1..=30 {
+        running.signal("HUP");
+        wait_for("the configuration", || {
+            assert!(running.is_running(), "after {nr} SIGHUPs it ended: {}", running.stderr());
+            !pair.master.has_syslog() || told("was read again") == nr
+        });
+    }
+    news(&pair, &users[0]);
+    settle(&pair, &mut running);
+    pair.assert_equal(&users);
+    assert_eq!(told("sync cache"), 0, "the cache could not be used");
+    running.terminate();
+    assert_eq!(running.wait().code, Some(0));
+}
+
 /// systemd hears when the log was read, how it stands, signs of life, and the end.
 #[test]
 fn systemd_is_told() {
