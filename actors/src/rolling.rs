@@ -21,6 +21,9 @@ use crate::roller::{Roll, Roller};
 use crate::rota::Kind;
 use crate::settings::Settings;
 
+/// How long the end of a channel waits for its log to be let go: a disk may hang.
+const LET_GO: Duration = Duration::from_secs(1);
+
 /// What a channel's rolling replication is told.
 #[derive(Debug, Clone)]
 pub struct RollSettings {
@@ -125,6 +128,7 @@ pub async fn roll(
     let backlog = Backlog::new(config.names().clone());
     let crew = Crew::start(settings, config, store, events.clone(), board).await;
     let source = rolling.source.clone();
+    let claims = matches!(source, LogSource::Channel(_));
     // One thread: a log has one reader.
     let log = SyncArbiter::start(1, move || LogReader::new(source.clone()));
     let roller = Roller::new(&crew, log.clone(), status);
@@ -141,7 +145,10 @@ pub async fn roll(
     // The log and the cache are to be free when this is over: whoever rolls next, after SIGHUP, wants them at once.
     roller_loop.stop();
     let _ = actix_rt::task::spawn_blocking(move || roller_loop.join()).await;
-    let _ = log.send(LetGo).await;
+    // A reader that waits for the end of a given list claims nothing, and may wait for ever.
+    if claims {
+        let _ = tokio::time::timeout(LET_GO, log.send(LetGo)).await;
+    }
     crew.stop().await;
     watching.end(&events).await;
     report
