@@ -31,9 +31,9 @@ impl Ahead {
         jobs + (USERS_PER_JOB * jobs).min(USERS)
     }
 
-    /// A user with so many mailboxes was looked at.
+    /// A user with so many mailboxes was looked at. None were seen of one that failed before, which tells nothing.
     pub(crate) fn looked_at(&mut self, mailboxes: usize) {
-        self.users += 1;
+        self.users += u64::from(mailboxes > 0);
         self.mailboxes += mailboxes as u64;
     }
 
@@ -53,6 +53,8 @@ mod tests {
     fn small_users_are_many_and_large_ones_few() {
         let mut ahead = Ahead::new(16);
         assert_eq!(ahead.in_flight(), 16 + 80, "nothing is known yet");
+        ahead.looked_at(0);
+        assert_eq!(ahead.in_flight(), 16 + 80, "nor after one that failed");
         ahead.looked_at(4);
         assert_eq!(ahead.in_flight(), 16 + 160);
         ahead.looked_at(2_000);
@@ -60,7 +62,7 @@ mod tests {
         ahead.looked_at(1_000_000);
         assert_eq!(ahead.in_flight(), 16 + 1);
         let mut one = Ahead::new(1);
-        one.looked_at(0);
+        one.looked_at(1);
         assert_eq!(one.in_flight(), 11);
     }
 }

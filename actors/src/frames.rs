@@ -198,13 +198,12 @@ impl FrameSender {
         Ok(InFlight { command: name, pending })
     }
 
-    /// Asks for compression; false when the replica says no.
-    pub(crate) async fn compress(&self) -> Result<bool, CommandError> {
+    /// Asks for compression, and waits until the replica has said yes or no.
+    pub(crate) async fn compress(&self) -> Result<(), CommandError> {
         let (reply, pending) = oneshot::channel();
         let closed = || self.end.error("COMPRESS");
         self.frames.send(Frame::Compress { reply }).await.map_err(|_| closed())?;
-        let answer = pending.await.map_err(|_| closed())??;
-        Ok(answer.status.kind == StatusKind::Ok)
+        pending.await.map_err(|_| closed())?.map(drop)
     }
 
     /// Opens a command from a thread.

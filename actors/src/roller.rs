@@ -327,7 +327,10 @@ impl Rolling {
                 let links_fault = matches!(
                     &e,
                     UserError::Command(CommandError::Lost { .. })
-                        | UserError::Refused { source: CommandError::Lost { .. }, .. }
+                        | UserError::Refused {
+                            source: CommandError::Lost { .. } | CommandError::Unopened { .. },
+                            ..
+                        }
                 );
                 let reason = e.to_string();
                 let (pause, quarantined) = self.rota.failed(job, &reason, whole, links_fault, now);
