@@ -9,11 +9,11 @@ use crate::tell;
 pub(crate) enum Exit {
     /// All well.
     Done = 0,
-    /// Any user failed, or no connection with -o.
+    /// A user failed, is locked or does not exist, nobody was selected, or no connection with -o.
     Failed = 1,
     /// The command line makes no sense (EX_USAGE).
     Usage = 64,
-    /// Stopped while the replica could not be reached (EX_TEMPFAIL).
+    /// Interrupted before all was done (EX_TEMPFAIL).
     TempFail = 75,
     /// Configuration, login or certificate (EX_CONFIG).
     Config = 78,
@@ -25,7 +25,11 @@ impl Exit {
         match why {
             Stopped::Fatal(_) => Exit::Config,
             Stopped::WhileConnecting => Exit::TempFail,
-            Stopped::NoConnection(_) | Stopped::Listing(_) | Stopped::Log(_) => Exit::Failed,
+            Stopped::NoConnection(_)
+            | Stopped::Listing(_)
+            | Stopped::Log(_)
+            | Stopped::Nobody(_)
+            | Stopped::Internal(_) => Exit::Failed,
             Stopped::Signal | Stopped::ShutdownFile => Exit::Done,
         }
     }

@@ -75,19 +75,23 @@ fn verbosity(args: &Args) -> Verbosity {
 
 /// What the run's end means to who started us.
 fn verdict(report: &RunReport) -> Exit {
-    if let Some(why) = &report.stopped {
-        tell(&why.to_string());
+    if let Some(text) = report.interruption() {
+        tell(&text);
     }
     match &report.stopped {
-        Some(why) if *why != Stopped::Signal => Exit::of_stop(why),
-        // Asked to stop: users that were not reached are no failure of ours.
-        _ if report.failed() == 0 => Exit::Done,
-        _ => Exit::Failed,
+        // Asked to stop when all was over already.
+        Some(Stopped::Signal) if report.is_complete() => well(report),
+        Some(Stopped::Signal) => Exit::TempFail,
+        Some(why) => Exit::of_stop(why),
+        None => well(report),
     }
 }
 
-/// A line for the admin; a closed stderr is no reason to fail.
-pub(crate) fn tell(line: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+fn well(report: &RunReport) -> Exit {
+    if report.all_well() { Exit::Done } else { Exit::Failed }
+}
+
+/// Lines for the admin, each with our name in front; a closed stderr is no reason to fail.
+pub(crate) fn tell(text: &str) {
+    actors::notice(text);
 }

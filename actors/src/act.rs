@@ -59,6 +59,10 @@ pub(crate) struct Acting<'a> {
     first_error: Option<UserError>,
     /// What the replica has of the mailboxes that it has taken.
     states: &'a mut Vec<ReplicaMailbox>,
+    /// What the replica has taken.
+    sent: &'a mut Sent,
+    /// Messages that the replica has taken, by the mailbox that still is to be applied.
+    uploaded: HashMap<String, Sent>,
 }
 
 impl<'a> Acting<'a> {
@@ -68,6 +72,7 @@ impl<'a> Acting<'a> {
         lease: &'a mut Lease,
         read: &'a UserRead,
         states: &'a mut Vec<ReplicaMailbox>,
+        sent: &'a mut Sent,
     ) -> Acting<'a> {
         Acting {
             hands,
@@ -81,6 +86,8 @@ impl<'a> Acting<'a> {
             look_again: false,
             first_error: None,
             states,
+            sent,
+            uploaded: HashMap::new(),
         }
     }
 
@@ -90,7 +97,23 @@ impl<'a> Acting<'a> {
         replica: &ReplicaUser,
         plan: UserPlan,
         staged: &mut Staged,
-        sent: &mut Sent,
+    ) -> Result<Settled, UserError> {
+        let result = self.carry_out(replica, plan, staged).await;
+        if result.is_err() && self.lease.usable {
+            // What was sent ahead counts as far as the replica takes it.
+            let _ = self.drain(0).await;
+        }
+        match (result?, self.first_error) {
+            (_, Some(e)) => Err(e),
+            (settled, None) => Ok(settled),
+        }
+    }
+
+    async fn carry_out(
+        &mut self,
+        replica: &ReplicaUser,
+        plan: UserPlan,
+        staged: &mut Staged,
     ) -> Result<Settled, UserError> {
         self.compare_in_full(&plan).await?;
         self.reserve(replica, &plan, staged).await?;
@@ -101,25 +124,21 @@ impl<'a> Acting<'a> {
         let mut guests = Vec::new();
         for update in plan.updates {
             match self.host_of(&update, replica) {
-                None => self.update(update, staged, sent).await?,
+                None => self.update(update, staged).await?,
                 Some(host) => guests.push((update, host)),
             }
         }
         for (update, Host { inbox, deleted }) in guests {
             self.rename_host(&deleted.name, &inbox, &deleted).await?;
-            self.update(update, staged, sent).await?;
+            self.update(update, staged).await?;
             self.rename_host(&inbox, &deleted.name, &deleted).await?;
         }
         self.meta(plan.quotas, plan.subscriptions, plan.sieve, plan.seen).await?;
         self.hands.board.set(self.userid, "waiting for the replica's answers");
         self.drain(0).await?;
-        self.settle_doubtful(staged, sent).await?;
-        self.settle_in_full(staged, sent).await?;
-        match self.first_error {
-            Some(e) => Err(e),
-            None if self.look_again => Ok(Settled::LookAgain),
-            None => Ok(Settled::Done),
-        }
+        self.settle_doubtful(staged).await?;
+        self.settle_in_full(staged).await?;
+        Ok(if self.look_again { Settled::LookAgain } else { Settled::Done })
     }
 
     /// Asks which of the new messages the replica has already, in folders where it may have them.
@@ -226,7 +245,6 @@ impl<'a> Acting<'a> {
         &mut self,
         update: MailboxUpdate,
         staged: &mut Staged,
-        sent: &mut Sent,
     ) -> Result<(), UserError> {
         match update {
             MailboxUpdate::Intermediate(i) => {
@@ -250,7 +268,7 @@ impl<'a> Acting<'a> {
                     (Doubt::Checksum, None) => How::SinceIfChecksumsDiffer,
                     (Doubt::None | Doubt::Full, None) => How::Since,
                 };
-                self.send_mailbox(&name, &uniqueid, replica, how, staged, sent).await
+                self.send_mailbox(&name, &uniqueid, replica, how, staged).await
             }
         }
     }
@@ -288,7 +306,6 @@ impl<'a> Acting<'a> {
         replica: Option<Box<ReplicaMailbox>>,
         how: How,
         staged: &mut Staged,
-        sent: &mut Sent,
     ) -> Result<(), UserError> {
         let Some(entry) = self.read.entries.get(uniqueid).cloned() else {
             return Err(UserError::Bug(format!("mailbox {name} was planned but never read")));
@@ -320,8 +337,7 @@ impl<'a> Acting<'a> {
                 self.full.push(name.to_string());
                 Ok(())
             }
-            Ok(MailboxSent::Sent { in_flight, count, state }) => {
-                sent.add(count);
+            Ok(MailboxSent::Sent { in_flight, state }) => {
                 let command =
                     if self.hands.settings.local_only { "LOCAL_MAILBOX" } else { "MAILBOX" };
                 self.hands.events.action(|| format!("{command} {name}")).await;
@@ -356,9 +372,9 @@ impl<'a> Acting<'a> {
                 break;
             };
             for in_flight in commands {
-                let name = in_flight.command;
+                let (name, brings) = (in_flight.command, in_flight.brings);
                 match in_flight.answer().await {
-                    Ok(_) => {}
+                    Ok(_) => self.count(name, &mailbox, brings),
                     Err(e @ CommandError::Lost { .. }) => return Err(e.into()),
                     Err(e) => {
                         state = None;
@@ -369,6 +385,21 @@ impl<'a> Acting<'a> {
             self.states.extend(state.map(|state| *state));
         }
         Ok(())
+    }
+
+    /// Messages count once their mailbox is applied: those of one that failed are uploaded again by the next try.
+    fn count(&mut self, command: &str, mailbox: &str, brings: Sent) {
+        match command {
+            "MESSAGE" => self.uploaded.entry(mailbox.to_string()).or_default().add(brings),
+            _ => {
+                self.sent.add(brings);
+                if command == "MAILBOX"
+                    && let Some(uploaded) = self.uploaded.remove(mailbox)
+                {
+                    self.sent.add(uploaded);
+                }
+            }
+        }
     }
 
     /// Sorts a refusal: to be looked at again, or an error to be kept.

@@ -30,7 +30,7 @@ use crate::hands::Hands;
 use crate::lease::acquire_look;
 use crate::lock_keeper::{LockKeeper, Taken, UserLock, lock};
 use crate::pool::{PoolError, StopWaiting};
-use crate::report::{Outcome, RunReport, Sent, Stopped, UserReport};
+use crate::report::{Outcome, RunReport, Stopped, UserReport};
 use crate::roller::sleep_until;
 use crate::schedule::{Job, Next, Schedule};
 use crate::user_sync::{SyncUser, Synced, UserSync};
@@ -116,8 +116,8 @@ struct Run {
     hands: Hands,
     locks: Addr<LockKeeper>,
     workers: Workers,
-    /// The users in flight, since when, and whether anything was begun to be changed for them.
-    flying: HashMap<Arc<str>, (Instant, Arc<AtomicBool>)>,
+    /// The users in flight, and whether anything was begun to be changed for them.
+    flying: HashMap<Arc<str>, Arc<AtomicBool>>,
     report: RunReport,
 }
 
@@ -137,7 +137,7 @@ impl Run {
                 Next::Finished => break,
                 Next::Start(job) => {
                     let begun = Arc::new(AtomicBool::new(false));
-                    self.flying.insert(job.userid.clone(), (job.since, begun.clone()));
+                    self.flying.insert(job.userid.clone(), begun.clone());
                     let worker = self.workers.get();
                     tries.push(Box::pin(try_user(
                         job,
@@ -163,7 +163,7 @@ impl Run {
                 },
                 () = sleep_until(until) => {}
                 () = sleep_until(deadline) => {
-                    self.give_up_flying().await;
+                    self.give_up_flying();
                     break;
                 }
                 changed = stop.changed(), if stop_open => {
@@ -276,16 +276,10 @@ impl Run {
 
     /// Users that did not end in time after we were asked to stop. Those that were only looked at
     /// count as never begun.
-    async fn give_up_flying(&mut self) {
-        for (userid, (since, begun)) in std::mem::take(&mut self.flying) {
-            if !begun.load(Ordering::Relaxed) {
-                continue;
-            }
-            let job =
-                Job { userid, tries: 1, since, sent: Sent::default(), lock: None, trouble: None };
-            let reason = "stopped before it was finished; run again".to_string();
-            self.end(job, Outcome::Failed { reason }).await;
-        }
+    fn give_up_flying(&mut self) {
+        let flying = std::mem::take(&mut self.flying).into_iter();
+        let changed = flying.filter(|(_, begun)| begun.load(Ordering::Relaxed));
+        self.report.broken_off.extend(changed.map(|(userid, _)| userid));
     }
 
     async fn end(&mut self, job: Job<UserLock>, outcome: Outcome) {

@@ -113,7 +113,7 @@ pub enum UserError {
         other: Arc<str>,
     },
     /// A bug of ours.
-    #[error("the replicator failed inside: {0}; please report this")]
+    #[error("internal error: {0}; please report this")]
     Bug(String),
 }
 

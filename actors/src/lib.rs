@@ -28,7 +28,7 @@
 //! | `reading.rs`, `reading_some.rs`, `reserve.rs`, `full.rs`, `sending.rs`, `steps.rs`, `spool.rs`, `upload.rs`, `staged.rs`, `wire.rs` | a MailboxPlanner's reading and encoding |
 //! | `frames.rs`, `transport/` | what travels to a connection; sockets, login, deflate |
 //! | `cache.rs` | what a replica has, remembered between rolling runs |
-//! | `settings.rs`, `events.rs`, `board.rs`, `figures.rs`, `report.rs`, `error.rs` | what a run is told, tells, shows, and ends with |
+//! | `settings.rs`, `events.rs`, `board.rs`, `figures.rs`, `report.rs`, `error.rs`, `words.rs` | what a run is told, tells, shows, and ends with |
 #![forbid(unsafe_code)]
 
 mod act;
@@ -77,6 +77,7 @@ mod upload;
 mod user_lister;
 mod user_sync;
 pub mod wire;
+pub mod words;
 mod workers;
 
 pub use board::Board;
@@ -84,7 +85,7 @@ pub use error::{Class, UserError};
 pub use figures::RollStatus;
 pub use frames::CommandError;
 pub use log_reader::LogSource;
-pub use monitor::Verbosity;
+pub use monitor::{Verbosity, notice};
 pub use pool::PoolError;
 pub use report::{Outcome, RunReport, SHARED, Sent, Stopped, UserReport};
 pub use rolling::{Ask, RollReport, RollSettings, roll};

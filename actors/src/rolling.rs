@@ -20,6 +20,7 @@ use crate::report::{Sent, Stopped, name_of};
 use crate::roller::{Roll, Roller};
 use crate::rota::Kind;
 use crate::settings::Settings;
+use crate::words;
 
 /// How long the end of a channel waits for its log to be let go: a disk may hang.
 const LET_GO: Duration = Duration::from_secs(1);
@@ -84,19 +85,22 @@ impl RollReport {
 /// The summary: one line, then one for each user in trouble.
 impl fmt::Display for RollReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "rolling: {} done, {} left ({} failed, {} locked, {} skipped); sent {} mailboxes, {} messages, {} bytes in {}",
-            self.done,
-            self.left,
-            self.count(Kind::Failed),
-            self.count(Kind::Locked),
-            self.count(Kind::Skipped),
-            self.sent.mailboxes,
-            self.sent.messages,
-            self.sent.bytes,
-            humantime::format_duration(Duration::from_millis(self.took.as_millis() as u64)),
-        )?;
+        let (done, took) = (words::count(self.done, "user"), words::duration(self.took));
+        write!(f, "rolling: {done} done in {took}")?;
+        if self.left > 0 {
+            let kinds = [
+                (self.count(Kind::Failed), "failed"),
+                (self.count(Kind::Locked), "locked"),
+                (self.count(Kind::Skipped), "skipped"),
+            ];
+            let kinds = kinds.into_iter().filter(|(number, _)| *number > 0);
+            let kinds: Vec<_> = kinds.map(|(number, word)| format!("{number} {word}")).collect();
+            write!(f, ", {} left in the log", self.left)?;
+            if !kinds.is_empty() {
+                write!(f, " ({})", kinds.join(", "))?;
+            }
+        }
+        self.sent.write(self.took, f)?;
         for (userid, reason, kind) in &self.troubles {
             let kind = match kind {
                 Kind::Failed => "failed",
@@ -137,8 +141,8 @@ pub async fn roll(
     let roller = Roller::start_in_arbiter(&roller_loop.handle(), move |_| roller);
     let mut report =
         roller.send(Roll { settings: rolling, backlog, stop }).await.unwrap_or_else(|e| {
-            let why = format!("the replicator failed inside: {e}; please report this");
-            RollReport { stopped: Some(Stopped::Log(why)), ..RollReport::default() }
+            let stopped = Some(Stopped::Internal(e.to_string()));
+            RollReport { stopped, ..RollReport::default() }
         });
     report.took = since.elapsed();
     drop(roller);

@@ -24,7 +24,6 @@ use crate::error::UserError;
 use crate::frames::{FRAME_BYTES, Frame, FrameSender, InFlight, encode};
 use crate::full::to_expunge;
 use crate::reading::is_stale;
-use crate::report::Sent;
 use crate::settings::Settings;
 use crate::spool::Spool;
 use crate::staged::Staged;
@@ -56,7 +55,6 @@ pub(crate) enum MailboxSent {
     /// Its commands, answers to come.
     Sent {
         in_flight: Vec<InFlight>,
-        count: Sent,
         /// What the replica has then, if anybody wants to know.
         state: Option<Box<ReplicaMailbox>>,
     },
@@ -109,7 +107,6 @@ impl Job<'_> {
         let list = self.store.mailboxes()?;
         let mut base = self.first_base();
         let mut in_flight = Vec::new();
-        let mut count = Sent { mailboxes: 1, ..Sent::default() };
         let mut first = true;
         let mut steps = VecDeque::new();
         let state = loop {
@@ -135,12 +132,16 @@ impl Job<'_> {
             let encoded = self.encode_step(&mailbox, &mut said, &mut steps)?;
             let state = self.state(&mailbox, &said, &encoded.partition)?;
             mailbox.release_index();
-            self.send_step(mailbox, encoded, &mut in_flight, &mut count)?;
+            self.send_step(mailbox, encoded, &mut in_flight)?;
             let Some(Step { last_uid, highestmodseq }) = said.step else { break state };
             let since = Some(Since { modseq: highestmodseq, crc: 0, crc_annot: 0 });
             base = Base { last_uid, highestmodseq, since };
         };
-        Ok(MailboxSent::Sent { in_flight, count, state })
+        // The last step's command makes it whole.
+        if let Some(last) = in_flight.iter_mut().rfind(|command| command.command == "MAILBOX") {
+            last.brings.mailboxes = 1;
+        }
+        Ok(MailboxSent::Sent { in_flight, state })
     }
 
     /// What the replica has once it has taken this, for the cache.
@@ -318,7 +319,6 @@ impl Job<'_> {
         mailbox: Mailbox,
         encoded: Encoded,
         in_flight: &mut Vec<InFlight>,
-        count: &mut Sent,
     ) -> Result<(), UserError> {
         let Encoded { spool, partition, messages } = encoded;
         let mut uploader = Uploader::new(&mailbox, &partition, self.frames);
@@ -330,9 +330,7 @@ impl Job<'_> {
             sent?;
         }
         uploader.finish()?;
-        let (mut sent, uploaded) = (uploader.in_flight, uploader.count);
-        in_flight.append(&mut sent);
-        count.add(uploaded);
+        in_flight.append(&mut uploader.in_flight);
         self.staged.add(&partition, messages.iter().map(|m| m.guid));
         drop(mailbox);
         in_flight.push(self.send_spool(spool)?);

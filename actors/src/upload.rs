@@ -59,7 +59,6 @@ pub(crate) struct Uploader<'a> {
     /// The open command.
     open: Option<Open>,
     pub(crate) in_flight: Vec<InFlight>,
-    pub(crate) count: Sent,
 }
 
 impl<'a> Uploader<'a> {
@@ -78,7 +77,6 @@ impl<'a> Uploader<'a> {
             small: Vec::new(),
             open: None,
             in_flight: Vec::new(),
-            count: Sent::default(),
         }
     }
 
@@ -110,8 +108,6 @@ impl<'a> Uploader<'a> {
             open.messages += 1;
             open.bytes += message.size;
         }
-        self.count.messages += 1;
-        self.count.bytes += message.size;
         Ok(())
     }
 
@@ -121,9 +117,17 @@ impl<'a> Uploader<'a> {
         self.gathered.extend_from_slice(b")\r\n");
         let bytes = std::mem::take(&mut self.gathered);
         if open.begun {
-            return self.frames.push_blocking(NAME, Frame::Close(bytes.into()));
+            self.frames.push_blocking(NAME, Frame::Close(bytes.into()))?;
+        } else {
+            self.in_flight.push(self.frames.command_blocking(NAME, bytes)?);
         }
-        self.in_flight.push(self.frames.command_blocking(NAME, bytes)?);
+        if let Some(command) = self.in_flight.last_mut() {
+            command.brings = Sent {
+                mailboxes: 0,
+                messages: open.messages as u64,
+                bytes: open.bytes,
+            };
+        }
         Ok(())
     }
 

@@ -295,8 +295,15 @@ impl UserWork {
             let anew = self.is_made_anew(&seen, &plan);
             let touched = self.forget_touched(&plan).await;
             let mut states = Vec::new();
-            let acting = Acting::new(&self.hands, &self.userid, lease, &seen.read, &mut states);
-            let settled = acting.run(&seen.replica, plan, &mut staged, &mut self.sent).await;
+            let acting = Acting::new(
+                &self.hands,
+                &self.userid,
+                lease,
+                &seen.read,
+                &mut states,
+                &mut self.sent,
+            );
+            let settled = acting.run(&seen.replica, plan, &mut staged).await;
             restart(lease).await;
             // The replica forgets what it was sent for this user.
             staged.clear();

@@ -12,7 +12,6 @@ use super::{Acting, Full, nonsense};
 use crate::error::UserError;
 use crate::frames::{CommandError, encode};
 use crate::planner::{CheckFull, DoChecksumsDiffer};
-use crate::report::Sent;
 use crate::sending::How;
 use crate::staged::Staged;
 
@@ -22,7 +21,6 @@ impl Acting<'_> {
     pub(super) async fn settle_doubtful(
         &mut self,
         staged: &mut Staged,
-        sent: &mut Sent,
     ) -> Result<(), UserError> {
         let doubtful = std::mem::take(&mut self.doubtful);
         if doubtful.is_empty() {
@@ -35,7 +33,7 @@ impl Acting<'_> {
                 continue;
             };
             let replica = found.get(&uniqueid).cloned();
-            self.send_mailbox(name, &uniqueid, replica, How::Afresh, staged, sent).await?;
+            self.send_mailbox(name, &uniqueid, replica, How::Afresh, staged).await?;
         }
         self.drain(0).await?;
         self.full.append(&mut self.doubtful);
@@ -47,7 +45,6 @@ impl Acting<'_> {
     pub(super) async fn settle_in_full(
         &mut self,
         staged: &mut Staged,
-        sent: &mut Sent,
     ) -> Result<(), UserError> {
         for name in std::mem::take(&mut self.full) {
             let Some(uniqueid) = self.read.uniqueid_of(&name).map(str::to_string) else {
@@ -63,7 +60,7 @@ impl Acting<'_> {
                 continue;
             }
             let how = How::Full(records);
-            self.send_mailbox(&name, &uniqueid, Some(mailbox), how, staged, sent).await?;
+            self.send_mailbox(&name, &uniqueid, Some(mailbox), how, staged).await?;
         }
         self.drain(0).await?;
         for mailbox in std::mem::take(&mut self.doubtful) {
