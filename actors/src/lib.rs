@@ -91,5 +91,5 @@ pub use report::{Outcome, RunReport, SHARED, Sent, Stopped, UserReport};
 pub use rolling::{Ask, RollReport, RollSettings, roll};
 pub use run::replicate;
 pub use settings::Settings;
-pub use transport::ConnectError;
+pub use transport::{ConnectError, unknown_port};
 pub use user_lister::Work;
