@@ -247,7 +247,9 @@ impl Args {
             return Some("-m (mailboxes) is not supported yet; -u replicates whole users");
         }
         if self.sieve_mode {
-            return Some("-s (Sieve scripts alone) is not supported yet; -u replicates them with the user");
+            return Some(
+                "-s (Sieve scripts alone) is not supported yet; -u replicates them with the user",
+            );
         }
         if self.stage_to_archive {
             return Some("-a (stage to archive) is not supported yet; run without it");

@@ -66,7 +66,10 @@ pub(crate) fn settings(
     // On a Unix socket the peer is the Cyrus admin without any login.
     if !server.starts_with('/') {
         if option("sync_authname").is_none() {
-            return Err(undefined("sync_authname", "name an admin of the replica who may log in there"));
+            return Err(undefined(
+                "sync_authname",
+                "name an admin of the replica who may log in there",
+            ));
         }
         if option("sync_password").is_none() {
             return Err(undefined("sync_password", "give sync_authname's password on the replica"));
@@ -149,7 +152,9 @@ fn jobs(args: &Args, config: &Config, channel: Option<&str>) -> Result<usize, Fa
     let Some(text) = config.channel(channel, "sync_jobs") else { return Ok(JOBS) };
     match text.parse() {
         Ok(jobs) if (1..=1024).contains(&jobs) => Ok(jobs),
-        _ => Err(bad_config(config.bad(&own_name(config, channel, "sync_jobs"), "a number from 1 to 1024"))),
+        _ => Err(bad_config(
+            config.bad(&own_name(config, channel, "sync_jobs"), "a number from 1 to 1024"),
+        )),
     }
 }
 

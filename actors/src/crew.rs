@@ -11,6 +11,7 @@ use crate::cache::Cache;
 use crate::events::EventSink;
 use crate::hands::Hands;
 use crate::lock_keeper::LockKeeper;
+use crate::partitions::Partitions;
 use crate::planner::MailboxPlanner;
 use crate::pool::ConnectionPool;
 use crate::settings::Settings;
@@ -51,8 +52,18 @@ impl Crew {
         let rules = Arc::new(config.names().clone());
         let sieve_folder = config.get("sieve_folder").unwrap_or("#sieve").into();
         let locks = LockKeeper::new(config, &settings.server, channel).start();
-        let hands =
-            Hands { settings, events, board, rules, sieve_folder, pool, cache, reader, streamer };
+        let hands = Hands {
+            settings,
+            events,
+            board,
+            rules,
+            sieve_folder,
+            pool,
+            cache,
+            partitions: Partitions::default(),
+            reader,
+            streamer,
+        };
         Crew { hands, locks, loops, arbiters }
     }
 

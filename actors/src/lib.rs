@@ -27,7 +27,7 @@
 //! | `tasks.rs`, `removal.rs`, `server.rs` | what the log asks for, in parts; users that are gone; the server's annotations |
 //! | `reading.rs`, `reading_some.rs`, `reserve.rs`, `full.rs`, `sending.rs`, `steps.rs`, `spool.rs`, `upload.rs`, `staged.rs`, `wire.rs` | a MailboxPlanner's reading and encoding |
 //! | `frames.rs`, `transport/` | what travels to a connection; sockets, login, deflate |
-//! | `cache.rs` | what a replica has, remembered between rolling runs |
+//! | `cache.rs`, `partitions.rs` | what a replica has, remembered between rolling runs or for the run |
 //! | `settings.rs`, `events.rs`, `board.rs`, `figures.rs`, `report.rs`, `error.rs`, `words.rs` | what a run is told, tells, shows, and ends with |
 #![forbid(unsafe_code)]
 
@@ -51,6 +51,7 @@ mod log_reader;
 mod look;
 mod look_some;
 mod monitor;
+mod partitions;
 mod planner;
 mod pool;
 mod pool_plan;

@@ -105,6 +105,12 @@ impl Handler<Roll> for Roller {
     }
 }
 
+/// Whether this stops one user only, though it would stop a run over all: a mailbox here came to a partition that the
+/// replica lacks.
+fn is_one_users(e: &UserError) -> bool {
+    matches!(e, UserError::NoPartition { by_option: false, .. })
+}
+
 type Steps = FuturesUnordered<LocalBoxFuture<'static, Step>>;
 
 struct Rolling {
@@ -307,7 +313,7 @@ impl Rolling {
         match e {
             UserError::Pool(PoolError::NotBegun) => self.rota.not_begun(job),
             UserError::Linked { userid, other } => self.rota.linked(job, &userid, &other, now),
-            e if e.class() == Class::Run => {
+            e if e.class() == Class::Run && !is_one_users(&e) => {
                 self.rota.not_begun(job);
                 let stopped = match e {
                     UserError::Pool(PoolError::NoConnection(why)) => Stopped::NoConnection(why),

@@ -167,7 +167,8 @@ fn system_words(e: &io::Error) -> String {
     match e.kind() {
         io::ErrorKind::NotFound => "no such file".into(),
         io::ErrorKind::PermissionDenied => {
-            "permission denied; run as root or as the Cyrus user, and check this user's rights".into()
+            "permission denied; run as root or as the Cyrus user, and check this user's rights"
+                .into()
         }
         _ => {
             let text = e.to_string();
