@@ -28,10 +28,11 @@
 //! | `reading.rs`, `reading_some.rs`, `reserve.rs`, `full.rs`, `sending.rs`, `steps.rs`, `spool.rs`, `upload.rs`, `staged.rs`, `wire.rs` | a MailboxPlanner's reading and encoding |
 //! | `frames.rs`, `transport/` | what travels to a connection; sockets, login, deflate |
 //! | `cache.rs`, `partitions.rs` | what a replica has, remembered between rolling runs or for the run |
-//! | `settings.rs`, `events.rs`, `board.rs`, `figures.rs`, `report.rs`, `error.rs`, `words.rs` | what a run is told, tells, shows, and ends with |
+//! | `settings.rs`, `events.rs`, `board.rs`, `figures.rs`, `report.rs`, `error.rs`, `advice.rs`, `words.rs` | what a run is told, tells, shows, and ends with |
 #![forbid(unsafe_code)]
 
 mod act;
+mod advice;
 mod ahead;
 mod board;
 mod cache;

@@ -7,6 +7,7 @@
 
 mod common;
 
+mod advice;
 mod cli;
 mod disturbed;
 mod embedded;

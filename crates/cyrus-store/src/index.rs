@@ -59,7 +59,7 @@ pub enum IndexError {
     },
     /// A version whose layout is not known, or too old to have GUIDs.
     #[error(
-        "index version {0} is not supported (10 and 12 to 20 are); upgrade with reconstruct -V max, or this program"
+        "index version {0} is not supported (10 and 12 to 20 are)"
     )]
     Version(u32),
     /// Header or record sizes that no Cyrus writes.
@@ -87,7 +87,7 @@ pub enum IndexError {
         computed: u32,
     },
     /// A record without a GUID (possible in mailboxes that began before version 10).
-    #[error("message has no GUID; run reconstruct -G on the mailbox")]
+    #[error("message has no GUID")]
     NoGuid,
 }
 
