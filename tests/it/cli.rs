@@ -42,7 +42,7 @@ fn configuration() {
     let cases = [
         ("", "sync_host", None),
         ("sync_host: h\nsync_port: banana\n", "'banana' is not a port", Some(4)),
-        ("sync_host: h:kiwi\n", "replica h:kiwi: 'kiwi' is not a port", Some(0)),
+        ("sync_host: h:kiwi\n", "server h:kiwi: 'kiwi' is not a port", Some(0)),
         ("sync_host: h\n", "sync_authname not defined in ", None),
         ("sync_host: h\nsync_authname: c\n", "sync_password not defined in ", None),
         ("sync_host: h\nunixhierarchysep: maybe\n", "unixhierarchysep", Some(4)),

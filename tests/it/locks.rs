@@ -11,7 +11,7 @@ const SERVER: &str = "127.0.0.1";
 
 /// A user's sync lock on the master, or none if somebody has it. The file must be there already: one
 /// made by root would shut out the Cyrus user.
-fn try_lock(master: &Cyrus, user: &str) -> Option<FileLock> {
+pub(crate) fn try_lock(master: &Cyrus, user: &str) -> Option<FileLock> {
     let config = Config::load_as(master.imapd_conf(), "sync_client").unwrap();
     sync_lock(&config, SERVER, Some(user), true).unwrap()
 }

@@ -28,4 +28,5 @@ mod rolling_load;
 mod rolling_options;
 mod rolling_verbs;
 mod shared;
+mod words;
 mod written;

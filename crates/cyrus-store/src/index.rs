@@ -58,9 +58,7 @@ pub enum IndexError {
         have: u64,
     },
     /// A version whose layout is not known, or too old to have GUIDs.
-    #[error(
-        "index version {0} is not supported (10 and 12 to 20 are)"
-    )]
+    #[error("index version {0} is not supported (10 and 12 to 20 are)")]
     Version(u32),
     /// Header or record sizes that no Cyrus writes.
     #[error("index has impossible sizes (start {start_offset}, record {record_size})")]
