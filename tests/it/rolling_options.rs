@@ -88,8 +88,7 @@ fn a_given_log() {
     let mut child = pair.command(&["-R", "-f", "-"]).stdin(Stdio::piped()).spawn().unwrap();
     let held = child.stdin.take();
     std::thread::sleep(Duration::from_millis(500));
-    let sent = Command::new("kill").arg(child.id().to_string()).status().unwrap();
-    assert!(sent.success());
+    testkit::process::send(&child, "TERM").unwrap();
     let asked = Instant::now();
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(asked.elapsed() < Duration::from_secs(5));

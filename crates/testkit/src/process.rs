@@ -242,6 +242,17 @@ fn group_members(group: u32) -> Vec<(i32, String)> {
     members
 }
 
+/// Sends a signal (`TERM`, `HUP` …) to a child that was not waited for.
+///
+/// # Errors
+/// When there is no such signal, or the child is gone.
+pub fn send(child: &Child, signal: &str) -> Result<()> {
+    let gone = |err: nix::Error| io("signal", format!("process {}", child.id()))(err.into());
+    let signal = format!("SIG{signal}").parse::<Signal>().map_err(gone)?;
+    let id = i32::try_from(child.id()).map_err(|_| gone(nix::Error::ESRCH))?;
+    kill(Pid::from_raw(id), signal).map_err(gone)
+}
+
 /// Runs a command to its end and gives its output; fails unless it succeeds.
 ///
 /// # Errors
