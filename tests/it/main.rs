@@ -26,4 +26,5 @@ mod rolling_load;
 mod rolling_options;
 mod rolling_verbs;
 mod shared;
+mod syslog;
 mod written;

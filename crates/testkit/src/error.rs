@@ -56,6 +56,14 @@ pub enum Error {
         /// What it wrote to stdout and stderr.
         output: String,
     },
+    /// A syslog line did not come.
+    #[error("no syslog line with {words:?} came, but {came:#?}")]
+    NoLine {
+        /// What was waited for.
+        words: String,
+        /// The lines that were there.
+        came: Vec<String>,
+    },
     /// The instance has no such service.
     #[error("this cyrus runs no {0} service: ask for it in the builder")]
     NoService(&'static str),

@@ -7,7 +7,7 @@
 //!  oracle    what Cyrus says, compared        snapshot  proves that a store was not touched
 //!  relay     delay, stalls, cuts              c_client  Cyrus' own sync_client, measured
 //!  store     a master's store written without Cyrus
-//!  saslauthd, log_sink, process               what the above stand on
+//!  saslauthd, log_sink, syslog_shim, process, folder, guard    what the above stand on
 //! ```
 //! Everything blocks and runs on threads. Servers end, and their folders go, when their values are dropped. Run it as root:
 //! Cyrus changes to its own user.
@@ -31,6 +31,8 @@ pub mod c_client;
 pub mod cyrus;
 pub mod error;
 pub mod fill;
+mod folder;
+mod guard;
 pub mod imap;
 pub mod install;
 pub mod lmtp;
@@ -42,9 +44,11 @@ pub mod saslauthd;
 pub mod sieve;
 pub mod snapshot;
 pub mod store;
+mod syslog_shim;
 
 pub use cyrus::{Access, Builder, Cyrus, DeleteMode, Via};
 pub use error::{Error, Result};
+pub use folder::Folder;
 pub use install::ensure_cyrus;
 pub use log_sink::LogSink;
 pub use process::run_as_cyrus;
