@@ -7,7 +7,7 @@
 //!  oracle    what Cyrus says, compared        snapshot  proves that a store was not touched
 //!  relay     delay, stalls, cuts              c_client  Cyrus' own sync_client, measured
 //!  store     a master's store written without Cyrus
-//!  saslauthd, log_sink, syslog_shim, process, folder, guard    what the above stand on
+//!  saslauthd, log_sink, syslog_shim, process   what the above stand on, with the crate groundwork
 //! ```
 //! Everything blocks and runs on threads. Servers end, and their folders go, when their values are dropped. Run it as root:
 //! Cyrus changes to its own user.
@@ -31,8 +31,6 @@ pub mod c_client;
 pub mod cyrus;
 pub mod error;
 pub mod fill;
-mod folder;
-mod guard;
 pub mod imap;
 pub mod install;
 pub mod lmtp;
@@ -48,7 +46,7 @@ mod syslog_shim;
 
 pub use cyrus::{Access, Builder, Cyrus, DeleteMode, Via};
 pub use error::{Error, Result};
-pub use folder::Folder;
+pub use groundwork::Folder;
 pub use install::ensure_cyrus;
 pub use log_sink::LogSink;
 pub use process::run_as_cyrus;

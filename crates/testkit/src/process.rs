@@ -24,18 +24,14 @@ pub struct Identity {
 /// Looks up the user `cyrus`, after checking that we are root.
 ///
 /// # Errors
-/// [`Error::NotRoot`], or [`Error::NoCyrus`] where there is no such user.
+/// [`Error::NotRoot`], or [`Error::NoUser`] where there is no such user.
 pub fn cyrus_user() -> Result<Identity> {
     if !nix::unistd::geteuid().is_root() {
         return Err(Error::NotRoot);
     }
     match User::from_name("cyrus") {
         Ok(Some(user)) => Ok(Identity { uid: user.uid, gid: user.gid }),
-        _ => Err(Error::NoCyrus {
-            missing: "the user cyrus".to_owned(),
-            reason: "only the package makes it".to_owned(),
-            packages: crate::install::PACKAGES.join(" "),
-        }),
+        _ => Err(Error::NoUser),
     }
 }
 

@@ -10,8 +10,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use groundwork::Folder;
+
 use crate::error::{Result, io};
-use crate::folder::Folder;
 
 const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/syslog.so"));
 
@@ -25,7 +26,8 @@ pub(crate) struct Shim {
 impl Shim {
     /// Puts the library below `/tmp`: memory file systems of containers forbid that code is loaded from them.
     pub(crate) fn make(socket: &Path) -> Result<Shim> {
-        let folder = Folder::make(Path::new("/tmp"), "cylog")?;
+        let tmp = Path::new("/tmp");
+        let folder = Folder::make(tmp, "cylog").map_err(io("make a folder in", tmp))?;
         let shim = Shim { folder, socket: socket.to_path_buf() };
         let library = shim.library();
         std::fs::write(&library, LIBRARY).map_err(io("write", &library))?;

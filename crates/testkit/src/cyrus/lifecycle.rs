@@ -4,10 +4,11 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use groundwork::Folder;
+
 use super::files::Files;
 use super::{Builder, Cyrus};
 use crate::error::{Error, Result, io};
-use crate::folder::Folder;
 use crate::install::BIN;
 use crate::log_sink::LogSink;
 use crate::process::{self, Tree};
@@ -21,7 +22,8 @@ impl Cyrus {
     pub(super) fn launch(builder: &Builder) -> Result<Self> {
         crate::ensure_cyrus()?;
         let identity = process::cyrus_user()?;
-        let dir = Folder::make(base_dir(builder.on_disk), "cy")?;
+        let base = base_dir(builder.on_disk);
+        let dir = Folder::make(base, "cy").map_err(io("make a folder in", base))?;
         let files = Files::make(dir.path(), builder)?;
         let saslauthd = Saslauthd::start(&dir.path().join("mux"))?;
         let log = LogSink::bind(&dir.path().join("log"))?;

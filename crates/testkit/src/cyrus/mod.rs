@@ -23,10 +23,10 @@ use std::time::{Duration, Instant};
 pub use access::Access;
 pub use builder::{Builder, DeleteMode};
 use files::Files;
+use groundwork::Folder;
 use nix::sys::signal::Signal;
 
 use crate::error::{Error, Result};
-use crate::folder::Folder;
 use crate::imap;
 use crate::install::BIN;
 use crate::log_sink::{LogLine, LogSink};

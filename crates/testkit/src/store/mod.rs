@@ -24,10 +24,10 @@ mod verify;
 
 use std::path::{Path, PathBuf};
 
+use groundwork::Folder;
 use nix::unistd::{Gid, Uid, User as SystemUser};
 
 use crate::error::{Result, io};
-use crate::folder::Folder;
 
 pub use change::Change;
 pub use model::{Mailbox, Message, Model, User};
@@ -134,7 +134,7 @@ impl MasterStore {
     pub fn write(plan: &Plan) -> Result<MasterStore> {
         let shm = Path::new("/dev/shm");
         let base = if shm.is_dir() { shm.to_path_buf() } else { std::env::temp_dir() };
-        let dir = Folder::make(&base, "cys")?;
+        let dir = Folder::make(&base, "cys").map_err(io("make a folder in", &base))?;
         let mut store = MasterStore::write_in(plan, dir.path())?;
         store._temporary = Some(dir);
         Ok(store)

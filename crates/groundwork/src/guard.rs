@@ -3,19 +3,19 @@
 //! Who is killed by SIGKILL, or by a signal it does not handle, runs no destructor. So each process that makes a
 //! [`Folder`](crate::Folder) has one small shell beside it, in a process group of its own, that is told of every folder through a
 //! pipe. When the pipe ends, because its process did, the shell kills whoever has such a folder in its command line or its
-//! environment (as all have that work on it: `-C FOLDER/imapd.conf`, `TESTKIT_SYSLOG=FOLDER/log`) and removes the folder, again and
-//! again until neither is there: servers start others while they are being killed, and write until they are dead.
+//! environment (as all have that work on it: `-C FOLDER/imapd.conf`, `TESTKIT_SYSLOG=FOLDER/log`, `TMPDIR=FOLDER`) and removes the
+//! folder, again and again until neither is there: servers start others while they are being killed, and write until they are
+//! dead.
 //!
 //! A daemon that left its session and its process group is found like any other.
 
-use std::io::Write;
+use std::ffi::OsStr;
+use std::io::{Error, Result, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
-
-use crate::error::{Result, io};
 
 /// Reads a folder a line. What it greps for comes to grep through a pipe, as else grep would find itself; a pattern is never
 /// empty, as that would find everybody.
@@ -28,8 +28,7 @@ done
 for try in 0 0 0.02 0.05 0.1 0.1 0.2 0.5 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1; do
     sleep "$try"
     busy=
-    for file in $(printf '%s\n' "$@" | grep -lsF -f - /proc/[0-9]*/cmdline
-        printf 'TESTKIT_SYSLOG=%s/\n' "$@" | grep -lsF -f - /proc/[0-9]*/environ); do
+    for file in $(printf '%s\n' "$@" | grep -lsF -f - /proc/[0-9]*/cmdline /proc/[0-9]*/environ); do
         pid=${file#/proc/} pid=${pid%/*} busy=yes
         kill -KILL "-$pid" "$pid"
     done
@@ -52,17 +51,18 @@ pub(crate) fn watch(folder: &Path) -> Result<()> {
     }
     if let Some(pipe) = pipe.as_mut() {
         let line = [folder.as_os_str().as_bytes(), b"\n"].concat();
-        pipe.write_all(&line).map_err(io("guard", folder))?;
+        pipe.write_all(&line)?;
     }
     Ok(())
 }
 
 fn start() -> Result<ChildStdin> {
-    let shell = Path::new("/bin/sh");
-    let mut command = Command::new(shell);
+    let mut command = Command::new("/bin/sh");
     command.args(["-c", SCRIPT, "testkit-guard"]).current_dir("/").process_group(0);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    let child = command.spawn().map_err(io("start", shell))?;
+    // Nothing of ours may be in its environment: another guard would take it for one of those it has to kill.
+    let path = std::env::var_os("PATH");
+    command.env_clear().env("PATH", path.as_deref().unwrap_or(OsStr::new("/usr/bin:/bin")));
     // It ends after us, so nobody waits for it.
-    child.stdin.ok_or_else(|| io("write to", shell)(std::io::ErrorKind::BrokenPipe.into()))
+    command.spawn()?.stdin.ok_or_else(|| Error::other("the guard has no stdin"))
 }

@@ -2,12 +2,11 @@
 
 use std::fs::DirBuilder;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Result};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::error::{Result, io};
 use crate::guard;
 
 /// How long its removal is tried while somebody still writes into it.
@@ -30,7 +29,7 @@ impl Folder {
         let number = RandomState::new().build_hasher().finish() & 0xffff_ffff_ffff;
         let path = base.join(format!("{prefix}{number:012x}"));
         guard::watch(&path)?;
-        DirBuilder::new().mode(0o700).create(&path).map_err(io("make the folder", &path))?;
+        DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Folder { path })
     }
 
@@ -53,7 +52,7 @@ impl Folder {
                 }
                 // Somebody wrote into it meanwhile.
                 Err(_) if Instant::now() < end => std::thread::sleep(Duration::from_millis(5)),
-                outcome => return outcome.map_err(io("remove", &self.path)),
+                outcome => return outcome,
             }
         }
     }
