@@ -43,8 +43,8 @@ fn executable(messages: &str) -> Option<PathBuf> {
 
 /// The root of this checkout.
 pub(crate) fn checkout() -> PathBuf {
-    let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
-    xtask.parent().unwrap_or(xtask).to_path_buf()
+    let tasks = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tasks.ancestors().nth(2).unwrap_or(tasks).to_path_buf()
 }
 
 #[cfg(test)]

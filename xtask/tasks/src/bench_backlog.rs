@@ -52,7 +52,7 @@ pub(crate) fn measure(
 
     // Compiled as the program is: that of `cargo xtask` is for debugging.
     let merger = match cfg!(debug_assertions) {
-        true => program::build_binary("xtask")?,
+        true => program::build_binary("xtask-tasks")?,
         false => std::env::current_exe().context("failed to find this program")?,
     };
     for nr in 0..times {
