@@ -28,5 +28,6 @@ mod rolling_load;
 mod rolling_options;
 mod rolling_verbs;
 mod shared;
+mod syslog;
 mod words;
 mod written;
