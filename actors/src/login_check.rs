@@ -1,0 +1,77 @@
+//! One login at each replica before anything else is done, for a program that is about to go into the background:
+//! afterwards nobody sees what is wrong with it.
+//!
+//! It runs on an event loop of its own that is gone, with all its threads, when it ends: a process with threads must not
+//! fork.
+
+use std::io;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use crate::connection::Connect;
+use crate::events::EventSink;
+use crate::monitor::{self, Verbosity};
+use crate::report::Stopped;
+use crate::settings::Settings;
+use crate::transport;
+
+/// So long a replica may take. Cyrus' master waits for a program in the START section of cyrus.conf before it serves
+/// anybody; a wrong password takes three seconds (`failedloginpause`).
+const LONGEST: Duration = Duration::from_secs(10);
+
+/// What threads are called that look names up.
+const THREADS: &str = "login-check";
+
+/// How a replica answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LoginCheck {
+    /// We may log in and replicate.
+    Good,
+    /// There is no use in going on: what a run would end with.
+    Bad(Stopped),
+    /// It can't be reached now, in words.
+    Away(String),
+}
+
+/// Logs in at the replica of each of these settings, at the same time, and leaves again. It waits for at most some ten
+/// seconds, must not be called on an event loop, and leaves no thread behind.
+///
+/// # Errors
+/// No event loop can be made.
+pub fn check_logins(all: &[Settings]) -> io::Result<Vec<LoginCheck>> {
+    let mut event_loop = tokio::runtime::Builder::new_current_thread();
+    let event_loop = event_loop.enable_all().thread_name(THREADS).build()?;
+    let checked = event_loop.block_on(join_all(all.iter().map(check)));
+    // Waits for its threads.
+    drop(event_loop);
+    Ok(checked)
+}
+
+async fn check(settings: &Settings) -> LoginCheck {
+    let (events, mut told) = EventSink::channel(false, settings.trace);
+    let how = Connect { early: false, announce: true };
+    let connecting = tokio::time::timeout(LONGEST, transport::connect(settings, &events, 0, how));
+    let mut connecting = std::pin::pin!(connecting);
+    let ended = loop {
+        tokio::select! {
+            biased;
+            Some(event) = told.recv() => monitor::tell(&event, Verbosity::default()),
+            ended = &mut connecting => break ended,
+        }
+    };
+    while let Ok(event) = told.try_recv() {
+        monitor::tell(&event, Verbosity::default());
+    }
+    let problem = match ended {
+        Ok(Ok(_)) => return LoginCheck::Good,
+        Ok(Err(e)) if e.is_fatal() => return LoginCheck::Bad(Stopped::Fatal(e.to_string())),
+        Ok(Err(e)) => e.to_string(),
+        Err(_) => format!("no answer in {} seconds", LONGEST.as_secs()),
+    };
+    let why = format!("Can not connect to server '{}': {problem}", settings.server);
+    if settings.connect_once {
+        return LoginCheck::Bad(Stopped::NoConnection(why));
+    }
+    LoginCheck::Away(why)
+}

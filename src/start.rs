@@ -1,0 +1,116 @@
+//! What must hold before rolling replication starts, and so before it goes into the background, where nobody sees what is
+//! wrong: the log is written, it is ours, and the replica lets us in.
+//!
+//! There is no event loop here and no thread, but for the time of the login ([`actors::check_logins`]): a process with
+//! threads must not fork. The claim on the log goes to the child with the open file that it is.
+
+use actors::{LogSource, LoginCheck};
+use cyrus_store::StoreError;
+use cyrus_store::sync_log::{Claim, Claimed, LogFile};
+use nix::sys::signal::{SigSet, Signal};
+use tracing::warn;
+
+use crate::exit::{Exit, Failure};
+use crate::rolling::Channel;
+use crate::tell;
+
+/// Makes these channels ready to roll.
+///
+/// # Errors
+/// [`Exit::Failed`] when another replicator has a log, or with `-o` the replica can't be reached;
+/// [`Exit::Config`] when a log can't be worked on, or the login is refused.
+pub(crate) fn check(channels: &mut [Channel], cyrus_user: &str) -> Result<(), Failure> {
+    for channel in channels.iter() {
+        channel.warn();
+        if let Some(warning) = &channel.warning {
+            tell(&format!("{}warning: {}", channel.prefix(), warning.text));
+        }
+    }
+    for channel in channels.iter_mut() {
+        if let LogSource::Channel(log) = &channel.rolling.source {
+            let claimed = claim(log, cyrus_user);
+            let claim = claimed.map_err(|e| Failure { text: channel.prefix() + &e.text, ..e })?;
+            channel.rolling.claim = claim.into();
+        }
+    }
+    log_in(channels)
+}
+
+fn claim(log: &LogFile, cyrus_user: &str) -> Result<Claim, Failure> {
+    match log.claim() {
+        Ok(Claimed::Ours(claim)) => Ok(claim),
+        Ok(Claimed::Others(rival)) => Err(Failure::new(Exit::Failed, rival.to_string())),
+        Err(e) => Err(Failure::new(Exit::Config, cant_work(log, &e, cyrus_user))),
+    }
+}
+
+fn cant_work(log: &LogFile, e: &StoreError, cyrus_user: &str) -> String {
+    format!(
+        "can't work on {}: {e}; run as root or as {cyrus_user}, to whom it must belong",
+        log.path().display()
+    )
+}
+
+/// Logs in where a channel is to go on for ever. A single pass logs in when it has something to do, and its exit code
+/// tells how that went.
+fn log_in(channels: &[Channel]) -> Result<(), Failure> {
+    let going_on: Vec<&Channel> = channels.iter().filter(|c| !c.rolling.once).collect();
+    let settings: Vec<_> = going_on.iter().map(|channel| channel.settings.clone()).collect();
+    if settings.is_empty() {
+        return Ok(());
+    }
+    let checked = actors::check_logins(&settings)
+        .map_err(|e| Failure::new(Exit::Failed, format!("can't log in to the replica: {e}")))?;
+    let mut first = None;
+    for (channel, check) in going_on.iter().zip(checked) {
+        let prefix = channel.prefix();
+        match check {
+            LoginCheck::Good => {}
+            LoginCheck::Bad(why) => {
+                let failure = Failure::new(Exit::of_stop(&why), format!("{prefix}{why}"));
+                first.get_or_insert(failure);
+            }
+            LoginCheck::Away(why) => {
+                let line = format!("{prefix}{why}; trying again until it is there");
+                warn!("{line}");
+                tell(&line);
+            }
+        }
+    }
+    first.map_or(Ok(()), Err)
+}
+
+/// Cyrus' master gives up its own start when a program in the START section of cyrus.conf ends with anything but 0 or 75
+/// (`master/master.c`: run_startup, decode_wait_status). Mail must not depend on replication.
+pub(crate) fn as_master_bears(failure: Failure) -> Failure {
+    if !is_started_by_master() {
+        return failure;
+    }
+    let text = format!("{} (exit 75, or Cyrus' master would not start)", failure.text);
+    Failure { exit: Exit::TempFail, text }
+}
+
+/// Whether our parent is Cyrus' master, by the names under which it is installed.
+fn is_started_by_master() -> bool {
+    let parent = std::os::unix::process::parent_id();
+    let name = std::fs::read_to_string(format!("/proc/{parent}/comm")).unwrap_or_default();
+    matches!(name.trim_end(), "master" | "cyrmaster" | "cyrus-master")
+}
+
+/// SIGHUP and SIGUSR1 have to wait until they are listened for, instead of ending us; [`let_signals_in`] lets them in.
+pub(crate) fn hold_signals() {
+    // Nothing is lost if that fails but what was so before.
+    let _ = held().thread_block();
+}
+
+/// They are listened for now.
+pub(crate) fn let_signals_in() {
+    let _ = held().thread_unblock();
+}
+
+fn held() -> SigSet {
+    let mut signals = SigSet::empty();
+    signals.add(Signal::SIGHUP);
+    signals.add(Signal::SIGUSR1);
+    signals
+}
