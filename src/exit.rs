@@ -1,5 +1,7 @@
 //! Exit codes, and failures that end the program before its work.
 
+use std::io::Write;
+
 use actors::Stopped;
 
 use crate::tell;
@@ -52,7 +54,14 @@ impl Failure {
         if self.text.is_empty() {
             return;
         }
-        tell(&self.text);
+        match self.text.split_once('\n') {
+            // What follows shows how the program is used.
+            Some((first, usage)) if self.exit == Exit::Usage => {
+                tell(first);
+                let _ = writeln!(std::io::stderr().lock(), "{usage}");
+            }
+            _ => tell(&self.text),
+        }
         if self.exit != Exit::Usage && self.exit != Exit::Done {
             tracing::error!("Fatal error: {}", self.text);
         }

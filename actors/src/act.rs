@@ -1,6 +1,7 @@
 //! Carrying out a user's plan: commands out in order, answers in as they come.
 
 mod meta;
+mod partition;
 mod settle;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -116,10 +117,18 @@ impl<'a> Acting<'a> {
         staged: &mut Staged,
     ) -> Result<Settled, UserError> {
         self.compare_in_full(&plan).await?;
+        let names_stay = plan.renames.is_empty() && plan.deletes.is_empty();
+        if names_stay {
+            self.prove_partitions(replica, &plan).await?;
+        }
         self.reserve(replica, &plan, staged).await?;
         self.delete(&plan.deletes).await?;
         if self.rename(&plan).await? {
             return Ok(Settled::LookAgain);
+        }
+        if !names_stay {
+            self.drain(0).await?;
+            self.prove_partitions(replica, &plan).await?;
         }
         let mut guests = Vec::new();
         for update in plan.updates {
@@ -181,7 +190,8 @@ impl<'a> Acting<'a> {
         }));
         let reserves = asking.await.map_err(|e| UserError::Bug(e.to_string()))??;
         let mut asked = Vec::new();
-        for r in &reserves {
+        // A replica dies of a file that it is to find a place for on a partition that it lacks.
+        for r in reserves.iter().filter(|r| self.is_proven(replica, &r.partition)) {
             let bytes = encode(|out| {
                 command::reserve(out, &r.partition, r.folders.iter().map(String::as_str), &r.guids);
             });
@@ -229,10 +239,15 @@ impl<'a> Acting<'a> {
         for (r, in_flight) in asked {
             if let Err(source) = in_flight.answer().await {
                 error!("do_folders(): failed to rename: {} -> {}", r.from, r.to);
-                failed.get_or_insert(UserError::Refused { mailbox: r.to.clone(), source });
+                let e = UserError::Refused { mailbox: r.to.clone(), source };
+                failed.get_or_insert((e, &r.partition));
             }
         }
-        if let Some(e) = failed {
+        if let Some((e, partition)) = failed {
+            let lost = matches!(&e, UserError::Refused { source: CommandError::Lost { .. }, .. });
+            if !lost {
+                self.check_refused_partition(partition).await?;
+            }
             return Err(e);
         }
         if !plan.renames.is_empty() {

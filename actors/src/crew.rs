@@ -10,6 +10,7 @@ use crate::cache::Cache;
 use crate::events::EventSink;
 use crate::hands::Hands;
 use crate::lock_keeper::LockKeeper;
+use crate::partitions::Partitions;
 use crate::planner::MailboxPlanner;
 use crate::pool::ConnectionPool;
 use crate::progress::Progress;
@@ -65,6 +66,7 @@ impl Crew {
             sieve_folder,
             pool,
             cache,
+            partitions: Partitions::default(),
             reader,
             streamer,
         };

@@ -94,6 +94,16 @@ pub enum UserError {
         /// The replica's mailbox.
         uniqueid: String,
     },
+    /// The replica lacks a partition.
+    #[error(
+        "the replica has no partition {partition:?}; add partition-{partition} to its imapd.conf or choose another with -p"
+    )]
+    NoPartition {
+        /// Its name.
+        partition: String,
+        /// Whether -p chose it, for all mailboxes.
+        by_option: bool,
+    },
     /// Names changed on one side again and again while we looked.
     #[error(
         "names or mailboxes changed on one side in each of {tries} tries; run again when it is quieter"
@@ -136,7 +146,7 @@ impl UserError {
             UserError::Store(e) => class_of_store(e),
             UserError::Mailbox { source, .. } => class_of_store(source),
             UserError::Unreadable { source, .. } => class_of_store(source),
-            UserError::Pool(_) => Class::Run,
+            UserError::Pool(_) | UserError::NoPartition { .. } => Class::Run,
             UserError::MessageFile { .. }
             | UserError::Spool { .. }
             | UserError::Plan(_)

@@ -28,7 +28,7 @@
 //! | `tasks.rs`, `removal.rs`, `server.rs` | what the log asks for, in parts; users that are gone; the server's annotations |
 //! | `reading.rs`, `reading_some.rs`, `reserve.rs`, `full.rs`, `sending.rs`, `steps.rs`, `spool.rs`, `upload.rs`, `staged.rs`, `wire.rs` | a MailboxPlanner's reading and encoding |
 //! | `frames.rs`, `transport/` | what travels to a connection; sockets, login, deflate |
-//! | `cache.rs` | what a replica has, remembered between rolling runs |
+//! | `cache.rs`, `partitions.rs` | what a replica has, remembered between rolling runs or for the run |
 //! | `settings.rs`, `events.rs`, `report.rs`, `error.rs`, `words.rs` | what a run is told, tells, and ends with |
 //! | `progress.rs` with `board.rs`, `pace.rs`, `replica_state.rs`; `figures.rs` | how a run stands, for whoever asks; in rolling replication |
 #![forbid(unsafe_code)]
@@ -55,6 +55,7 @@ mod look;
 mod look_some;
 mod monitor;
 mod pace;
+mod partitions;
 mod planner;
 mod pool;
 mod pool_plan;
@@ -98,5 +99,5 @@ pub use report::{Outcome, RunReport, SHARED, Sent, Stopped, UserReport};
 pub use rolling::{Ask, RollReport, RollSettings, roll};
 pub use run::replicate;
 pub use settings::Settings;
-pub use transport::ConnectError;
+pub use transport::{ConnectError, unknown_port};
 pub use user_lister::Work;

@@ -77,6 +77,8 @@ pub(crate) struct ConnectionPool {
     /// Nobody is lent a connection any more.
     stopping: bool,
     failure: PoolError,
+    /// Why the last try to connect failed.
+    reason: String,
 }
 
 type Waiter = oneshot::Sender<Result<Lease, PoolError>>;
@@ -110,6 +112,7 @@ impl ConnectionPool {
             early: true,
             stopping: false,
             failure: PoolError::Stopped,
+            reason: String::new(),
         }
     }
 
@@ -234,8 +237,9 @@ impl ConnectionPool {
             self.failure = PoolError::Fatal(e.to_string());
         } else {
             warn!("no connection to server '{}': {e}", self.settings.server);
+            self.reason = e.to_string();
             self.failure = PoolError::NoConnection(format!(
-                "Can not connect to server '{}': {e}",
+                "Can not connect to server '{}' ({e})",
                 self.settings.server
             ));
             if self.settings.connect_once && !self.plan.is_connected() {
@@ -247,9 +251,10 @@ impl ConnectionPool {
 
     fn announce(&self, wait: Duration, ctx: &mut Context<Self>) {
         let line = format!(
-            "Can not connect to server '{}', retrying in {} seconds",
+            "Can not connect to server '{}', retrying in {} seconds ({})",
             self.settings.server,
-            wait.as_secs()
+            wait.as_secs(),
+            self.reason,
         );
         let events = self.events.clone();
         ctx.spawn(async move { events.tell(Event::Notice(line)).await }.into_actor(self));

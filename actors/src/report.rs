@@ -236,15 +236,18 @@ impl RunReport {
         let finished = self.users.len();
         let (missed, broken_off) = (self.not_reached.len(), self.broken_off.len());
         let all = words::count((finished + missed + broken_off) as u64, "user");
-        let mut text = format!("{why}: {finished} of {all} finished");
+        let mut reached = format!("{finished} of {all} finished");
         for (number, words) in [(broken_off, "broken off"), (missed, "not reached")] {
             if number > 0 {
-                let _ = write!(text, ", {number} {words}");
+                let _ = write!(reached, ", {number} {words}");
             }
         }
-        if matches!(why, Stopped::Signal | Stopped::WhileConnecting) {
-            text += "; run the same command again to go on";
-        }
+        let mut text = match why {
+            Stopped::Signal | Stopped::WhileConnecting => {
+                format!("{why}: {reached}; run the same command again to go on")
+            }
+            _ => format!("{why}\n{reached}"),
+        };
         for (users, words) in [(&self.broken_off, "broken off"), (&self.not_reached, "not reached")]
         {
             if !users.is_empty() {

@@ -106,6 +106,12 @@ impl Handler<Roll> for Roller {
     }
 }
 
+/// Whether this stops one user only, though it would stop a run over all: a mailbox here came to a partition that the
+/// replica lacks.
+fn is_one_users(e: &UserError) -> bool {
+    matches!(e, UserError::NoPartition { by_option: false, .. })
+}
+
 type Steps = FuturesUnordered<LocalBoxFuture<'static, Step>>;
 type Meeting = LocalBoxFuture<'static, Result<(), PoolError>>;
 
@@ -332,7 +338,7 @@ impl Rolling {
         match e {
             UserError::Pool(PoolError::NotBegun) => self.rota.not_begun(job),
             UserError::Linked { userid, other } => self.rota.linked(job, &userid, &other, now),
-            e if e.class() == Class::Run => {
+            e if e.class() == Class::Run && !is_one_users(&e) => {
                 self.rota.not_begun(job);
                 let stopped = match e {
                     UserError::Pool(e) => stopped_by(e),

@@ -43,6 +43,8 @@ pub(crate) enum How {
     Afresh,
     /// All records, after a comparison one by one.
     Full(Arc<FullReplica>),
+    /// The mailbox without anything in it: can the replica make it?
+    Make,
 }
 
 /// What became of a mailbox.
@@ -107,6 +109,9 @@ impl Job<'_> {
     /// Sends the mailbox, ahead of the answers.
     pub(crate) fn run(&mut self) -> Result<MailboxSent, UserError> {
         let list = self.store.mailboxes()?;
+        if matches!(self.how, How::Make) {
+            return self.make(&list);
+        }
         let mut base = self.first_base();
         let mut in_flight = Vec::new();
         let mut first = true;
@@ -144,6 +149,28 @@ impl Job<'_> {
             last.brings.mailboxes = 1;
         }
         Ok(MailboxSent::Sent { in_flight, state })
+    }
+
+    /// A mailbox as it is before the first step: nothing in it.
+    fn make(&self, list: &MboxList) -> Result<MailboxSent, UserError> {
+        let Some(mailbox) = self.open(list)? else { return Ok(MailboxSent::Replaced) };
+        let partition = self.partition(&mailbox);
+        let head = wire::Head {
+            local_only: self.settings.local_only,
+            partition: &partition,
+            state: State::Partial { last_uid: 0, highestmodseq: 1 },
+            since: None,
+            replica: None,
+        };
+        let begun = wire::Encoder::begin(&mailbox, self.modseqs(list)?, &head);
+        let bytes = begun.map_err(|e| self.damaged(e))?.end();
+        let in_flight = vec![self.frames.command_blocking("MAILBOX", bytes)?];
+        Ok(MailboxSent::Sent { in_flight, state: None })
+    }
+
+    /// Where the mailbox is to be on the replica.
+    fn partition(&self, mailbox: &Mailbox) -> String {
+        self.settings.partition.clone().unwrap_or_else(|| mailbox.entry.partition.clone())
     }
 
     /// What the replica has once it has taken this, for the cache.
@@ -206,7 +233,7 @@ impl Job<'_> {
         }
         let mut expunge = Vec::new();
         match (&self.how, &self.replica) {
-            (How::Since, _) | (_, None) => {}
+            (How::Since | How::Make, _) | (_, None) => {}
             (How::Full(full), _) => expunge = to_expunge(m, full, self.settings.one_way)?,
             (How::SinceIfChecksumsDiffer | How::Afresh, Some(replica)) => {
                 let mut ours = wire::header(m, modseqs).map_err(|e| self.damaged(e))?;
@@ -268,7 +295,7 @@ impl Job<'_> {
     /// None when it would bring more bytes than it may.
     fn encode(&self, mailbox: &Mailbox, said: &Said) -> Result<Option<Encoded>, UserError> {
         let Said { crcs, modseqs, base, step, most } = *said;
-        let partition = self.settings.partition.clone().unwrap_or(mailbox.entry.partition.clone());
+        let partition = self.partition(mailbox);
         let mut spool = Spool::new();
         let mut messages = Vec::new();
         let state = match step {

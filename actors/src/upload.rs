@@ -122,11 +122,8 @@ impl<'a> Uploader<'a> {
             self.in_flight.push(self.frames.command_blocking(NAME, bytes)?);
         }
         if let Some(command) = self.in_flight.last_mut() {
-            command.brings = Sent {
-                mailboxes: 0,
-                messages: open.messages as u64,
-                bytes: open.bytes,
-            };
+            command.brings =
+                Sent { mailboxes: 0, messages: open.messages as u64, bytes: open.bytes };
         }
         Ok(())
     }

@@ -111,10 +111,8 @@ fn users(store: &Store, work: Work) -> Result<(Vec<Arc<str>>, Option<String>), S
                 names.retain(|user| user.starts_with(prefix.as_str()));
                 note = (!names.is_empty()).then(|| understood(prefix));
             }
-            let mut sized: Vec<(u64, Arc<str>)> = names
-                .into_iter()
-                .map(|user| (quota_used(store, &user), Arc::from(user)))
-                .collect();
+            let mut sized: Vec<(u64, Arc<str>)> =
+                names.into_iter().map(|user| (quota_used(store, &user), Arc::from(user))).collect();
             sized.sort_by(|(a, _), (b, _)| b.cmp(a));
             let mut users: Vec<Arc<str>> = sized.into_iter().map(|(_, user)| user).collect();
             if shared {

@@ -129,7 +129,7 @@ fn what_it_says_and_who_it_is() {
     assert_eq!(run.code, Some(1), "{}", run.stderr);
     assert!(run.stderr.contains("Unable to open /nowhere/users"), "{}", run.stderr);
     let run = pair.sync_well(&["-A", &format!("user.{}", users[1])]);
-    assert!(summary(&run).starts_with("1 users: 0 done, 1 unchanged"), "{}", run.stderr);
+    assert!(summary(&run).starts_with("1 user: 1 already equal"), "{}", run.stderr);
 
     // -v -v: the traffic on stderr, the password hidden.
     let run = pair.sync_well(&["-v", "-v", "-u", &users[0]]);

@@ -54,7 +54,7 @@ fn clients_at_work() {
             .collect();
         for _ in 0..6 {
             let run = pair.sync(&["-A", "-j", "4"]);
-            let words = summary(&run).to_owned();
+            let words = summary(&run);
             assert!(words.starts_with("6 users: "), "{words}");
             assert!(run.code == Some(0) || run.code == Some(1), "{run:?}");
         }
@@ -86,7 +86,7 @@ fn killed_servers() {
         wait_for("new connections", || relay.connections() > connections);
     }
     let end = run.wait().well();
-    assert!(end.starts_with("12 users: 12 done"), "{end}");
+    assert!(end.starts_with("12 users: 12 replicated"), "{end}");
     pair.assert_equal(&users);
     let ended = said(&pair.master, "ended: ");
     assert!(!ended.is_empty() || !pair.master.has_syslog(), "{:#?}", pair.master.syslog());
@@ -106,7 +106,7 @@ fn a_replica_that_restarts() {
     wait_for("a try to connect", || relay.connections() > connections);
     pair.replica.start().unwrap();
     let end = run.wait().well();
-    assert!(end.starts_with("8 users: 8 done"), "{end}");
+    assert!(end.starts_with("8 users: 8 replicated"), "{end}");
     pair.assert_equal(&users);
 }
 
@@ -144,7 +144,7 @@ fn links_cut_at_commands() {
         relay.cut_at(command);
         let run = pair.sync_well(&["-A", "-j", "2"]);
         assert_eq!(relay.cuts(), nr + 1, "{command} was never sent: {}", run.stderr);
-        assert!(summary(&run).starts_with("3 users: 3 done"), "{command}: {}", run.stderr);
+        assert!(summary(&run).starts_with("3 users: 3 replicated"), "{command}: {}", run.stderr);
         pair.assert_equal(&users);
     }
 }
@@ -187,10 +187,10 @@ fn a_signal_in_mid_run() {
     let (there, missing): (Vec<String>, Vec<String>) =
         users.iter().cloned().partition(|user| !lines_of(&mut server, user).is_empty());
     assert!(!missing.is_empty() && !there.is_empty(), "{end}");
-    assert!(end.starts_with(&format!("{} users: {0} done", there.len())), "{end}");
+    assert!(end.starts_with(&format!("{} users: {0} replicated", there.len())), "{end}");
     pair.assert_equal(&there);
     let rest = pair.sync_well(&["-A"]);
-    let wanted = format!("10 users: {} done, {} unchanged", missing.len(), there.len());
+    let wanted = format!("10 users: {} replicated, {} already equal", missing.len(), there.len());
     assert!(summary(&rest).starts_with(&wanted), "{}", rest.stderr);
     pair.assert_equal(&users);
 }
@@ -333,7 +333,7 @@ fn a_replica_that_is_ahead() {
 
     let run = pair.sync(&["-A", "-v"]);
     assert_eq!(run.code, Some(1), "{run:?}");
-    assert!(summary(&run).starts_with("4 users: 2 done, 0 unchanged"), "{}", run.stderr);
+    assert!(summary(&run).starts_with("4 users: 2 replicated"), "{}", run.stderr);
     for user in [ahead, forked] {
         let prefix = format!("failed: {user}: mailbox user.{user}.folder1 needs copyback: ");
         let told = run.stderr.lines().any(|line| line.starts_with(&prefix));

@@ -12,6 +12,7 @@ mod disturbed;
 mod embedded;
 mod equal;
 mod errors;
+mod first_hour;
 mod folders;
 mod full;
 mod list;

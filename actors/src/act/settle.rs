@@ -18,10 +18,7 @@ use crate::staged::Staged;
 impl Acting<'_> {
     /// Mailboxes the replica refused: its present state is asked for, our checksums are computed
     /// afresh and the change is sent once more without a condition.
-    pub(super) async fn settle_doubtful(
-        &mut self,
-        staged: &mut Staged,
-    ) -> Result<(), UserError> {
+    pub(super) async fn settle_doubtful(&mut self, staged: &mut Staged) -> Result<(), UserError> {
         let doubtful = std::mem::take(&mut self.doubtful);
         if doubtful.is_empty() {
             return Ok(());
@@ -42,10 +39,7 @@ impl Acting<'_> {
 
     /// The last resort: compare record by record, let the replica expunge what it must not keep,
     /// and send all records. What is refused then has something that only copyback can settle.
-    pub(super) async fn settle_in_full(
-        &mut self,
-        staged: &mut Staged,
-    ) -> Result<(), UserError> {
+    pub(super) async fn settle_in_full(&mut self, staged: &mut Staged) -> Result<(), UserError> {
         for name in std::mem::take(&mut self.full) {
             let Some(uniqueid) = self.read.uniqueid_of(&name).map(str::to_string) else {
                 self.look_again = true;
