@@ -39,13 +39,6 @@ impl Channel {
     pub(crate) fn prefix(&self) -> String {
         self.name.as_ref().map_or_else(String::new, |name| format!("channel {name}: "))
     }
-
-    /// Says in syslog what seems wrong with it.
-    pub(crate) fn warn(&self) {
-        if let Some(warning) = &self.warning {
-            warn!("{}{}", self.prefix(), warning.text);
-        }
-    }
 }
 
 /// Rolls until the end.
@@ -75,7 +68,7 @@ fn ready(args: &Args, config: &Config) -> Result<Vec<Channel>, Failure> {
     syslog::start(config)?;
     let mut all = channels(args, config)?;
     privileges::become_cyrus(config.cyrus_user())?;
-    start::check(&mut all, config.cyrus_user())?;
+    start::check(&mut all)?;
     Ok(all)
 }
 
@@ -138,7 +131,7 @@ async fn roll_all(
         }
         config = reread(args, config);
         all = channels(args, &config)?;
-        all.iter().for_each(Channel::warn);
+        start::warnings(&all).iter().for_each(|warning| warn!("{warning}"));
     }
 }
 

@@ -4,8 +4,9 @@
 //! There is no event loop here and no thread, but for the time of the login ([`actors::check_logins`]): a process with
 //! threads must not fork. The claim on the log goes to the child with the open file that it is.
 
+use std::collections::BTreeSet;
+
 use actors::{LogSource, LoginCheck};
-use cyrus_store::StoreError;
 use cyrus_store::sync_log::{Claim, Claimed, LogFile};
 use nix::sys::signal::{SigSet, Signal};
 use tracing::warn;
@@ -19,16 +20,14 @@ use crate::tell;
 /// # Errors
 /// [`Exit::Failed`] when another replicator has a log, or with `-o` the replica can't be reached;
 /// [`Exit::Config`] when a log can't be worked on, or the login is refused.
-pub(crate) fn check(channels: &mut [Channel], cyrus_user: &str) -> Result<(), Failure> {
-    for channel in channels.iter() {
-        channel.warn();
-        if let Some(warning) = &channel.warning {
-            tell(&format!("{}warning: {}", channel.prefix(), warning.text));
-        }
+pub(crate) fn check(channels: &mut [Channel]) -> Result<(), Failure> {
+    for warning in warnings(channels) {
+        warn!("{warning}");
+        tell(&format!("warning: {warning}"));
     }
     for channel in channels.iter_mut() {
         if let LogSource::Channel(log) = &channel.rolling.source {
-            let claimed = claim(log, cyrus_user);
+            let claimed = claim(log);
             let claim = claimed.map_err(|e| Failure { text: channel.prefix() + &e.text, ..e })?;
             channel.rolling.claim = claim.into();
         }
@@ -36,19 +35,20 @@ pub(crate) fn check(channels: &mut [Channel], cyrus_user: &str) -> Result<(), Fa
     log_in(channels)
 }
 
-fn claim(log: &LogFile, cyrus_user: &str) -> Result<Claim, Failure> {
+/// What seems to be wrong with the channels' logs, each thing once.
+pub(crate) fn warnings(channels: &[Channel]) -> BTreeSet<&str> {
+    channels.iter().filter_map(|channel| Some(&*channel.warning.as_ref()?.text)).collect()
+}
+
+fn claim(log: &LogFile) -> Result<Claim, Failure> {
     match log.claim() {
         Ok(Claimed::Ours(claim)) => Ok(claim),
         Ok(Claimed::Others(rival)) => Err(Failure::new(Exit::Failed, rival.to_string())),
-        Err(e) => Err(Failure::new(Exit::Config, cant_work(log, &e, cyrus_user))),
+        Err(e) => {
+            let why = format!("can't work on {}: {e}", log.path().display());
+            Err(Failure::new(Exit::Config, why))
+        }
     }
-}
-
-fn cant_work(log: &LogFile, e: &StoreError, cyrus_user: &str) -> String {
-    format!(
-        "can't work on {}: {e}; run as root or as {cyrus_user}, to whom it must belong",
-        log.path().display()
-    )
 }
 
 /// Logs in where a channel is to go on for ever. A single pass logs in when it has something to do, and its exit code

@@ -25,6 +25,7 @@ mod rolling;
 mod rolling_cache;
 mod rolling_load;
 mod rolling_options;
+mod rolling_start;
 mod rolling_verbs;
 mod shared;
 mod written;
