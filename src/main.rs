@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> Result<Exit, Failure> {
     let mode = args.mode()?;
-    let config = resolve::load(&args)?;
+    let config = resolve::load(&args).map_err(|e| start::as_master_bears(&args, e))?;
     if mode == Mode::Rolling {
         return rolling::run(&args, config);
     }

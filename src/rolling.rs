@@ -46,12 +46,9 @@ impl Channel {
 /// # Errors
 /// What [`start::check`] finds, a wrong configuration, or a process that can't be made.
 pub(crate) fn run(args: &Args, config: Arc<Config>) -> Result<Exit, Failure> {
-    let background =
-        args.rolling && args.input_file.is_none() && std::env::var_os("CYRUS_ISDAEMON").is_none();
     start::hold_signals();
-    let ready = ready(args, &config);
-    let all = ready.map_err(|e| if background { start::as_master_bears(e) } else { e })?;
-    if background {
+    let all = ready(args, &config).map_err(|e| start::as_master_bears(args, e))?;
+    if start::goes_into_background(args) {
         // There are no threads yet. As with the C client, working folder and terminal stay what they are.
         nix::unistd::daemon(true, true).map_err(|e| {
             Failure::new(Exit::Failed, format!("can't go into the background: {e}"))

@@ -11,6 +11,7 @@ use cyrus_store::sync_log::{Claim, Claimed, LogFile};
 use nix::sys::signal::{SigSet, Signal};
 use tracing::warn;
 
+use crate::cli::Args;
 use crate::exit::{Exit, Failure};
 use crate::rolling::Channel;
 use crate::tell;
@@ -80,10 +81,15 @@ fn log_in(channels: &[Channel]) -> Result<(), Failure> {
     first.map_or(Ok(()), Err)
 }
 
+/// Whether the program goes into the background. Cyrus' master keeps what is in its DAEMON section in front.
+pub(crate) fn goes_into_background(args: &Args) -> bool {
+    args.rolling && args.input_file.is_none() && std::env::var_os("CYRUS_ISDAEMON").is_none()
+}
+
 /// Cyrus' master gives up its own start when a program in the START section of cyrus.conf ends with anything but 0 or 75
 /// (`master/master.c`: run_startup, decode_wait_status). Mail must not depend on replication.
-pub(crate) fn as_master_bears(failure: Failure) -> Failure {
-    if !is_started_by_master() {
+pub(crate) fn as_master_bears(args: &Args, failure: Failure) -> Failure {
+    if !goes_into_background(args) || !is_started_by_master() {
         return failure;
     }
     let text = format!("{} (exit 75, or Cyrus' master would not start)", failure.text);

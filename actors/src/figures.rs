@@ -133,8 +133,8 @@ impl RollStatus {
         if f.sent.messages > 0 {
             let messages = words::count(f.sent.messages, "message");
             let _ = write!(line, ", sent {messages}, {}", words::bytes(f.sent.bytes));
-            if let Some(pace) = self.progress.pace(now) {
-                let _ = write!(line, " ({pace})");
+            if let Some(rate) = self.progress.rate(now).filter(|rate| !rate.is_zero()) {
+                let _ = write!(line, " ({rate})");
             }
         }
         let count = |kind| f.troubles.values().filter(|t| t.kind == kind).count();

@@ -19,7 +19,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::board::Board;
 use crate::events::{Event, EventSink};
-use crate::pace::Pace;
+use crate::pace::{Pace, Rate};
 use crate::replica_state::ReplicaState;
 use crate::report::Outcome;
 use crate::words;
@@ -87,10 +87,10 @@ impl Progress {
         locked(&self.0.pace).note(now, messages, bytes);
     }
 
-    /// What is sent a second, in words.
-    pub(crate) fn pace(&self, now: Instant) -> Option<String> {
+    /// How fast it goes now.
+    pub(crate) fn rate(&self, now: Instant) -> Option<Rate> {
         let (messages, bytes) = self.sent();
-        locked(&self.0.pace).words(now, messages, bytes)
+        locked(&self.0.pace).rate(now, messages, bytes)
     }
 
     fn sent(&self) -> (u64, u64) {
@@ -115,8 +115,8 @@ impl Progress {
         let (messages, bytes) = self.sent();
         let (sent, bytes) = (words::count(messages, "message"), words::bytes(bytes));
         let _ = write!(line, "; sent {sent}, {bytes}");
-        if let Some(pace) = self.pace(now) {
-            let _ = write!(line, " ({pace})");
+        if let Some(rate) = self.rate(now) {
+            let _ = write!(line, " ({rate})");
         }
         if let Some(replica) = self.replica().words(now) {
             let _ = write!(line, "; {replica}");

@@ -20,6 +20,7 @@ mod locks;
 mod no_replica;
 mod opening;
 mod oracle_lines;
+mod progress;
 mod replicas;
 mod rolling;
 mod rolling_cache;
