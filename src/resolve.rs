@@ -60,7 +60,7 @@ pub(crate) fn settings(
             Some(port) if *port == name => {
                 bad_config(config.bad(&own_name(config, channel, "sync_port"), known))
             }
-            _ => Failure::new(Exit::Config, format!("replica {server}: '{name}' is not {known}")),
+            _ => Failure::new(Exit::Config, format!("server {server}: '{name}' is not {known}")),
         });
     }
     // On a Unix socket the peer is the Cyrus admin without any login.

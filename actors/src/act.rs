@@ -31,8 +31,8 @@ const MAILBOXES_AHEAD: usize = 64;
 pub(crate) enum Settled {
     /// All of it is on the replica.
     Done,
-    /// Names changed: look at both sides again.
-    LookAgain,
+    /// Names changed: look at both sides again. The replica said that these mailboxes were moved, and its words.
+    LookAgain { moved: HashMap<String, String> },
 }
 
 /// A command about a mailbox, sent.
@@ -57,6 +57,8 @@ pub(crate) struct Acting<'a> {
     /// The replica's records of those that were compared already, by unique id.
     fulls: HashMap<String, Full>,
     look_again: bool,
+    /// Mailboxes that the replica has elsewhere, as it says, and its words.
+    moved: HashMap<String, String>,
     first_error: Option<UserError>,
     /// What the replica has of the mailboxes that it has taken.
     states: &'a mut Vec<ReplicaMailbox>,
@@ -85,6 +87,7 @@ impl<'a> Acting<'a> {
             full: Vec::new(),
             fulls: HashMap::new(),
             look_again: false,
+            moved: HashMap::new(),
             first_error: None,
             states,
             sent,
@@ -124,7 +127,7 @@ impl<'a> Acting<'a> {
         self.reserve(replica, &plan, staged).await?;
         self.delete(&plan.deletes).await?;
         if self.rename(&plan).await? {
-            return Ok(Settled::LookAgain);
+            return Ok(Settled::LookAgain { moved: HashMap::new() });
         }
         if !names_stay {
             self.drain(0).await?;
@@ -147,7 +150,8 @@ impl<'a> Acting<'a> {
         self.drain(0).await?;
         self.settle_doubtful(staged).await?;
         self.settle_in_full(staged).await?;
-        Ok(if self.look_again { Settled::LookAgain } else { Settled::Done })
+        let moved = std::mem::take(&mut self.moved);
+        Ok(if self.look_again { Settled::LookAgain { moved } } else { Settled::Done })
     }
 
     /// Asks which of the new messages the replica has already, in folders where it may have them.
@@ -431,9 +435,11 @@ impl<'a> Acting<'a> {
                     self.doubtful.push(mailbox.to_string());
                 }
             }
-            ("MAILBOX", Some(Code::MailboxMoved | Code::MailboxNonexistent)) => {
+            ("MAILBOX", Some(Code::MailboxMoved)) => {
                 self.look_again = true;
+                self.moved.insert(mailbox.to_string(), e.to_string());
             }
+            ("MAILBOX", Some(Code::MailboxNonexistent)) => self.look_again = true,
             _ => self.keep(UserError::Refused { mailbox: mailbox.to_string(), source: e }),
         }
     }

@@ -22,6 +22,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, watch};
 use tracing::error;
 
+use crate::advice;
 use crate::ahead::Ahead;
 use crate::board::WAITING;
 use crate::error::{Class, UserError};
@@ -217,7 +218,8 @@ impl Run {
             }
             Step::Unlocked { job, taken: Err(e) } => {
                 self.schedule.lost_lock();
-                self.end(job, Outcome::Failed { reason: e.to_string() }).await;
+                let reason = self.in_words(&e, &job.userid);
+                self.end(job, Outcome::Failed { reason }).await;
                 None
             }
             Step::Tried { mut job, synced, worker } => {
@@ -242,7 +244,8 @@ impl Run {
     async fn tried_in_vain(&mut self, mut job: Job<UserLock>, e: UserError) {
         self.hands.board.set(&job.userid, "resting before another try");
         let class = e.class();
-        job.trouble = Some(e.to_string());
+        let reason = self.in_words(&e, &job.userid);
+        job.trouble = Some(reason.clone());
         let Some(job) = self.schedule.failed(job, class, Instant::now()) else { return };
         if class == Class::Run {
             let stopped = match e {
@@ -254,7 +257,11 @@ impl Run {
             return;
         }
         error!("Error in sync_do_user({}): bailing out!", job.userid);
-        self.end(job, Outcome::Failed { reason: e.to_string() }).await;
+        self.end(job, Outcome::Failed { reason }).await;
+    }
+
+    fn in_words(&self, e: &UserError, userid: &str) -> String {
+        advice::in_words(e, userid, &self.hands.rules)
     }
 
     /// Starts no more users; why is told by the first reason, but that the replica could not be

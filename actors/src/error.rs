@@ -56,7 +56,7 @@ pub enum UserError {
         problem: String,
     },
     /// A message's file is not what its record says.
-    #[error("mailbox {mailbox} uid {uid}: {}: {problem}; repair it (reconstruct) and run again", path.display())]
+    #[error("mailbox {mailbox} uid {uid}: {}: {problem}", path.display())]
     MessageFile {
         /// Internal name.
         mailbox: String,
@@ -64,6 +64,8 @@ pub enum UserError {
         uid: u32,
         /// Its file.
         path: PathBuf,
+        /// Whether the file is not there at all.
+        missing: bool,
         /// What is wrong with it.
         problem: String,
     },
@@ -86,7 +88,7 @@ pub enum UserError {
     Pool(#[from] PoolError),
     /// The replica has another mailbox under a name of ours, and it must not be deleted.
     #[error(
-        "mailbox {mailbox}: the replica has another mailbox of this name (unique id {uniqueid}), and nothing here tells that it was deleted; delete or rename it on the replica and run again"
+        "mailbox {mailbox}: the replica has another mailbox of this name (unique id {uniqueid}), and nothing here tells that it was deleted"
     )]
     NameHeld {
         /// Internal name.
@@ -103,6 +105,18 @@ pub enum UserError {
         partition: String,
         /// Whether -p chose it, for all mailboxes.
         by_option: bool,
+    },
+    /// The replica does not make a mailbox again whose unique id it knows as deleted.
+    #[error(
+        "mailbox {mailbox}: it was deleted on the replica, which does not make a mailbox of this unique id ({uniqueid}) again ({text})"
+    )]
+    DeletedThere {
+        /// Internal name.
+        mailbox: String,
+        /// Its unique id.
+        uniqueid: String,
+        /// The replica's words.
+        text: String,
     },
     /// Names changed on one side again and again while we looked.
     #[error(
@@ -151,6 +165,7 @@ impl UserError {
             | UserError::Spool { .. }
             | UserError::Plan(_)
             | UserError::NameHeld { .. }
+            | UserError::DeletedThere { .. }
             | UserError::Bug(_) => Class::Lasting,
         }
     }

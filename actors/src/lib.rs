@@ -29,11 +29,12 @@
 //! | `reading.rs`, `reading_some.rs`, `reserve.rs`, `full.rs`, `sending.rs`, `steps.rs`, `spool.rs`, `upload.rs`, `staged.rs`, `wire.rs` | a MailboxPlanner's reading and encoding |
 //! | `frames.rs`, `transport/` | what travels to a connection; sockets, login, deflate |
 //! | `cache.rs`, `partitions.rs` | what a replica has, remembered between rolling runs or for the run |
-//! | `settings.rs`, `events.rs`, `report.rs`, `error.rs`, `words.rs` | what a run is told, tells, and ends with |
+//! | `settings.rs`, `events.rs`, `report.rs`, `error.rs`, `advice.rs`, `words.rs` | what a run is told, tells, and ends with |
 //! | `progress.rs` with `board.rs`, `pace.rs`, `replica_state.rs`; `figures.rs` | how a run stands, for whoever asks; in rolling replication |
 #![forbid(unsafe_code)]
 
 mod act;
+mod advice;
 mod ahead;
 mod board;
 mod cache;

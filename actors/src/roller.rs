@@ -23,6 +23,7 @@ use sync_plan::backlog::Backlog;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use crate::advice;
 use crate::crew::Crew;
 use crate::error::{Class, UserError};
 use crate::figures::{Figures, RollStatus};
@@ -362,7 +363,7 @@ impl Rolling {
                             ..
                         }
                 );
-                let reason = e.to_string();
+                let reason = advice::in_words(&e, &job.work.key(), &self.hands.rules);
                 let (pause, quarantined) = self.rota.failed(job, &reason, whole, links_fault, now);
                 if quarantined {
                     let userid = name_of(&job.work.key()).to_string();

@@ -29,6 +29,9 @@ const COMMAND_BYTES: u64 = 16 * 1024 * 1024;
 /// Files up to this size are read once, into memory.
 const SMALL: u64 = 1024 * 1024;
 
+/// The problem of a message without a file.
+const MISSING: &str = "the message file is missing";
+
 /// The command's name.
 const NAME: &str = "MESSAGE";
 
@@ -189,7 +192,7 @@ impl<'a> Uploader<'a> {
     /// Opens a message file within its folder, which stays open for the next one.
     fn open_file(&mut self, message: &Message) -> Result<File, String> {
         let unreadable = |e: Errno| match e {
-            Errno::ENOENT => "the message file is missing".to_string(),
+            Errno::ENOENT => MISSING.to_string(),
             _ => format!("can't read the message file: {}", io::Error::from(e)),
         };
         let folder = match self.folder.take() {
@@ -212,10 +215,12 @@ impl<'a> Uploader<'a> {
 
     fn bad_file(&self, message: &Message, problem: String) -> UserError {
         let folder = self.mailbox.message_folder(message.archived);
+        let missing = problem == MISSING;
         UserError::MessageFile {
             mailbox: self.mailbox.name().to_string(),
             uid: message.uid,
             path: folder.join(format!("{}.", message.uid)),
+            missing,
             problem,
         }
     }

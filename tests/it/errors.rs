@@ -24,7 +24,7 @@ pub(crate) fn assert_no_bug(run: &Outcome) {
 }
 
 /// The summary's line about a failed user.
-fn failure_of<'a>(run: &'a Outcome, user: &str) -> &'a str {
+pub(crate) fn failure_of<'a>(run: &'a Outcome, user: &str) -> &'a str {
     let start = format!("sync_client: failed: {user}: ");
     run.stderr.lines().find(|line| line.starts_with(&start)).unwrap_or_else(|| {
         panic!("{user} did not fail:\n{}", run.stderr);
@@ -32,7 +32,7 @@ fn failure_of<'a>(run: &'a Outcome, user: &str) -> &'a str {
 }
 
 /// A mailbox's folder (`-M`) or a user's files' (`-U`), as Cyrus' own mbpath says.
-fn path_of(master: &Cyrus, what: &str, mailbox: &str) -> PathBuf {
+pub(crate) fn path_of(master: &Cyrus, what: &str, mailbox: &str) -> PathBuf {
     let output = master.tool("mbpath", &[what, mailbox]).unwrap();
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim_end())
 }

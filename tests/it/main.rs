@@ -7,6 +7,7 @@
 
 mod common;
 
+mod advice;
 mod cli;
 mod disturbed;
 mod embedded;
@@ -29,4 +30,5 @@ mod rolling_options;
 mod rolling_start;
 mod rolling_verbs;
 mod shared;
+mod words;
 mod written;

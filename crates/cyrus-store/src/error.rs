@@ -90,7 +90,7 @@ pub enum StoreError {
         what: String,
     },
     /// A mailbox's file makes no sense, apart from any one record.
-    #[error("mailbox {mailbox} is damaged ({}): {what}; run 'reconstruct {mailbox}'", path.display())]
+    #[error("mailbox {mailbox} is damaged ({}): {what}", path.display())]
     DamagedMailbox {
         /// Internal name.
         mailbox: String,
@@ -100,7 +100,7 @@ pub enum StoreError {
         what: String,
     },
     /// A record of a mailbox's index makes no sense.
-    #[error("mailbox {mailbox} is damaged ({} record {recno}): {what}; run 'reconstruct {mailbox}'", path.display())]
+    #[error("mailbox {mailbox} is damaged ({} record {recno}): {what}", path.display())]
     DamagedRecord {
         /// Internal name.
         mailbox: String,
