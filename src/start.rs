@@ -5,8 +5,10 @@
 //! threads must not fork. The claim on the log goes to the child with the open file that it is.
 
 use std::collections::BTreeSet;
+use std::io;
 
 use actors::{LogSource, LoginCheck};
+use cyrus_store::StoreError;
 use cyrus_store::sync_log::{Claim, Claimed, LogFile};
 use nix::sys::signal::{SigSet, Signal};
 use tracing::warn;
@@ -20,7 +22,7 @@ use crate::tell;
 ///
 /// # Errors
 /// [`Exit::Failed`] when another replicator has a log, or with `-o` the replica can't be reached;
-/// [`Exit::Config`] when a log can't be worked on, or the login is refused.
+/// [`Exit::Config`] when we may not work on a log, or the login is refused.
 pub(crate) fn check(channels: &mut [Channel]) -> Result<(), Failure> {
     for warning in warnings(channels) {
         warn!("{warning}");
@@ -47,8 +49,23 @@ fn claim(log: &LogFile) -> Result<Claim, Failure> {
         Ok(Claimed::Others(rival)) => Err(Failure::new(Exit::Failed, rival.to_string())),
         Err(e) => {
             let why = format!("can't work on {}: {e}", log.path().display());
-            Err(Failure::new(Exit::Config, why))
+            Err(Failure::new(exit_of(&e), why))
         }
+    }
+}
+
+/// A full or failing disk may come right by itself; that we may not write does not.
+fn exit_of(e: &StoreError) -> Exit {
+    match e {
+        StoreError::Io { source, .. }
+            if matches!(
+                source.kind(),
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+            ) =>
+        {
+            Exit::Config
+        }
+        _ => Exit::Failed,
     }
 }
 

@@ -75,3 +75,63 @@ async fn check(settings: &Settings) -> LoginCheck {
     }
     LoginCheck::Away(why)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The threads of this process that are called like ours.
+    fn threads() -> usize {
+        let all = std::fs::read_dir("/proc/self/task").unwrap();
+        let names = all.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("comm")));
+        names.filter(|name| name.as_ref().is_ok_and(|name| name.trim_end() == THREADS)).count()
+    }
+
+    #[test]
+    fn no_thread_is_left_behind() {
+        // A name is looked up on a thread; nobody listens there.
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let there =
+            Settings { server: "localhost".into(), port: Some(port.to_string()), ..settings() };
+        let once = Settings { connect_once: true, ..there.clone() };
+        let checked = check_logins(&[there, once]).unwrap();
+        assert_eq!(threads(), 0);
+        let words = "Can not connect to server 'localhost': ";
+        assert!(
+            matches!(&checked[0], LoginCheck::Away(why) if why.starts_with(words)),
+            "{checked:?}"
+        );
+        let given_up = LoginCheck::Bad(Stopped::NoConnection(String::new()));
+        assert_eq!(std::mem::discriminant(&checked[1]), std::mem::discriminant(&given_up));
+    }
+
+    fn settings() -> Settings {
+        Settings {
+            server: String::new(),
+            port: None,
+            channel: None,
+            authname: "cyrus".into(),
+            password: "secret".into(),
+            realm: None,
+            try_imap: false,
+            sieve_mailbox: true,
+            jobs: 1,
+            one_way: false,
+            prefix: None,
+            partition: None,
+            local_only: false,
+            skip_locked: false,
+            connect_once: false,
+            require_compression: false,
+            narrate: false,
+            trace: false,
+            reconnect_maxwait: Duration::from_secs(1),
+            timeout: Duration::from_secs(5),
+            batch_messages: 0,
+            cache: None,
+            retry_pause: Duration::from_secs(1),
+        }
+    }
+}

@@ -430,3 +430,33 @@ fn ready_with_the_first_login() {
     running.terminate();
     assert_eq!(running.wait().code, Some(0));
 }
+
+/// As docs/sync_client.service has it: as the Cyrus user, with nothing to be written to but the folders of the sync log and
+/// of the locks. Above all the mail store can't be.
+#[test]
+fn where_little_can_be_written() {
+    let pair = logging_pair();
+    let users = fill::uniform(&pair.master, 2, 2, 3, 500).unwrap();
+    let program = program_for_all(&pair);
+    let dir = pair.master.dir().display().to_string();
+    let script = format!(
+        "mount --bind {dir} {dir} && mount -o remount,bind,ro {dir} && \
+         for folder in sync lock; do \
+           mount --bind {dir}/conf/$folder {dir}/conf/$folder && mount -o remount,bind,rw {dir}/conf/$folder || exit; \
+         done; \
+         ! touch {dir}/conf/x 2> /dev/null && ! touch {dir}/spool/x 2> /dev/null && touch {dir}/conf/lock/x && \
+         exec setpriv --reuid cyrus --regid mail --init-groups {} -C {dir}/imapd.conf -R -d 0",
+        program.display()
+    );
+    let mut command = pair.master.root_command("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", &script]);
+    let mut running = Running::start(command);
+    settle(&pair, &mut running);
+    pair.assert_equal(&users);
+    pair.master.login(&users[0]).unwrap().create("INBOX/more").unwrap();
+    settle(&pair, &mut running);
+    pair.assert_equal(&users);
+    assert_eq!(running.stderr(), "");
+    running.terminate();
+    assert_eq!(running.wait().code, Some(0));
+}
