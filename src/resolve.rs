@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::{LogSource, RollSettings, Settings};
+use actors::{EarlyClaim, LogSource, RollSettings, Settings};
 use cyrus_store::sync_log::LogFile;
 use cyrus_store::{Config, StoreError};
 
@@ -127,6 +127,7 @@ pub(crate) fn rolling(
     }
     let rolling = RollSettings {
         source,
+        claim: EarlyClaim::default(),
         once: args.rolling_once || args.input_file.is_some(),
         delay: match args.delay {
             Some(seconds) => Duration::from_secs(seconds),

@@ -31,7 +31,7 @@ use crate::hands::Hands;
 use crate::lease::acquire_look;
 use crate::lock_keeper::{LockKeeper, Taken, UserLock, lock};
 use crate::pool::{PoolError, StopWaiting};
-use crate::report::{Outcome, RunReport, Stopped, UserReport};
+use crate::report::{Outcome, RunReport, Stopped, UserReport, done_line};
 use crate::roller::sleep_until;
 use crate::schedule::{Job, Next, Schedule};
 use crate::user_sync::{SyncUser, Synced, UserSync};
@@ -298,6 +298,11 @@ impl Run {
             took: job.since.elapsed(),
         };
         self.hands.board.remove(&job.userid);
+        self.hands.progress.finished(&user.outcome);
+        if matches!(user.outcome, Outcome::Done | Outcome::Unchanged) {
+            let line = || done_line(user.name(), &user.outcome, user.sent, user.took);
+            self.hands.events.action(line).await;
+        }
         self.hands.events.tell(Event::User(Box::new(user.clone()))).await;
         self.report.users.push(user);
     }

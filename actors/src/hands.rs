@@ -11,6 +11,7 @@ use crate::events::EventSink;
 use crate::partitions::Partitions;
 use crate::planner::MailboxPlanner;
 use crate::pool::ConnectionPool;
+use crate::progress::Progress;
 use crate::settings::Settings;
 
 /// What a user's work needs.
@@ -18,6 +19,8 @@ use crate::settings::Settings;
 pub(crate) struct Hands {
     pub(crate) settings: Arc<Settings>,
     pub(crate) events: EventSink,
+    pub(crate) progress: Progress,
+    /// The part of it that a user's work writes.
     pub(crate) board: Board,
     /// How names are spelt here.
     pub(crate) rules: Arc<NameRules>,

@@ -85,7 +85,7 @@ impl Watching {
 }
 
 /// A closed stdout or stderr is no reason to stop replicating.
-fn tell(event: &Event, verbosity: Verbosity) {
+pub(crate) fn tell(event: &Event, verbosity: Verbosity) {
     match event {
         Event::Action(line) => {
             if verbosity.actions_on_stdout {

@@ -105,6 +105,23 @@ impl UserReport {
     }
 }
 
+/// What became of a user that came to a good end, for -v: `DONE anna: 3 mailboxes, 12 messages, 34.5 kB in 120ms`.
+pub(crate) fn done_line(name: &str, outcome: &Outcome, sent: Sent, took: Duration) -> String {
+    let counts = [(sent.mailboxes, "mailbox", "mailboxes"), (sent.messages, "message", "messages")];
+    let mut parts: Vec<String> = counts
+        .into_iter()
+        .filter(|(number, ..)| *number > 0)
+        .map(|(number, one, more)| format!("{number} {}", if number == 1 { one } else { more }))
+        .collect();
+    if sent.messages > 0 {
+        parts.push(words::bytes(sent.bytes));
+    }
+    if parts.is_empty() {
+        parts.push(outcome.to_string());
+    }
+    format!("DONE {name}: {} in {}", parts.join(", "), words::duration(took))
+}
+
 /// All users of a run.
 #[derive(Debug, Clone, Default)]
 pub struct RunReport {

@@ -34,7 +34,7 @@ use crate::lock_keeper::{LockKeeper, Taken, UserLock};
 use crate::log_hand::{Finished, FromLog, LogHand};
 use crate::log_reader::{LogReader, TakenOver};
 use crate::pool::{PoolError, StopWaiting};
-use crate::report::{Stopped, name_of};
+use crate::report::{Outcome, Sent, Stopped, done_line, name_of};
 use crate::rolling::{Ask, RollReport, RollSettings};
 use crate::rota::{Bounds, Job, Kind, Rota};
 use crate::try_work::{Step, try_work, wait_for_lock};
@@ -101,6 +101,7 @@ impl Handler<Roll> for Roller {
             restart_at,
             figures_at: now,
             stopping: false,
+            meeting: None,
         };
         Box::pin(rolling.run(msg.stop))
     }
@@ -113,6 +114,7 @@ fn is_one_users(e: &UserError) -> bool {
 }
 
 type Steps = FuturesUnordered<LocalBoxFuture<'static, Step>>;
+type Meeting = LocalBoxFuture<'static, Result<(), PoolError>>;
 
 struct Rolling {
     rota: Rota<UserLock>,
@@ -126,6 +128,8 @@ struct Rolling {
     restart_at: Option<Instant>,
     figures_at: Instant,
     stopping: bool,
+    /// The first login at the replica, until it is through.
+    meeting: Option<Meeting>,
 }
 
 impl Rolling {
@@ -135,6 +139,9 @@ impl Rolling {
         let mut stop_open = true;
         let mut deadline = None;
         let mut asked = *stop.borrow_and_update();
+        if !self.settings.once {
+            self.meeting = Some(self.meet());
+        }
         loop {
             if asked != Ask::Go && !self.stopping {
                 self.stop(Stopped::Signal).await;
@@ -164,6 +171,7 @@ impl Rolling {
                     waits.extend(self.settle(step).await);
                 }
                 heard = self.log.hear() => self.heard(heard).await,
+                met = some(&mut self.meeting) => self.met(met).await,
                 () = sleep_until(until) => self.restart_if_due(),
                 () = sleep_until(deadline) => {
                     let left = self.rota.in_flight();
@@ -177,6 +185,21 @@ impl Rolling {
             }
         }
         self.end().await
+    }
+
+    /// Logs in at the replica though nothing may be logged yet: that it can't be reached is said at once, and not when
+    /// the first change is waiting; systemd hears that we are ready when it is through.
+    fn meet(&self) -> Meeting {
+        let pool = self.hands.pool.clone();
+        Box::pin(async move { acquire_look(&pool).await.map(drop) })
+    }
+
+    async fn met(&mut self, met: Result<(), PoolError>) {
+        self.meeting = None;
+        match met {
+            Ok(()) | Err(PoolError::NotBegun) => {}
+            Err(e) => self.stop(stopped_by(e)).await,
+        }
     }
 
     fn begin(&mut self, job: Job<UserLock>) -> LocalBoxFuture<'static, Step> {
@@ -203,9 +226,8 @@ impl Rolling {
                 self.rota.add(&entries, now);
                 match result {
                     Ok(TakenOver { shutdown: true, .. }) => self.stop(Stopped::ShutdownFile).await,
-                    Ok(TakenOver { claimed: true, .. }) => {
-                        let why = "another sync_client replicates this log";
-                        self.stop(Stopped::Log(why.into())).await;
+                    Ok(TakenOver { rival: Some(rival), .. }) => {
+                        self.stop(Stopped::Log(rival.to_string())).await;
                     }
                     Ok(_) => {
                         if let Some(time) = self.status.readable(now) {
@@ -228,12 +250,12 @@ impl Rolling {
     async fn settle(&mut self, step: Step) -> Option<LocalBoxFuture<'static, Step>> {
         let now = Instant::now();
         match step {
-            Step::Tried { mut job, synced, worker } => {
+            Step::Tried { mut job, synced, took, worker } => {
                 self.landed(&job, worker);
                 job.locks.clear();
                 self.report.sent.add(synced.sent);
                 match synced.result {
-                    Ok(_) => self.done(&job),
+                    Ok(outcome) => self.done(&job, &outcome, synced.sent, took).await,
                     Err(e) => self.tried_in_vain(&job, e, now).await,
                 }
                 None
@@ -303,8 +325,11 @@ impl Rolling {
         }
     }
 
-    fn done(&mut self, job: &Job<UserLock>) {
+    async fn done(&mut self, job: &Job<UserLock>, outcome: &Outcome, sent: Sent, took: Duration) {
         self.report.done += job.work.users.len() as u64;
+        let names = job.work.users.iter().map(|(userid, _)| name_of(userid));
+        let line = || done_line(&names.collect::<Vec<_>>().join(" "), outcome, sent, took);
+        self.hands.events.action(line).await;
         for userid in self.rota.done(job) {
             info!("user {} is no longer in quarantine", name_of(&userid));
         }
@@ -317,8 +342,7 @@ impl Rolling {
             e if e.class() == Class::Run && !is_one_users(&e) => {
                 self.rota.not_begun(job);
                 let stopped = match e {
-                    UserError::Pool(PoolError::NoConnection(why)) => Stopped::NoConnection(why),
-                    UserError::Pool(PoolError::Stopped) => Stopped::WhileConnecting,
+                    UserError::Pool(e) => stopped_by(e),
                     e => Stopped::Fatal(e.to_string()),
                 };
                 self.stop(stopped).await;
@@ -392,7 +416,7 @@ impl Rolling {
     /// Whether nothing is left to be waited for.
     fn is_over(&self) -> bool {
         let ending = self.stopping || (self.settings.once && self.log.is_read());
-        ending && self.rota.is_at_rest()
+        ending && self.rota.is_at_rest() && self.meeting.is_none()
     }
 
     fn next_time(&self) -> Option<Instant> {
@@ -434,6 +458,7 @@ impl Rolling {
             return;
         }
         self.figures_at = now + FIGURES_PAUSE;
+        self.hands.progress.note(now);
         self.status.set(Figures {
             waiting: self.rota.users(),
             in_flight: self.rota.in_flight(),
@@ -477,6 +502,23 @@ impl Rolling {
 }
 
 const SKIPPED: &str = "there is a skipuser file";
+
+/// Why a channel ends that gets no connection.
+fn stopped_by(e: PoolError) -> Stopped {
+    match e {
+        PoolError::NoConnection(why) => Stopped::NoConnection(why),
+        PoolError::Stopped => Stopped::WhileConnecting,
+        e => Stopped::Fatal(e.to_string()),
+    }
+}
+
+/// Waits for what there is; for ever if there is nothing.
+async fn some<T>(what: &mut Option<LocalBoxFuture<'static, T>>) -> T {
+    match what {
+        Some(what) => what.await,
+        None => std::future::pending().await,
+    }
+}
 
 /// Sleeps until this time, for ever without one.
 pub(crate) async fn sleep_until(at: Option<Instant>) {

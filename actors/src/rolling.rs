@@ -10,11 +10,10 @@ use cyrus_store::{Config, Store};
 use sync_plan::backlog::Backlog;
 use tokio::sync::watch;
 
-use crate::board::Board;
 use crate::crew::Crew;
 use crate::events::EventSink;
 use crate::figures::RollStatus;
-use crate::log_reader::{LetGo, LogReader, LogSource};
+use crate::log_reader::{EarlyClaim, LetGo, LogReader, LogSource};
 use crate::monitor::{Verbosity, Watching};
 use crate::report::{Sent, Stopped, name_of};
 use crate::roller::{Roll, Roller};
@@ -30,6 +29,8 @@ const LET_GO: Duration = Duration::from_secs(1);
 pub struct RollSettings {
     /// Where entries come from.
     pub source: LogSource,
+    /// The claim on that log, if it was made already.
+    pub claim: EarlyClaim,
     /// One pass, then the end (-1, -f).
     pub once: bool,
     /// From one taking over of the log to the next (-d, sync_repeat_interval); with none it is looked for
@@ -114,14 +115,13 @@ impl fmt::Display for RollReport {
 }
 
 /// Rolls one channel until it is asked to stop or, in a single pass, all is done or left. To be called on
-/// an actix system. `board` and `status` show all the while what is being done and how it stands.
+/// an actix system. `status` shows all the while how it stands.
 pub async fn roll(
     settings: Settings,
     rolling: RollSettings,
     config: Arc<Config>,
     verbosity: Verbosity,
     stop: watch::Receiver<Ask>,
-    board: Board,
     status: RollStatus,
 ) -> RollReport {
     let since = Instant::now();
@@ -130,11 +130,12 @@ pub async fn roll(
     let watching = Watching::start(verbosity, told);
     let store = Arc::new(Store::open(config.clone()));
     let backlog = Backlog::new(config.names().clone());
-    let crew = Crew::start(settings, config, store, events.clone(), board).await;
-    let source = rolling.source.clone();
+    let progress = status.progress().clone();
+    let crew = Crew::start(settings, config, store, events.clone(), progress).await;
+    let (source, claim) = (rolling.source.clone(), rolling.claim.clone());
     let claims = matches!(source, LogSource::Channel(_));
     // One thread: a log has one reader.
-    let log = SyncArbiter::start(1, move || LogReader::new(source.clone()));
+    let log = SyncArbiter::start(1, move || LogReader::new(source.clone(), claim.clone()));
     let roller = Roller::new(&crew, log.clone(), status);
     // On an event loop of its own: merging a long log must not hold up connections.
     let roller_loop = Arbiter::new();

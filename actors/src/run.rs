@@ -8,31 +8,36 @@ use actix::prelude::*;
 use cyrus_store::{Config, Store};
 use tokio::sync::watch;
 
-use crate::board::Board;
 use crate::crew::Crew;
 use crate::dispatcher::{Dispatcher, RunUsers};
 use crate::events::{Event, EventSink};
 use crate::monitor::{Verbosity, Watching};
+use crate::progress::{Progress, keep_saying};
 use crate::report::{RunReport, Stopped};
 use crate::settings::Settings;
 use crate::user_lister::{ListUsers, Listed, UserLister, Work};
 
 /// Replicates this work's users. To be called on an actix system; ends when all users have ended,
-/// or soon after `stop` turns true. `board` shows all the while what is being done.
+/// or soon after `stop` turns true. `progress` shows all the while how it stands; a run that takes long says so now and
+/// then on stderr.
 pub async fn replicate(
     settings: Settings,
     config: Arc<Config>,
     work: Work,
     verbosity: Verbosity,
     stop: watch::Receiver<bool>,
-    board: Board,
+    progress: Progress,
 ) -> RunReport {
     let since = Instant::now();
     let settings = Arc::new(settings);
     let (events, told) = EventSink::channel(settings.narrate, settings.trace);
     let watching = Watching::start(verbosity, told);
 
-    let mut report = run(settings, config, work, events.clone(), stop, board).await;
+    let running = run(settings, config, work, events.clone(), stop, progress.clone());
+    let mut report = tokio::select! {
+        report = running => report,
+        never = keep_saying(&progress, &events) => match never {},
+    };
     report.took = since.elapsed();
     watching.end(&events).await;
     report
@@ -44,7 +49,7 @@ async fn run(
     work: Work,
     events: EventSink,
     stop: watch::Receiver<bool>,
-    board: Board,
+    progress: Progress,
 ) -> RunReport {
     let store = Arc::new(Store::open(config.clone()));
     let by_name = matches!(work, Work::Users(_));
@@ -61,7 +66,8 @@ async fn run(
         events.tell(Event::Notice(note)).await;
     }
 
-    let crew = Crew::start(settings, config, store.clone(), events, board).await;
+    progress.listed(listed.all.len());
+    let crew = Crew::start(settings, config, store.clone(), events, progress).await;
     let dispatcher =
         Dispatcher::new(crew.hands.clone(), crew.locks.clone(), crew.loops.clone()).start();
     let running = dispatcher.send(RunUsers { users: listed.users, stop }).await;

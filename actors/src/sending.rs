@@ -23,6 +23,7 @@ use sync_plan::{Crcs, FullReplica, PlanError, Verdict, compare_mailbox};
 use crate::error::UserError;
 use crate::frames::{FRAME_BYTES, Frame, FrameSender, InFlight, encode};
 use crate::full::to_expunge;
+use crate::progress::Progress;
 use crate::reading::is_stale;
 use crate::settings::Settings;
 use crate::spool::Spool;
@@ -70,6 +71,7 @@ const STAGED: usize = 100_000;
 pub(crate) struct Job<'a> {
     pub(crate) store: &'a Store,
     pub(crate) settings: &'a Settings,
+    pub(crate) progress: &'a Progress,
     pub(crate) entry: &'a MboxEntry,
     pub(crate) replica: Option<Box<ReplicaMailbox>>,
     pub(crate) how: How,
@@ -355,6 +357,7 @@ impl Job<'_> {
                 *self.broken_off |= uploader.is_within_command();
             }
             sent?;
+            self.progress.uploaded(message.size);
         }
         uploader.finish()?;
         in_flight.append(&mut uploader.in_flight);

@@ -85,11 +85,12 @@ fn tempfile_dir() -> std::path::PathBuf {
 }
 
 /// The verbose lines that both clients say, sorted. Left out on purpose: `MAILBOXES …` (the C client
-/// asks again for what GET USER has told; we use that answer) and `ENABLE 0x…` (which the C client
-/// says once a connection, and we have several).
+/// asks again for what GET USER has told; we use that answer), `ENABLE 0x…` (which the C client
+/// says once a connection, and we have several), and `DONE …`, which only we say.
 fn common_lines<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut lines: Vec<String> = lines
         .filter(|l| !l.starts_with("MAILBOXES") && !l.starts_with("ENABLE"))
+        .filter(|l| !l.starts_with("DONE "))
         .map(str::to_string)
         .collect();
     lines.sort();
@@ -111,8 +112,15 @@ fn what_it_says_and_who_it_is() {
     let run = pair.sync_well(&["-v", "-l", "-A", "-j", "1"]);
     let log = pair.master.take_syslog();
     assert_eq!(common_lines(run.stdout.lines()), common_lines(theirs.stdout.lines()));
+    // And for each user when it is done, what was sent, how long it took.
+    let done: Vec<&str> = run.stdout.lines().filter(|l| l.starts_with("DONE ")).collect();
+    assert_eq!(done.len(), users.len(), "{done:?}");
+    for user in &users {
+        let line = done.iter().find(|l| l.starts_with(&format!("DONE {user}: "))).unwrap();
+        assert!(line.contains(" messages, ") && line.contains(" in "), "{line}");
+    }
     // -l: the same in syslog; and nothing there that an admin would have to look at.
-    for line in common_lines(run.stdout.lines()) {
+    for line in run.stdout.lines().filter(|l| !l.starts_with("ENABLE")) {
         assert!(log.iter().any(|l| l.text.ends_with(&format!(": {line}"))), "{line} is not logged");
     }
     let bad: Vec<_> =

@@ -134,8 +134,8 @@ pub(crate) fn settings(port: u16) -> Settings {
 pub(crate) fn in_process(settings: Settings, config: Arc<Config>, work: Work) -> RunReport {
     actix_rt::System::new().block_on(async move {
         let (_keep, stop) = tokio::sync::watch::channel(false);
-        let board = actors::Board::default();
-        actors::replicate(settings, config, work, Verbosity::default(), stop, board).await
+        let progress = actors::Progress::default();
+        actors::replicate(settings, config, work, Verbosity::default(), stop, progress).await
     })
 }
 

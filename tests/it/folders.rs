@@ -346,7 +346,7 @@ fn annotations_of_messages_follow() {
     for (what, uids, attribute, value) in changes {
         anna.annotate(uids, note, attribute, value).unwrap();
         let run = pair.sync_well(&["-A", "-v"]);
-        assert!(summary(&run).contains("1 done"), "{what}: {}", run.stderr);
+        assert!(summary(&run).contains("1 replicated"), "{what}: {}", run.stderr);
         let report = pair.differences(&users);
         assert!(report.is_empty(), "{what}: {report}\n{}", run.stdout);
         let again = pair.sync_well(&["-A", "-v"]);

@@ -123,7 +123,7 @@ fn what_was_asked_too_early_is_asked_again() {
         replica.faults().at("APPLY CAPABILITIES", 1, fault.clone());
         let run = pair.sync_well(&["-A", "-j", "2"]);
         assert_eq!(replica.faults().left(), 0, "{fault:?} never came");
-        assert!(summary(&run).contains(" 5 done, "), "{nr} {fault:?}: {}", run.stderr);
+        assert!(summary(&run).contains(" 5 replicated"), "{nr} {fault:?}: {}", run.stderr);
         let mut theirs = PrivateServer::over_tcp(server.address().port()).unwrap();
         let mut ours = PrivateServer::start(&pair.master).unwrap();
         let ignore = testkit::oracle::Ignore::default();

@@ -18,7 +18,8 @@ pub(crate) use address::Endpoint;
 pub use address::unknown_port;
 pub(crate) use deflate::{deflated, inflated};
 
-use crate::events::{Direction, EventSink};
+use crate::connection::Connect;
+use crate::events::{Direction, Event, EventSink};
 use crate::settings::Settings;
 use crate::words::without_number;
 
@@ -34,6 +35,9 @@ const CONNECT_WAIT: Duration = Duration::from_secs(10);
 /// How long the replica may think about one step of the login. A wrong password alone costs
 /// `failedloginpause` (3 seconds) there.
 const LOGIN_WAIT: Duration = Duration::from_secs(60);
+
+/// So long nothing is said of a connection that is being made.
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// A connection that is logged in and ready for commands.
 pub(crate) struct Ready {
@@ -97,6 +101,17 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// What went wrong, without where.
+    pub(crate) fn problem(&self) -> &str {
+        match self {
+            ConnectError::Unresolved { problem, .. }
+            | ConnectError::Unreachable { problem, .. }
+            | ConnectError::Broken { problem, .. }
+            | ConnectError::Handshake { problem, .. }
+            | ConnectError::NotCompressed { problem, .. } => problem,
+        }
+    }
+
     /// Whether trying again would end the same.
     pub fn is_fatal(&self) -> bool {
         match self {
@@ -109,7 +124,7 @@ impl ConnectError {
 
 /// Connects, logs in and enables what both sides know.
 ///
-/// The addresses are tried in order: with sync_try_imap and no port, imapd's comes before csync's. `early` is
+/// The addresses are tried in order: with sync_try_imap and no port, imapd's comes before csync's. [`Connect::early`] is
 /// [`HandshakeOptions::early`], unless compression is required.
 ///
 /// # Errors
@@ -118,7 +133,7 @@ pub(crate) async fn connect(
     settings: &Settings,
     events: &EventSink,
     connection: u64,
-    early: bool,
+    how: Connect,
 ) -> Result<Ready, ConnectError> {
     // A service's name is looked up in a file.
     let settings_there = settings.clone();
@@ -129,7 +144,8 @@ pub(crate) async fn connect(
     };
     let mut last = None;
     for endpoint in endpoints {
-        match connect_to(&endpoint, settings, events, connection, early).await {
+        let connecting = connect_to(&endpoint, settings, events, connection, how.early);
+        match announced(connecting, &endpoint, events, how.announce).await {
             Ok(ready) => return Ok(ready),
             Err(e @ ConnectError::Handshake { wrong_service: true, .. }) => last = Some(e),
             Err(e) if e.is_fatal() => return Err(e),
@@ -140,6 +156,23 @@ pub(crate) async fn connect(
         host: settings.server.clone(),
         problem: "no address".into(),
     }))
+}
+
+/// Says what we wait for if it takes long, so that a run that says nothing else is not taken for dead.
+async fn announced<T>(
+    connecting: impl Future<Output = T>,
+    endpoint: &Endpoint,
+    events: &EventSink,
+    announce: bool,
+) -> T {
+    let mut connecting = std::pin::pin!(connecting);
+    if announce {
+        match tokio::time::timeout(SILENCE, &mut connecting).await {
+            Ok(ended) => return ended,
+            Err(_) => events.tell(Event::Notice(format!("connecting to {endpoint} …"))).await,
+        }
+    }
+    connecting.await
 }
 
 async fn connect_to(
