@@ -17,8 +17,7 @@ fn follow(server: &Cyrus, line: &str) {
     let conf = server.imapd_conf();
     let script = format!("exec /usr/lib/cyrus/bin/{program} -C {} {rest}", conf.display());
     let mut shell: Command = server.command("/bin/sh");
-    let output = process::must_run(shell.arg("-c").arg(&script)).unwrap();
-    println!("{script}: {output:?}");
+    process::must_run(shell.arg("-c").arg(&script)).unwrap();
 }
 
 /// The user fails; the line's command on the replica lets the next run make both sides equal.
@@ -27,7 +26,6 @@ fn fails_until_reset(pair: &Pair, user: &str, args: &[&str], why: &str) {
     assert_eq!(run.code, Some(1), "{}", run.stderr);
     assert_no_bug(&run);
     let line = failure_of(&run, user);
-    println!("{line}");
     assert!(line.contains(why), "{line}");
     follow(&pair.replica, line);
     pair.sync_well(args);
@@ -92,7 +90,6 @@ fn repaired(pair: &Pair, user: &str) -> Outcome {
     let run = pair.sync(&["-u", user]);
     assert_eq!(run.code, Some(1), "{}", run.stderr);
     let line = failure_of(&run, user);
-    println!("{line}");
     follow(&pair.master, line);
     pair.sync_well(&["-u", user])
 }

@@ -120,19 +120,12 @@ fn what_it_says_and_who_it_is() {
         assert!(line.contains(" messages, ") && line.contains(" in "), "{line}");
     }
     // -l: the same in syslog; and nothing there that an admin would have to look at.
-    if pair.master.has_syslog() {
-        for line in run.stdout.lines().filter(|l| !l.starts_with("ENABLE")) {
-            assert!(
-                log.iter().any(|l| l.text.ends_with(&format!(": {line}"))),
-                "{line} is not logged"
-            );
-        }
-        let bad: Vec<_> = log
-            .iter()
-            .filter(|l| l.text.contains("sync_client") && l.text.contains("ERROR"))
-            .collect();
-        assert!(bad.is_empty(), "{bad:?}");
+    for line in run.stdout.lines().filter(|l| !l.starts_with("ENABLE")) {
+        assert!(log.iter().any(|l| l.text.ends_with(&format!(": {line}"))), "{line} is not logged");
     }
+    let bad: Vec<_> =
+        log.iter().filter(|l| l.text.contains("sync_client") && l.text.contains("ERROR")).collect();
+    assert!(bad.is_empty(), "{bad:?}");
     pair.assert_equal(&users);
 
     // -f: comments, CRLF, a line of any length; -u: each user once; -A with a prefix.
@@ -168,11 +161,9 @@ fn what_it_says_and_who_it_is() {
     let mut command = pair.command(&["-l", "-u", &users[0]]);
     command.env("CYRUS_SYSLOG_PREFIX", "fromenv");
     c_client::measure(command).unwrap().must_succeed().unwrap();
-    if pair.master.has_syslog() {
-        let log = pair.master.take_syslog();
-        for ident in ["frompref/sync_client[", "fromenv/sync_client["] {
-            assert!(log.iter().any(|l| l.text.contains(ident)), "{ident}: {log:?}");
-        }
+    let log = pair.master.take_syslog();
+    for ident in ["frompref/sync_client[", "fromenv/sync_client["] {
+        assert!(log.iter().any(|l| l.text.contains(ident)), "{ident}: {log:?}");
     }
 
     // Started as root it is the Cyrus user, in all its ids, while it works.
@@ -220,18 +211,16 @@ fn refusals_are_logged_for_watchers() {
     fs::set_permissions(&spool, rights).unwrap();
     assert_eq!(run.code, Some(1), "{}", run.stderr);
     assert!(run.stderr.contains("failed: anna: "), "{}", run.stderr);
-    if pair.master.has_syslog() {
-        let log = pair.master.take_syslog();
-        let has = |words: &[&str]| log.iter().any(|l| words.iter().all(|w| l.text.contains(w)));
-        assert!(has(&["MAILBOX received NO response: "]), "{log:?}");
-        assert!(has(&[
-            "IOERROR: user replication failed",
-            "error=<",
-            "userid=<anna>",
-            "channel=<chan>",
-            "servername=<127.0.0.1>",
-        ]));
-    }
+    let log = pair.master.take_syslog();
+    let has = |words: &[&str]| log.iter().any(|l| words.iter().all(|w| l.text.contains(w)));
+    assert!(has(&["MAILBOX received NO response: "]), "{log:?}");
+    assert!(has(&[
+        "IOERROR: user replication failed",
+        "error=<",
+        "userid=<anna>",
+        "channel=<chan>",
+        "servername=<127.0.0.1>",
+    ]));
     pair.master.set_option("sync_jobs", "2").unwrap();
     pair.sync_well(&["-A"]);
 }

@@ -10,7 +10,7 @@ use actors::{RunReport, Settings, Verbosity, Work};
 use cyrus_store::Config;
 use testkit::c_client::{self, Outcome};
 use testkit::oracle::{self, Report};
-use testkit::{Builder, Cyrus, Via};
+use testkit::{Builder, Cyrus, Via, process};
 
 /// A master that replicates to a replica.
 pub(crate) struct Pair {
@@ -189,9 +189,7 @@ impl Running {
 
     /// Sends it a signal.
     pub(crate) fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-s", name, &id]).status().unwrap();
-        assert!(sent.success(), "the program ended before SIG{name}");
+        process::send(&self.child, name).unwrap();
     }
 
     /// Waits for its end.

@@ -42,8 +42,7 @@ fn news(master: &Cyrus, user: &str) {
 /// Waits until syslog says that a process of ours waits for these users' locks.
 fn wait_until_waiting(master: &Cyrus, users: &[&str]) {
     for user in users {
-        let wanted = format!("waiting for the sync lock of {user}");
-        wait_for(&wanted, || master.syslog().iter().any(|line| line.text.contains(&wanted)));
+        master.wait_for_syslog(&format!("waiting for the sync lock of {user}")).unwrap();
     }
 }
 

@@ -30,5 +30,6 @@ mod rolling_options;
 mod rolling_start;
 mod rolling_verbs;
 mod shared;
+mod syslog;
 mod words;
 mod written;

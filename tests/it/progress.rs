@@ -55,13 +55,11 @@ fn a_run_that_waits() {
         "{said}"
     );
     assert_eq!(times(&said, ": waiting for the sync lock ("), 8, "{said}");
-    if pair.master.has_syslog() {
-        wait_for("syslog", || {
-            let log = pair.master.syslog();
-            log.iter().any(|l| l.text.contains(&first["sync_client: ".len()..]))
-                && log.iter().any(|l| l.text.contains("8 users in flight"))
-        });
-    }
+    wait_for("syslog", || {
+        let log = pair.master.syslog();
+        log.iter().any(|l| l.text.contains(&first["sync_client: ".len()..]))
+            && log.iter().any(|l| l.text.contains("8 users in flight"))
+    });
 
     let named = "sync_client: waiting for the sync lock of ";
     let more = "sync_client: waiting for the sync locks of more users (SIGUSR1 shows them) …\n";
@@ -74,12 +72,10 @@ fn a_run_that_waits() {
     assert_eq!((times(&said, named), times(&said, more)), (5, 1), "{said}");
     assert_eq!(times(&said, " (held by another process) …\n"), 5, "{said}");
     assert!(said.contains(" (0 messages/s, 0.0 MB/s); replica "), "{said}");
-    if pair.master.has_syslog() {
-        let log = pair.master.syslog();
-        for user in held {
-            let words = format!("waiting for the sync lock of {user}");
-            assert_eq!(log.iter().filter(|l| l.text.contains(&words)).count(), 1, "{user}");
-        }
+    let log = pair.master.syslog();
+    for user in held {
+        let words = format!("waiting for the sync lock of {user}");
+        assert_eq!(log.iter().filter(|l| l.text.contains(&words)).count(), 1, "{user}");
     }
 
     drop(locks);
@@ -158,9 +154,7 @@ fn rolling() {
             .filter(|l| l.starts_with("sync_client: 0s behind, 0 users waiting (0 in flight), "));
         lines.any(|l| l.contains(" done, sent 12 messages, ") && l.contains(&replica))
     });
-    if pair.master.has_syslog() {
-        wait_for("syslog", || {
-            pair.master.syslog().iter().any(|l| l.text.contains(" done, sent 12 messages, "))
-        });
-    }
+    wait_for("syslog", || {
+        pair.master.syslog().iter().any(|l| l.text.contains(" done, sent 12 messages, "))
+    });
 }

@@ -109,7 +109,7 @@ impl OnSocket {
         command.env("CYRUS_SERVICE", "csync").env("CYRUS_ID", "7");
         command.stdin(OwnedFd::from(listener)).stdout(OwnedFd::from(status_writer));
         command.stderr(Stdio::null());
-        let tree = Tree::spawn(command, None).unwrap();
+        let tree = Tree::spawn(command).unwrap();
         // The server reports its state on the pipe; it must be read.
         std::thread::spawn(move || std::io::copy(&mut status, &mut std::io::sink()));
         OnSocket { path, _tree: tree }

@@ -1,22 +1,15 @@
-//! The project's own commands, run as `cargo xtask COMMAND`; each has its module, with a table of them here.
+//! The front door of the project's own commands, `cargo xtask COMMAND`: it is compiled in a second, looks whether the machine
+//! has what the command needs, says what is going to happen, and has cargo build all of it at once.
+//!
+//! ```text
+//!   needs   what a command asks of the machine      build   how long the first build takes, and room for it
+//!   test    every test, by one cargo                tasks   demo and bench: one build, then ../tasks takes over
+//! ```
 #![forbid(unsafe_code)]
 
-mod bench;
-mod bench_backlog;
-mod bench_lag;
-mod bench_lag_client;
-mod bench_lag_load;
-mod bench_log;
-mod bench_report;
-mod bench_results;
-mod bench_rolling;
-mod bench_runs;
-mod bench_sink;
-mod chart;
-mod demo;
-mod demo_cyrus;
-mod demo_steps;
-mod program;
+mod build;
+mod needs;
+mod tasks;
 mod test;
 
 use std::process::ExitCode;
@@ -24,39 +17,51 @@ use std::process::ExitCode;
 const HELP: &str = "\
 cargo xtask COMMAND
 
-  test [ARGS]   install Cyrus where it is missing, then run every test of the workspace;
+  test [ARGS]   install Cyrus where it is missing, then run every test of the workspace; wants root.
                 ARGS go to cargo nextest (or to cargo test where nextest is not installed)
   demo          write a master's store of 200 users, replicate it into an embedded replica, change it,
-                replicate again and compare; needs no Cyrus
-  demo --cyrus  replicate 20 users from a real Cyrus master to a real replica, and compare
-  bench         measure against Cyrus' own client, and write docs/benchmarks.md
+                replicate again and compare; wants neither root nor Cyrus
+  demo --cyrus  replicate 20 users from a real Cyrus master to a real replica, and compare; wants root
+  bench         measure against Cyrus' own client, and write docs/benchmarks.md (bench --help)
   help          this text
 ";
 
+/// A command that can't be carried out: what to say, and the exit code.
+#[derive(Debug, PartialEq, Eq)]
+struct Refusal {
+    code: u8,
+    words: String,
+}
+
+impl Refusal {
+    /// The machine lacks something.
+    fn lacking(words: impl Into<String>) -> Refusal {
+        Refusal { code: 1, words: words.into() }
+    }
+
+    /// The command line makes no sense.
+    fn usage(words: impl Into<String>) -> Refusal {
+        Refusal { code: 64, words: words.into() }
+    }
+}
+
 fn main() -> ExitCode {
-    let mut args = std::env::args().skip(1);
-    let command = args.next().unwrap_or_else(|| "help".to_owned());
-    let rest: Vec<String> = args.collect();
-    let outcome = match command.as_str() {
-        "test" => test::run(&rest),
-        "demo" => demo::run(&rest),
-        "bench" => bench::run(&rest),
-        // For `bench --backlog`, which measures it as a process of its own.
-        "merge" => bench_backlog::merge(&rest),
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = args.split_first().map_or(("help", &[][..]), |(c, r)| (c.as_str(), r));
+    let outcome = match command {
+        "test" => test::run(rest),
+        "demo" | "bench" => tasks::run(command, rest),
         "help" | "-h" | "--help" => {
             say(HELP.trim_end());
             Ok(0)
         }
-        other => {
-            complain(&format!("there is no command {other:?}\n\n{HELP}"));
-            Ok(64)
-        }
+        other => Err(Refusal::usage(format!("there is no command {other:?}\n\n{HELP}"))),
     };
     match outcome {
         Ok(code) => ExitCode::from(code),
-        Err(err) => {
-            complain(&format!("error: {err:#}"));
-            ExitCode::FAILURE
+        Err(refusal) => {
+            complain(&format!("error: {}", refusal.words.trim_end()));
+            ExitCode::from(refusal.code)
         }
     }
 }

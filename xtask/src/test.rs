@@ -1,29 +1,47 @@
 //! `cargo xtask test`: everything, against real servers.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result};
+use groundwork::Folder;
 
-use crate::{complain, say};
+use crate::build::{Build, cargo, shown};
+use crate::{Refusal, needs, say};
 
-/// Installs what is missing, runs all tests, and gives their exit code.
-pub(crate) fn run(args: &[String]) -> Result<u8> {
-    testkit::ensure_cyrus().context("tests need real Cyrus servers")?;
-    if testkit::process::cyrus_user().is_err() {
-        complain("warning: not root: the tests that start Cyrus will fail; run this as root");
-    }
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
+const BUILD: Build =
+    Build { what: "all tests", folder: "debug", takes: "some four minutes", megabytes: 3000 };
+
+/// Checks what is needed, installs what is missing, runs all tests, and gives their exit code.
+pub(crate) fn run(args: &[String]) -> Result<u8, Refusal> {
+    needs::root_and_cyrus("test")?;
+    BUILD.announce()?;
+    let mut command = cargo();
     if has_nextest() {
         // A filter that matches nothing is a mistake, not a success.
         command.args(["nextest", "run", "--workspace", "--no-tests=fail"]);
     } else {
         command.args(["test", "--workspace"]);
     }
+    // Whoever waits so long wants to know of all that fails.
+    if !args.iter().any(|arg| arg.ends_with("fail-fast") || arg.starts_with("--max-fail")) {
+        command.arg("--no-fail-fast");
+    }
     command.args(args);
-    say(&format!("running {}", shown(&command)));
-    let status = command.status().context("failed to run cargo")?;
+    say(&format!("then running them, some ten minutes: {}", shown(&command)));
+    // Whatever a test leaves in it goes, and whoever still has it in its environment is killed, when we are.
+    let folder = temporary_folder()
+        .map_err(|err| Refusal::lacking(format!("failed to make a temporary folder: {err}")))?;
+    let status = command.env("TMPDIR", folder.path()).status();
+    let status = status.map_err(|err| Refusal::lacking(format!("failed to run cargo: {err}")))?;
     Ok(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
+}
+
+/// A place for temporary files that the Cyrus user can reach.
+fn temporary_folder() -> std::io::Result<Folder> {
+    let folder = Folder::make(&std::env::temp_dir(), "cytests")?;
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;
+    Ok(folder)
 }
 
 fn has_nextest() -> bool {
@@ -33,9 +51,4 @@ fn has_nextest() -> bool {
         .stderr(Stdio::null())
         .status();
     status.is_ok_and(|status| status.success())
-}
-
-fn shown(command: &Command) -> String {
-    let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
-    format!("cargo {}", args.join(" "))
 }

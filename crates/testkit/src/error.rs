@@ -16,18 +16,14 @@ pub enum Error {
         "not root: real cyrus servers change to the user cyrus, run the tests as root (for example with sudo -E)"
     )]
     NotRoot,
-    /// The Cyrus packages are missing and could not be installed.
+    /// Cyrus is missing, or is another than the tests know.
+    #[error(transparent)]
+    NoCyrus(#[from] groundwork::cyrus::CyrusError),
+    /// There is no user of Cyrus' own.
     #[error(
-        "cyrus is not installed ({missing} is missing) and {reason}; install the debian packages: {packages}"
+        "there is no user cyrus, which cyrus' packages make: run the tests where debian's packages are installed"
     )]
-    NoCyrus {
-        /// The first file that was looked for in vain.
-        missing: String,
-        /// Why it was not installed.
-        reason: String,
-        /// The packages to install.
-        packages: String,
-    },
+    NoUser,
     /// A file, a socket or a process failed.
     #[error("failed to {what} {}: {source}", path.display())]
     Io {
@@ -55,6 +51,14 @@ pub enum Error {
         status: String,
         /// What it wrote to stdout and stderr.
         output: String,
+    },
+    /// A syslog line did not come.
+    #[error("no syslog line with {words:?} came, but {came:#?}")]
+    NoLine {
+        /// What was waited for.
+        words: String,
+        /// The lines that were there.
+        came: Vec<String>,
     },
     /// The instance has no such service.
     #[error("this cyrus runs no {0} service: ask for it in the builder")]

@@ -7,7 +7,7 @@
 //!  oracle    what Cyrus says, compared        snapshot  proves that a store was not touched
 //!  relay     delay, stalls, cuts              c_client  Cyrus' own sync_client, measured
 //!  store     a master's store written without Cyrus
-//!  saslauthd, log_sink, process               what the above stand on
+//!  saslauthd, log_sink, syslog_shim, process   what the above stand on, with the crate groundwork
 //! ```
 //! Everything blocks and runs on threads. Servers end, and their folders go, when their values are dropped. Run it as root:
 //! Cyrus changes to its own user.
@@ -42,9 +42,11 @@ pub mod saslauthd;
 pub mod sieve;
 pub mod snapshot;
 pub mod store;
+mod syslog_shim;
 
 pub use cyrus::{Access, Builder, Cyrus, DeleteMode, Via};
 pub use error::{Error, Result};
+pub use groundwork::Folder;
 pub use install::ensure_cyrus;
 pub use log_sink::LogSink;
 pub use process::run_as_cyrus;

@@ -1,22 +1,19 @@
-//! Catches syslog lines on a datagram socket of our own.
-//!
-//! Cyrus 3.6.1 has no option to log to a file: it calls libc's `syslog(3)`, which writes datagrams to `/dev/log`
-//! (`imap/global.c:cyrus_init`). `/dev/log` is one for the whole machine, so each test server gets a mount namespace in
-//! which `/dev/log` is its own socket (see [`crate::process`]); where namespaces are forbidden, the first one to ask binds
-//! the machine's `/dev/log` if nobody has, and others go without lines.
+//! Catches syslog lines on a datagram socket of our own; [`crate::syslog_shim`] has programs send them there.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::error::{Result, io};
 
-/// Longest datagram read; libc's syslog sends less.
+/// Longest datagram read; the shim sends less.
 const DATAGRAM_BYTES: usize = 64 * 1024;
+/// How a datagram begins that only says: all before me is read.
+const MARKER: &[u8] = b"\0marker";
 
 /// One syslog line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,9 +28,17 @@ pub struct LogLine {
 #[derive(Debug)]
 pub struct LogSink {
     path: PathBuf,
-    lines: Arc<Mutex<Vec<LogLine>>>,
+    inbox: Arc<Mutex<Inbox>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What came in, and the markers that were sent and read.
+#[derive(Debug, Default)]
+struct Inbox {
+    lines: Vec<LogLine>,
+    asked: u64,
+    answered: u64,
 }
 
 impl LogSink {
@@ -48,21 +53,11 @@ impl LogSink {
         socket
             .set_read_timeout(Some(Duration::from_millis(100)))
             .map_err(io("set a timeout on", path))?;
-        let lines = Arc::new(Mutex::new(Vec::new()));
+        let inbox = Arc::new(Mutex::new(Inbox::default()));
         let stop = Arc::new(AtomicBool::new(false));
-        let (to, ended) = (Arc::clone(&lines), Arc::clone(&stop));
+        let (to, ended) = (Arc::clone(&inbox), Arc::clone(&stop));
         let thread = std::thread::spawn(move || collect(&socket, &to, &ended));
-        Ok(Self { path: path.to_path_buf(), lines, stop, thread: Some(thread) })
-    }
-
-    /// Binds the machine's `/dev/log`, or gives `None` where somebody has it.
-    #[must_use]
-    pub fn machine_wide() -> Option<Self> {
-        let path = Path::new("/dev/log");
-        if path.symlink_metadata().is_ok() {
-            return None;
-        }
-        Self::bind(path).ok()
+        Ok(Self { path: path.to_path_buf(), inbox, stop, thread: Some(thread) })
     }
 
     /// The socket's path.
@@ -71,16 +66,41 @@ impl LogSink {
         &self.path
     }
 
-    /// All lines so far.
+    /// All lines that were sent before the call.
     #[must_use]
     pub fn lines(&self) -> Vec<LogLine> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.catch_up();
+        self.held().lines.clone()
     }
 
-    /// Forgets the lines so far and gives them.
+    /// Forgets the lines that were sent before the call and gives them.
     #[must_use]
     pub fn take(&self) -> Vec<LogLine> {
-        std::mem::take(&mut *self.lines.lock().unwrap_or_else(PoisonError::into_inner))
+        self.catch_up();
+        std::mem::take(&mut self.held().lines)
+    }
+
+    fn held(&self) -> MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until all that was sent before is read: datagrams come in the order in which they were sent, so it sends one that
+    /// is no line and waits for that.
+    fn catch_up(&self) {
+        let Ok(sender) = UnixDatagram::unbound() else { return };
+        let number = {
+            let mut inbox = self.held();
+            inbox.asked += 1;
+            inbox.asked
+        };
+        let marker = [MARKER, &number.to_ne_bytes()].concat();
+        if sender.send_to(&marker, &self.path).is_err() {
+            return;
+        }
+        let end = Instant::now() + Duration::from_secs(10);
+        while self.held().answered < number && Instant::now() < end {
+            std::thread::sleep(Duration::from_micros(50));
+        }
     }
 }
 
@@ -94,14 +114,19 @@ impl Drop for LogSink {
     }
 }
 
-fn collect(socket: &UnixDatagram, lines: &Mutex<Vec<LogLine>>, stop: &AtomicBool) {
+fn collect(socket: &UnixDatagram, inbox: &Mutex<Inbox>, stop: &AtomicBool) {
     let mut buffer = vec![0; DATAGRAM_BYTES];
     while !stop.load(Ordering::SeqCst) {
         let Ok(length) = socket.recv(&mut buffer) else {
             continue;
         };
-        let line = parse(buffer.get(..length).unwrap_or_default());
-        lines.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        let datagram = buffer.get(..length).unwrap_or_default();
+        let number = datagram.strip_prefix(MARKER).and_then(|rest| rest.try_into().ok());
+        let mut inbox = inbox.lock().unwrap_or_else(PoisonError::into_inner);
+        match number {
+            Some(number) => inbox.answered = inbox.answered.max(u64::from_ne_bytes(number)),
+            None => inbox.lines.push(parse(datagram)),
+        }
     }
 }
 
@@ -126,15 +151,8 @@ mod tests {
         let sink = LogSink::bind(&dir.path().join("log")).unwrap();
         let sender = UnixDatagram::unbound().unwrap();
         sender.send_to(b"<19>Nov 22 10:00:00 master[7]: oh no\0", sink.path()).unwrap();
-        for _ in 0..50 {
-            if !sink.lines().is_empty() {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let lines = sink.take();
         assert_eq!(
-            lines,
+            sink.take(),
             [LogLine { severity: 3, text: "Nov 22 10:00:00 master[7]: oh no".to_owned() }]
         );
         assert!(sink.lines().is_empty());

@@ -1,13 +1,11 @@
-//! Runs programs as the Cyrus user, optionally in a mount namespace where `/dev/log` is a private socket.
-//!
-//! No `unsafe` is used: identities change through [`Command::uid`], namespaces through util-linux' `unshare` and
-//! `nsenter`, which replace themselves by the program (the process id stays the same).
+//! Runs programs as the Cyrus user, and ends them with all that they started.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Gid, Pid, Uid, User};
@@ -26,18 +24,14 @@ pub struct Identity {
 /// Looks up the user `cyrus`, after checking that we are root.
 ///
 /// # Errors
-/// [`Error::NotRoot`], or [`Error::NoCyrus`] where there is no such user.
+/// [`Error::NotRoot`], or [`Error::NoUser`] where there is no such user.
 pub fn cyrus_user() -> Result<Identity> {
     if !nix::unistd::geteuid().is_root() {
         return Err(Error::NotRoot);
     }
     match User::from_name("cyrus") {
         Ok(Some(user)) => Ok(Identity { uid: user.uid, gid: user.gid }),
-        _ => Err(Error::NoCyrus {
-            missing: "the user cyrus".to_owned(),
-            reason: "only the package makes it".to_owned(),
-            packages: crate::install::PACKAGES.join(" "),
-        }),
+        _ => Err(Error::NoUser),
     }
 }
 
@@ -63,95 +57,25 @@ pub fn cyrus_dir(path: &Path) -> Result<()> {
         .map_err(io("chown", path))
 }
 
-/// Gives a new `/dev` with the few devices Cyrus needs and `$1` as its `/dev/log`; then runs the rest.
-const PRIVATE_DEV: &str = r#"set -e
-log=$1; dev=$2; shift 2
-mount -t tmpfs -o mode=755 none "$dev"
-for name in null zero full random urandom tty; do : >"$dev/$name"; mount --bind "/dev/$name" "$dev/$name"; done
-mkdir "$dev/shm"; mount --bind /dev/shm "$dev/shm"
-ln -s /proc/self/fd "$dev/fd"; ln -s fd/0 "$dev/stdin"; ln -s fd/1 "$dev/stdout"; ln -s fd/2 "$dev/stderr"
-: >"$dev/log"; mount --bind "$log" "$dev/log"
-mount --move "$dev" /dev
-exec "$@"
-"#;
+/// How long killed processes may take to be gone.
+const DEATH_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A command that will run `program` with the socket `log` as its `/dev/log`, using the empty folder `dev` for a moment.
-/// It starts as root.
-pub(crate) fn with_private_log(log: &Path, dev: &Path, program: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new("unshare");
-    command.args(["--mount", "--propagation", "private", "/bin/sh", "-c", PRIVATE_DEV, "sh"]);
-    command.arg(log).arg(dev).arg(program).process_group(0);
-    command
-}
-
-/// A command that will run `program` in the mount namespace of process `pid`, as the Cyrus user or
-/// as we are.
-pub(crate) fn in_namespace_of(
-    pid: u32,
-    identity: Option<Identity>,
-    program: impl AsRef<OsStr>,
-) -> Command {
-    let mut command = Command::new("nsenter");
-    command.arg(format!("--mount=/proc/{pid}/ns/mnt"));
-    // nsenter changes to the root folder of the namespace unless told.
-    if let Ok(here) = std::env::current_dir() {
-        command.arg(format!("--wd={}", here.display()));
-    }
-    if let Some(identity) = identity {
-        command.args([format!("--setuid={}", identity.uid), format!("--setgid={}", identity.gid)]);
-    }
-    command.arg("--");
-    command.arg(program).process_group(0);
-    command
-}
-
-/// Whether mount namespaces may be made here (tried once).
-#[must_use]
-pub fn namespaces_work() -> bool {
-    static WORK: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    *WORK.get_or_init(|| {
-        let Ok(dir) = tempfile::tempdir() else {
-            return false;
-        };
-        let (log, dev) = (dir.path().join("log"), dir.path().join("dev"));
-        if std::fs::write(&log, "").is_err() || std::fs::create_dir(&dev).is_err() {
-            return false;
-        }
-        let mut command = with_private_log(&log, &dev, "/bin/true");
-        let status =
-            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
-        status.is_ok_and(|status| status.success())
-    })
-}
-
-/// A child in its own process group, which dies with all its descendants when this is dropped, and also when our own
-/// process is killed (a small shell waits for the end of a pipe then).
+/// A child in its own process group, which dies with all its descendants when this is dropped. (When our own process is
+/// killed, the [guard](crate::guard) ends what works on an instance.)
 #[derive(Debug)]
 pub struct Tree {
     child: Child,
-    guard: Option<Child>,
 }
 
 impl Tree {
-    /// Starts `command` (which must ask for its own process group, as those of this module do). When our process dies
-    /// without cleaning up, the guard also removes the folder `rubbish`.
+    /// Starts `command` (which must ask for its own process group, as those of this crate do).
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn spawn(mut command: Command, rubbish: Option<&Path>) -> Result<Self> {
+    pub fn spawn(mut command: Command) -> Result<Self> {
         let program = command.get_program().to_owned();
         let child = command.spawn().map_err(io("start", Path::new(&program)))?;
-        let script = "read -r _; kill -KILL \"-$1\" 2>/dev/null; [ -z \"$2\" ] || rm -rf -- \"$2\"";
-        let guard = Command::new("/bin/sh")
-            .args(["-c", script, "sh", &child.id().to_string()])
-            .arg(rubbish.unwrap_or(Path::new("")))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .process_group(0)
-            .spawn()
-            .ok();
-        Ok(Self { child, guard })
+        Ok(Self { child })
     }
 
     /// The process id, which is also that of the group.
@@ -184,32 +108,31 @@ impl Tree {
         ours.contains(&pid) && kill(Pid::from_raw(pid), signal).is_ok()
     }
 
-    /// Ends all: asks the first process to end (SIGTERM), waits for up to `grace`, then kills the group.
-    pub fn stop(&mut self, grace: std::time::Duration) {
+    /// Ends all: asks the first process to end (SIGTERM), waits for up to `grace`, then kills the group. None of it is
+    /// there any more afterwards, so that nobody writes into a folder that goes next.
+    pub fn stop(&mut self, grace: Duration) {
         if let Ok(id) = i32::try_from(self.child.id()) {
-            let end = std::time::Instant::now() + grace;
+            let end = Instant::now() + grace;
             if !grace.is_zero() && self.is_running() {
                 let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
-                while self.is_running() && std::time::Instant::now() < end {
-                    std::thread::sleep(std::time::Duration::from_millis(5));
+                while self.is_running() && Instant::now() < end {
+                    std::thread::sleep(Duration::from_millis(5));
                 }
             }
-            // The group may live on without its leader.
-            if !group_members(self.child.id()).is_empty() {
+            // The group may live on without its leader, and what is killed takes a moment to die.
+            let end = Instant::now() + DEATH_TIMEOUT;
+            while !group_members(self.child.id()).is_empty() && Instant::now() < end {
                 let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
+                std::thread::sleep(Duration::from_millis(1));
             }
         }
         let _ = self.child.wait();
-        if let Some(mut guard) = self.guard.take() {
-            let _ = guard.kill();
-            let _ = guard.wait();
-        }
     }
 }
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        self.stop(std::time::Duration::ZERO);
+        self.stop(Duration::ZERO);
     }
 }
 
@@ -242,6 +165,17 @@ fn group_members(group: u32) -> Vec<(i32, String)> {
     members
 }
 
+/// Sends a signal (`TERM`, `HUP` …) to a child that was not waited for.
+///
+/// # Errors
+/// When there is no such signal, or the child is gone.
+pub fn send(child: &Child, signal: &str) -> Result<()> {
+    let gone = |err: nix::Error| io("signal", format!("process {}", child.id()))(err.into());
+    let signal = format!("SIG{signal}").parse::<Signal>().map_err(gone)?;
+    let id = i32::try_from(child.id()).map_err(|_| gone(nix::Error::ESRCH))?;
+    kill(Pid::from_raw(id), signal).map_err(gone)
+}
+
 /// Runs a command to its end and gives its output; fails unless it succeeds.
 ///
 /// # Errors
@@ -271,23 +205,17 @@ mod tests {
     fn a_dropped_tree_leaves_nobody() {
         let mut command = Command::new("/bin/sh");
         command.args(["-c", "sleep 1000 & sleep 1000 & wait"]).process_group(0);
-        let tree = Tree::spawn(command, None).unwrap();
+        let tree = Tree::spawn(command).unwrap();
         let group = tree.id();
         for _ in 0..100 {
             if tree.pids_named("sleep").len() == 2 {
                 break;
             }
-            std::thread::sleep(std::time::Duration::from_millis(10));
+            std::thread::sleep(Duration::from_millis(10));
         }
         assert_eq!(tree.pids_named("sleep").len(), 2);
         drop(tree);
-        for _ in 0..100 {
-            if group_members(group).is_empty() {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        panic!("processes left: {:?}", group_members(group));
+        assert_eq!(group_members(group), []);
     }
 
     #[test]

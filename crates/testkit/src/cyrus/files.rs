@@ -13,7 +13,7 @@ use crate::error::{Result, io};
 use crate::install::BIN;
 use crate::process::cyrus_dir;
 
-const FOLDERS: [&str; 15] = [
+const FOLDERS: [&str; 14] = [
     "",
     "conf",
     "conf/db",
@@ -27,7 +27,6 @@ const FOLDERS: [&str; 15] = [
     "spool",
     "spool2",
     "sieve",
-    "dev",
     "run",
 ];
 

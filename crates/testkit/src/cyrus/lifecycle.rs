@@ -1,11 +1,10 @@
 //! Starting, stopping and wiping an instance.
 
-use std::ffi::OsStr;
 use std::net::TcpStream;
-use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
+
+use groundwork::Folder;
 
 use super::files::Files;
 use super::{Builder, Cyrus};
@@ -14,6 +13,7 @@ use crate::install::BIN;
 use crate::log_sink::LogSink;
 use crate::process::{self, Tree};
 use crate::saslauthd::Saslauthd;
+use crate::syslog_shim::Shim;
 
 /// How long a server may take to answer its first greeting.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -23,19 +23,14 @@ impl Cyrus {
         crate::ensure_cyrus()?;
         let identity = process::cyrus_user()?;
         let base = base_dir(builder.on_disk);
-        let dir = tempfile::Builder::new()
-            .prefix("cy")
-            .tempdir_in(base)
-            .map_err(io("create a folder in", base))?;
+        let dir = Folder::make(base, "cy").map_err(io("make a folder in", base))?;
         let files = Files::make(dir.path(), builder)?;
         let saslauthd = Saslauthd::start(&dir.path().join("mux"))?;
-        let log = if process::namespaces_work() {
-            Some(LogSink::bind(&dir.path().join("log"))?)
-        } else {
-            LogSink::machine_wide()
-        };
-        let mut cyrus = Self { tree: None, saslauthd, log, files, dir, identity };
+        let log = LogSink::bind(&dir.path().join("log"))?;
+        let shim = Shim::make(log.path())?;
+        let mut cyrus = Self { tree: None, saslauthd, log, shim, files, dir, identity };
         cyrus.start()?;
+        cyrus.check_syslog()?;
         Ok(cyrus)
     }
 
@@ -52,12 +47,12 @@ impl Cyrus {
         let mut reason = String::new();
         for _ in 0..3 {
             self.files.write_cyrus_conf(self.dir.path())?;
-            let mut command = self.server_command(format!("{BIN}/master"));
+            let mut command = self.root_command(format!("{BIN}/master"));
             command.arg("-C").arg(self.imapd_conf());
             command.arg("-M").arg(self.dir.path().join("cyrus.conf"));
             command.arg("-p").arg(self.dir.path().join("master.pid"));
             command.arg("-L").arg(self.dir.path().join("master.err"));
-            self.tree = Some(Tree::spawn(command, Some(self.dir.path()))?);
+            self.tree = Some(Tree::spawn(command)?);
             match self.wait_until_up() {
                 Ok(()) => return Ok(()),
                 Err(why) => reason = why,
@@ -102,18 +97,19 @@ impl Cyrus {
         self.start()
     }
 
-    /// The command that starts the master process, as root.
-    fn server_command(&self, program: impl AsRef<OsStr>) -> Command {
-        match &self.log {
-            Some(log) if log.path().starts_with(self.dir.path()) => {
-                process::with_private_log(log.path(), &self.dir.path().join("dev"), program)
-            }
-            _ => {
-                let mut plain = Command::new(program);
-                plain.process_group(0);
-                plain
-            }
+    /// `ctl_cyrusdb -r`, the first that the master process runs, always says something. Where that does not come, no other
+    /// line would.
+    fn check_syslog(&self) -> Result<()> {
+        if !self.syslog().is_empty() {
+            return Ok(());
         }
+        let library = self.shim.library();
+        let reason = format!(
+            "no syslog line came through {}: is code loaded from there (mount option noexec), and is this glibc?{}",
+            library.display(),
+            self.last_words()
+        );
+        Err(Error::Start { dir: self.dir.path().to_path_buf(), reason })
     }
 
     fn wait_until_up(&mut self) -> std::result::Result<(), String> {

@@ -4,7 +4,7 @@
 //!  /dev/shm/cyXXXXXX/        or below /tmp; owned cyrus:mail; short, so that Unix sockets' 107 bytes suffice
 //!    imapd.conf cyrus.conf annotations.conf
 //!    conf/{db,sync,socket,log,proc,user,quota,lock}  spool/  spool2/  sieve/
-//!    mux        our saslauthd          log, syslog socket of the instance (its /dev/log)
+//!    mux        our saslauthd          log, where all its programs send their syslog lines
 //! ```
 //! [`Builder`] says what it shall be, [`Cyrus`] runs until dropped; the drop kills its process group and removes the
 //! folder.
@@ -18,10 +18,12 @@ use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 pub use access::Access;
 pub use builder::{Builder, DeleteMode};
 use files::Files;
+use groundwork::Folder;
 use nix::sys::signal::Signal;
 
 use crate::error::{Error, Result};
@@ -30,9 +32,13 @@ use crate::install::BIN;
 use crate::log_sink::{LogLine, LogSink};
 use crate::process::{self, Identity, Tree};
 use crate::saslauthd::{PASSWORD, Saslauthd};
+use crate::syslog_shim::Shim;
 
 /// The admin of every instance, and the user sync_client logs in as.
 pub const ADMIN: &str = "cyrus";
+
+/// How long a syslog line is waited for.
+const LOG_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How sync_client reaches the replica.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,9 +55,10 @@ pub struct Cyrus {
     // Order matters: the processes go first, then the daemons they talk to, then the folder.
     tree: Option<Tree>,
     saslauthd: Saslauthd,
-    log: Option<LogSink>,
+    log: LogSink,
+    shim: Shim,
     files: Files,
-    dir: tempfile::TempDir,
+    dir: Folder,
     identity: Identity,
 }
 
@@ -279,34 +286,21 @@ impl Cyrus {
         self.tree.as_ref().map_or(0, |tree| tree.pids_named(program).len())
     }
 
-    /// A command that runs as the Cyrus user, with this instance's syslog where it runs; see also [`Cyrus::tool`].
+    /// A command that runs as the Cyrus user and logs to this instance's syslog; see also [`Cyrus::tool`].
     #[must_use]
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
-        self.command_as(Some(self.identity), program)
+        let mut command = self.root_command(program);
+        command.uid(self.identity.uid.as_raw()).gid(self.identity.gid.as_raw());
+        command
     }
 
     /// As [`Cyrus::command`], but as root: for programs that change to the Cyrus user by themselves, or that he cannot
     /// reach (a target folder below `/root`).
     #[must_use]
     pub fn root_command(&self, program: impl AsRef<OsStr>) -> Command {
-        self.command_as(None, program)
-    }
-
-    fn command_as(&self, identity: Option<Identity>, program: impl AsRef<OsStr>) -> Command {
-        let mut command = match (&self.tree, &self.log) {
-            (Some(tree), Some(log)) if log.path().starts_with(self.dir.path()) => {
-                process::in_namespace_of(tree.id(), identity, program)
-            }
-            _ => {
-                let mut plain = Command::new(program);
-                plain.process_group(0);
-                if let Some(identity) = identity {
-                    plain.uid(identity.uid.as_raw()).gid(identity.gid.as_raw());
-                }
-                plain
-            }
-        };
-        command.env_remove("CYRUS_VERBOSE");
+        let mut command = Command::new(program);
+        command.process_group(0).env_remove("CYRUS_VERBOSE");
+        self.shim.aim(&mut command);
         command
     }
 
@@ -320,22 +314,36 @@ impl Cyrus {
         process::must_run(&mut command)
     }
 
-    /// Whether syslog lines of this instance are caught (not where mount namespaces are forbidden and `/dev/log` taken).
-    #[must_use]
-    pub fn has_syslog(&self) -> bool {
-        self.log.is_some()
-    }
-
-    /// The syslog lines of all this instance's processes so far.
+    /// The syslog lines of all this instance's processes that were sent before the call. What a server says on its own
+    /// account may come a moment later: [`Cyrus::wait_for_syslog`].
     #[must_use]
     pub fn syslog(&self) -> Vec<LogLine> {
-        self.log.as_ref().map(LogSink::lines).unwrap_or_default()
+        self.log.lines()
     }
 
     /// Takes the syslog lines so far, so that the next call gives newer ones only.
     #[must_use]
     pub fn take_syslog(&self) -> Vec<LogLine> {
-        self.log.as_ref().map(LogSink::take).unwrap_or_default()
+        self.log.take()
+    }
+
+    /// Waits until a syslog line with these words has come.
+    ///
+    /// # Errors
+    /// [`Error::NoLine`] with all that came instead, after 30 seconds.
+    pub fn wait_for_syslog(&self, words: &str) -> Result<LogLine> {
+        let end = Instant::now() + LOG_TIMEOUT;
+        loop {
+            let lines = self.syslog();
+            if let Some(line) = lines.iter().find(|line| line.text.contains(words)) {
+                return Ok(line.clone());
+            }
+            if Instant::now() > end {
+                let came = lines.into_iter().map(|line| line.text).collect();
+                return Err(Error::NoLine { words: words.to_owned(), came });
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 }
 

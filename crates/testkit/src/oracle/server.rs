@@ -71,7 +71,7 @@ impl PrivateServer {
             .stdin(OwnedFd::from(listener))
             .stdout(OwnedFd::from(status_writer))
             .stderr(Stdio::null());
-        let tree = Tree::spawn(command, None)?;
+        let tree = Tree::spawn(command)?;
         // The server reports its state on the pipe; nobody needs it, but it must be read.
         std::thread::spawn(move || std::io::copy(&mut status, &mut std::io::sink()));
         let output = UnixStream::connect(&path).map_err(io("connect to", &path))?;

@@ -24,8 +24,8 @@ mod verify;
 
 use std::path::{Path, PathBuf};
 
+use groundwork::Folder;
 use nix::unistd::{Gid, Uid, User as SystemUser};
-use tempfile::TempDir;
 
 use crate::error::{Result, io};
 
@@ -123,7 +123,7 @@ pub struct MasterStore {
     pub(crate) dir: PathBuf,
     pub(crate) owner: Owner,
     pub(crate) model: Model,
-    _temporary: Option<TempDir>,
+    _temporary: Option<Folder>,
 }
 
 impl MasterStore {
@@ -134,10 +134,7 @@ impl MasterStore {
     pub fn write(plan: &Plan) -> Result<MasterStore> {
         let shm = Path::new("/dev/shm");
         let base = if shm.is_dir() { shm.to_path_buf() } else { std::env::temp_dir() };
-        let dir = tempfile::Builder::new()
-            .prefix("cys")
-            .tempdir_in(&base)
-            .map_err(io("make a folder in", &base))?;
+        let dir = Folder::make(&base, "cys").map_err(io("make a folder in", &base))?;
         let mut store = MasterStore::write_in(plan, dir.path())?;
         store._temporary = Some(dir);
         Ok(store)

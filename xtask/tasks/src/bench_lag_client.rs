@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -66,9 +66,7 @@ impl Running {
 
     /// Asks it to end and waits for it.
     pub(crate) fn terminate(mut self) -> Result<()> {
-        let id = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-s", "TERM", &id]).status();
-        ensure!(sent.context("failed to run kill")?.success(), "no client to end");
+        testkit::process::send(&self.child, "TERM").context("no client to end")?;
         let asked = Instant::now();
         while self.child.try_wait().context("failed to wait for the client")?.is_none() {
             ensure!(asked.elapsed() < FAREWELL, "the client does not end: {}", self.said());

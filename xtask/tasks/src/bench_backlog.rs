@@ -20,7 +20,7 @@ use testkit::{c_client, run_as_cyrus};
 use crate::bench_results::{Client, Results, Sample};
 use crate::bench_rolling::MIB;
 use crate::bench_runs::{C_CLIENT, JOBS};
-use crate::{bench_log, program, say};
+use crate::{bench_log, say};
 
 /// 2,000 users, of whose mailboxes two are there.
 const PLAN: Plan = Plan {
@@ -50,11 +50,8 @@ pub(crate) fn measure(
     std::os::unix::fs::chown(&log, Some(cyrus.uid.as_raw()), Some(cyrus.gid.as_raw()))
         .with_context(|| format!("failed to change the owner of {}", log.display()))?;
 
-    // Compiled as the program is: that of `cargo xtask` is for debugging.
-    let merger = match cfg!(debug_assertions) {
-        true => program::build_binary("xtask")?,
-        false => std::env::current_exe().context("failed to find this program")?,
-    };
+    // Compiled as the program is.
+    let merger = std::env::current_exe().context("failed to find this program")?;
     for nr in 0..times {
         let mut command = Command::new(&merger);
         command.arg("merge").arg(&log);
@@ -107,7 +104,7 @@ fn work_off(client: Client, program: &Path, store: &MasterStore, log: &Path) -> 
     Ok(sample)
 }
 
-/// `cargo xtask merge FILE`: reads and merges a log, and says what came of it.
+/// `xtask-tasks merge FILE`: reads and merges a log, and says what came of it.
 pub(crate) fn merge(args: &[String]) -> Result<u8> {
     let [path] = args else { bail!("merge takes a log") };
     let file = File::open(path).with_context(|| format!("failed to open {path}"))?;

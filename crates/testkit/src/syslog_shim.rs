@@ -1,0 +1,53 @@
+//! Leads the syslog lines of programs to a socket of ours, wherever we are.
+//!
+//! Cyrus 3.6.1 and our own program log through libc's `syslog(3)`, which knows one socket for the whole machine, `/dev/log`:
+//! not there in a chroot, somebody else's elsewhere, and private only with rights that a container has not. So programs are
+//! started with a small library before libc (`shim/syslog.c`, compiled by the build script), which sends each line to the socket
+//! that the environment names. Children inherit both; a set-user-ID program would not, and Cyrus has none.
+
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use groundwork::Folder;
+
+use crate::error::{Result, io};
+
+const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/syslog.so"));
+
+/// The library in a place where the Cyrus user may load it, and the socket that it sends to.
+#[derive(Debug)]
+pub(crate) struct Shim {
+    folder: Folder,
+    socket: PathBuf,
+}
+
+impl Shim {
+    /// Puts the library below `/tmp`: memory file systems of containers forbid that code is loaded from them.
+    pub(crate) fn make(socket: &Path) -> Result<Shim> {
+        let tmp = Path::new("/tmp");
+        let folder = Folder::make(tmp, "cylog").map_err(io("make a folder in", tmp))?;
+        let shim = Shim { folder, socket: socket.to_path_buf() };
+        let library = shim.library();
+        std::fs::write(&library, LIBRARY).map_err(io("write", &library))?;
+        for path in [shim.folder.path(), &library] {
+            let mode = std::fs::Permissions::from_mode(0o755);
+            std::fs::set_permissions(path, mode).map_err(io("chmod", path))?;
+        }
+        Ok(shim)
+    }
+
+    pub(crate) fn library(&self) -> PathBuf {
+        self.folder.path().join("syslog.so")
+    }
+
+    /// Has the program that this command starts, and all that it starts, log to the socket.
+    pub(crate) fn aim(&self, command: &mut Command) {
+        let mut libraries = self.library().into_os_string();
+        if let Some(others) = std::env::var_os("LD_PRELOAD") {
+            libraries = [libraries, OsString::from(":"), others].into_iter().collect();
+        }
+        command.env("LD_PRELOAD", libraries).env("TESTKIT_SYSLOG", &self.socket);
+    }
+}

@@ -1,0 +1,56 @@
+//! What `cargo xtask demo` and `bench` do: the front door beside us (../src) has built this and sync_client for release.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod bench_backlog;
+mod bench_lag;
+mod bench_lag_client;
+mod bench_lag_load;
+mod bench_log;
+mod bench_report;
+mod bench_results;
+mod bench_rolling;
+mod bench_runs;
+mod bench_sink;
+mod chart;
+mod demo;
+mod demo_cyrus;
+mod demo_steps;
+mod program;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let command = args.next().unwrap_or_default();
+    let rest: Vec<String> = args.collect();
+    let outcome = match command.as_str() {
+        "demo" => demo::run(&rest),
+        "bench" => bench::run(&rest),
+        // For `bench --backlog`, which measures it as a process of its own.
+        "merge" => bench_backlog::merge(&rest),
+        other => {
+            complain(&format!("there is no command {other:?}: see cargo xtask help"));
+            Ok(64)
+        }
+    };
+    match outcome {
+        Ok(code) => ExitCode::from(code),
+        Err(err) => {
+            complain(&format!("error: {err:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints a line for the person who runs the command.
+#[expect(clippy::print_stdout, reason = "this is a command for people")]
+fn say(text: &str) {
+    println!("{text}");
+}
+
+/// Prints a line of trouble.
+#[expect(clippy::print_stderr, reason = "this is a command for people")]
+fn complain(text: &str) {
+    eprintln!("{text}");
+}

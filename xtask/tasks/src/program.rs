@@ -1,0 +1,24 @@
+//! The program under demonstration or measurement: `cargo xtask` has built it for release, together with us.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+/// Where `cargo xtask` says which sync_client it built.
+const PROGRAM: &str = "XTASK_SYNC_CLIENT";
+
+/// The path of `sync_client`.
+///
+/// # Errors
+/// When nobody has built it for us.
+pub(crate) fn build() -> Result<PathBuf> {
+    let path =
+        std::env::var_os(PROGRAM).context("run this as cargo xtask, which builds sync_client")?;
+    Ok(PathBuf::from(path))
+}
+
+/// The root of this checkout.
+pub(crate) fn checkout() -> PathBuf {
+    let tasks = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tasks.ancestors().nth(2).unwrap_or(tasks).to_path_buf()
+}
