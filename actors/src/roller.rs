@@ -7,10 +7,12 @@
 //! ```
 //! Three things go on at the same time: works are carried out, the next log is taken over, and what is
 //! done is struck from log-run. So a slow user holds up nobody, nor the log. What to do next is
-//! `rota.rs`'s decision; `try_work.rs` is what is done for one work.
+//! `rota.rs`'s decision; `try_work.rs` is what is done for one work, `outcomes.rs` what becomes of it.
 //!
 //! States: *running*; *stopping* (asked to, or no connection will ever come): nothing is begun any more, what is
 //! in flight may end; *at rest*: what is not done has been left in log-run.
+
+mod outcomes;
 
 use std::time::{Duration, Instant};
 
@@ -23,22 +25,19 @@ use sync_plan::backlog::Backlog;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use crate::advice;
 use crate::crew::Crew;
-use crate::error::{Class, UserError};
 use crate::figures::{Figures, RollStatus};
-use crate::frames::{CommandError, encode};
+use crate::frames::encode;
 use crate::hands::Hands;
 use crate::lease::acquire_look;
-use crate::lock_keeper::{LockKeeper, Taken, UserLock};
+use crate::lock_keeper::{LockKeeper, UserLock};
 use crate::log_hand::{Finished, FromLog, LogHand};
 use crate::log_reader::{LogReader, TakenOver};
 use crate::pool::{PoolError, StopWaiting};
-use crate::report::{Outcome, Sent, Stopped, done_line, name_of};
+use crate::report::Stopped;
 use crate::rolling::{Ask, RollReport, RollSettings};
-use crate::rota::{Bounds, Job, Kind, Rota};
-use crate::try_work::{Step, try_work, wait_for_lock};
-use crate::user_sync::UserSync;
+use crate::rota::{Bounds, Job, Rota};
+use crate::try_work::{Step, try_work};
 use crate::workers::Workers;
 
 /// How long works in flight may take to end after SIGTERM: the whole program is to end within five
@@ -105,12 +104,6 @@ impl Handler<Roll> for Roller {
         };
         Box::pin(rolling.run(msg.stop))
     }
-}
-
-/// Whether this stops one user only, though it would stop a run over all: a mailbox here came to a partition that the
-/// replica lacks.
-fn is_one_users(e: &UserError) -> bool {
-    matches!(e, UserError::NoPartition { by_option: false, .. })
 }
 
 type Steps = FuturesUnordered<LocalBoxFuture<'static, Step>>;
@@ -246,156 +239,6 @@ impl Rolling {
         }
     }
 
-    /// Takes note of a step. A work whose lock is held goes on by waiting for it.
-    async fn settle(&mut self, step: Step) -> Option<LocalBoxFuture<'static, Step>> {
-        let now = Instant::now();
-        match step {
-            Step::Tried { mut job, synced, took, worker } => {
-                self.landed(&job, worker);
-                job.locks.clear();
-                self.report.sent.add(synced.sent);
-                match synced.result {
-                    Ok(outcome) => self.done(&job, &outcome, synced.sent, took).await,
-                    Err(e) => self.tried_in_vain(&job, e, now).await,
-                }
-                None
-            }
-            Step::Busy { job, userid, worker } => {
-                self.landed(&job, Some(worker));
-                if job.work.users.len() > 1 {
-                    self.rota.split(&job, now);
-                    return None;
-                }
-                if self.hands.settings.skip_locked {
-                    let reason = "somebody else holds the sync lock";
-                    if self.rota.deferred(&job, Kind::Locked, reason, now) {
-                        info!("  Deferred: USER {userid} ({reason})");
-                    }
-                    return None;
-                }
-                if !self.rota.waits_for_lock(&job) {
-                    return None;
-                }
-                self.hands.board.set(&job.work.key(), "waiting for the sync lock");
-                Some(Box::pin(wait_for_lock(job, userid, self.locks.clone())))
-            }
-            Step::Skipped { job, userid, worker } => {
-                self.landed(&job, Some(worker));
-                if job.work.users.len() > 1 {
-                    self.rota.split(&job, now);
-                    return None;
-                }
-                let news = self.rota.deferred(&job, Kind::Skipped, SKIPPED, now);
-                self.tell_skipped(&userid, news);
-                None
-            }
-            Step::Unlocked { mut job, userid, taken } => {
-                match taken {
-                    Ok(Taken::Lock(lock)) => {
-                        job.locks = vec![(userid, lock)];
-                        self.rota.got_lock(job);
-                    }
-                    Ok(_) => {
-                        let news = self.rota.waited_in_vain(&job, Kind::Skipped, SKIPPED, now);
-                        self.tell_skipped(&userid, news);
-                    }
-                    Err(e) => {
-                        error!("IOERROR: user replication failed: error=<{e}> userid=<{userid}>");
-                        self.rota.waited_in_vain(&job, Kind::Failed, &e.to_string(), now);
-                    }
-                }
-                None
-            }
-        }
-    }
-
-    fn landed(&mut self, job: &Job<UserLock>, worker: Option<Addr<UserSync>>) {
-        for (userid, _) in &job.work.users {
-            self.hands.board.remove(userid);
-        }
-        worker.into_iter().for_each(|worker| self.workers.give_back(worker));
-    }
-
-    fn tell_skipped(&self, userid: &str, news: bool) {
-        if news {
-            warn!(
-                "user {} is not replicated: {SKIPPED}; what is logged of it is kept",
-                name_of(userid)
-            );
-        }
-    }
-
-    async fn done(&mut self, job: &Job<UserLock>, outcome: &Outcome, sent: Sent, took: Duration) {
-        self.report.done += job.work.users.len() as u64;
-        let names = job.work.users.iter().map(|(userid, _)| name_of(userid));
-        let line = || done_line(&names.collect::<Vec<_>>().join(" "), outcome, sent, took);
-        self.hands.events.action(line).await;
-        for userid in self.rota.done(job) {
-            info!("user {} is no longer in quarantine", name_of(&userid));
-        }
-    }
-
-    async fn tried_in_vain(&mut self, job: &Job<UserLock>, e: UserError, now: Instant) {
-        match e {
-            UserError::Pool(PoolError::NotBegun) => self.rota.not_begun(job),
-            UserError::Linked { userid, other } => self.rota.linked(job, &userid, &other, now),
-            e if e.class() == Class::Run && !is_one_users(&e) => {
-                self.rota.not_begun(job);
-                let stopped = match e {
-                    UserError::Pool(e) => stopped_by(e),
-                    e => Stopped::Fatal(e.to_string()),
-                };
-                self.stop(stopped).await;
-            }
-            _ if job.work.users.len() > 1 && !self.rota.was_split(job, now) => {
-                self.rota.split(job, now);
-            }
-            e => {
-                let whole = e.more_may_help();
-                if whole {
-                    self.tell_promotions(job);
-                }
-                let links_fault = matches!(
-                    &e,
-                    UserError::Command(CommandError::Lost { .. })
-                        | UserError::Refused {
-                            source: CommandError::Lost { .. } | CommandError::Unopened { .. },
-                            ..
-                        }
-                );
-                let reason = advice::in_words(&e, &job.work.key(), &self.hands.rules);
-                let (pause, quarantined) = self.rota.failed(job, &reason, whole, links_fault, now);
-                if quarantined {
-                    let userid = name_of(&job.work.key()).to_string();
-                    let again = match pause {
-                        Some(pause) => {
-                            format!("tried again in {}", humantime::format_duration(pause))
-                        }
-                        None => "left in the log".into(),
-                    };
-                    error!(
-                        "SYNCERROR: user in quarantine: userid=<{userid}> error=<{reason}>, {again}"
-                    );
-                }
-            }
-        }
-    }
-
-    /// As the C client words it.
-    fn tell_promotions(&self, job: &Job<UserLock>) {
-        for (userid, tasks) in job.work.users.iter().filter(|(userid, _)| !userid.is_empty()) {
-            for name in &tasks.mailboxes {
-                info!("  Promoting: MAILBOX {name} -> USER {userid}");
-            }
-            for root in &tasks.quotas {
-                info!("  Promoting: QUOTA {root} -> USER {userid}");
-            }
-            if tasks.meta {
-                info!("  Promoting: META {userid} -> USER {userid}");
-            }
-        }
-    }
-
     /// Nothing is begun any more; why is told by the first reason, but that the replica could not be
     /// reached outweighs the signal.
     async fn stop(&mut self, why: Stopped) {
@@ -500,8 +343,6 @@ impl Rolling {
         self.report
     }
 }
-
-const SKIPPED: &str = "there is a skipuser file";
 
 /// Why a channel ends that gets no connection.
 fn stopped_by(e: PoolError) -> Stopped {
