@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Command, Stdio};
 
 use testkit::c_client::{self, Outcome};
-use testkit::{fill, process, relay::Relay};
+use testkit::{Folder, fill, process, relay::Relay};
 
 use crate::common::{Pair, Running, summary, wait_for};
 
@@ -37,7 +37,7 @@ fn usage() {
 /// A wrong imapd.conf ends with 78 and names the file and the line.
 #[test]
 fn configuration() {
-    let dir = tempfile_dir();
+    let dir = Folder::make(&std::env::temp_dir(), "cli-test").unwrap();
     let good = "configdirectory: /tmp/nowhere\npartition-default: /tmp/nowhere\n";
     let cases = [
         ("", "sync_host", None),
@@ -56,7 +56,7 @@ fn configuration() {
         ),
     ];
     for (nr, (lines, word, line)) in cases.iter().enumerate() {
-        let path = dir.join(format!("imapd{nr}.conf"));
+        let path = dir.path().join(format!("imapd{nr}.conf"));
         fs::write(&path, format!("{good}{lines}")).unwrap();
         let run = ours(&["-C", path.to_str().unwrap(), "-A"]);
         assert_eq!(run.code, Some(78), "{lines}: {}", run.stderr);
@@ -75,13 +75,6 @@ fn configuration() {
     assert_eq!(run.code, Some(78), "{}", run.stderr);
     let wanted = "sync_client: can't read /nowhere/imapd.conf: no such file; -C names another\n";
     assert_eq!(run.stderr, wanted);
-    fs::remove_dir_all(dir).unwrap();
-}
-
-fn tempfile_dir() -> std::path::PathBuf {
-    let dir = std::env::temp_dir().join(format!("cli-test-{}", std::process::id()));
-    fs::create_dir_all(&dir).unwrap();
-    dir
 }
 
 /// The verbose lines that both clients say, sorted. Left out on purpose: `MAILBOXES …` (the C client

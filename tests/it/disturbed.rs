@@ -209,7 +209,7 @@ fn a_signal_while_the_network_stands_still() {
     wait_for("work in flight", || relay.is_stalled());
     // Asked meanwhile, it says what it is at.
     run.signal("USR1");
-    wait_for("the status", || run.stderr().contains(" users in flight"));
+    wait_for("the status", || run.stderr().contains(" user in flight"));
     let doing = [": sending user.", ": waiting for the replica's answers"];
     assert!(doing.iter().any(|d| run.stderr().contains(d)), "{}", run.stderr());
     run.terminate();
@@ -360,7 +360,7 @@ fn a_replica_that_is_ahead() {
         "sync_client: failed: {forked}: mailbox {folder} needs copyback: uid 6 is one message here"
     );
     assert!(forced.stderr.lines().any(|line| line.starts_with(&prefix)), "{}", forced.stderr);
-    assert_eq!(forced.stderr.matches("\nfailed: ").count(), 1, "{}", forced.stderr);
+    assert_eq!(forced.stderr.matches("\nsync_client: failed: ").count(), 1, "{}", forced.stderr);
     pair.assert_equal(&users[2..]);
     pair.assert_equal(&users[..1]);
 }

@@ -7,7 +7,7 @@
 //!  oracle    what Cyrus says, compared        snapshot  proves that a store was not touched
 //!  relay     delay, stalls, cuts              c_client  Cyrus' own sync_client, measured
 //!  store     a master's store written without Cyrus
-//!  saslauthd, log_sink, syslog_shim, process   what the above stand on, with the crate groundwork
+//!  saslauthd, log_sink, shim, process, place    what the above stand on, with the crate groundwork
 //! ```
 //! Everything blocks and runs on threads. Servers end, and their folders go, when their values are dropped. Run it as root:
 //! Cyrus changes to its own user.
@@ -36,13 +36,14 @@ pub mod install;
 pub mod lmtp;
 pub mod log_sink;
 pub mod oracle;
+mod place;
 pub mod process;
 pub mod relay;
 pub mod saslauthd;
+mod shim;
 pub mod sieve;
 pub mod snapshot;
 pub mod store;
-mod syslog_shim;
 
 pub use cyrus::{Access, Builder, Cyrus, DeleteMode, Via};
 pub use error::{Error, Result};

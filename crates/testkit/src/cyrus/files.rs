@@ -13,7 +13,7 @@ use crate::error::{Result, io};
 use crate::install::BIN;
 use crate::process::cyrus_dir;
 
-const FOLDERS: [&str; 14] = [
+const FOLDERS: [&str; 15] = [
     "",
     "conf",
     "conf/db",
@@ -28,6 +28,7 @@ const FOLDERS: [&str; 14] = [
     "spool2",
     "sieve",
     "run",
+    "tmp",
 ];
 
 /// Annotations that clients may store besides the built-in ones (`/comment` …).
@@ -104,6 +105,7 @@ impl Files {
             ("partition-default", path("spool")),
             ("partition-second", path("spool2")),
             ("proc_path", path("conf/proc")),
+            ("temp_path", path("tmp")),
             ("mboxname_lockpath", path("conf/lock")),
             ("lmtpsocket", path("conf/socket/lmtp")),
             ("idlesocket", path("conf/socket/idle")),

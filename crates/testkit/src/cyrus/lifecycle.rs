@@ -1,7 +1,6 @@
 //! Starting, stopping and wiping an instance.
 
 use std::net::TcpStream;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use groundwork::Folder;
@@ -11,9 +10,10 @@ use super::{Builder, Cyrus};
 use crate::error::{Error, Result, io};
 use crate::install::BIN;
 use crate::log_sink::LogSink;
+use crate::place;
 use crate::process::{self, Tree};
 use crate::saslauthd::Saslauthd;
-use crate::syslog_shim::Shim;
+use crate::shim::Shim;
 
 /// How long a server may take to answer its first greeting.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -22,12 +22,12 @@ impl Cyrus {
     pub(super) fn launch(builder: &Builder) -> Result<Self> {
         crate::ensure_cyrus()?;
         let identity = process::cyrus_user()?;
-        let base = base_dir(builder.on_disk);
+        let base = if builder.on_disk { place::on_disk() } else { place::in_memory() };
         let dir = Folder::make(base, "cy").map_err(io("make a folder in", base))?;
         let files = Files::make(dir.path(), builder)?;
         let saslauthd = Saslauthd::start(&dir.path().join("mux"))?;
         let log = LogSink::bind(&dir.path().join("log"))?;
-        let shim = Shim::make(log.path())?;
+        let shim = Shim::make(log.path(), builder.on_disk)?;
         let mut cyrus = Self { tree: None, saslauthd, log, shim, files, dir, identity };
         cyrus.start()?;
         cyrus.check_syslog()?;
@@ -166,19 +166,6 @@ impl Cyrus {
         }
         text
     }
-}
-
-/// Where instances live. Cyrus calls fsync all the time, so a store in memory is filled and replicated some five times
-/// faster; the disk is taken when asked for, and where `/dev/shm` is small (containers have 64 MB).
-fn base_dir(on_disk: bool) -> &'static Path {
-    const ENOUGH_BYTES: u64 = 2 << 30;
-    let memory = Path::new("/dev/shm");
-    let roomy = nix::sys::statfs::statfs(memory).is_ok_and(|fs| {
-        let block = u64::try_from(fs.block_size()).unwrap_or(0);
-        fs.filesystem_type() == nix::sys::statfs::TMPFS_MAGIC
-            && fs.blocks_available().saturating_mul(block) > ENOUGH_BYTES
-    });
-    if roomy && !on_disk { memory } else { Path::new("/tmp") }
 }
 
 /// Reads what the service at a port says first, up to its `OK` line.

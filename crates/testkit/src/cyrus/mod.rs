@@ -32,7 +32,7 @@ use crate::install::BIN;
 use crate::log_sink::{LogLine, LogSink};
 use crate::process::{self, Identity, Tree};
 use crate::saslauthd::{PASSWORD, Saslauthd};
-use crate::syslog_shim::Shim;
+use crate::shim::Shim;
 
 /// The admin of every instance, and the user sync_client logs in as.
 pub const ADMIN: &str = "cyrus";

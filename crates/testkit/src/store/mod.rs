@@ -28,6 +28,7 @@ use groundwork::Folder;
 use nix::unistd::{Gid, Uid, User as SystemUser};
 
 use crate::error::{Result, io};
+use crate::place;
 
 pub use change::Change;
 pub use model::{Mailbox, Message, Model, User};
@@ -127,14 +128,13 @@ pub struct MasterStore {
 }
 
 impl MasterStore {
-    /// Writes a store into a new folder in memory (`/dev/shm`, or where temporary files go).
+    /// Writes a store into a new folder in memory, or on disk where there is not much of it.
     ///
     /// # Errors
     /// A file can't be written.
     pub fn write(plan: &Plan) -> Result<MasterStore> {
-        let shm = Path::new("/dev/shm");
-        let base = if shm.is_dir() { shm.to_path_buf() } else { std::env::temp_dir() };
-        let dir = Folder::make(&base, "cys").map_err(io("make a folder in", &base))?;
+        let base = place::in_memory();
+        let dir = Folder::make(base, "cys").map_err(io("make a folder in", base))?;
         let mut store = MasterStore::write_in(plan, dir.path())?;
         store._temporary = Some(dir);
         Ok(store)
