@@ -57,7 +57,7 @@ impl fmt::Display for CyrusError {
         match self {
             Self::OtherVersion(version) => write!(
                 f,
-                "cyrus {version} is installed, but the tests know {series} (Debian 12): run them there, in a container for example"
+                "cyrus {version} is installed, but the tests know {series}: run them on Debian 12, in a container for example"
             ),
             Self::NotRoot => write!(
                 f,

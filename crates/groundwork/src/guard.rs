@@ -3,8 +3,8 @@
 //! Who is killed by SIGKILL, or by a signal it does not handle, runs no destructor. So each process that makes a
 //! [`Folder`](crate::Folder) has one small shell beside it, in a process group of its own, that is told of every folder through a
 //! pipe. When the pipe ends, because its process did, the shell kills whoever has such a folder in its command line or its
-//! environment (as all have that work on it: `-C FOLDER/imapd.conf`, `TESTKIT_SYSLOG=FOLDER/log`, `TMPDIR=FOLDER`) and removes the
-//! folder, again and again until neither is there: servers start others while they are being killed, and write until they are
+//! environment (as all have that work on it: `-C FOLDER/imapd.conf`, `TESTKIT_SYSLOG=FOLDER/log`, `TMPDIR=FOLDER`) and removes
+//! the folder, again and again until neither is there: servers start others while they are being killed, and write until they are
 //! dead.
 //!
 //! A daemon that left its session and its process group is found like any other.
@@ -17,25 +17,28 @@ use std::path::Path;
 use std::process::{ChildStdin, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 
-/// Reads a folder a line. What it greps for comes to grep through a pipe, as else grep would find itself; a pattern is never
-/// empty, as that would find everybody.
+/// Reads a folder a line. The first time it only looks, and gives a second to whoever is ending by himself (cargo-nextest says
+/// what it was at when somebody pressed Ctrl-C). What it greps for comes to grep through a pipe, as else grep would find itself;
+/// a pattern is never empty, as that would find everybody.
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT TERM
 while IFS= read -r folder; do
     case $folder in /*/?*) set -- "$@" "$folder" ;; esac
 done
 [ $# -gt 0 ] || exit 0
-for try in 0 0 0.02 0.05 0.1 0.1 0.2 0.5 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1; do
-    sleep "$try"
+act=:
+for pause in 1 0 0.02 0.05 0.1 0.1 0.2 0.5 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1; do
     busy=
     for file in $(printf '%s\n' "$@" | grep -lsF -f - /proc/[0-9]*/cmdline /proc/[0-9]*/environ); do
         pid=${file#/proc/} pid=${pid%/*} busy=yes
-        kill -KILL "-$pid" "$pid"
+        $act -KILL "-$pid" "$pid"
     done
     for folder; do
-        ! [ -e "$folder" ] || { busy=yes; rm -rf -- "$folder"; }
+        ! [ -e "$folder" ] || { busy=yes; [ $act = : ] || rm -rf -- "$folder"; }
     done
     [ "$busy" ] || exit 0
+    sleep "$pause"
+    act=kill
 done
 "#;
 
