@@ -7,103 +7,111 @@ use clap::{ArgAction, CommandFactory, Parser, error::ErrorKind};
 
 use crate::exit::{Exit, Failure};
 
-/// Replicates users of a Cyrus IMAP master to a replica, many at once.
+/// Replicates users of a Cyrus IMAP master to a replica, many at once
 #[derive(Debug, Parser)]
-#[command(name = "sync_client", version, max_term_width = 100)]
+#[command(name = "sync_client", version, max_term_width = 100, args_override_self = true)]
+#[command(disable_help_flag = true, disable_version_flag = true)]
 #[command(
     override_usage = "sync_client [OPTIONS] -u USER...\n       sync_client [OPTIONS] -u -f FILE\n       sync_client [OPTIONS] -A [PREFIX]\n       sync_client [OPTIONS] -r | -R | -1 [-n CHANNEL]...\n       sync_client [OPTIONS] -R -f FILE"
 )]
+#[command(after_help = "--help tells more, with examples, exit codes and files.")]
+#[command(after_long_help = MORE_HELP)]
 pub(crate) struct Args {
-    /// Read this file instead of /etc/imapd.conf
-    #[arg(
-        short = 'C',
-        value_name = "FILE",
-        default_value = "/etc/imapd.conf",
-        hide_default_value = true
-    )]
-    pub(crate) config: PathBuf,
-
-    /// Replicate all users, or those whose mailboxes' internal names begin with PREFIX
-    #[arg(short = 'A', long)]
+    /// Replicate all users and the shared mailboxes, or those that PREFIX names
+    ///
+    /// PREFIX is the beginning of mailboxes' internal names (user.an for all users whose names begin with "an"); one
+    /// that no internal name begins with is understood as the beginning of users' names.
+    #[arg(short = 'A', long, help_heading = WHAT)]
     pub(crate) all_users: bool,
 
     /// Replicate the named users
-    #[arg(short = 'u', long)]
+    #[arg(short = 'u', long, help_heading = WHAT)]
     pub(crate) userids: bool,
 
-    /// Replicate what the sync log says, again and again, in the background
-    #[arg(short = 'r', long)]
-    pub(crate) rolling: bool,
-
-    /// As -r, in the foreground
-    #[arg(short = 'R', long)]
-    pub(crate) foreground_rolling: bool,
-
-    /// As -R, but end after one log
-    #[arg(short = '1', long)]
-    pub(crate) rolling_once: bool,
-
-    /// With -u, read the users from this file, one a line ("-": standard input); empty lines and those
-    /// that begin with # are skipped. With -r and -R, replicate what this log says and end
-    #[arg(short = 'f', long, value_name = "FILE")]
+    /// Take the users (-u), or with -r and -R the log, from this file
+    ///
+    /// One user a line ("-": standard input); empty lines and those that begin with # are skipped. With -r and -R
+    /// the file is a log that is replicated once and left alone.
+    #[arg(short = 'f', long, value_name = "FILE", help_heading = WHAT)]
     pub(crate) input_file: Option<PathBuf>,
 
-    /// Users in flight at once [default: sync_jobs in imapd.conf, else 4]
-    #[arg(short = 'j', long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(crate) jobs: Option<u16>,
+    /// Users (-u), or the prefix (-A)
+    #[arg(value_name = "OBJECT", help_heading = WHAT)]
+    pub(crate) objects: Vec<String>,
 
     /// The replica: host, host:port or a Unix socket's path [default: sync_host in imapd.conf]
-    #[arg(short = 'S', long, value_name = "SERVER")]
+    #[arg(short = 'S', long, value_name = "SERVER", help_heading = REPLICA)]
     pub(crate) server: Option<String>,
 
-    /// Use this channel's settings (CHANNEL_sync_host and so on) and its log; in rolling replication it
-    /// may be given several times
-    #[arg(short = 'n', long, value_name = "CHANNEL")]
-    pub(crate) channel: Vec<String>,
-
-    /// Seconds from one look at the log to the next; 0: at once [default: sync_repeat_interval]
-    #[arg(short = 'd', long, value_name = "SECONDS")]
-    pub(crate) delay: Option<u64>,
-
-    /// Seconds after which the replica is sent a RESTART in rolling replication; 0: never
-    #[arg(short = 't', long, value_name = "SECONDS", default_value_t = 600)]
-    pub(crate) timeout: u64,
-
-    /// End rolling replication when this file is there, and remove it [default: sync_shutdown_file]
-    #[arg(short = 'F', long, value_name = "FILE")]
-    pub(crate) shutdown_file: Option<PathBuf>,
-
-    /// The partition on the replica for all mailboxes
-    #[arg(short = 'p', long, value_name = "PARTITION")]
+    /// The partition on the replica for all mailboxes [default: the master's]
+    #[arg(short = 'p', long, value_name = "PARTITION", help_heading = REPLICA)]
     pub(crate) dest_partition: Option<String>,
 
-    /// Take nothing over from the replica: overwrite what differs there
-    #[arg(short = 'O', long)]
-    pub(crate) no_copyback: bool,
-
-    /// Skip users whose sync lock somebody else holds, instead of waiting for it
-    #[arg(short = 'N', long)]
-    pub(crate) skip_locked: bool,
-
     /// Try to connect only once, instead of waiting for the replica
-    #[arg(short = 'o', long)]
+    #[arg(short = 'o', long, help_heading = REPLICA)]
     pub(crate) connect_once: bool,
 
     /// Fail if the replica offers no compression
-    #[arg(short = 'z', long)]
+    #[arg(short = 'z', long, help_heading = REPLICA)]
     pub(crate) require_compression: bool,
 
     /// Change mailboxes on the replica without telling mupdate there
-    #[arg(short = 'L', long)]
+    #[arg(short = 'L', long, help_heading = REPLICA)]
     pub(crate) local_only: bool,
 
-    /// Say on stdout what is done; twice: show all protocol traffic on stderr
-    #[arg(short = 'v', long, action = ArgAction::Count)]
-    pub(crate) verbose: u8,
+    /// Replicate what the sync log says, again and again, in the background
+    #[arg(short = 'r', long, help_heading = ROLLING)]
+    pub(crate) rolling: bool,
 
-    /// Say in syslog what is done
-    #[arg(short = 'l', long)]
-    pub(crate) verbose_logging: bool,
+    /// As -r, in the foreground
+    #[arg(short = 'R', long, help_heading = ROLLING)]
+    pub(crate) foreground_rolling: bool,
+
+    /// As -R, but end after one log
+    #[arg(short = '1', long, help_heading = ROLLING)]
+    pub(crate) rolling_once: bool,
+
+    /// Use this channel's settings and its log; may be given several times
+    ///
+    /// Settings of a channel are CHANNEL_sync_host and so on. Only rolling replication takes several channels.
+    #[arg(short = 'n', long, value_name = "CHANNEL", help_heading = ROLLING)]
+    pub(crate) channel: Vec<String>,
+
+    /// Seconds from one look at the log to the next; 0: at once [default: sync_repeat_interval]
+    #[arg(short = 'd', long, value_name = "SECONDS", help_heading = ROLLING)]
+    pub(crate) delay: Option<u64>,
+
+    /// Seconds after which the replica is sent a RESTART; 0: never
+    #[arg(
+        short = 't',
+        long,
+        value_name = "SECONDS",
+        default_value_t = 600,
+        help_heading = ROLLING
+    )]
+    pub(crate) timeout: u64,
+
+    /// End when this file is there, and remove it [default: sync_shutdown_file]
+    #[arg(short = 'F', long, value_name = "FILE", help_heading = ROLLING)]
+    pub(crate) shutdown_file: Option<PathBuf>,
+
+    /// Users in flight at once [default: sync_jobs in imapd.conf, else 4]
+    #[arg(
+        short = 'j',
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u16).range(1..=1024),
+        help_heading = BEHAVIOUR
+    )]
+    pub(crate) jobs: Option<u16>,
+
+    /// Take nothing over from the replica: overwrite what differs there
+    #[arg(short = 'O', long, help_heading = BEHAVIOUR)]
+    pub(crate) no_copyback: bool,
+
+    /// Skip users whose sync lock somebody else holds, instead of waiting for it
+    #[arg(short = 'N', long, help_heading = BEHAVIOUR)]
+    pub(crate) skip_locked: bool,
 
     /// Wait this many seconds before starting
     #[arg(
@@ -111,14 +119,80 @@ pub(crate) struct Args {
         long,
         value_name = "SECONDS",
         default_value_t = 0,
-        hide_default_value = true
+        hide_default_value = true,
+        help_heading = BEHAVIOUR
     )]
     pub(crate) delayed_startup: u64,
 
-    /// Users (-u), or the prefix (-A)
-    #[arg(value_name = "OBJECT")]
-    pub(crate) objects: Vec<String>,
+    /// Read this file instead of /etc/imapd.conf
+    #[arg(
+        short = 'C',
+        long,
+        value_name = "FILE",
+        default_value = "/etc/imapd.conf",
+        hide_default_value = true,
+        help_heading = BEHAVIOUR
+    )]
+    pub(crate) config: PathBuf,
+
+    /// Say on stdout what is done; twice: show all protocol traffic on stderr
+    #[arg(short = 'v', long, action = ArgAction::Count, help_heading = OUTPUT)]
+    pub(crate) verbose: u8,
+
+    /// Say in syslog what is done
+    #[arg(short = 'l', long, help_heading = OUTPUT)]
+    pub(crate) verbose_logging: bool,
+
+    /// Show this help; -h shows a short one
+    #[arg(short = 'h', long, action = ArgAction::Help, help_heading = OUTPUT)]
+    help: Option<bool>,
+
+    /// Show the version
+    #[arg(short = 'V', long, action = ArgAction::Version, help_heading = OUTPUT)]
+    version: Option<bool>,
+
+    /// Mailbox mode of Cyrus' client: not supported yet
+    #[arg(short = 'm', long, hide = true)]
+    mailboxes: bool,
+
+    /// Sieve mode of Cyrus' client: not supported yet
+    #[arg(short = 's', long, hide = true)]
+    sieve_mode: bool,
+
+    /// Staging to the archive partition: not supported yet
+    #[arg(short = 'a', long, hide = true)]
+    stage_to_archive: bool,
 }
+
+const WHAT: &str = "What to replicate";
+const REPLICA: &str = "The replica";
+const ROLLING: &str = "Rolling replication";
+const BEHAVIOUR: &str = "Behaviour";
+const OUTPUT: &str = "Output";
+
+/// What stands below the options in `--help`.
+const MORE_HELP: &str = "\
+Examples:
+  sync_client -u anna bert                        two users
+  sync_client -A -O -j 16 -S new.example.com      a bulk migration that never changes this server
+  sync_client -r -j 8                             keep the replica in step, in the background
+
+Exit codes:
+   0  all that was asked for is on the replica
+   1  a user failed, is locked (-N) or does not exist; nobody was selected;
+      the log is another replicator's; there was no connection (-o)
+  64  the command line makes no sense
+  75  interrupted before all was done
+  78  configuration, login or partition is wrong
+
+Files:
+  /etc/imapd.conf                      sync_host, sync_authname, sync_password, sync_jobs …
+  CONFIGDIRECTORY/sync/log             what changed since the last rolling run (sync_log: yes)
+  CONFIGDIRECTORY/sync/log-run         what a rolling run has taken over and not finished
+  CONFIGDIRECTORY/sync/skipuser-USER   if it is there, USER is left alone
+
+SIGUSR1 shows on stderr and in syslog how things stand. SIGTERM and SIGINT
+finish the users in flight and end the program; a second one ends it at once.";
 
 /// What to replicate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +210,9 @@ impl Args {
     /// None or several of -u, -A and -r (-R, -1), or objects that make no sense.
     pub(crate) fn mode(&self) -> Result<Mode, Failure> {
         let usage = |text: &str| Failure::new(Exit::Usage, format!("{text}\n\n{}", usage_text()));
+        if let Some(text) = self.unsupported() {
+            return Err(Failure::new(Exit::Usage, text));
+        }
         let rolling = self.rolling || self.foreground_rolling || self.rolling_once;
         if u8::from(self.userids) + u8::from(self.all_users) + u8::from(rolling) > 1 {
             return Err(usage("Mutually exclusive options defined"));
@@ -153,12 +230,31 @@ impl Args {
             (true, _) if self.input_file.is_some() && !self.objects.is_empty() => {
                 Err(usage("-u takes users from the command line or from a file, not from both"))
             }
+            (true, _) if self.objects.iter().any(|user| user.trim().is_empty()) => {
+                Err(usage("a user's name is empty"))
+            }
             (true, _) => Ok(Mode::Users),
             (false, true) if self.input_file.is_some() => Err(usage("-f goes with -u, -r and -R")),
             (false, true) if self.objects.len() > 1 => Err(usage("-A takes one prefix at most")),
             (false, true) => Ok(Mode::AllUsers),
             (false, false) => Err(usage("No replication mode specified")),
         }
+    }
+
+    /// What Cyrus' client can do and we cannot.
+    fn unsupported(&self) -> Option<&'static str> {
+        if self.mailboxes {
+            return Some("-m (mailboxes) is not supported yet; -u replicates whole users");
+        }
+        if self.sieve_mode {
+            return Some(
+                "-s (Sieve scripts alone) is not supported yet; -u replicates them with the user",
+            );
+        }
+        if self.stage_to_archive {
+            return Some("-a (stage to archive) is not supported yet; run without it");
+        }
+        None
     }
 
     fn check_rolling(&self) -> Result<(), &'static str> {
@@ -198,7 +294,10 @@ pub(crate) fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Args, Fa
             let _ = e.print();
             Failure::new(Exit::Done, "")
         }
-        _ => Failure::new(Exit::Usage, e.to_string().trim_end()),
+        _ => {
+            let text = e.to_string();
+            Failure::new(Exit::Usage, text.strip_prefix("error: ").unwrap_or(&text).trim_end())
+        }
     })?;
     args.mode()?;
     Ok(args)
@@ -253,12 +352,30 @@ mod tests {
             "-u -n a -n b anna",
             "-R -f log -n a -n b",
             "-R -d soon",
+            "-m user.anna",
+            "-s anna",
+            "-a -A",
             "--no-such-option -A",
         ] {
             let failure = parsed(line).unwrap_err();
             assert_eq!(failure.exit, Exit::Usage, "{line}");
             assert!(!failure.text.is_empty());
         }
+    }
+
+    #[test]
+    fn an_empty_name_is_no_user() {
+        for name in ["", " "] {
+            let args = ["sync_client", "-u", "anna", name].map(OsString::from);
+            assert_eq!(parse(args).unwrap_err().exit, Exit::Usage, "{name:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_of_a_repeated_option_counts() {
+        let twice = parsed("-l -l -S one -S two -j 1 -j 2 -A").unwrap();
+        assert_eq!((twice.server.as_deref(), twice.jobs), (Some("two"), Some(2)));
+        assert_eq!(parsed("--config /tmp/i.conf -A").unwrap().config, PathBuf::from("/tmp/i.conf"));
     }
 
     #[test]

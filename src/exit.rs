@@ -1,5 +1,7 @@
 //! Exit codes, and failures that end the program before its work.
 
+use std::io::Write;
+
 use actors::Stopped;
 
 use crate::tell;
@@ -9,11 +11,11 @@ use crate::tell;
 pub(crate) enum Exit {
     /// All well.
     Done = 0,
-    /// Any user failed, or no connection with -o.
+    /// A user failed, is locked or does not exist, nobody was selected, or no connection with -o.
     Failed = 1,
     /// The command line makes no sense (EX_USAGE).
     Usage = 64,
-    /// Stopped while the replica could not be reached (EX_TEMPFAIL).
+    /// Interrupted before all was done (EX_TEMPFAIL).
     TempFail = 75,
     /// Configuration, login or certificate (EX_CONFIG).
     Config = 78,
@@ -25,7 +27,11 @@ impl Exit {
         match why {
             Stopped::Fatal(_) => Exit::Config,
             Stopped::WhileConnecting => Exit::TempFail,
-            Stopped::NoConnection(_) | Stopped::Listing(_) | Stopped::Log(_) => Exit::Failed,
+            Stopped::NoConnection(_)
+            | Stopped::Listing(_)
+            | Stopped::Log(_)
+            | Stopped::Nobody(_)
+            | Stopped::Internal(_) => Exit::Failed,
             Stopped::Signal | Stopped::ShutdownFile => Exit::Done,
         }
     }
@@ -48,7 +54,14 @@ impl Failure {
         if self.text.is_empty() {
             return;
         }
-        tell(&self.text);
+        match self.text.split_once('\n') {
+            // What follows shows how the program is used.
+            Some((first, usage)) if self.exit == Exit::Usage => {
+                tell(first);
+                let _ = writeln!(std::io::stderr().lock(), "{usage}");
+            }
+            _ => tell(&self.text),
+        }
         if self.exit != Exit::Usage && self.exit != Exit::Done {
             tracing::error!("Fatal error: {}", self.text);
         }

@@ -6,18 +6,20 @@
 
 mod cli;
 mod exit;
+mod log_check;
 mod notify;
 mod privileges;
 mod resolve;
 mod rolling;
 mod signals;
+mod start;
 mod syslog;
 mod users;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use actors::{Board, RunReport, Stopped, Verbosity, Work};
+use actors::{Progress, RunReport, Stopped, Verbosity, Work};
 
 use crate::cli::{Args, Mode};
 use crate::exit::{Exit, Failure};
@@ -36,7 +38,7 @@ fn main() -> ExitCode {
 
 fn run(args: Args) -> Result<Exit, Failure> {
     let mode = args.mode()?;
-    let config = resolve::load(&args)?;
+    let config = resolve::load(&args).map_err(|e| start::as_master_bears(&args, e))?;
     if mode == Mode::Rolling {
         return rolling::run(&args, config);
     }
@@ -51,9 +53,9 @@ fn run(args: Args) -> Result<Exit, Failure> {
     let verbosity = verbosity(&args);
     let system = actix_rt::System::new();
     let report = system.block_on(async move {
-        let board = Board::default();
-        let stop = signals::watch(board.clone());
-        actors::replicate(settings, config, work, verbosity, stop, board).await
+        let progress = Progress::default();
+        let stop = signals::watch(progress.clone());
+        actors::replicate(settings, config, work, verbosity, stop, progress).await
     });
     if !report.users.is_empty() || report.stopped.is_none() {
         tell(&report.to_string());
@@ -75,19 +77,23 @@ fn verbosity(args: &Args) -> Verbosity {
 
 /// What the run's end means to who started us.
 fn verdict(report: &RunReport) -> Exit {
-    if let Some(why) = &report.stopped {
-        tell(&why.to_string());
+    if let Some(text) = report.interruption() {
+        tell(&text);
     }
     match &report.stopped {
-        Some(why) if *why != Stopped::Signal => Exit::of_stop(why),
-        // Asked to stop: users that were not reached are no failure of ours.
-        _ if report.failed() == 0 => Exit::Done,
-        _ => Exit::Failed,
+        // Asked to stop when all was over already.
+        Some(Stopped::Signal) if report.is_complete() => well(report),
+        Some(Stopped::Signal) => Exit::TempFail,
+        Some(why) => Exit::of_stop(why),
+        None => well(report),
     }
 }
 
-/// A line for the admin; a closed stderr is no reason to fail.
-pub(crate) fn tell(line: &str) {
-    use std::io::Write;
-    let _ = writeln!(std::io::stderr().lock(), "{line}");
+fn well(report: &RunReport) -> Exit {
+    if report.all_well() { Exit::Done } else { Exit::Failed }
+}
+
+/// Lines for the admin, each with our name in front; a closed stderr is no reason to fail.
+pub(crate) fn tell(text: &str) {
+    actors::notice(text);
 }

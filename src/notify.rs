@@ -1,6 +1,6 @@
 //! Telling systemd how we are: ready, a status line, signs of life. Without NOTIFY_SOCKET nothing is told.
 //!
-//! READY comes when every channel's log has been read once; WATCHDOG only while every channel shows
+//! READY comes when every channel's log has been read once and its replica has let us in; WATCHDOG only while every channel shows
 //! that it lives. See sd_notify(3) and `docs/sync_client.service`.
 
 use std::time::{Duration, Instant};

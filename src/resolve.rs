@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::{LogSource, RollSettings, Settings};
+use actors::{EarlyClaim, LogSource, RollSettings, Settings};
 use cyrus_store::sync_log::LogFile;
 use cyrus_store::{Config, StoreError};
 
@@ -44,18 +44,40 @@ pub(crate) fn settings(
     channel: Option<&str>,
 ) -> Result<Settings, Failure> {
     let option = |name: &str| config.channel(channel, name).map(str::to_string);
-    let server = args.server.clone().or_else(|| option("sync_host")).ok_or_else(|| {
-        Failure::new(
-            Exit::Config,
-            format!(
-                "sync_host not defined in {}: name the replica there or with -S",
-                args.config.display()
-            ),
-        )
-    })?;
+    let undefined = |name: &str, advice: &str| {
+        let (name, path) = (own_name(config, channel, name), args.config.display());
+        Failure::new(Exit::Config, format!("{name} not defined in {path}: {advice}"))
+    };
+    let server = args
+        .server
+        .clone()
+        .or_else(|| option("sync_host"))
+        .ok_or_else(|| undefined("sync_host", "name the replica there or with -S"))?;
+    let port = option("sync_port");
+    if let Some(name) = actors::unknown_port(&server, port.as_deref()) {
+        let known = "a port or the name of a service in /etc/services";
+        return Err(match &port {
+            Some(port) if *port == name => {
+                bad_config(config.bad(&own_name(config, channel, "sync_port"), known))
+            }
+            _ => Failure::new(Exit::Config, format!("server {server}: '{name}' is not {known}")),
+        });
+    }
+    // On a Unix socket the peer is the Cyrus admin without any login.
+    if !server.starts_with('/') {
+        if option("sync_authname").is_none() {
+            return Err(undefined(
+                "sync_authname",
+                "name an admin of the replica who may log in there",
+            ));
+        }
+        if option("sync_password").is_none() {
+            return Err(undefined("sync_password", "give sync_authname's password on the replica"));
+        }
+    }
     Ok(Settings {
         server,
-        port: option("sync_port"),
+        port,
         channel: channel.map(str::to_string),
         authname: option("sync_authname").unwrap_or_default(),
         password: option("sync_password").unwrap_or_default(),
@@ -105,6 +127,7 @@ pub(crate) fn rolling(
     }
     let rolling = RollSettings {
         source,
+        claim: EarlyClaim::default(),
         once: args.rolling_once || args.input_file.is_some(),
         delay: match args.delay {
             Some(seconds) => Duration::from_secs(seconds),
@@ -117,6 +140,12 @@ pub(crate) fn rolling(
     Ok((settings, rolling))
 }
 
+/// An option's name where its value comes from: `CHANNEL_name` if the channel has its own.
+fn own_name(config: &Config, channel: Option<&str>, name: &str) -> String {
+    let own = channel.map(|channel| format!("{channel}_{name}").to_ascii_lowercase());
+    own.filter(|own| config.get(own).is_some()).unwrap_or_else(|| name.to_string())
+}
+
 fn jobs(args: &Args, config: &Config, channel: Option<&str>) -> Result<usize, Failure> {
     if let Some(jobs) = args.jobs {
         return Ok(jobs.into());
@@ -124,7 +153,9 @@ fn jobs(args: &Args, config: &Config, channel: Option<&str>) -> Result<usize, Fa
     let Some(text) = config.channel(channel, "sync_jobs") else { return Ok(JOBS) };
     match text.parse() {
         Ok(jobs) if (1..=1024).contains(&jobs) => Ok(jobs),
-        _ => Err(bad_config(config.bad("sync_jobs", "a number from 1 to 1024"))),
+        _ => Err(bad_config(
+            config.bad(&own_name(config, channel, "sync_jobs"), "a number from 1 to 1024"),
+        )),
     }
 }
 
@@ -140,7 +171,7 @@ fn switch(
         None => Ok(default),
         Some("1" | "yes" | "on" | "true" | "t") => Ok(true),
         Some("0" | "no" | "off" | "false" | "f") => Ok(false),
-        Some(_) => Err(bad_config(config.bad(name, "yes or no"))),
+        Some(_) => Err(bad_config(config.bad(&own_name(config, channel, name), "yes or no"))),
     }
 }
 

@@ -1,9 +1,9 @@
-//! Rolling replication: into the background, then one or several channels until somebody asks us to stop.
+//! Rolling replication: checked, then into the background, then one or several channels until somebody asks us to stop.
 //!
 //! ```text
-//!   start --> all channels roll --SIGTERM, SIGINT, shutdown file--> each ends; exit
-//!               ^        |SIGHUP: what is in flight is finished
-//!               '--------' the configuration is read again
+//!   checks --> (fork) --> all channels roll --SIGTERM, SIGINT, shutdown file--> each ends; exit
+//!                           ^      |SIGHUP: what is in flight is finished
+//!                           '------' the configuration is read again
 //! ```
 
 use std::cell::RefCell;
@@ -11,30 +11,32 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use actors::{Ask, Board, RollReport, RollSettings, RollStatus, Settings};
+use actors::{Ask, RollReport, RollSettings, RollStatus, Settings, Stopped};
 use cyrus_store::Config;
 use futures_util::future::join_all;
 use tokio::sync::watch;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use crate::cli::Args;
 use crate::exit::{Exit, Failure};
+use crate::log_check::{self, Warning};
 use crate::notify::Notifier;
 use crate::signals::{Heard, Signals, show_on_request};
-use crate::{privileges, resolve, syslog, tell, verbosity, wait_before_start};
+use crate::{privileges, resolve, start, syslog, tell, verbosity, wait_before_start};
 
 /// A channel, ready to roll.
-struct Channel {
+pub(crate) struct Channel {
     name: Option<String>,
-    settings: Settings,
-    rolling: RollSettings,
-    board: Board,
+    pub(crate) settings: Settings,
+    pub(crate) rolling: RollSettings,
     status: RollStatus,
+    /// It seems that nothing is logged to it.
+    pub(crate) warning: Option<Warning>,
 }
 
 impl Channel {
     /// How its lines begin where there are several.
-    fn prefix(&self) -> String {
+    pub(crate) fn prefix(&self) -> String {
         self.name.as_ref().map_or_else(String::new, |name| format!("channel {name}: "))
     }
 }
@@ -42,46 +44,63 @@ impl Channel {
 /// Rolls until the end.
 ///
 /// # Errors
-/// Configuration, or a process that can't be made.
+/// What [`start::check`] finds, a wrong configuration, or a process that can't be made.
 pub(crate) fn run(args: &Args, config: Arc<Config>) -> Result<Exit, Failure> {
-    // Before anything else, so that what is wrong is told to who started us.
-    channels(args, &config)?;
-    if args.rolling && args.input_file.is_none() && std::env::var_os("CYRUS_ISDAEMON").is_none() {
+    start::hold_signals();
+    let all = ready(args, &config).map_err(|e| start::as_master_bears(args, e))?;
+    if start::goes_into_background(args) {
         // There are no threads yet. As with the C client, working folder and terminal stay what they are.
         nix::unistd::daemon(true, true).map_err(|e| {
             Failure::new(Exit::Failed, format!("can't go into the background: {e}"))
         })?;
+        all.iter().for_each(|channel| channel.rolling.claim.renew());
     }
-    syslog::start(&config)?;
-    privileges::become_cyrus(config.cyrus_user())?;
     wait_before_start(args);
-    actix_rt::System::new().block_on(roll_all(args, config))
+    actix_rt::System::new().block_on(roll_all(args, config, all))
+}
+
+/// The channels, checked: whoever started us hears what is wrong.
+fn ready(args: &Args, config: &Config) -> Result<Vec<Channel>, Failure> {
+    // First, since under Cyrus' master stderr is /dev/null.
+    syslog::start(config)?;
+    let mut all = channels(args, config)?;
+    privileges::become_cyrus(config.cyrus_user())?;
+    start::check(&mut all)?;
+    Ok(all)
 }
 
 fn channels(args: &Args, config: &Config) -> Result<Vec<Channel>, Failure> {
     let channel = |name: Option<&str>| -> Result<Channel, Failure> {
         let (settings, rolling) = resolve::rolling(args, config, name)?;
-        let (board, status) = (Board::default(), RollStatus::default());
-        Ok(Channel { name: name.map(str::to_string), settings, rolling, board, status })
+        let status = RollStatus::default();
+        let warning = log_check::check(config, name, &rolling.source)?;
+        if let Some(warning) = &warning {
+            status.warn(warning.short.clone());
+        }
+        Ok(Channel { name: name.map(str::to_string), settings, rolling, status, warning })
     };
     args.channels().into_iter().map(channel).collect()
 }
 
 /// What is shown of all channels, on request and to systemd. It changes with the configuration.
-type Shown = Rc<RefCell<Vec<(String, Board, RollStatus)>>>;
+type Shown = Rc<RefCell<Vec<(String, RollStatus)>>>;
 
-async fn roll_all(args: &Args, mut config: Arc<Config>) -> Result<Exit, Failure> {
+async fn roll_all(
+    args: &Args,
+    mut config: Arc<Config>,
+    mut all: Vec<Channel>,
+) -> Result<Exit, Failure> {
     let shown = Shown::default();
     let on_request = shown.clone();
     show_on_request(move || text(&on_request));
     let notifier = Notifier::start({
         let shown = shown.clone();
-        move || shown.borrow().iter().map(|(_, _, status)| status.clone()).collect()
+        move || shown.borrow().iter().map(|(_, status)| status.clone()).collect()
     });
     let mut signals = Signals::new(true);
-    let mut all = channels(args, &config)?;
+    start::let_signals_in();
     loop {
-        let rows = all.iter().map(|c| (c.prefix(), c.board.clone(), c.status.clone()));
+        let rows = all.iter().map(|c| (c.prefix(), c.status.clone()));
         *shown.borrow_mut() = rows.collect();
         let (ask, asked) = watch::channel(Ask::Go);
         let rolling =
@@ -93,7 +112,7 @@ async fn roll_all(args: &Args, mut config: Arc<Config>) -> Result<Exit, Failure>
                 exits = &mut rolling => break exits,
                 heard = next_signal(&mut signals) => {
                     reload = heard == Heard::Hangup;
-                    info!("asked to {}: finishing what is in flight", if reload { "begin anew" } else { "stop" });
+                    info!("asked to {}: finishing what is in flight", if reload { "read the configuration again" } else { "stop" });
                     if !reload {
                         notifier.stopping();
                     }
@@ -109,6 +128,7 @@ async fn roll_all(args: &Args, mut config: Arc<Config>) -> Result<Exit, Failure>
         }
         config = reread(args, config);
         all = channels(args, &config)?;
+        start::warnings(&all).iter().for_each(|warning| warn!("{warning}"));
     }
 }
 
@@ -142,9 +162,15 @@ async fn roll_one(
 ) -> Exit {
     let prefix = channel.prefix();
     let once = channel.rolling.once;
-    let Channel { settings, rolling, board, status, .. } = channel;
+    let Channel { settings, rolling, status, .. } = channel;
     let report =
-        actors::roll(settings, rolling, config, verbosity(args), asked, board, status).await;
+        actors::roll(settings, rolling, config, verbosity(args), asked.clone(), status).await;
+    let goes_on = *asked.borrow() == Ask::Finish
+        && matches!(report.stopped, Some(Stopped::Signal | Stopped::WhileConnecting));
+    if goes_on {
+        // SIGHUP is no end.
+        return verdict(&report);
+    }
     if let Some(why) = &report.stopped {
         tell(&format!("{prefix}{why}"));
     }
@@ -165,8 +191,6 @@ fn verdict(report: &RollReport) -> Exit {
 fn text(shown: &Shown) -> String {
     let now = Instant::now();
     let rows = shown.borrow();
-    let texts = rows.iter().map(|(prefix, board, status)| {
-        format!("{prefix}{}\n{}", status.text(now), board.status(now))
-    });
+    let texts = rows.iter().map(|(prefix, status)| format!("{prefix}{}", status.text(now)));
     texts.collect::<Vec<_>>().join("\n")
 }

@@ -1,10 +1,10 @@
 //! SIGTERM and SIGINT: finish what is in flight and stop; a second one stops at once. SIGUSR1: say
-//! on stderr what is being done for whom. SIGHUP, in rolling replication: read the configuration again and
+//! on stderr and in syslog how the run stands and what is being done for whom. SIGHUP, in rolling replication: read the configuration again and
 //! try those that rest.
 
 use std::time::Instant;
 
-use actors::Board;
+use actors::Progress;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -12,9 +12,9 @@ use tracing::{info, warn};
 use crate::exit::Exit;
 use crate::tell;
 
-/// A flag that turns true when somebody asks us to stop. SIGUSR1 shows the board.
-pub(crate) fn watch(board: Board) -> watch::Receiver<bool> {
-    show_on_request(move || board.status(Instant::now()));
+/// A flag that turns true when somebody asks us to stop. SIGUSR1 shows the progress.
+pub(crate) fn watch(progress: Progress) -> watch::Receiver<bool> {
+    show_on_request(move || progress.text(Instant::now()));
     let (asked, stop) = watch::channel(false);
     actix_rt::spawn(async move {
         let Some(mut signals) = Signals::new(false) else { return };
@@ -73,22 +73,27 @@ impl Signals {
 pub(crate) enum Heard {
     /// To stop (SIGTERM, SIGINT).
     Stop,
-    /// To begin anew (SIGHUP).
+    /// To read the configuration again (SIGHUP).
     Hangup,
 }
 
-/// Says on stderr what there is to be said whenever SIGUSR1 comes.
+/// Says what there is to be said whenever SIGUSR1 comes: on stderr and, since that may be /dev/null (under Cyrus' master
+/// it is), in syslog.
 pub(crate) fn show_on_request(text: impl Fn() -> String + 'static) {
+    let mut asked = match signal(SignalKind::user_defined1()) {
+        Ok(asked) => asked,
+        Err(e) => {
+            warn!("can't watch for SIGUSR1: {e}");
+            return;
+        }
+    };
     actix_rt::spawn(async move {
-        let mut asked = match signal(SignalKind::user_defined1()) {
-            Ok(asked) => asked,
-            Err(e) => {
-                warn!("can't watch for SIGUSR1: {e}");
-                return;
-            }
-        };
         while asked.recv().await.is_some() {
-            tell(&text());
+            let text = text();
+            tell(&text);
+            for line in text.lines() {
+                info!("{line}");
+            }
         }
     });
 }

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
+use actors::words::without_number;
+
 use crate::cli::Args;
 use crate::exit::{Exit, Failure};
 
@@ -12,7 +14,8 @@ use crate::exit::{Exit, Failure};
 pub(crate) fn named(args: &Args) -> Result<Vec<String>, Failure> {
     let Some(path) = &args.input_file else { return Ok(args.objects.clone()) };
     let failed = |e: io::Error| {
-        Failure::new(Exit::Failed, format!("Unable to open {}: {e}", path.display()))
+        let why = without_number(&e.to_string()).to_string();
+        Failure::new(Exit::Failed, format!("Unable to open {}: {why}", path.display()))
     };
     if path == Path::new("-") {
         return listed(io::stdin().lock()).map_err(failed);
@@ -20,12 +23,12 @@ pub(crate) fn named(args: &Args) -> Result<Vec<String>, Failure> {
     listed(BufReader::new(File::open(path).map_err(failed)?)).map_err(failed)
 }
 
-/// One user a line, of any length; empty lines and comments are skipped.
+/// One user a line, of any length; blanks around a name belong to no user, and empty lines and comments are skipped.
 fn listed(lines: impl BufRead) -> io::Result<Vec<String>> {
     let mut users = Vec::new();
     for line in lines.lines() {
         let line = line?;
-        let user = line.trim_end_matches('\r');
+        let user = line.trim();
         if !user.is_empty() && !user.starts_with('#') {
             users.push(user.to_string());
         }
@@ -38,9 +41,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comments_empty_lines_and_carriage_returns_are_no_users() {
+    fn comments_empty_lines_and_blanks_are_no_users() {
         let long = "x".repeat(2000);
-        let text = format!("# these\nanna\r\n\nbert@example.com\n{long}");
+        let text = format!("# these\nanna\r\n\n \t\n  bert@example.com \n{long}");
         assert_eq!(listed(text.as_bytes()).unwrap(), ["anna", "bert@example.com", &long]);
     }
 }

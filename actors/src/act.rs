@@ -1,6 +1,7 @@
 //! Carrying out a user's plan: commands out in order, answers in as they come.
 
 mod meta;
+mod partition;
 mod settle;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -30,8 +31,8 @@ const MAILBOXES_AHEAD: usize = 64;
 pub(crate) enum Settled {
     /// All of it is on the replica.
     Done,
-    /// Names changed: look at both sides again.
-    LookAgain,
+    /// Names changed: look at both sides again. The replica said that these mailboxes were moved, and its words.
+    LookAgain { moved: HashMap<String, String> },
 }
 
 /// A command about a mailbox, sent.
@@ -56,9 +57,15 @@ pub(crate) struct Acting<'a> {
     /// The replica's records of those that were compared already, by unique id.
     fulls: HashMap<String, Full>,
     look_again: bool,
+    /// Mailboxes that the replica has elsewhere, as it says, and its words.
+    moved: HashMap<String, String>,
     first_error: Option<UserError>,
     /// What the replica has of the mailboxes that it has taken.
     states: &'a mut Vec<ReplicaMailbox>,
+    /// What the replica has taken.
+    sent: &'a mut Sent,
+    /// Messages that the replica has taken, by the mailbox that still is to be applied.
+    uploaded: HashMap<String, Sent>,
 }
 
 impl<'a> Acting<'a> {
@@ -68,6 +75,7 @@ impl<'a> Acting<'a> {
         lease: &'a mut Lease,
         read: &'a UserRead,
         states: &'a mut Vec<ReplicaMailbox>,
+        sent: &'a mut Sent,
     ) -> Acting<'a> {
         Acting {
             hands,
@@ -79,8 +87,11 @@ impl<'a> Acting<'a> {
             full: Vec::new(),
             fulls: HashMap::new(),
             look_again: false,
+            moved: HashMap::new(),
             first_error: None,
             states,
+            sent,
+            uploaded: HashMap::new(),
         }
     }
 
@@ -90,36 +101,57 @@ impl<'a> Acting<'a> {
         replica: &ReplicaUser,
         plan: UserPlan,
         staged: &mut Staged,
-        sent: &mut Sent,
+    ) -> Result<Settled, UserError> {
+        let result = self.carry_out(replica, plan, staged).await;
+        if result.is_err() && self.lease.usable {
+            // What was sent ahead counts as far as the replica takes it.
+            let _ = self.drain(0).await;
+        }
+        match (result?, self.first_error) {
+            (_, Some(e)) => Err(e),
+            (settled, None) => Ok(settled),
+        }
+    }
+
+    async fn carry_out(
+        &mut self,
+        replica: &ReplicaUser,
+        plan: UserPlan,
+        staged: &mut Staged,
     ) -> Result<Settled, UserError> {
         self.compare_in_full(&plan).await?;
+        let names_stay = plan.renames.is_empty() && plan.deletes.is_empty();
+        if names_stay {
+            self.prove_partitions(replica, &plan).await?;
+        }
         self.reserve(replica, &plan, staged).await?;
         self.delete(&plan.deletes).await?;
         if self.rename(&plan).await? {
-            return Ok(Settled::LookAgain);
+            return Ok(Settled::LookAgain { moved: HashMap::new() });
+        }
+        if !names_stay {
+            self.drain(0).await?;
+            self.prove_partitions(replica, &plan).await?;
         }
         let mut guests = Vec::new();
         for update in plan.updates {
             match self.host_of(&update, replica) {
-                None => self.update(update, staged, sent).await?,
+                None => self.update(update, staged).await?,
                 Some(host) => guests.push((update, host)),
             }
         }
         for (update, Host { inbox, deleted }) in guests {
             self.rename_host(&deleted.name, &inbox, &deleted).await?;
-            self.update(update, staged, sent).await?;
+            self.update(update, staged).await?;
             self.rename_host(&inbox, &deleted.name, &deleted).await?;
         }
         self.meta(plan.quotas, plan.subscriptions, plan.sieve, plan.seen).await?;
         self.hands.board.set(self.userid, "waiting for the replica's answers");
         self.drain(0).await?;
-        self.settle_doubtful(staged, sent).await?;
-        self.settle_in_full(staged, sent).await?;
-        match self.first_error {
-            Some(e) => Err(e),
-            None if self.look_again => Ok(Settled::LookAgain),
-            None => Ok(Settled::Done),
-        }
+        self.settle_doubtful(staged).await?;
+        self.settle_in_full(staged).await?;
+        let moved = std::mem::take(&mut self.moved);
+        Ok(if self.look_again { Settled::LookAgain { moved } } else { Settled::Done })
     }
 
     /// Asks which of the new messages the replica has already, in folders where it may have them.
@@ -162,7 +194,8 @@ impl<'a> Acting<'a> {
         }));
         let reserves = asking.await.map_err(|e| UserError::Bug(e.to_string()))??;
         let mut asked = Vec::new();
-        for r in &reserves {
+        // A replica dies of a file that it is to find a place for on a partition that it lacks.
+        for r in reserves.iter().filter(|r| self.is_proven(replica, &r.partition)) {
             let bytes = encode(|out| {
                 command::reserve(out, &r.partition, r.folders.iter().map(String::as_str), &r.guids);
             });
@@ -210,10 +243,15 @@ impl<'a> Acting<'a> {
         for (r, in_flight) in asked {
             if let Err(source) = in_flight.answer().await {
                 error!("do_folders(): failed to rename: {} -> {}", r.from, r.to);
-                failed.get_or_insert(UserError::Refused { mailbox: r.to.clone(), source });
+                let e = UserError::Refused { mailbox: r.to.clone(), source };
+                failed.get_or_insert((e, &r.partition));
             }
         }
-        if let Some(e) = failed {
+        if let Some((e, partition)) = failed {
+            let lost = matches!(&e, UserError::Refused { source: CommandError::Lost { .. }, .. });
+            if !lost {
+                self.check_refused_partition(partition).await?;
+            }
             return Err(e);
         }
         if !plan.renames.is_empty() {
@@ -226,7 +264,6 @@ impl<'a> Acting<'a> {
         &mut self,
         update: MailboxUpdate,
         staged: &mut Staged,
-        sent: &mut Sent,
     ) -> Result<(), UserError> {
         match update {
             MailboxUpdate::Intermediate(i) => {
@@ -250,7 +287,7 @@ impl<'a> Acting<'a> {
                     (Doubt::Checksum, None) => How::SinceIfChecksumsDiffer,
                     (Doubt::None | Doubt::Full, None) => How::Since,
                 };
-                self.send_mailbox(&name, &uniqueid, replica, how, staged, sent).await
+                self.send_mailbox(&name, &uniqueid, replica, how, staged).await
             }
         }
     }
@@ -288,7 +325,6 @@ impl<'a> Acting<'a> {
         replica: Option<Box<ReplicaMailbox>>,
         how: How,
         staged: &mut Staged,
-        sent: &mut Sent,
     ) -> Result<(), UserError> {
         let Some(entry) = self.read.entries.get(uniqueid).cloned() else {
             return Err(UserError::Bug(format!("mailbox {name} was planned but never read")));
@@ -320,8 +356,7 @@ impl<'a> Acting<'a> {
                 self.full.push(name.to_string());
                 Ok(())
             }
-            Ok(MailboxSent::Sent { in_flight, count, state }) => {
-                sent.add(count);
+            Ok(MailboxSent::Sent { in_flight, state }) => {
                 let command =
                     if self.hands.settings.local_only { "LOCAL_MAILBOX" } else { "MAILBOX" };
                 self.hands.events.action(|| format!("{command} {name}")).await;
@@ -356,9 +391,9 @@ impl<'a> Acting<'a> {
                 break;
             };
             for in_flight in commands {
-                let name = in_flight.command;
+                let (name, brings) = (in_flight.command, in_flight.brings);
                 match in_flight.answer().await {
-                    Ok(_) => {}
+                    Ok(_) => self.count(name, &mailbox, brings),
                     Err(e @ CommandError::Lost { .. }) => return Err(e.into()),
                     Err(e) => {
                         state = None;
@@ -369,6 +404,21 @@ impl<'a> Acting<'a> {
             self.states.extend(state.map(|state| *state));
         }
         Ok(())
+    }
+
+    /// Messages count once their mailbox is applied: those of one that failed are uploaded again by the next try.
+    fn count(&mut self, command: &str, mailbox: &str, brings: Sent) {
+        match command {
+            "MESSAGE" => self.uploaded.entry(mailbox.to_string()).or_default().add(brings),
+            _ => {
+                self.sent.add(brings);
+                if command == "MAILBOX"
+                    && let Some(uploaded) = self.uploaded.remove(mailbox)
+                {
+                    self.sent.add(uploaded);
+                }
+            }
+        }
     }
 
     /// Sorts a refusal: to be looked at again, or an error to be kept.
@@ -385,9 +435,11 @@ impl<'a> Acting<'a> {
                     self.doubtful.push(mailbox.to_string());
                 }
             }
-            ("MAILBOX", Some(Code::MailboxMoved | Code::MailboxNonexistent)) => {
+            ("MAILBOX", Some(Code::MailboxMoved)) => {
                 self.look_again = true;
+                self.moved.insert(mailbox.to_string(), e.to_string());
             }
+            ("MAILBOX", Some(Code::MailboxNonexistent)) => self.look_again = true,
             _ => self.keep(UserError::Refused { mailbox: mailbox.to_string(), source: e }),
         }
     }

@@ -1,4 +1,4 @@
-//! What is being done for whom at this moment, for whoever asks (SIGUSR1).
+//! What is being done for whom at this moment; a part of `progress.rs`.
 //!
 //! Read-mostly and shared between threads: each user in flight writes its own row, a status reads
 //! all of them. No decision hangs on it.
@@ -11,13 +11,17 @@ use std::time::{Duration, Instant};
 use dashmap::DashMap;
 
 use crate::report::name_of;
+use crate::words;
 
 /// The stage of users that are named in a status only by their number, as there may be many.
 pub(crate) const WAITING: &str = "waiting for a connection";
 
+/// So many users are shown one by one.
+const SHOWN: usize = 20;
+
 /// The users in flight, and what is being done for each. Clones show the same.
 #[derive(Debug, Clone, Default)]
-pub struct Board(Arc<DashMap<Arc<str>, Row>>);
+pub(crate) struct Board(Arc<DashMap<Arc<str>, Row>>);
 
 #[derive(Debug)]
 struct Row {
@@ -42,33 +46,31 @@ impl Board {
         self.0.remove(userid);
     }
 
-    /// One line for the whole and one a user that something is done for, longest in flight first.
-    pub fn status(&self, now: Instant) -> String {
+    /// One line for the whole and one a user that something is done for, slowest first: those that are longest in flight.
+    pub(crate) fn status(&self, now: Instant) -> String {
         let mut rows: Vec<(Duration, String)> = self
             .0
             .iter()
             .filter(|row| row.stage != WAITING)
             .map(|row| {
                 let age = now.saturating_duration_since(row.since);
-                let age = Duration::from_secs(age.as_secs());
-                let line = format!(
-                    "\n  {}: {} ({})",
-                    name_of(row.key()),
-                    row.stage,
-                    humantime::format_duration(age)
-                );
+                let shown = words::duration(Duration::from_secs(age.as_secs()));
+                let line = format!("\n  {}: {} ({shown})", name_of(row.key()), row.stage);
                 (age, line)
             })
             .collect();
         rows.sort_by(|a, b| b.cmp(a));
         let waiting = self.0.len().saturating_sub(rows.len());
-        let mut status = format!("{} users in flight", rows.len());
+        let mut status = format!("{} in flight", words::count(rows.len() as u64, "user"));
         if waiting > 0 {
             let _ = write!(status, ", {waiting} {WAITING}");
         }
-        for (_, line) in rows {
+        for (_, line) in rows.iter().take(SHOWN) {
             // Writing to a string can't fail.
             let _ = write!(status, "{line}");
+        }
+        if rows.len() > SHOWN {
+            let _ = write!(status, "\n  and {} more", rows.len() - SHOWN);
         }
         status
     }
@@ -93,8 +95,24 @@ mod tests {
             "2 users in flight\n  shared mailboxes: looking (1m 30s)\n  anna: sending user.anna (1m 1s)"
         );
         board.set(&anna, WAITING);
-        assert!(board.status(now).starts_with("1 users in flight, 1 waiting for a connection\n"));
+        assert!(board.status(now).starts_with("1 user in flight, 1 waiting for a connection\n"));
         board.remove("anna");
-        assert!(board.status(now).starts_with("1 users in flight\n"));
+        assert!(board.status(now).starts_with("1 user in flight\n"));
+    }
+
+    #[test]
+    fn no_more_than_twenty_are_shown_the_slowest() {
+        let board = Board::default();
+        let now = Instant::now() + Duration::from_secs(1000);
+        for nr in 0..50_u64 {
+            let userid: Arc<str> = format!("user{nr}").into();
+            board.set(&userid, "looking");
+            board.0.get_mut(&userid).unwrap().since = now - Duration::from_secs(nr);
+        }
+        let status = board.status(now);
+        let lines: Vec<&str> = status.lines().collect();
+        assert_eq!(lines.len(), 22);
+        assert_eq!((lines[0], lines[1]), ("50 users in flight", "  user49: looking (49s)"));
+        assert_eq!((lines[20], lines[21]), ("  user30: looking (30s)", "  and 30 more"));
     }
 }

@@ -69,6 +69,8 @@ impl Actor for Connection {
 pub(crate) struct Connect {
     /// Whether to be open to questions before all is agreed on, without compression.
     pub(crate) early: bool,
+    /// Whether to say so if it takes long.
+    pub(crate) announce: bool,
 }
 
 /// A connection is open: where its commands go.
@@ -100,14 +102,14 @@ pub(crate) struct Down {
 impl Handler<Connect> for Connection {
     type Result = ResponseFuture<Result<Opened, ConnectError>>;
 
-    fn handle(&mut self, Connect { early }: Connect, ctx: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, msg: Connect, ctx: &mut Context<Self>) -> Self::Result {
         let number = self.number;
         let settings = self.settings.clone();
         let events = self.events.clone();
         let down = self.down.clone();
         let myself = ctx.address();
         Box::pin(async move {
-            let ready = transport::connect(&settings, &events, number, early).await?;
+            let ready = transport::connect(&settings, &events, number, msg).await?;
             debug!(connection = number, software = %ready.session.capabilities.software, "connected");
             let (sender, frames) = mpsc::channel(FRAMES_WAITING);
             let session = Arc::new(ready.session.clone());

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use actix::prelude::*;
 use cyrus_store::{Config, Store};
 
-use crate::board::Board;
 use crate::cache::Cache;
 use crate::events::EventSink;
 use crate::hands::Hands;
 use crate::lock_keeper::LockKeeper;
+use crate::partitions::Partitions;
 use crate::planner::MailboxPlanner;
 use crate::pool::ConnectionPool;
+use crate::progress::Progress;
 use crate::settings::Settings;
 
 /// The actors below a Dispatcher or a Roller.
@@ -30,19 +31,23 @@ impl Crew {
         config: Arc<Config>,
         store: Arc<Store>,
         events: EventSink,
-        board: Board,
+        progress: Progress,
     ) -> Crew {
         let arbiters: Vec<Arbiter> = (0..event_loops(&settings)).map(|_| Arbiter::new()).collect();
         let loops: Vec<ArbiterHandle> = arbiters.iter().map(Arbiter::handle).collect();
         let planners = || {
-            let (store, settings) = (store.clone(), settings.clone());
+            let (store, settings, progress) = (store.clone(), settings.clone(), progress.clone());
             SyncArbiter::start(settings.jobs, move || MailboxPlanner {
                 store: store.clone(),
                 settings: settings.clone(),
+                progress: progress.clone(),
             })
         };
         let (reader, streamer) = (planners(), planners());
-        let pool = ConnectionPool::new(settings.clone(), events.clone(), loops.clone()).start();
+        progress.replica().start(settings.replica());
+        let pool =
+            ConnectionPool::new(settings.clone(), events.clone(), loops.clone(), progress.clone())
+                .start();
         let channel = settings.channel.as_deref();
         let cache = match &settings.cache {
             Some(path) => open_cache(path, &settings, &config).await.map(Arc::new),
@@ -50,9 +55,21 @@ impl Crew {
         };
         let rules = Arc::new(config.names().clone());
         let sieve_folder = config.get("sieve_folder").unwrap_or("#sieve").into();
-        let locks = LockKeeper::new(config, &settings.server, channel).start();
-        let hands =
-            Hands { settings, events, board, rules, sieve_folder, pool, cache, reader, streamer };
+        let locks = LockKeeper::new(config, &settings.server, channel, events.clone()).start();
+        let board = progress.board().clone();
+        let hands = Hands {
+            settings,
+            events,
+            progress,
+            board,
+            rules,
+            sieve_folder,
+            pool,
+            cache,
+            partitions: Partitions::default(),
+            reader,
+            streamer,
+        };
         Crew { hands, locks, loops, arbiters }
     }
 

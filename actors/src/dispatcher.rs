@@ -22,6 +22,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, watch};
 use tracing::error;
 
+use crate::advice;
 use crate::ahead::Ahead;
 use crate::board::WAITING;
 use crate::error::{Class, UserError};
@@ -30,7 +31,7 @@ use crate::hands::Hands;
 use crate::lease::acquire_look;
 use crate::lock_keeper::{LockKeeper, Taken, UserLock, lock};
 use crate::pool::{PoolError, StopWaiting};
-use crate::report::{Outcome, RunReport, Sent, Stopped, UserReport};
+use crate::report::{Outcome, RunReport, Stopped, UserReport, done_line};
 use crate::roller::sleep_until;
 use crate::schedule::{Job, Next, Schedule};
 use crate::user_sync::{SyncUser, Synced, UserSync};
@@ -116,8 +117,8 @@ struct Run {
     hands: Hands,
     locks: Addr<LockKeeper>,
     workers: Workers,
-    /// The users in flight, since when, and whether anything was begun to be changed for them.
-    flying: HashMap<Arc<str>, (Instant, Arc<AtomicBool>)>,
+    /// The users in flight, and whether anything was begun to be changed for them.
+    flying: HashMap<Arc<str>, Arc<AtomicBool>>,
     report: RunReport,
 }
 
@@ -137,7 +138,7 @@ impl Run {
                 Next::Finished => break,
                 Next::Start(job) => {
                     let begun = Arc::new(AtomicBool::new(false));
-                    self.flying.insert(job.userid.clone(), (job.since, begun.clone()));
+                    self.flying.insert(job.userid.clone(), begun.clone());
                     let worker = self.workers.get();
                     tries.push(Box::pin(try_user(
                         job,
@@ -163,7 +164,7 @@ impl Run {
                 },
                 () = sleep_until(until) => {}
                 () = sleep_until(deadline) => {
-                    self.give_up_flying().await;
+                    self.give_up_flying();
                     break;
                 }
                 changed = stop.changed(), if stop_open => {
@@ -217,7 +218,8 @@ impl Run {
             }
             Step::Unlocked { job, taken: Err(e) } => {
                 self.schedule.lost_lock();
-                self.end(job, Outcome::Failed { reason: e.to_string() }).await;
+                let reason = self.in_words(&e, &job.userid);
+                self.end(job, Outcome::Failed { reason }).await;
                 None
             }
             Step::Tried { mut job, synced, worker } => {
@@ -242,7 +244,8 @@ impl Run {
     async fn tried_in_vain(&mut self, mut job: Job<UserLock>, e: UserError) {
         self.hands.board.set(&job.userid, "resting before another try");
         let class = e.class();
-        job.trouble = Some(e.to_string());
+        let reason = self.in_words(&e, &job.userid);
+        job.trouble = Some(reason.clone());
         let Some(job) = self.schedule.failed(job, class, Instant::now()) else { return };
         if class == Class::Run {
             let stopped = match e {
@@ -254,7 +257,11 @@ impl Run {
             return;
         }
         error!("Error in sync_do_user({}): bailing out!", job.userid);
-        self.end(job, Outcome::Failed { reason: e.to_string() }).await;
+        self.end(job, Outcome::Failed { reason }).await;
+    }
+
+    fn in_words(&self, e: &UserError, userid: &str) -> String {
+        advice::in_words(e, userid, &self.hands.rules)
     }
 
     /// Starts no more users; why is told by the first reason, but that the replica could not be
@@ -276,16 +283,10 @@ impl Run {
 
     /// Users that did not end in time after we were asked to stop. Those that were only looked at
     /// count as never begun.
-    async fn give_up_flying(&mut self) {
-        for (userid, (since, begun)) in std::mem::take(&mut self.flying) {
-            if !begun.load(Ordering::Relaxed) {
-                continue;
-            }
-            let job =
-                Job { userid, tries: 1, since, sent: Sent::default(), lock: None, trouble: None };
-            let reason = "stopped before it was finished; run again".to_string();
-            self.end(job, Outcome::Failed { reason }).await;
-        }
+    fn give_up_flying(&mut self) {
+        let flying = std::mem::take(&mut self.flying).into_iter();
+        let changed = flying.filter(|(_, begun)| begun.load(Ordering::Relaxed));
+        self.report.broken_off.extend(changed.map(|(userid, _)| userid));
     }
 
     async fn end(&mut self, job: Job<UserLock>, outcome: Outcome) {
@@ -297,6 +298,11 @@ impl Run {
             took: job.since.elapsed(),
         };
         self.hands.board.remove(&job.userid);
+        self.hands.progress.finished(&user.outcome);
+        if matches!(user.outcome, Outcome::Done | Outcome::Unchanged) {
+            let line = || done_line(user.name(), &user.outcome, user.sent, user.took);
+            self.hands.events.action(line).await;
+        }
         self.hands.events.tell(Event::User(Box::new(user.clone()))).await;
         self.report.users.push(user);
     }

@@ -56,7 +56,7 @@ pub enum UserError {
         problem: String,
     },
     /// A message's file is not what its record says.
-    #[error("mailbox {mailbox} uid {uid}: {}: {problem}; repair it (reconstruct) and run again", path.display())]
+    #[error("mailbox {mailbox} uid {uid}: {}: {problem}", path.display())]
     MessageFile {
         /// Internal name.
         mailbox: String,
@@ -64,6 +64,8 @@ pub enum UserError {
         uid: u32,
         /// Its file.
         path: PathBuf,
+        /// Whether the file is not there at all.
+        missing: bool,
         /// What is wrong with it.
         problem: String,
     },
@@ -86,13 +88,35 @@ pub enum UserError {
     Pool(#[from] PoolError),
     /// The replica has another mailbox under a name of ours, and it must not be deleted.
     #[error(
-        "mailbox {mailbox}: the replica has another mailbox of this name (unique id {uniqueid}), and nothing here tells that it was deleted; delete or rename it on the replica and run again"
+        "mailbox {mailbox}: the replica has another mailbox of this name (unique id {uniqueid}), and nothing here tells that it was deleted"
     )]
     NameHeld {
         /// Internal name.
         mailbox: String,
         /// The replica's mailbox.
         uniqueid: String,
+    },
+    /// The replica lacks a partition.
+    #[error(
+        "the replica has no partition {partition:?}; add partition-{partition} to its imapd.conf or choose another with -p"
+    )]
+    NoPartition {
+        /// Its name.
+        partition: String,
+        /// Whether -p chose it, for all mailboxes.
+        by_option: bool,
+    },
+    /// The replica does not make a mailbox again whose unique id it knows as deleted.
+    #[error(
+        "mailbox {mailbox}: it was deleted on the replica, which does not make a mailbox of this unique id ({uniqueid}) again ({text})"
+    )]
+    DeletedThere {
+        /// Internal name.
+        mailbox: String,
+        /// Its unique id.
+        uniqueid: String,
+        /// The replica's words.
+        text: String,
     },
     /// Names changed on one side again and again while we looked.
     #[error(
@@ -113,7 +137,7 @@ pub enum UserError {
         other: Arc<str>,
     },
     /// A bug of ours.
-    #[error("the replicator failed inside: {0}; please report this")]
+    #[error("internal error: {0}; please report this")]
     Bug(String),
 }
 
@@ -136,11 +160,12 @@ impl UserError {
             UserError::Store(e) => class_of_store(e),
             UserError::Mailbox { source, .. } => class_of_store(source),
             UserError::Unreadable { source, .. } => class_of_store(source),
-            UserError::Pool(_) => Class::Run,
+            UserError::Pool(_) | UserError::NoPartition { .. } => Class::Run,
             UserError::MessageFile { .. }
             | UserError::Spool { .. }
             | UserError::Plan(_)
             | UserError::NameHeld { .. }
+            | UserError::DeletedThere { .. }
             | UserError::Bug(_) => Class::Lasting,
         }
     }

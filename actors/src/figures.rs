@@ -5,18 +5,25 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::progress::Progress;
 use crate::report::{Sent, name_of};
 use crate::rota::{Kind, Trouble};
+use crate::words;
 
 /// How a channel stands, as of the last second. Clones show the same.
 #[derive(Debug, Clone, Default)]
-pub struct RollStatus(Arc<Mutex<State>>);
+pub struct RollStatus {
+    state: Arc<Mutex<State>>,
+    progress: Progress,
+}
 
 #[derive(Debug, Default)]
 struct State {
     figures: Figures,
     ready: bool,
     unreadable: Option<Unreadable>,
+    /// Something that an admin should see each time he looks.
+    warning: Option<String>,
     /// When the figures were last made.
     alive: Option<Instant>,
 }
@@ -31,6 +38,9 @@ struct Unreadable {
 
 /// How often a log that can't be read is told of, if the reason stays the same: it is tried many times a second.
 const TELL_PAUSE: Duration = Duration::from_secs(60);
+
+/// So many users that are not done are shown one by one.
+const SHOWN: usize = 20;
 
 /// The figures of one moment.
 #[derive(Debug, Clone, Default)]
@@ -80,9 +90,19 @@ impl RollStatus {
         })
     }
 
-    /// Whether the log has been read at least once.
+    /// The line is to begin with this from now on.
+    pub fn warn(&self, warning: String) {
+        self.with(|state| state.warning = Some(warning));
+    }
+
+    /// What is not the log's: what is done for whom, and how the replica stands.
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Whether the log has been read at least once, and somebody has logged in at the replica.
     pub fn is_ready(&self) -> bool {
-        self.with(|state| state.ready)
+        self.with(|state| state.ready) && self.progress.replica().was_met()
     }
 
     /// Whether the channel has shown a sign of life within this time.
@@ -92,29 +112,36 @@ impl RollStatus {
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut State) -> T) -> T {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// One line: how far behind, how much is waiting, how many are in trouble.
+    /// One line: how far behind, how much is waiting, what was sent, how many are in trouble, how the replica stands.
     pub fn line(&self, now: Instant) -> String {
-        let (f, unreadable) = self.with(|state| {
+        let (f, unreadable, warning) = self.with(|state| {
             let unreadable = state.unreadable.as_ref().map(|u| (u.reason.clone(), u.since));
-            (state.figures.clone(), unreadable)
+            (state.figures.clone(), unreadable, state.warning.clone())
         });
         let behind = f.oldest.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         let mut line = format!(
-            "{} behind, {} users waiting ({} in flight), {} done, {} messages sent",
-            humantime::format_duration(Duration::from_secs(behind.as_secs())),
-            f.waiting,
+            "{} behind, {} waiting ({} in flight), {} done",
+            words::duration(Duration::from_secs(behind.as_secs())),
+            words::count(f.waiting as u64, "user"),
             f.in_flight,
             f.done,
-            f.sent.messages,
         );
+        // Writing to a string can't fail.
+        if f.sent.messages > 0 {
+            let messages = words::count(f.sent.messages, "message");
+            let _ = write!(line, ", sent {messages}, {}", words::bytes(f.sent.bytes));
+            if let Some(rate) = self.progress.rate(now).filter(|rate| !rate.is_zero()) {
+                let _ = write!(line, " ({rate})");
+            }
+        }
         let count = |kind| f.troubles.values().filter(|t| t.kind == kind).count();
         let quarantined = f.troubles.values().filter(|t| t.is_quarantined()).count();
         if let Some((reason, since)) = unreadable {
             let since = now.saturating_duration_since(since).as_secs();
-            let since = humantime::format_duration(Duration::from_secs(since));
+            let since = words::duration(Duration::from_secs(since));
             line = format!("the log can't be read ({reason}) for {since} now; {line}");
         }
         for (number, words) in [
@@ -124,28 +151,32 @@ impl RollStatus {
             (count(Kind::Skipped), "skipped"),
         ] {
             if number > 0 {
-                // Writing to a string can't fail.
                 let _ = write!(line, ", {number} {words}");
             }
         }
-        line
+        if let Some(replica) = self.progress.replica().words(now) {
+            let _ = write!(line, "; {replica}");
+        }
+        match warning {
+            Some(warning) => format!("{warning}; {line}"),
+            None => line,
+        }
     }
 
-    /// The line, and one more for each user that is not done.
+    /// The line, one more for each user that is not done, those that failed most often first, and who is in flight.
     pub fn text(&self, now: Instant) -> String {
         let mut text = self.line(now);
         let troubles = self.with(|state| state.figures.troubles.clone());
         let mut troubles: Vec<_> = troubles.into_iter().collect();
-        troubles.sort_by(|a, b| a.0.cmp(&b.0));
-        for (userid, trouble) in troubles {
-            let _ = write!(
-                text,
-                "\n  {}: {} ({} times in a row)",
-                name_of(&userid),
-                trouble.reason,
-                trouble.times
-            );
+        troubles.sort_by(|a, b| b.1.times.cmp(&a.1.times).then_with(|| a.0.cmp(&b.0)));
+        for (userid, trouble) in troubles.iter().take(SHOWN) {
+            let (name, times) = (name_of(userid), words::count(trouble.times.into(), "time"));
+            let _ = write!(text, "\n  {name}: {} ({times} in a row)", trouble.reason);
         }
+        if troubles.len() > SHOWN {
+            let _ = write!(text, "\n  and {} more", troubles.len() - SHOWN);
+        }
+        let _ = write!(text, "\n{}", self.progress.board().status(now));
         text
     }
 }
@@ -165,21 +196,27 @@ mod tests {
             in_flight: 1,
             oldest: Some(now),
             done: 9,
+            sent: Sent { mailboxes: 2, messages: 3, bytes: 4500 },
             troubles: HashMap::from([
                 ("bert".into(), trouble(Kind::Failed, 5)),
                 ("anna".into(), trouble(Kind::Failed, 1)),
                 ("carl".into(), trouble(Kind::Skipped, 7)),
             ]),
-            ..Figures::default()
         });
         let text = status.text(now + Duration::from_millis(61_500));
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(
             lines[0],
-            "1m 1s behind, 3 users waiting (1 in flight), 9 done, 0 messages sent, 2 failing, 1 of them in quarantine, 1 skipped"
+            "1m 1s behind, 3 users waiting (1 in flight), 9 done, sent 3 messages, 4.5 kB, 2 failing, 1 of them in quarantine, 1 skipped"
         );
-        assert_eq!(lines[1], "  anna: no index (1 times in a row)");
-        assert_eq!(lines.len(), 4);
+        assert_eq!(lines[1], "  carl: no index (7 times in a row)");
+        assert_eq!(lines[3], "  anna: no index (1 time in a row)");
+        assert_eq!(lines[4..], ["0 users in flight"]);
+        status.warn("sync_log is off in /etc/imapd.conf".into());
+        status.progress().replica().start("10.0.0.5".into());
+        let line = status.line(now);
+        assert!(line.starts_with("sync_log is off in /etc/imapd.conf; 0s behind, "), "{line}");
+        assert!(line.ends_with("; replica 10.0.0.5: no connection"), "{line}");
     }
 
     #[test]
@@ -198,6 +235,8 @@ mod tests {
         assert!(!status.is_ready());
         assert_eq!(status.readable(at(150)), Some(Duration::from_secs(150)));
         assert_eq!(status.readable(at(151)), None);
+        assert!(!status.is_ready(), "nobody has logged in");
+        status.progress().replica().connected(1);
         assert!(status.is_ready() && status.line(at(151)).starts_with("0s behind"));
     }
 }

@@ -14,6 +14,8 @@ use bytes::Bytes;
 use csync::{Code, Item, Status, StatusKind};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::report::Sent;
+
 /// How many frames may wait for the socket. A frame holds up to [`FRAME_BYTES`], so about 1 MiB a
 /// connection is in flight.
 pub(crate) const FRAMES_WAITING: usize = 16;
@@ -112,6 +114,8 @@ impl Answer {
 pub(crate) struct InFlight {
     /// The command's name.
     pub(crate) command: &'static str,
+    /// What the replica has taken once it says OK.
+    pub(crate) brings: Sent,
     /// Its answer.
     pub(crate) pending: Pending,
 }
@@ -195,7 +199,7 @@ impl FrameSender {
         let (reply, pending) = oneshot::channel();
         let frame = Frame::Command { name, bytes: bytes.into(), reply };
         self.frames.send(frame).await.map_err(|_| self.end.error(name))?;
-        Ok(InFlight { command: name, pending })
+        Ok(InFlight { command: name, brings: Sent::default(), pending })
     }
 
     /// Asks for compression, and waits until the replica has said yes or no.
@@ -214,7 +218,7 @@ impl FrameSender {
     ) -> Result<InFlight, CommandError> {
         let (reply, pending) = oneshot::channel();
         self.push_blocking(name, Frame::Open { name, bytes, reply })?;
-        Ok(InFlight { command: name, pending })
+        Ok(InFlight { command: name, brings: Sent::default(), pending })
     }
 
     /// Sends a whole command from a thread.
@@ -225,7 +229,7 @@ impl FrameSender {
     ) -> Result<InFlight, CommandError> {
         let (reply, pending) = oneshot::channel();
         self.push_blocking(name, Frame::Command { name, bytes: bytes.into(), reply })?;
-        Ok(InFlight { command: name, pending })
+        Ok(InFlight { command: name, brings: Sent::default(), pending })
     }
 
     /// Sends any frame from a thread.

@@ -8,8 +8,10 @@ use cyrus_store::names::NameRules;
 use crate::board::Board;
 use crate::cache::Cache;
 use crate::events::EventSink;
+use crate::partitions::Partitions;
 use crate::planner::MailboxPlanner;
 use crate::pool::ConnectionPool;
+use crate::progress::Progress;
 use crate::settings::Settings;
 
 /// What a user's work needs.
@@ -17,6 +19,8 @@ use crate::settings::Settings;
 pub(crate) struct Hands {
     pub(crate) settings: Arc<Settings>,
     pub(crate) events: EventSink,
+    pub(crate) progress: Progress,
+    /// The part of it that a user's work writes.
     pub(crate) board: Board,
     /// How names are spelt here.
     pub(crate) rules: Arc<NameRules>,
@@ -25,6 +29,8 @@ pub(crate) struct Hands {
     pub(crate) pool: Addr<ConnectionPool>,
     /// What the replica has, from the last time it was asked; rolling replication's alone.
     pub(crate) cache: Option<Arc<Cache>>,
+    /// Which partitions the replica has.
+    pub(crate) partitions: Partitions,
     /// Threads that read, and wait for nothing but the disk.
     pub(crate) reader: Addr<MailboxPlanner>,
     /// Threads that stream to connections, and wait for them.

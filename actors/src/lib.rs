@@ -23,15 +23,18 @@
 //! | `user_lister.rs`, `dispatcher.rs`, `log_reader.rs`, `roller.rs`, `user_sync.rs`, `planner.rs`, `lock_keeper.rs`, `pool.rs` with `lease.rs`, `connection.rs`, `monitor.rs` | one actor each, its messages beside it |
 //! | `schedule.rs`, `ahead.rs`, `rota.rs`, `pool_plan.rs` | what the Dispatcher, the Roller and the pool decide: plain values, tested without actors |
 //! | `run.rs`, `rolling.rs`, `crew.rs`, `workers.rs`, `log_hand.rs`, `try_work.rs` | starting them; a Roller's log, and one work of it |
+//! | `login_check.rs` | a login before anything is started |
 //! | `look.rs`, `look_some.rs`, `act.rs` | a UserSync's two halves: both sides and the plan; carrying it out |
 //! | `tasks.rs`, `removal.rs`, `server.rs` | what the log asks for, in parts; users that are gone; the server's annotations |
 //! | `reading.rs`, `reading_some.rs`, `reserve.rs`, `full.rs`, `sending.rs`, `steps.rs`, `spool.rs`, `upload.rs`, `staged.rs`, `wire.rs` | a MailboxPlanner's reading and encoding |
 //! | `frames.rs`, `transport/` | what travels to a connection; sockets, login, deflate |
-//! | `cache.rs` | what a replica has, remembered between rolling runs |
-//! | `settings.rs`, `events.rs`, `board.rs`, `figures.rs`, `report.rs`, `error.rs` | what a run is told, tells, shows, and ends with |
+//! | `cache.rs`, `partitions.rs` | what a replica has, remembered between rolling runs or for the run |
+//! | `settings.rs`, `events.rs`, `report.rs`, `error.rs`, `advice.rs`, `words.rs` | what a run is told, tells, and ends with |
+//! | `progress.rs` with `board.rs`, `pace.rs`, `replica_state.rs`; `figures.rs` | how a run stands, for whoever asks; in rolling replication |
 #![forbid(unsafe_code)]
 
 mod act;
+mod advice;
 mod ahead;
 mod board;
 mod cache;
@@ -48,15 +51,20 @@ mod lease;
 mod lock_keeper;
 mod log_hand;
 mod log_reader;
+mod login_check;
 mod look;
 mod look_some;
 mod monitor;
+mod pace;
+mod partitions;
 mod planner;
 mod pool;
 mod pool_plan;
+mod progress;
 mod reading;
 mod reading_some;
 mod removal;
+mod replica_state;
 mod report;
 mod reserve;
 mod roller;
@@ -77,18 +85,20 @@ mod upload;
 mod user_lister;
 mod user_sync;
 pub mod wire;
+pub mod words;
 mod workers;
 
-pub use board::Board;
 pub use error::{Class, UserError};
 pub use figures::RollStatus;
 pub use frames::CommandError;
-pub use log_reader::LogSource;
-pub use monitor::Verbosity;
+pub use log_reader::{EarlyClaim, LogSource};
+pub use login_check::{LoginCheck, check_logins};
+pub use monitor::{Verbosity, notice};
 pub use pool::PoolError;
+pub use progress::Progress;
 pub use report::{Outcome, RunReport, SHARED, Sent, Stopped, UserReport};
 pub use rolling::{Ask, RollReport, RollSettings, roll};
 pub use run::replicate;
 pub use settings::Settings;
-pub use transport::ConnectError;
+pub use transport::{ConnectError, unknown_port};
 pub use user_lister::Work;

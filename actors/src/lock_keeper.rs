@@ -5,8 +5,10 @@
 //! Waiting is done by asking again from a timer: no thread is stuck in it, and a thousand waiting
 //! users cost nothing.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use cyrus_store::sync_log::skip_file;
@@ -14,7 +16,13 @@ use cyrus_store::{Config, FileLock, StoreError, sync_lock};
 use tracing::info;
 
 use crate::error::UserError;
-use crate::report::is_shared;
+use crate::events::{Event, EventSink};
+use crate::report::{is_shared, name_of};
+
+/// Who waits for so long is named on stderr, once.
+const LONG_WAIT: Duration = Duration::from_secs(5);
+/// So many users that wait are named; of others it is only said that there are any.
+const NAMED: u32 = 5;
 
 /// The first pause between two tries, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
@@ -24,12 +32,21 @@ pub(crate) struct LockKeeper {
     config: Arc<Config>,
     server: Arc<str>,
     channel: Option<Arc<str>>,
+    events: EventSink,
+    /// How many users wait that were named, or would have been.
+    waiting: Rc<Cell<u32>>,
 }
 
 impl LockKeeper {
     /// A keeper of the locks for this server, named as -S or sync_host name it.
-    pub(crate) fn new(config: Arc<Config>, server: &str, channel: Option<&str>) -> LockKeeper {
-        LockKeeper { config, server: server.into(), channel: channel.map(Into::into) }
+    pub(crate) fn new(
+        config: Arc<Config>,
+        server: &str,
+        channel: Option<&str>,
+        events: EventSink,
+    ) -> LockKeeper {
+        let (server, channel) = (server.into(), channel.map(Into::into));
+        LockKeeper { config, server, channel, events, waiting: Rc::default() }
     }
 }
 
@@ -70,22 +87,57 @@ impl Handler<LockUser> for LockKeeper {
             channel: self.channel.clone(),
             userid: msg.userid.clone(),
         };
+        let (events, waiting) = (self.events.clone(), self.waiting.clone());
         Box::pin(async move {
             let (mut pause, longest) = PAUSES;
-            let mut told = false;
+            let mut since = None;
+            let mut named = None;
             loop {
                 let tried = wish.clone().try_lock().await?;
                 if !matches!(tried, Taken::Busy) || !msg.wait {
                     return Ok(tried);
                 }
-                if !told {
-                    info!("waiting for the sync lock of {}", msg.userid);
-                    told = true;
+                let now = Instant::now();
+                if since.is_none() {
+                    info!("waiting for the sync lock of {}", name_of(&msg.userid));
+                }
+                let waited = now.saturating_duration_since(*since.get_or_insert(now));
+                if waited >= LONG_WAIT && named.is_none() {
+                    named = Some(Waiting::one_more(&waiting, &msg.userid, &events).await);
                 }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(longest);
             }
         })
+    }
+}
+
+/// A user who has waited for long, until it waits no more.
+struct Waiting(Rc<Cell<u32>>);
+
+impl Waiting {
+    /// Says so, unless there are many already.
+    async fn one_more(all: &Rc<Cell<u32>>, userid: &str, events: &EventSink) -> Waiting {
+        all.set(all.get() + 1);
+        let waiting = Waiting(all.clone());
+        let line = match all.get() {
+            ..=NAMED => format!(
+                "waiting for the sync lock of {} (held by another process) …",
+                name_of(userid)
+            ),
+            number if number == NAMED + 1 => {
+                "waiting for the sync locks of more users (SIGUSR1 shows them) …".into()
+            }
+            _ => return waiting,
+        };
+        events.tell(Event::Notice(line)).await;
+        waiting
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
     }
 }
 

@@ -11,11 +11,12 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use actix::prelude::*;
-use cyrus_store::sync_log::{Entry, Line, Lines, LogFile, RunFile};
-use cyrus_store::{FileLock, StoreError};
+use cyrus_store::StoreError;
+use cyrus_store::sync_log::{Claim, Claimed, Entry, Line, Lines, LogFile, Rival, RunFile};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
@@ -35,18 +36,43 @@ pub enum LogSource {
     Stdin,
 }
 
+/// A claim on a log that was made before there was a LogReader, for it to take. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct EarlyClaim(Arc<Mutex<Option<Claim>>>);
+
+impl From<Claim> for EarlyClaim {
+    fn from(claim: Claim) -> EarlyClaim {
+        EarlyClaim(Arc::new(Mutex::new(Some(claim))))
+    }
+}
+
+impl EarlyClaim {
+    /// Says that this process has the log now, after a fork.
+    pub fn renew(&self) {
+        if let Some(claim) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            claim.renew();
+        }
+    }
+
+    fn take(&self) -> Option<Claim> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
 /// Reads a log.
 pub(crate) struct LogReader {
     source: LogSource,
     run: Option<RunFile>,
     /// Held for as long as we live: there is no other replicator on this log.
-    claim: Option<FileLock>,
+    claim: Option<Claim>,
+    early: EarlyClaim,
     begun: bool,
 }
 
 impl LogReader {
-    pub(crate) fn new(source: LogSource) -> LogReader {
-        LogReader { source, run: None, claim: None, begun: false }
+    /// Of this log, which may be claimed already.
+    pub(crate) fn new(source: LogSource, early: EarlyClaim) -> LogReader {
+        LogReader { source, run: None, claim: None, early, begun: false }
     }
 }
 
@@ -65,12 +91,12 @@ pub(crate) struct TakeOver {
 }
 
 /// What was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct TakenOver {
     /// Somebody wants us to stop; nothing was read.
     pub(crate) shutdown: bool,
     /// Another replicator works on this log; nothing was read.
-    pub(crate) claimed: bool,
+    pub(crate) rival: Option<Rival>,
 }
 
 /// Leaves these entries in log-run, and nothing else.
@@ -103,38 +129,41 @@ impl Handler<TakeOver> for LogReader {
             if let Err(e) = std::fs::remove_file(file) {
                 warn!("{} can't be removed: {e}; remove it before the next start", file.display());
             }
-            return Ok(TakenOver { shutdown: true, claimed: false });
+            return Ok(TakenOver { shutdown: true, rival: None });
         }
-        let claimed = match self.source.clone() {
+        let rival = match self.source.clone() {
             LogSource::Channel(log) => self.take_over(&log, &msg.entries)?,
             LogSource::File(path) => {
                 let file = File::open(&path).map_err(|e| StoreError::io("open", &path, e))?;
                 hand_on(Lines::new(BufReader::new(file)), None, &msg.entries)
                     .map_err(|e| StoreError::io("read", &path, e))?;
-                false
+                None
             }
             LogSource::Stdin => {
                 let path = PathBuf::from("standard input");
                 hand_on(Lines::new(io::stdin().lock()), None, &msg.entries)
                     .map_err(|e| StoreError::io("read", &path, e))?;
-                false
+                None
             }
         };
-        Ok(TakenOver { shutdown: false, claimed })
+        Ok(TakenOver { shutdown: false, rival })
     }
 }
 
 impl LogReader {
-    /// True when another replicator has this log.
+    /// Returns the replicator that has this log already, if there is one.
     fn take_over(
         &mut self,
         log: &LogFile,
         entries: &mpsc::Sender<Vec<Entry>>,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Option<Rival>, StoreError> {
         if self.claim.is_none() {
-            self.claim = log.claim()?;
-            if self.claim.is_none() {
-                return Ok(true);
+            self.claim = self.early.take();
+        }
+        if self.claim.is_none() {
+            match log.claim()? {
+                Claimed::Ours(claim) => self.claim = Some(claim),
+                Claimed::Others(rival) => return Ok(Some(rival)),
             }
         }
         match &self.run {
@@ -160,7 +189,7 @@ impl LogReader {
             self.run = None;
             return Err(StoreError::io("read", log.run_path(), e));
         }
-        Ok(false)
+        Ok(None)
     }
 }
 

@@ -85,7 +85,7 @@ impl Watching {
 }
 
 /// A closed stdout or stderr is no reason to stop replicating.
-fn tell(event: &Event, verbosity: Verbosity) {
+pub(crate) fn tell(event: &Event, verbosity: Verbosity) {
     match event {
         Event::Action(line) => {
             if verbosity.actions_on_stdout {
@@ -95,9 +95,7 @@ fn tell(event: &Event, verbosity: Verbosity) {
                 info!(target: "actions", "{line}");
             }
         }
-        Event::Notice(line) => {
-            let _ = writeln!(io::stderr().lock(), "{line}");
-        }
+        Event::Notice(line) => notice(line),
         Event::Trace { connection, direction, bytes } => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
             let mark = match direction {
@@ -118,15 +116,21 @@ fn tell_user(user: &UserReport, verbosity: Verbosity) {
         return;
     }
     let userid = user.name();
-    let _ = match &user.outcome {
-        Outcome::Locked => writeln!(io::stderr().lock(), "Skipping locked user {userid}"),
-        Outcome::Skipped => writeln!(io::stderr().lock(), "Skipping user {userid} (skipuser file)"),
+    match &user.outcome {
+        Outcome::Locked => notice(&format!("Skipping locked user {userid}")),
+        Outcome::Skipped => notice(&format!("Skipping user {userid} (skipuser file)")),
         Outcome::Failed { reason } => {
-            writeln!(
-                io::stderr().lock(),
-                "Error from sync_do_user({userid}): bailing out! ({reason})"
-            )
+            notice(&format!("Error from sync_do_user({userid}): bailing out! ({reason})"));
         }
-        Outcome::Done | Outcome::Unchanged | Outcome::Absent => Ok(()),
-    };
+        Outcome::Done | Outcome::Unchanged | Outcome::Absent => {}
+    }
+}
+
+/// Writes lines for the admin to stderr, each with the program's name in front.
+pub fn notice(text: &str) {
+    let mut stderr = io::stderr().lock();
+    for line in text.lines() {
+        // A closed stderr is no reason to stop.
+        let _ = writeln!(stderr, "sync_client: {line}");
+    }
 }

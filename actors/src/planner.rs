@@ -18,6 +18,7 @@ use sync_plan::FullReplica;
 
 use crate::error::UserError;
 use crate::frames::FrameSender;
+use crate::progress::Progress;
 use crate::reading::{Inbox, UserRead};
 use crate::reading_some::{More, Names, Question, SomeRead};
 use crate::reserve::{Reserve, Wanted};
@@ -30,6 +31,8 @@ use crate::{full, reading, reading_some, reserve, sending};
 pub(crate) struct MailboxPlanner {
     pub(crate) store: Arc<Store>,
     pub(crate) settings: Arc<Settings>,
+    /// What was sent is counted there.
+    pub(crate) progress: Progress,
 }
 
 impl Actor for MailboxPlanner {
@@ -204,6 +207,7 @@ impl Handler<SendMailbox> for MailboxPlanner {
         let mut job = sending::Job {
             store: &self.store,
             settings: &self.settings,
+            progress: &self.progress,
             entry: &msg.entry,
             replica: msg.replica,
             how: msg.how,

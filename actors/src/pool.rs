@@ -29,6 +29,7 @@ use crate::events::{Event, EventSink};
 use crate::frames::FrameSender;
 use crate::lease::{Lease, Purpose, Returned, WantLook, WantWork, compressed};
 use crate::pool_plan::{Action, PoolPlan};
+use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::transport::ConnectError;
 
@@ -61,6 +62,8 @@ pub(crate) struct ConnectionPool {
     plan: PoolPlan,
     settings: Arc<Settings>,
     events: EventSink,
+    /// Shows how the replica stands.
+    progress: Progress,
     /// Event loops for the connections, used in turn.
     loops: Vec<ArbiterHandle>,
     members: HashMap<u64, Member>,
@@ -74,6 +77,8 @@ pub(crate) struct ConnectionPool {
     /// Nobody is lent a connection any more.
     stopping: bool,
     failure: PoolError,
+    /// Why the last try to connect failed.
+    reason: String,
 }
 
 type Waiter = oneshot::Sender<Result<Lease, PoolError>>;
@@ -91,11 +96,13 @@ impl ConnectionPool {
         settings: Arc<Settings>,
         events: EventSink,
         loops: Vec<ArbiterHandle>,
+        progress: Progress,
     ) -> ConnectionPool {
         ConnectionPool {
             plan: PoolPlan::new(settings.jobs, settings.connect_once, settings.reconnect_maxwait),
             settings,
             events,
+            progress,
             loops,
             members: HashMap::new(),
             being_made: HashMap::new(),
@@ -105,6 +112,7 @@ impl ConnectionPool {
             early: true,
             stopping: false,
             failure: PoolError::Stopped,
+            reason: String::new(),
         }
     }
 
@@ -196,7 +204,10 @@ impl ConnectionPool {
         };
         self.being_made.insert(number, false);
         let early = self.early && !self.looks.is_empty() && self.work.is_empty();
-        let connecting = async move { connection.send(Connect { early }).await };
+        // Where there is a connection already, nobody waits for this one in vain.
+        let announce = self.members.is_empty() && self.being_made.len() == 1;
+        self.progress.replica().connecting(Instant::now());
+        let connecting = async move { connection.send(Connect { early, announce }).await };
         ctx.spawn(connecting.into_actor(self).map(move |result, pool, ctx| {
             let fell = pool.being_made.remove(&number) == Some(true);
             let actions = match result {
@@ -215,17 +226,20 @@ impl ConnectionPool {
     fn admit(&mut self, number: u64, opened: Opened) -> Vec<Action> {
         let Opened { frames, session, clear } = opened;
         self.members.insert(number, Member { frames, session, clear, since: Instant::now() });
+        self.progress.replica().connected(self.members.len());
         self.plan.connected(number)
     }
 
     fn connect_failed(&mut self, e: &ConnectError) -> Vec<Action> {
+        self.progress.replica().failed(e.problem(), Instant::now());
         if e.is_fatal() {
             error!("can't use server '{}': {e}", self.settings.server);
             self.failure = PoolError::Fatal(e.to_string());
         } else {
             warn!("no connection to server '{}': {e}", self.settings.server);
+            self.reason = e.to_string();
             self.failure = PoolError::NoConnection(format!(
-                "Can not connect to server '{}': {e}",
+                "Can not connect to server '{}' ({e})",
                 self.settings.server
             ));
             if self.settings.connect_once && !self.plan.is_connected() {
@@ -237,9 +251,10 @@ impl ConnectionPool {
 
     fn announce(&self, wait: Duration, ctx: &mut Context<Self>) {
         let line = format!(
-            "Can not connect to server '{}', retrying in {} seconds",
+            "Can not connect to server '{}', retrying in {} seconds ({})",
             self.settings.server,
-            wait.as_secs()
+            wait.as_secs(),
+            self.reason,
         );
         let events = self.events.clone();
         ctx.spawn(async move { events.tell(Event::Notice(line)).await }.into_actor(self));
@@ -308,6 +323,7 @@ impl Handler<Returned> for ConnectionPool {
             (false, _) => {
                 // Dropping the member closes its channel, which ends the connection.
                 self.members.remove(&msg.number);
+                self.progress.replica().left(self.members.len());
                 self.plan.down(msg.number)
             }
         };
@@ -320,6 +336,7 @@ impl Handler<Down> for ConnectionPool {
 
     fn handle(&mut self, msg: Down, ctx: &mut Context<Self>) {
         let made = self.members.remove(&msg.number).is_some();
+        self.progress.replica().left(self.members.len());
         let fell = self.being_made.get_mut(&msg.number).map(|fell| *fell = true).is_some();
         if made || fell {
             info!("connection {} to '{}' ended: {}", msg.number, self.settings.server, msg.reason);

@@ -1,7 +1,10 @@
 //! How users ended: the outcome of each and the count of all.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::words;
 
 /// The user id that stands for the shared mailboxes, which belong to no user. Cyrus names their
 /// sync lock so too.
@@ -37,28 +40,28 @@ pub enum Outcome {
     },
 }
 
-/// One word.
+/// A word or two.
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Outcome::Done => "done",
-            Outcome::Unchanged => "unchanged",
+            Outcome::Done => "replicated",
+            Outcome::Unchanged => "already equal",
             Outcome::Locked => "locked",
             Outcome::Skipped => "skipped",
-            Outcome::Absent => "absent",
+            Outcome::Absent => "without an INBOX",
             Outcome::Failed { .. } => "failed",
         })
     }
 }
 
-/// What was sent for one user.
+/// What the replica took for one user: what it answered with OK, each thing once however often it was tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sent {
     /// Mailboxes applied.
     pub mailboxes: u64,
-    /// Message files uploaded.
+    /// Message files uploaded, of mailboxes that were applied.
     pub messages: u64,
-    /// Bytes of message files uploaded.
+    /// Bytes of these message files.
     pub bytes: u64,
 }
 
@@ -68,6 +71,15 @@ impl Sent {
         self.mailboxes += other.mailboxes;
         self.messages += other.messages;
         self.bytes += other.bytes;
+    }
+
+    /// Adds `; sent 3 messages, 4.5 kB (1.2 MB/s)` to a summary, unless no message was sent.
+    pub(crate) fn write(&self, took: Duration, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.messages == 0 {
+            return Ok(());
+        }
+        let (messages, bytes) = (words::count(self.messages, "message"), words::bytes(self.bytes));
+        write!(f, "; sent {messages}, {bytes} ({})", words::rate(self.bytes, took))
     }
 }
 
@@ -93,11 +105,34 @@ impl UserReport {
     }
 }
 
+/// What became of a user that came to a good end, for -v: `DONE anna: 3 mailboxes, 12 messages, 34.5 kB in 120ms`.
+pub(crate) fn done_line(name: &str, outcome: &Outcome, sent: Sent, took: Duration) -> String {
+    let counts = [(sent.mailboxes, "mailbox", "mailboxes"), (sent.messages, "message", "messages")];
+    let mut parts: Vec<String> = counts
+        .into_iter()
+        .filter(|(number, ..)| *number > 0)
+        .map(|(number, one, more)| format!("{number} {}", if number == 1 { one } else { more }))
+        .collect();
+    if sent.messages > 0 {
+        parts.push(words::bytes(sent.bytes));
+    }
+    if parts.is_empty() {
+        parts.push(outcome.to_string());
+    }
+    format!("DONE {name}: {} in {}", parts.join(", "), words::duration(took))
+}
+
 /// All users of a run.
 #[derive(Debug, Clone, Default)]
 pub struct RunReport {
-    /// Every user, in the order of their ends.
+    /// Every user that was reached, in the order of their ends.
     pub users: Vec<UserReport>,
+    /// Users that were selected and not reached, because the run stopped before.
+    pub not_reached: Vec<Arc<str>>,
+    /// Users that were being worked on when the run was stopped, and did not end in time.
+    pub broken_off: Vec<Arc<str>>,
+    /// Whether users were named one by one (-u): one that does not exist is then a failure.
+    pub by_name: bool,
     /// Why the run stopped before its last user; none if it did not.
     pub stopped: Option<Stopped>,
     /// From start to end.
@@ -115,10 +150,14 @@ pub enum Stopped {
     NoConnection(String),
     /// Asked to stop (SIGTERM, SIGINT) while the replica could not be reached.
     WhileConnecting,
-    /// Asked to stop; what was in flight was finished.
+    /// Asked to stop (SIGTERM, SIGINT); what was in flight was finished.
     Signal,
     /// The users could not be listed.
     Listing(String),
+    /// There is nobody to replicate, and what was asked for.
+    Nobody(String),
+    /// A fault of ours.
+    Internal(String),
     /// The sync log can't be worked on.
     Log(String),
     /// Asked to stop by the shutdown file; what was in flight was finished.
@@ -131,22 +170,22 @@ impl fmt::Display for Stopped {
             Stopped::Fatal(why) => write!(f, "stopped: {why}"),
             Stopped::NoConnection(why) => f.write_str(why),
             Stopped::WhileConnecting => {
-                f.write_str("stopped while the replica could not be reached")
+                f.write_str("interrupted while the replica could not be reached")
             }
-            Stopped::Signal => f.write_str(
-                "stopped by a signal; users that were not reached are left to another run",
-            ),
+            Stopped::Signal => f.write_str("interrupted"),
             Stopped::Log(why) => write!(f, "the sync log can't be replicated: {why}"),
             Stopped::ShutdownFile => f.write_str("stopped by the shutdown file"),
             Stopped::Listing(why) => write!(f, "the users can't be listed: {why}"),
+            Stopped::Nobody(why) => write!(f, "nobody was selected: {why}"),
+            Stopped::Internal(why) => write!(f, "internal error: {why}; please report this"),
         }
     }
 }
 
 impl RunReport {
     /// How many users ended so.
-    fn count(&self, matches: fn(&Outcome) -> bool) -> usize {
-        self.named().filter(|u| matches(&u.outcome)).count()
+    fn count(&self, matches: fn(&Outcome) -> bool) -> u64 {
+        self.named().filter(|u| matches(&u.outcome)).count() as u64
     }
 
     fn named(&self) -> impl Iterator<Item = &UserReport> {
@@ -162,6 +201,23 @@ impl RunReport {
         self.users.iter().filter(|u| matches!(u.outcome, Outcome::Failed { .. })).count()
     }
 
+    /// Whether all that was asked for is on the replica. A user whose lock somebody else holds is not; neither is
+    /// one named with -u who does not exist or has a skipuser file. With -A a skipuser file is what the
+    /// admin asked for, and a user without an INBOX is left alone, as by Cyrus' client.
+    pub fn all_well(&self) -> bool {
+        self.is_complete()
+            && self.users.iter().all(|user| match user.outcome {
+                Outcome::Done | Outcome::Unchanged => true,
+                Outcome::Skipped | Outcome::Absent => !self.by_name,
+                Outcome::Locked | Outcome::Failed { .. } => false,
+            })
+    }
+
+    /// Whether every user that was selected came to an end.
+    pub fn is_complete(&self) -> bool {
+        self.not_reached.is_empty() && self.broken_off.is_empty()
+    }
+
     /// What was sent for all users.
     pub fn sent(&self) -> Sent {
         let mut total = Sent::default();
@@ -170,35 +226,91 @@ impl RunReport {
         }
         total
     }
+
+    /// Why the run stopped before its last user, and how far it came; none if it did not.
+    pub fn interruption(&self) -> Option<String> {
+        let why = self.stopped.as_ref()?;
+        if self.is_complete() {
+            return Some(why.to_string());
+        }
+        let finished = self.users.len();
+        let (missed, broken_off) = (self.not_reached.len(), self.broken_off.len());
+        let all = words::count((finished + missed + broken_off) as u64, "user");
+        let mut reached = format!("{finished} of {all} finished");
+        for (number, words) in [(broken_off, "broken off"), (missed, "not reached")] {
+            if number > 0 {
+                let _ = write!(reached, ", {number} {words}");
+            }
+        }
+        let mut text = match why {
+            Stopped::Signal | Stopped::WhileConnecting => {
+                format!("{why}: {reached}; run the same command again to go on")
+            }
+            _ => format!("{why}\n{reached}"),
+        };
+        for (users, words) in [(&self.broken_off, "broken off"), (&self.not_reached, "not reached")]
+        {
+            if !users.is_empty() {
+                let _ = write!(text, "\n{words}: {}", some_names(users));
+            }
+        }
+        Some(text)
+    }
 }
 
-/// The summary: one line, then one for each failed or absent user.
+/// The first users by name, and how many more there are.
+fn some_names(users: &[Arc<str>]) -> String {
+    let names: Vec<&str> = users.iter().take(NAMED).map(|userid| name_of(userid)).collect();
+    let mut text = names.join(", ");
+    if users.len() > NAMED {
+        let _ = write!(text, " and {} more", users.len() - NAMED);
+    }
+    text
+}
+
+/// How many users that were not finished are named.
+const NAMED: usize = 20;
+
+/// The summary: one line, then one for each user that is not on the replica now.
 impl fmt::Display for RunReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sent = self.sent();
-        write!(
-            f,
-            "{} users: {} done, {} unchanged, {} locked, {} skipped, {} absent, {} failed; sent {} mailboxes, {} messages, {} bytes in {}",
-            self.named().count(),
-            self.count(|o| matches!(o, Outcome::Done)),
-            self.count(|o| matches!(o, Outcome::Unchanged)),
-            self.count(|o| matches!(o, Outcome::Locked)),
-            self.count(|o| matches!(o, Outcome::Skipped)),
-            self.count(|o| matches!(o, Outcome::Absent)),
-            self.count(|o| matches!(o, Outcome::Failed { .. })),
-            sent.mailboxes,
-            sent.messages,
-            sent.bytes,
-            humantime::format_duration(Duration::from_millis(self.took.as_millis() as u64)),
-        )?;
+        let users = words::count(self.named().count() as u64, "user");
+        write!(f, "{users} in {}", words::duration(self.took))?;
+        let counts = [
+            (self.count(|o| matches!(o, Outcome::Done)), "replicated"),
+            (self.count(|o| matches!(o, Outcome::Unchanged)), "already equal"),
+            (self.count(|o| matches!(o, Outcome::Locked)), "locked"),
+            (self.count(|o| matches!(o, Outcome::Skipped)), "skipped"),
+            (self.count(|o| matches!(o, Outcome::Absent)), "without an INBOX"),
+            (self.count(|o| matches!(o, Outcome::Failed { .. })), "failed"),
+        ];
+        let mut parts: Vec<String> = counts
+            .into_iter()
+            .filter(|(number, _)| *number > 0)
+            .map(|(number, word)| format!("{number} {word}"))
+            .collect();
         if let Some(shared) = self.shared() {
-            write!(f, "; shared mailboxes {}", shared.outcome)?;
+            parts.push(format!("shared mailboxes {}", shared.outcome));
         }
+        if !parts.is_empty() {
+            write!(f, ": {}", parts.join(", "))?;
+        }
+        self.sent().write(self.took, f)?;
         for user in &self.users {
+            let name = user.name();
             match &user.outcome {
-                Outcome::Failed { reason } => write!(f, "\nfailed: {}: {reason}", user.name())?,
-                Outcome::Absent => write!(f, "\nabsent: {}: has no INBOX here", user.name())?,
-                _ => {}
+                Outcome::Failed { reason } => write!(f, "\nfailed: {name}: {reason}")?,
+                Outcome::Locked => {
+                    write!(f, "\nlocked: {name}: somebody else holds the sync lock")?;
+                }
+                Outcome::Skipped => write!(f, "\nskipped: {name}: there is a skipuser file")?,
+                Outcome::Absent if self.by_name => {
+                    write!(f, "\nno such user: {name:?} has no INBOX on this server")?;
+                }
+                Outcome::Absent => {
+                    write!(f, "\nwithout an INBOX: {name}: left alone on the replica")?;
+                }
+                Outcome::Done | Outcome::Unchanged => {}
             }
         }
         Ok(())
@@ -209,29 +321,99 @@ impl fmt::Display for RunReport {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_summary_counts_each_outcome_and_names_the_failed() {
-        let user = |userid: &str, outcome| UserReport {
+    fn user(userid: &str, outcome: Outcome, messages: u64) -> UserReport {
+        UserReport {
             userid: userid.into(),
             outcome,
-            sent: Sent { mailboxes: 1, messages: 2, bytes: 3 },
+            sent: Sent { mailboxes: 1, messages, bytes: messages * 2_000_000 },
             tries: 1,
             took: Duration::ZERO,
-        };
-        let report = RunReport {
+        }
+    }
+
+    #[test]
+    fn the_summary_counts_each_outcome_and_names_who_is_not_there() {
+        let failed = Outcome::Failed { reason: "no index".into() };
+        let mut report = RunReport {
             users: vec![
-                user("a", Outcome::Done),
-                user("b", Outcome::Unchanged),
-                user("c", Outcome::Failed { reason: "no index".into() }),
-                user("d", Outcome::Absent),
+                user("a", Outcome::Done, 2),
+                user("b", Outcome::Unchanged, 0),
+                user("c", failed, 0),
+                user("d", Outcome::Absent, 0),
+                user("e", Outcome::Locked, 0),
+                user("f", Outcome::Skipped, 0),
+                user(SHARED, Outcome::Done, 1),
             ],
-            stopped: None,
             took: Duration::from_millis(1234),
-            list_passes: 1,
+            ..RunReport::default()
         };
         assert_eq!(
             report.to_string(),
-            "4 users: 1 done, 1 unchanged, 0 locked, 0 skipped, 1 absent, 1 failed; sent 4 mailboxes, 8 messages, 12 bytes in 1s 234ms\nfailed: c: no index\nabsent: d: has no INBOX here"
+            "6 users in 1s 234ms: 1 replicated, 1 already equal, 1 locked, 1 skipped, 1 without an INBOX, 1 failed, shared mailboxes replicated; sent 3 messages, 6.0 MB (4.9 MB/s)\nfailed: c: no index\nwithout an INBOX: d: left alone on the replica\nlocked: e: somebody else holds the sync lock\nskipped: f: there is a skipuser file"
         );
+        report.by_name = true;
+        let lines = report.to_string();
+        assert!(lines.contains("\nno such user: \"d\" has no INBOX on this server\n"), "{lines}");
+    }
+
+    #[test]
+    fn zeroes_are_left_out() {
+        let mut report = RunReport {
+            users: vec![user("a", Outcome::Unchanged, 0)],
+            took: Duration::from_millis(20),
+            ..RunReport::default()
+        };
+        report.users[0].sent.mailboxes = 0;
+        assert_eq!(report.to_string(), "1 user in 20ms: 1 already equal");
+        report.users[0] = user("a", Outcome::Done, 0);
+        assert_eq!(report.to_string(), "1 user in 20ms: 1 replicated");
+        report.users[0] = user("a", Outcome::Done, 1);
+        report.users[0].sent.bytes = 1;
+        assert_eq!(
+            report.to_string(),
+            "1 user in 20ms: 1 replicated; sent 1 message, 1 byte (0.0 MB/s)"
+        );
+    }
+
+    #[test]
+    fn only_what_is_on_the_replica_is_well() {
+        let well = |outcome, by_name| {
+            let users = vec![user("a", Outcome::Done, 1), user("b", outcome, 0)];
+            RunReport { users, by_name, ..RunReport::default() }.all_well()
+        };
+        for by_name in [true, false] {
+            assert!(well(Outcome::Unchanged, by_name));
+            assert!(!well(Outcome::Locked, by_name));
+            assert!(!well(Outcome::Failed { reason: String::new() }, by_name));
+            assert_eq!(well(Outcome::Absent, by_name), !by_name);
+            assert_eq!(well(Outcome::Skipped, by_name), !by_name);
+        }
+    }
+
+    #[test]
+    fn an_interrupted_run_says_how_far_it_came() {
+        let mut report = RunReport {
+            users: vec![user("a", Outcome::Done, 1)],
+            not_reached: vec!["b".into(), SHARED.into()],
+            stopped: Some(Stopped::Signal),
+            ..RunReport::default()
+        };
+        assert_eq!(
+            report.interruption().unwrap(),
+            "interrupted: 1 of 3 users finished, 2 not reached; run the same command again to go on\nnot reached: b, shared mailboxes"
+        );
+        assert!(!report.all_well());
+        report.not_reached = (0..23).map(|nr| format!("u{nr}").into()).collect();
+        assert!(report.interruption().unwrap().ends_with(", u18, u19 and 3 more"));
+        report.not_reached.clear();
+        assert_eq!(report.interruption().unwrap(), "interrupted");
+        report.broken_off = vec!["z".into()];
+        assert_eq!(
+            report.interruption().unwrap(),
+            "interrupted: 1 of 2 users finished, 1 broken off; run the same command again to go on\nbroken off: z"
+        );
+        report.broken_off.clear();
+        report.stopped = None;
+        assert_eq!(report.interruption(), None);
     }
 }

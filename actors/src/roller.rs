@@ -7,10 +7,12 @@
 //! ```
 //! Three things go on at the same time: works are carried out, the next log is taken over, and what is
 //! done is struck from log-run. So a slow user holds up nobody, nor the log. What to do next is
-//! `rota.rs`'s decision; `try_work.rs` is what is done for one work.
+//! `rota.rs`'s decision; `try_work.rs` is what is done for one work, `outcomes.rs` what becomes of it.
 //!
 //! States: *running*; *stopping* (asked to, or no connection will ever come): nothing is begun any more, what is
 //! in flight may end; *at rest*: what is not done has been left in log-run.
+
+mod outcomes;
 
 use std::time::{Duration, Instant};
 
@@ -24,20 +26,18 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::crew::Crew;
-use crate::error::{Class, UserError};
 use crate::figures::{Figures, RollStatus};
-use crate::frames::{CommandError, encode};
+use crate::frames::encode;
 use crate::hands::Hands;
 use crate::lease::acquire_look;
-use crate::lock_keeper::{LockKeeper, Taken, UserLock};
+use crate::lock_keeper::{LockKeeper, UserLock};
 use crate::log_hand::{Finished, FromLog, LogHand};
 use crate::log_reader::{LogReader, TakenOver};
 use crate::pool::{PoolError, StopWaiting};
-use crate::report::{Stopped, name_of};
+use crate::report::Stopped;
 use crate::rolling::{Ask, RollReport, RollSettings};
-use crate::rota::{Bounds, Job, Kind, Rota};
-use crate::try_work::{Step, try_work, wait_for_lock};
-use crate::user_sync::UserSync;
+use crate::rota::{Bounds, Job, Rota};
+use crate::try_work::{Step, try_work};
 use crate::workers::Workers;
 
 /// How long works in flight may take to end after SIGTERM: the whole program is to end within five
@@ -100,12 +100,14 @@ impl Handler<Roll> for Roller {
             restart_at,
             figures_at: now,
             stopping: false,
+            meeting: None,
         };
         Box::pin(rolling.run(msg.stop))
     }
 }
 
 type Steps = FuturesUnordered<LocalBoxFuture<'static, Step>>;
+type Meeting = LocalBoxFuture<'static, Result<(), PoolError>>;
 
 struct Rolling {
     rota: Rota<UserLock>,
@@ -119,6 +121,8 @@ struct Rolling {
     restart_at: Option<Instant>,
     figures_at: Instant,
     stopping: bool,
+    /// The first login at the replica, until it is through.
+    meeting: Option<Meeting>,
 }
 
 impl Rolling {
@@ -128,6 +132,9 @@ impl Rolling {
         let mut stop_open = true;
         let mut deadline = None;
         let mut asked = *stop.borrow_and_update();
+        if !self.settings.once {
+            self.meeting = Some(self.meet());
+        }
         loop {
             if asked != Ask::Go && !self.stopping {
                 self.stop(Stopped::Signal).await;
@@ -157,6 +164,7 @@ impl Rolling {
                     waits.extend(self.settle(step).await);
                 }
                 heard = self.log.hear() => self.heard(heard).await,
+                met = some(&mut self.meeting) => self.met(met).await,
                 () = sleep_until(until) => self.restart_if_due(),
                 () = sleep_until(deadline) => {
                     let left = self.rota.in_flight();
@@ -170,6 +178,21 @@ impl Rolling {
             }
         }
         self.end().await
+    }
+
+    /// Logs in at the replica though nothing may be logged yet: that it can't be reached is said at once, and not when
+    /// the first change is waiting; systemd hears that we are ready when it is through.
+    fn meet(&self) -> Meeting {
+        let pool = self.hands.pool.clone();
+        Box::pin(async move { acquire_look(&pool).await.map(drop) })
+    }
+
+    async fn met(&mut self, met: Result<(), PoolError>) {
+        self.meeting = None;
+        match met {
+            Ok(()) | Err(PoolError::NotBegun) => {}
+            Err(e) => self.stop(stopped_by(e)).await,
+        }
     }
 
     fn begin(&mut self, job: Job<UserLock>) -> LocalBoxFuture<'static, Step> {
@@ -196,9 +219,8 @@ impl Rolling {
                 self.rota.add(&entries, now);
                 match result {
                     Ok(TakenOver { shutdown: true, .. }) => self.stop(Stopped::ShutdownFile).await,
-                    Ok(TakenOver { claimed: true, .. }) => {
-                        let why = "another sync_client replicates this log";
-                        self.stop(Stopped::Log(why.into())).await;
+                    Ok(TakenOver { rival: Some(rival), .. }) => {
+                        self.stop(Stopped::Log(rival.to_string())).await;
                     }
                     Ok(_) => {
                         if let Some(time) = self.status.readable(now) {
@@ -213,154 +235,6 @@ impl Rolling {
                         }
                     }
                 }
-            }
-        }
-    }
-
-    /// Takes note of a step. A work whose lock is held goes on by waiting for it.
-    async fn settle(&mut self, step: Step) -> Option<LocalBoxFuture<'static, Step>> {
-        let now = Instant::now();
-        match step {
-            Step::Tried { mut job, synced, worker } => {
-                self.landed(&job, worker);
-                job.locks.clear();
-                self.report.sent.add(synced.sent);
-                match synced.result {
-                    Ok(_) => self.done(&job),
-                    Err(e) => self.tried_in_vain(&job, e, now).await,
-                }
-                None
-            }
-            Step::Busy { job, userid, worker } => {
-                self.landed(&job, Some(worker));
-                if job.work.users.len() > 1 {
-                    self.rota.split(&job, now);
-                    return None;
-                }
-                if self.hands.settings.skip_locked {
-                    let reason = "somebody else holds the sync lock";
-                    if self.rota.deferred(&job, Kind::Locked, reason, now) {
-                        info!("  Deferred: USER {userid} ({reason})");
-                    }
-                    return None;
-                }
-                if !self.rota.waits_for_lock(&job) {
-                    return None;
-                }
-                self.hands.board.set(&job.work.key(), "waiting for the sync lock");
-                Some(Box::pin(wait_for_lock(job, userid, self.locks.clone())))
-            }
-            Step::Skipped { job, userid, worker } => {
-                self.landed(&job, Some(worker));
-                if job.work.users.len() > 1 {
-                    self.rota.split(&job, now);
-                    return None;
-                }
-                let news = self.rota.deferred(&job, Kind::Skipped, SKIPPED, now);
-                self.tell_skipped(&userid, news);
-                None
-            }
-            Step::Unlocked { mut job, userid, taken } => {
-                match taken {
-                    Ok(Taken::Lock(lock)) => {
-                        job.locks = vec![(userid, lock)];
-                        self.rota.got_lock(job);
-                    }
-                    Ok(_) => {
-                        let news = self.rota.waited_in_vain(&job, Kind::Skipped, SKIPPED, now);
-                        self.tell_skipped(&userid, news);
-                    }
-                    Err(e) => {
-                        error!("IOERROR: user replication failed: error=<{e}> userid=<{userid}>");
-                        self.rota.waited_in_vain(&job, Kind::Failed, &e.to_string(), now);
-                    }
-                }
-                None
-            }
-        }
-    }
-
-    fn landed(&mut self, job: &Job<UserLock>, worker: Option<Addr<UserSync>>) {
-        for (userid, _) in &job.work.users {
-            self.hands.board.remove(userid);
-        }
-        worker.into_iter().for_each(|worker| self.workers.give_back(worker));
-    }
-
-    fn tell_skipped(&self, userid: &str, news: bool) {
-        if news {
-            warn!(
-                "user {} is not replicated: {SKIPPED}; what is logged of it is kept",
-                name_of(userid)
-            );
-        }
-    }
-
-    fn done(&mut self, job: &Job<UserLock>) {
-        self.report.done += job.work.users.len() as u64;
-        for userid in self.rota.done(job) {
-            info!("user {} is no longer in quarantine", name_of(&userid));
-        }
-    }
-
-    async fn tried_in_vain(&mut self, job: &Job<UserLock>, e: UserError, now: Instant) {
-        match e {
-            UserError::Pool(PoolError::NotBegun) => self.rota.not_begun(job),
-            UserError::Linked { userid, other } => self.rota.linked(job, &userid, &other, now),
-            e if e.class() == Class::Run => {
-                self.rota.not_begun(job);
-                let stopped = match e {
-                    UserError::Pool(PoolError::NoConnection(why)) => Stopped::NoConnection(why),
-                    UserError::Pool(PoolError::Stopped) => Stopped::WhileConnecting,
-                    e => Stopped::Fatal(e.to_string()),
-                };
-                self.stop(stopped).await;
-            }
-            _ if job.work.users.len() > 1 && !self.rota.was_split(job, now) => {
-                self.rota.split(job, now);
-            }
-            e => {
-                let whole = e.more_may_help();
-                if whole {
-                    self.tell_promotions(job);
-                }
-                let links_fault = matches!(
-                    &e,
-                    UserError::Command(CommandError::Lost { .. })
-                        | UserError::Refused {
-                            source: CommandError::Lost { .. } | CommandError::Unopened { .. },
-                            ..
-                        }
-                );
-                let reason = e.to_string();
-                let (pause, quarantined) = self.rota.failed(job, &reason, whole, links_fault, now);
-                if quarantined {
-                    let userid = name_of(&job.work.key()).to_string();
-                    let again = match pause {
-                        Some(pause) => {
-                            format!("tried again in {}", humantime::format_duration(pause))
-                        }
-                        None => "left in the log".into(),
-                    };
-                    error!(
-                        "SYNCERROR: user in quarantine: userid=<{userid}> error=<{reason}>, {again}"
-                    );
-                }
-            }
-        }
-    }
-
-    /// As the C client words it.
-    fn tell_promotions(&self, job: &Job<UserLock>) {
-        for (userid, tasks) in job.work.users.iter().filter(|(userid, _)| !userid.is_empty()) {
-            for name in &tasks.mailboxes {
-                info!("  Promoting: MAILBOX {name} -> USER {userid}");
-            }
-            for root in &tasks.quotas {
-                info!("  Promoting: QUOTA {root} -> USER {userid}");
-            }
-            if tasks.meta {
-                info!("  Promoting: META {userid} -> USER {userid}");
             }
         }
     }
@@ -385,7 +259,7 @@ impl Rolling {
     /// Whether nothing is left to be waited for.
     fn is_over(&self) -> bool {
         let ending = self.stopping || (self.settings.once && self.log.is_read());
-        ending && self.rota.is_at_rest()
+        ending && self.rota.is_at_rest() && self.meeting.is_none()
     }
 
     fn next_time(&self) -> Option<Instant> {
@@ -427,6 +301,7 @@ impl Rolling {
             return;
         }
         self.figures_at = now + FIGURES_PAUSE;
+        self.hands.progress.note(now);
         self.status.set(Figures {
             waiting: self.rota.users(),
             in_flight: self.rota.in_flight(),
@@ -469,7 +344,22 @@ impl Rolling {
     }
 }
 
-const SKIPPED: &str = "there is a skipuser file";
+/// Why a channel ends that gets no connection.
+fn stopped_by(e: PoolError) -> Stopped {
+    match e {
+        PoolError::NoConnection(why) => Stopped::NoConnection(why),
+        PoolError::Stopped => Stopped::WhileConnecting,
+        e => Stopped::Fatal(e.to_string()),
+    }
+}
+
+/// Waits for what there is; for ever if there is nothing.
+async fn some<T>(what: &mut Option<LocalBoxFuture<'static, T>>) -> T {
+    match what {
+        Some(what) => what.await,
+        None => std::future::pending().await,
+    }
+}
 
 /// Sleeps until this time, for ever without one.
 pub(crate) async fn sleep_until(at: Option<Instant>) {

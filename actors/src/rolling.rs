@@ -10,16 +10,16 @@ use cyrus_store::{Config, Store};
 use sync_plan::backlog::Backlog;
 use tokio::sync::watch;
 
-use crate::board::Board;
 use crate::crew::Crew;
 use crate::events::EventSink;
 use crate::figures::RollStatus;
-use crate::log_reader::{LetGo, LogReader, LogSource};
+use crate::log_reader::{EarlyClaim, LetGo, LogReader, LogSource};
 use crate::monitor::{Verbosity, Watching};
 use crate::report::{Sent, Stopped, name_of};
 use crate::roller::{Roll, Roller};
 use crate::rota::Kind;
 use crate::settings::Settings;
+use crate::words;
 
 /// How long the end of a channel waits for its log to be let go: a disk may hang.
 const LET_GO: Duration = Duration::from_secs(1);
@@ -29,6 +29,8 @@ const LET_GO: Duration = Duration::from_secs(1);
 pub struct RollSettings {
     /// Where entries come from.
     pub source: LogSource,
+    /// The claim on that log, if it was made already.
+    pub claim: EarlyClaim,
     /// One pass, then the end (-1, -f).
     pub once: bool,
     /// From one taking over of the log to the next (-d, sync_repeat_interval); with none it is looked for
@@ -84,19 +86,22 @@ impl RollReport {
 /// The summary: one line, then one for each user in trouble.
 impl fmt::Display for RollReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "rolling: {} done, {} left ({} failed, {} locked, {} skipped); sent {} mailboxes, {} messages, {} bytes in {}",
-            self.done,
-            self.left,
-            self.count(Kind::Failed),
-            self.count(Kind::Locked),
-            self.count(Kind::Skipped),
-            self.sent.mailboxes,
-            self.sent.messages,
-            self.sent.bytes,
-            humantime::format_duration(Duration::from_millis(self.took.as_millis() as u64)),
-        )?;
+        let (done, took) = (words::count(self.done, "user"), words::duration(self.took));
+        write!(f, "rolling: {done} done in {took}")?;
+        if self.left > 0 {
+            let kinds = [
+                (self.count(Kind::Failed), "failed"),
+                (self.count(Kind::Locked), "locked"),
+                (self.count(Kind::Skipped), "skipped"),
+            ];
+            let kinds = kinds.into_iter().filter(|(number, _)| *number > 0);
+            let kinds: Vec<_> = kinds.map(|(number, word)| format!("{number} {word}")).collect();
+            write!(f, ", {} left in the log", self.left)?;
+            if !kinds.is_empty() {
+                write!(f, " ({})", kinds.join(", "))?;
+            }
+        }
+        self.sent.write(self.took, f)?;
         for (userid, reason, kind) in &self.troubles {
             let kind = match kind {
                 Kind::Failed => "failed",
@@ -110,14 +115,13 @@ impl fmt::Display for RollReport {
 }
 
 /// Rolls one channel until it is asked to stop or, in a single pass, all is done or left. To be called on
-/// an actix system. `board` and `status` show all the while what is being done and how it stands.
+/// an actix system. `status` shows all the while how it stands.
 pub async fn roll(
     settings: Settings,
     rolling: RollSettings,
     config: Arc<Config>,
     verbosity: Verbosity,
     stop: watch::Receiver<Ask>,
-    board: Board,
     status: RollStatus,
 ) -> RollReport {
     let since = Instant::now();
@@ -126,19 +130,20 @@ pub async fn roll(
     let watching = Watching::start(verbosity, told);
     let store = Arc::new(Store::open(config.clone()));
     let backlog = Backlog::new(config.names().clone());
-    let crew = Crew::start(settings, config, store, events.clone(), board).await;
-    let source = rolling.source.clone();
+    let progress = status.progress().clone();
+    let crew = Crew::start(settings, config, store, events.clone(), progress).await;
+    let (source, claim) = (rolling.source.clone(), rolling.claim.clone());
     let claims = matches!(source, LogSource::Channel(_));
     // One thread: a log has one reader.
-    let log = SyncArbiter::start(1, move || LogReader::new(source.clone()));
+    let log = SyncArbiter::start(1, move || LogReader::new(source.clone(), claim.clone()));
     let roller = Roller::new(&crew, log.clone(), status);
     // On an event loop of its own: merging a long log must not hold up connections.
     let roller_loop = Arbiter::new();
     let roller = Roller::start_in_arbiter(&roller_loop.handle(), move |_| roller);
     let mut report =
         roller.send(Roll { settings: rolling, backlog, stop }).await.unwrap_or_else(|e| {
-            let why = format!("the replicator failed inside: {e}; please report this");
-            RollReport { stopped: Some(Stopped::Log(why)), ..RollReport::default() }
+            let stopped = Some(Stopped::Internal(e.to_string()));
+            RollReport { stopped, ..RollReport::default() }
         });
     report.took = since.elapsed();
     drop(roller);

@@ -1,37 +1,43 @@
 //! One run from its first user to its report: starts the actors, waits, takes them down.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
 use actix::prelude::*;
-use cyrus_store::{Config, Store, StoreError};
-use tokio::sync::{mpsc, watch};
+use cyrus_store::{Config, Store};
+use tokio::sync::watch;
 
-use crate::board::Board;
 use crate::crew::Crew;
 use crate::dispatcher::{Dispatcher, RunUsers};
-use crate::events::EventSink;
+use crate::events::{Event, EventSink};
 use crate::monitor::{Verbosity, Watching};
+use crate::progress::{Progress, keep_saying};
 use crate::report::{RunReport, Stopped};
 use crate::settings::Settings;
-use crate::user_lister::{ListUsers, UserLister, Work};
+use crate::user_lister::{ListUsers, Listed, UserLister, Work};
 
 /// Replicates this work's users. To be called on an actix system; ends when all users have ended,
-/// or soon after `stop` turns true. `board` shows all the while what is being done.
+/// or soon after `stop` turns true. `progress` shows all the while how it stands; a run that takes long says so now and
+/// then on stderr.
 pub async fn replicate(
     settings: Settings,
     config: Arc<Config>,
     work: Work,
     verbosity: Verbosity,
     stop: watch::Receiver<bool>,
-    board: Board,
+    progress: Progress,
 ) -> RunReport {
     let since = Instant::now();
     let settings = Arc::new(settings);
     let (events, told) = EventSink::channel(settings.narrate, settings.trace);
     let watching = Watching::start(verbosity, told);
 
-    let mut report = run(settings, config, work, events.clone(), stop, board).await;
+    let running = run(settings, config, work, events.clone(), stop, progress.clone());
+    let mut report = tokio::select! {
+        report = running => report,
+        never = keep_saying(&progress, &events) => match never {},
+    };
     report.took = since.elapsed();
     watching.end(&events).await;
     report
@@ -43,24 +49,34 @@ async fn run(
     work: Work,
     events: EventSink,
     stop: watch::Receiver<bool>,
-    board: Board,
+    progress: Progress,
 ) -> RunReport {
     let store = Arc::new(Store::open(config.clone()));
-    let users = match list(&store, work).await {
-        Ok(users) => users,
-        Err(e) => return not_listed(&e),
+    let by_name = matches!(work, Work::Users(_));
+    let nobody = nobody(&work, &config);
+    let listed = match list(&store, work).await {
+        Ok(listed) => listed,
+        Err(why) => return RunReport { stopped: Some(why), by_name, ..RunReport::default() },
     };
+    if listed.all.is_empty() {
+        let stopped = Some(Stopped::Nobody(nobody));
+        return RunReport { stopped, by_name, ..RunReport::default() };
+    }
+    if let Some(note) = listed.note {
+        events.tell(Event::Notice(note)).await;
+    }
 
-    let crew = Crew::start(settings, config, store.clone(), events, board).await;
+    progress.listed(listed.all.len());
+    let crew = Crew::start(settings, config, store.clone(), events, progress).await;
     let dispatcher =
         Dispatcher::new(crew.hands.clone(), crew.locks.clone(), crew.loops.clone()).start();
-    let mut report =
-        dispatcher.send(RunUsers { users, stop }).await.unwrap_or_else(|e| RunReport {
-            stopped: Some(Stopped::Listing(format!(
-                "the replicator failed inside: {e}; please report this"
-            ))),
-            ..RunReport::default()
-        });
+    let running = dispatcher.send(RunUsers { users: listed.users, stop }).await;
+    let mut report = running.unwrap_or_else(|e| RunReport {
+        stopped: Some(Stopped::Internal(e.to_string())),
+        ..RunReport::default()
+    });
+    report.by_name = by_name;
+    report.not_reached = not_reached(&listed.all, &report);
     report.list_passes = store.list_passes();
 
     drop(dispatcher);
@@ -68,14 +84,30 @@ async fn run(
     report
 }
 
-async fn list(store: &Arc<Store>, work: Work) -> Result<mpsc::Receiver<Arc<str>>, StoreError> {
+async fn list(store: &Arc<Store>, work: Work) -> Result<Listed, Stopped> {
     let lister = UserLister::new(store.clone()).start();
     match lister.send(ListUsers(work)).await {
-        Ok(users) => users,
-        Err(e) => Err(StoreError::option("-A", format!("the users could not be listed: {e}"))),
+        Ok(listed) => listed.map_err(|e| Stopped::Listing(e.to_string())),
+        Err(e) => Err(Stopped::Internal(e.to_string())),
     }
 }
 
-fn not_listed(e: &StoreError) -> RunReport {
-    RunReport { stopped: Some(Stopped::Listing(e.to_string())), ..RunReport::default() }
+/// What there is to say where this work selects nobody.
+fn nobody(work: &Work, config: &Config) -> String {
+    match work {
+        Work::Users(_) => "the list of users is empty".into(),
+        Work::AllUsers { prefix: None } => {
+            format!("{} lists no users", cyrus_store::paths::mailboxes_db(config).display())
+        }
+        Work::AllUsers { prefix: Some(prefix) } => format!(
+            "no mailbox's internal name and no user's name begins with {prefix:?}; a prefix is the beginning of internal names, such as user.an for the users whose names begin with \"an\""
+        ),
+    }
+}
+
+/// The users that have neither ended nor been broken off, in the order of the list.
+fn not_reached(all: &[Arc<str>], report: &RunReport) -> Vec<Arc<str>> {
+    let ended = report.users.iter().map(|user| user.userid.as_str());
+    let ended: HashSet<&str> = ended.chain(report.broken_off.iter().map(|user| &**user)).collect();
+    all.iter().filter(|userid| !ended.contains(&***userid)).cloned().collect()
 }

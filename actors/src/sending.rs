@@ -23,8 +23,8 @@ use sync_plan::{Crcs, FullReplica, PlanError, Verdict, compare_mailbox};
 use crate::error::UserError;
 use crate::frames::{FRAME_BYTES, Frame, FrameSender, InFlight, encode};
 use crate::full::to_expunge;
+use crate::progress::Progress;
 use crate::reading::is_stale;
-use crate::report::Sent;
 use crate::settings::Settings;
 use crate::spool::Spool;
 use crate::staged::Staged;
@@ -43,6 +43,8 @@ pub(crate) enum How {
     Afresh,
     /// All records, after a comparison one by one.
     Full(Arc<FullReplica>),
+    /// The mailbox without anything in it: can the replica make it?
+    Make,
 }
 
 /// What became of a mailbox.
@@ -56,7 +58,6 @@ pub(crate) enum MailboxSent {
     /// Its commands, answers to come.
     Sent {
         in_flight: Vec<InFlight>,
-        count: Sent,
         /// What the replica has then, if anybody wants to know.
         state: Option<Box<ReplicaMailbox>>,
     },
@@ -70,6 +71,7 @@ const STAGED: usize = 100_000;
 pub(crate) struct Job<'a> {
     pub(crate) store: &'a Store,
     pub(crate) settings: &'a Settings,
+    pub(crate) progress: &'a Progress,
     pub(crate) entry: &'a MboxEntry,
     pub(crate) replica: Option<Box<ReplicaMailbox>>,
     pub(crate) how: How,
@@ -107,9 +109,11 @@ impl Job<'_> {
     /// Sends the mailbox, ahead of the answers.
     pub(crate) fn run(&mut self) -> Result<MailboxSent, UserError> {
         let list = self.store.mailboxes()?;
+        if matches!(self.how, How::Make) {
+            return self.make(&list);
+        }
         let mut base = self.first_base();
         let mut in_flight = Vec::new();
-        let mut count = Sent { mailboxes: 1, ..Sent::default() };
         let mut first = true;
         let mut steps = VecDeque::new();
         let state = loop {
@@ -135,12 +139,38 @@ impl Job<'_> {
             let encoded = self.encode_step(&mailbox, &mut said, &mut steps)?;
             let state = self.state(&mailbox, &said, &encoded.partition)?;
             mailbox.release_index();
-            self.send_step(mailbox, encoded, &mut in_flight, &mut count)?;
+            self.send_step(mailbox, encoded, &mut in_flight)?;
             let Some(Step { last_uid, highestmodseq }) = said.step else { break state };
             let since = Some(Since { modseq: highestmodseq, crc: 0, crc_annot: 0 });
             base = Base { last_uid, highestmodseq, since };
         };
-        Ok(MailboxSent::Sent { in_flight, count, state })
+        // The last step's command makes it whole.
+        if let Some(last) = in_flight.iter_mut().rfind(|command| command.command == "MAILBOX") {
+            last.brings.mailboxes = 1;
+        }
+        Ok(MailboxSent::Sent { in_flight, state })
+    }
+
+    /// A mailbox as it is before the first step: nothing in it.
+    fn make(&self, list: &MboxList) -> Result<MailboxSent, UserError> {
+        let Some(mailbox) = self.open(list)? else { return Ok(MailboxSent::Replaced) };
+        let partition = self.partition(&mailbox);
+        let head = wire::Head {
+            local_only: self.settings.local_only,
+            partition: &partition,
+            state: State::Partial { last_uid: 0, highestmodseq: 1 },
+            since: None,
+            replica: None,
+        };
+        let begun = wire::Encoder::begin(&mailbox, self.modseqs(list)?, &head);
+        let bytes = begun.map_err(|e| self.damaged(e))?.end();
+        let in_flight = vec![self.frames.command_blocking("MAILBOX", bytes)?];
+        Ok(MailboxSent::Sent { in_flight, state: None })
+    }
+
+    /// Where the mailbox is to be on the replica.
+    fn partition(&self, mailbox: &Mailbox) -> String {
+        self.settings.partition.clone().unwrap_or_else(|| mailbox.entry.partition.clone())
     }
 
     /// What the replica has once it has taken this, for the cache.
@@ -203,7 +233,7 @@ impl Job<'_> {
         }
         let mut expunge = Vec::new();
         match (&self.how, &self.replica) {
-            (How::Since, _) | (_, None) => {}
+            (How::Since | How::Make, _) | (_, None) => {}
             (How::Full(full), _) => expunge = to_expunge(m, full, self.settings.one_way)?,
             (How::SinceIfChecksumsDiffer | How::Afresh, Some(replica)) => {
                 let mut ours = wire::header(m, modseqs).map_err(|e| self.damaged(e))?;
@@ -265,7 +295,7 @@ impl Job<'_> {
     /// None when it would bring more bytes than it may.
     fn encode(&self, mailbox: &Mailbox, said: &Said) -> Result<Option<Encoded>, UserError> {
         let Said { crcs, modseqs, base, step, most } = *said;
-        let partition = self.settings.partition.clone().unwrap_or(mailbox.entry.partition.clone());
+        let partition = self.partition(mailbox);
         let mut spool = Spool::new();
         let mut messages = Vec::new();
         let state = match step {
@@ -318,7 +348,6 @@ impl Job<'_> {
         mailbox: Mailbox,
         encoded: Encoded,
         in_flight: &mut Vec<InFlight>,
-        count: &mut Sent,
     ) -> Result<(), UserError> {
         let Encoded { spool, partition, messages } = encoded;
         let mut uploader = Uploader::new(&mailbox, &partition, self.frames);
@@ -328,11 +357,10 @@ impl Job<'_> {
                 *self.broken_off |= uploader.is_within_command();
             }
             sent?;
+            self.progress.uploaded(message.size);
         }
         uploader.finish()?;
-        let (mut sent, uploaded) = (uploader.in_flight, uploader.count);
-        in_flight.append(&mut sent);
-        count.add(uploaded);
+        in_flight.append(&mut uploader.in_flight);
         self.staged.add(&partition, messages.iter().map(|m| m.guid));
         drop(mailbox);
         in_flight.push(self.send_spool(spool)?);

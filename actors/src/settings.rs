@@ -57,6 +57,14 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The replica for people: host and port as they are set, or the socket's path.
+    pub(crate) fn replica(&self) -> String {
+        match &self.port {
+            Some(port) if !self.server.contains([':', '/']) => format!("{}:{port}", self.server),
+            _ => self.server.clone(),
+        }
+    }
+
     /// How many users' entries of a log may be in work at once: those worked on, and those looked at ahead of
     /// them.
     pub(crate) fn works_in_flight(&self) -> usize {

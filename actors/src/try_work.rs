@@ -1,6 +1,7 @@
 //! What is done for one work of a Roller: a connection to look on, the locks of all its users in order, then the work.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use actix::Addr;
 
@@ -15,7 +16,7 @@ use crate::user_sync::{SyncTasks, Synced, UserSync};
 /// What a work's step came to.
 pub(crate) enum Step {
     /// Tried; the worker is free again, unless it died.
-    Tried { job: Job<UserLock>, synced: Synced, worker: Option<Addr<UserSync>> },
+    Tried { job: Job<UserLock>, synced: Synced, took: Duration, worker: Option<Addr<UserSync>> },
     /// Somebody else holds this user's lock.
     Busy { job: Job<UserLock>, userid: Arc<str>, worker: Addr<UserSync> },
     /// This user is not to be replicated.
@@ -27,8 +28,8 @@ pub(crate) enum Step {
 impl Step {
     /// Failed before there was anything to try.
     fn tried_nothing(job: Job<UserLock>, worker: Addr<UserSync>, e: UserError) -> Step {
-        let synced = Synced::nothing(e);
-        Step::Tried { job, synced, worker: Some(worker) }
+        let (synced, took) = (Synced::nothing(e), Duration::ZERO);
+        Step::Tried { job, synced, took, worker: Some(worker) }
     }
 }
 
@@ -63,13 +64,12 @@ pub(crate) async fn try_work(
             Err(e) => return Step::tried_nothing(job, worker, e),
         }
     }
-    match worker.send(SyncTasks { work: job.work.clone(), lease }).await {
-        Ok(synced) => Step::Tried { job, synced, worker: Some(worker) },
-        Err(e) => {
-            let synced = Synced::nothing(UserError::Bug(e.to_string()));
-            Step::Tried { job, synced, worker: None }
-        }
-    }
+    let since = Instant::now();
+    let (synced, worker) = match worker.send(SyncTasks { work: job.work.clone(), lease }).await {
+        Ok(synced) => (synced, Some(worker)),
+        Err(e) => (Synced::nothing(UserError::Bug(e.to_string())), None),
+    };
+    Step::Tried { job, synced, took: since.elapsed(), worker }
 }
 
 /// Waits for the lock that somebody else holds.

@@ -29,6 +29,9 @@ const COMMAND_BYTES: u64 = 16 * 1024 * 1024;
 /// Files up to this size are read once, into memory.
 const SMALL: u64 = 1024 * 1024;
 
+/// The problem of a message without a file.
+const MISSING: &str = "the message file is missing";
+
 /// The command's name.
 const NAME: &str = "MESSAGE";
 
@@ -59,7 +62,6 @@ pub(crate) struct Uploader<'a> {
     /// The open command.
     open: Option<Open>,
     pub(crate) in_flight: Vec<InFlight>,
-    pub(crate) count: Sent,
 }
 
 impl<'a> Uploader<'a> {
@@ -78,7 +80,6 @@ impl<'a> Uploader<'a> {
             small: Vec::new(),
             open: None,
             in_flight: Vec::new(),
-            count: Sent::default(),
         }
     }
 
@@ -110,8 +111,6 @@ impl<'a> Uploader<'a> {
             open.messages += 1;
             open.bytes += message.size;
         }
-        self.count.messages += 1;
-        self.count.bytes += message.size;
         Ok(())
     }
 
@@ -121,9 +120,14 @@ impl<'a> Uploader<'a> {
         self.gathered.extend_from_slice(b")\r\n");
         let bytes = std::mem::take(&mut self.gathered);
         if open.begun {
-            return self.frames.push_blocking(NAME, Frame::Close(bytes.into()));
+            self.frames.push_blocking(NAME, Frame::Close(bytes.into()))?;
+        } else {
+            self.in_flight.push(self.frames.command_blocking(NAME, bytes)?);
         }
-        self.in_flight.push(self.frames.command_blocking(NAME, bytes)?);
+        if let Some(command) = self.in_flight.last_mut() {
+            command.brings =
+                Sent { mailboxes: 0, messages: open.messages as u64, bytes: open.bytes };
+        }
         Ok(())
     }
 
@@ -188,7 +192,7 @@ impl<'a> Uploader<'a> {
     /// Opens a message file within its folder, which stays open for the next one.
     fn open_file(&mut self, message: &Message) -> Result<File, String> {
         let unreadable = |e: Errno| match e {
-            Errno::ENOENT => "the message file is missing".to_string(),
+            Errno::ENOENT => MISSING.to_string(),
             _ => format!("can't read the message file: {}", io::Error::from(e)),
         };
         let folder = match self.folder.take() {
@@ -211,10 +215,12 @@ impl<'a> Uploader<'a> {
 
     fn bad_file(&self, message: &Message, problem: String) -> UserError {
         let folder = self.mailbox.message_folder(message.archived);
+        let missing = problem == MISSING;
         UserError::MessageFile {
             mailbox: self.mailbox.name().to_string(),
             uid: message.uid,
             path: folder.join(format!("{}.", message.uid)),
+            missing,
             problem,
         }
     }

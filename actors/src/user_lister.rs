@@ -20,9 +20,10 @@ const USERS_WAITING: usize = 256;
 pub enum Work {
     /// These, in this order (-u).
     Users(Vec<String>),
-    /// All that have a mailbox whose internal name starts so, and the shared mailboxes (-A).
+    /// All that have a mailbox whose internal name begins so, and the shared mailboxes (-A).
     AllUsers {
-        /// The prefix; none for all.
+        /// The prefix; none for all. One that no internal name begins with is understood as the beginning of
+        /// users' names.
         prefix: Option<String>,
     },
 }
@@ -44,60 +45,89 @@ impl Actor for UserLister {
 
 /// Lists the users of this work.
 #[derive(Message)]
-#[rtype(result = "Result<mpsc::Receiver<Arc<str>>, StoreError>")]
+#[rtype(result = "Result<Listed, StoreError>")]
 pub(crate) struct ListUsers(pub(crate) Work);
 
+/// Who was selected.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    /// All of them, each once, in the order in which they are replicated.
+    pub(crate) all: Arc<[Arc<str>]>,
+    /// The same, one after the other.
+    pub(crate) users: mpsc::Receiver<Arc<str>>,
+    /// How the request was understood, where that is not plain.
+    pub(crate) note: Option<String>,
+}
+
 impl Handler<ListUsers> for UserLister {
-    type Result = ResponseFuture<Result<mpsc::Receiver<Arc<str>>, StoreError>>;
+    type Result = ResponseFuture<Result<Listed, StoreError>>;
 
     fn handle(&mut self, ListUsers(work): ListUsers, _: &mut Context<Self>) -> Self::Result {
         let store = self.store.clone();
         Box::pin(async move {
             let reading = move || users(&store, work);
-            let users = match actix_rt::task::spawn_blocking(reading).await {
+            let (all, note) = match actix_rt::task::spawn_blocking(reading).await {
                 Ok(users) => users?,
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             };
-            let (sender, receiver) = mpsc::channel(USERS_WAITING);
+            let all: Arc<[Arc<str>]> = all.into();
+            let (sender, users) = mpsc::channel(USERS_WAITING);
+            let to_send = all.clone();
             actix_rt::spawn(async move {
-                for user in users {
-                    if sender.send(user).await.is_err() {
+                for user in to_send.iter() {
+                    if sender.send(user.clone()).await.is_err() {
                         // The run was stopped.
                         return;
                     }
                 }
             });
-            Ok(receiver)
+            Ok(Listed { all, users, note })
         })
     }
 }
 
-/// Each user once.
-fn users(store: &Store, work: Work) -> Result<Vec<Arc<str>>, StoreError> {
+/// Each user once, and a note.
+fn users(store: &Store, work: Work) -> Result<(Vec<Arc<str>>, Option<String>), StoreError> {
     match work {
         Work::Users(names) => {
             let mut seen = HashSet::new();
-            Ok(names
+            let users = names
                 .into_iter()
                 .map(Arc::from)
                 .filter(|n: &Arc<str>| seen.insert(n.clone()))
-                .collect())
+                .collect();
+            Ok((users, None))
         }
         Work::AllUsers { prefix } => {
             let list = store.mailboxes()?;
-            let mut sized: Vec<(u64, Arc<str>)> = list
-                .all_users(prefix.as_deref())?
-                .into_iter()
-                .map(|user| (quota_used(store, &user), Arc::from(user)))
-                .collect();
+            let mut names = list.all_users(prefix.as_deref())?;
+            let shared = !list.shared_tree(prefix.as_deref())?.is_empty();
+            let mut note = None;
+            if names.is_empty()
+                && !shared
+                && let Some(prefix) = &prefix
+            {
+                names = list.all_users(None)?;
+                names.retain(|user| user.starts_with(prefix.as_str()));
+                note = (!names.is_empty()).then(|| understood(prefix));
+            }
+            let mut sized: Vec<(u64, Arc<str>)> =
+                names.into_iter().map(|user| (quota_used(store, &user), Arc::from(user))).collect();
             sized.sort_by(|(a, _), (b, _)| b.cmp(a));
             let mut users: Vec<Arc<str>> = sized.into_iter().map(|(_, user)| user).collect();
-            if !list.shared_tree(prefix.as_deref())?.is_empty() {
+            if shared {
                 users.push(SHARED.into());
             }
-            Ok(users)
+            Ok((users, note))
         }
     }
+}
+
+/// A prefix of no mailbox's internal name that is one of users' names.
+fn understood(prefix: &str) -> String {
+    format!(
+        "no mailbox's internal name begins with {prefix:?}: replicating the users whose names begin so"
+    )
 }
 
 /// Bytes used by the user's quota root, 0 where none is kept: users of unknown size keep their

@@ -13,7 +13,7 @@
 //! and by unique id instead of by GET USER. Interleaving: a UserSync works on one user, or on some that
 //! are worked on together, at a time (its sender waits for the reply), so its state is that of one user.
 
-use std::collections::{BTreeSet, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -288,6 +288,7 @@ impl UserWork {
     ) -> Result<Outcome, UserError> {
         let mut staged = Staged::default();
         let mut scope = scope.clone();
+        let mut moved = HashMap::new();
         for _ in 0..LOOKS {
             self.go_on_with(&mut scope, &mut seen);
             let plan = std::mem::take(&mut seen.plan);
@@ -295,19 +296,31 @@ impl UserWork {
             let anew = self.is_made_anew(&seen, &plan);
             let touched = self.forget_touched(&plan).await;
             let mut states = Vec::new();
-            let acting = Acting::new(&self.hands, &self.userid, lease, &seen.read, &mut states);
-            let settled = acting.run(&seen.replica, plan, &mut staged, &mut self.sent).await;
+            let acting = Acting::new(
+                &self.hands,
+                &self.userid,
+                lease,
+                &seen.read,
+                &mut states,
+                &mut self.sent,
+            );
+            let settled = acting.run(&seen.replica, plan, &mut staged).await;
             restart(lease).await;
             // The replica forgets what it was sent for this user.
             staged.clear();
-            if let Settled::Done = settled?
-                && !anew
-            {
-                if let Some(e) = held {
-                    return Err(e);
+            match settled? {
+                Settled::Done if !anew => {
+                    if let Some(e) = held {
+                        return Err(e);
+                    }
+                    self.remember(&seen, &touched, states).await;
+                    return ended(&seen, Outcome::Done);
                 }
-                self.remember(&seen, &touched, states).await;
-                return ended(&seen, Outcome::Done);
+                Settled::Done => {}
+                Settled::LookAgain { moved: now } => {
+                    self.deleted_there(&seen, &moved, &now)?;
+                    moved = now;
+                }
             }
             match self.look(&scope, lease, true).await? {
                 Some(again) => seen = again,
@@ -318,6 +331,21 @@ impl UserWork {
             }
         }
         Err(UserError::Unsettled { tries: LOOKS })
+    }
+
+    /// A mailbox that the replica does not have and says twice in a row to have elsewhere was deleted there: its unique
+    /// id is known, but only as a deleted mailbox's (`imap/sync_support.c:sync_apply_mailbox` of cyrus-imapd 3.6.1).
+    fn deleted_there(
+        &self,
+        seen: &Look,
+        before: &HashMap<String, String>,
+        now: &HashMap<String, String>,
+    ) -> Result<(), UserError> {
+        let twice = now.iter().find(|(mailbox, _)| before.contains_key(*mailbox));
+        let Some((mailbox, text)) = twice else { return Ok(()) };
+        let uniqueid = seen.read.uniqueid_of(mailbox).unwrap_or_default().to_string();
+        let (mailbox, text) = (mailbox.clone(), text.clone());
+        Err(UserError::DeletedThere { mailbox, uniqueid, text })
     }
 
     /// Whether this makes an INBOX for a user of whom the replica knows something. Subscriptions, seen state and

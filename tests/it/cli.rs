@@ -1,7 +1,7 @@
 //! The command line and what it says: exit codes, lists of users, verbose lines, syslog, identity.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::process::{Command, Stdio};
 
 use testkit::c_client::{self, Outcome};
@@ -41,11 +41,19 @@ fn configuration() {
     let good = "configdirectory: /tmp/nowhere\npartition-default: /tmp/nowhere\n";
     let cases = [
         ("", "sync_host", None),
+        ("sync_host: h\nsync_port: banana\n", "'banana' is not a port", Some(4)),
+        ("sync_host: h:kiwi\n", "server h:kiwi: 'kiwi' is not a port", Some(0)),
+        ("sync_host: h\n", "sync_authname not defined in ", None),
+        ("sync_host: h\nsync_authname: c\n", "sync_password not defined in ", None),
         ("sync_host: h\nunixhierarchysep: maybe\n", "unixhierarchysep", Some(4)),
         ("sync_host: h\nsync_timeout: soon\n", "sync_timeout", Some(4)),
         ("sync_host:\n", "sync_host", Some(3)),
         ("# a comment\nsync_host h\n", "':'", Some(4)),
-        ("@include: /nowhere/more.conf\n", "/nowhere/more.conf", Some(0)),
+        (
+            "@include: /nowhere/more.conf\n",
+            "can't read /nowhere/more.conf: no such file; line 3 of ",
+            Some(0),
+        ),
     ];
     for (nr, (lines, word, line)) in cases.iter().enumerate() {
         let path = dir.path().join(format!("imapd{nr}.conf"));
@@ -65,15 +73,17 @@ fn configuration() {
     }
     let run = ours(&["-C", "/nowhere/imapd.conf", "-A"]);
     assert_eq!(run.code, Some(78), "{}", run.stderr);
-    assert!(run.stderr.contains("/nowhere/imapd.conf"), "{}", run.stderr);
+    let wanted = "sync_client: can't read /nowhere/imapd.conf: no such file; -C names another\n";
+    assert_eq!(run.stderr, wanted);
 }
 
 /// The verbose lines that both clients say, sorted. Left out on purpose: `MAILBOXES …` (the C client
-/// asks again for what GET USER has told; we use that answer) and `ENABLE 0x…` (which the C client
-/// says once a connection, and we have several).
+/// asks again for what GET USER has told; we use that answer), `ENABLE 0x…` (which the C client
+/// says once a connection, and we have several), and `DONE …`, which only we say.
 fn common_lines<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut lines: Vec<String> = lines
         .filter(|l| !l.starts_with("MAILBOXES") && !l.starts_with("ENABLE"))
+        .filter(|l| !l.starts_with("DONE "))
         .map(str::to_string)
         .collect();
     lines.sort();
@@ -95,8 +105,15 @@ fn what_it_says_and_who_it_is() {
     let run = pair.sync_well(&["-v", "-l", "-A", "-j", "1"]);
     let log = pair.master.take_syslog();
     assert_eq!(common_lines(run.stdout.lines()), common_lines(theirs.stdout.lines()));
+    // And for each user when it is done, what was sent, how long it took.
+    let done: Vec<&str> = run.stdout.lines().filter(|l| l.starts_with("DONE ")).collect();
+    assert_eq!(done.len(), users.len(), "{done:?}");
+    for user in &users {
+        let line = done.iter().find(|l| l.starts_with(&format!("DONE {user}: "))).unwrap();
+        assert!(line.contains(" messages, ") && line.contains(" in "), "{line}");
+    }
     // -l: the same in syslog; and nothing there that an admin would have to look at.
-    for line in common_lines(run.stdout.lines()) {
+    for line in run.stdout.lines().filter(|l| !l.starts_with("ENABLE")) {
         assert!(log.iter().any(|l| l.text.ends_with(&format!(": {line}"))), "{line} is not logged");
     }
     let bad: Vec<_> =
@@ -115,7 +132,7 @@ fn what_it_says_and_who_it_is() {
     assert_eq!(run.code, Some(1), "{}", run.stderr);
     assert!(run.stderr.contains("Unable to open /nowhere/users"), "{}", run.stderr);
     let run = pair.sync_well(&["-A", &format!("user.{}", users[1])]);
-    assert!(summary(&run).starts_with("1 users: 0 done, 1 unchanged"), "{}", run.stderr);
+    assert!(summary(&run).starts_with("1 user: 1 already equal"), "{}", run.stderr);
 
     // -v -v: the traffic on stderr, the password hidden.
     let run = pair.sync_well(&["-v", "-v", "-u", &users[0]]);
@@ -125,7 +142,7 @@ fn what_it_says_and_who_it_is() {
     // -w waits and says so.
     let run = pair.sync_well(&["-w", "1", "-u", &users[0]]);
     assert!(
-        run.wall.as_millis() >= 1000 && run.stderr.contains("Waiting for 1 seconds"),
+        run.wall.as_millis() >= 1000 && run.stderr.contains("sync_client: Waiting for 1 seconds"),
         "{}",
         run.stderr
     );
@@ -175,9 +192,16 @@ fn refusals_are_logged_for_watchers() {
     let mut pair = Pair::start();
     pair.master.create_user("anna").unwrap();
     pair.master.create_user("bert").unwrap();
-    // A partition that the replica does not have: 3.6.1 refuses it without a code.
+    // A partition that the replica can't write to: 3.6.1 refuses the mailbox without a code.
     drop(pair.master.take_syslog());
-    let run = Running::start(pair.command(&["-n", "chan", "-p", "nowhere", "-u", "anna"])).wait();
+    let spool = pair.replica.spool();
+    let rights = fs::metadata(&spool).unwrap().permissions();
+    fs::set_permissions(&spool, fs::Permissions::from_mode(0o500)).unwrap();
+    std::os::unix::fs::chown(&spool, Some(0), Some(0)).unwrap();
+    let run = Running::start(pair.command(&["-n", "chan", "-u", "anna"])).wait();
+    let cyrus = process::cyrus_user().unwrap();
+    std::os::unix::fs::chown(&spool, Some(cyrus.uid.as_raw()), Some(cyrus.gid.as_raw())).unwrap();
+    fs::set_permissions(&spool, rights).unwrap();
     assert_eq!(run.code, Some(1), "{}", run.stderr);
     assert!(run.stderr.contains("failed: anna: "), "{}", run.stderr);
     let log = pair.master.take_syslog();

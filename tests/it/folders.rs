@@ -118,7 +118,7 @@ fn folders_follow(mode: DeleteMode) {
     assert!(run.stdout.contains(deleted), "no {deleted} in {}", run.stdout);
 
     let again = pair.sync_well(&["-A"]);
-    let unchanged = format!("{} users: 0 done, {0} unchanged", users.len());
+    let unchanged = format!("{} users: {0} already equal", users.len());
     assert!(summary(&again).starts_with(&unchanged), "{}", again.stderr);
 }
 
@@ -234,7 +234,7 @@ fn folders_only_on_the_replica_stay() {
             append(&mut pair.master.login(user).unwrap(), "INBOX/a", "news");
         }
         let run = pair.sync_well(args);
-        assert!(summary(&run).starts_with("2 users: 2 done"), "{}", run.stderr);
+        assert!(summary(&run).starts_with("2 users: 2 replicated"), "{}", run.stderr);
         assert!(!run.stdout.contains("UNMAILBOX"), "{}", run.stdout);
         let lines = pair.master.take_syslog();
         for (user, orphan) in orphans {
@@ -265,12 +265,12 @@ fn what_belongs_to_folders_follows() {
     let mut anna = pair.master.login("anna").unwrap();
     let in_sync = |what: &str| {
         let run = pair.sync_well(&["-A", "-v"]);
-        assert!(summary(&run).contains("1 users: 1 done"), "{what}: {}", run.stderr);
+        assert!(summary(&run).contains("1 user: 1 replicated"), "{what}: {}", run.stderr);
         let report = pair.differences(&users);
         assert!(report.is_empty(), "{what}: {report}\n{}", run.stdout);
         let again = pair.sync_well(&["-A", "-v"]);
         assert!(
-            summary(&again).contains("1 unchanged"),
+            summary(&again).contains("1 already equal"),
             "{what}: {}{}",
             again.stdout,
             again.stderr
@@ -346,12 +346,12 @@ fn annotations_of_messages_follow() {
     for (what, uids, attribute, value) in changes {
         anna.annotate(uids, note, attribute, value).unwrap();
         let run = pair.sync_well(&["-A", "-v"]);
-        assert!(summary(&run).contains("1 done"), "{what}: {}", run.stderr);
+        assert!(summary(&run).contains("1 replicated"), "{what}: {}", run.stderr);
         let report = pair.differences(&users);
         assert!(report.is_empty(), "{what}: {report}\n{}", run.stdout);
         let again = pair.sync_well(&["-A", "-v"]);
         assert!(
-            summary(&again).contains("1 unchanged"),
+            summary(&again).contains("1 already equal"),
             "{what}: {}{}",
             again.stdout,
             again.stderr

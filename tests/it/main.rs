@@ -7,11 +7,13 @@
 
 mod common;
 
+mod advice;
 mod cli;
 mod disturbed;
 mod embedded;
 mod equal;
 mod errors;
+mod first_hour;
 mod folders;
 mod full;
 mod list;
@@ -19,12 +21,15 @@ mod locks;
 mod no_replica;
 mod opening;
 mod oracle_lines;
+mod progress;
 mod replicas;
 mod rolling;
 mod rolling_cache;
 mod rolling_load;
 mod rolling_options;
+mod rolling_start;
 mod rolling_verbs;
 mod shared;
 mod syslog;
+mod words;
 mod written;

@@ -132,8 +132,10 @@ fn replicas_that_are_none() {
 /// Without -o: says that it will retry in 15 seconds, and SIGTERM ends the wait at once, exit 75.
 fn waits_until_stopped(pair: &Pair, args: &[&str]) {
     let running = Running::start(pair.command(args));
-    let line = "Can not connect to server '127.0.0.1', retrying in 15 seconds\n";
+    let line =
+        "sync_client: Can not connect to server '127.0.0.1', retrying in 15 seconds (127.0.0.1:";
     wait_for("the notice", || running.stderr().contains(line));
+    assert!(running.stderr().contains(": Connection refused)\n"), "{}", running.stderr());
     let asked = Instant::now();
     running.terminate();
     assert_eq!(running.wait().code, Some(75));

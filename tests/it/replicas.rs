@@ -129,7 +129,7 @@ fn a_unix_socket_is_a_replica() {
     let server = OnSocket::start(&pair.replica);
     let path = server.path.to_str().unwrap();
     let run = pair.sync_well(&["-A", "-j", "1", "-S", path]);
-    assert!(summary(&run).starts_with("4 users: 4 done,"), "{}", run.stderr);
+    assert!(summary(&run).starts_with("4 users: 4 replicated;"), "{}", run.stderr);
     pair.assert_equal(&users);
 
     let run = pair.sync(&["-A", "-j", "1", "-z", "-S", path]);
@@ -161,7 +161,7 @@ fn a_channel_has_its_own_replica() {
     assert_eq!(run.code, Some(1), "{}", run.stderr);
     assert!(run.stderr.contains("127.0.0.1:1:"), "{}", run.stderr);
     let run = pair.sync_well(&["-n", "west", "-A"]);
-    assert!(summary(&run).starts_with("2 users: 2 done,"), "{}", run.stderr);
+    assert!(summary(&run).starts_with("2 users: 2 replicated;"), "{}", run.stderr);
     pair.assert_equal(&users);
 }
 
@@ -204,7 +204,7 @@ fn mailboxes_go_to_the_partition_that_was_asked_for() {
     assert_eq!(on_partitions(&pair.replica, &users), (second, 0));
     equal();
     let run = pair.sync_well(&["-A", "-p", "default"]);
-    assert!(summary(&run).starts_with("3 users: 0 done, 3 unchanged,"), "{}", run.stderr);
+    assert!(summary(&run).starts_with("3 users: 3 already equal"), "{}", run.stderr);
 }
 
 /// Whether some command of a trace begins so.
@@ -255,14 +255,14 @@ fn one_way_runs_say_force() {
         let pair = Pair::with(Cyrus::master(), Cyrus::replica(), via);
         let users = fill(&pair.master, 3);
         let run = pair.sync_well(&["-O", "-A", "-j", "1", "-v", "-v"]);
-        assert!(summary(&run).starts_with("3 users: 3 done,"), "{}", run.stderr);
+        assert!(summary(&run).starts_with("3 users: 3 replicated;"), "{}", run.stderr);
         let said = |what| run.stderr.matches(what).count();
         assert!(said("AUTHENTICATE PLAIN") >= 1, "{}", run.stderr);
         assert_eq!(said("APPLY FORCE %()"), said("AUTHENTICATE PLAIN"), "{via:?}");
         pair.assert_equal(&users);
         let run = pair.sync_well(&["-A", "-v", "-v"]);
         assert!(!run.stderr.contains("FORCE"), "{via:?}");
-        assert!(summary(&run).starts_with("3 users: 0 done, 3 unchanged,"), "{}", run.stderr);
+        assert!(summary(&run).starts_with("3 users: 3 already equal"), "{}", run.stderr);
     }
 }
 

@@ -12,18 +12,13 @@ use super::{Acting, Full, nonsense};
 use crate::error::UserError;
 use crate::frames::{CommandError, encode};
 use crate::planner::{CheckFull, DoChecksumsDiffer};
-use crate::report::Sent;
 use crate::sending::How;
 use crate::staged::Staged;
 
 impl Acting<'_> {
     /// Mailboxes the replica refused: its present state is asked for, our checksums are computed
     /// afresh and the change is sent once more without a condition.
-    pub(super) async fn settle_doubtful(
-        &mut self,
-        staged: &mut Staged,
-        sent: &mut Sent,
-    ) -> Result<(), UserError> {
+    pub(super) async fn settle_doubtful(&mut self, staged: &mut Staged) -> Result<(), UserError> {
         let doubtful = std::mem::take(&mut self.doubtful);
         if doubtful.is_empty() {
             return Ok(());
@@ -35,7 +30,7 @@ impl Acting<'_> {
                 continue;
             };
             let replica = found.get(&uniqueid).cloned();
-            self.send_mailbox(name, &uniqueid, replica, How::Afresh, staged, sent).await?;
+            self.send_mailbox(name, &uniqueid, replica, How::Afresh, staged).await?;
         }
         self.drain(0).await?;
         self.full.append(&mut self.doubtful);
@@ -44,11 +39,7 @@ impl Acting<'_> {
 
     /// The last resort: compare record by record, let the replica expunge what it must not keep,
     /// and send all records. What is refused then has something that only copyback can settle.
-    pub(super) async fn settle_in_full(
-        &mut self,
-        staged: &mut Staged,
-        sent: &mut Sent,
-    ) -> Result<(), UserError> {
+    pub(super) async fn settle_in_full(&mut self, staged: &mut Staged) -> Result<(), UserError> {
         for name in std::mem::take(&mut self.full) {
             let Some(uniqueid) = self.read.uniqueid_of(&name).map(str::to_string) else {
                 self.look_again = true;
@@ -63,7 +54,7 @@ impl Acting<'_> {
                 continue;
             }
             let how = How::Full(records);
-            self.send_mailbox(&name, &uniqueid, Some(mailbox), how, staged, sent).await?;
+            self.send_mailbox(&name, &uniqueid, Some(mailbox), how, staged).await?;
         }
         self.drain(0).await?;
         for mailbox in std::mem::take(&mut self.doubtful) {

@@ -53,6 +53,15 @@ pub(crate) fn endpoints(settings: &Settings) -> Result<Vec<Endpoint>, ConnectErr
     Ok(ports.into_iter().map(|port| Endpoint::Tcp { host: host.to_string(), port }).collect())
 }
 
+/// What is meant as a port, in the server's name or beside it (sync_port), and is neither a number nor a known service.
+pub fn unknown_port(server: &str, port: Option<&str>) -> Option<String> {
+    if server.starts_with('/') {
+        return None;
+    }
+    let named = split_host(server).1.or(port)?;
+    port_of(named).is_none().then(|| named.to_string())
+}
+
 /// `host`, `host:port`, `[v6]`, `[v6]:port`, or a bare IPv6 address. What follows a slash after
 /// the port (`/tls`, `/noauth`) belongs to Cyrus' proxies, not to us.
 fn split_host(server: &str) -> (&str, Option<&str>) {
@@ -107,5 +116,10 @@ mod tests {
         assert_eq!(port_of("4711"), Some(4711));
         assert_eq!(port_of("csync"), Some(2005));
         assert_eq!(port_of("no-such-service"), None);
+        assert_eq!(unknown_port("replica", Some("banana")).as_deref(), Some("banana"));
+        assert_eq!(unknown_port("replica:kiwi", Some("2005")).as_deref(), Some("kiwi"));
+        assert_eq!(unknown_port("replica:2005", Some("banana")), None);
+        assert_eq!(unknown_port("/run/socket", Some("banana")), None);
+        assert_eq!(unknown_port("replica", None), None);
     }
 }

@@ -6,6 +6,7 @@ mod address;
 mod deflate;
 
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -14,10 +15,13 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 pub(crate) use address::Endpoint;
+pub use address::unknown_port;
 pub(crate) use deflate::{deflated, inflated};
 
-use crate::events::{Direction, EventSink};
+use crate::connection::Connect;
+use crate::events::{Direction, Event, EventSink};
 use crate::settings::Settings;
+use crate::words::without_number;
 
 /// The half of a connection that is read from.
 pub(crate) type ReadHalf = Box<dyn AsyncRead + Unpin + Send>;
@@ -31,6 +35,9 @@ const CONNECT_WAIT: Duration = Duration::from_secs(10);
 /// How long the replica may think about one step of the login. A wrong password alone costs
 /// `failedloginpause` (3 seconds) there.
 const LOGIN_WAIT: Duration = Duration::from_secs(60);
+
+/// So long nothing is said of a connection that is being made.
+const SILENCE: Duration = Duration::from_secs(3);
 
 /// A connection that is logged in and ready for commands.
 pub(crate) struct Ready {
@@ -56,7 +63,7 @@ pub enum ConnectError {
         problem: String,
     },
     /// Nobody accepts.
-    #[error("can't connect to {address}: {problem}")]
+    #[error("{address}: {problem}")]
     Unreachable {
         /// Host and port, or the socket's path.
         address: String,
@@ -64,7 +71,7 @@ pub enum ConnectError {
         problem: String,
     },
     /// The connection broke during the login.
-    #[error("the connection to {address} broke during login: {problem}")]
+    #[error("{address}: the connection broke during login: {problem}")]
     Broken {
         /// Host and port, or the socket's path.
         address: String,
@@ -94,6 +101,17 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
+    /// What went wrong, without where.
+    pub(crate) fn problem(&self) -> &str {
+        match self {
+            ConnectError::Unresolved { problem, .. }
+            | ConnectError::Unreachable { problem, .. }
+            | ConnectError::Broken { problem, .. }
+            | ConnectError::Handshake { problem, .. }
+            | ConnectError::NotCompressed { problem, .. } => problem,
+        }
+    }
+
     /// Whether trying again would end the same.
     pub fn is_fatal(&self) -> bool {
         match self {
@@ -106,7 +124,7 @@ impl ConnectError {
 
 /// Connects, logs in and enables what both sides know.
 ///
-/// The addresses are tried in order: with sync_try_imap and no port, imapd's comes before csync's. `early` is
+/// The addresses are tried in order: with sync_try_imap and no port, imapd's comes before csync's. [`Connect::early`] is
 /// [`HandshakeOptions::early`], unless compression is required.
 ///
 /// # Errors
@@ -115,7 +133,7 @@ pub(crate) async fn connect(
     settings: &Settings,
     events: &EventSink,
     connection: u64,
-    early: bool,
+    how: Connect,
 ) -> Result<Ready, ConnectError> {
     // A service's name is looked up in a file.
     let settings_there = settings.clone();
@@ -126,7 +144,8 @@ pub(crate) async fn connect(
     };
     let mut last = None;
     for endpoint in endpoints {
-        match connect_to(&endpoint, settings, events, connection, early).await {
+        let connecting = connect_to(&endpoint, settings, events, connection, how.early);
+        match announced(connecting, &endpoint, events, how.announce).await {
             Ok(ready) => return Ok(ready),
             Err(e @ ConnectError::Handshake { wrong_service: true, .. }) => last = Some(e),
             Err(e) if e.is_fatal() => return Err(e),
@@ -137,6 +156,23 @@ pub(crate) async fn connect(
         host: settings.server.clone(),
         problem: "no address".into(),
     }))
+}
+
+/// Says what we wait for if it takes long, so that a run that says nothing else is not taken for dead.
+async fn announced<T>(
+    connecting: impl Future<Output = T>,
+    endpoint: &Endpoint,
+    events: &EventSink,
+    announce: bool,
+) -> T {
+    let mut connecting = std::pin::pin!(connecting);
+    if announce {
+        match tokio::time::timeout(SILENCE, &mut connecting).await {
+            Ok(ended) => return ended,
+            Err(_) => events.tell(Event::Notice(format!("connecting to {endpoint} …"))).await,
+        }
+    }
+    connecting.await
 }
 
 async fn connect_to(
@@ -174,28 +210,51 @@ async fn connect_to(
 }
 
 async fn dial(endpoint: &Endpoint) -> Result<(ReadHalf, WriteHalf), ConnectError> {
-    let unreachable =
-        |problem: String| ConnectError::Unreachable { address: endpoint.to_string(), problem };
+    let unreachable = |problem: &str| {
+        let problem = without_number(problem).to_string();
+        ConnectError::Unreachable { address: endpoint.to_string(), problem }
+    };
     let dialing = async {
-        let halves: io::Result<_> = match endpoint {
+        match endpoint {
             Endpoint::Unix(path) => {
-                let (read, write) = UnixStream::connect(path).await?.into_split();
+                let stream = UnixStream::connect(path).await;
+                let (read, write) = stream.map_err(|e| unreachable(&e.to_string()))?.into_split();
                 Ok((Box::new(read) as ReadHalf, Box::new(write) as WriteHalf))
             }
             Endpoint::Tcp { host, port } => {
-                let stream = TcpStream::connect((host.as_str(), *port)).await?;
-                stream.set_nodelay(true)?;
+                let addresses = addresses(host, *port).await?;
+                let connecting = async {
+                    let stream = TcpStream::connect(&*addresses).await?;
+                    stream.set_nodelay(true)?;
+                    Ok::<_, io::Error>(stream)
+                };
+                let stream = connecting.await.map_err(|e| unreachable(&e.to_string()))?;
                 keep_alive(&stream);
                 let (read, write) = stream.into_split();
                 Ok((Box::new(read) as ReadHalf, Box::new(write) as WriteHalf))
             }
-        };
-        halves
+        }
     };
     match tokio::time::timeout(CONNECT_WAIT, dialing).await {
-        Ok(Ok(halves)) => Ok(halves),
-        Ok(Err(e)) => Err(unreachable(e.to_string())),
-        Err(_) => Err(unreachable(format!("no answer in {} seconds", CONNECT_WAIT.as_secs()))),
+        Ok(halves) => halves,
+        Err(_) => Err(unreachable(&format!("no answer in {} seconds", CONNECT_WAIT.as_secs()))),
+    }
+}
+
+/// A host's addresses with this port.
+async fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
+    let unresolved =
+        |problem: &str| ConnectError::Unresolved { host: host.into(), problem: problem.into() };
+    match tokio::net::lookup_host((host, port)).await {
+        Ok(found) => {
+            let found: Vec<SocketAddr> = found.collect();
+            if found.is_empty() { Err(unresolved("it has none")) } else { Ok(found) }
+        }
+        Err(e) => {
+            let text = e.to_string();
+            let own = "failed to lookup address information: ";
+            Err(unresolved(without_number(text.strip_prefix(own).unwrap_or(&text))))
+        }
     }
 }
 
@@ -247,7 +306,7 @@ impl Login<'_> {
                 self.events.trace(self.connection, Direction::Received, new).await;
                 Ok(())
             }
-            Ok(Err(e)) => Err(self.broken(&e.to_string())),
+            Ok(Err(e)) => Err(self.broken(without_number(&e.to_string()))),
             Err(_) => Err(self.too_slow("did not answer")),
         }
     }

@@ -423,8 +423,12 @@ impl Handshake {
     }
 
     fn no_mechanism(&self) -> HandshakeError {
-        let tls_could_help = self.offer.starttls && !self.session.capabilities.tls_active;
-        if tls_could_help {
+        // A replica without a certificate can't even offer TLS.
+        let nothing = match self.framing {
+            Framing::Csync => self.offer.mechanisms.is_empty(),
+            Framing::Imap => self.offer.login_disabled,
+        };
+        if (self.offer.starttls || nothing) && !self.session.capabilities.tls_active {
             return HandshakeError::TlsRequired;
         }
         HandshakeError::NoUsableMechanism { offered: self.offer.mechanisms.join(" ") }

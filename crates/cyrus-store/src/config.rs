@@ -72,7 +72,7 @@ impl Config {
     /// As [`Config::load`].
     pub fn load_as(path: impl AsRef<Path>, program: &str) -> Result<Config, StoreError> {
         let mut reader = Reader::new(program);
-        reader.file(path.as_ref(), 0)?;
+        reader.file(path.as_ref())?;
         reader.finish(path.as_ref())
     }
 

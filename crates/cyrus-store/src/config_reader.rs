@@ -4,6 +4,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use crate::config::{Config, Origin};
@@ -60,11 +61,15 @@ impl Reader {
         }
     }
 
-    pub(crate) fn file(&mut self, path: &Path, depth: u32) -> Result<(), StoreError> {
-        let bytes = fs::read(path).map_err(|error| StoreError::Config {
-            path: path.to_path_buf(),
-            line: 0,
-            what: format!("cannot be read: {error}"),
+    pub(crate) fn file(&mut self, path: &Path) -> Result<(), StoreError> {
+        self.read(path, 0, "; -C names another")
+    }
+
+    /// Reads a file; `missing` is what to say where it is not there.
+    fn read(&mut self, path: &Path, depth: u32, missing: &str) -> Result<(), StoreError> {
+        let bytes = fs::read(path).map_err(|source| {
+            let hint = if source.kind() == ErrorKind::NotFound { missing } else { "" };
+            StoreError::ConfigFile { path: path.to_path_buf(), source, hint: hint.to_string() }
         })?;
         let text = String::from_utf8(bytes).map_err(|error| {
             StoreError::not_utf8(path, error.as_bytes().get(..40).unwrap_or_default())
@@ -97,7 +102,8 @@ impl Reader {
             }
             let (name, value) = split_option(trimmed).map_err(|what| fail(line, what))?;
             if name == "@include" {
-                self.file(Path::new(value), depth + 1)?;
+                let from = format!("; line {line} of {} includes it", path.display());
+                self.read(Path::new(value), depth + 1, &from)?;
             } else if name.starts_with('@') {
                 return Err(fail(line, format!("unknown directive '{name}'")));
             } else {

@@ -86,7 +86,7 @@ fn includes_are_read_in_place_and_once() {
     fs::write(&other, format!("@include: {}\n", main.display())).unwrap();
     assert!(Config::load(&main).unwrap_err().to_string().contains("included twice"));
     let missing = Config::load(dir.path().join("none")).unwrap_err();
-    assert!(missing.to_string().contains("cannot be read"));
+    assert!(missing.to_string().contains("no such file"));
     assert_eq!(missing.class(), crate::ErrorClass::Config);
 }
 

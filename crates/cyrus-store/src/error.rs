@@ -28,7 +28,7 @@ pub enum ErrorClass {
 #[non_exhaustive]
 pub enum StoreError {
     /// A system call failed.
-    #[error("{action} {}: {source}", path.display())]
+    #[error("can't {action} {}: {}", path.display(), system_words(source))]
     Io {
         /// What was tried, as a verb: "open", "read", "lock" …
         action: &'static str,
@@ -90,7 +90,7 @@ pub enum StoreError {
         what: String,
     },
     /// A mailbox's file makes no sense, apart from any one record.
-    #[error("mailbox {mailbox} is damaged ({}): {what}; run 'reconstruct {mailbox}'", path.display())]
+    #[error("mailbox {mailbox} is damaged ({}): {what}", path.display())]
     DamagedMailbox {
         /// Internal name.
         mailbox: String,
@@ -100,7 +100,7 @@ pub enum StoreError {
         what: String,
     },
     /// A record of a mailbox's index makes no sense.
-    #[error("mailbox {mailbox} is damaged ({} record {recno}): {what}; run 'reconstruct {mailbox}'", path.display())]
+    #[error("mailbox {mailbox} is damaged ({} record {recno}): {what}", path.display())]
     DamagedRecord {
         /// Internal name.
         mailbox: String,
@@ -127,12 +127,22 @@ pub enum StoreError {
         /// Which format or version it has.
         what: String,
     },
+    /// A configuration file can't be read.
+    #[error("can't read {}: {}{hint}", path.display(), system_words(source))]
+    ConfigFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+        /// What to do about it, or who includes the file; begins with "; ".
+        hint: String,
+    },
     /// A line of the configuration is wrong.
-    #[error("{} line {line}: {what}", path.display())]
+    #[error("{}{}: {what}", path.display(), line_number(*line))]
     Config {
         /// The configuration file.
         path: PathBuf,
-        /// Line number, from 1.
+        /// Line number, from 1; 0 stands for the whole file.
         line: u32,
         /// What is wrong.
         what: String,
@@ -145,6 +155,26 @@ pub enum StoreError {
         /// What is wrong.
         what: String,
     },
+}
+
+/// ` line 7`, or nothing where an error is about the whole file.
+fn line_number(line: u32) -> String {
+    if line == 0 { String::new() } else { format!(" line {line}") }
+}
+
+/// The system's words, and what to do where rights are missing.
+fn system_words(e: &io::Error) -> String {
+    match e.kind() {
+        io::ErrorKind::NotFound => "no such file".into(),
+        io::ErrorKind::PermissionDenied => {
+            "permission denied; run as root or as the Cyrus user, and check this user's rights"
+                .into()
+        }
+        _ => {
+            let text = e.to_string();
+            text.split(" (os error ").next().unwrap_or(&text).to_string()
+        }
+    }
 }
 
 impl StoreError {
@@ -208,7 +238,9 @@ impl StoreError {
             | StoreError::NotUtf8 { .. } => ErrorClass::Damaged,
             StoreError::Unsupported { .. } => ErrorClass::Unsupported,
             StoreError::Io { .. } => ErrorClass::Io,
-            StoreError::Config { .. } | StoreError::ConfigOption { .. } => ErrorClass::Config,
+            StoreError::Config { .. }
+            | StoreError::ConfigFile { .. }
+            | StoreError::ConfigOption { .. } => ErrorClass::Config,
         }
     }
 }
@@ -224,6 +256,12 @@ mod tests {
         assert_eq!(missing.to_string(), "/x does not exist");
         let failing = StoreError::io("read", Path::new("/x"), io::Error::from_raw_os_error(5));
         assert_eq!(failing.class(), ErrorClass::Io);
+        assert_eq!(failing.to_string(), "can't read /x: Input/output error");
+        let denied = StoreError::io("open", Path::new("/x"), io::Error::from_raw_os_error(13));
+        assert_eq!(
+            denied.to_string(),
+            "can't open /x: permission denied; run as root or as the Cyrus user, and check this user's rights"
+        );
     }
 
     #[test]

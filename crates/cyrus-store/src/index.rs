@@ -58,9 +58,7 @@ pub enum IndexError {
         have: u64,
     },
     /// A version whose layout is not known, or too old to have GUIDs.
-    #[error(
-        "index version {0} is not supported (10 and 12 to 20 are); upgrade with reconstruct -V max, or this program"
-    )]
+    #[error("index version {0} is not supported (10 and 12 to 20 are)")]
     Version(u32),
     /// Header or record sizes that no Cyrus writes.
     #[error("index has impossible sizes (start {start_offset}, record {record_size})")]
@@ -87,7 +85,7 @@ pub enum IndexError {
         computed: u32,
     },
     /// A record without a GUID (possible in mailboxes that began before version 10).
-    #[error("message has no GUID; run reconstruct -G on the mailbox")]
+    #[error("message has no GUID")]
     NoGuid,
 }
 

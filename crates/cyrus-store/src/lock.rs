@@ -184,7 +184,8 @@ fn user_lock_name(user: Option<&str>) -> String {
 }
 
 fn open_lock_file(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o666).open(path)
+    // Never emptied here: whoever holds it may have written into it who he is (sync_log/claim.rs).
+    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o666).open(path)
 }
 
 fn none_if_locked(result: Result<FileLock, StoreError>) -> Result<Option<FileLock>, StoreError> {

@@ -83,19 +83,6 @@ pub enum CopybackReason {
     },
 }
 
-impl CopybackReason {
-    /// What an admin can do.
-    pub fn advice(&self) -> &'static str {
-        use CopybackReason::*;
-        match self {
-            GoneOnReplica { .. } | OtherMessage { .. } | NewerOnReplica { .. } | Refused { .. } => {
-                "replicate this user with the C sync_client without -O, or delete the mailbox on the replica and run again"
-            }
-            _ => "replicate this user with the C sync_client, or use -O to overwrite the replica",
-        }
-    }
-}
-
 impl fmt::Display for CopybackReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use CopybackReason::*;

@@ -116,9 +116,7 @@ impl UserPlan {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// Something would have to be copied back to the master first.
-    #[error(
-        "mailbox {mailbox} needs copyback: {reason}; {}", reason.advice()
-    )]
+    #[error("mailbox {mailbox} needs copyback: {reason}")]
     Copyback {
         /// The mailbox.
         mailbox: String,

@@ -35,7 +35,7 @@ pub enum HandshakeError {
     },
     /// The peer wants encryption before a password.
     #[error(
-        "the replica lets nobody log in without TLS; allow TLS to it, or set allowplaintext there"
+        "the replica lets nobody log in without TLS, which this program can't do yet; set SERVICE_allowplaintext: yes in its imapd.conf (csync_allowplaintext where cyrus.conf calls the service csync), and go to it through a tunnel, such as ssh -L, or over a network that you trust"
     )]
     TlsRequired,
     /// We want encryption, the peer has none.

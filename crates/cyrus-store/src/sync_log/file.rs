@@ -7,6 +7,7 @@
 //!   when some are done:          the others -> log-run.NEW, rename to log-run
 //!   when all are done:           remove log-run
 //!   lines that say nothing:      appended to log-unread, for an admin to look at
+//!   who does all that:           has a lock on log-replicator (claim.rs)
 //! ```
 //! Whenever the program ends, in whatever way, all that is not done stands in log or log-run, where any replicator looks
 //! next. This is the one place beside lock files where we write on the master: the log is the replicator's own.
@@ -18,6 +19,7 @@ use std::io::{self, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use super::claim::{self, Claimed};
 use super::{Entry, Lines, channel_dir};
 use crate::config::Config;
 use crate::error::StoreError;
@@ -46,7 +48,7 @@ impl LogFile {
         LogFile::within(&channel_dir(conf, channel))
     }
 
-    fn within(folder: &Path) -> LogFile {
+    pub(super) fn within(folder: &Path) -> LogFile {
         LogFile {
             log: folder.join("log"),
             run: folder.join("log-run"),
@@ -72,12 +74,17 @@ impl LogFile {
         &self.run
     }
 
-    /// Makes this log ours alone among replicators of this kind, for as long as the lock lives. None if another has it.
+    /// The file whose lock says whose this log is.
+    pub(super) fn claim_path(&self) -> PathBuf {
+        self.run.with_file_name("log-replicator")
+    }
+
+    /// Makes this log ours alone among replicators of this kind, for as long as the claim lives.
     ///
     /// # Errors
     /// The lock file (`log-replicator`, beside the log) can't be made or locked.
-    pub fn claim(&self) -> Result<Option<FileLock>, StoreError> {
-        FileLock::try_exclusive(&self.run.with_file_name("log-replicator"))
+    pub fn claim(&self) -> Result<Claimed, StoreError> {
+        claim::claim(self)
     }
 
     /// Takes over what there is to do at the start: a log-run that was left, else the log. None when there is neither.

@@ -13,7 +13,9 @@
 //! `configdirectory/sync/log`, or `sync/CHANNEL/log`, and `log-run` beside it is what a replicator has taken over.
 //! Source: `imap/sync_log.c`, `imap/sync_log.h`, `imap/sync_support.c` (sync_do_reader) of cyrus-imapd 3.6.1.
 
+mod claim;
 mod file;
+mod logging;
 mod parse;
 
 use std::fmt;
@@ -21,7 +23,9 @@ use std::path::PathBuf;
 
 use crate::config::Config;
 
+pub use claim::{Claim, Claimed, Rival};
 pub use file::{LogFile, RunFile};
+pub use logging::Logging;
 pub use parse::{Line, Lines};
 
 /// The folder of a channel's log, or of the log of no channel.

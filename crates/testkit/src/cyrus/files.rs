@@ -46,6 +46,8 @@ pub(super) struct Files {
     pub(super) csync_port: Option<u16>,
     pub(super) sieve_port: Option<u16>,
     pub(super) lmtp: bool,
+    /// Commands of the START section, after the usual one.
+    pub(super) at_start: Vec<String>,
     options: BTreeMap<String, String>,
 }
 
@@ -63,6 +65,7 @@ impl Files {
             csync_port: builder.csync.then_some(0),
             sieve_port: builder.sieve.then_some(0),
             lmtp: builder.lmtp,
+            at_start: Vec::new(),
             options: BTreeMap::new(),
         };
         files.choose_ports()?;
@@ -149,9 +152,11 @@ impl Files {
 
     pub(super) fn write_cyrus_conf(&self, dir: &Path) -> Result<()> {
         let conf = dir.join("imapd.conf").display().to_string();
-        let mut text = format!(
-            "START {{\n  recover cmd=\"{BIN}/ctl_cyrusdb -C {conf} -r\"\n}}\nSERVICES {{\n"
-        );
+        let mut text = format!("START {{\n  recover cmd=\"{BIN}/ctl_cyrusdb -C {conf} -r\"\n");
+        for (nr, command) in self.at_start.iter().enumerate() {
+            let _ = writeln!(text, "  start{nr} cmd=\"{command}\"");
+        }
+        text.push_str("}\nSERVICES {\n");
         if let Some(port) = self.imap_port {
             let _ = writeln!(
                 text,

@@ -264,6 +264,12 @@ impl Cyrus {
         self.files.write_imapd_conf(self.dir.path())
     }
 
+    /// Lets the master run this command, with its arguments, before it serves anybody (cyrus.conf's START section), from the
+    /// next [`Cyrus::start`] on.
+    pub fn run_at_start(&mut self, command: &str) {
+        self.files.at_start.push(command.to_owned());
+    }
+
     /// Kills every running process of one program (`imapd`, `sync_server`); gives their number.
     #[must_use]
     pub fn kill_service(&self, program: &str) -> usize {

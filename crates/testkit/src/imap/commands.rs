@@ -23,6 +23,12 @@ impl Client {
         self.run(&Line::new("RENAME ").string(from).raw(" ").string(to)).map(drop)
     }
 
+    /// `RENAME` to the same name: moves a mailbox, and all of a user's with the INBOX, to a partition.
+    pub fn move_to_partition(&mut self, mailbox: &str, partition: &str) -> Done {
+        let line = Line::new("RENAME ").string(mailbox).raw(" ").string(mailbox).raw(" ");
+        self.run(&line.raw(partition)).map(drop)
+    }
+
     /// `DELETE`.
     pub fn delete(&mut self, mailbox: &str) -> Done {
         self.run(&Line::new("DELETE ").string(mailbox)).map(drop)

@@ -1,0 +1,137 @@
+//! Whether the replica has the partitions that this user's new mailboxes are to be on.
+//!
+//! ```text
+//!   a mailbox of the user is there already ----------------------------> it has it
+//!   MAILBOX without records, for the first mailbox to be made there --OK--> it has it
+//!        '--NO, with or without a reason--> MESSAGE with an empty file --OK, NO--> it has it
+//!                                                 '--the server dies--> it does not
+//! ```
+//! The NO of 3.6.1 is "Unknown error", which a full disk or a forbidden name get too, so the last step tells them
+//! apart. It costs a replica that lacks the partition one server process, and a good one nothing.
+
+use csync::{DlistWriter, Guid, ReplicaUser};
+use sync_plan::{MailboxUpdate, UserPlan};
+
+use super::Acting;
+use crate::error::UserError;
+use crate::frames::{CommandError, encode};
+use crate::planner::SendMailbox;
+use crate::sending::{How, MailboxSent};
+use crate::staged::Staged;
+
+/// The SHA-1 of nothing.
+const EMPTY: Guid = Guid([
+    0xda, 0x39, 0xa3, 0xee, 0x5e, 0x6b, 0x4b, 0x0d, 0x32, 0x55, 0xbf, 0xef, 0x95, 0x60, 0x18, 0x90,
+    0xaf, 0xd8, 0x07, 0x09,
+]);
+
+impl Acting<'_> {
+    /// Finds out about each partition that a new mailbox is to be on, unless it is known.
+    ///
+    /// # Errors
+    /// [`UserError::NoPartition`] if the replica lacks one.
+    pub(super) async fn prove_partitions(
+        &mut self,
+        replica: &ReplicaUser,
+        plan: &UserPlan,
+    ) -> Result<(), UserError> {
+        for update in &plan.updates {
+            let MailboxUpdate::Send { uniqueid, replica: None, .. } = update else { continue };
+            let Some(partition) = self.partition_of(uniqueid) else { continue };
+            if self.is_proven(replica, &partition) || self.host_of(update, replica).is_some() {
+                // It is there, or the mailbox can't be made yet.
+                continue;
+            }
+            let answer = self.hands.partitions.of(&partition);
+            let there = answer.get_or_try_init(|| self.try_partition(uniqueid, &partition)).await?;
+            if !there {
+                return Err(self.no_partition(partition));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the replica is known to have this partition, from other users' work or a mailbox of this one.
+    pub(super) fn is_proven(&self, replica: &ReplicaUser, partition: &str) -> bool {
+        let partitions = &self.hands.partitions;
+        if !partitions.has(partition)
+            && replica.mailboxes.iter().any(|there| there.partition == partition)
+        {
+            partitions.seen(partition);
+        }
+        partitions.has(partition)
+    }
+
+    /// Where a mailbox of ours is to be on the replica.
+    pub(super) fn partition_of(&self, uniqueid: &str) -> Option<String> {
+        let entry = self.read.entries.get(uniqueid)?;
+        let chosen = self.hands.settings.partition.as_ref();
+        Some(chosen.unwrap_or(&entry.partition).clone())
+    }
+
+    /// A mailbox could not be brought to this partition: an error if that is because the replica lacks it.
+    pub(super) async fn check_refused_partition(
+        &mut self,
+        partition: &str,
+    ) -> Result<(), UserError> {
+        let answer = self.hands.partitions.of(partition);
+        let there = answer.get_or_try_init(|| self.takes_files(partition)).await?;
+        if *there { Ok(()) } else { Err(self.no_partition(partition.to_string())) }
+    }
+
+    fn no_partition(&self, partition: String) -> UserError {
+        let by_option = self.hands.settings.partition.is_some();
+        UserError::NoPartition { partition, by_option }
+    }
+
+    async fn try_partition(&mut self, uniqueid: &str, partition: &str) -> Result<bool, UserError> {
+        match self.make_empty(uniqueid).await {
+            Ok(()) => Ok(true),
+            Err(UserError::Command(CommandError::Refused { .. })) => {
+                self.takes_files(partition).await
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Lets the replica make a mailbox without anything in it; what is in it follows.
+    async fn make_empty(&mut self, uniqueid: &str) -> Result<(), UserError> {
+        let Some(entry) = self.read.entries.get(uniqueid).cloned() else { return Ok(()) };
+        let making = self.hands.streamer.send(SendMailbox {
+            entry,
+            replica: None,
+            how: How::Make,
+            frames: self.lease.frames.clone(),
+            staged: Staged::default(),
+        });
+        let done = making.await.map_err(|e| {
+            self.lease.spoil();
+            UserError::Bug(e.to_string())
+        })?;
+        if done.broken_off {
+            self.lease.spoil();
+        }
+        let MailboxSent::Sent { in_flight, .. } = done.result? else { return Ok(()) };
+        for command in in_flight {
+            command.answer().await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a file of no bytes; the server of a replica without this partition dies of it.
+    async fn takes_files(&mut self, partition: &str) -> Result<bool, UserError> {
+        let bytes = encode(|out| {
+            out.extend_from_slice(b"APPLY MESSAGE (");
+            DlistWriter::new(out).file_head(partition, &EMPTY, 0);
+            out.extend_from_slice(b")\r\n");
+        });
+        match self.lease.send("MESSAGE", bytes).await?.answer().await {
+            Ok(_) | Err(CommandError::Refused { .. }) => Ok(true),
+            Err(CommandError::Lost { .. }) => {
+                self.lease.spoil();
+                Ok(false)
+            }
+            Err(e) => Err(e.into()),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! What an admin can do about a user's failure. Each piece of advice is tried by a test in `tests/it/advice.rs`.
+
+use cyrus_store::StoreError;
+use cyrus_store::names::NameRules;
+
+use crate::error::UserError;
+use crate::report::is_shared;
+
+/// The error in words, and behind a semicolon what to do about it, if that is known.
+pub(crate) fn in_words(e: &UserError, userid: &str, rules: &NameRules) -> String {
+    match advice(e, userid, rules) {
+        Some(advice) => format!("{e}; {advice}"),
+        None => e.to_string(),
+    }
+}
+
+fn advice(e: &UserError, userid: &str, rules: &NameRules) -> Option<String> {
+    let reconstruct = |mailbox: &str| {
+        let name = rules.external(&rules.parse(mailbox));
+        format!("reconstruct {}", quoted(&name))
+    };
+    match e {
+        UserError::Plan(_) | UserError::NameHeld { .. } if !is_shared(userid) => Some(format!(
+            "if what only the replica has of this user may go, run 'sync_reset -f {}' there, which forgets the user on the replica, and replicate again",
+            quoted(userid)
+        )),
+        UserError::DeletedThere { uniqueid, .. } => Some(format!(
+            "if no mailbox there has that id any more, 'cyr_dbtool MAILBOXES.DB twoskip delete I{uniqueid}' there, with the path of its mailboxes.db, lets it be made"
+        )),
+        UserError::MessageFile { mailbox, missing: true, .. } => Some(format!(
+            "put the file back from a backup, or let '{}' here drop the message, and run again",
+            reconstruct(mailbox)
+        )),
+        UserError::MessageFile { .. } => Some("put the file back from a backup".into()),
+        UserError::Mailbox { mailbox, source } if is_damaged(source) => {
+            Some(format!("repair it here with '{}' and run again", reconstruct(mailbox)))
+        }
+        UserError::Unreadable { mailbox, source, .. } if is_damaged(source) => {
+            Some(format!("repair it here with '{}' and run again", reconstruct(mailbox)))
+        }
+        _ => None,
+    }
+}
+
+/// Whether these are a mailbox's own files, which reconstruct makes again.
+fn is_damaged(e: &StoreError) -> bool {
+    matches!(e, StoreError::DamagedMailbox { .. } | StoreError::DamagedRecord { .. })
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_string()
+    } else {
+        // The command stands in single quotes, so double ones are taken for its words.
+        let mut text = String::from('"');
+        for c in word.chars() {
+            if matches!(c, '\\' | '"' | '$' | '`') {
+                text.push('\\');
+            }
+            text.push(c);
+        }
+        text + "\""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_where_a_shell_would_take_them_apart() {
+        assert_eq!(quoted("anna@example.com"), "anna@example.com");
+        assert_eq!(quoted("user/anna/Sent Items"), "\"user/anna/Sent Items\"");
+        assert_eq!(quoted("a\"b$c`d\\e"), "\"a\\\"b\\$c\\`d\\\\e\"");
+    }
+
+    #[test]
+    fn a_users_failure_says_what_to_do() {
+        let rules = NameRules::default();
+        let held = UserError::NameHeld { mailbox: "user.anna.x".into(), uniqueid: "i".into() };
+        let words = in_words(&held, "anna", &rules);
+        assert!(words.ends_with("run 'sync_reset -f anna' there, which forgets the user on the replica, and replicate again"), "{words}");
+        // Shared mailboxes have no user to forget.
+        assert!(!in_words(&held, "", &rules).contains("sync_reset"));
+    }
+}

@@ -1,0 +1,180 @@
+//! What becomes of a Roller's works: done, deferred, or failed and tried again; and what syslog hears of it, in the C client's
+//! words where it has them.
+
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use futures_util::future::LocalBoxFuture;
+use tracing::{error, info, warn};
+
+use super::{Rolling, stopped_by};
+use crate::advice;
+use crate::error::{Class, UserError};
+use crate::frames::CommandError;
+use crate::lock_keeper::{Taken, UserLock};
+use crate::pool::PoolError;
+use crate::report::{Outcome, Sent, Stopped, done_line, name_of};
+use crate::rota::{Job, Kind};
+use crate::try_work::{Step, wait_for_lock};
+use crate::user_sync::UserSync;
+
+/// Why such a user is left alone.
+const SKIPPED: &str = "there is a skipuser file";
+
+impl Rolling {
+    /// Takes note of a step. A work whose lock is held goes on by waiting for it.
+    pub(super) async fn settle(&mut self, step: Step) -> Option<LocalBoxFuture<'static, Step>> {
+        let now = Instant::now();
+        match step {
+            Step::Tried { mut job, synced, took, worker } => {
+                self.landed(&job, worker);
+                job.locks.clear();
+                self.report.sent.add(synced.sent);
+                match synced.result {
+                    Ok(outcome) => self.done(&job, &outcome, synced.sent, took).await,
+                    Err(e) => self.tried_in_vain(&job, e, now).await,
+                }
+                None
+            }
+            Step::Busy { job, userid, worker } => {
+                self.landed(&job, Some(worker));
+                if job.work.users.len() > 1 {
+                    self.rota.split(&job, now);
+                    return None;
+                }
+                if self.hands.settings.skip_locked {
+                    let reason = "somebody else holds the sync lock";
+                    if self.rota.deferred(&job, Kind::Locked, reason, now) {
+                        info!("  Deferred: USER {userid} ({reason})");
+                    }
+                    return None;
+                }
+                if !self.rota.waits_for_lock(&job) {
+                    return None;
+                }
+                self.hands.board.set(&job.work.key(), "waiting for the sync lock");
+                Some(Box::pin(wait_for_lock(job, userid, self.locks.clone())))
+            }
+            Step::Skipped { job, userid, worker } => {
+                self.landed(&job, Some(worker));
+                if job.work.users.len() > 1 {
+                    self.rota.split(&job, now);
+                    return None;
+                }
+                let news = self.rota.deferred(&job, Kind::Skipped, SKIPPED, now);
+                self.tell_skipped(&userid, news);
+                None
+            }
+            Step::Unlocked { mut job, userid, taken } => {
+                match taken {
+                    Ok(Taken::Lock(lock)) => {
+                        job.locks = vec![(userid, lock)];
+                        self.rota.got_lock(job);
+                    }
+                    Ok(_) => {
+                        let news = self.rota.waited_in_vain(&job, Kind::Skipped, SKIPPED, now);
+                        self.tell_skipped(&userid, news);
+                    }
+                    Err(e) => {
+                        error!("IOERROR: user replication failed: error=<{e}> userid=<{userid}>");
+                        self.rota.waited_in_vain(&job, Kind::Failed, &e.to_string(), now);
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    fn landed(&mut self, job: &Job<UserLock>, worker: Option<Addr<UserSync>>) {
+        for (userid, _) in &job.work.users {
+            self.hands.board.remove(userid);
+        }
+        worker.into_iter().for_each(|worker| self.workers.give_back(worker));
+    }
+
+    fn tell_skipped(&self, userid: &str, news: bool) {
+        if news {
+            warn!(
+                "user {} is not replicated: {SKIPPED}; what is logged of it is kept",
+                name_of(userid)
+            );
+        }
+    }
+
+    async fn done(&mut self, job: &Job<UserLock>, outcome: &Outcome, sent: Sent, took: Duration) {
+        self.report.done += job.work.users.len() as u64;
+        let names = job.work.users.iter().map(|(userid, _)| name_of(userid));
+        let line = || done_line(&names.collect::<Vec<_>>().join(" "), outcome, sent, took);
+        self.hands.events.action(line).await;
+        for userid in self.rota.done(job) {
+            info!("user {} is no longer in quarantine", name_of(&userid));
+        }
+    }
+
+    async fn tried_in_vain(&mut self, job: &Job<UserLock>, e: UserError, now: Instant) {
+        match e {
+            UserError::Pool(PoolError::NotBegun) => self.rota.not_begun(job),
+            UserError::Linked { userid, other } => self.rota.linked(job, &userid, &other, now),
+            e if e.class() == Class::Run && !is_one_users(&e) => {
+                self.rota.not_begun(job);
+                let stopped = match e {
+                    UserError::Pool(e) => stopped_by(e),
+                    e => Stopped::Fatal(e.to_string()),
+                };
+                self.stop(stopped).await;
+            }
+            _ if job.work.users.len() > 1 && !self.rota.was_split(job, now) => {
+                self.rota.split(job, now);
+            }
+            e => {
+                let whole = e.more_may_help();
+                if whole {
+                    self.tell_promotions(job);
+                }
+                let links_fault = matches!(
+                    &e,
+                    UserError::Command(CommandError::Lost { .. })
+                        | UserError::Refused {
+                            source: CommandError::Lost { .. } | CommandError::Unopened { .. },
+                            ..
+                        }
+                );
+                let reason = advice::in_words(&e, &job.work.key(), &self.hands.rules);
+                let (pause, quarantined) = self.rota.failed(job, &reason, whole, links_fault, now);
+                if quarantined {
+                    let userid = name_of(&job.work.key()).to_string();
+                    let again = match pause {
+                        Some(pause) => {
+                            format!("tried again in {}", humantime::format_duration(pause))
+                        }
+                        None => "left in the log".into(),
+                    };
+                    error!(
+                        "SYNCERROR: user in quarantine: userid=<{userid}> error=<{reason}>, {again}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// As the C client words it.
+    fn tell_promotions(&self, job: &Job<UserLock>) {
+        for (userid, tasks) in job.work.users.iter().filter(|(userid, _)| !userid.is_empty()) {
+            for name in &tasks.mailboxes {
+                info!("  Promoting: MAILBOX {name} -> USER {userid}");
+            }
+            for root in &tasks.quotas {
+                info!("  Promoting: QUOTA {root} -> USER {userid}");
+            }
+            if tasks.meta {
+                info!("  Promoting: META {userid} -> USER {userid}");
+            }
+        }
+    }
+}
+
+/// Whether this stops one user only, though it would stop a run over all: a mailbox here came to a partition that the
+/// replica lacks.
+fn is_one_users(e: &UserError) -> bool {
+    matches!(e, UserError::NoPartition { by_option: false, .. })
+}

@@ -1,0 +1,171 @@
+//! What a new user meets first: exit codes that tell the truth, and words that say what to do.
+
+use std::fs;
+use std::time::Duration;
+
+use embedded_replica::{Fault, Options, Replica};
+use testkit::relay::Relay;
+use testkit::{Cyrus, Via, fill};
+
+use crate::common::{Pair, summary, wait_for};
+
+/// A partition that the replica lacks, whether -p names it or a mailbox here is on it: at the first user, 78, with
+/// the partition's name; and of the replica's servers one dies at most.
+#[test]
+fn a_partition_that_the_replica_lacks() {
+    let mut pair = Pair::start();
+    let users = fill::uniform(&pair.master, 8, 2, 3, 500).unwrap();
+    let of_ours = |pair: &Pair, args: &[&str]| {
+        drop(pair.replica.take_syslog());
+        let run = pair.sync(args);
+        assert_eq!(run.code, Some(78), "{}", run.stderr);
+        let partition = if args.contains(&"-p") { "ssd" } else { "second" };
+        let wanted = format!(
+            "sync_client: stopped: the replica has no partition \"{partition}\"; add partition-{partition} to its imapd.conf or choose another with -p\nsync_client: 0 of "
+        );
+        assert!(run.stderr.contains(&wanted), "{}", run.stderr);
+        assert!(run.wall < Duration::from_secs(15), "{:?}", run.wall);
+        let log = pair.replica.take_syslog();
+        let deaths = log.iter().filter(|line| line.text.contains("signaled to death"));
+        assert!(deaths.count() <= 1, "{log:#?}");
+    };
+    of_ours(&pair, &["-A", "-j", "4", "-p", "ssd"]);
+    of_ours(&pair, &["-u", &users[0], "-p", "ssd"]);
+
+    // The master's own partition; then the advice is followed.
+    let mut admin = pair.master.admin().unwrap();
+    let inbox = pair.master.name(&["user", &users[3]]);
+    admin.move_to_partition(&inbox, "second").unwrap();
+    pair.replica.unset_option("partition-second").unwrap();
+    pair.replica.restart().unwrap();
+    of_ours(&pair, &["-u", &users[3]]);
+    pair.sync_well(&["-u", &users[3], "-p", "default"]);
+    let second = pair.replica.partition("second").display().to_string();
+    pair.replica.set_option("partition-second", &second).unwrap();
+    pair.replica.restart().unwrap();
+    pair.sync_well(&["-A"]);
+    pair.assert_equal(&users);
+}
+
+/// Nobody is selected: 1, with what to do, whether a prefix, a list or the store is empty of users.
+#[test]
+fn nobody_selected() {
+    let pair = Pair::start();
+    let run = pair.sync(&["-A"]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    let db = pair.master.config_dir().join("mailboxes.db");
+    let wanted = format!("sync_client: nobody was selected: {} lists no users\n", db.display());
+    assert_eq!(run.stderr, wanted);
+
+    pair.master.create_user("anna").unwrap();
+    pair.master.create_user("annette").unwrap();
+    pair.master.create_user("bert").unwrap();
+    let run = pair.sync(&["-A", "zzz"]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    let wanted = "sync_client: nobody was selected: no mailbox's internal name and no user's name begins with \"zzz\"; a prefix is the beginning of internal names, such as user.an for the users whose names begin with \"an\"\n";
+    assert_eq!(run.stderr, wanted);
+    // The advice, and a prefix of users' names.
+    let run = pair.sync_well(&["-A", "user.an"]);
+    assert_eq!(summary(&run), "2 users: 2 replicated");
+    let run = pair.sync_well(&["-A", "ann"]);
+    assert_eq!(summary(&run), "2 users: 2 already equal");
+    assert!(run.stderr.contains("replicating the users whose names begin so"), "{}", run.stderr);
+
+    let list = pair.master.dir().join("users");
+    fs::write(&list, "# nobody\n\n  \n").unwrap();
+    let run = pair.sync(&["-u", "-f", list.to_str().unwrap()]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert_eq!(run.stderr, "sync_client: nobody was selected: the list of users is empty\n");
+
+    // Blanks around a name are none of it; a name that nobody has is a failure, and keeps nobody waiting.
+    fs::write(&list, " anna \n\tbert\nnosuch\n").unwrap();
+    let run = pair.sync(&["-u", "-f", list.to_str().unwrap()]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert_eq!(summary(&run), "3 users: 1 replicated, 1 already equal, 1 without an INBOX");
+    let wanted = "sync_client: no such user: \"nosuch\" has no INBOX on this server\n";
+    assert!(run.stderr.ends_with(wanted), "{}", run.stderr);
+    pair.assert_equal(&["anna".into(), "annette".into(), "bert".into()]);
+}
+
+/// SIGINT and SIGTERM in the middle: 75, with how far it came; the same command again goes on.
+#[test]
+fn an_interrupted_run_says_how_far_it_came() {
+    let mut pair = Pair::start();
+    let users = fill::uniform(&pair.master, 12, 2, 4, 600).unwrap();
+    let relay = Relay::start(pair.replica.csync_port().unwrap()).unwrap();
+    pair.master.replicate_to_port(relay.port(), Via::Csync).unwrap();
+    relay.set_delay(Duration::from_millis(60));
+    for signal in ["INT", "TERM"] {
+        let run = pair.start_sync(&["-A", "-j", "1", "-v"]);
+        wait_for("a mailbox", || run.stdout().contains("\nMAILBOX "));
+        run.signal(signal);
+        let end = run.wait();
+        assert_eq!(end.code, Some(75), "{}", end.stderr);
+        let line = end.stderr.lines().find(|line| line.starts_with("sync_client: interrupted: "));
+        let line = line.unwrap_or_else(|| panic!("{}", end.stderr));
+        let words: Vec<&str> = line.split(' ').collect();
+        let number = |at: usize| words[at].parse::<usize>().unwrap();
+        let (finished, all, missed) = (number(2), number(4), number(7));
+        assert_eq!((all, finished + missed), (12, 12), "{line}");
+        assert!(missed > 0 && line.ends_with("not reached; run the same command again to go on"));
+        let named = end.stderr.lines().last().unwrap();
+        let named = named.strip_prefix("sync_client: not reached: ").unwrap();
+        assert_eq!(named.split(", ").count(), missed, "{named}");
+    }
+    relay.set_delay(Duration::ZERO);
+    pair.sync_well(&["-A"]);
+    pair.assert_equal(&users);
+}
+
+/// What a summary says was sent is what the replica took: each message once, though it was uploaded twice, as the
+/// replica was busy when its mailbox came the first time.
+#[test]
+fn what_is_sent_twice_counts_once() {
+    let mut pair = Pair::start();
+    fill::uniform(&pair.master, 1, 3, 40, 600).unwrap();
+    let replica = Replica::new(Options::default()).unwrap();
+    let server = replica.serve("127.0.0.1:0").unwrap();
+    pair.master.replicate_to_port(server.address().port(), Via::Csync).unwrap();
+    let busy = Fault::Refuse { code: "IMAP_MAILBOX_LOCKED".into(), text: "busy".into() };
+    // The first one asks for the partition, the second is the INBOX.
+    replica.faults().at("APPLY MAILBOX", 2, busy);
+    let run = pair.sync_well(&["-A"]);
+    assert_eq!(replica.faults().left(), 0);
+    assert!(replica.stats().messages > 120, "nothing was uploaded twice");
+    let summary = summary(&run);
+    assert!(summary.starts_with("1 user: 1 replicated; sent 120 messages, "), "{summary}");
+}
+
+/// A host that does not exist may be a name server that is away: it is waited for, and the line says why.
+#[test]
+fn a_host_that_does_not_exist() {
+    let pair = Pair::start();
+    pair.master.create_user("anna").unwrap();
+    let run = pair.start_sync(&["-A", "-S", "no-such-host.invalid"]);
+    let wanted = "sync_client: Can not connect to server 'no-such-host.invalid', retrying in 15 seconds (can't find the address of no-such-host.invalid: ";
+    wait_for("the line", || run.stderr().contains(wanted));
+    run.terminate();
+    let end = run.wait();
+    assert_eq!(end.code, Some(75));
+    let wanted = "sync_client: interrupted while the replica could not be reached: 0 of 1 user finished, 1 not reached; run the same command again to go on\n";
+    assert!(end.stderr.contains(wanted), "{}", end.stderr);
+}
+
+/// A replica as Cyrus ships it, which lets nobody log in without TLS: says what to set, and that works.
+#[test]
+fn a_replica_that_wants_tls() {
+    let replica = Cyrus::replica().option("allowplaintext", "no");
+    let mut pair = Pair::with(Cyrus::master(), replica, Via::Csync);
+    pair.master.create_user("anna").unwrap();
+    let run = pair.sync(&["-A"]);
+    assert_eq!(run.code, Some(78), "{}", run.stderr);
+    let wanted = "lets nobody log in without TLS, which this program can't do yet; set SERVICE_allowplaintext: yes in its imapd.conf";
+    assert!(run.stderr.contains(wanted), "{}", run.stderr);
+    pair.replica.set_option("csync_allowplaintext", "yes").unwrap();
+    pair.replica.restart().unwrap();
+    // The relay stands for the tunnel.
+    let tunnel = Relay::start(pair.replica.csync_port().unwrap()).unwrap();
+    pair.master.replicate_to_port(tunnel.port(), Via::Csync).unwrap();
+    pair.sync_well(&["-A"]);
+    pair.assert_equal(&["anna".into()]);
+}
