@@ -117,6 +117,25 @@ fn no_file_is_too_long() {
     refuse(sources().into_iter().filter_map(long).collect());
 }
 
+/// The smallest Debian has no `ps` and no `kill`, and a container may not mount: a test that calls them fails there alone.
+#[test]
+fn no_program_is_called_that_a_small_system_lacks() {
+    let missing = ["kill", "pkill", "pgrep", "ps", "mount", "unshare", "nsenter", "sudo", "ip"];
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let mut rest = text.as_str();
+        while let Some((_, after)) = rest.split_once("Command::new(\"") {
+            let program = after.split('"').next().unwrap_or_default();
+            let name = program.rsplit('/').next().unwrap_or_default();
+            if missing.contains(&name) {
+                wrong.push(format!("{} calls {program}", path.display()));
+            }
+            rest = after;
+        }
+    }
+    refuse(wrong);
+}
+
 #[test]
 fn nothing_is_left_undone() {
     // Written in two halves, so that this file is not its own finding.

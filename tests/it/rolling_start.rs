@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use testkit::relay::Relay;
-use testkit::{Cyrus, Via, fill};
+use testkit::{Cyrus, Via, fill, process};
 
 use crate::common::{Pair, Running, wait_for};
 use crate::rolling::{logging_pair, settle};
@@ -51,7 +51,7 @@ impl Background {
 
     fn stop(&self) {
         if let Some(pid) = self.pid() {
-            let _ = Command::new("kill").arg(pid.to_string()).stderr(Stdio::null()).status();
+            let _ = process::send_to(pid, "TERM");
             wait_for("its end", || !self.is_running());
         }
     }
@@ -60,9 +60,7 @@ impl Background {
 impl Drop for Background {
     fn drop(&mut self) {
         if let Some(pid) = self.pid() {
-            let kill =
-                Command::new("kill").args(["-9", &pid.to_string()]).stderr(Stdio::null()).status();
-            drop(kill);
+            let _ = process::send_to(pid, "KILL");
         }
     }
 }

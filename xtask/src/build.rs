@@ -22,7 +22,7 @@ impl Build {
     pub(crate) fn announce(&self) -> Result<(), Refusal> {
         let Build { what, takes, megabytes, .. } = self;
         let target = target_folder();
-        if target.join(self.folder).join("build").is_dir() {
+        if target.join(self.folder).join("sync_client").is_file() {
             say(&format!("building {what} (what has not changed is there already)"));
             return Ok(());
         }

@@ -170,10 +170,18 @@ fn group_members(group: u32) -> Vec<(i32, String)> {
 /// # Errors
 /// When there is no such signal, or the child is gone.
 pub fn send(child: &Child, signal: &str) -> Result<()> {
-    let gone = |err: nix::Error| io("signal", format!("process {}", child.id()))(err.into());
-    let signal = format!("SIG{signal}").parse::<Signal>().map_err(gone)?;
-    let id = i32::try_from(child.id()).map_err(|_| gone(nix::Error::ESRCH))?;
-    kill(Pid::from_raw(id), signal).map_err(gone)
+    send_to(child.id(), signal)
+}
+
+/// Sends a signal to a process by its id.
+///
+/// # Errors
+/// When there is no such signal, or no such process.
+pub fn send_to(pid: u32, signal: &str) -> Result<()> {
+    let failed = |err: nix::Error| io("signal", format!("process {pid}"))(err.into());
+    let signal = format!("SIG{signal}").parse::<Signal>().map_err(failed)?;
+    let pid = i32::try_from(pid).map_err(|_| failed(nix::Error::ESRCH))?;
+    kill(Pid::from_raw(pid), signal).map_err(failed)
 }
 
 /// Runs a command to its end and gives its output; fails unless it succeeds.
