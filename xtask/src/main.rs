@@ -3,6 +3,7 @@
 
 mod bench;
 mod bench_backlog;
+mod bench_clients;
 mod bench_lag;
 mod bench_lag_client;
 mod bench_lag_load;
@@ -12,6 +13,8 @@ mod bench_results;
 mod bench_rolling;
 mod bench_runs;
 mod bench_sink;
+mod bench_works;
+mod bench_xargs;
 mod chart;
 mod demo;
 mod demo_cyrus;
