@@ -19,7 +19,7 @@ use crate::bench_lag::Lag;
 use crate::bench_results::Results;
 use crate::bench_runs::Bench;
 use crate::bench_works::{Medium, Work};
-use crate::{bench_backlog, bench_report, bench_rolling, bench_sink};
+use crate::{bench_backlog, bench_readme, bench_report, bench_rolling, bench_sink};
 use crate::{program, say};
 
 const HELP: &str = "\
@@ -44,7 +44,7 @@ cargo xtask bench --backlog [--pairs 3] [--lines 1000000]
   --fresh           forget the results of runs before
   --note TEXT       words about these runs that the report shall have
   --results FILE    keep results there instead of in target/bench-results.tsv
-  --report          measure nothing; write docs/benchmarks.md and its chart from the results";
+  --report          measure nothing; write docs/benchmarks.md and its chart from the results, and print README's table";
 
 /// Messages of the large user in `--lag`, and lines of the log in `--backlog`, that the report is about.
 const BIG_MESSAGES: u32 = 50_000;
@@ -108,6 +108,7 @@ pub(crate) fn run(args: &[String]) -> Result<u8> {
         }
     }
     if wishes.report {
+        say(&format!("\n{}\n", bench_readme::table(&results)));
         for (name, text) in bench_report::pages(&results) {
             let path = program::checkout().join("docs").join(name);
             std::fs::write(&path, text)

@@ -8,6 +8,7 @@ mod bench_lag;
 mod bench_lag_client;
 mod bench_lag_load;
 mod bench_log;
+mod bench_readme;
 mod bench_report;
 mod bench_results;
 mod bench_rolling;
