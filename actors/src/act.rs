@@ -394,7 +394,9 @@ impl<'a> Acting<'a> {
                 let (name, brings) = (in_flight.command, in_flight.brings);
                 match in_flight.answer().await {
                     Ok(_) => self.count(name, &mailbox, brings),
-                    Err(e @ CommandError::Lost { .. }) => return Err(e.into()),
+                    Err(e @ CommandError::Lost { .. }) => {
+                        return Err(self.of_missing_partition(&mailbox, e.into()));
+                    }
                     Err(e) => {
                         state = None;
                         self.refused(name, &mailbox, e);

@@ -2,35 +2,70 @@
 //!
 //! A replica dies of a message for a partition that it does not have (`imap/dlist.c:dlist_reserve_path` of
 //! cyrus-imapd 3.6.1 asserts that there is one). So the first one who needs a partition finds out
-//! (`act/partition.rs`); all others wait for that, and never ask again.
+//! (`act/partition.rs`); all others wait for that. That a partition is there is never asked again; that it is not may
+//! change, as an admin adds it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 use tokio::sync::OnceCell;
 
+/// How long a partition that was not there counts as missing without being asked for again.
+const MISSING_FOR: Duration = Duration::from_secs(10);
+
 /// What is known of the replica's partitions. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Partitions(Arc<DashMap<String, Arc<OnceCell<bool>>>>);
+pub(crate) struct Partitions(Arc<DashMap<String, Arc<Partition>>>);
+
+/// What is known of one.
+#[derive(Debug, Default)]
+pub(crate) struct Partition {
+    /// Set once the replica is known to have it. Whoever finds out does so here, and others wait.
+    pub(crate) there: OnceCell<()>,
+    /// It was found missing, at some time.
+    was_missing: AtomicBool,
+    missing_since: std::sync::Mutex<Option<Instant>>,
+}
+
+impl Partition {
+    /// It was found to be missing now.
+    pub(crate) fn set_missing(&self, now: Instant) {
+        self.was_missing.store(true, Ordering::Relaxed);
+        *self.missing_since.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(now);
+    }
+
+    /// Whether it was found missing just now, so that it need not be asked for.
+    pub(crate) fn is_missing(&self, now: Instant) -> bool {
+        let since = *self.missing_since.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        since.is_some_and(|at| now.saturating_duration_since(at) < MISSING_FOR)
+    }
+
+    /// Whether it was found missing before: what is refused again is then refused for that.
+    pub(crate) fn was_missing(&self) -> bool {
+        self.was_missing.load(Ordering::Relaxed)
+    }
+}
 
 impl Partitions {
-    /// The answer for one partition: set once, true if the replica has it.
-    pub(crate) fn of(&self, partition: &str) -> Arc<OnceCell<bool>> {
-        if let Some(cell) = self.0.get(partition) {
-            return cell.clone();
+    /// What is known of a partition.
+    pub(crate) fn of(&self, partition: &str) -> Arc<Partition> {
+        if let Some(known) = self.0.get(partition) {
+            return known.clone();
         }
         self.0.entry(partition.to_string()).or_default().clone()
     }
 
     /// Whether the replica is known to have it.
     pub(crate) fn has(&self, partition: &str) -> bool {
-        self.0.get(partition).is_some_and(|cell| cell.get() == Some(&true))
+        self.0.get(partition).is_some_and(|known| known.there.initialized())
     }
 
     /// The replica has it: it has a mailbox there.
     pub(crate) fn seen(&self, partition: &str) {
         // Whoever is finding out at the moment finds the same.
-        let _ = self.of(partition).set(true);
+        let _ = self.of(partition).there.set(());
     }
 }
 
@@ -39,13 +74,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_found_out_stays() {
-        let partitions = Partitions::default();
+    fn what_is_there_stays_and_what_is_missing_may_come() {
+        let (partitions, now) = (Partitions::default(), Instant::now());
         assert!(!partitions.has("ssd"));
         partitions.clone().seen("ssd");
-        assert!(partitions.has("ssd") && !partitions.has("default"));
-        partitions.of("hdd").set(false).unwrap();
+        assert!(partitions.has("ssd") && !partitions.has("hdd"));
+        let hdd = partitions.of("hdd");
+        assert!(!hdd.is_missing(now) && !hdd.was_missing());
+        hdd.set_missing(now);
+        assert!(hdd.is_missing(now) && hdd.was_missing() && !partitions.has("hdd"));
+        assert!(!hdd.is_missing(now + MISSING_FOR) && hdd.was_missing());
         partitions.seen("hdd");
-        assert!(!partitions.has("hdd"));
+        assert!(partitions.has("hdd"));
     }
 }

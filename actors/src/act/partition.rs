@@ -1,15 +1,18 @@
 //! Whether the replica has the partitions that this user's new mailboxes are to be on.
 //!
 //! ```text
-//!   a mailbox of the user is there already ----------------------------> it has it
-//!   MAILBOX without records, for the first mailbox to be made there --OK--> it has it
-//!        '--NO, with or without a reason--> MESSAGE with an empty file --OK, NO--> it has it
-//!                                                 '--the server dies--> it does not
+//!   a mailbox of the user is there already -----------------------------------> it has it
+//!   MAILBOX without records, for a mailbox that is to be made there --OK------> it has it
+//!        '--NO without a code--> MESSAGE with an empty file --OK, NO----------> it has it
+//!                                      '--the server dies of a failed assertion--> it does not
 //! ```
 //! The NO of 3.6.1 is "Unknown error", which a full disk or a forbidden name get too, so the last step tells them
-//! apart. It costs a replica that lacks the partition one server process, and a good one nothing.
+//! apart, by the server's last words. It costs a replica that lacks the partition one server process, and a good one
+//! nothing. A connection that ends in any other way says nothing about partitions.
 
-use csync::{DlistWriter, Guid, ReplicaUser};
+use std::time::Instant;
+
+use csync::{DlistWriter, Guid, ReplicaMailbox, ReplicaUser};
 use sync_plan::{MailboxUpdate, UserPlan};
 
 use super::Acting;
@@ -25,6 +28,24 @@ const EMPTY: Guid = Guid([
     0xaf, 0xd8, 0x07, 0x09,
 ]);
 
+/// The assertion that a server dies of which is sent a file for a partition that it lacks.
+const LAST_WORDS: &str = "base != NULL";
+
+/// What asking for a partition came to, where it is not there.
+enum Probe {
+    /// The replica lacks it.
+    Missing,
+    /// What was asked tells nothing.
+    Unknown,
+    Failed(UserError),
+}
+
+impl From<UserError> for Probe {
+    fn from(e: UserError) -> Probe {
+        Probe::Failed(e)
+    }
+}
+
 impl Acting<'_> {
     /// Finds out about each partition that a new mailbox is to be on, unless it is known.
     ///
@@ -36,16 +57,23 @@ impl Acting<'_> {
         plan: &UserPlan,
     ) -> Result<(), UserError> {
         for update in &plan.updates {
-            let MailboxUpdate::Send { uniqueid, replica: None, .. } = update else { continue };
+            let MailboxUpdate::Send { uniqueid, replica: there, .. } = update else { continue };
+            // A name without a mailbox has no partition.
+            let is_new = |there: &ReplicaMailbox| there.partition.is_empty();
+            if !there.as_deref().is_none_or(is_new) {
+                continue;
+            }
             let Some(partition) = self.partition_of(uniqueid) else { continue };
             if self.is_proven(replica, &partition) || self.host_of(update, replica).is_some() {
                 // It is there, or the mailbox can't be made yet.
                 continue;
             }
-            let answer = self.hands.partitions.of(&partition);
-            let there = answer.get_or_try_init(|| self.try_partition(uniqueid, &partition)).await?;
-            if !there {
-                return Err(self.no_partition(partition));
+            let known = self.hands.partitions.of(&partition);
+            let probe = known.there.get_or_try_init(|| self.try_partition(uniqueid, &partition));
+            match probe.await {
+                Ok(()) | Err(Probe::Unknown) => {}
+                Err(Probe::Missing) => return Err(self.no_partition(partition)),
+                Err(Probe::Failed(e)) => return Err(e),
             }
         }
         Ok(())
@@ -63,7 +91,7 @@ impl Acting<'_> {
     }
 
     /// Where a mailbox of ours is to be on the replica.
-    pub(super) fn partition_of(&self, uniqueid: &str) -> Option<String> {
+    fn partition_of(&self, uniqueid: &str) -> Option<String> {
         let entry = self.read.entries.get(uniqueid)?;
         let chosen = self.hands.settings.partition.as_ref();
         Some(chosen.unwrap_or(&entry.partition).clone())
@@ -74,9 +102,25 @@ impl Acting<'_> {
         &mut self,
         partition: &str,
     ) -> Result<(), UserError> {
-        let answer = self.hands.partitions.of(partition);
-        let there = answer.get_or_try_init(|| self.takes_files(partition)).await?;
-        if *there { Ok(()) } else { Err(self.no_partition(partition.to_string())) }
+        let known = self.hands.partitions.of(partition);
+        match known.there.get_or_try_init(|| self.takes_files(partition)).await {
+            Ok(()) | Err(Probe::Unknown) => Ok(()),
+            Err(Probe::Missing) => Err(self.no_partition(partition.to_string())),
+            Err(Probe::Failed(e)) => Err(e),
+        }
+    }
+
+    /// The error, or that the partition of this mailbox is missing where that is what the server died of.
+    pub(super) fn of_missing_partition(&self, mailbox: &str, e: UserError) -> UserError {
+        let died = matches!(&e, UserError::Command(CommandError::Lost { reason, .. }) if reason.contains(LAST_WORDS));
+        let partition = || self.partition_of(self.read.uniqueid_of(mailbox)?);
+        match partition().filter(|_| died) {
+            Some(partition) => {
+                self.hands.partitions.of(&partition).set_missing(Instant::now());
+                self.no_partition(partition)
+            }
+            None => e,
+        }
     }
 
     fn no_partition(&self, partition: String) -> UserError {
@@ -84,13 +128,23 @@ impl Acting<'_> {
         UserError::NoPartition { partition, by_option }
     }
 
-    async fn try_partition(&mut self, uniqueid: &str, partition: &str) -> Result<bool, UserError> {
+    async fn try_partition(&mut self, uniqueid: &str, partition: &str) -> Result<(), Probe> {
+        let known = self.hands.partitions.of(partition);
+        if known.is_missing(Instant::now()) {
+            return Err(Probe::Missing);
+        }
         match self.make_empty(uniqueid).await {
-            Ok(()) => Ok(true),
-            Err(UserError::Command(CommandError::Refused { .. })) => {
+            Ok(()) => Ok(()),
+            Err(UserError::Command(CommandError::Refused { code: None, .. })) => {
+                if known.was_missing() {
+                    known.set_missing(Instant::now());
+                    return Err(Probe::Missing);
+                }
                 self.takes_files(partition).await
             }
-            Err(e) => Err(e),
+            // Busy, or elsewhere: that mailbox will hear it again.
+            Err(UserError::Command(CommandError::Refused { .. })) => Err(Probe::Unknown),
+            Err(e) => Err(e.into()),
         }
     }
 
@@ -119,19 +173,22 @@ impl Acting<'_> {
     }
 
     /// Sends a file of no bytes; the server of a replica without this partition dies of it.
-    async fn takes_files(&mut self, partition: &str) -> Result<bool, UserError> {
+    async fn takes_files(&mut self, partition: &str) -> Result<(), Probe> {
         let bytes = encode(|out| {
             out.extend_from_slice(b"APPLY MESSAGE (");
             DlistWriter::new(out).file_head(partition, &EMPTY, 0);
             out.extend_from_slice(b")\r\n");
         });
-        match self.lease.send("MESSAGE", bytes).await?.answer().await {
-            Ok(_) | Err(CommandError::Refused { .. }) => Ok(true),
-            Err(CommandError::Lost { .. }) => {
+        let failed = |e: CommandError| Probe::Failed(e.into());
+        let asked = self.lease.send("MESSAGE", bytes).await.map_err(failed)?;
+        match asked.answer().await {
+            Ok(_) | Err(CommandError::Refused { .. }) => Ok(()),
+            Err(CommandError::Lost { reason, .. }) if reason.contains(LAST_WORDS) => {
                 self.lease.spoil();
-                Ok(false)
+                self.hands.partitions.of(partition).set_missing(Instant::now());
+                Err(Probe::Missing)
             }
-            Err(e) => Err(e.into()),
+            Err(e) => Err(failed(e)),
         }
     }
 }
