@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use actors::{Progress, RunReport, Stopped, Verbosity, Work};
+use tokio::sync::watch;
 
 use crate::cli::{Args, Mode};
 use crate::exit::{Exit, Failure};
@@ -42,25 +43,43 @@ fn run(args: Args) -> Result<Exit, Failure> {
     if mode == Mode::Rolling {
         return rolling::run(&args, config);
     }
+    start::hold_signals();
     syslog::start(&config)?;
     privileges::become_cyrus(config.cyrus_user())?;
+    resolve::warn_of_channel(&args, &config);
     let settings = resolve::settings(&args, &config, args.channel.first().map(String::as_str))?;
     wait_before_start(&args);
-    let work = match mode {
-        Mode::Users => Work::Users(users::named(&args)?),
-        _ => Work::AllUsers { prefix: args.objects.first().cloned() },
-    };
     let verbosity = verbosity(&args);
     let system = actix_rt::System::new();
     let report = system.block_on(async move {
         let progress = Progress::default();
-        let stop = signals::watch(progress.clone());
-        actors::replicate(settings, config, work, verbosity, stop, progress).await
-    });
+        let mut stop = signals::watch(progress.clone());
+        start::let_signals_in();
+        let work = match mode {
+            Mode::Users => Work::Users(read_names(args, &mut stop).await?),
+            _ => Work::AllUsers { prefix: args.objects.first().cloned() },
+        };
+        Ok(actors::replicate(settings, config, work, verbosity, stop, progress).await)
+    })?;
     if !report.users.is_empty() || report.stopped.is_none() {
         tell(&report.to_string());
     }
     Ok(verdict(&report))
+}
+
+/// The users that -u names. Standard input may be long in coming, and a signal need not wait for it.
+async fn read_names(args: Args, stop: &mut watch::Receiver<bool>) -> Result<Vec<String>, Failure> {
+    let reading = actix_rt::task::spawn_blocking(move || users::named(&args));
+    tokio::select! {
+        names = reading => names.unwrap_or_else(|e| {
+            Err(Failure::new(Exit::Failed, format!("internal error: {e}; please report this")))
+        }),
+        _ = stop.changed() => {
+            tell("interrupted before the list of users was read; run the same command again");
+            // The thread may wait for standard input for ever.
+            std::process::exit(Exit::TempFail as i32);
+        }
+    }
 }
 
 /// So that somebody can attach a debugger (-w).

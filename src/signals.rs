@@ -1,6 +1,6 @@
 //! SIGTERM and SIGINT: finish what is in flight and stop; a second one stops at once. SIGUSR1: say
-//! on stderr and in syslog how the run stands and what is being done for whom. SIGHUP, in rolling replication: read the configuration again and
-//! try those that rest.
+//! on stderr and in syslog how the run stands and what is being done for whom. SIGHUP: in rolling replication, read the
+//! configuration again and try those that rest; in other runs as SIGTERM.
 
 use std::time::Instant;
 
@@ -16,9 +16,12 @@ use crate::tell;
 pub(crate) fn watch(progress: Progress) -> watch::Receiver<bool> {
     show_on_request(move || progress.text(Instant::now()));
     let (asked, stop) = watch::channel(false);
+    let signals = Signals::new(true);
     actix_rt::spawn(async move {
-        let Some(mut signals) = Signals::new(false) else { return };
-        while signals.next().await == Heard::Stop {
+        let Some(mut signals) = signals else { return };
+        // A terminal that is gone (SIGHUP) ends a run in good order, too.
+        loop {
+            signals.next().await;
             info!("asked to stop: finishing the users in flight");
             if asked.send(true).is_err() {
                 return;
@@ -62,6 +65,7 @@ impl Signals {
         }
         self.stops += 1;
         if self.stops > 1 {
+            tell("interrupted a second time: ended at once");
             std::process::exit(Exit::TempFail as i32);
         }
         Heard::Stop

@@ -359,7 +359,9 @@ impl Handler<StopWaiting> for ConnectionPool {
                 let _ = waiter.send(Err(PoolError::NotBegun));
             }
         } else if !self.plan.has_given_up() {
-            self.failure = PoolError::Stopped;
+            // Connecting at the moment is not the same as not being able to.
+            let failed = !self.reason.is_empty();
+            self.failure = if failed { PoolError::Stopped } else { PoolError::NotBegun };
             let actions = self.plan.give_up();
             self.act(actions, ctx);
             // A pause or a login under way would keep this actor, and so the program, alive.

@@ -408,7 +408,11 @@ impl UserWork {
 
     fn complain_of(&self, result: &Result<Outcome, UserError>) {
         let e = match result {
-            Ok(_) | Err(UserError::Pool(PoolError::NotBegun) | UserError::Linked { .. }) => return,
+            Ok(_)
+            | Err(
+                UserError::Pool(PoolError::NotBegun | PoolError::Stopped)
+                | UserError::Linked { .. },
+            ) => return,
             Err(e) => e,
         };
         let settings = &self.hands.settings;
