@@ -171,20 +171,30 @@ async fn roll_one(
         // SIGHUP is no end.
         return verdict(&report);
     }
-    if let Some(why) = &report.stopped {
-        tell(&format!("{prefix}{why}"));
+    match &report.stopped {
+        // A signal is how rolling replication ends.
+        Some(Stopped::Signal) if !once => {}
+        Some(why) => tell(&format!("{prefix}{why}")),
+        None => {}
     }
-    if once || report.left > 0 || args.verbose > 0 {
+    let nothing_read = matches!(report.stopped, Some(Stopped::Log(_))) && report.done == 0;
+    if once && !nothing_read || report.left > 0 || args.verbose > 0 {
         tell(&format!("{prefix}{report}"));
     }
-    verdict(&report)
+    if once { verdict_of_a_pass(&report) } else { verdict(&report) }
 }
 
 fn verdict(report: &RollReport) -> Exit {
+    report.stopped.as_ref().map_or(Exit::Done, Exit::of_stop)
+}
+
+/// A single pass was to do all that the log says.
+fn verdict_of_a_pass(report: &RollReport) -> Exit {
+    let cut_short = report.unread || report.left > 0;
     match &report.stopped {
-        Some(why) => Exit::of_stop(why),
-        None if report.failed() > 0 => Exit::Failed,
-        None => Exit::Done,
+        Some(Stopped::Signal | Stopped::ShutdownFile) if cut_short => Exit::TempFail,
+        Some(Stopped::Signal | Stopped::ShutdownFile) | None if !report.all_well() => Exit::Failed,
+        _ => verdict(report),
     }
 }
 

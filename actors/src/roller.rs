@@ -316,7 +316,10 @@ impl Rolling {
     async fn end(mut self) -> RollReport {
         match self.log.finish().await {
             // What is not taken in stays where it is: log-run must not be written anew.
-            Finished::WithinReading => return self.report_left(),
+            Finished::WithinReading => {
+                self.report.unread = true;
+                return self.report_left();
+            }
             Finished::Saved(Err(e)) => self.not_saved(&e),
             Finished::Saved(Ok(())) => {}
         }

@@ -64,6 +64,10 @@ pub struct RollReport {
     pub sent: Sent,
     /// Users with entries that are not done: they stand in log-run.
     pub left: usize,
+    /// It ended before all entries were read.
+    pub unread: bool,
+    /// It was a log of one's own (-f): what is not done is kept nowhere.
+    pub given: bool,
     /// Users that are not done, why, and of which kind.
     pub(crate) troubles: Vec<(String, String, Kind)>,
     /// Why it ended; none: it was a single pass.
@@ -76,6 +80,13 @@ impl RollReport {
     /// How many users failed.
     pub fn failed(&self) -> usize {
         self.count(Kind::Failed)
+    }
+
+    /// Whether a single pass brought all that was asked for to the replica. What a skipuser file keeps from it stays in
+    /// Cyrus' own log, as the admin wants it; in a log of one's own it was asked for.
+    pub fn all_well(&self) -> bool {
+        let skipped = if self.given { self.count(Kind::Skipped) } else { 0 };
+        self.failed() + self.count(Kind::Locked) + skipped == 0
     }
 
     fn count(&self, kind: Kind) -> usize {
@@ -96,7 +107,8 @@ impl fmt::Display for RollReport {
             ];
             let kinds = kinds.into_iter().filter(|(number, _)| *number > 0);
             let kinds: Vec<_> = kinds.map(|(number, word)| format!("{number} {word}")).collect();
-            write!(f, ", {} left in the log", self.left)?;
+            let place = if self.given { "not done" } else { "left in the log" };
+            write!(f, ", {} {place}", self.left)?;
             if !kinds.is_empty() {
                 write!(f, " ({})", kinds.join(", "))?;
             }
@@ -146,6 +158,7 @@ pub async fn roll(
             RollReport { stopped, ..RollReport::default() }
         });
     report.took = since.elapsed();
+    report.given = !claims;
     drop(roller);
     // The log and the cache are to be free when this is over: whoever rolls next, after SIGHUP, wants them at once.
     roller_loop.stop();

@@ -192,6 +192,12 @@ impl Running {
         process::send(&self.child, name).unwrap();
     }
 
+    /// Kills it; when this returns it is gone, and has let go of all that it held.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Waits for its end.
     pub(crate) fn wait(mut self) -> Ended {
         let started = Instant::now();

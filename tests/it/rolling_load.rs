@@ -120,7 +120,7 @@ fn undisturbed() {
 fn ours_is_killed_again_and_again() {
     let mut scene = Scene::begin(12);
     during(seconds(45), Duration::from_secs(5), |_| {
-        scene.running.signal("KILL");
+        scene.running.kill();
         scene.running = scene.pair.start_sync(&ROLLING);
     });
     scene.end();
@@ -170,7 +170,7 @@ fn the_link_stalls() {
 fn a_lock_is_held() {
     for (seed, extra) in [(16, "-v"), (17, "-N")] {
         let mut scene = Scene::begin(seed);
-        scene.running.signal("KILL");
+        scene.running.kill();
         scene.running = scene.pair.start_sync(&[&ROLLING[..], &[extra]].concat());
         let config = Config::load(scene.pair.master.imapd_conf()).unwrap();
         let (locked, _) = scene.users.split_first().unwrap();
@@ -226,7 +226,7 @@ fn a_broken_index() {
     };
     assert_eq!(lines.iter().filter(|line| quarantined(&line.text)).count(), 1);
     // What stands in log-run outlives us.
-    scene.running.signal("KILL");
+    scene.running.kill();
     scene.running = scene.pair.start_sync(&ROLLING);
     std::thread::sleep(Duration::from_secs(1));
     fs::write(&index, whole).unwrap();

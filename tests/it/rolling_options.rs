@@ -90,7 +90,7 @@ fn a_given_log() {
     std::thread::sleep(Duration::from_millis(500));
     testkit::process::send(&child, "TERM").unwrap();
     let asked = Instant::now();
-    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_eq!(child.wait().unwrap().code(), Some(75));
     assert!(asked.elapsed() < Duration::from_secs(5));
     drop(held);
 }
@@ -386,7 +386,7 @@ fn the_c_client_before_and_after() {
     let mut running = crate::common::Running::start(theirs(&["-R", "-1"]));
     wait_for("the C client at work", || relay.is_stalled());
     assert!(run_file.exists() && running.is_running());
-    running.signal("KILL");
+    running.kill();
     relay.cut_all();
     relay.stall(false);
     news(&pair, &users[7]);
@@ -403,7 +403,7 @@ fn the_c_client_before_and_after() {
     let mut running = pair.start_sync(&["-R", "-j", "1", "-d", "0"]);
     wait_for("ours at work", || relay.is_stalled());
     assert!(run_file.exists() && running.is_running());
-    running.signal("KILL");
+    running.kill();
     relay.cut_all();
     relay.stall(false);
     relay.set_delay(Duration::ZERO);
