@@ -21,22 +21,22 @@ fn advice(e: &UserError, userid: &str, rules: &NameRules) -> Option<String> {
     };
     match e {
         UserError::Plan(_) | UserError::NameHeld { .. } if !is_shared(userid) => Some(format!(
-            "if what only the replica has of this user may go, run 'sync_reset -f {}' there, which forgets the user on the replica, and replicate again",
+            "if what only the replica has of this user may go, run `sync_reset -f {}` there, which forgets the user on the replica, and replicate again",
             quoted(userid)
         )),
         UserError::DeletedThere { uniqueid, .. } => Some(format!(
-            "if no mailbox there has that id any more, 'cyr_dbtool MAILBOXES.DB twoskip delete I{uniqueid}' there, with the path of its mailboxes.db, lets it be made"
+            "if no mailbox there has that id any more, `cyr_dbtool MAILBOXES.DB twoskip delete I{uniqueid}` there, with the path of its mailboxes.db, lets it be made"
         )),
         UserError::MessageFile { mailbox, missing: true, .. } => Some(format!(
-            "put the file back from a backup, or let '{}' here drop the message, and run again",
+            "put the file back from a backup, or let `{}` here drop the message, and run again",
             reconstruct(mailbox)
         )),
         UserError::MessageFile { .. } => Some("put the file back from a backup".into()),
         UserError::Mailbox { mailbox, source } if is_damaged(source) => {
-            Some(format!("repair it here with '{}' and run again", reconstruct(mailbox)))
+            Some(format!("repair it here with `{}` and run again", reconstruct(mailbox)))
         }
         UserError::Unreadable { mailbox, source, .. } if is_damaged(source) => {
-            Some(format!("repair it here with '{}' and run again", reconstruct(mailbox)))
+            Some(format!("repair it here with `{}` and run again", reconstruct(mailbox)))
         }
         _ => None,
     }
@@ -50,19 +50,10 @@ fn is_damaged(e: &StoreError) -> bool {
 /// A word as a shell takes it.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_string()
-    } else {
-        // The command stands in single quotes, so double ones are taken for its words.
-        let mut text = String::from('"');
-        for c in word.chars() {
-            if matches!(c, '\\' | '"' | '$' | '`') {
-                text.push('\\');
-            }
-            text.push(c);
-        }
-        text + "\""
-    }
+    let bare = !word.is_empty() && word.chars().all(plain);
+    let quoted = if bare { word.to_string() } else { format!("'{}'", word.replace('\'', "'\\''")) };
+    // A name is no option.
+    if word.starts_with('-') { format!("-- {quoted}") } else { quoted }
 }
 
 #[cfg(test)]
@@ -72,8 +63,10 @@ mod tests {
     #[test]
     fn words_are_quoted_where_a_shell_would_take_them_apart() {
         assert_eq!(quoted("anna@example.com"), "anna@example.com");
-        assert_eq!(quoted("user/anna/Sent Items"), "\"user/anna/Sent Items\"");
-        assert_eq!(quoted("a\"b$c`d\\e"), "\"a\\\"b\\$c\\`d\\\\e\"");
+        assert_eq!(quoted("user/anna/Sent Items"), "'user/anna/Sent Items'");
+        assert_eq!(quoted("a\"b$c`d\\e!"), "'a\"b$c`d\\e!'");
+        assert_eq!(quoted("o'neil"), "'o'\\''neil'");
+        assert_eq!(quoted("-x"), "-- -x");
     }
 
     #[test]
@@ -81,7 +74,7 @@ mod tests {
         let rules = NameRules::default();
         let held = UserError::NameHeld { mailbox: "user.anna.x".into(), uniqueid: "i".into() };
         let words = in_words(&held, "anna", &rules);
-        assert!(words.ends_with("run 'sync_reset -f anna' there, which forgets the user on the replica, and replicate again"), "{words}");
+        assert!(words.ends_with("run `sync_reset -f anna` there, which forgets the user on the replica, and replicate again"), "{words}");
         // Shared mailboxes have no user to forget.
         assert!(!in_words(&held, "", &rules).contains("sync_reset"));
     }

@@ -10,9 +10,9 @@ use testkit::{Cyrus, fill, process};
 use crate::common::{Pair, summary};
 use crate::errors::{assert_no_bug, failure_of, path_of};
 
-/// The command that a line gives within single quotes, run on a server through a shell.
+/// The command that a line gives within backticks, run on a server through a shell.
 fn follow(server: &Cyrus, line: &str) {
-    let command = line.split('\'').nth(1).unwrap_or_else(|| panic!("no command in {line}"));
+    let command = line.split('`').nth(1).unwrap_or_else(|| panic!("no command in {line}"));
     let (program, rest) = command.split_once(' ').unwrap();
     let conf = server.imapd_conf();
     let script = format!("exec /usr/lib/cyrus/bin/{program} -C {} {rest}", conf.display());
@@ -42,7 +42,10 @@ fn append(server: &Cyrus, user: &str, folder: &str, text: &str) {
 #[test]
 fn forgetting_the_user_on_the_replica() {
     let pair = Pair::start();
-    let users = fill::uniform(&pair.master, 4, 2, 3, 400).unwrap();
+    let mut users = fill::uniform(&pair.master, 3, 2, 3, 400).unwrap();
+    let odd = "o'neil co";
+    pair.master.create_user(odd).unwrap();
+    users.push(odd.to_string());
     pair.sync_well(&["-A"]);
     for user in &users[..2] {
         append(&pair.master, user, "INBOX", "one message");
