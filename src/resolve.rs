@@ -102,6 +102,18 @@ pub(crate) fn settings(
     })
 }
 
+/// Says so where a channel is named (-n) that has no option of its own: a typing error may lead to another replica.
+pub(crate) fn warn_of_channel(args: &Args, config: &Config) {
+    for channel in &args.channel {
+        if !config.has_prefix(&format!("{channel}_sync_")) {
+            let path = args.config.display();
+            crate::tell(&format!(
+                "warning: channel {channel:?} has no options of its own ({channel}_sync_host and so on) in {path}"
+            ));
+        }
+    }
+}
+
 /// What rolling replication of a channel needs to know beside that.
 ///
 /// # Errors

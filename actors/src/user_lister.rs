@@ -103,13 +103,16 @@ fn users(store: &Store, work: Work) -> Result<(Vec<Arc<str>>, Option<String>), S
             let mut names = list.all_users(prefix.as_deref())?;
             let shared = !list.shared_tree(prefix.as_deref())?.is_empty();
             let mut note = None;
-            if names.is_empty()
-                && !shared
-                && let Some(prefix) = &prefix
-            {
-                names = list.all_users(None)?;
-                names.retain(|user| user.starts_with(prefix.as_str()));
-                note = (!names.is_empty()).then(|| understood(prefix));
+            if let Some(prefix) = &prefix {
+                if names.is_empty() {
+                    names = list.all_users(None)?;
+                    names.retain(|user| user.starts_with(prefix.as_str()));
+                    note = (!names.is_empty()).then(|| understood(prefix));
+                } else if !prefix.is_empty() && "user".starts_with(prefix.as_str()) {
+                    note = Some(format!(
+                        "all users' internal names begin with {prefix:?} (user.NAME): replicating all of them"
+                    ));
+                }
             }
             let mut sized: Vec<(u64, Arc<str>)> =
                 names.into_iter().map(|user| (quota_used(store, &user), Arc::from(user))).collect();
@@ -123,10 +126,10 @@ fn users(store: &Store, work: Work) -> Result<(Vec<Arc<str>>, Option<String>), S
     }
 }
 
-/// A prefix of no mailbox's internal name that is one of users' names.
+/// A prefix of no user's internal name that is one of users' names.
 fn understood(prefix: &str) -> String {
     format!(
-        "no mailbox's internal name begins with {prefix:?}: replicating the users whose names begin so"
+        "no user's internal name begins with {prefix:?}: replicating the users whose names begin so"
     )
 }
 

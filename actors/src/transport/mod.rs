@@ -142,17 +142,18 @@ pub(crate) async fn connect(
         Ok(endpoints) => endpoints?,
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     };
-    let mut last = None;
+    let (mut fatal, mut last) = (None, None);
     for endpoint in endpoints {
         let connecting = connect_to(&endpoint, settings, events, connection, how.early);
         match announced(connecting, &endpoint, events, how.announce).await {
             Ok(ready) => return Ok(ready),
             Err(e @ ConnectError::Handshake { wrong_service: true, .. }) => last = Some(e),
-            Err(e) if e.is_fatal() => return Err(e),
+            // An imapd may want TLS where the csync port does not.
+            Err(e) if e.is_fatal() => drop(fatal.get_or_insert(e)),
             Err(e) => last = Some(e),
         }
     }
-    Err(last.unwrap_or_else(|| ConnectError::Unresolved {
+    Err(fatal.or(last).unwrap_or_else(|| ConnectError::Unresolved {
         host: settings.server.clone(),
         problem: "no address".into(),
     }))

@@ -96,6 +96,12 @@ impl Config {
         self.values.get(name).map(String::as_str)
     }
 
+    /// Whether an option whose name begins so is set; upper and lower case are alike.
+    pub fn has_prefix(&self, prefix: &str) -> bool {
+        let prefix = prefix.to_ascii_lowercase();
+        self.set.keys().any(|name| name.starts_with(&prefix))
+    }
+
     /// Was the option set in the file (rather than left to its default)?
     pub fn is_set(&self, name: &str) -> bool {
         self.set.contains_key(name)
