@@ -50,6 +50,59 @@ fn a_partition_that_the_replica_lacks() {
     pair.assert_equal(&users);
 }
 
+/// A link that is cut just when a partition is asked for says nothing about partitions: the user is tried again.
+#[test]
+fn a_cut_link_is_no_missing_partition() {
+    let mut pair = Pair::start();
+    fill::uniform(&pair.master, 2, 2, 3, 500).unwrap();
+    let replica = Replica::new(Options::default()).unwrap();
+    let server = replica.serve("127.0.0.1:0").unwrap();
+    pair.master.replicate_to_port(server.address().port(), Via::Csync).unwrap();
+    let refusals = [("Unknown", "error"), ("IMAP_MAILBOX_LOCKED", "busy")];
+    for (nr, (code, text)) in refusals.into_iter().enumerate() {
+        let refused = Fault::Refuse { code: code.into(), text: text.into() };
+        replica.faults().at("APPLY MAILBOX", 1, refused);
+        replica.faults().at("APPLY MESSAGE", 1, Fault::Drop);
+        let run = pair.sync_well(&["-A", "-j", "1"]);
+        assert_eq!(replica.faults().left(), 0, "{}", run.stderr);
+        if nr == 0 {
+            assert!(summary(&run).starts_with("2 users: 2 replicated"), "{}", run.stderr);
+            for user in ["bench0000", "bench0001"] {
+                let mut client = pair.master.login(user).unwrap();
+                client.create("INBOX/more").unwrap();
+                client.append("INBOX/more", &[], None, b"Subject: x\r\n\r\nx\r\n").unwrap();
+            }
+        }
+    }
+}
+
+/// In rolling replication a mailbox on a partition that the replica lacks stops its user alone, and no longer than until
+/// the partition is there.
+#[test]
+fn a_partition_that_comes_later() {
+    let master = Cyrus::master().sync_log(&[]);
+    let mut pair = Pair::with(master, Cyrus::replica(), Via::Csync);
+    let users = fill::uniform(&pair.master, 2, 1, 1, 300).unwrap();
+    pair.replica.unset_option("partition-second").unwrap();
+    pair.replica.restart().unwrap();
+    // On the partition before anybody looks.
+    let mut admin = pair.master.admin().unwrap();
+    let other = pair.master.name(&["user", &users[0], "other"]);
+    admin.create(&other).unwrap();
+    admin.move_to_partition(&other, "second").unwrap();
+    let run = pair.start_sync(&["-R", "-d", "0"]);
+    pair.master.wait_for_syslog("the replica has no partition \"second\"").unwrap();
+    let mut client = pair.master.login(&users[1]).unwrap();
+    client.append("INBOX", &[], None, b"Subject: x\r\n\r\nx\r\n").unwrap();
+    wait_for("the other user", || pair.differences(&users[1..]).is_empty());
+    let second = pair.replica.partition("second").display().to_string();
+    pair.replica.set_option("partition-second", &second).unwrap();
+    pair.replica.restart().unwrap();
+    wait_for("the user", || pair.differences(&users).is_empty());
+    run.terminate();
+    assert_eq!(run.wait().code, Some(0));
+}
+
 /// Nobody is selected: 1, with what to do, whether a prefix, a list or the store is empty of users.
 #[test]
 fn nobody_selected() {

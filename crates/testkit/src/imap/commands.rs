@@ -15,7 +15,7 @@ impl Client {
 
     /// `CREATE` on a partition.
     pub fn create_on(&mut self, mailbox: &str, partition: &str) -> Done {
-        self.run(&Line::new("CREATE ").string(mailbox).raw(" ").string(partition)).map(drop)
+        self.run(&Line::new("CREATE ").string(mailbox).raw(" ").raw(partition)).map(drop)
     }
 
     /// `RENAME`.
