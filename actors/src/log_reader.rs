@@ -115,6 +115,8 @@ impl Handler<LetGo> for LogReader {
     fn handle(&mut self, _: LetGo, _: &mut SyncContext<Self>) {
         self.run = None;
         self.claim = None;
+        // The log may never have been looked at.
+        drop(self.early.take());
     }
 }
 
@@ -235,5 +237,29 @@ fn set_aside(text: &[u8], why: &str, log: Option<&LogFile>) {
             Ok(()) => warn!("the line is kept in {}", log.unread_path().display()),
             Err(e) => error!("the line can't be kept: {e}"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Shows that a claim that was made early, and for which there was no need, goes with the others: after a SIGHUP in the
+    // first moment our own log seemed to be another's.
+    #[test]
+    fn an_early_claim_is_let_go_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let text = format!("configdirectory: {}\n", dir.path().display());
+        let config = cyrus_store::Config::parse(&text, "/t").unwrap();
+        let log = LogFile::of_channel(&config, None);
+        let Claimed::Ours(claim) = log.claim().unwrap() else { panic!("it is nobody's") };
+        let (early, source) = (EarlyClaim::from(claim), LogSource::Channel(log.clone()));
+        actix_rt::System::new().block_on(async {
+            let reader =
+                SyncArbiter::start(1, move || LogReader::new(source.clone(), early.clone()));
+            assert!(matches!(log.claim().unwrap(), Claimed::Others(_)));
+            reader.send(LetGo).await.unwrap();
+            assert!(matches!(log.claim().unwrap(), Claimed::Ours(_)));
+        });
     }
 }

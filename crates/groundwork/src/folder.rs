@@ -13,7 +13,7 @@ use crate::guard;
 const REMOVAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A folder for this process alone: dropping it removes it with all that is in it; when the process is killed, its
-/// [guard](crate::guard) does.
+/// guard (`guard.rs`) does.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,

@@ -1,4 +1,4 @@
-//! Catches syslog lines on a datagram socket of our own; [`crate::shim`] has programs send them there.
+//! Catches syslog lines on a datagram socket of our own; `shim.rs` has programs send them there.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;

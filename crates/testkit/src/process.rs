@@ -61,7 +61,7 @@ pub fn cyrus_dir(path: &Path) -> Result<()> {
 const DEATH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A child in its own process group, which dies with all its descendants when this is dropped. (When our own process is
-/// killed, the [guard](crate::guard) ends what works on an instance.)
+/// killed, the guard (`groundwork`) ends what works on an instance.)
 #[derive(Debug)]
 pub struct Tree {
     child: Child,
