@@ -10,6 +10,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
 
+use bytes::Bytes;
 use csync::{DlistWriter, Guid};
 use cyrus_store::Mailbox;
 use nix::errno::Errno;
@@ -132,9 +133,7 @@ impl<'a> Uploader<'a> {
     }
 
     fn announce(&mut self, message: &Message) {
-        if self.gathered.capacity() < FRAME_BYTES {
-            self.gathered.reserve(FRAME_BYTES + 4096);
-        }
+        self.make_room();
         if self.open.is_none() {
             self.gathered.extend_from_slice(b"APPLY MESSAGE (");
             self.open = Some(Open::default());
@@ -145,16 +144,32 @@ impl<'a> Uploader<'a> {
         writer.file_head(self.partition, &message.guid, message.size);
     }
 
-    /// Sends as many bytes of what was read as a small file.
+    /// Sends as many bytes of what was read as a small file, in frames no larger than others: so many of these may wait
+    /// for the socket (`FRAMES_WAITING`), on so many connections, that each counts.
     fn put(&mut self, length: usize) -> Result<(), CommandError> {
         if length >= FRAME_BYTES {
             self.flush()?;
-            let mut content = std::mem::take(&mut self.small);
+            let mut content = Bytes::from(std::mem::take(&mut self.small));
             content.truncate(length);
-            return self.frames.push_blocking(NAME, Frame::More(content.into()));
+            while !content.is_empty() {
+                let part = content.split_to(FRAME_BYTES.min(content.len()));
+                self.frames.push_blocking(NAME, Frame::More(part))?;
+            }
+            return Ok(());
+        }
+        if self.gathered.len() + length > self.gathered.capacity() {
+            self.flush()?;
+            self.make_room();
         }
         self.gathered.extend_from_slice(self.small.get(..length).unwrap_or_default());
         if self.gathered.len() >= FRAME_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    /// Room for a frame and the head of a message behind it.
+    fn make_room(&mut self) {
+        if self.gathered.capacity() < FRAME_BYTES {
+            self.gathered.reserve(FRAME_BYTES + 4096);
+        }
     }
 
     fn flush(&mut self) -> Result<(), CommandError> {
@@ -178,7 +193,7 @@ impl<'a> Uploader<'a> {
         self.flush()?;
         let mut left = message.size;
         while left > 0 {
-            let want = left.min(SMALL) as usize;
+            let want = left.min(FRAME_BYTES as u64) as usize;
             let mut chunk = vec![0; want];
             file.read_exact(&mut chunk).map_err(|e| {
                 self.bad_file(message, format!("it changed while it was read: {e}"))

@@ -18,6 +18,7 @@ mod folders;
 mod full;
 mod list;
 mod locks;
+mod memory;
 mod no_replica;
 mod opening;
 mod oracle_lines;

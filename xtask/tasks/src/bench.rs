@@ -1,11 +1,13 @@
-//! `cargo xtask bench`: our client and Cyrus' own in turn, over links of different lengths.
+//! `cargo xtask bench`: our client, Cyrus' own, and several of Cyrus' at a time, in turn, over links of different lengths.
 //!
 //! ```text
-//!   a master's store (no server)  --ours--> relay --> replica of ours    (real Cyrus)
-//!                                 --C-----> relay --> replica of C's     (real Cyrus)
-//!   for each work and round trip: pairs of runs; who goes first changes from pair to pair
+//!   a master's store (no server)  --ours-------> relay --> replica of ours    (real Cyrus)
+//!                                 --C----------> relay --> replica of C's     (real Cyrus)
+//!                                 --xargs -P C-> relay --> replica of xargs'  (real Cyrus)
+//!                                 --before-----> relay --> replica of an older build's, if one is given
+//!   for each work and round trip: rounds of a run each; who goes first changes from round to round
 //! ```
-//! What counts is the median of the pairs' ratios: a machine that is slow for a minute slows both halves of a pair.
+//! What counts is the median of the rounds' ratios: a machine that is slow for a minute slows all of a round.
 //! Every run is kept in a file of results, so that a long benchmark may be made in parts.
 
 use std::path::{Path, PathBuf};
@@ -14,23 +16,25 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail};
 
 use crate::bench_lag::Lag;
-use crate::bench_report::{self, Work};
 use crate::bench_results::Results;
 use crate::bench_runs::Bench;
-use crate::{bench_backlog, bench_rolling, bench_sink};
+use crate::bench_works::{Medium, Work};
+use crate::{bench_backlog, bench_readme, bench_report, bench_rolling, bench_sink};
 use crate::{program, say};
 
 const HELP: &str = "\
-cargo xtask bench [--work all,idle,changed,wide] [--rtt 0,5,20,50] [--pairs 5] [--program FILE]
-                  [--sink] [--no-replica] [--disk] [--fresh] [--note TEXT] [--results FILE] [--report]
+cargo xtask bench [--work all,idle,changed,wide,big] [--rtt 0,5,20,50] [--pairs 5] [--program FILE] [--before FILE]
+                  [--disk] [--sink] [--no-replica] [--fresh] [--note TEXT] [--results FILE] [--report]
 cargo xtask bench --lag [--rtt 0,20] [--pairs 3] [--seconds 45] [--big 50000]
 cargo xtask bench --backlog [--pairs 3] [--lines 1000000]
 
   --work LIST       only these works          --rtt LIST   only these round trips, in milliseconds
-  --pairs N         so many pairs of each     --program F  measure this sync_client, build none
+  --pairs N         so many rounds of each    --program F  measure this sync_client, build none
+  --before FILE     measure this older sync_client of ours in the same rounds, too
   --sink            measure into a replica that throws messages away, too
   --no-replica      and into nothing else
-  --disk            keep the stores on disk instead of in memory
+  --disk            keep the stores, the master's and the replicas', on disk (/tmp) instead of in memory; the results
+                    of both go into one file and one report
 
   --lag             measure rolling replication instead: from the end of an APPEND to the message's presence on the
                     replica, while a user of many messages (--big) is copied; appends go on for so many --seconds
@@ -40,7 +44,7 @@ cargo xtask bench --backlog [--pairs 3] [--lines 1000000]
   --fresh           forget the results of runs before
   --note TEXT       words about these runs that the report shall have
   --results FILE    keep results there instead of in target/bench-results.tsv
-  --report          measure nothing; write docs/benchmarks.md and its chart from the results";
+  --report          measure nothing; write docs/benchmarks.md and its chart from the results, and print README's table";
 
 /// Messages of the large user in `--lag`, and lines of the log in `--backlog`, that the report is about.
 const BIG_MESSAGES: u32 = 50_000;
@@ -53,9 +57,10 @@ struct Wishes {
     round_trips: Option<Vec<u64>>,
     pairs: Option<usize>,
     program: Option<PathBuf>,
+    before: Option<PathBuf>,
     sink: bool,
     replica: bool,
-    on_disk: bool,
+    medium: Medium,
     lag: bool,
     seconds: u64,
     big: u32,
@@ -74,9 +79,12 @@ pub(crate) fn run(args: &[String]) -> Result<u8> {
         return Ok(0);
     }
     let wishes = wishes(args)?;
-    let usual = (wishes.big, wishes.lines) == (BIG_MESSAGES, LOG_LINES);
+    let usual = (wishes.big, wishes.lines) == (BIG_MESSAGES, LOG_LINES)
+        && !(wishes.lag && wishes.medium == Medium::Disk);
     if !usual && wishes.results.is_none() {
-        bail!("--big and --lines want --results: the report is about runs of the usual size");
+        bail!(
+            "--big, --lines and --lag on disk want --results: the report is about runs of the usual size, in memory"
+        );
     }
     let file = wishes.results.clone();
     let file = file.unwrap_or_else(|| program::checkout().join("target/bench-results.tsv"));
@@ -100,6 +108,7 @@ pub(crate) fn run(args: &[String]) -> Result<u8> {
         }
     }
     if wishes.report {
+        say(&format!("\n{}\n", bench_readme::table(&results)));
         for (name, text) in bench_report::pages(&results) {
             let path = program::checkout().join("docs").join(name);
             std::fs::write(&path, text)
@@ -113,7 +122,8 @@ pub(crate) fn run(args: &[String]) -> Result<u8> {
 fn measure(wishes: &Wishes, program: &Path, results: &mut Results) -> Result<()> {
     let rolling = wishes.lag || wishes.backlog;
     if wishes.lag {
-        let mut lag = Lag::new(program, wishes.on_disk, wishes.big, wishes.seconds)?;
+        let on_disk = wishes.medium == Medium::Disk;
+        let mut lag = Lag::new(program, on_disk, wishes.big, wishes.seconds)?;
         for rtt in wishes.round_trips.as_deref().unwrap_or(&[0, 20]) {
             lag.measure(*rtt, wishes.pairs.unwrap_or(3), results)?;
         }
@@ -121,18 +131,19 @@ fn measure(wishes: &Wishes, program: &Path, results: &mut Results) -> Result<()>
     if wishes.backlog {
         bench_backlog::measure(program, wishes.lines, wishes.pairs.unwrap_or(3), results)?;
     }
-    let pairs = wishes.pairs.unwrap_or(5);
+    let rounds = wishes.pairs.unwrap_or(5);
+    let before = wishes.before.as_deref();
     if wishes.replica && !rolling {
-        let mut bench = Bench::new(program, wishes.on_disk)?;
+        let mut bench = Bench::new(program, before, wishes.medium)?;
         for work in &wishes.works {
             for rtt in wishes.round_trips.as_deref().unwrap_or(&[0, 5, 20, 50]) {
-                bench.measure(*work, *rtt, pairs, results)?;
+                bench.measure(*work, *rtt, rounds, results)?;
             }
             bench.check_equal(*work)?;
         }
     }
     if wishes.sink {
-        bench_sink::measure(program, pairs, results)?;
+        bench_sink::measure(program, before, rounds, results)?;
     }
     Ok(())
 }
@@ -143,9 +154,10 @@ fn wishes(args: &[String]) -> Result<Wishes> {
         round_trips: None,
         pairs: None,
         program: None,
+        before: None,
         sink: false,
         replica: true,
-        on_disk: false,
+        medium: Medium::Memory,
         lag: false,
         seconds: 45,
         big: BIG_MESSAGES,
@@ -182,9 +194,10 @@ fn wishes(args: &[String]) -> Result<Wishes> {
             "--note" => wishes.note = Some(value()?.clone()),
             "--results" => wishes.results = Some(PathBuf::from(value()?)),
             "--program" => wishes.program = Some(PathBuf::from(value()?)),
+            "--before" => wishes.before = Some(PathBuf::from(value()?)),
             "--sink" => wishes.sink = true,
             "--no-replica" => wishes.replica = false,
-            "--disk" => wishes.on_disk = true,
+            "--disk" => wishes.medium = Medium::Disk,
             "--fresh" => wishes.fresh = true,
             "--report" => wishes.report = true,
             other => bail!("bench knows no {other:?}\n\n{HELP}"),
@@ -209,10 +222,12 @@ mod tests {
     #[test]
     fn parts_of_the_whole_can_be_asked_for() {
         let all = parsed("").unwrap();
-        assert_eq!((all.works.len(), all.round_trips, all.pairs), (4, None, None));
+        assert_eq!((all.works.len(), all.round_trips, all.pairs), (5, None, None));
         let some = parsed("--work idle,wide --rtt 20 --pairs 1").unwrap();
         assert_eq!(some.works, [Work::Idle, Work::Wide]);
         assert_eq!((some.round_trips, some.pairs), (Some(vec![20]), Some(1)));
+        let disk = parsed("--disk --before target/old --work big").unwrap();
+        assert_eq!((disk.medium, disk.before), (Medium::Disk, Some(PathBuf::from("target/old"))));
         let lag = parsed("--lag --seconds 10 --big 100").unwrap();
         assert_eq!((lag.lag, lag.backlog, lag.seconds, lag.big), (true, false, 10, 100));
         for wrong in ["--lines many", "--work most", "--rtt soon", "--pairs", "--faster"] {

@@ -80,9 +80,9 @@ fn work_off(client: Client, program: &Path, store: &MasterStore, log: &Path) -> 
     let replica = Replica::new(options)?;
     let server = replica.serve("127.0.0.1:0")?;
     let conf = store.conf_for(client.name(), server.address().port())?;
-    let mut command = match client {
-        Client::C => run_as_cyrus(C_CLIENT)?,
-        Client::Ours => Command::new(program),
+    let mut command = match client == Client::C {
+        true => run_as_cyrus(C_CLIENT)?,
+        false => Command::new(program),
     };
     command.arg("-C").arg(conf).args(["-R", "-f"]).arg(log);
     if client == Client::Ours {

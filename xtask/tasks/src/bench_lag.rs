@@ -23,6 +23,7 @@ use testkit::{Cyrus, Via, c_client, oracle};
 use crate::bench_lag_client::Running;
 use crate::bench_lag_load::{self as load, Watch};
 use crate::bench_results::{Client, Results, median, percentile_99};
+use crate::bench_rolling::MIB;
 use crate::say;
 
 const USERS: usize = 20;
@@ -101,13 +102,13 @@ impl Lag {
     /// Pairs of runs over one round trip (milliseconds).
     pub(crate) fn measure(&mut self, rtt: u64, pairs: usize, results: &mut Results) -> Result<()> {
         for nr in 0..pairs {
-            for client in Client::order(nr) {
+            for client in Client::order(nr, &Client::BOTH) {
                 let run = self
                     .run(client, rtt)
                     .with_context(|| format!("{client} at {rtt} ms failed"))?;
                 say(&format!(
                     "lag at {rtt} ms, pair {} of {pairs}, {client}: median {:.3} s, p99 {:.3} s, most {:.3} s of {} messages; \
-                     {BIG} took {:.1} s; CPU {:.2} s, {:.0} MB",
+                     {BIG} took {:.1} s; CPU {:.2} s, {:.0} MiB",
                     nr + 1,
                     run.median,
                     run.p99,
@@ -115,7 +116,7 @@ impl Lag {
                     run.count,
                     run.big,
                     run.cpu,
-                    run.rss / 1e6
+                    run.rss / MIB
                 ));
                 results.add_numbers("lag", rtt, client, &run.numbers())?;
             }

@@ -26,9 +26,9 @@ pub(crate) struct Running {
 impl Running {
     /// Starts a client with the master's imapd.conf as it is now.
     pub(crate) fn start(client: Client, master: &Cyrus, program: &Path) -> Result<Running> {
-        let mut command = match client {
-            Client::C => master.command(C_CLIENT),
-            Client::Ours => master.root_command(program),
+        let mut command = match client == Client::C {
+            true => master.command(C_CLIENT),
+            false => master.root_command(program),
         };
         command.arg("-C").arg(master.imapd_conf()).arg("-R");
         if client == Client::Ours {

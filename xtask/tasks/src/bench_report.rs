@@ -1,109 +1,26 @@
 //! What was measured, shown as tables and written as pages for docs/.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::process::Command;
 
 use crate::bench_results::{Client, Results, Sample, median, output, spread};
+use crate::bench_rolling::MIB;
 use crate::bench_sink::SinkWork;
-use crate::{bench_rolling, chart};
+use crate::bench_works::{Medium, Work};
+use crate::{bench_rolling, bench_xargs, chart};
 
 /// Kept with the first results, whose lines do not say when they were made.
 const FIRST_RESULTS: &str = "works and sink: 2026-11-25, ours at commit 880ac89; compilers and tests ran beside it at low \
      priority part of the time, which slows ours more than the C client: ours keeps both cores busy, the C client mostly waits";
 
-/// A work between real servers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Work {
-    All,
-    Idle,
-    Changed,
-    Wide,
-}
-
-impl Work {
-    pub(crate) const ALL: [Work; 4] = [Work::All, Work::Idle, Work::Changed, Work::Wide];
-
-    pub(crate) fn of(name: &str) -> Option<Work> {
-        Work::ALL.into_iter().find(|work| work.name() == name)
-    }
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Work::All => "all",
-            Work::Idle => "idle",
-            Work::Changed => "changed",
-            Work::Wide => "wide",
-        }
-    }
-
-    fn words(self) -> &'static str {
-        match self {
-            Work::All => {
-                "`-A`: 200 users, 4 mailboxes each, 25 messages of 2 KB in each; empty replica"
-            }
-            Work::Idle => "`-A`, the same: nothing changed",
-            Work::Changed => "`-A`, the same: one message new in ten mailboxes of ten users",
-            Work::Wide => "`-u`: one user, 400 mailboxes of 10 messages of 2 KB; empty replica",
-        }
-    }
-
-    /// How many times as fast as the C client ours is meant to be at 0, 20 and 50 ms.
-    fn targets(self) -> [(u64, f64); 3] {
-        let [at_0, at_20, at_50] = match self {
-            Work::All => [1.6, 8.0, 16.0],
-            Work::Idle => [3.0, 25.0, 40.0],
-            Work::Changed => [2.0, 15.0, 25.0],
-            Work::Wide => [1.2, 8.0, 15.0],
-        };
-        [(0, at_0), (20, at_20), (50, at_50)]
-    }
-}
-
-impl fmt::Display for Work {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 /// How many times as fast ours was, by the median of the pairs, and the range.
 pub(crate) fn speed(pairs: &[(Sample, Sample)], of: fn(&Sample) -> f64) -> (f64, f64, f64) {
-    spread(pairs.iter().map(|(c, ours)| of(c) / of(ours)).collect())
+    spread(pairs.iter().map(|(theirs, ours)| of(theirs) / of(ours)).collect())
 }
 
 /// All that was measured, as tables.
 pub(crate) fn tables(results: &Results) -> String {
-    let mut text = String::new();
-    let head = "| work | round trip | C client | ours | as fast (range) | target | CPU C / ours | peak RSS C / ours |\n\
-         |---|---|---|---|---|---|---|---|\n";
-    for work in Work::ALL {
-        for rtt in results.round_trips(work.name()) {
-            let pairs = results.pairs(work.name(), rtt);
-            if pairs.is_empty() {
-                continue;
-            }
-            if text.is_empty() {
-                text += head;
-            }
-            let (times, least, most) = speed(&pairs, |run| run.wall);
-            let target = work.targets().into_iter().find(|(at, _)| *at == rtt);
-            let verdict = match target {
-                None => String::new(),
-                Some((_, wanted)) if times >= wanted => format!("≥ {wanted}: met"),
-                Some((_, wanted)) => format!("≥ {wanted}: **not met**"),
-            };
-            let _ = writeln!(
-                text,
-                "| {work} | {rtt} ms | {:.2} s | {:.2} s | **{times:.1}** ({least:.1} to {most:.1}, {} pairs) | {verdict} | {:.2} s / {:.2} s | {:.0} / {:.0} MB |",
-                middle(&pairs, Client::C, |run| run.wall),
-                middle(&pairs, Client::Ours, |run| run.wall),
-                pairs.len(),
-                middle(&pairs, Client::C, |run| run.cpu),
-                middle(&pairs, Client::Ours, |run| run.cpu),
-                middle(&pairs, Client::C, |run| run.rss / 1e6),
-                middle(&pairs, Client::Ours, |run| run.rss / 1e6),
-            );
-        }
-    }
+    let mut text = [works_table(results), before_table(results)].concat();
     for work in SinkWork::ALL {
         let pairs = results.pairs(work.name(), 0);
         if !pairs.is_empty() {
@@ -114,12 +31,106 @@ pub(crate) fn tables(results: &Results) -> String {
     text
 }
 
+fn works_table(results: &Results) -> String {
+    let mut text = String::new();
+    let head = "| work | stores in | round trip | C client | xargs | ours | as fast as C (range) | as fast as xargs (range) | \
+         target | CPU C / xargs / ours | peak RSS C / xargs / ours |\n|---|---|---|---|---|---|---|---|---|---|---|\n";
+    for (work, medium, kind) in kinds() {
+        for rtt in results.round_trips(&kind) {
+            let pairs = results.pairs(&kind, rtt);
+            if pairs.is_empty() {
+                continue;
+            }
+            if text.is_empty() {
+                text += head;
+            }
+            let over_xargs = results.pairs_with(Client::Xargs, &kind, rtt);
+            // The targets were set for stores in memory.
+            let verdict = match work.target(rtt).filter(|_| medium == Medium::Memory) {
+                None => String::new(),
+                Some(wanted) if speed(&pairs, |run| run.wall).0 >= wanted => {
+                    format!("≥ {wanted}: met")
+                }
+                Some(wanted) => format!("≥ {wanted}: **not met**"),
+            };
+            let middles = |of: fn(&Sample) -> f64, digits: usize, unit: &str| {
+                [Client::C, Client::Xargs, Client::Ours].map(|client| {
+                    let runs = results.samples(&kind, rtt, client);
+                    match runs.is_empty() {
+                        true => "–".to_owned(),
+                        false => {
+                            format!("{:.digits$}{unit}", median(runs.iter().map(of).collect()))
+                        }
+                    }
+                })
+            };
+            let _ = writeln!(
+                text,
+                "| {work} | {medium} | {rtt} ms | {} | {} | {} | {verdict} | {} s | {} MiB |",
+                middles(|run| run.wall, 2, " s").join(" | "),
+                times_and_range(&pairs),
+                times_and_range(&over_xargs),
+                middles(|run| run.cpu, 2, "").join(" / "),
+                middles(|run| run.rss / MIB, 0, "").join(" / "),
+            );
+        }
+    }
+    text
+}
+
+/// Every work in every medium, and how the file of results calls it.
+fn kinds() -> impl Iterator<Item = (Work, Medium, String)> {
+    let works = Work::ALL.into_iter();
+    works.flat_map(|work| Medium::ALL.map(|medium| (work, medium, work.kind(medium))))
+}
+
+fn times_and_range(pairs: &[(Sample, Sample)]) -> String {
+    if pairs.is_empty() {
+        return "–".to_owned();
+    }
+    let (times, least, most) = speed(pairs, |run| run.wall);
+    let rounds = if pairs.len() == 1 { "round" } else { "rounds" };
+    format!("**{times:.1}** ({least:.1} to {most:.1}, {} {rounds})", pairs.len())
+}
+
+/// Ours in parts of what an older build of it took, where one was measured too.
+fn before_table(results: &Results) -> String {
+    let mut text = String::new();
+    let sinks = SinkWork::ALL.map(|work| work.name().to_owned());
+    for kind in kinds().map(|(.., kind)| kind).chain(sinks) {
+        for rtt in results.round_trips(&kind) {
+            let pairs = results.pairs_with(Client::Before, &kind, rtt);
+            if pairs.is_empty() {
+                continue;
+            }
+            if text.is_empty() {
+                text += "\nOurs in parts of what an older build of it took (below 1: ours takes less), with ranges:\n\n\
+                         | work | round trip | rounds | wall | CPU | peak RSS |\n|---|---|---|---|---|---|\n";
+            }
+            let part = |of: fn(&Sample) -> f64| {
+                let parts = pairs.iter().map(|(before, ours)| of(ours) / of(before));
+                let (part, least, most) = spread(parts.collect());
+                format!("**{part:.2}** ({least:.2} to {most:.2})")
+            };
+            let _ = writeln!(
+                text,
+                "| {kind} | {rtt} ms | {} | {} | {} | {} |",
+                pairs.len(),
+                part(|run| run.wall),
+                part(|run| run.cpu),
+                part(|run| run.rss),
+            );
+        }
+    }
+    text
+}
+
 fn sink_lines(work: SinkWork, pairs: &[(Sample, Sample)]) -> String {
     let mut text = String::new();
     let thousands = work.messages() as f64 / 1000.0;
     let gigabytes = work.messages() as f64 * work.message_bytes() as f64 / 1e9;
     let _ = writeln!(text, "\nInto the sink, {} ({} pairs):", work.words(), pairs.len());
-    for client in [Client::C, Client::Ours] {
+    for client in Client::BOTH {
         let wall = middle(pairs, client, |run| run.wall);
         let cpu = middle(pairs, client, |run| run.cpu);
         let _ = writeln!(
@@ -127,7 +138,7 @@ fn sink_lines(work: SinkWork, pairs: &[(Sample, Sample)]) -> String {
             "- {client}: {wall:.2} s, {:.2} GB/s; CPU {:.1} ms per 1,000 messages; peak RSS {:.0} MiB",
             gigabytes / wall,
             cpu / thousands * 1e3,
-            middle(pairs, client, |run| run.rss / 1_048_576.0),
+            middle(pairs, client, |run| run.rss / MIB),
         );
     }
     let (times, _, _) = speed(pairs, |run| run.cpu);
@@ -144,6 +155,7 @@ fn middle(pairs: &[(Sample, Sample)], client: Client, of: fn(&Sample) -> f64) ->
 pub(crate) fn pages(results: &Results) -> Vec<(&'static str, String)> {
     let works: Vec<String> =
         Work::ALL.iter().map(|work| format!("- **{work}**: {}", work.words())).collect();
+    let (at_once, each) = (bench_xargs::CLIENTS, bench_xargs::USERS_EACH);
     let page = format!(
         "# Benchmarks\n\n\
          Written by `cargo xtask bench` (`--sink`, `--lag`, `--backlog`) and `cargo xtask bench --report`; what bounds the numbers stands in \
@@ -151,14 +163,19 @@ pub(crate) fn pages(results: &Results) -> Vec<(&'static str, String)> {
          ![Times as fast as the C client, by round trip](benchmarks.svg)\n\n\
          {}\n\n\
          ## How it was measured\n{}\n\n\
-         Both clients run in turn from one master's store (written by the testkit, index version 17) to a real Cyrus \
-         replica of their own, in memory, on the same machine; round trips are added by the testkit's relay, and at 0 ms there \
-         is none. Who goes first changes from pair to pair. A replica is wiped before each run of `all` and `wide`, outside the \
-         measured time. \"As fast\" is the median of the pairs' ratios of wall time, C client's over ours; other figures are medians \
-         of their own. CPU is user and system time of the client's process alone. After each run all messages were counted on the \
-         replica; at the end both replicas said the same.\n\
+         All clients run in turn from one master's store (written by the testkit, index version 17) to a real Cyrus \
+         replica of their own, on the same machine; round trips are added by the testkit's relay, and at 0 ms there \
+         is none. In memory, all stores are in /dev/shm; on disk, all are below /tmp, where Cyrus' fsync calls take their time, while \
+         the master's files were just written and come from the page cache. \
+         Who goes first changes from round to round. A replica is wiped before each run of `all`, `wide` and `big`, outside the \
+         measured time. \"As fast\" is the median of the rounds' ratios of wall time, the other's over ours; other figures are medians \
+         of their own. **xargs** is what people do today: up to {at_once} C clients at a time, {each} users each; one user is no work for it. \
+         CPU is user and system time of the client's process alone, for xargs of all its clients. Peak RSS for xargs is the most that its \
+         living clients held together, looked at every 10 ms; what they share, mostly libraries, counts for each, though it is there once: some 15 of a client's 19 MiB. \
+         After each run all messages were counted on the replica; at the end all replicas said the same.\n\
          The sink is a replica of our own that counts messages and throws them away: what is left is the client's cost.\n\n\
          ```\n/usr/lib/cyrus/bin/sync_client -C imapd.conf -A            # or -u USER\n\
+         xargs -a users -P {at_once} -n {each} /usr/lib/cyrus/bin/sync_client -C imapd.conf -u\n\
          target/release/sync_client -C imapd.conf -A -j 16          # or -u USER\n```\n\n{}\
          ## Machine\n{}\n",
         tables(results),
@@ -166,13 +183,27 @@ pub(crate) fn pages(results: &Results) -> Vec<(&'static str, String)> {
         bench_rolling::section(results),
         machine(results),
     );
+    vec![("benchmarks.md", page), ("benchmarks.svg", chart::svg(&lines(results)))]
+}
+
+/// The lines of the chart: each work with the stores in memory, over the C client and over xargs.
+fn lines(results: &Results) -> Vec<chart::Line> {
     let mut lines = Vec::new();
     for work in Work::ALL {
-        let times = results.round_trips(work.name()).into_iter();
-        let points = times.map(|rtt| (rtt, speed(&results.pairs(work.name(), rtt), |r| r.wall).0));
-        lines.push((work.name(), points.collect()));
+        let kind = work.kind(Medium::Memory);
+        let points = |other| -> Vec<(u64, f64)> {
+            let pairs = |rtt| results.pairs_with(other, &kind, rtt);
+            let times = results.round_trips(&kind).into_iter().map(|rtt| (rtt, pairs(rtt)));
+            let measured = times.filter(|(_, pairs)| !pairs.is_empty());
+            measured.map(|(rtt, pairs)| (rtt, speed(&pairs, |run| run.wall).0)).collect()
+        };
+        lines.push(chart::Line {
+            name: work.name(),
+            points: points(Client::C),
+            beside: points(Client::Xargs),
+        });
     }
-    vec![("benchmarks.md", page), ("benchmarks.svg", chart::svg(&lines))]
+    lines
 }
 
 /// The machine, the versions, and when what was measured, as a list.
@@ -187,12 +218,14 @@ fn machine(results: &Results) -> String {
     let cyrus = output(Command::new("dpkg-query").args(["-W", "-f", "${Version}", "cyrus-imapd"]));
     let rustc = output(Command::new("rustc").arg("--version"));
     let mut lines = vec![
-        format!(
-            "{cores} cores for both clients, both replicas and the relays; {model}, Linux {}",
-            kernel.trim()
-        ),
+        format!("{cores} cores for clients, replicas and relays; {model}, Linux {}", kernel.trim()),
         format!("cyrus-imapd {cyrus}; {rustc}"),
     ];
+    if kinds().any(|(_, medium, kind)| medium == Medium::Disk && results.has(&kind)) {
+        let disk = output(Command::new("df").args(["--output=fstype,source", "/tmp"]));
+        let disk = disk.lines().last().unwrap_or_default().split_whitespace();
+        lines.push(format!("the disk: {}", disk.collect::<Vec<_>>().join(" on ")));
+    }
     for (words, rolling) in [("works and sink", false), ("rolling", true)] {
         for stamp in results.stamps(|kind| bench_rolling::is_kind(kind) == rolling) {
             lines.push(match stamp.and_then(|stamp| stamp.split_once(' ')) {
@@ -231,8 +264,28 @@ mod tests {
         let again = Results::open(&path).unwrap();
         assert_eq!(again.pairs("idle", 20), [(run(3.0), run(1.0))]);
         assert!(tables(&again).contains(
-            "| idle | 20 ms | 3.00 s | 1.00 s | **3.0** (3.0 to 3.0, 1 pairs) | ≥ 25: **not met** |"
+            "| idle | memory | 20 ms | 3.00 s | – | 1.00 s | **3.0** (3.0 to 3.0, 1 round) | – | ≥ 25: **not met** | \
+             1.50 / – / 0.50 s | 1 / – / 1 MiB |"
         ));
         std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn xargs_disk_and_the_build_of_before_have_their_places() {
+        let dir = std::env::temp_dir().join(format!("bench-tables-{}", std::process::id()));
+        let mut results = Results::open(&dir.join("results.tsv")).unwrap();
+        let walls =
+            [(Client::C, 8.0), (Client::Xargs, 3.0), (Client::Before, 1.6), (Client::Ours, 2.0)];
+        for (client, wall) in walls {
+            results.add_to_round(1, "big/disk", 20, client, run(wall)).unwrap();
+        }
+        std::fs::remove_dir_all(dir).unwrap();
+        let text = tables(&results);
+        for words in [
+            "| big | disk | 20 ms | 8.00 s | 3.00 s | 2.00 s | **4.0** (4.0 to 4.0, 1 round) | **1.5** (1.5 to 1.5, 1 round) |",
+            "| big/disk | 20 ms | 1 | **1.25** (1.25 to 1.25) | **1.25** (1.25 to 1.25) | **1.00** (1.00 to 1.00) |",
+        ] {
+            assert!(text.contains(words), "no {words} in\n{text}");
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! What was measured, kept in a file of lines, so that a long benchmark may be made in parts.
 //!
 //! ```text
-//! KIND TAB round trip in ms TAB client TAB numbers, tab between them [TAB @DATE COMMIT]
+//! KIND TAB round trip in ms TAB client TAB numbers, tab between them [TAB #ROUND] [TAB @DATE COMMIT]
 //! note TAB words about the runs, for the report
 //! ```
+//! Runs of one round are compared with each other. Where lines have no round, a client's first one belongs to the
+//! other's first, and so on.
 
-use std::fmt;
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -14,38 +16,13 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use testkit::c_client::Outcome;
 
-/// Who ran.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Client {
-    C,
-    Ours,
-}
-
-impl Client {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Client::C => "C",
-            Client::Ours => "ours",
-        }
-    }
-
-    /// Who runs first and second in a pair of this number.
-    pub(crate) fn order(pair: usize) -> [Client; 2] {
-        if pair.is_multiple_of(2) { [Client::C, Client::Ours] } else { [Client::Ours, Client::C] }
-    }
-}
-
-impl fmt::Display for Client {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
+pub(crate) use crate::bench_clients::Client;
 
 /// One run: seconds and bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Sample {
     pub(crate) wall: f64,
-    /// User and system time of the client's process alone.
+    /// User and system time of the client's process alone; of all the clients of xargs.
     pub(crate) cpu: f64,
     pub(crate) rss: f64,
 }
@@ -71,8 +48,19 @@ struct Row {
     rtt: u64,
     client: Client,
     numbers: Vec<f64>,
+    /// Which runs it may be compared with; lines of old, and of other benchmarks, have none.
+    round: Option<u64>,
     /// Date and commit; lines of old have none.
     stamp: Option<String>,
+}
+
+impl Row {
+    fn sample(&self) -> Option<Sample> {
+        match *self.numbers {
+            [wall, cpu, rss, ..] => Some(Sample { wall, cpu, rss }),
+            _ => None,
+        }
+    }
 }
 
 /// All runs so far.
@@ -104,6 +92,7 @@ impl Results {
         Ok(())
     }
 
+    /// Keeps a run.
     pub(crate) fn add(&mut self, kind: &str, rtt: u64, client: Client, run: Sample) -> Result<()> {
         self.add_numbers(kind, rtt, client, &run.numbers())
     }
@@ -116,9 +105,40 @@ impl Results {
         client: Client,
         numbers: &[f64],
     ) -> Result<()> {
+        self.keep(kind, rtt, client, numbers, None)
+    }
+
+    /// Keeps a run of a round.
+    pub(crate) fn add_to_round(
+        &mut self,
+        round: u64,
+        kind: &str,
+        rtt: u64,
+        client: Client,
+        run: Sample,
+    ) -> Result<()> {
+        self.keep(kind, rtt, client, &run.numbers(), Some(round))
+    }
+
+    /// The number of a round that begins.
+    pub(crate) fn next_round(&self) -> u64 {
+        self.rows.iter().filter_map(|row| row.round).max().unwrap_or(0) + 1
+    }
+
+    fn keep(
+        &mut self,
+        kind: &str,
+        rtt: u64,
+        client: Client,
+        numbers: &[f64],
+        round: Option<u64>,
+    ) -> Result<()> {
         let mut line = format!("{kind}\t{rtt}\t{client}");
         for number in numbers {
             line += &format!("\t{number}");
+        }
+        if let Some(round) = round {
+            line += &format!("\t#{round}");
         }
         self.write(&format!("{line}\t@{}", self.stamp))?;
         self.rows.push(Row {
@@ -126,6 +146,7 @@ impl Results {
             rtt,
             client,
             numbers: numbers.to_vec(),
+            round,
             stamp: Some(self.stamp.clone()),
         });
         Ok(())
@@ -148,25 +169,56 @@ impl Results {
         writeln!(file, "{line}").with_context(failed)
     }
 
+    fn of(&self, kind: &str, rtt: u64, client: Client) -> impl Iterator<Item = &Row> {
+        let wanted = move |row: &&Row| row.kind == kind && (row.rtt, row.client) == (rtt, client);
+        self.rows.iter().filter(wanted)
+    }
+
     /// The runs of one client, in the order of the pairs.
     pub(crate) fn numbers(&self, kind: &str, rtt: u64, client: Client) -> Vec<&[f64]> {
-        let wanted = |row: &&Row| (row.kind.as_str(), row.rtt, row.client) == (kind, rtt, client);
-        self.rows.iter().filter(wanted).map(|row| row.numbers.as_slice()).collect()
+        self.of(kind, rtt, client).map(|row| row.numbers.as_slice()).collect()
     }
 
     /// The same, as samples.
     pub(crate) fn samples(&self, kind: &str, rtt: u64, client: Client) -> Vec<Sample> {
-        let sample = |numbers: &[f64]| match *numbers {
-            [wall, cpu, rss, ..] => Some(Sample { wall, cpu, rss }),
-            _ => None,
-        };
-        self.numbers(kind, rtt, client).into_iter().filter_map(sample).collect()
+        self.of(kind, rtt, client).filter_map(Row::sample).collect()
     }
 
-    /// Both clients' runs as pairs: the C client's, ours.
+    /// The C client's runs and ours, as pairs.
     pub(crate) fn pairs(&self, kind: &str, rtt: u64) -> Vec<(Sample, Sample)> {
-        let (c, ours) = (self.samples(kind, rtt, Client::C), self.samples(kind, rtt, Client::Ours));
-        c.into_iter().zip(ours).collect()
+        self.pairs_with(Client::C, kind, rtt)
+    }
+
+    /// Another client's runs and ours of the same rounds, as pairs.
+    pub(crate) fn pairs_with(&self, other: Client, kind: &str, rtt: u64) -> Vec<(Sample, Sample)> {
+        let theirs = self.by_round(kind, rtt, other);
+        let mut ours = self.by_round(kind, rtt, Client::Ours);
+        theirs
+            .into_iter()
+            .filter_map(|(round, theirs)| Some((theirs, ours.remove(&round)?)))
+            .collect()
+    }
+
+    /// Runs by their round, or by their place among those without one.
+    fn by_round(
+        &self,
+        kind: &str,
+        rtt: u64,
+        client: Client,
+    ) -> BTreeMap<(Option<u64>, usize), Sample> {
+        let mut without = 0;
+        let mut runs = BTreeMap::new();
+        for row in self.of(kind, rtt, client) {
+            let place = if row.round.is_none() { without } else { 0 };
+            without += usize::from(row.round.is_none());
+            runs.extend(row.sample().map(|sample| ((row.round, place), sample)));
+        }
+        runs
+    }
+
+    /// Whether there are runs of this kind.
+    pub(crate) fn has(&self, kind: &str) -> bool {
+        self.rows.iter().any(|row| row.kind == kind)
     }
 
     pub(crate) fn round_trips(&self, kind: &str) -> Vec<u64> {
@@ -196,15 +248,16 @@ fn parsed(line: &str) -> Option<Row> {
         Some((line, stamp)) => (line, Some(stamp.to_owned())),
         None => (line, None),
     };
+    let (line, round) = match line.split_once("\t#") {
+        Some((line, round)) => (line, Some(round.parse().ok()?)),
+        None => (line, None),
+    };
     let mut fields = line.split('\t');
     let kind = fields.next()?.to_owned();
     let rtt = fields.next()?.parse().ok()?;
-    let client = match fields.next()? {
-        "C" => Client::C,
-        _ => Client::Ours,
-    };
+    let client = Client::of(fields.next()?)?;
     let numbers = fields.map(|field| field.parse().ok()).collect::<Option<_>>()?;
-    Some(Row { kind, rtt, client, numbers, stamp })
+    Some(Row { kind, rtt, client, numbers, round, stamp })
 }
 
 /// What a program says; a word in its place where it can't be run.
@@ -264,6 +317,32 @@ mod tests {
         assert_eq!(again.stamps(|kind| kind == "idle"), [None, Some(results.stamp.as_str())]);
         assert_eq!(again.notes(), ["a machine at rest"]);
         std::fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn only_runs_of_one_round_are_compared() {
+        let dir = std::env::temp_dir().join(format!("bench-rounds-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let path = dir.join("results.tsv");
+        // Two pairs of old, and a round that was broken off.
+        let old = "all\t0\tC\t4\t1\t1\nall\t0\tours\t1\t1\t1\nall\t0\tours\t2\t1\t1\nall\t0\tC\t5\t1\t1\n";
+        std::fs::write(&path, format!("{old}all\t0\txargs\t9\t1\t1\t#1\t@today x\n")).unwrap();
+        let mut results = Results::open(&path).unwrap();
+        let round = results.next_round();
+        for (client, wall) in [(Client::Ours, 3.0), (Client::C, 6.0), (Client::Xargs, 7.0)] {
+            let sample = Sample { wall, cpu: 1.0, rss: 1.0 };
+            results.add_to_round(round, "all", 0, client, sample).unwrap();
+        }
+        let again = Results::open(&path).unwrap();
+        std::fs::remove_dir_all(dir).unwrap();
+        let walls = |other| {
+            let pairs = again.pairs_with(other, "all", 0).into_iter();
+            pairs.map(|(theirs, ours)| (theirs.wall, ours.wall)).collect::<Vec<_>>()
+        };
+        assert_eq!((round, again.next_round()), (2, 3));
+        assert_eq!(walls(Client::C), [(4.0, 1.0), (5.0, 2.0), (6.0, 3.0)]);
+        assert_eq!(walls(Client::Xargs), [(7.0, 3.0)]);
+        assert_eq!(walls(Client::Before), []);
     }
 
     #[test]

@@ -45,13 +45,13 @@ fn lag_table(results: &Results) -> String {
             let middle = |of: fn(&LagSample) -> f64| median(all.iter().map(of).collect());
             let _ = writeln!(
                 text,
-                "| {rtt} ms | {client} | {} | {} | {} | {} | {:.2} s | {:.0} MB |",
+                "| {rtt} ms | {client} | {} | {} | {} | {} | {:.2} s | {:.0} MiB |",
                 time(middle(|run| run.median)),
                 time(middle(|run| run.p99)),
                 time(middle(|run| run.most)),
                 time(middle(|run| run.big)),
                 middle(|run| run.cpu),
-                middle(|run| run.rss / 1e6),
+                middle(|run| run.rss / MIB),
             );
         }
     }
@@ -187,8 +187,8 @@ mod tests {
         let text = section(&results);
         std::fs::remove_dir_all(dir).unwrap();
         for words in [
-            "| 20 ms | C | 20.0 s | 40.0 s | 60.0 s | 30.0 s | 2.00 s | 20 MB |",
-            "| 20 ms | ours | 100 ms | 200 ms | 300 ms | 30.0 s | 2.00 s | 20 MB |",
+            "| 20 ms | C | 20.0 s | 40.0 s | 60.0 s | 30.0 s | 2.00 s | 19 MiB |",
+            "| 20 ms | ours | 100 ms | 200 ms | 300 ms | 30.0 s | 2.00 s | 19 MiB |",
             "ours of C's: **0.005** (0.005 to 0.005, 1 pairs); target ≤ 0.1: met",
             "3.50 s, CPU 1.00 s, peak RSS 95 MiB (1 runs); target < 3 s and 300 MiB: **not met**",
         ] {

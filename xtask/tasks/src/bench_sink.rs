@@ -8,7 +8,8 @@ use testkit::store::{MasterStore, Plan, Sizes};
 use testkit::{c_client, run_as_cyrus};
 
 use crate::bench_results::{Client, Results, Sample};
-use crate::bench_runs::{JOBS, many_users};
+use crate::bench_runs::{C_CLIENT, JOBS};
+use crate::bench_works::Load;
 use crate::say;
 
 /// A work into the sink.
@@ -73,7 +74,7 @@ impl SinkWork {
             ..Plan::default()
         };
         match self {
-            SinkWork::Small | SinkWork::SmallPlain => many_users(),
+            SinkWork::Small | SinkWork::SmallPlain => Load::Many.plan(),
             SinkWork::Large => one(1500, 1_000_000),
             SinkWork::Million => one(1_000_000, 300),
             SinkWork::Huge => one(1, 2_000_000_000),
@@ -81,22 +82,31 @@ impl SinkWork {
     }
 
     /// Long ones are measured once.
-    fn pairs(self, pairs: usize) -> usize {
-        if matches!(self, SinkWork::Million | SinkWork::Huge) { 1 } else { pairs }
+    fn rounds(self, rounds: usize) -> usize {
+        if matches!(self, SinkWork::Million | SinkWork::Huge) { 1 } else { rounds }
     }
 }
 
 /// Measures all works into the sink.
-pub(crate) fn measure(program: &Path, pairs: usize, results: &mut Results) -> Result<()> {
+pub(crate) fn measure(
+    program: &Path,
+    before: Option<&Path>,
+    rounds: usize,
+    results: &mut Results,
+) -> Result<()> {
+    let mut clients = Client::BOTH.to_vec();
+    clients.extend(before.map(|_| Client::Before));
     for work in SinkWork::ALL {
         say(&format!("into the sink: {}", work.words()));
         let store = MasterStore::write(&work.plan())?;
-        for nr in 0..work.pairs(pairs) {
-            let mut line = format!("{}, pair {}:", work.name(), nr + 1);
-            for client in Client::order(nr) {
-                let sample = run(work, client, &store, program)?;
+        for nr in 0..work.rounds(rounds) {
+            let round = results.next_round();
+            let mut line = format!("{}, round {}:", work.name(), nr + 1);
+            for client in Client::order(nr, &clients) {
+                let file = before.filter(|_| client == Client::Before).unwrap_or(program);
+                let sample = run(work, client, &store, file)?;
                 line += &format!(" {client} {:.3} s, CPU {:.3} s", sample.wall, sample.cpu);
-                results.add(work.name(), 0, client, sample)?;
+                results.add_to_round(round, work.name(), 0, client, sample)?;
             }
             say(&line);
         }
@@ -114,15 +124,15 @@ fn run(work: SinkWork, client: Client, store: &MasterStore, program: &Path) -> R
     let replica = Replica::new(options)?;
     let server = replica.serve("127.0.0.1:0")?;
     let conf = store.conf_for(client.name(), server.address().port())?;
-    let mut command = match client {
-        Client::C => run_as_cyrus("/usr/lib/cyrus/bin/sync_client")?,
-        Client::Ours => std::process::Command::new(program),
+    let mut command = match client == Client::C {
+        true => run_as_cyrus(C_CLIENT)?,
+        false => std::process::Command::new(program),
     };
     command.arg("-C").arg(conf);
     let user = &store.model().users[0].userid;
     match (work, client) {
         (SinkWork::Small | SinkWork::SmallPlain, Client::C) => command.arg("-A"),
-        (SinkWork::Small | SinkWork::SmallPlain, Client::Ours) => command.args(["-A", "-j", JOBS]),
+        (SinkWork::Small | SinkWork::SmallPlain, _) => command.args(["-A", "-j", JOBS]),
         _ => command.args(["-u", user]),
     };
     let outcome = c_client::measure(command)?.must_succeed()?;

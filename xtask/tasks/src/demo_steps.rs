@@ -28,9 +28,9 @@ pub(crate) fn figures(outcome: &c_client::Outcome) -> String {
     let ended =
         outcome.code.map_or("ended by a signal".to_owned(), |code| format!("exit code {code}"));
     format!(
-        "{ended}, {:.2} s of CPU, {:.1} MB of memory",
+        "{ended}, {:.2} s of CPU, {:.1} MiB of memory",
         seconds(outcome.cpu()),
-        outcome.peak_rss_bytes as f64 / 1e6
+        outcome.peak_rss_bytes as f64 / 1_048_576.0
     )
 }
 

@@ -3,15 +3,19 @@
 
 mod bench;
 mod bench_backlog;
+mod bench_clients;
 mod bench_lag;
 mod bench_lag_client;
 mod bench_lag_load;
 mod bench_log;
+mod bench_readme;
 mod bench_report;
 mod bench_results;
 mod bench_rolling;
 mod bench_runs;
 mod bench_sink;
+mod bench_works;
+mod bench_xargs;
 mod chart;
 mod demo;
 mod demo_cyrus;
