@@ -159,7 +159,7 @@ pub(crate) fn section(results: &Results) -> String {
             "\nA backlog (`cargo xtask bench --backlog`):\n{backlog}\n\
              ```\n/usr/lib/cyrus/bin/sync_client -C imapd.conf -R -f backlog\n\
              target/release/sync_client -C imapd.conf -R -f backlog -j {JOBS}\n```\n\n\
-             The log is made up, with the mix of verbs in `xtask/src/bench_log.rs`: 2,000 users, each with 10 to 500 mailboxes that it \
+             The log is made up, with the mix of verbs in `xtask/tasks/src/bench_log.rs`: 2,000 users, each with 10 to 500 mailboxes that it \
              names. Two mailboxes of each, with three messages in them, are on the master; of the others neither side knows anything, \
              so that little but questions remain to be sent. Reading and merging is measured as a process of its own, its start \
              included, the log in the page cache. The C client keeps what it has read in lists and searches them for each further \
