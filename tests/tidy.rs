@@ -123,14 +123,14 @@ fn no_program_is_called_that_a_small_system_lacks() {
     let missing = ["kill", "pkill", "pgrep", "ps", "mount", "unshare", "nsenter", "sudo", "ip"];
     let mut wrong = Vec::new();
     for (path, text) in sources() {
-        let mut rest = text.as_str();
-        while let Some((_, after)) = rest.split_once("Command::new(\"") {
-            let program = after.split('"').next().unwrap_or_default();
-            let name = program.rsplit('/').next().unwrap_or_default();
-            if missing.contains(&name) {
-                wrong.push(format!("{} calls {program}", path.display()));
+        // Command::new("…"), and the testkit's command("…") and root_command("…").
+        for call in ["Command::new(\"", "command(\""] {
+            for after in text.split(call).skip(1) {
+                let program = after.split('"').next().unwrap_or_default();
+                if missing.contains(&program.rsplit('/').next().unwrap_or_default()) {
+                    wrong.push(format!("{} calls {program}", path.display()));
+                }
             }
-            rest = after;
         }
     }
     refuse(wrong);
