@@ -10,7 +10,7 @@ use crate::build::{Build, cargo, shown};
 use crate::{Refusal, needs, say};
 
 const BUILD: Build =
-    Build { what: "all tests", folder: "debug", takes: "some four minutes", megabytes: 3000 };
+    Build { what: "all tests", folder: "debug", takes: "some four minutes", megabytes: 2000 };
 
 /// Checks what is needed, installs what is missing, runs all tests, and gives their exit code.
 pub(crate) fn run(args: &[String]) -> Result<u8, Refusal> {
