@@ -80,7 +80,8 @@ fn a_cut_link_is_no_missing_partition() {
 /// the partition is there.
 #[test]
 fn a_partition_that_comes_later() {
-    let master = Cyrus::master().sync_log(&[]);
+    // Else the user might rest for longer than the test waits.
+    let master = Cyrus::master().sync_log(&[]).option("sync_retry_maxwait", "2s");
     let mut pair = Pair::with(master, Cyrus::replica(), Via::Csync);
     let users = fill::uniform(&pair.master, 2, 1, 1, 300).unwrap();
     pair.replica.unset_option("partition-second").unwrap();
