@@ -6,7 +6,6 @@
 //! change, as an admin adds it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
@@ -24,15 +23,12 @@ pub(crate) struct Partitions(Arc<DashMap<String, Arc<Partition>>>);
 pub(crate) struct Partition {
     /// Set once the replica is known to have it. Whoever finds out does so here, and others wait.
     pub(crate) there: OnceCell<()>,
-    /// It was found missing, at some time.
-    was_missing: AtomicBool,
     missing_since: std::sync::Mutex<Option<Instant>>,
 }
 
 impl Partition {
     /// It was found to be missing now.
     pub(crate) fn set_missing(&self, now: Instant) {
-        self.was_missing.store(true, Ordering::Relaxed);
         *self.missing_since.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(now);
     }
 
@@ -40,11 +36,6 @@ impl Partition {
     pub(crate) fn is_missing(&self, now: Instant) -> bool {
         let since = *self.missing_since.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         since.is_some_and(|at| now.saturating_duration_since(at) < MISSING_FOR)
-    }
-
-    /// Whether it was found missing before: what is refused again is then refused for that.
-    pub(crate) fn was_missing(&self) -> bool {
-        self.was_missing.load(Ordering::Relaxed)
     }
 }
 
@@ -80,10 +71,10 @@ mod tests {
         partitions.clone().seen("ssd");
         assert!(partitions.has("ssd") && !partitions.has("hdd"));
         let hdd = partitions.of("hdd");
-        assert!(!hdd.is_missing(now) && !hdd.was_missing());
+        assert!(!hdd.is_missing(now));
         hdd.set_missing(now);
-        assert!(hdd.is_missing(now) && hdd.was_missing() && !partitions.has("hdd"));
-        assert!(!hdd.is_missing(now + MISSING_FOR) && hdd.was_missing());
+        assert!(hdd.is_missing(now) && !partitions.has("hdd"));
+        assert!(!hdd.is_missing(now + MISSING_FOR));
         partitions.seen("hdd");
         assert!(partitions.has("hdd"));
     }

@@ -76,6 +76,35 @@ fn a_cut_link_is_no_missing_partition() {
     }
 }
 
+/// In rolling replication a mailbox on a partition that the replica lacks stops its user alone, and no longer than until
+/// the partition is there.
+#[test]
+fn a_partition_that_comes_later() {
+    // Else the user might rest, or a replica that restarts be waited for, for longer than the test waits.
+    let master = Cyrus::master().sync_log(&[]).option("sync_retry_maxwait", "2s");
+    let master = master.option("sync_reconnect_maxwait", "1s");
+    let mut pair = Pair::with(master, Cyrus::replica(), Via::Csync);
+    let users = fill::uniform(&pair.master, 2, 1, 1, 300).unwrap();
+    pair.replica.unset_option("partition-second").unwrap();
+    pair.replica.restart().unwrap();
+    // On the partition before anybody looks.
+    let mut admin = pair.master.admin().unwrap();
+    let other = pair.master.name(&["user", &users[0], "other"]);
+    admin.create(&other).unwrap();
+    admin.move_to_partition(&other, "second").unwrap();
+    let run = pair.start_sync(&["-R", "-d", "0"]);
+    pair.master.wait_for_syslog("the replica has no partition \"second\"").unwrap();
+    let mut client = pair.master.login(&users[1]).unwrap();
+    client.append("INBOX", &[], None, b"Subject: x\r\n\r\nx\r\n").unwrap();
+    wait_for("the other user", || pair.differences(&users[1..]).is_empty());
+    let second = pair.replica.partition("second").display().to_string();
+    pair.replica.set_option("partition-second", &second).unwrap();
+    pair.replica.restart().unwrap();
+    wait_for("the user", || pair.differences(&users).is_empty());
+    run.terminate();
+    assert_eq!(run.wait().code, Some(0));
+}
+
 /// Nobody is selected: 1, with what to do, whether a prefix, a list or the store is empty of users.
 #[test]
 fn nobody_selected() {

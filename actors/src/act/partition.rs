@@ -136,10 +136,6 @@ impl Acting<'_> {
         match self.make_empty(uniqueid).await {
             Ok(()) => Ok(()),
             Err(UserError::Command(CommandError::Refused { code: None, .. })) => {
-                if known.was_missing() {
-                    known.set_missing(Instant::now());
-                    return Err(Probe::Missing);
-                }
                 self.takes_files(partition).await
             }
             // Busy, or elsewhere: that mailbox will hear it again.
