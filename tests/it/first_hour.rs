@@ -50,6 +50,25 @@ fn a_partition_that_the_replica_lacks() {
     pair.assert_equal(&users);
 }
 
+/// A new user's folder on a partition of its own, where the INBOX's is known: the INBOX is made before the replica is asked for that partition, so
+/// nothing is refused, and no server dies.
+#[test]
+fn a_folder_on_another_partition() {
+    let pair = Pair::start();
+    let users = fill::uniform(&pair.master, 3, 2, 2, 300).unwrap();
+    // The users before it have shown by then that the INBOX's partition is there.
+    let folder = pair.master.name(&["user", &users[2], "folder1"]);
+    pair.master.admin().unwrap().move_to_partition(&folder, "second").unwrap();
+    drop((pair.master.take_syslog(), pair.replica.take_syslog()));
+    pair.sync_well(&["-A", "-j", "1"]);
+    pair.assert_equal(&users);
+    let said = [pair.master.take_syslog(), pair.replica.take_syslog()].concat();
+    let bad = ["NO response", "assertion failed"];
+    let bad: Vec<_> =
+        said.iter().filter(|line| bad.iter().any(|words| line.text.contains(words))).collect();
+    assert!(bad.is_empty(), "{bad:#?}");
+}
+
 /// A link that is cut just when a partition is asked for says nothing about partitions: the user is tried again.
 #[test]
 fn a_cut_link_is_no_missing_partition() {

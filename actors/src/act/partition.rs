@@ -69,7 +69,10 @@ impl Acting<'_> {
                 continue;
             }
             let known = self.hands.partitions.of(&partition);
-            let probe = known.there.get_or_try_init(|| self.try_partition(uniqueid, &partition));
+            let inbox = self.new_inbox(plan).filter(|inbox| inbox != uniqueid);
+            let probe = known
+                .there
+                .get_or_try_init(|| self.try_partition(uniqueid, inbox.as_deref(), &partition));
             match probe.await {
                 Ok(()) | Err(Probe::Unknown) => {}
                 Err(Probe::Missing) => return Err(self.no_partition(partition)),
@@ -128,10 +131,29 @@ impl Acting<'_> {
         UserError::NoPartition { partition, by_option }
     }
 
-    async fn try_partition(&mut self, uniqueid: &str, partition: &str) -> Result<(), Probe> {
+    /// The user's INBOX, if it is to be made there.
+    fn new_inbox(&self, plan: &UserPlan) -> Option<String> {
+        let inbox = self.read.inbox_id.as_ref()?;
+        let makes_it = |update: &MailboxUpdate| matches!(update, MailboxUpdate::Send { uniqueid, replica: None, .. } if uniqueid == inbox);
+        plan.updates.iter().any(makes_it).then(|| inbox.clone())
+    }
+
+    async fn try_partition(
+        &mut self,
+        uniqueid: &str,
+        inbox: Option<&str>,
+        partition: &str,
+    ) -> Result<(), Probe> {
         let known = self.hands.partitions.of(partition);
         if known.is_missing(Instant::now()) {
             return Err(Probe::Missing);
+        }
+        // A folder is refused as long as its INBOX is not there.
+        if let Some(inbox) = inbox
+            && let Err(e) = self.make_empty(inbox).await
+            && !matches!(e, UserError::Command(CommandError::Refused { .. }))
+        {
+            return Err(e.into());
         }
         match self.make_empty(uniqueid).await {
             Ok(()) => Ok(()),
