@@ -20,7 +20,7 @@ pub(crate) struct Args {
     /// Replicate all users and the shared mailboxes, or those that PREFIX names
     ///
     /// PREFIX is the beginning of mailboxes' internal names (user.an for all users whose names begin with "an"); one
-    /// that no internal name begins with is understood as the beginning of users' names.
+    /// that no user's internal name begins with is understood as the beginning of users' names.
     #[arg(short = 'A', long, help_heading = WHAT)]
     pub(crate) all_users: bool,
 

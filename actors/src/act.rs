@@ -370,7 +370,7 @@ impl<'a> Acting<'a> {
                 self.keep(e);
                 Ok(())
             }
-            Err(e) => Err(e),
+            Err(e) => Err(self.of_missing_partition(name, e)),
         }
     }
 

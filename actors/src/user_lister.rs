@@ -22,7 +22,7 @@ pub enum Work {
     Users(Vec<String>),
     /// All that have a mailbox whose internal name begins so, and the shared mailboxes (-A).
     AllUsers {
-        /// The prefix; none for all. One that no internal name begins with is understood as the beginning of
+        /// The prefix; none for all. One that no user's internal name begins with is understood as the beginning of
         /// users' names.
         prefix: Option<String>,
     },
