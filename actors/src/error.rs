@@ -15,6 +15,8 @@ use crate::pool::PoolError;
 pub enum Class {
     /// Something in passing: try again after a pause.
     Passing,
+    /// It may be a file that was caught in the middle of a change: one more try tells.
+    Unsure,
     /// It would end the same: report it.
     Lasting,
     /// No user can be replicated any more: stop the run.
@@ -219,11 +221,12 @@ fn class_of(e: &CommandError) -> Class {
     }
 }
 
-/// A mailbox that is being created, deleted or renamed reads as missing or damaged for a moment;
-/// another look tells.
+/// A mailbox that is being created, deleted or renamed reads as missing or damaged for a moment. What is still so
+/// a second later is broken, and no waiting mends it.
 fn class_of_store(e: &StoreError) -> Class {
     match e.class() {
-        ErrorClass::Missing | ErrorClass::Locked | ErrorClass::Damaged => Class::Passing,
+        ErrorClass::Locked => Class::Passing,
+        ErrorClass::Missing | ErrorClass::Damaged => Class::Unsure,
         _ => Class::Lasting,
     }
 }

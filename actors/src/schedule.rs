@@ -12,6 +12,8 @@ use crate::report::Sent;
 
 /// How often a user is tried when failures are in passing.
 pub(crate) const TRIES: u32 = 4;
+/// How often where only another look tells whether it is.
+const UNSURE_TRIES: u32 = 2;
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How many listed users may be held here.
@@ -161,7 +163,12 @@ impl<L> Schedule<L> {
     /// A user in flight failed. Gives the job back when it is not to be tried again.
     pub(crate) fn failed(&mut self, job: Job<L>, class: Class, now: Instant) -> Option<Job<L>> {
         self.in_flight -= 1;
-        if class != Class::Passing || job.tries >= TRIES || self.stopped {
+        let tries = match class {
+            Class::Passing => TRIES,
+            Class::Unsure => UNSURE_TRIES,
+            Class::Lasting | Class::Run => 0,
+        };
+        if job.tries >= tries || self.stopped {
             return Some(job);
         }
         let doubled = self.first_pause.saturating_mul(1 << (job.tries - 1).min(16));
@@ -218,6 +225,16 @@ mod tests {
         let job = started(&mut s, now);
         assert_eq!(s.failed(job, Class::Passing, now).unwrap().tries, TRIES);
         assert!(matches!(s.next(now), Next::Finished));
+    }
+
+    #[test]
+    fn what_may_be_broken_is_looked_at_once_more() {
+        let now = Instant::now();
+        let mut s = schedule(1, &["a"], now);
+        let job = started(&mut s, now);
+        assert!(s.failed(job, Class::Unsure, now).is_none());
+        let job = started(&mut s, now + Duration::from_secs(1));
+        assert_eq!(s.failed(job, Class::Unsure, now).unwrap().tries, 2);
     }
 
     #[test]

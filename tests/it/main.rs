@@ -32,5 +32,6 @@ mod rolling_start;
 mod rolling_verbs;
 mod shared;
 mod syslog;
+mod tries;
 mod words;
 mod written;

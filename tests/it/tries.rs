@@ -1,0 +1,30 @@
+//! How often a failing user is tried: what waiting can't mend is not waited for.
+
+use std::fs;
+
+use testkit::fill;
+
+use crate::common::Pair;
+use crate::errors::{failure_of, path_of};
+
+/// How often a run began with a user.
+fn tries(stdout: &str, user: &str) -> usize {
+    stdout.lines().filter(|line| *line == format!("USER {user}")).count()
+}
+
+/// A damaged header was tried four times, with seven seconds of rest. It may be a file in the middle of a change, so it
+/// is looked at once more; a third look tells nothing new.
+#[test]
+fn a_damaged_mailbox_is_looked_at_twice() {
+    let pair = Pair::start();
+    let users = fill::uniform(&pair.master, 2, 2, 3, 200).unwrap();
+    let mailbox = format!("user/{}/folder1", users[0]);
+    let header = path_of(&pair.master, "-M", &mailbox).join("cyrus.header");
+    fs::write(&header, b"no header at all\n").unwrap();
+
+    let run = pair.sync(&["-A", "-v"]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(failure_of(&run, &users[0]).contains("cyrus.header"), "{}", run.stderr);
+    assert_eq!(tries(&run.stdout, &users[0]), 2, "{}", run.stdout);
+    assert_eq!(tries(&run.stdout, &users[1]), 1, "{}", run.stdout);
+}
