@@ -45,7 +45,7 @@ pub(crate) fn settings(
 ) -> Result<Settings, Failure> {
     let option = |name: &str| config.channel(channel, name).map(str::to_string);
     let undefined = |name: &str, advice: &str| {
-        let (name, path) = (own_name(config, channel, name), args.config.display());
+        let (name, path) = (config.channel_key(channel, name), args.config.display());
         Failure::new(Exit::Config, format!("{name} not defined in {path}: {advice}"))
     };
     let server = args
@@ -58,7 +58,7 @@ pub(crate) fn settings(
         let known = "a port or the name of a service in /etc/services";
         return Err(match &port {
             Some(port) if *port == name => {
-                bad_config(config.bad(&own_name(config, channel, "sync_port"), known))
+                bad_config(config.bad(&config.channel_key(channel, "sync_port"), known))
             }
             _ => Failure::new(Exit::Config, format!("server {server}: '{name}' is not {known}")),
         });
@@ -105,7 +105,8 @@ pub(crate) fn settings(
 /// Says so where a channel is named (-n) that has no option of its own: a typing error may lead to another replica.
 pub(crate) fn warn_of_channel(args: &Args, config: &Config) {
     for channel in &args.channel {
-        if !config.has_prefix(&format!("{channel}_sync_")) {
+        let prefixes = [format!("{channel}_sync_"), format!("sync_client_{channel}_sync_")];
+        if !prefixes.iter().any(|prefix| config.has_prefix(prefix)) {
             let path = args.config.display();
             crate::tell(&format!(
                 "warning: channel {channel:?} has no options of its own ({channel}_sync_host and so on) in {path}"
@@ -152,12 +153,6 @@ pub(crate) fn rolling(
     Ok((settings, rolling))
 }
 
-/// An option's name where its value comes from: `CHANNEL_name` if the channel has its own.
-fn own_name(config: &Config, channel: Option<&str>, name: &str) -> String {
-    let own = channel.map(|channel| format!("{channel}_{name}").to_ascii_lowercase());
-    own.filter(|own| config.get(own).is_some()).unwrap_or_else(|| name.to_string())
-}
-
 fn jobs(args: &Args, config: &Config, channel: Option<&str>) -> Result<usize, Failure> {
     if let Some(jobs) = args.jobs {
         return Ok(jobs.into());
@@ -166,7 +161,7 @@ fn jobs(args: &Args, config: &Config, channel: Option<&str>) -> Result<usize, Fa
     match text.parse() {
         Ok(jobs) if (1..=1024).contains(&jobs) => Ok(jobs),
         _ => Err(bad_config(
-            config.bad(&own_name(config, channel, "sync_jobs"), "a number from 1 to 1024"),
+            config.bad(&config.channel_key(channel, "sync_jobs"), "a number from 1 to 1024"),
         )),
     }
 }
@@ -183,7 +178,7 @@ fn switch(
         None => Ok(default),
         Some("1" | "yes" | "on" | "true" | "t") => Ok(true),
         Some("0" | "no" | "off" | "false" | "f") => Ok(false),
-        Some(_) => Err(bad_config(config.bad(&own_name(config, channel, name), "yes or no"))),
+        Some(_) => Err(bad_config(config.bad(&config.channel_key(channel, name), "yes or no"))),
     }
 }
 

@@ -107,11 +107,19 @@ impl Config {
         self.set.contains_key(name)
     }
 
-    /// An option of a replication channel: `<channel>_<name>` if there is a channel and it is set, else `<name>`.
+    /// An option of a replication channel, or the plain one where the channel has none of its own.
     pub fn channel(&self, channel: Option<&str>, name: &str) -> Option<&str> {
-        let own =
-            channel.and_then(|channel| self.get(&format!("{channel}_{name}").to_ascii_lowercase()));
-        own.or_else(|| self.get(name))
+        self.get(&self.channel_key(channel, name))
+    }
+
+    /// Under which name the file sets an option of a channel: `sync_client_<channel>_<name>`, `<channel>_<name>`, or `name` where neither
+    /// is set (`sync_get_config` of `imap/sync_support.c`, `config_getoverflowstring` of `lib/libconfig.c`). Cyrus does not find the
+    /// second one if the channel's name has capital letters; here they are alike.
+    pub fn channel_key(&self, channel: Option<&str>, name: &str) -> String {
+        let Some(channel) = channel else { return name.to_string() };
+        let own = format!("{channel}_{name}").to_ascii_lowercase();
+        let keys = [format!("{PROGRAM}_{own}"), own];
+        keys.into_iter().find(|key| self.is_set(key)).unwrap_or_else(|| name.to_string())
     }
 
     /// A switch; `false` if the option is neither set nor known.
@@ -165,11 +173,7 @@ impl Config {
         name: &str,
         unit: char,
     ) -> Result<Option<i64>, StoreError> {
-        let own = channel.map(|channel| format!("{channel}_{name}").to_ascii_lowercase());
-        match own.filter(|own| self.get(own).is_some()) {
-            Some(own) => self.duration(&own, unit),
-            None => self.duration(name, unit),
-        }
+        self.duration(&self.channel_key(channel, name), unit)
     }
 
     /// A size in bytes; `unit` ('B', 'K', 'M' or 'G') is that of a bare number. `None` if the option has no value.

@@ -36,6 +36,19 @@ fn reads_options_and_knows_defaults() {
 }
 
 #[test]
+fn a_channels_options_are_found_under_cyrus_names() {
+    let text = "configdirectory: /c\nsync_host: plain\nFoo_sync_host: foo\nbar_sync_host: bar\n\
+                sync_client_Bar_sync_host: own\nbar_sync_repeat_interval: 2\nsync_client_bar_sync_repeat_interval: 3\n";
+    let conf = parse(text).unwrap();
+    for (channel, host) in
+        [("Foo", "foo"), ("foo", "foo"), ("bar", "own"), ("BAR", "own"), ("x", "plain")]
+    {
+        assert_eq!(conf.channel(Some(channel), "sync_host"), Some(host), "{channel}");
+    }
+    assert_eq!(conf.channel_duration(Some("bar"), "sync_repeat_interval", 's').unwrap(), Some(3));
+}
+
+#[test]
 fn the_programs_own_form_wins_wherever_it_stands() {
     for text in [
         "configdirectory: /c\nsync_host: a\nsync_client_sync_host: b\n",
