@@ -59,7 +59,8 @@ pub(crate) struct Acting<'a> {
     look_again: bool,
     /// Mailboxes that the replica has elsewhere, as it says, and its words.
     moved: HashMap<String, String>,
-    first_error: Option<UserError>,
+    /// What failed by itself, while all else went on.
+    failed: Vec<UserError>,
     /// What the replica has of the mailboxes that it has taken.
     states: &'a mut Vec<ReplicaMailbox>,
     /// What the replica has taken.
@@ -88,38 +89,35 @@ impl<'a> Acting<'a> {
             fulls: HashMap::new(),
             look_again: false,
             moved: HashMap::new(),
-            first_error: None,
+            failed: Vec::new(),
             states,
             sent,
             uploaded: HashMap::new(),
         }
     }
 
-    /// Carries the plan out, as far as it goes.
+    /// Carries the plan out, as far as it goes. What failed of it by itself is returned beside.
     pub(crate) async fn run(
         mut self,
         replica: &ReplicaUser,
         plan: UserPlan,
         staged: &mut Staged,
-    ) -> Result<Settled, UserError> {
+    ) -> Result<(Settled, Vec<UserError>), UserError> {
         let result = self.carry_out(replica, plan, staged).await;
         if result.is_err() && self.lease.usable {
             // What was sent ahead counts as far as the replica takes it.
             let _ = self.drain(0).await;
         }
-        match (result?, self.first_error) {
-            (_, Some(e)) => Err(e),
-            (settled, None) => Ok(settled),
-        }
+        Ok((result?, self.failed))
     }
 
     async fn carry_out(
         &mut self,
         replica: &ReplicaUser,
-        plan: UserPlan,
+        mut plan: UserPlan,
         staged: &mut Staged,
     ) -> Result<Settled, UserError> {
-        self.compare_in_full(&plan).await?;
+        self.compare_in_full(&mut plan).await?;
         let names_stay = plan.renames.is_empty() && plan.deletes.is_empty();
         if names_stay {
             self.prove_partitions(replica, &plan).await?;
@@ -442,13 +440,16 @@ impl<'a> Acting<'a> {
                 self.moved.insert(mailbox.to_string(), e.to_string());
             }
             ("MAILBOX", Some(Code::MailboxNonexistent)) => self.look_again = true,
-            _ => self.keep(UserError::Refused { mailbox: mailbox.to_string(), source: e }),
+            ("MAILBOX" | "MESSAGE" | "UNMAILBOX" | "RENAME", _) => {
+                self.keep(UserError::Refused { mailbox: mailbox.to_string(), source: e });
+            }
+            _ => self.keep(UserError::RefusedItem { what: mailbox.to_string(), source: e }),
         }
     }
 
     fn keep(&mut self, e: UserError) {
         warn!("user {}: {e}", self.userid);
-        self.first_error.get_or_insert(e);
+        self.failed.push(e);
     }
 }
 

@@ -20,7 +20,8 @@ fn advice(e: &UserError, userid: &str, rules: &NameRules) -> Option<String> {
         format!("reconstruct {}", quoted(&name))
     };
     match e {
-        UserError::Plan(_) | UserError::NameHeld { .. } if !is_shared(userid) => Some(format!(
+        UserError::Several { of } => of.first().and_then(|first| advice(first, userid, rules)),
+        UserError::Plan(_) if !is_shared(userid) => Some(format!(
             "if what only the replica has of this user may go, run `sync_reset -f {}` there, which forgets the user on the replica, and replicate again",
             quoted(userid)
         )),
@@ -58,6 +59,8 @@ fn quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use sync_plan::PlanError;
+
     use super::*;
 
     #[test]
@@ -72,7 +75,8 @@ mod tests {
     #[test]
     fn a_users_failure_says_what_to_do() {
         let rules = NameRules::default();
-        let held = UserError::NameHeld { mailbox: "user.anna.x".into(), uniqueid: "i".into() };
+        let held = PlanError::NameHeld { mailbox: "user.anna.x".into(), uniqueid: "i".into() };
+        let held = UserError::Plan(held);
         let words = in_words(&held, "anna", &rules);
         assert!(words.ends_with("run `sync_reset -f anna` there, which forgets the user on the replica, and replicate again"), "{words}");
         // Shared mailboxes have no user to forget.

@@ -37,15 +37,13 @@ pub enum UserError {
         /// What is wrong with it.
         source: Box<StoreError>,
     },
-    /// Mailboxes that can't be read; the user's others were replicated.
-    #[error("{}{}", about(mailbox, source), more_text(*more))]
+    /// A mailbox that can't be read; the user's others were replicated.
+    #[error("{}", about(mailbox, source))]
     Unreadable {
-        /// The first one's internal name.
+        /// Its internal name.
         mailbox: String,
         /// What is wrong with it.
         source: Arc<StoreError>,
-        /// How many more there are.
-        more: usize,
     },
     /// The temporary file for a large mailbox failed.
     #[error(
@@ -82,22 +80,26 @@ pub enum UserError {
         /// The failure.
         source: CommandError,
     },
-    /// No plan, such as when copyback would be needed.
+    /// Something of the user that is no mailbox (its quota, subscriptions, scripts, seen state) was refused.
+    #[error("{what}: {source}")]
+    RefusedItem {
+        /// The command and what it is about.
+        what: String,
+        /// The failure.
+        source: CommandError,
+    },
+    /// A mailbox was left out, such as when copyback would be needed.
     #[error("{0}")]
     Plan(#[from] PlanError),
+    /// Several mailboxes or other things failed, in the order of their failing; all else was replicated.
+    #[error("{}", several(of))]
+    Several {
+        /// What failed; two at least, none of them a `Several`.
+        of: Vec<UserError>,
+    },
     /// No connection.
     #[error("{0}")]
     Pool(#[from] PoolError),
-    /// The replica has another mailbox under a name of ours, and it must not be deleted.
-    #[error(
-        "mailbox {mailbox}: the replica has another mailbox of this name (unique id {uniqueid}), and nothing here tells that it was deleted"
-    )]
-    NameHeld {
-        /// Internal name.
-        mailbox: String,
-        /// The replica's mailbox.
-        uniqueid: String,
-    },
     /// The replica lacks a partition.
     #[error(
         "the replica has no partition {partition:?}; add partition-{partition} to its imapd.conf or choose another with -p"
@@ -154,10 +156,39 @@ impl From<CommandError> for UserError {
 }
 
 impl UserError {
+    /// These failures as one; none if there are none.
+    pub(crate) fn all_of(errors: Vec<UserError>) -> Option<UserError> {
+        let mut of = Vec::with_capacity(errors.len());
+        for e in errors {
+            match e {
+                UserError::Several { of: inner } => of.extend(inner),
+                e => of.push(e),
+            }
+        }
+        if of.len() > 1 { Some(UserError::Several { of }) } else { of.pop() }
+    }
+
+    /// The mailbox that it is about, if it is about one.
+    pub(crate) fn mailbox(&self) -> Option<&str> {
+        match self {
+            UserError::Mailbox { mailbox, .. }
+            | UserError::Unreadable { mailbox, .. }
+            | UserError::Spool { mailbox, .. }
+            | UserError::MessageFile { mailbox, .. }
+            | UserError::Refused { mailbox, .. }
+            | UserError::DeletedThere { mailbox, .. } => Some(mailbox),
+            UserError::Plan(e) => Some(e.mailbox()),
+            _ => None,
+        }
+    }
+
     /// What to do about it.
     pub fn class(&self) -> Class {
         match self {
-            UserError::Command(e) | UserError::Refused { source: e, .. } => class_of(e),
+            UserError::Command(e)
+            | UserError::Refused { source: e, .. }
+            | UserError::RefusedItem { source: e, .. } => class_of(e),
+            UserError::Several { of } => class_of_several(of),
             UserError::Unsettled { .. } | UserError::Linked { .. } => Class::Passing,
             UserError::Store(e) => class_of_store(e),
             UserError::Mailbox { source, .. } => class_of_store(source),
@@ -166,7 +197,6 @@ impl UserError {
             UserError::MessageFile { .. }
             | UserError::Spool { .. }
             | UserError::Plan(_)
-            | UserError::NameHeld { .. }
             | UserError::DeletedThere { .. }
             | UserError::Bug(_) => Class::Lasting,
         }
@@ -183,8 +213,11 @@ impl UserError {
             CommandError::Refused { code, .. } => *code != Some(Code::MailboxLocked),
         };
         match self {
-            UserError::Command(e) | UserError::Refused { source: e, .. } => refused(e),
-            UserError::Unsettled { .. } | UserError::Plan(_) | UserError::NameHeld { .. } => true,
+            UserError::Command(e)
+            | UserError::Refused { source: e, .. }
+            | UserError::RefusedItem { source: e, .. } => refused(e),
+            UserError::Unsettled { .. } | UserError::Plan(_) => true,
+            UserError::Several { of } => of.iter().any(UserError::more_may_help),
             _ => false,
         }
     }
@@ -196,11 +229,33 @@ fn about(mailbox: &str, e: &StoreError) -> String {
     if text.starts_with("mailbox ") { text } else { format!("mailbox {mailbox}: {text}") }
 }
 
-fn more_text(more: usize) -> String {
-    match more {
-        0 => String::new(),
-        1 => " (and one more mailbox)".into(),
-        n => format!(" (and {n} more mailboxes)"),
+/// So many failures of one user are named in one line.
+const NAMED: usize = 20;
+
+/// The first failure in full, and what else failed by name.
+fn several(of: &[UserError]) -> String {
+    let Some((first, others)) = of.split_first() else { return String::new() };
+    let name = |e: &UserError| match (e, e.mailbox()) {
+        (UserError::RefusedItem { what, .. }, _) => what.clone(),
+        (_, Some(mailbox)) => mailbox.to_string(),
+        (e, None) => e.to_string(),
+    };
+    let mut names: Vec<String> = others.iter().take(NAMED).map(name).collect();
+    if others.len() > NAMED {
+        names.push(format!("{} more", others.len() - NAMED));
+    }
+    format!("{first} (and {})", names.join(", "))
+}
+
+/// A try again may help if it may help any of them.
+fn class_of_several(of: &[UserError]) -> Class {
+    let classes = || of.iter().map(UserError::class);
+    if classes().any(|class| class == Class::Run) {
+        Class::Run
+    } else if classes().any(|class| class == Class::Passing) {
+        Class::Passing
+    } else {
+        Class::Lasting
     }
 }
 

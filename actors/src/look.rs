@@ -125,7 +125,7 @@ pub(crate) async fn look(
         partition: hands.settings.partition.clone(),
         sieve_mailbox,
     };
-    let plan = plan_user(&read.master, &replica, &tombstones, &options)?;
+    let plan = plan_user(&read.master, &replica, &tombstones, &options);
     let elsewhere = elsewhere.into_values().collect();
     Ok(Some(Look { read, replica, plan, elsewhere, taken_in }))
 }

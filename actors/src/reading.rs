@@ -38,13 +38,11 @@ pub(crate) struct Host {
 }
 
 impl UserRead {
-    /// The first unreadable mailbox as the user's error.
-    pub(crate) fn first_broken(&self) -> Option<UserError> {
-        let (mailbox, e) = self.broken.first()?;
-        Some(UserError::Unreadable {
+    /// The unreadable mailboxes as failures.
+    pub(crate) fn failures(&self) -> impl Iterator<Item = UserError> + '_ {
+        self.broken.iter().map(|(mailbox, e)| UserError::Unreadable {
             mailbox: mailbox.clone(),
             source: e.clone(),
-            more: self.broken.len() - 1,
         })
     }
 

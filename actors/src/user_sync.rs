@@ -8,8 +8,7 @@
 //!   act: RESERVE, UNMAILBOX, RENAME (then look again), MAILBOX with its messages, QUOTA, SUB,
 //!        SIEVE, SEEN, RESTART; each sent ahead of the answers to those before it.
 //! ```
-//! A mailbox that fails does not stop the user's others; the user then counts as failed with the
-//! first reason. The shared mailboxes are one more user, without a name: they are asked for by name
+//! A mailbox that fails does not stop the user's others; the user then counts as failed, naming all that did. The shared mailboxes are one more user, without a name: they are asked for by name
 //! and by unique id instead of by GET USER. Interleaving: a UserSync works on one user, or on some that
 //! are worked on together, at a time (its sender waits for the reply), so its state is that of one user.
 
@@ -289,10 +288,11 @@ impl UserWork {
         let mut staged = Staged::default();
         let mut scope = scope.clone();
         let mut moved = HashMap::new();
+        let mut deleted_there = HashMap::new();
         for _ in 0..LOOKS {
             self.go_on_with(&mut scope, &mut seen);
             let plan = std::mem::take(&mut seen.plan);
-            let held = name_held(&plan);
+            let left_out = failures(&seen, &plan);
             let anew = self.is_made_anew(&seen, &plan);
             let touched = self.forget_touched(&plan).await;
             let mut states = Vec::new();
@@ -308,17 +308,20 @@ impl UserWork {
             restart(lease).await;
             // The replica forgets what it was sent for this user.
             staged.clear();
-            match settled? {
+            let (settled, failed) = settled?;
+            match settled {
                 Settled::Done if !anew => {
-                    if let Some(e) = held {
+                    let deleted_there = deleted_there.into_values();
+                    let failed = failed.into_iter().chain(left_out).chain(deleted_there);
+                    if let Some(e) = UserError::all_of(failed.collect()) {
                         return Err(e);
                     }
                     self.remember(&seen, &touched, states).await;
-                    return ended(&seen, Outcome::Done);
+                    return Ok(Outcome::Done);
                 }
                 Settled::Done => {}
                 Settled::LookAgain { moved: now } => {
-                    self.deleted_there(&seen, &moved, &now)?;
+                    deleted_there.extend(self.deleted_there(&seen, &moved, &now));
                     moved = now;
                 }
             }
@@ -326,8 +329,12 @@ impl UserWork {
                 Some(again) => seen = again,
                 None => return Ok(Outcome::Absent),
             }
+            // Asked for in vain twice.
+            seen.plan.updates.retain(|update| !deleted_there.contains_key(update.name()));
             if seen.plan.is_empty() {
-                return ended(&seen, Outcome::Done);
+                let deleted_there = deleted_there.into_values();
+                let failed = failures(&seen, &seen.plan).into_iter().chain(deleted_there);
+                return UserError::all_of(failed.collect()).map_or(Ok(Outcome::Done), Err);
             }
         }
         Err(UserError::Unsettled { tries: LOOKS })
@@ -340,12 +347,14 @@ impl UserWork {
         seen: &Look,
         before: &HashMap<String, String>,
         now: &HashMap<String, String>,
-    ) -> Result<(), UserError> {
-        let twice = now.iter().find(|(mailbox, _)| before.contains_key(*mailbox));
-        let Some((mailbox, text)) = twice else { return Ok(()) };
-        let uniqueid = seen.read.uniqueid_of(mailbox).unwrap_or_default().to_string();
-        let (mailbox, text) = (mailbox.clone(), text.clone());
-        Err(UserError::DeletedThere { mailbox, uniqueid, text })
+    ) -> Vec<(String, UserError)> {
+        let twice = now.iter().filter(|(mailbox, _)| before.contains_key(*mailbox));
+        let failure = |(mailbox, text): (&String, &String)| {
+            let uniqueid = seen.read.uniqueid_of(mailbox).unwrap_or_default().to_string();
+            let (name, text) = (mailbox.clone(), text.clone());
+            (name.clone(), UserError::DeletedThere { mailbox: name, uniqueid, text })
+        };
+        twice.map(failure).collect()
     }
 
     /// Whether this makes an INBOX for a user of whom the replica knows something. Subscriptions, seen state and
@@ -387,10 +396,7 @@ impl UserWork {
     async fn forget_touched(&self, plan: &UserPlan) -> HashSet<String> {
         let Some(cache) = &self.hands.cache else { return HashSet::new() };
         let moved = plan.renames.iter().flat_map(|r| [r.from.clone(), r.to.clone()]);
-        let updated = plan.updates.iter().map(|update| match update {
-            MailboxUpdate::Send { name, .. } => name.clone(),
-            MailboxUpdate::Intermediate(i) => i.name.clone(),
-        });
+        let updated = plan.updates.iter().map(|update| update.name().to_string());
         let touched: HashSet<String> =
             plan.deletes.iter().cloned().chain(moved).chain(updated).collect();
         cache.forget(touched.iter().cloned().collect()).await;
@@ -427,16 +433,16 @@ impl UserWork {
 
 /// The outcome, unless something stands against it.
 fn ended(seen: &Look, outcome: Outcome) -> Result<Outcome, UserError> {
-    match seen.read.first_broken().or(name_held(&seen.plan)) {
+    match UserError::all_of(failures(seen, &seen.plan)) {
         Some(e) => Err(e),
         None => Ok(outcome),
     }
 }
 
-/// The first name that the replica can't give to its mailbox of ours.
-fn name_held(plan: &UserPlan) -> Option<UserError> {
-    let first = plan.conflicts.first()?;
-    Some(UserError::NameHeld { mailbox: first.mailbox.clone(), uniqueid: first.uniqueid.clone() })
+/// Mailboxes that could not be read or planned.
+fn failures(seen: &Look, plan: &UserPlan) -> Vec<UserError> {
+    let left_out = plan.left_out.iter().cloned().map(UserError::from);
+    seen.read.failures().chain(left_out).collect()
 }
 
 /// Lets the replica forget the messages it was sent for this user. Sent ahead: whoever uses the

@@ -1,6 +1,6 @@
 //! Mailboxes that a plain change did not settle: compared afresh, then record by record.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use csync::{Code, FullMailbox, ReplicaMailbox, ReplicaUser, command};
@@ -76,9 +76,10 @@ impl Acting<'_> {
         Ok(())
     }
 
-    /// Compares those mailboxes whose headers can't tell, before anything is changed: a user who
-    /// needs copyback is left as it is on both sides.
-    pub(super) async fn compare_in_full(&mut self, plan: &UserPlan) -> Result<(), UserError> {
+    /// Compares those mailboxes whose headers can't tell, before anything is changed. One that needs copyback is taken
+    /// out of the plan: it is left as it is on both sides, and named in the end.
+    pub(super) async fn compare_in_full(&mut self, plan: &mut UserPlan) -> Result<(), UserError> {
+        let mut out = HashSet::new();
         for update in &plan.updates {
             let MailboxUpdate::Send { name, uniqueid, doubt, replica } = update else { continue };
             let Some(entry) = self.read.entries.get(uniqueid).cloned() else { continue };
@@ -92,10 +93,22 @@ impl Acting<'_> {
                 }
                 _ => false,
             };
-            if in_full {
-                self.compare_one_in_full(name, uniqueid, entry).await?;
+            if !in_full {
+                continue;
+            }
+            match self.compare_one_in_full(name, uniqueid, entry).await {
+                Err(e @ (UserError::Plan(_) | UserError::Mailbox { .. })) => {
+                    self.keep(e);
+                    out.insert(uniqueid.clone());
+                }
+                compared => compared?,
             }
         }
+        let stays = |update: &MailboxUpdate| match update {
+            MailboxUpdate::Send { uniqueid, .. } => !out.contains(uniqueid),
+            MailboxUpdate::Intermediate(_) => true,
+        };
+        plan.updates.retain(stays);
         Ok(())
     }
 

@@ -62,15 +62,15 @@ pub enum MailboxUpdate {
     Intermediate(Intermediate),
 }
 
-/// A name that one mailbox has here and another one, which nobody deleted, on the replica. Cyrus
-/// keeps no trace of a mailbox that was deleted at once (`delete_mode: immediate`) when its name is
-/// used again: the new entry takes the place of its tombstone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Conflict {
-    /// The mailbox here.
-    pub mailbox: String,
-    /// The unique id of the replica's.
-    pub uniqueid: String,
+impl MailboxUpdate {
+    /// Its internal name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            MailboxUpdate::Send { name, .. } => name,
+            MailboxUpdate::Intermediate(i) => &i.name,
+        }
+    }
 }
 
 /// What to do for one user, in this order.
@@ -80,9 +80,9 @@ pub struct UserPlan {
     pub deletes: Vec<String>,
     /// Mailboxes on the replica that are neither here nor deleted here: left alone and reported.
     pub orphans: Vec<String>,
-    /// Mailboxes here whose names are held on the replica by orphans: neither side can give way, so
-    /// they are left out of all that follows, and the user must be told.
-    pub conflicts: Vec<Conflict>,
+    /// Mailboxes here that this plan can't make equal: each is left out of the updates, the user's others go on, and
+    /// the user ends as failed, naming these.
+    pub left_out: Vec<PlanError>,
     /// Renames in order. When there are any, act on them and look again before all that follows.
     pub renames: Vec<Rename>,
     /// Mailboxes to send, in the master's order.
@@ -100,7 +100,7 @@ pub struct UserPlan {
 }
 
 impl UserPlan {
-    /// Whether both sides already agree.
+    /// Whether there is nothing to be done: both sides agree, but for what is left out.
     pub fn is_empty(&self) -> bool {
         self.deletes.is_empty()
             && self.renames.is_empty()
@@ -112,7 +112,7 @@ impl UserPlan {
     }
 }
 
-/// Why a user can't be planned.
+/// Why a mailbox is left out of a plan.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanError {
     /// Something would have to be copied back to the master first.
@@ -123,6 +123,28 @@ pub enum PlanError {
         /// What the replica has that we lack.
         reason: CopybackReason,
     },
+    /// The replica has another mailbox, which nobody deleted here, under this name. Cyrus keeps no trace by name of a
+    /// mailbox that was deleted at once (`delete_mode: immediate`) when its name is used again: the new entry takes the
+    /// place of its tombstone.
+    #[error(
+        "mailbox {mailbox}: the replica has another mailbox of this name (unique id {uniqueid}), and nothing here tells that it was deleted"
+    )]
+    NameHeld {
+        /// The mailbox here.
+        mailbox: String,
+        /// The unique id of the replica's.
+        uniqueid: String,
+    },
+}
+
+impl PlanError {
+    /// The mailbox that is left out.
+    #[must_use]
+    pub fn mailbox(&self) -> &str {
+        match self {
+            PlanError::Copyback { mailbox, .. } | PlanError::NameHeld { mailbox, .. } => mailbox,
+        }
+    }
 }
 
 /// Names and unique ids of replica mailboxes that match nothing here: the ones for which
@@ -135,17 +157,13 @@ pub fn unmatched_folders<'a>(
     replica.mailboxes.iter().filter(|r| !here.contains(r.uniqueid.as_str())).collect()
 }
 
-/// Plans one user.
-///
-/// # Errors
-/// [`PlanError::Copyback`] when any mailbox needs something from the replica first: then nothing
-/// at all is to be done for this user, so that both sides stay as they are.
+/// Plans one user. A mailbox that can't be made equal is left out by name ([`UserPlan::left_out`]); all others go on.
 pub fn plan_user(
     master: &MasterUser,
     replica: &ReplicaUser,
     tombstones: &Tombstones,
     options: &Options,
-) -> Result<UserPlan, PlanError> {
+) -> UserPlan {
     let there: HashMap<&str, &ReplicaMailbox> =
         replica.mailboxes.iter().map(|r| (r.uniqueid.as_str(), r)).collect();
 
@@ -172,7 +190,7 @@ pub fn plan_user(
         let found = there.get(folder.uniqueid()).copied();
         if let Some(uniqueid) = held.get(folder.name()) {
             let (mailbox, uniqueid) = (folder.name().to_string(), uniqueid.to_string());
-            plan.conflicts.push(Conflict { mailbox, uniqueid });
+            plan.left_out.push(PlanError::NameHeld { mailbox, uniqueid });
             continue;
         }
         match folder {
@@ -183,7 +201,7 @@ pub fn plan_user(
             }
             Folder::Mailbox(m) => {
                 let rename = found.and_then(|r| rename_of(m, r, options));
-                plan_mailbox(&mut plan, m, found, rename.is_some(), options)?;
+                plan_mailbox(&mut plan, m, found, rename.is_some(), options);
                 renames.extend(rename);
             }
         }
@@ -200,7 +218,7 @@ pub fn plan_user(
     if !options.sieve_mailbox {
         plan.sieve = plan_sieve(&master.sieve, &replica.sieve);
     }
-    Ok(plan)
+    plan
 }
 
 /// Whether the replica made this mailbox by itself, when it was sent one below it: it never held a message, nobody here
@@ -248,7 +266,8 @@ fn rename_of(m: &MasterMailbox, r: &ReplicaMailbox, options: &Options) -> Option
         from: r.name.clone(),
         to: m.name.clone(),
         partition: partition.clone(),
-        uidvalidity: m.uidvalidity,
+        // Never lower than there.
+        uidvalidity: m.uidvalidity.max(r.uidvalidity),
     })
 }
 
@@ -258,7 +277,7 @@ fn plan_mailbox(
     found: Option<&ReplicaMailbox>,
     renamed: bool,
     options: &Options,
-) -> Result<(), PlanError> {
+) {
     let verdict = match found {
         // Conversations are the owner's, who may be another one by then: compared after the rename.
         Some(r) if renamed => {
@@ -271,10 +290,11 @@ fn plan_mailbox(
     let doubt = match verdict {
         Verdict::Unchanged => {
             plan.unchanged += 1;
-            return Ok(());
+            return;
         }
         Verdict::Copyback(reason) => {
-            return Err(PlanError::Copyback { mailbox: m.name.clone(), reason });
+            plan.left_out.push(PlanError::Copyback { mailbox: m.name.clone(), reason });
+            return;
         }
         Verdict::Changed => Doubt::None,
         Verdict::ChecksumDoubt => Doubt::Checksum,
@@ -286,7 +306,6 @@ fn plan_mailbox(
         replica: found.cloned().map(Box::new),
         doubt,
     });
-    Ok(())
 }
 
 #[cfg(test)]
@@ -313,6 +332,10 @@ mod tests {
         }
     }
 
+    fn held(mailbox: &str, uniqueid: &str) -> PlanError {
+        PlanError::NameHeld { mailbox: mailbox.into(), uniqueid: uniqueid.into() }
+    }
+
     fn filled(name: &str, id: &str) -> ReplicaMailbox {
         ReplicaMailbox { last_uid: 1, ..there(name, id) }
     }
@@ -327,7 +350,7 @@ mod tests {
     #[test]
     fn equal_users_need_nothing() {
         let (m, r) = sides(vec![here("user.a", "1")], vec![there("user.a", "1")]);
-        let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default()).unwrap();
+        let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default());
         assert!(plan.is_empty());
         assert_eq!(plan.unchanged, 1);
     }
@@ -348,7 +371,7 @@ mod tests {
             uniqueids: HashSet::from(["3".to_string()]),
             elsewhere: HashSet::new(),
         };
-        let plan = plan_user(&m, &r, &tombstones, &Options::default()).unwrap();
+        let plan = plan_user(&m, &r, &tombstones, &Options::default());
         assert_eq!(plan.deletes, ["user.a.y", "user.a.x"]);
         assert_eq!(plan.orphans, ["user.a.z"]);
     }
@@ -359,10 +382,8 @@ mod tests {
             vec![here("user.a.x", "new"), here("user.a.y", "4"), here("user.a.z", "5")],
             vec![filled("user.a.x", "old"), there("user.a.w", "4"), filled("user.a.y", "3")],
         );
-        let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default()).unwrap();
-        let conflicts: Vec<_> =
-            plan.conflicts.iter().map(|c| (c.mailbox.as_str(), c.uniqueid.as_str())).collect();
-        assert_eq!(conflicts, [("user.a.x", "old"), ("user.a.y", "3")]);
+        let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default());
+        assert_eq!(plan.left_out, [held("user.a.x", "old"), held("user.a.y", "3")]);
         assert!(plan.renames.is_empty());
         assert_eq!(plan.updates.len(), 1, "user.a.z goes on: {plan:?}");
     }
@@ -373,15 +394,15 @@ mod tests {
             vec![here("user.a.x", "new"), here("user.a.y", "4")],
             vec![there("user.a.x", "made up"), there("user.a.y", "4"), there("user.a.z", "5")],
         );
-        let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default()).unwrap();
+        let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default());
         assert_eq!(plan.deletes, ["user.a.x"]);
-        assert_eq!((plan.orphans, plan.conflicts), (vec!["user.a.z".to_string()], vec![]));
+        assert_eq!((plan.orphans, plan.left_out), (vec!["user.a.z".to_string()], vec![]));
         assert_eq!(plan.updates.len(), 1);
         // Unless it is another user's here.
         let elsewhere = HashSet::from(["made up".to_string()]);
         let tombstones = Tombstones { elsewhere, ..Tombstones::default() };
-        let plan = plan_user(&m, &r, &tombstones, &Options::default()).unwrap();
-        assert_eq!((plan.deletes.len(), plan.conflicts.len()), (0, 1));
+        let plan = plan_user(&m, &r, &tombstones, &Options::default());
+        assert_eq!((plan.deletes.len(), plan.left_out.len()), (0, 1));
     }
 
     #[test]
@@ -390,24 +411,40 @@ mod tests {
             vec![here("user.a", "1"), here("user.a.new", "2")],
             vec![there("user.a", "1"), there("user.a.old", "2")],
         );
-        let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default()).unwrap();
+        let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default());
         assert_eq!(plan.renames.len(), 1);
         assert_eq!(plan.renames[0].from, "user.a.old");
         let options = Options { partition: Some("big".into()), ..Default::default() };
-        let plan = plan_user(&m, &r, &Tombstones::default(), &options).unwrap();
+        let plan = plan_user(&m, &r, &Tombstones::default(), &options);
         assert_eq!(plan.renames.len(), 2);
         assert!(plan.renames.iter().all(|r| r.partition == "big"));
     }
 
     #[test]
-    fn a_user_who_needs_copyback_has_no_plan_at_all() {
+    fn a_mailbox_that_needs_copyback_is_left_out_and_the_others_go_on() {
         let mut ahead = there("user.a", "1");
         ahead.highestmodseq = 6;
         let (m, r) = sides(vec![here("user.a", "1"), here("user.a.new", "2")], vec![ahead]);
-        let err = plan_user(&m, &r, &Tombstones::default(), &Options::default()).unwrap_err();
-        assert!(err.to_string().starts_with("mailbox user.a needs copyback"), "{err}");
+        let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default());
+        assert_eq!(plan.left_out.len(), 1);
+        let said = plan.left_out[0].to_string();
+        assert!(said.starts_with("mailbox user.a needs copyback"), "{said}");
+        assert_eq!(plan.left_out[0].mailbox(), "user.a");
+        let names: Vec<&str> = plan.updates.iter().map(MailboxUpdate::name).collect();
+        assert_eq!(names, ["user.a.new"]);
         let one_way = Options { one_way: true, ..Default::default() };
-        let plan = plan_user(&m, &r, &Tombstones::default(), &one_way).unwrap();
-        assert_eq!(plan.updates.len(), 2);
+        let plan = plan_user(&m, &r, &Tombstones::default(), &one_way);
+        assert_eq!((plan.updates.len(), plan.left_out.len()), (2, 0));
+    }
+
+    #[test]
+    fn what_needs_copyback_is_renamed_all_the_same_and_keeps_its_uidvalidity() {
+        let mut ahead = there("user.a.old", "1");
+        ahead.uidvalidity = 9;
+        let (m, r) = sides(vec![here("user.a.new", "1")], vec![ahead]);
+        let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default());
+        assert_eq!((plan.left_out.len(), plan.updates.len()), (1, 0));
+        let [rename] = &plan.renames[..] else { panic!("{plan:?}") };
+        assert_eq!((rename.to.as_str(), rename.uidvalidity), ("user.a.new", 9));
     }
 }
