@@ -157,6 +157,7 @@ impl Job<'_> {
         let partition = self.partition(&mailbox);
         let head = wire::Head {
             local_only: self.settings.local_only,
+            one_way: self.settings.one_way,
             partition: &partition,
             state: State::Partial { last_uid: 0, highestmodseq: 1 },
             since: None,
@@ -304,6 +305,7 @@ impl Job<'_> {
         };
         let head = wire::Head {
             local_only: self.settings.local_only,
+            one_way: self.settings.one_way,
             partition: &partition,
             state,
             since: base.since,

@@ -116,6 +116,8 @@ pub enum State {
 pub struct Head<'a> {
     /// -L.
     pub local_only: bool,
+    /// -O.
+    pub one_way: bool,
     /// The partition on the replica.
     pub partition: &'a str,
     /// All of the mailbox or a part.
@@ -124,6 +126,17 @@ pub struct Head<'a> {
     pub since: Option<Since>,
     /// What the replica has, for the fields that a partial state leaves as they are.
     pub replica: Option<&'a ReplicaMailbox>,
+}
+
+/// What is said of a mailbox's conversations; 0 is nothing. A replica with a higher XCONVMODSEQ than it is sent
+/// refuses the change; one that was told to obey (FORCE) takes a lower one, and forgets its own where nothing
+/// is said (`imap/sync_support.c:sync_apply_mailbox`). It is never lowered.
+fn xconvmodseq(ours: u64, theirs: u64, one_way: bool) -> u64 {
+    match one_way {
+        true => ours.max(theirs),
+        false if ours > theirs => ours,
+        false => 0,
+    }
 }
 
 /// Virtual annotations of a record: thrid, savedate, createdmodseq, and two more of a newer Cyrus.
@@ -190,6 +203,8 @@ impl<'m> Encoder<'m> {
             State::Whole(crcs) => {
                 line.sync_crc = crcs.basic;
                 line.sync_crc_annot = Some(crcs.annot);
+                let theirs = head.replica.map_or(0, |r| r.xconvmodseq);
+                line.xconvmodseq = xconvmodseq(line.xconvmodseq, theirs, head.one_way);
             }
             State::Partial { last_uid, highestmodseq } => {
                 line.last_uid = last_uid;
@@ -199,8 +214,9 @@ impl<'m> Encoder<'m> {
                 line.last_appenddate = 0;
                 line.pop3_last_login = head.replica.map_or(0, |r| r.pop3_last_login);
                 line.pop3_show_after = head.replica.map_or(0, |r| r.pop3_show_after);
-                line.xconvmodseq = head.replica.map_or(0, |r| r.xconvmodseq);
-                line.raclmodseq = head.replica.map_or(0, |r| r.raclmodseq);
+                // Both rise by themselves with the records; what was there before the first step is refused after it.
+                line.xconvmodseq = 0;
+                line.raclmodseq = 0;
             }
         }
         let mut out = Vec::new();

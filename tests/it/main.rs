@@ -23,6 +23,7 @@ mod no_replica;
 mod opening;
 mod oracle_lines;
 mod progress;
+mod records;
 mod replicas;
 mod rolling;
 mod rolling_cache;

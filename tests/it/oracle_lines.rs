@@ -89,6 +89,7 @@ fn encoded(mailbox: &Mailbox, modseqs: Modseqs, with_records: bool) -> Vec<u8> {
     let stored = mailbox.index.sync_crcs;
     let head = Head {
         local_only: false,
+        one_way: true,
         partition: &mailbox.entry.partition,
         state: State::Whole(Crcs { basic: stored.basic, annot: stored.annot }),
         since: None,

@@ -33,13 +33,6 @@ pub enum CopybackReason {
         /// The replica's.
         replica: u32,
     },
-    /// The replica's conversations are newer.
-    XconvModseq {
-        /// Ours.
-        master: u64,
-        /// The replica's.
-        replica: u64,
-    },
     /// Records newer than what the replica has were already cleaned up here, so only a comparison
     /// record by record can tell what became of them.
     CleanedUp {
@@ -95,9 +88,6 @@ impl fmt::Display for CopybackReason {
             }
             LastUid { master, replica } => {
                 write!(f, "the last UID is {replica} on the replica and {master} here")
-            }
-            XconvModseq { master, replica } => {
-                write!(f, "XCONVMODSEQ is {replica} on the replica and {master} here")
             }
             CleanedUp { deletedmodseq, replica } => write!(
                 f,
@@ -173,18 +163,18 @@ fn copyback_reason(m: &MasterMailbox, r: &ReplicaMailbox) -> Option<CopybackReas
             replica: r.highestmodseq,
         });
     }
-    if let Some(ours) = known_xconvmodseq(m)
-        && r.xconvmodseq > ours
-    {
-        return Some(CopybackReason::XconvModseq { master: ours, replica: r.xconvmodseq });
-    }
     None
 }
 
-/// The modseq of the mailbox's conversations, if anything is known of them: a mailbox that came from another
-/// user has none here (3.6.1), and gets one on the replica when its records are applied.
-fn known_xconvmodseq(m: &MasterMailbox) -> Option<u64> {
-    m.xconvmodseq.filter(|modseq| *modseq > 0)
+/// Whether one of the three counters that no record depends on is higher here: XCONVMODSEQ, FOLDERMODSEQ and
+/// RACLMODSEQ. The C client raises the master's where the replica's is higher (`imap/sync_support.c`:
+/// update_mailbox_once, mailbox_full_update), and the replica never lowers its own; so a lower one here is no difference
+/// to be sent. It can be lower for good reasons: cyr_expire -X beside work, a mailbox that came from another user.
+/// 0 is unknown, there as here.
+fn counters_rose(m: &MasterMailbox, r: &ReplicaMailbox) -> bool {
+    m.xconvmodseq.is_some_and(|ours| ours > r.xconvmodseq)
+        || (r.foldermodseq != 0 && m.foldermodseq > r.foldermodseq)
+        || (r.raclmodseq != 0 && m.raclmodseq > r.raclmodseq)
 }
 
 fn header_differs(m: &MasterMailbox, r: &ReplicaMailbox) -> bool {
@@ -197,10 +187,8 @@ fn header_differs(m: &MasterMailbox, r: &ReplicaMailbox) -> bool {
         || m.pop3_last_login != r.pop3_last_login
         || m.pop3_show_after != r.pop3_show_after
         || m.options != r.options
-        || (r.foldermodseq != 0 && r.foldermodseq != m.foldermodseq)
         || m.acl != r.acl
-        || (m.raclmodseq != 0 && r.raclmodseq != 0 && m.raclmodseq != r.raclmodseq)
-        || known_xconvmodseq(m).is_some_and(|ours| ours != r.xconvmodseq)
+        || counters_rose(m, r)
         || annotations_differ(&m.annotations, r)
 }
 
@@ -279,21 +267,38 @@ mod tests {
 
     #[test]
     fn what_only_the_replica_has_needs_copyback_unless_one_way() {
-        let edits: [fn(&mut MasterMailbox, &mut ReplicaMailbox); 4] = [
-            |_, r| r.uidvalidity = 6,
-            |_, r| r.highestmodseq = 21,
-            |_, r| r.last_uid = 8,
-            |m, r| {
-                m.xconvmodseq = Some(3);
-                r.xconvmodseq = 4;
-            },
-        ];
+        let edits: [fn(&mut ReplicaMailbox); 3] =
+            [|r| r.uidvalidity = 6, |r| r.highestmodseq = 21, |r| r.last_uid = 8];
         for (n, edit) in edits.iter().enumerate() {
-            let (mut m, mut r) = pair();
-            edit(&mut m, &mut r);
+            let (m, mut r) = pair();
+            edit(&mut r);
             assert!(matches!(compare_mailbox(&m, &r, false), Verdict::Copyback(_)), "edit {n}");
             assert!(matches!(compare_mailbox(&m, &r, true), Verdict::Full(_)), "edit {n}");
         }
+    }
+
+    #[test]
+    fn counters_are_sent_when_they_rose_here_and_never_a_reason_for_more() {
+        let (mut m, mut r) = pair();
+        (m.xconvmodseq, m.foldermodseq, m.raclmodseq) = (Some(30), 30, 30);
+        (r.xconvmodseq, r.foldermodseq, r.raclmodseq) = (30, 30, 30);
+        let edits: [fn(&mut ReplicaMailbox, u64); 3] = [
+            |r, value| r.xconvmodseq = value,
+            |r, value| r.foldermodseq = value,
+            |r, value| r.raclmodseq = value,
+        ];
+        for (n, edit) in edits.iter().enumerate() {
+            for one_way in [false, true] {
+                let mut there = r.clone();
+                edit(&mut there, 29);
+                assert_eq!(compare_mailbox(&m, &there, one_way), Verdict::Changed, "edit {n}");
+                edit(&mut there, 31);
+                assert_eq!(compare_mailbox(&m, &there, one_way), Verdict::Unchanged, "edit {n}");
+            }
+        }
+        // Nothing is known of them here.
+        (m.xconvmodseq, m.foldermodseq, m.raclmodseq) = (None, 0, 0);
+        assert_eq!(compare_mailbox(&m, &r, false), Verdict::Unchanged);
     }
 
     #[test]

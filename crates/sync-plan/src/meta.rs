@@ -1,6 +1,6 @@
 //! What belongs to a user but to no mailbox: quota roots, subscriptions, seen state, Sieve scripts.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use csync::{ReplicaQuota, ReplicaSeen, ReplicaSieve};
 
@@ -55,13 +55,21 @@ pub fn plan_quota(ours: &[MasterQuota], theirs: &[ReplicaQuota]) -> Vec<QuotaCha
     changes
 }
 
+/// Resource by resource, as the C client compares them (`imap/sync_support.c`: sync_decode_quota_limits).
 fn same_limits(ours: &MasterQuota, theirs: &ReplicaQuota) -> bool {
-    let ours: HashMap<&str, u64> = ours.limits.iter().map(|(k, v)| (k.as_str(), *v)).collect();
-    ours.len() == theirs.limits.len()
-        && theirs
-            .limits
-            .iter()
-            .all(|(k, v)| ours.get(k.as_str()).is_some_and(|limit| *limit == *v as u64))
+    let ours: BTreeMap<&str, u64> = ours.limits.iter().map(|(k, v)| (resource(k), *v)).collect();
+    let limits = theirs.limits.iter();
+    let theirs: BTreeMap<&str, u64> = limits.map(|(k, v)| (resource(k), *v as u64)).collect();
+    ours == theirs
+}
+
+/// Since 3.10 two resources have other names, and are sent under the old and the new one at once.
+fn resource(name: &str) -> &str {
+    match name {
+        "ANNOTATION-STORAGE" => "X-ANNOTATION-STORAGE",
+        "MAILBOX" => "X-NUM-FOLDERS",
+        name => name,
+    }
 }
 
 /// Subscriptions to add, then those to remove.
@@ -162,6 +170,20 @@ mod tests {
             plan_quota(&ours, &theirs),
             [QuotaChange::Set(ours[1].clone()), QuotaChange::Remove("user.gone".into())]
         );
+    }
+
+    #[test]
+    fn a_resource_under_two_names_is_one() {
+        let ours = [quota("user.a", &[("LIMIT", 10), ("STORAGE", 10), ("X-NUM-FOLDERS", 3)])];
+        let limits = |folders| {
+            [("LIMIT", 10), ("STORAGE", 10), ("MAILBOX", folders), ("X-NUM-FOLDERS", folders)]
+                .map(|(name, limit)| (name.to_string(), limit))
+                .to_vec()
+        };
+        let theirs =
+            |folders| ReplicaQuota { root: "user.a".into(), limits: limits(folders), modseq: 1 };
+        assert_eq!(plan_quota(&ours, &[theirs(3)]), []);
+        assert_eq!(plan_quota(&ours, &[theirs(4)]), [QuotaChange::Set(ours[0].clone())]);
     }
 
     #[test]

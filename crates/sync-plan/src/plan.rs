@@ -201,7 +201,7 @@ pub fn plan_user(
             }
             Folder::Mailbox(m) => {
                 let rename = found.and_then(|r| rename_of(m, r, options));
-                plan_mailbox(&mut plan, m, found, rename.is_some(), options);
+                plan_mailbox(&mut plan, m, found, options);
                 renames.extend(rename);
             }
         }
@@ -275,15 +275,9 @@ fn plan_mailbox(
     plan: &mut UserPlan,
     m: &MasterMailbox,
     found: Option<&ReplicaMailbox>,
-    renamed: bool,
     options: &Options,
 ) {
     let verdict = match found {
-        // Conversations are the owner's, who may be another one by then: compared after the rename.
-        Some(r) if renamed => {
-            let xconvmodseq = r.xconvmodseq.min(m.xconvmodseq.unwrap_or(u64::MAX));
-            compare_mailbox(m, &ReplicaMailbox { xconvmodseq, ..r.clone() }, options.one_way)
-        }
         Some(r) => compare_mailbox(m, r, options.one_way),
         None => Verdict::Changed,
     };
