@@ -315,7 +315,9 @@ impl Job<'_> {
             wire::Encoder::begin(mailbox, modseqs, &head).map_err(|e| self.damaged(e))?;
         let mut listed = HashSet::new();
         let mut bytes = 0;
-        for record in mailbox.records(base.highestmodseq) {
+        // A new record may have a modseq that the replica has reached by a change of its own; once its UID is
+        // passed there, it can't be appended any more.
+        for record in mailbox.records_beyond(base.highestmodseq, base.last_uid) {
             let record = record.map_err(|e| self.damaged(e))?;
             if step.is_some_and(|s| record.uid > s.last_uid) {
                 break;

@@ -24,7 +24,7 @@ pub(crate) const STEP_BYTES: u64 = 256 * 1024 * 1024;
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Base {
     pub(crate) last_uid: u32,
-    /// Records above this modseq are sent.
+    /// The modseq up to which it has all changes.
     pub(crate) highestmodseq: u64,
     /// The condition of the change, none where there is nothing or no trust.
     pub(crate) since: Option<Since>,

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use testkit::fill::{self, Load, LoadOptions};
 use testkit::imap::Client;
 use testkit::oracle::PrivateServer;
-use testkit::{Cyrus, Via};
+use testkit::{Cyrus, Via, c_client};
 
 use crate::common::{Pair, summary};
 use crate::rolling::settle_within;
@@ -42,6 +42,54 @@ fn number(side: &Cyrus, key: &str) -> u64 {
     let inbox =
         items.iter().find(|item| item.value.text("MBOXNAME").as_deref() == Some("user.anna"));
     inbox.unwrap().value.number(key).unwrap_or(0)
+}
+
+/// A flag that is set on the replica takes the modseq that the next message here gets. The message must arrive all the
+/// same: once its UID is passed there, it never could. Cyrus' client brings it as well, by merging both sides; ours names
+/// the flag that only the replica has.
+#[test]
+fn a_new_message_arrives_whatever_modseq_the_replica_has_reached() {
+    let diverged = || {
+        let (pair, mut here) = replicated(
+            Cyrus::master().conversations(false),
+            Cyrus::replica().conversations(false),
+            2,
+        );
+        let mut there = pair.replica.login("anna").unwrap();
+        there.select("INBOX").unwrap();
+        there.store("1", "+FLAGS", &["\\Flagged"]).unwrap();
+        drop(there);
+        append(&mut here, 7);
+        let reached = number(&pair.replica, "HIGHESTMODSEQ");
+        assert_eq!(
+            number(&pair.master, "HIGHESTMODSEQ"),
+            reached,
+            "the test is about equal modseqs"
+        );
+        pair
+    };
+    let messages = |pair: &Pair| {
+        let mut there = pair.replica.login("anna").unwrap();
+        there.examine("INBOX").unwrap();
+        let mut bodies: Vec<Vec<u8>> =
+            there.fetch_bodies("1:*").unwrap().into_iter().map(|(_, body)| body).collect();
+        bodies.sort();
+        bodies
+    };
+
+    let theirs = diverged();
+    c_client::run(&theirs.master, &["-u", "anna"]).unwrap().must_succeed().unwrap();
+    assert_eq!(messages(&theirs).len(), 3);
+
+    let ours = diverged();
+    let run = ours.sync(&["-u", "anna"]);
+    assert!(messages(&ours) == messages(&theirs), "{}", run.stderr);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(run.stderr.contains("uid 1 was changed on the replica"), "{}", run.stderr);
+    // It goes on so.
+    append(&mut ours.master.login("anna").unwrap(), 8);
+    assert_eq!(ours.sync(&["-u", "anna"]).code, Some(1));
+    assert_eq!(messages(&ours).len(), 4);
 }
 
 /// Many steps into a mailbox that the replica knows, with conversations: no step is refused for what was there before

@@ -162,6 +162,13 @@ impl Mailbox {
         }
     }
 
+    /// The records changed after `since_modseq` (0: all), and all those above UID `uid`, expunged ones too, by UID.
+    ///
+    /// Errors are those of [`Mailbox::records`].
+    pub fn records_beyond(&self, since_modseq: u64, uid: u32) -> RecordIter<'_> {
+        self.records(since_modseq).and_beyond(uid)
+    }
+
     /// The records from UID `uid` on, expunged ones too, by UID. Those before are not read, but for
     /// a few: the place is found by bisection.
     ///

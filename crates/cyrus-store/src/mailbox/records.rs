@@ -106,6 +106,8 @@ impl IndexFile<'_> {
 pub struct RecordIter<'a> {
     index: Option<IndexFile<'a>>,
     since_modseq: u64,
+    /// Records above this UID are wanted whatever their modseq is.
+    beyond_uid: u32,
     /// Number of the record at the front of `buf`'s rest.
     next: u32,
     last_uid: u32,
@@ -120,6 +122,7 @@ impl<'a> RecordIter<'a> {
         Self {
             index: Some(index),
             since_modseq,
+            beyond_uid: u32::MAX,
             next: 1,
             last_uid: 0,
             buf: Vec::new(),
@@ -133,6 +136,11 @@ impl<'a> RecordIter<'a> {
         Self { next: first, ..Self::new(index, 0) }
     }
 
+    /// Those above this UID too, whatever their modseq is.
+    pub(crate) fn and_beyond(self, uid: u32) -> Self {
+        Self { beyond_uid: uid, ..self }
+    }
+
     /// An iterator that only says why there is nothing to iterate over.
     pub(crate) fn released(path: &Path) -> Self {
         let released = io::Error::other("the index lock was released before all records were read");
@@ -144,6 +152,7 @@ impl<'a> RecordIter<'a> {
         Self {
             index: None,
             since_modseq: 0,
+            beyond_uid: u32::MAX,
             next: 1,
             last_uid: 0,
             buf: Vec::new(),
@@ -182,7 +191,8 @@ impl<'a> RecordIter<'a> {
             self.next += 1;
             let uid = record::peek_uid(bytes);
             let modseq = record::peek_modseq(bytes);
-            let wanted = self.since_modseq == 0 || modseq > self.since_modseq;
+            let wanted =
+                self.since_modseq == 0 || modseq > self.since_modseq || uid > self.beyond_uid;
             // Record number 0 never is; a UID of 0 is a hole, which Cyrus passes over as well.
             if uid != 0 {
                 if uid <= self.last_uid {
