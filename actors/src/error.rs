@@ -254,6 +254,8 @@ fn class_of_several(of: &[UserError]) -> Class {
         Class::Run
     } else if classes().any(|class| class == Class::Passing) {
         Class::Passing
+    } else if classes().any(|class| class == Class::Unsure) {
+        Class::Unsure
     } else {
         Class::Lasting
     }
