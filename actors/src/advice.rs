@@ -75,7 +75,11 @@ mod tests {
     #[test]
     fn a_users_failure_says_what_to_do() {
         let rules = NameRules::default();
-        let held = PlanError::NameHeld { mailbox: "user.anna.x".into(), uniqueid: "i".into() };
+        let held = PlanError::NameHeld {
+            mailbox: "user.anna.x".into(),
+            uniqueid: "i".into(),
+            alive: false,
+        };
         let held = UserError::Plan(held);
         let words = in_words(&held, "anna", &rules);
         assert!(words.ends_with("run `sync_reset -f anna` there, which forgets the user on the replica, and replicate again"), "{words}");

@@ -4,7 +4,7 @@
 //!   Scope::Whole, Gone   GET USER u                          beside reading all of the user
 //!   (shared mailboxes)   GET MAILBOXES, GET UNIQUEIDS        of all that are here
 //!   Scope::Some          GET MAILBOXES, GET META, GET QUOTA  of what the log names (look_some.rs)
-//!        '--> what the replica has and we have not: a tombstone? another name? another user's? --> plan
+//!        '--> what the replica has and we have not, by unique id: a tombstone? another name? another user's? --> plan
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -78,10 +78,13 @@ pub(crate) async fn look(
         Scope::Gone => user_sides(hands, read_user(Inbox::Gone), lease).await?,
     };
     let Some((mut read, mut replica)) = sides else { return Ok(None) };
+    if matches!(view.scope, Scope::Gone) {
+        leave_what_is_no_mailbox(&read, &mut replica);
+    }
     if view.again {
         ask_for_the_missing(&read, &mut replica, lease).await?;
     }
-    let mut uniqueids = HashSet::new();
+    let mut tombstones = Tombstones::default();
     let mut looked_up = HashSet::new();
     let mut elsewhere = BTreeMap::new();
     let mut taken_in: BTreeSet<Arc<str>> = BTreeSet::new();
@@ -103,7 +106,8 @@ pub(crate) async fn look(
         };
         let asking = hands.reader.send(question);
         let more = asking.await.map_err(|e| UserError::Bug(e.to_string()))??;
-        uniqueids.extend(more.tombstones);
+        tombstones.uniqueids.extend(more.tombstones);
+        tombstones.alive.extend(more.alive);
         elsewhere.extend(more.elsewhere);
         read = more.read;
         if more.ask.is_empty() {
@@ -115,11 +119,6 @@ pub(crate) async fn look(
         }
         once_each(&mut replica);
     }
-    let tombstones = Tombstones {
-        names: read.master.tombstone_names.iter().cloned().collect(),
-        uniqueids,
-        elsewhere: elsewhere.keys().cloned().collect(),
-    };
     let options = Options {
         one_way: hands.settings.one_way,
         partition: hands.settings.partition.clone(),
@@ -128,6 +127,15 @@ pub(crate) async fn look(
     let plan = plan_user(&read.master, &replica, &tombstones, &options);
     let elsewhere = elsewhere.into_values().collect();
     Ok(Some(Look { read, replica, plan, elsewhere, taken_in }))
+}
+
+/// Of a user without an INBOX only mailboxes are looked at: what else the replica has of that user stays, as with the C
+/// client, until UNUSER takes it.
+fn leave_what_is_no_mailbox(read: &UserRead, replica: &mut ReplicaUser) {
+    replica.subscriptions.clear();
+    replica.seen.clear();
+    replica.sieve.clear();
+    replica.quotas.retain(|quota| read.master.quotas.iter().any(|ours| ours.root == quota.root));
 }
 
 fn is_some(scope: &Scope) -> bool {
@@ -157,10 +165,38 @@ async fn user_sides(
     let ours = ours.map_err(|e| UserError::Bug(e.to_string()))??;
     theirs?;
     let Some(read) = ours else { return Ok(None) };
+    ask_for_former_names(hands, &read, lease, &mut replica).await?;
     if !replica.mailboxes.is_empty() {
         ask_for_quotas(&read, lease, &mut replica).await?;
     }
     Ok(Some((read, replica)))
+}
+
+/// Mailboxes that the replica lacks under the user's name may be there under a name that they had here before, such as
+/// another user's: they are renamed then, instead of being sent again (`imap/sync_support.c:sync_do_mailboxes` of
+/// cyrus-imapd 3.6.1). What else is found under these names is not this user's concern.
+async fn ask_for_former_names(
+    hands: &Hands,
+    read: &UserRead,
+    lease: &Lease,
+    replica: &mut ReplicaUser,
+) -> Result<(), CommandError> {
+    if read.former.is_empty() {
+        return Ok(());
+    }
+    let there: HashSet<&str> = replica.mailboxes.iter().map(|r| r.uniqueid.as_str()).collect();
+    let ids = read.master.folders.iter().map(Folder::uniqueid);
+    let missing: HashSet<&str> = ids.filter(|id| !there.contains(id)).collect();
+    let names: BTreeSet<&String> =
+        missing.iter().filter_map(|id| read.former.get(*id)).flatten().collect();
+    let mut found = ReplicaUser::default();
+    for in_flight in ask_for_mailboxes(hands, names, lease).await? {
+        take(in_flight, &mut found).await?;
+    }
+    found.mailboxes.retain(|r| missing.contains(r.uniqueid.as_str()));
+    replica.mailboxes.extend(found.mailboxes);
+    once_each(replica);
+    Ok(())
 }
 
 /// GET USER tells only of quota roots that the replica's mailboxes name. A mailbox that was renamed

@@ -30,7 +30,7 @@ pub(crate) async fn some_sides(
     let some = reading.map_err(|e| UserError::Bug(e.to_string()))??;
     let (known, ask) = from_cache(hands, some.ask, again).await;
     let mut asked = ask_for_mailboxes(hands, &ask, lease).await?;
-    if let Some(userid) = &names.meta {
+    if let Some(userid) = names.meta.as_ref().filter(|_| some.has_meta) {
         hands.events.action(|| format!("META {userid}")).await;
         asked.push(lease.send("META", encode(|out| command::get_meta(out, userid))).await?);
     }

@@ -24,6 +24,10 @@ pub(crate) struct UserRead {
     pub(crate) broken: Vec<(String, Arc<StoreError>)>,
     /// The unique id of the INBOX, if it was read.
     pub(crate) inbox_id: Option<String>,
+    /// Names that mailboxes here had before, by unique id.
+    pub(crate) former: HashMap<String, Vec<String>>,
+    /// Who has the INBOX now of a user who is gone, if somebody got it with another name.
+    pub(crate) renamed_to: Option<Arc<str>>,
     /// The INBOX below DELETED of whoever had a #sieve mailbox below DELETED, by the latter's unique id.
     pub(crate) hosts: HashMap<String, Host>,
 }
@@ -97,10 +101,25 @@ pub(crate) fn read(
     }
     let mut read = tree.end()?;
     read.master.userid = userid.to_string();
+    if !has_inbox {
+        read.renamed_to = renamed_to(store, &list, &name)?;
+    }
     if has_inbox {
         meta(store, &list, userid, sieve_mailbox, &mut read.master)?;
     }
     Ok(Some(read))
+}
+
+/// Whose INBOX one is now whose old name has a tombstone.
+fn renamed_to(store: &Store, list: &MboxList, inbox: &str) -> Result<Option<Arc<str>>, StoreError> {
+    let Some(tombstone) = list.lookup(inbox)?.filter(|entry| !entry.uniqueid.is_empty()) else {
+        return Ok(None);
+    };
+    let Some(now) = list.find_uniqueid(&tombstone.uniqueid)? else { return Ok(None) };
+    let parsed = store.config().names().parse(&now.name);
+    let is_another = parsed.is_inbox() && parsed.deleted == 0 && now.name != inbox;
+    let owner = parsed.userid().filter(|_| is_another && !now.mbtype.is_deleted());
+    Ok(owner.map(|owner| owner.as_str().into()))
 }
 
 /// Whether the user to be read is one who is there or one who is gone.
@@ -136,6 +155,7 @@ pub(crate) struct TreeReader<'a> {
     modseqs: HashMap<Option<String>, UserModseqs>,
     master: MasterUser,
     entries: HashMap<String, MboxEntry>,
+    former: HashMap<String, Vec<String>>,
     broken: Vec<(String, Arc<StoreError>)>,
 }
 
@@ -148,6 +168,7 @@ impl<'a> TreeReader<'a> {
             modseqs: HashMap::new(),
             master: MasterUser::default(),
             entries: HashMap::new(),
+            former: HashMap::new(),
             broken: Vec::new(),
         }
     }
@@ -160,6 +181,11 @@ impl<'a> TreeReader<'a> {
             self.master.folders.push(Folder::Intermediate(intermediate(&entry)));
         } else if entry.mbtype.is_reserved() || (entry.mbtype.is_sieve() && !self.sieve_mailbox) {
             // Not a mailbox yet, or one that goes script by script.
+        } else if let Some(twin) = self.twin_of(&entry)? {
+            self.master.incomplete = true;
+            let (mailbox, uniqueid) = (entry.name.clone(), entry.uniqueid);
+            let e = StoreError::SharedId { mailbox, other: twin, uniqueid };
+            self.broken.push((entry.name, Arc::new(e)));
         } else {
             let owner = self.store.config().names().userid(&entry.name);
             let modseqs = match self.modseqs.entry(owner) {
@@ -174,11 +200,46 @@ impl<'a> TreeReader<'a> {
                     self.master.folders.push(Folder::Mailbox(Box::new(mailbox)));
                     self.entries.insert(entry.uniqueid.clone(), entry);
                 }
-                Ok(None) => {}
-                Err(e) => self.broken.push((entry.name, Arc::new(e))),
+                // It may be here under another name.
+                Ok(None) => self.master.incomplete = true,
+                Err(e) => {
+                    self.master.incomplete = true;
+                    self.broken.push((entry.name, Arc::new(e)));
+                }
             }
         }
         Ok(())
+    }
+
+    /// Another mailbox whose unique id this one has, too, as after folders were copied: whose it is, its own
+    /// entry in the list says. Everything on the wire goes by unique id, so that only one of the two can be replicated.
+    /// That entry is where former names are, too.
+    fn twin_of(&mut self, entry: &MboxEntry) -> Result<Option<String>, StoreError> {
+        if entry.uniqueid.is_empty() {
+            return Ok(None);
+        }
+        let known = self.entries.get(&entry.uniqueid).filter(|known| known.name != entry.name);
+        if let Some(known) = known
+            && !self.list.has_unique_ids()
+        {
+            return Ok(Some(known.name.clone()));
+        }
+        let Some(by_id) = self.list.find_uniqueid(&entry.uniqueid)? else {
+            return Ok(known.map(|known| known.name.clone()));
+        };
+        if by_id.name == entry.name {
+            if !by_id.name_history.is_empty() {
+                let names = by_id.name_history.into_iter().map(|former| former.name).collect();
+                self.former.insert(entry.uniqueid.clone(), names);
+            }
+            return Ok(None);
+        }
+        // It may only have got another name since the list was read.
+        let live = |name: &str| -> Result<bool, StoreError> {
+            let now = self.list.lookup(name)?;
+            Ok(now.is_some_and(|now| now.uniqueid == entry.uniqueid && !now.mbtype.is_deleted()))
+        };
+        Ok((live(&by_id.name)? && live(&entry.name)?).then_some(by_id.name))
     }
 
     /// All that was read, with the quota roots that the mailboxes name.
@@ -204,6 +265,8 @@ impl<'a> TreeReader<'a> {
             hosts: hosts(rules, &self.entries),
             master: self.master,
             entries: Arc::new(self.entries),
+            former: self.former,
+            renamed_to: None,
             broken: self.broken,
             inbox_id,
         }

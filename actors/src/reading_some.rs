@@ -36,6 +36,8 @@ pub(crate) struct SomeRead {
     pub(crate) read: Arc<UserRead>,
     /// Names of mailboxes.
     pub(crate) ask: BTreeSet<String>,
+    /// Whether what belongs to the user but to no mailbox was read: not of a user without an INBOX.
+    pub(crate) has_meta: bool,
 }
 
 /// Reads the mailboxes, quota roots and so on that are there.
@@ -55,12 +57,20 @@ pub(crate) fn read_some(
     for root in &wanted.quotas {
         read.master.quotas.extend(quota(store, root)?);
     }
+    let has_inbox = |userid: &Arc<str>| -> Result<bool, StoreError> {
+        let inbox = list.lookup(&store.config().names().user_inbox(userid))?;
+        Ok(inbox.is_some_and(|e| !e.mbtype.is_deleted() && !e.mbtype.is_intermediate()))
+    };
+    let mut has_meta = false;
     if let Some(userid) = &wanted.meta {
         read.master.userid = userid.to_string();
-        meta(store, &list, userid, sieve_mailbox, &mut read.master)?;
+        has_meta = has_inbox(userid)?;
+        if has_meta {
+            meta(store, &list, userid, sieve_mailbox, &mut read.master)?;
+        }
     }
     sort(store, &mut read);
-    Ok(SomeRead { read: Arc::new(read), ask })
+    Ok(SomeRead { read: Arc::new(read), ask, has_meta })
 }
 
 /// Takes in the mailbox of this name, and the intermediates above it: the replica would make real mailboxes of those.
@@ -122,7 +132,9 @@ pub(crate) struct More {
     pub(crate) read: Arc<UserRead>,
     /// Unique ids that have a tombstone here.
     pub(crate) tombstones: HashSet<String>,
-    /// Mailboxes that are here, but none of those whose locks are held: their unique ids and owners.
+    /// Unique ids of mailboxes that are here, whatever else became of them.
+    pub(crate) alive: HashSet<String>,
+    /// Those of them that belong to none of those whose locks are held, and their owners.
     pub(crate) elsewhere: BTreeMap<String, Arc<str>>,
     /// More names to ask the replica for.
     pub(crate) ask: BTreeSet<String>,
@@ -152,6 +164,7 @@ pub(crate) fn read_more(
     let mut more = More {
         read: before.clone(),
         tombstones: HashSet::new(),
+        alive: HashSet::new(),
         elsewhere: BTreeMap::new(),
         ask: BTreeSet::new(),
     };
@@ -162,6 +175,7 @@ pub(crate) fn read_more(
             more.tombstones.insert(uniqueid.clone());
             continue;
         }
+        more.alive.insert(uniqueid.clone());
         let owner = store.config().names().userid(&entry.name).unwrap_or_default();
         if !locked.contains(owner.as_str()) {
             more.elsewhere.insert(uniqueid.clone(), owner.as_str().into());
@@ -200,6 +214,7 @@ fn add_all(read: &mut UserRead, found: UserRead) {
     read.entries = Arc::new(entries);
     read.hosts.extend(found.hosts);
     read.broken.extend(found.broken);
+    read.master.incomplete |= found.master.incomplete;
 }
 
 /// Mailboxes in the list's order: parents before what is below them.

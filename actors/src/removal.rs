@@ -3,6 +3,10 @@
 //! UNUSER removes the replica's live mailboxes of that user at once and for good. Those that were
 //! renamed here, below DELETED or to another user, must have got their new names before: so the whole
 //! tree is looked at. A user of that name who is there (again) is replicated, and nothing is removed.
+//!
+//! A user who got another name keeps the unique id of the INBOX, by which the replica finds the file of subscriptions: UNUSER
+//! of the old name empties the new one's. So these are replicated once more afterwards. Quota roots of the old name go with UNUSER.
+//!
 //! Source: `imap/sync_support.c` (do_unuser, sync_apply_unuser) of cyrus-imapd 3.6.1.
 
 use csync::{Code, command};
@@ -24,8 +28,17 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, Us
     };
     drop(lease);
     let rules = work.hands.rules.clone();
-    let lives = |folder: &Folder| rules.parse(folder.name()).deleted == 0;
+    let lives = |folder: &Folder| {
+        let name = rules.parse(folder.name());
+        name.deleted == 0 && name.userid().as_deref() == Some(&*work.userid)
+    };
     let some_live = seen.read.master.folders.iter().any(lives);
+    let renamed_to = seen.read.renamed_to.clone();
+    if let Some(other) = &renamed_to
+        && !work.holds_lock_of(other)
+    {
+        return Err(UserError::Linked { userid: work.userid.clone(), other: other.clone() });
+    }
     let outcome = work.after_look(&Scope::Gone, seen).await?;
     if some_live {
         // Without an INBOX, and yet not gone.
@@ -40,7 +53,9 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, Us
     let name = if local { "LOCAL_UNUSER" } else { "UNUSER" };
     work.hands.events.action(|| format!("{name} {userid}")).await;
     let bytes = encode(|out| command::unuser(out, local, &userid));
-    match lease.send("UNUSER", bytes).await?.answer().await {
+    let asked = lease.send("UNUSER", bytes).await?;
+    work.meta_of.extend(renamed_to);
+    match asked.answer().await {
         Ok(_) | Err(CommandError::Refused { code: Some(Code::MailboxNonexistent), .. }) => {
             Ok(Outcome::Done)
         }

@@ -68,12 +68,15 @@ pub(crate) fn parts(work: &Work) -> Vec<(Arc<str>, Part)> {
     if !named.mailboxes.is_empty() || !named.quotas.is_empty() || named.meta.is_some() {
         parts.push((work.key(), Part::Some(Arc::new(named))));
     }
+    // Who is gone comes first: the new name of a user who got another one is not to lose anything by it.
+    let gone = work.users.iter().filter(|(_, tasks)| tasks.unuser);
+    parts.extend(gone.map(|(userid, _)| (userid.clone(), Part::Unuser)));
     for (userid, tasks) in &work.users {
         if tasks.server {
             parts.push((userid.clone(), Part::Server));
         }
         if tasks.unuser {
-            parts.push((userid.clone(), Part::Unuser));
+            // Above.
         } else if tasks.whole {
             parts.push((userid.clone(), Part::Whole));
         } else if tasks.meta && !alone && !is_shared(userid) {
@@ -146,5 +149,11 @@ mod tests {
             [r#"anna: {"user.anna.a"} {} None"#, r#"anna: {} {} Some("anna")"#, "bert: Whole"];
         assert_eq!(said(&entries), wanted);
         assert_eq!(said(&[Entry::Annotation(String::new())]), [": Server"]);
+        let entries = [
+            Entry::Rename("user.zoe".into(), "user.anna".into()),
+            Entry::Unuser("zoe".into()),
+            Entry::User("anna".into()),
+        ];
+        assert_eq!(said(&entries), ["zoe: Unuser", "anna: Whole"]);
     }
 }

@@ -139,6 +139,8 @@ pub(crate) struct UserWork {
     no_foreign_mailboxes: bool,
     /// Mailboxes that are to be looked at once more in the end.
     taken_in: BTreeSet<Arc<str>>,
+    /// Users whose subscriptions may have been lost on the replica, to be looked at in the end.
+    pub(crate) meta_of: BTreeSet<Arc<str>>,
 }
 
 impl UserWork {
@@ -149,7 +151,7 @@ impl UserWork {
         begun: Arc<AtomicBool>,
     ) -> UserWork {
         let sent = Sent::default();
-        let taken_in = BTreeSet::new();
+        let (taken_in, meta_of) = (BTreeSet::new(), BTreeSet::new());
         UserWork {
             hands,
             userid,
@@ -159,7 +161,13 @@ impl UserWork {
             mailboxes: 0,
             no_foreign_mailboxes: false,
             taken_in,
+            meta_of,
         }
+    }
+
+    /// Whether this user's sync lock is held.
+    pub(crate) fn holds_lock_of(&self, userid: &str) -> bool {
+        self.locked.contains(userid)
     }
 
     /// Carries out all parts; the first error counts, and does not keep the others from being done.
@@ -183,6 +191,10 @@ impl UserWork {
             if !mailboxes.is_empty() {
                 let names = Names { mailboxes, ..Names::default() };
                 parts.push_back((self.userid.clone(), Part::Some(Arc::new(names))));
+            }
+            for userid in std::mem::take(&mut self.meta_of) {
+                let names = Names { meta: Some(userid.clone()), ..Names::default() };
+                parts.push_back((userid, Part::Some(Arc::new(names))));
             }
             match (&ended, result) {
                 (_, Err(e @ UserError::Pool(_))) => return Err(e),

@@ -9,6 +9,7 @@ mod common;
 
 mod advice;
 mod cli;
+mod deletion;
 mod disturbed;
 mod embedded;
 mod equal;

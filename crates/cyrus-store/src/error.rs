@@ -111,6 +111,18 @@ pub enum StoreError {
         /// What is wrong.
         what: String,
     },
+    /// Two mailboxes have one unique id, as after folders were copied.
+    #[error(
+        "mailbox {mailbox} has the same unique id ({uniqueid}) as mailbox {other}; it needs one of its own"
+    )]
+    SharedId {
+        /// The one that is not meant by that id in the mailbox list; internal name.
+        mailbox: String,
+        /// The other one.
+        other: String,
+        /// The unique id.
+        uniqueid: String,
+    },
     /// Text that must be UTF-8 is not.
     #[error("'{text}' in {} is not UTF-8; rename or remove it", path.display())]
     NotUtf8 {
@@ -235,6 +247,7 @@ impl StoreError {
             | StoreError::DamagedEntry { .. }
             | StoreError::DamagedMailbox { .. }
             | StoreError::DamagedRecord { .. }
+            | StoreError::SharedId { .. }
             | StoreError::NotUtf8 { .. } => ErrorClass::Damaged,
             StoreError::Unsupported { .. } => ErrorClass::Unsupported,
             StoreError::Io { .. } => ErrorClass::Io,

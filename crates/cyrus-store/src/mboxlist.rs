@@ -74,6 +74,11 @@ impl MboxList {
         &self.path
     }
 
+    /// Whether the list has an entry by unique id for each mailbox (3.5 and later).
+    pub fn has_unique_ids(&self) -> bool {
+        self.prefixed
+    }
+
     /// The entry of a mailbox by its internal name, tombstones and intermediates included, with its former names.
     ///
     /// # Errors
@@ -113,8 +118,14 @@ impl MboxList {
             if let Ok(entry) = self.parse(key, value)
                 && entry.uniqueid == uniqueid
             {
-                found = Some(entry);
-                return Ok(ControlFlow::Break(()));
+                // A renamed mailbox leaves a tombstone of its unique id under its old name.
+                let lives = !entry.mbtype.is_deleted();
+                if lives || found.is_none() {
+                    found = Some(entry);
+                }
+                if lives {
+                    return Ok(ControlFlow::Break(()));
+                }
             }
             Ok(ControlFlow::Continue(()))
         })?;

@@ -160,8 +160,11 @@ pub struct MasterUser {
     pub userid: String,
     /// All entries of the tree, deleted mailboxes (`DELETED.…`) too, in Cyrus' order.
     pub folders: Vec<Folder>,
-    /// Names in the tree that are tombstones.
+    /// Names in the tree that are tombstones. They say where to look, and prove nothing: only a unique id does.
     pub tombstone_names: Vec<String>,
+    /// Something of the user can't be read here, so what seems to be missing here may not be: nothing of the
+    /// user is taken away on the replica.
+    pub incomplete: bool,
     /// Quota roots that the mailboxes name; a root that is named but has no quota is absent.
     pub quotas: Vec<MasterQuota>,
     /// Subscriptions, internal names.

@@ -22,15 +22,14 @@ pub struct Options {
     pub sieve_mailbox: bool,
 }
 
-/// Evidence that a mailbox was deleted here: without it nothing is deleted on the replica.
+/// What is known here of the replica's mailboxes that match none of the user's: found by unique id, never by name
+/// (`imap/sync_support.c:do_folders` of cyrus-imapd 3.12; before, the name of a tombstone was enough).
 #[derive(Debug, Clone, Default)]
 pub struct Tombstones {
-    /// Names whose entry in mailboxes.db is a tombstone.
-    pub names: HashSet<String>,
-    /// Unique ids whose entry in mailboxes.db is a tombstone.
+    /// Unique ids whose entry in mailboxes.db is a tombstone: these mailboxes were deleted here.
     pub uniqueids: HashSet<String>,
-    /// Unique ids of mailboxes that are here, under other users' names.
-    pub elsewhere: HashSet<String>,
+    /// Unique ids of mailboxes that are here all the same: under another user's name, or not readable.
+    pub alive: HashSet<String>,
 }
 
 /// How well the difference between both sides of a mailbox is known.
@@ -76,9 +75,10 @@ impl MailboxUpdate {
 /// What to do for one user, in this order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UserPlan {
-    /// Mailboxes to delete on the replica, children first; each has a tombstone here.
+    /// Mailboxes to delete on the replica, children first; each one's unique id has a tombstone here, or it never held
+    /// anything and is in the way.
     pub deletes: Vec<String>,
-    /// Mailboxes on the replica that are neither here nor deleted here: left alone and reported.
+    /// Mailboxes on the replica that are neither here nor deleted here, and in nobody's way: left alone and reported.
     pub orphans: Vec<String>,
     /// Mailboxes here that this plan can't make equal: each is left out of the updates, the user's others go on, and
     /// the user ends as failed, naming these.
@@ -127,13 +127,16 @@ pub enum PlanError {
     /// mailbox that was deleted at once (`delete_mode: immediate`) when its name is used again: the new entry takes the
     /// place of its tombstone.
     #[error(
-        "mailbox {mailbox}: the replica has another mailbox of this name (unique id {uniqueid}), and nothing here tells that it was deleted"
+        "mailbox {mailbox}: the replica has another mailbox of this name (unique id {uniqueid}), and {}",
+        if *alive { "that one is here, too, under another name" } else { "nothing here tells that it was deleted" }
     )]
     NameHeld {
         /// The mailbox here.
         mailbox: String,
         /// The unique id of the replica's.
         uniqueid: String,
+        /// Whether a mailbox of that unique id is here: it can't be read, is another user's, or can't be renamed yet.
+        alive: bool,
     },
 }
 
@@ -168,29 +171,33 @@ pub fn plan_user(
         replica.mailboxes.iter().map(|r| (r.uniqueid.as_str(), r)).collect();
 
     let mut plan = UserPlan::default();
-    let mut orphans = HashSet::new();
+    let mut staying = HashSet::new();
     let ours: HashSet<&str> = master.folders.iter().map(Folder::name).collect();
     for gone in unmatched_folders(master, replica) {
-        if tombstones.names.contains(&gone.name)
-            || tombstones.uniqueids.contains(&gone.uniqueid)
-            || is_filler(gone, &ours, tombstones)
-        {
+        let alive = tombstones.alive.contains(&gone.uniqueid);
+        let goes = !alive
+            && (tombstones.uniqueids.contains(&gone.uniqueid)
+                || is_filler(gone, master, replica, &ours));
+        if goes && !master.incomplete {
             plan.deletes.push(gone.name.clone());
-        } else {
+            continue;
+        }
+        staying.insert(gone.name.as_str());
+        if !goes && !alive && !ours.contains(gone.name.as_str()) {
             plan.orphans.push(gone.name.clone());
-            orphans.insert(gone.name.as_str());
         }
     }
 
     // Children first: a mailbox with children would only become a name without a mailbox there.
     plan.deletes.sort_unstable_by(|a, b| b.cmp(a));
-    let held = held_names(master, replica, &orphans);
+    let held = held_names(master, replica, &staying);
     let mut renames = Vec::new();
     for folder in &master.folders {
         let found = there.get(folder.uniqueid()).copied();
         if let Some(uniqueid) = held.get(folder.name()) {
             let (mailbox, uniqueid) = (folder.name().to_string(), uniqueid.to_string());
-            plan.left_out.push(PlanError::NameHeld { mailbox, uniqueid });
+            let alive = tombstones.alive.contains(&uniqueid) || is_ours(master, &uniqueid);
+            plan.left_out.push(PlanError::NameHeld { mailbox, uniqueid, alive });
             continue;
         }
         match folder {
@@ -218,24 +225,46 @@ pub fn plan_user(
     if !options.sieve_mailbox {
         plan.sieve = plan_sieve(&master.sieve, &replica.sieve);
     }
+    if master.incomplete {
+        plan.quotas.retain(|change| !matches!(change, QuotaChange::Remove(_)));
+        plan.subscriptions.retain(|change| !matches!(change, SubChange::Remove(_)));
+        plan.sieve.retain(|change| !matches!(change, SieveChange::Delete(_)));
+    }
     plan
 }
 
-/// Whether the replica made this mailbox by itself, when it was sent one below it: it never held a message, nobody here
-/// knows its unique id, and its name is another's.
-fn is_filler(r: &ReplicaMailbox, ours: &HashSet<&str>, tombstones: &Tombstones) -> bool {
-    r.last_uid == 0 && ours.contains(r.name.as_str()) && !tombstones.elsewhere.contains(&r.uniqueid)
+/// Whether the replica made this mailbox by itself, when it was sent one below it: its name is one of ours, it never held
+/// a message or an annotation, and nobody here knows its unique id. Among shared mailboxes, which may be another master's, one
+/// of ours must be below it to prove that.
+fn is_filler(
+    r: &ReplicaMailbox,
+    master: &MasterUser,
+    replica: &ReplicaUser,
+    ours: &HashSet<&str>,
+) -> bool {
+    let empty = r.last_uid == 0 && r.annotations.is_empty();
+    let below = |other: &&ReplicaMailbox| {
+        other.name.strip_prefix(r.name.as_str()).is_some_and(|rest| rest.starts_with('.'))
+    };
+    empty
+        && ours.contains(r.name.as_str())
+        && (!master.userid.is_empty()
+            || replica.mailboxes.iter().filter(below).any(|m| is_ours(master, &m.uniqueid)))
 }
 
-/// Names on the replica that never get free: the orphans', and those of mailboxes that can't be
+fn is_ours(master: &MasterUser, uniqueid: &str) -> bool {
+    master.folders.iter().any(|folder| folder.uniqueid() == uniqueid)
+}
+
+/// Names on the replica that do not get free: of those that stay, and of mailboxes that can't be
 /// renamed to their own names because of them. With the unique id of who holds each.
 fn held_names<'a>(
     master: &MasterUser,
     replica: &'a ReplicaUser,
-    orphans: &HashSet<&str>,
+    staying: &HashSet<&str>,
 ) -> HashMap<&'a str, &'a str> {
     let mut held = HashMap::new();
-    if orphans.is_empty() {
+    if staying.is_empty() {
         return held;
     }
     let here: HashMap<&str, &str> =
@@ -245,7 +274,7 @@ fn held_names<'a>(
         for r in &replica.mailboxes {
             let stays = match here.get(r.uniqueid.as_str()) {
                 Some(name) => *name != r.name && held.contains_key(name),
-                None => orphans.contains(r.name.as_str()),
+                None => staying.contains(r.name.as_str()),
             };
             if stays {
                 held.insert(r.name.as_str(), r.uniqueid.as_str());
@@ -327,7 +356,7 @@ mod tests {
     }
 
     fn held(mailbox: &str, uniqueid: &str) -> PlanError {
-        PlanError::NameHeld { mailbox: mailbox.into(), uniqueid: uniqueid.into() }
+        PlanError::NameHeld { mailbox: mailbox.into(), uniqueid: uniqueid.into(), alive: false }
     }
 
     fn filled(name: &str, id: &str) -> ReplicaMailbox {
@@ -360,14 +389,40 @@ mod tests {
                 there("user.a.z", "4"),
             ],
         );
-        let tombstones = Tombstones {
-            names: HashSet::from(["user.a.x".to_string()]),
-            uniqueids: HashSet::from(["3".to_string()]),
-            elsewhere: HashSet::new(),
-        };
+        let uniqueids = HashSet::from(["3".to_string()]);
+        let tombstones = Tombstones { uniqueids, ..Tombstones::default() };
+        let mut m = MasterUser { tombstone_names: vec!["user.a.x".into()], ..m };
         let plan = plan_user(&m, &r, &tombstones, &Options::default());
-        assert_eq!(plan.deletes, ["user.a.y", "user.a.x"]);
-        assert_eq!(plan.orphans, ["user.a.z"]);
+        assert_eq!(plan.deletes, ["user.a.y"], "a name proves nothing");
+        assert_eq!(plan.orphans, ["user.a.x", "user.a.z"]);
+        // While anything can't be read, nothing goes.
+        m.incomplete = true;
+        let plan = plan_user(&m, &r, &tombstones, &Options::default());
+        assert!(plan.deletes.is_empty(), "{plan:?}");
+    }
+
+    #[test]
+    fn what_lives_here_is_never_deleted_nor_reported() {
+        let (m, r) = sides(
+            vec![here("user.a", "1")],
+            vec![there("user.a", "1"), there("user.a.x", "2"), there("user.a.y", "3")],
+        );
+        let alive = HashSet::from(["2".to_string(), "3".to_string()]);
+        let tombstones = Tombstones { uniqueids: HashSet::from(["2".to_string()]), alive };
+        let plan = plan_user(&m, &r, &tombstones, &Options::default());
+        assert!(plan.is_empty() && plan.orphans.is_empty(), "{plan:?}");
+    }
+
+    #[test]
+    fn nothing_of_a_user_is_taken_away_while_something_can_not_be_read() {
+        let (m, r) = sides(vec![here("user.a", "1")], vec![there("user.a", "1")]);
+        let quota = csync::ReplicaQuota { root: "user.a".into(), limits: vec![], modseq: 1 };
+        let r = ReplicaUser { quotas: vec![quota], subscriptions: vec!["user.a".into()], ..r };
+        let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default());
+        assert_eq!((plan.quotas.len(), plan.subscriptions.len()), (1, 1));
+        let m = MasterUser { incomplete: true, ..m };
+        let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default());
+        assert!(plan.is_empty(), "{plan:?}");
     }
 
     #[test]
@@ -392,11 +447,20 @@ mod tests {
         assert_eq!(plan.deletes, ["user.a.x"]);
         assert_eq!((plan.orphans, plan.left_out), (vec!["user.a.z".to_string()], vec![]));
         assert_eq!(plan.updates.len(), 1);
-        // Unless it is another user's here.
-        let elsewhere = HashSet::from(["made up".to_string()]);
-        let tombstones = Tombstones { elsewhere, ..Tombstones::default() };
+        // Unless it is here all the same.
+        let alive = HashSet::from(["made up".to_string()]);
+        let tombstones = Tombstones { alive, ..Tombstones::default() };
         let plan = plan_user(&m, &r, &tombstones, &Options::default());
         assert_eq!((plan.deletes.len(), plan.left_out.len()), (0, 1));
+        // Shared mailboxes may be another master's: one of ours must be below it.
+        let mut m = MasterUser { userid: String::new(), ..m };
+        let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default());
+        assert_eq!((plan.deletes.len(), plan.left_out.len()), (0, 1));
+        m.folders.push(here("user.a.x.below", "6"));
+        let mut r = r;
+        r.mailboxes.push(there("user.a.x.below", "6"));
+        let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default());
+        assert_eq!((plan.deletes.len(), plan.left_out.len()), (1, 0));
     }
 
     #[test]

@@ -1,0 +1,287 @@
+//! Nothing is taken away on the replica without proof, which is a unique id with a tombstone here: never a name alone,
+//! never while something of the user can't be read.
+
+use std::fs;
+
+use testkit::c_client::{self, Outcome};
+use testkit::oracle::PrivateServer;
+use testkit::{Builder, Cyrus, DeleteMode, Via};
+
+use crate::common::{Pair, summary};
+use crate::errors::{assert_no_bug, failure_of, path_of};
+use crate::rolling::{log_files, logging_pair, settle};
+
+/// Appends a message of these words.
+fn append(cyrus: &Cyrus, user: &str, mailbox: &str, words: &str) {
+    let text = format!("From: a@example.com\r\nSubject: {words}\r\n\r\n{words}\r\n");
+    cyrus.login(user).unwrap().append(mailbox, &[], None, text.as_bytes()).unwrap();
+}
+
+/// Makes a folder with one message in it.
+fn make(cyrus: &Cyrus, user: &str, folder: &str) {
+    cyrus.login(user).unwrap().create(folder).unwrap();
+    append(cyrus, user, folder, folder);
+}
+
+/// What a server says of a user: quota roots, subscriptions, scripts.
+fn said_of(cyrus: &Cyrus, user: &str, what: &str) -> Vec<String> {
+    let mut server = PrivateServer::start(cyrus).unwrap();
+    let lines = server.get(&format!("USER {user}")).unwrap();
+    let lines = lines.iter().map(|line| String::from_utf8_lossy(line).into_owned());
+    lines.filter(|line| line.starts_with(what)).collect()
+}
+
+/// Takes an entry out of the list of mailboxes, as damage does.
+fn forget(cyrus: &Cyrus, key: &str) {
+    let path = cyrus.config_dir().join("mailboxes.db").display().to_string();
+    cyrus.tool("cyr_dbtool", &[path.as_str(), "twoskip", "delete", key]).unwrap();
+}
+
+/// A pair with a second replica, which Cyrus' own client brings to the same state.
+struct Beside {
+    pair: Pair,
+    second: Cyrus,
+}
+
+impl Beside {
+    fn start(master: Builder) -> Beside {
+        let pair = Pair::with(master, Cyrus::replica(), Via::Csync);
+        Beside { pair, second: Cyrus::replica().start().unwrap() }
+    }
+
+    /// Runs Cyrus' client towards the second replica.
+    fn c_sync(&mut self, args: &[&str]) -> Outcome {
+        self.pair.master.replicate_to(&self.second, Via::Csync).unwrap();
+        let outcome = c_client::run(&self.pair.master, args).unwrap();
+        self.pair.master.replicate_to(&self.pair.replica, Via::Csync).unwrap();
+        outcome
+    }
+}
+
+/// A folder was renamed since the last run, and now its index is gone: the disk dies. Its old name has a tombstone, and was
+/// removed on the replica for that: the only good copy. It stays, as with the C client, and while it can't be read nothing else
+/// of the user is taken away either. Once it is repaired, everything follows.
+#[test]
+fn what_can_not_be_read_here_stays_there() {
+    for mode in [DeleteMode::Delayed, DeleteMode::Immediate] {
+        let mut beside = Beside::start(Cyrus::master().delete_mode(mode));
+        let master = &beside.pair.master;
+        master.create_user("anna").unwrap();
+        for folder in ["INBOX/a", "INBOX/gone", "INBOX/quota"] {
+            make(master, "anna", folder);
+        }
+        let mut anna = master.login("anna").unwrap();
+        anna.subscribe("INBOX/a").unwrap();
+        anna.subscribe("INBOX/quota").unwrap();
+        let mut admin = master.admin().unwrap();
+        admin.set_quota("user/anna/quota", &[("STORAGE", 5000)]).unwrap();
+        beside.pair.sync_well(&["-u", "anna"]);
+        beside.c_sync(&["-u", "anna"]).must_succeed().unwrap();
+
+        let master = &beside.pair.master;
+        anna.rename("INBOX/a", "INBOX/b").unwrap();
+        anna.delete("INBOX/gone").unwrap();
+        anna.unsubscribe("INBOX/quota").unwrap();
+        PrivateServer::start(master).unwrap().command("APPLY UNQUOTA user.anna.quota").unwrap();
+        append(master, "anna", "INBOX", "news");
+        let index = path_of(master, "-M", "user/anna/b").join("cyrus.index");
+        let index = if index.exists() {
+            index
+        } else {
+            path_of(master, "-D", "user/anna/b").join("cyrus.index")
+        };
+        let bytes = fs::read(&index).unwrap();
+        fs::write(&index, &bytes[..40]).unwrap();
+
+        let run = beside.pair.sync(&["-u", "anna", "-v"]);
+        let by_c = beside.c_sync(&["-u", "anna"]);
+        fs::write(&index, &bytes).unwrap();
+        assert_eq!((run.code, by_c.code), (Some(1), Some(1)), "{}{}", run.stderr, by_c.stderr);
+        assert!(failure_of(&run, "anna").contains("user.anna.b"), "{}", run.stderr);
+        assert_no_bug(&run);
+        for word in ["UNMAILBOX", "UNSUB", "UNQUOTA"] {
+            assert!(!run.stdout.contains(word), "{mode:?}: {}", run.stdout);
+        }
+        for replica in [&beside.pair.replica, &beside.second] {
+            assert_eq!(replica.login("anna").unwrap().select("INBOX/a").unwrap(), 1, "{mode:?}");
+        }
+        let replica = &beside.pair.replica;
+        assert_eq!(replica.login("anna").unwrap().select("INBOX").unwrap(), 1, "the news is there");
+        let quota = PrivateServer::start(replica).unwrap().get("QUOTA user.anna.quota").unwrap();
+        assert_eq!(quota.len(), 1);
+
+        beside.pair.sync_well(&["-u", "anna"]);
+        beside.pair.assert_equal(&["anna".to_string()]);
+    }
+}
+
+/// A folder was deleted here long ago. While the replica served, its name was used again there: another mailbox, with mail.
+/// The tombstone's name says nothing about that one, so it stays, and syslog says so, in every mode.
+#[test]
+fn a_name_deleted_here_and_used_again_there_is_left_alone() {
+    let pair = Pair::with(
+        Cyrus::master().delete_mode(DeleteMode::Immediate).sync_log(&[]),
+        Cyrus::replica(),
+        Via::Csync,
+    );
+    pair.master.create_user("anna").unwrap();
+    make(&pair.master, "anna", "INBOX/x");
+    let mut admin = pair.master.admin().unwrap();
+    for shared in ["common", "common/x", "gone"] {
+        admin.create(shared).unwrap();
+        admin.set_acl(shared, "cyrus", "lrswipkxtecda").unwrap();
+        admin.append(shared, &[], None, b"Subject: ours\r\n\r\nours\r\n").unwrap();
+    }
+    pair.sync_well(&["-A"]);
+    pair.master.login("anna").unwrap().delete("INBOX/x").unwrap();
+    admin.delete("common/x").unwrap();
+    pair.sync_well(&["-A"]);
+
+    make(&pair.replica, "anna", "INBOX/x");
+    let mut there = pair.replica.admin().unwrap();
+    there.create("common/x").unwrap();
+    there.set_acl("common/x", "cyrus", "lrswipkxtecda").unwrap();
+    there.append("common/x", &[], None, b"Subject: theirs\r\n\r\ntheirs\r\n").unwrap();
+    admin.delete("gone").unwrap();
+    let log = pair.master.config_dir().join("sync/log");
+    let logged =
+        "UNMAILBOX user.anna.x\nMAILBOX user.anna.x\nUNMAILBOX common.x\nMAILBOX common.x\n";
+    for args in [&["-A", "-v"][..], &["-u", "anna", "-v"], &["-1", "-v"], &["-A", "-O", "-v"]] {
+        fs::write(&log, logged).unwrap();
+        drop(pair.master.take_syslog());
+        let run = pair.sync_well(args);
+        assert!(!run.stdout.contains("UNMAILBOX user.anna.x"), "{args:?}: {}", run.stdout);
+        assert!(!run.stdout.contains("UNMAILBOX common.x"), "{args:?}: {}", run.stdout);
+        assert_eq!(pair.replica.login("anna").unwrap().select("INBOX/x").unwrap(), 1, "{args:?}");
+        assert_eq!(there.examine("common/x").unwrap(), 1, "{args:?}");
+        there.unselect().unwrap();
+        let wanted = "SYNCNOTICE: attempt to UNMAILBOX without a tombstone: mailbox=<user.anna.x>";
+        let told = pair.master.take_syslog().iter().any(|line| line.text.contains(wanted));
+        assert!(told, "{args:?}");
+    }
+    // What was deleted here under its own unique id is gone there.
+    assert!(there.examine("gone").is_err());
+}
+
+/// A user without an INBOX, though not one who was removed: what a log, or a promotion, says of him as a whole takes
+/// nothing away. The C client leaves such a user alone.
+#[test]
+fn a_user_without_an_inbox_loses_nothing() {
+    let mut beside = Beside::start(Cyrus::master().sync_log(&[]).sieve(true));
+    let master = &beside.pair.master;
+    master.create_user("anna").unwrap();
+    make(master, "anna", "INBOX/x");
+    let mut anna = master.login("anna").unwrap();
+    anna.subscribe("INBOX").unwrap();
+    anna.subscribe("INBOX/x").unwrap();
+    drop(anna);
+    master.access().sieve("anna").unwrap().put("first", "keep;\r\n").unwrap();
+    master.admin().unwrap().set_quota("user/anna", &[("STORAGE", 5000)]).unwrap();
+    beside.pair.sync_well(&["-u", "anna"]);
+    beside.c_sync(&["-u", "anna"]).must_succeed().unwrap();
+    let master = &beside.pair.master;
+    forget(master, "Nuser\u{1f}anna");
+
+    let replica = &beside.pair.replica;
+    let before = said_of(replica, "anna", "");
+    let [log, run] = log_files(&beside.pair);
+    for lines in ["USER anna\n", "META anna\n"] {
+        drop(fs::remove_file(&run));
+        fs::write(&log, lines).unwrap();
+        let run = beside.pair.sync(&["-1", "-v"]);
+        assert_no_bug(&run);
+        let replica = &beside.pair.replica;
+        assert_eq!(said_of(replica, "anna", ""), before, "{lines}: {}", run.stdout);
+    }
+    let there = said_of(&beside.second, "anna", "");
+    fs::write(&log, "USER anna\n").unwrap();
+    beside.c_sync(&["-R", "-1"]);
+    assert_eq!(said_of(&beside.second, "anna", ""), there, "the C client leaves it alone");
+}
+
+/// Users who get other names, one that comes before the old one in the alphabet and one that comes after: the old quota
+/// root goes, subscriptions stay with the new name, and no message is sent again, whatever the replica is told first.
+#[test]
+fn a_user_who_gets_another_name_keeps_everything() {
+    let master = Cyrus::master().sync_log(&[]).option("allowusermoves", "yes");
+    let replica = Cyrus::replica().option("allowusermoves", "yes");
+    let pair = Pair::with(master, replica, Via::Csync);
+    let mut admin = pair.master.admin().unwrap();
+    for user in ["mia", "nora"] {
+        pair.master.create_user(user).unwrap();
+        make(&pair.master, user, "INBOX/x");
+        let mut client = pair.master.login(user).unwrap();
+        client.subscribe("INBOX").unwrap();
+        client.subscribe("INBOX/x").unwrap();
+        admin.set_quota(&format!("user/{user}"), &[("STORAGE", 5000)]).unwrap();
+        admin.set_acl(&format!("user/{user}"), "cyrus", "lrswipkxtecda").unwrap();
+    }
+    let mut running = pair.start_sync(&["-R", "-d", "0", "-v"]);
+    settle(&pair, &mut running);
+    pair.assert_equal(&["mia".to_string(), "nora".to_string()]);
+    for (old, new) in [("mia", "ada"), ("nora", "zoe")] {
+        admin.rename(&format!("user/{old}"), &format!("user/{new}")).unwrap();
+        settle(&pair, &mut running);
+        let said = running.stdout();
+        assert!(said.contains(&format!("UNUSER {old}\n")), "{said}");
+        let subscribed = said_of(&pair.replica, new, "* LSUB");
+        assert_eq!(subscribed, said_of(&pair.master, new, "* LSUB"), "{said}");
+        assert!(subscribed.join(" ").contains(&format!("user.{new}.x")), "{subscribed:?}");
+        let quota = |cyrus: &Cyrus| {
+            PrivateServer::start(cyrus).unwrap().get(&format!("QUOTA user.{old}")).unwrap()
+        };
+        assert_eq!(quota(&pair.replica), quota(&pair.master), "{said}");
+        assert!(quota(&pair.replica).is_empty(), "{said}");
+    }
+    running.terminate();
+    assert_eq!(running.wait().code, Some(0));
+    assert_eq!(pair.differences(&["ada".to_string(), "zoe".to_string()]).0, []);
+
+    // With a list of users the new name alone is known: the messages are found under the former one.
+    admin.set_acl("user/zoe", "cyrus", "lrswipkxtecda").unwrap();
+    admin.rename("user/zoe", "user/yve").unwrap();
+    let run = pair.sync_well(&["-u", "yve", "-v"]);
+    assert!(run.stdout.contains("RENAME user.zoe -> user.yve"), "{}", run.stdout);
+    assert!(!summary(&run).contains("message"), "{}", run.stderr);
+    let refused = pair.master.syslog().into_iter().any(|line| line.text.contains("NO response"));
+    assert!(!refused);
+    assert_eq!(pair.differences(&["yve".to_string()]).0, []);
+}
+
+/// Two mailboxes with one unique id, as after folders and their entries were copied: the one that the list means by it is
+/// replicated, the other one is not, and both are named. It was exit 0 with one of them sent twice.
+#[test]
+fn two_mailboxes_with_one_unique_id_are_named() {
+    let pair = logging_pair();
+    pair.master.create_user("anna").unwrap();
+    pair.master.create_user("bert").unwrap();
+    make(&pair.master, "anna", "INBOX/x");
+    let path = pair.master.config_dir().join("mailboxes.db").display().to_string();
+    let tool = |args: &[&str]| {
+        let args = [&[path.as_str(), "twoskip"][..], args].concat();
+        let output = pair.master.tool("cyr_dbtool", &args).unwrap();
+        String::from_utf8(output.stdout).unwrap().trim_end().to_string()
+    };
+    let entry = tool(&["get", "Nuser\u{1f}anna\u{1f}x"]);
+    for copy in ["Nuser\u{1f}anna\u{1f}copy", "Nuser\u{1f}bert\u{1f}copy"] {
+        tool(&["set", copy, &entry]);
+    }
+    let [log, _] = log_files(&pair);
+    for args in [&["-A", "-v"][..], &["-u", "anna", "bert", "-v"]] {
+        let run = pair.sync(args);
+        assert_eq!(run.code, Some(1), "{}", run.stderr);
+        for user in ["anna", "bert"] {
+            let line = failure_of(&run, user);
+            let copy = format!("user.{user}.copy");
+            assert!(line.contains(&copy) && line.contains("user.anna.x"), "{line}");
+        }
+        assert!(!run.stdout.contains("copy"), "{}", run.stdout);
+        assert_eq!(pair.replica.login("anna").unwrap().select("INBOX/x").unwrap(), 1);
+    }
+    fs::write(log, "MAILBOX user.bert.copy\nMAILBOX user.bert\n").unwrap();
+    append(&pair.master, "bert", "INBOX", "news");
+    let run = pair.sync(&["-1", "-v"]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(run.stderr.contains("user.bert.copy has the same unique id"), "{}", run.stderr);
+    assert_eq!(pair.replica.login("bert").unwrap().select("INBOX").unwrap(), 1);
+}
