@@ -1,5 +1,6 @@
 //! Carrying out a user's plan: commands out in order, answers in as they come.
 
+mod held;
 mod meta;
 mod partition;
 mod settle;
@@ -12,6 +13,7 @@ use cyrus_store::MboxEntry;
 use sync_plan::{Doubt, FullReplica, MailboxUpdate, UserPlan};
 use tracing::{error, info, warn};
 
+use self::held::Holding;
 use crate::error::UserError;
 use crate::frames::{CommandError, InFlight, encode};
 use crate::hands::Hands;
@@ -20,12 +22,16 @@ use crate::planner::{FindReserve, SendMailbox};
 use crate::reading::{Host, UserRead};
 use crate::report::Sent;
 use crate::reserve::{Holder, Wanted};
-use crate::sending::{How, MailboxSent};
+use crate::sending::{How, MailboxSent, Ready};
 use crate::staged::Staged;
 
 /// How many mailboxes may be ahead of their answers: enough to hide any round trip, few enough to
 /// notice a failing replica soon.
 const MAILBOXES_AHEAD: usize = 64;
+
+/// How many messages the replica is let keep for us before it is told to forget them: they are
+/// files there and hashes here, and must not grow with the user.
+const STAGED: usize = 100_000;
 
 /// How a plan ended.
 pub(crate) enum Settled {
@@ -50,6 +56,8 @@ pub(crate) struct Acting<'a> {
     lease: &'a mut Lease,
     read: &'a UserRead,
     ahead: VecDeque<Ahead>,
+    /// What waits for messages to be taken.
+    holding: Holding,
     /// Mailboxes that the replica refused for a checksum or a change under our hands.
     doubtful: Vec<String>,
     /// Mailboxes that only a comparison record by record can settle.
@@ -84,6 +92,7 @@ impl<'a> Acting<'a> {
             lease,
             read,
             ahead: VecDeque::new(),
+            holding: Holding::default(),
             doubtful: Vec::new(),
             full: Vec::new(),
             fulls: HashMap::new(),
@@ -103,7 +112,12 @@ impl<'a> Acting<'a> {
         plan: UserPlan,
         staged: &mut Staged,
     ) -> Result<(Settled, Vec<UserError>), UserError> {
-        let result = self.carry_out(replica, plan, staged).await;
+        let mut result = self.carry_out(replica, plan, staged).await;
+        if let Err(UserError::Command(CommandError::Lost { .. })) = &result
+            && let Some(refused) = self.holding.refused()
+        {
+            result = Err(refused);
+        }
         if result.is_err() && self.lease.usable {
             // What was sent ahead counts as far as the replica takes it.
             let _ = self.drain(0).await;
@@ -138,9 +152,11 @@ impl<'a> Acting<'a> {
                 Some(host) => guests.push((update, host)),
             }
         }
+        self.release().await?;
         for (update, Host { inbox, deleted }) in guests {
             self.rename_host(&deleted.name, &inbox, &deleted).await?;
             self.update(update, staged).await?;
+            self.release().await?;
             self.rename_host(&inbox, &deleted.name, &deleted).await?;
         }
         self.meta(plan.quotas, plan.subscriptions, plan.sieve, plan.seen).await?;
@@ -276,8 +292,7 @@ impl<'a> Acting<'a> {
                     foldermodseq: i.foldermodseq,
                 };
                 let bytes = encode(|out| csync::apply_intermediate(out, &head));
-                let in_flight = self.lease.send("MAILBOX", bytes).await?;
-                self.push(&i.name, vec![in_flight], None).await
+                self.hold(&i.name, Ready::of(bytes)).await
             }
             MailboxUpdate::Send { name, uniqueid, replica, doubt } => {
                 let how = match (doubt, self.fulls.get(&uniqueid)) {
@@ -314,7 +329,7 @@ impl<'a> Acting<'a> {
         self.push(from, vec![in_flight], None).await
     }
 
-    /// Streams one mailbox. What is wrong with it alone is kept for the end; what is wrong with
+    /// Streams one mailbox, step by step. What is wrong with it alone is kept for the end; what is wrong with
     /// the connection ends the user.
     async fn send_mailbox(
         &mut self,
@@ -328,48 +343,67 @@ impl<'a> Acting<'a> {
             return Err(UserError::Bug(format!("mailbox {name} was planned but never read")));
         };
         self.hands.board.set(self.userid, format!("sending {name}"));
-        let sending = self.hands.streamer.send(SendMailbox {
-            entry,
-            replica,
-            how,
-            frames: self.lease.frames.clone(),
-            staged: std::mem::take(staged),
-        });
-        let done = sending.await.map_err(|e| {
-            // The thread may have died in the middle of a command.
-            self.lease.spoil();
-            UserError::Bug(e.to_string())
-        })?;
-        *staged = done.staged;
-        if done.broken_off {
-            self.lease.spoil();
+        let mut next = None;
+        loop {
+            let sending = self.hands.streamer.send(SendMailbox {
+                entry: entry.clone(),
+                replica: replica.clone(),
+                how: how.clone(),
+                next: next.take(),
+                frames: self.lease.frames.clone(),
+                staged: std::mem::take(staged),
+            });
+            let done = sending.await.map_err(|e| {
+                // The thread may have died in the middle of a command.
+                self.lease.spoil();
+                UserError::Bug(e.to_string())
+            })?;
+            *staged = done.staged;
+            if done.broken_off {
+                self.lease.spoil();
+            }
+            match done.result {
+                Ok(MailboxSent::Unchanged) => return Ok(()),
+                Ok(MailboxSent::Replaced) => {
+                    self.look_again = true;
+                    return Ok(());
+                }
+                Ok(MailboxSent::NeedsFull) => {
+                    self.full.push(name.to_string());
+                    return Ok(());
+                }
+                Ok(MailboxSent::Ready(mut ready)) => {
+                    next = ready.next.take();
+                    self.hold(name, *ready).await?;
+                }
+                Err(
+                    e @ (UserError::Mailbox { .. }
+                    | UserError::MessageFile { .. }
+                    | UserError::Plan(_)),
+                ) => {
+                    // Its uploads may be under way; their answers are of no use any more.
+                    self.keep(e);
+                    return Ok(());
+                }
+                Err(e) => return Err(self.of_missing_partition(name, e)),
+            }
+            if staged.len() >= STAGED {
+                self.restart(staged).await?;
+            }
+            if next.is_none() {
+                return Ok(());
+            }
         }
-        match done.result {
-            Ok(MailboxSent::Unchanged) => Ok(()),
-            Ok(MailboxSent::Replaced) => {
-                self.look_again = true;
-                Ok(())
-            }
-            Ok(MailboxSent::NeedsFull) => {
-                self.full.push(name.to_string());
-                Ok(())
-            }
-            Ok(MailboxSent::Sent { in_flight, state }) => {
-                let command =
-                    if self.hands.settings.local_only { "LOCAL_MAILBOX" } else { "MAILBOX" };
-                self.hands.events.action(|| format!("{command} {name}")).await;
-                self.push(name, in_flight, state).await
-            }
-            Err(
-                e
-                @ (UserError::Mailbox { .. } | UserError::MessageFile { .. } | UserError::Plan(_)),
-            ) => {
-                // Its uploads may be under way; their answers are of no use any more.
-                self.keep(e);
-                Ok(())
-            }
-            Err(e) => Err(self.of_missing_partition(name, e)),
-        }
+    }
+
+    /// Lets the replica forget the messages it was sent: they are in their mailboxes by then; what comes again is
+    /// uploaded again.
+    async fn restart(&mut self, staged: &mut Staged) -> Result<(), UserError> {
+        self.release().await?;
+        let in_flight = self.lease.send("RESTART", encode(command::restart)).await?;
+        self.push("RESTART", vec![in_flight], None).await?;
+        staged.clear();
+        Ok(())
     }
 
     async fn push(

@@ -4,6 +4,7 @@ use cyrus_store::StoreError;
 use cyrus_store::names::NameRules;
 
 use crate::error::UserError;
+use crate::frames::CommandError;
 use crate::report::is_shared;
 
 /// The error in words, and behind a semicolon what to do about it, if that is known.
@@ -28,6 +29,10 @@ fn advice(e: &UserError, userid: &str, rules: &NameRules) -> Option<String> {
         UserError::DeletedThere { uniqueid, .. } => Some(format!(
             "if no mailbox there has that id any more, `cyr_dbtool MAILBOXES.DB twoskip delete I{uniqueid}` there, with the path of its mailboxes.db, lets it be made"
         )),
+        UserError::Refused { source: CommandError::Refused { command: "MESSAGE", .. }, .. } => Some(
+            "look into the replica's syslog: it could not keep a message, as when its disk is full"
+                .into(),
+        ),
         UserError::MessageFile { mailbox, missing: true, .. } => Some(format!(
             "put the file back from a backup, or let `{}` here drop the message, and run again",
             reconstruct(mailbox)

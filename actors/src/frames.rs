@@ -121,6 +121,19 @@ pub(crate) struct InFlight {
 }
 
 impl InFlight {
+    /// Whether nothing needs to be waited for any more.
+    pub(crate) fn is_answered(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// The refusal, if that is the answer and it is here.
+    pub(crate) fn refusal(&mut self) -> Option<CommandError> {
+        match self.pending.try_recv() {
+            Ok(Ok(answer)) => answer.ok(self.command).err(),
+            _ => None,
+        }
+    }
+
     /// Waits for the answer's lines.
     ///
     /// # Errors
@@ -194,7 +207,7 @@ impl FrameSender {
     pub(crate) async fn command(
         &self,
         name: &'static str,
-        bytes: Vec<u8>,
+        bytes: impl Into<Bytes>,
     ) -> Result<InFlight, CommandError> {
         let (reply, pending) = oneshot::channel();
         let frame = Frame::Command { name, bytes: bytes.into(), reply };

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::prelude::*;
+use bytes::Bytes;
 use csync::Session;
 use tracing::warn;
 
@@ -67,7 +68,7 @@ impl Lease {
     pub(crate) async fn send(
         &self,
         name: &'static str,
-        bytes: Vec<u8>,
+        bytes: impl Into<Bytes>,
     ) -> Result<InFlight, CommandError> {
         self.frames.command(name, bytes).await
     }

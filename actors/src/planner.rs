@@ -17,13 +17,14 @@ use cyrus_store::{Annotation, MboxEntry, Store};
 use sync_plan::FullReplica;
 
 use crate::error::UserError;
-use crate::frames::FrameSender;
+use crate::frames::{FrameSender, InFlight};
 use crate::progress::Progress;
 use crate::reading::{Inbox, UserRead};
 use crate::reading_some::{More, Names, Question, SomeRead};
 use crate::reserve::{Reserve, Wanted};
-use crate::sending::{How, MailboxSent};
+use crate::sending::{How, MailboxSent, Next};
 use crate::settings::Settings;
+use crate::spool::Spool;
 use crate::staged::Staged;
 use crate::{full, reading, reading_some, reserve, sending};
 
@@ -87,8 +88,19 @@ pub(crate) struct SendMailbox {
     /// What the replica has, none where it lacks the mailbox.
     pub(crate) replica: Option<Box<ReplicaMailbox>>,
     pub(crate) how: How,
+    /// Where to go on; none at the beginning.
+    pub(crate) next: Option<Next>,
     pub(crate) frames: FrameSender,
     pub(crate) staged: Staged,
+}
+
+/// Streams a MAILBOX command that was ready before.
+#[derive(Message)]
+#[rtype(result = "Result<InFlight, UserError>")]
+pub(crate) struct SendRecords {
+    pub(crate) mailbox: String,
+    pub(crate) records: Spool,
+    pub(crate) frames: FrameSender,
 }
 
 /// Whether a mailbox that differs in nothing but the stored checksums really does, once ours are
@@ -198,6 +210,14 @@ impl Handler<CheckFull> for MailboxPlanner {
     }
 }
 
+impl Handler<SendRecords> for MailboxPlanner {
+    type Result = Result<InFlight, UserError>;
+
+    fn handle(&mut self, msg: SendRecords, _: &mut SyncContext<Self>) -> Self::Result {
+        guarded(|| sending::send_records(msg.records, &msg.mailbox, &msg.frames))
+    }
+}
+
 impl Handler<SendMailbox> for MailboxPlanner {
     type Result = SendDone;
 
@@ -211,6 +231,7 @@ impl Handler<SendMailbox> for MailboxPlanner {
             entry: &msg.entry,
             replica: msg.replica,
             how: msg.how,
+            next: msg.next,
             frames: &msg.frames,
             staged: &mut staged,
             broken_off: &mut broken_off,

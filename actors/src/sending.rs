@@ -7,7 +7,7 @@
 //! ```
 //! The index is locked only while it is read. While files are sent the shared mailbox lock is
 //! kept, so that they stay; writers need no more than that. The encoded records wait in a spool
-//! (`spool.rs`).
+//! (`spool.rs`), and are sent when the replica has taken the files (`act/held.rs`).
 //!
 //! A mailbox with more new messages than a batch holds, or more bytes, is sent in several steps
 //! (`steps.rs`). The mailbox is opened once a step, and its records are passed over once.
@@ -25,6 +25,7 @@ use crate::frames::{FRAME_BYTES, Frame, FrameSender, InFlight, encode};
 use crate::full::to_expunge;
 use crate::progress::Progress;
 use crate::reading::is_stale;
+use crate::report::Sent;
 use crate::settings::Settings;
 use crate::spool::Spool;
 use crate::staged::Staged;
@@ -55,17 +56,38 @@ pub(crate) enum MailboxSent {
     Replaced,
     /// Only a comparison record by record can tell what to send.
     NeedsFull,
-    /// Its commands, answers to come.
-    Sent {
-        in_flight: Vec<InFlight>,
-        /// What the replica has then, if anybody wants to know.
-        state: Option<Box<ReplicaMailbox>>,
-    },
+    /// Its messages are on their way, its records ready to follow them.
+    Ready(Box<Ready>),
 }
 
-/// How many messages the replica is let keep for us before it is told to forget them: they are
-/// files there and hashes here, and must not grow with the user.
-const STAGED: usize = 100_000;
+/// One MAILBOX command, and what must be taken by the replica before it is sent.
+pub(crate) struct Ready {
+    /// The commands that upload its new messages, answers to come.
+    pub(crate) uploads: VecDeque<InFlight>,
+    /// What goes right before it.
+    pub(crate) before: Vec<Command>,
+    /// The command itself.
+    pub(crate) records: Spool,
+    /// What the replica has taken once it says OK.
+    pub(crate) brings: Sent,
+    /// What the replica has then, if anybody wants to know.
+    pub(crate) state: Option<Box<ReplicaMailbox>>,
+    /// What follows of the same mailbox.
+    pub(crate) next: Option<Next>,
+}
+
+/// A short command, ready to be sent.
+pub(crate) struct Command {
+    pub(crate) name: &'static str,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Where the next step of a mailbox begins.
+pub(crate) struct Next {
+    base: Base,
+    /// The steps after it, but for the last one.
+    steps: VecDeque<Step>,
+}
 
 /// One mailbox to send; the fields are those of [`SendMailbox`](crate::planner::SendMailbox).
 pub(crate) struct Job<'a> {
@@ -75,9 +97,24 @@ pub(crate) struct Job<'a> {
     pub(crate) entry: &'a MboxEntry,
     pub(crate) replica: Option<Box<ReplicaMailbox>>,
     pub(crate) how: How,
+    pub(crate) next: Option<Next>,
     pub(crate) frames: &'a FrameSender,
     pub(crate) staged: &'a mut Staged,
     pub(crate) broken_off: &'a mut bool,
+}
+
+impl Ready {
+    /// A command that relies on nothing.
+    pub(crate) fn of(command: Vec<u8>) -> Ready {
+        Ready {
+            uploads: VecDeque::new(),
+            before: Vec::new(),
+            records: Spool::of(command),
+            brings: Sent::default(),
+            state: None,
+            next: None,
+        }
+    }
 }
 
 /// How the first step begins.
@@ -98,7 +135,7 @@ struct Said {
     most: u64,
 }
 
-/// One MAILBOX command, ready to be sent behind the messages it needs.
+/// One MAILBOX command, and the messages that the replica must be sent before.
 struct Encoded {
     spool: Spool,
     partition: String,
@@ -106,49 +143,46 @@ struct Encoded {
 }
 
 impl Job<'_> {
-    /// Sends the mailbox, ahead of the answers.
+    /// Sends the messages of the mailbox' next step, ahead of the answers, and encodes its records.
     pub(crate) fn run(&mut self) -> Result<MailboxSent, UserError> {
         let list = self.store.mailboxes()?;
         if matches!(self.how, How::Make) {
             return self.make(&list);
         }
-        let mut base = self.first_base();
-        let mut in_flight = Vec::new();
-        let mut first = true;
-        let mut steps = VecDeque::new();
-        let state = loop {
-            let Some(mut mailbox) = self.open(&list)? else { return Ok(MailboxSent::Replaced) };
-            let modseqs = self.modseqs(&list)?;
-            let mut crcs = stored_crcs(&mailbox);
-            if first {
+        let Some(mailbox) = self.open(&list)? else { return Ok(MailboxSent::Replaced) };
+        let modseqs = self.modseqs(&list)?;
+        let mut crcs = stored_crcs(&mailbox);
+        let mut before = Vec::new();
+        let Next { base, mut steps } = match self.next.take() {
+            Some(next) => next,
+            None => {
                 match self.before_first(&mailbox, modseqs)? {
                     First::Send { crcs: said, expunge } => {
                         crcs = said;
-                        in_flight.extend(self.expunge(&expunge)?);
+                        before.extend(self.expunge(&expunge));
                     }
                     First::Unchanged => return Ok(MailboxSent::Unchanged),
                     First::NeedsFull => return Ok(MailboxSent::NeedsFull),
                 }
-                first = false;
+                Next { base: self.first_base(), steps: VecDeque::new() }
             }
-            if steps.is_empty() && steps::are_many(&mailbox, &base, self.settings.batch_messages) {
-                steps = self.plan_steps(&mailbox, &base)?;
-            }
-            let step = steps.pop_front();
-            let mut said = Said { crcs, modseqs, base, step, most: STEP_BYTES };
-            let encoded = self.encode_step(&mailbox, &mut said, &mut steps)?;
-            let state = self.state(&mailbox, &said, &encoded.partition)?;
-            mailbox.release_index();
-            self.send_step(mailbox, encoded, &mut in_flight)?;
-            let Some(Step { last_uid, highestmodseq }) = said.step else { break state };
-            let since = Some(Since { modseq: highestmodseq, crc: 0, crc_annot: 0 });
-            base = Base { last_uid, highestmodseq, since };
         };
-        // The last step's command makes it whole.
-        if let Some(last) = in_flight.iter_mut().rfind(|command| command.command == "MAILBOX") {
-            last.brings.mailboxes = 1;
+        if steps.is_empty() && steps::are_many(&mailbox, &base, self.settings.batch_messages) {
+            steps = self.plan_steps(&mailbox, &base)?;
         }
-        Ok(MailboxSent::Sent { in_flight, state })
+        let step = steps.pop_front();
+        let mut said = Said { crcs, modseqs, base, step, most: STEP_BYTES };
+        let encoded = self.encode_step(&mailbox, &mut said, &mut steps)?;
+        let state = self.state(&mailbox, &said, &encoded.partition)?;
+        let next = said.step.map(|Step { last_uid, highestmodseq }| {
+            let since = Some(Since { modseq: highestmodseq, crc: 0, crc_annot: 0 });
+            Next { base: Base { last_uid, highestmodseq, since }, steps }
+        });
+        // The last step's command makes the mailbox whole.
+        let brings = Sent { mailboxes: u64::from(next.is_none()), ..Sent::default() };
+        let uploads = self.upload(mailbox, &encoded)?;
+        let ready = Ready { uploads, before, records: encoded.spool, brings, state, next };
+        Ok(MailboxSent::Ready(Box::new(ready)))
     }
 
     /// A mailbox as it is before the first step: nothing in it.
@@ -165,8 +199,7 @@ impl Job<'_> {
         };
         let begun = wire::Encoder::begin(&mailbox, self.modseqs(list)?, &head);
         let bytes = begun.map_err(|e| self.damaged(e))?.end();
-        let in_flight = vec![self.frames.command_blocking("MAILBOX", bytes)?];
-        Ok(MailboxSent::Sent { in_flight, state: None })
+        Ok(MailboxSent::Ready(Box::new(Ready::of(bytes))))
     }
 
     /// Where the mailbox is to be on the replica.
@@ -254,15 +287,12 @@ impl Job<'_> {
     }
 
     /// Lets the replica expunge what it must not keep, before it is sent all records.
-    fn expunge(&self, uids: &[u32]) -> Result<Option<InFlight>, UserError> {
-        if uids.is_empty() {
-            return Ok(None);
-        }
+    fn expunge(&self, uids: &[u32]) -> Option<Command> {
+        let Job { entry, .. } = self;
         let bytes = encode(|out| {
-            let Job { entry, .. } = self;
             command::expunge(out, &entry.name, &entry.uniqueid, uids.iter().copied());
         });
-        Ok(Some(self.frames.command_blocking("EXPUNGE", bytes)?))
+        (!uids.is_empty()).then_some(Command { name: "EXPUNGE", bytes })
     }
 
     fn recomputed(&self, m: &Mailbox) -> Result<Crcs, UserError> {
@@ -345,17 +375,15 @@ impl Job<'_> {
         Ok(Some(Encoded { spool, partition, messages }))
     }
 
-    /// Files first, then the records. The mailbox's own lock, which keeps the files where they are,
-    /// is held until the last file is sent.
-    fn send_step(
+    /// Sends the files. The mailbox's own lock, which keeps them where they are, is held until the last one is sent.
+    fn upload(
         &mut self,
-        mailbox: Mailbox,
-        encoded: Encoded,
-        in_flight: &mut Vec<InFlight>,
-    ) -> Result<(), UserError> {
-        let Encoded { spool, partition, messages } = encoded;
-        let mut uploader = Uploader::new(&mailbox, &partition, self.frames);
-        for message in &messages {
+        mut mailbox: Mailbox,
+        encoded: &Encoded,
+    ) -> Result<VecDeque<InFlight>, UserError> {
+        mailbox.release_index();
+        let mut uploader = Uploader::new(&mailbox, &encoded.partition, self.frames);
+        for message in &encoded.messages {
             let sent = uploader.send(message);
             if sent.is_err() {
                 *self.broken_off |= uploader.is_within_command();
@@ -364,34 +392,8 @@ impl Job<'_> {
             self.progress.uploaded(message.size);
         }
         uploader.finish()?;
-        in_flight.append(&mut uploader.in_flight);
-        self.staged.add(&partition, messages.iter().map(|m| m.guid));
-        drop(mailbox);
-        in_flight.push(self.send_spool(spool)?);
-        if self.staged.len() >= STAGED {
-            // They are in their mailboxes by then; what comes again is uploaded again.
-            in_flight.push(self.frames.command_blocking("RESTART", encode(command::restart))?);
-            self.staged.clear();
-        }
-        Ok(())
-    }
-
-    fn send_spool(&self, spool: Spool) -> Result<InFlight, UserError> {
-        let mut chunks = spool.into_chunks().map_err(|e| self.spool_failed(e))?;
-        let mut next = || chunks.next(FRAME_BYTES).map_err(|e| self.spool_failed(e));
-        let first = next()?;
-        let mut after = next()?;
-        if after.is_empty() {
-            return Ok(self.frames.command_blocking("MAILBOX", first)?);
-        }
-        let in_flight = self.frames.open_blocking("MAILBOX", first)?;
-        while !after.is_empty() {
-            self.frames.push_blocking("MAILBOX", Frame::More(after))?;
-            // A read that fails here breaks the command off, and the writer notices.
-            after = next()?;
-        }
-        self.frames.push_blocking("MAILBOX", Frame::Close(after))?;
-        Ok(in_flight)
+        self.staged.add(&encoded.partition, encoded.messages.iter().map(|m| m.guid));
+        Ok(uploader.in_flight.into())
     }
 
     fn damaged(&self, e: StoreError) -> UserError {
@@ -399,8 +401,36 @@ impl Job<'_> {
     }
 
     fn spool_failed(&self, e: io::Error) -> UserError {
-        UserError::Spool { mailbox: self.entry.name.clone(), problem: e.to_string() }
+        spool_failed(&self.entry.name, &e)
     }
+}
+
+/// Sends a MAILBOX command from a thread, in frames.
+pub(crate) fn send_records(
+    records: Spool,
+    mailbox: &str,
+    frames: &FrameSender,
+) -> Result<InFlight, UserError> {
+    let failed = |e: io::Error| spool_failed(mailbox, &e);
+    let mut chunks = records.into_chunks().map_err(failed)?;
+    let mut next = || chunks.next(FRAME_BYTES).map_err(failed);
+    let first = next()?;
+    let mut after = next()?;
+    if after.is_empty() {
+        return Ok(frames.command_blocking("MAILBOX", first)?);
+    }
+    let in_flight = frames.open_blocking("MAILBOX", first)?;
+    while !after.is_empty() {
+        frames.push_blocking("MAILBOX", Frame::More(after))?;
+        // A read that fails here breaks the command off, and the writer notices.
+        after = next()?;
+    }
+    frames.push_blocking("MAILBOX", Frame::Close(after))?;
+    Ok(in_flight)
+}
+
+fn spool_failed(mailbox: &str, e: &io::Error) -> UserError {
+    UserError::Spool { mailbox: mailbox.to_string(), problem: e.to_string() }
 }
 
 fn stored_crcs(m: &Mailbox) -> Crcs {

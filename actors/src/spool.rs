@@ -7,23 +7,45 @@ use bytes::Bytes;
 use tempfile::SpooledData;
 
 /// How many bytes of encoded records are held in memory.
-const SPOOL_BYTES: usize = 4 * 1024 * 1024;
+const SPOOL_BYTES: usize = 2 * 1024 * 1024;
 
 /// What is written now is read later, in the same order.
-pub(crate) struct Spool(tempfile::SpooledTempFile);
+pub(crate) struct Spool {
+    file: tempfile::SpooledTempFile,
+    size: usize,
+}
 
 impl Spool {
     pub(crate) fn new() -> Spool {
-        Spool(tempfile::spooled_tempfile(SPOOL_BYTES))
+        Spool { file: tempfile::spooled_tempfile(SPOOL_BYTES), size: 0 }
+    }
+
+    /// One that holds this, in memory whatever its size.
+    pub(crate) fn of(bytes: Vec<u8>) -> Spool {
+        let mut spool = Spool { file: tempfile::spooled_tempfile(bytes.len()), size: 0 };
+        // Memory takes anything.
+        let _ = spool.write(&bytes);
+        spool
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.write_all(bytes)
+        self.size += bytes.len();
+        self.file.write_all(bytes)
+    }
+
+    /// How many bytes are in it.
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// How many of them are in memory.
+    pub(crate) fn in_memory(&self) -> usize {
+        if self.file.is_rolled() { 0 } else { self.size }
     }
 
     pub(crate) fn into_chunks(mut self) -> io::Result<Chunks> {
-        self.0.seek(SeekFrom::Start(0))?;
-        Ok(match self.0.into_inner() {
+        self.file.seek(SeekFrom::Start(0))?;
+        Ok(match self.file.into_inner() {
             SpooledData::InMemory(cursor) => Chunks::InMemory(cursor.into_inner().into()),
             SpooledData::OnDisk(file) => Chunks::OnDisk(file),
         })
@@ -63,6 +85,8 @@ mod tests {
             for part in bytes.chunks(50_000) {
                 spool.write(part).unwrap();
             }
+            let in_memory = if size > SPOOL_BYTES { 0 } else { size };
+            assert_eq!((spool.size(), spool.in_memory()), (size, in_memory));
             let mut chunks = spool.into_chunks().unwrap();
             let mut out = Vec::new();
             loop {

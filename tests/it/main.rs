@@ -35,5 +35,6 @@ mod rolling_verbs;
 mod shared;
 mod syslog;
 mod tries;
+mod uploads;
 mod words;
 mod written;

@@ -173,6 +173,7 @@ impl Acting<'_> {
             entry,
             replica: None,
             how: How::Make,
+            next: None,
             frames: self.lease.frames.clone(),
             staged: Staged::default(),
         });
@@ -183,10 +184,8 @@ impl Acting<'_> {
         if done.broken_off {
             self.lease.spoil();
         }
-        let MailboxSent::Sent { in_flight, .. } = done.result? else { return Ok(()) };
-        for command in in_flight {
-            command.answer().await?;
-        }
+        let MailboxSent::Ready(ready) = done.result? else { return Ok(()) };
+        self.send_records("", ready.records).await?.answer().await?;
         Ok(())
     }
 

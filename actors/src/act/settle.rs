@@ -32,6 +32,7 @@ impl Acting<'_> {
             let replica = found.get(&uniqueid).cloned();
             self.send_mailbox(name, &uniqueid, replica, How::Afresh, staged).await?;
         }
+        self.release().await?;
         self.drain(0).await?;
         self.full.append(&mut self.doubtful);
         Ok(())
@@ -56,6 +57,7 @@ impl Acting<'_> {
             let how = How::Full(records);
             self.send_mailbox(&name, &uniqueid, Some(mailbox), how, staged).await?;
         }
+        self.release().await?;
         self.drain(0).await?;
         for mailbox in std::mem::take(&mut self.doubtful) {
             let reason = CopybackReason::Refused { code: Code::SyncChecksum.to_string() };

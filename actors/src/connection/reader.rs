@@ -96,8 +96,15 @@ impl Reader {
                         self.clear.compressible.store(false, Ordering::Relaxed);
                         let _ = writer.send(agreed);
                     }
+                    let out_of_step = (name == "MESSAGE" && status.kind != StatusKind::Ok)
+                        .then(|| format!("it refused messages, and may read what is left of them as commands: {}", status.text));
                     // Who asked may have given up meanwhile.
                     let _ = reply.send(Ok(Answer { items: std::mem::take(&mut items), status }));
+                    // A server that can't write a file skips to the end of the line that it stands in
+                    // (`imap/sync_support.c:sync_parseline`), which is in the midst of the next message.
+                    if let Some(reason) = out_of_step {
+                        return reason;
+                    }
                 }
                 Ok(None) => {
                     if let Err(reason) = self.read_more(false).await {
