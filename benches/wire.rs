@@ -135,6 +135,7 @@ fn encode_mailbox(bencher: Bencher) {
     let crcs = Crcs { basic: 1, annot: 2 };
     let head = wire::Head {
         local_only: false,
+        one_way: false,
         partition: "default",
         state: State::Whole(crcs),
         since: None,
