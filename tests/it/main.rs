@@ -32,6 +32,7 @@ mod rolling_load;
 mod rolling_options;
 mod rolling_start;
 mod rolling_verbs;
+mod safety;
 mod shared;
 mod syslog;
 mod tries;

@@ -51,8 +51,16 @@ pub fn run_as_cyrus(program: impl AsRef<OsStr>) -> Result<Command> {
 /// # Errors
 /// When it cannot be made.
 pub fn cyrus_dir(path: &Path) -> Result<()> {
-    let identity = cyrus_user()?;
     std::fs::create_dir_all(path).map_err(io("create", path))?;
+    give_to_cyrus(path)
+}
+
+/// Gives a file to the Cyrus user.
+///
+/// # Errors
+/// As [`cyrus_user`], and when its owner cannot be changed.
+pub fn give_to_cyrus(path: &Path) -> Result<()> {
+    let identity = cyrus_user()?;
     std::os::unix::fs::chown(path, Some(identity.uid.as_raw()), Some(identity.gid.as_raw()))
         .map_err(io("chown", path))
 }

@@ -88,6 +88,28 @@ impl Cyrus {
         self.start()
     }
 
+    /// Makes this instance's store a copy of another's (mailboxes, users, quotas, logs), and leaves its servers stopped: a twin, on
+    /// which something else can be tried. Nobody may work on the other one meanwhile.
+    ///
+    /// # Errors
+    /// When a file cannot be copied.
+    pub fn become_copy_of(&mut self, other: &Cyrus) -> Result<()> {
+        self.stop();
+        for folder in ["conf", "spool", "spool2", "sieve"] {
+            let path = self.dir.path().join(folder);
+            std::fs::remove_dir_all(&path).map_err(io("empty", &path))?;
+            let mut copy = std::process::Command::new("cp");
+            copy.arg("-a").arg(other.dir.path().join(folder)).arg(&path);
+            process::must_run(&mut copy)?;
+        }
+        // These belong to processes.
+        for folder in ["conf/lock", "conf/proc", "conf/socket"] {
+            let path = self.dir.path().join(folder);
+            std::fs::remove_dir_all(&path).map_err(io("empty", &path))?;
+        }
+        Files::make_folders(self.dir.path())
+    }
+
     /// Stops and starts the servers, so that they read imapd.conf anew.
     ///
     /// # Errors

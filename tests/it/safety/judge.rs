@@ -1,0 +1,404 @@
+//! Runs both clients on a story's pair and its twin, and lists what they may not have done.
+
+use std::collections::BTreeSet;
+
+use testkit::Cyrus;
+use testkit::c_client::Outcome;
+use testkit::oracle::{self, Difference, Ignore, Report};
+use testkit::snapshot;
+
+use super::damage::{self, Undo, Wound};
+use super::facts::Facts;
+use super::perform::Told;
+use super::story::{Mode, Target};
+use super::world::{World, ask, run_cyrus, run_ours};
+
+/// A property that does not hold.
+#[derive(Debug, Clone)]
+pub(super) struct Violation {
+    /// Its name; a shrunk story breaks the same one.
+    pub(super) property: &'static str,
+    pub(super) text: String,
+}
+
+/// What is known before, between and after the runs of a story.
+struct Case<'a> {
+    world: &'a World,
+    told: &'a Told,
+    wounds: Vec<Wound>,
+    /// The master without its damage.
+    truth: Facts,
+    before: Facts,
+    found: Vec<Violation>,
+}
+
+/// What the runs wrote, for the one who reads a failure.
+#[derive(Debug, Default)]
+pub(super) struct Verdict {
+    pub(super) violations: Vec<Violation>,
+    pub(super) words: String,
+}
+
+/// Runs the clients and looks at everything.
+pub(super) fn judge(world: &World, told: &Told) -> Verdict {
+    let (pair, twin, user) = (&world.pair, &world.twin, told.user.as_str());
+    let truth = Facts::of(&twin.master, user);
+    let before = Facts::of(&pair.replica, user);
+    let damages = told.story.damages.iter();
+    let mut wounds: Vec<Wound> = Vec::new();
+    for wound in damages.filter_map(|d| damage::aim(&twin.master, user, &truth, *d)) {
+        // A file is hit once.
+        if !wounds.iter().any(|had| had.overlaps(&wound)) {
+            wounds.push(wound);
+        }
+    }
+    let mut case = Case { world, told, wounds, truth, before, found: Vec::new() };
+    let _ = (pair.master.take_syslog(), pair.replica.take_syslog());
+
+    // The run, and a second one.
+    let undo = case.inflict(&pair.master);
+    let untouched = snapshot::tree(pair.master.dir()).unwrap();
+    let first = case.ours();
+    case.never_touches(&untouched, "the run");
+    let after = Facts::of(&pair.replica, user);
+    case.keeps_what_it_must(&after);
+    let equal = case.differences();
+    case.says_what_it_did(&first, &equal, &after);
+    let second = case.ours();
+    let later = Facts::of(&pair.replica, user);
+    case.is_done_after_one_run((&first, &after), (&second, &later));
+
+    // Cyrus' own client on the twin.
+    let undo_twin = case.inflict(&twin.master);
+    let theirs = run_cyrus(twin, user, case.told.story.mode);
+    undo_twin.into_iter().for_each(Undo::mend);
+    case.is_no_worse_than(&theirs, &first, &after, &equal);
+
+    // Mended, it is as if nothing had been.
+    undo.into_iter().for_each(Undo::mend);
+    let healed = if case.wounds.is_empty() { second.clone() } else { case.ours() };
+    let theirs_healed = if case.wounds.is_empty() {
+        theirs.clone()
+    } else {
+        run_cyrus(twin, user, case.told.story.mode)
+    };
+    case.heals(&healed, &theirs_healed);
+    case.goes_on(&healed);
+    let words = [
+        ("first run", &first),
+        ("second run", &second),
+        ("mended", &healed),
+        ("Cyrus' client", &theirs),
+    ]
+    .map(|(title, run)| format!("  -- {title}: exit {:?}\n{}", run.code, indent(run)))
+    .concat();
+    Verdict { violations: case.found, words }
+}
+
+fn indent(run: &Outcome) -> String {
+    let lines = run.stdout.lines().chain(run.stderr.lines());
+    // The summary says it better.
+    lines.filter(|l| !l.contains("bailing out! (")).map(|line| format!("     {line}\n")).collect()
+}
+
+impl Case<'_> {
+    fn inflict(&self, cyrus: &Cyrus) -> Vec<Undo> {
+        self.wounds.iter().enumerate().map(|(nr, wound)| wound.inflict(cyrus, nr)).collect()
+    }
+
+    fn ours(&self) -> Outcome {
+        let story = &self.told.story;
+        run_ours(&self.world.pair, &self.told.user, story.mode, story.all_users)
+    }
+
+    fn broken(&mut self, property: &'static str, text: impl Into<String>) {
+        self.found.push(Violation { property, text: text.into() });
+    }
+
+    fn overwrites(&self) -> bool {
+        self.told.story.mode == Mode::Overwrite
+    }
+
+    /// Something can't be read that is more than one message.
+    fn is_blind(&self) -> bool {
+        self.wounds.iter().any(Wound::is_deep)
+    }
+
+    fn never_touches(&mut self, before: &snapshot::Tree, when: &str) {
+        let now = snapshot::tree(self.world.pair.master.dir()).unwrap();
+        for change in snapshot::changes(before, &now) {
+            // What the servers said of our program's private questions; no part of the store.
+            if !change.starts_with("run/") && !change.starts_with("log ") {
+                self.broken("master untouched", format!("{when}: {change}"));
+            }
+        }
+    }
+
+    /// Nothing is lost on the replica that is not gone from the master by its own doing.
+    fn keeps_what_it_must(&mut self, after: &Facts) {
+        let (before, truth) = (self.before.clone(), self.truth.clone());
+        let here = truth.bodies();
+        for (id, mailbox) in &before.mailboxes {
+            for (uid, guid) in &mailbox.live {
+                let place = format!("{} uid {uid} (guid {guid})", mailbox.name);
+                let kept = after.bodies().contains(guid.as_str());
+                if !kept && !self.told.ever_master.contains(guid) && !self.overwrites() {
+                    self.broken("replica's own mail stays", place.clone());
+                }
+                if !kept && here.contains(guid.as_str()) {
+                    self.broken("mail of both sides stays", place.clone());
+                }
+                let hurt = self.wounds.iter().any(|wound| {
+                    wound.mailbox.as_ref() == Some(id)
+                        && wound.uid.is_none_or(|hurt| hurt == *uid)
+                        && truth.mailboxes.get(id).is_some_and(|m| m.live.get(uid) == Some(guid))
+                });
+                let there = after.mailboxes.get(id).is_some_and(|m| m.live.get(uid) == Some(guid));
+                if hurt && !there {
+                    self.broken("what can't be read stays", place);
+                }
+            }
+            let lives = after.mailboxes.contains_key(id);
+            if !lives && truth.mailboxes.contains_key(id) {
+                self.broken("mailboxes of both sides stay", format!("{} ({id})", mailbox.name));
+            }
+            if !lives && self.is_blind() {
+                self.broken("nothing is deleted while blind", format!("{} ({id})", mailbox.name));
+            }
+        }
+        let blind = self.is_blind();
+        for name in before.subscriptions.difference(&after.subscriptions) {
+            if blind || truth.subscriptions.contains(name) {
+                self.broken("subscriptions stay", name.clone());
+            }
+        }
+        for root in before.roots.difference(&after.roots) {
+            if blind || truth.roots.contains(root) {
+                self.broken("quota roots stay", root.clone());
+            }
+        }
+    }
+
+    /// Whether the user has an INBOX on the master.
+    fn exists(&self) -> bool {
+        let inbox = format!("user.{}", self.told.user);
+        self.truth.mailboxes.values().any(|mailbox| mailbox.name == inbox)
+    }
+
+    /// What differs between the undamaged master and the replica, but for what nobody can know any more.
+    fn differences(&self) -> Report {
+        let (pair, twin) = (&self.world.pair, &self.world.twin);
+        let mut report = compare(&twin.master, &pair.replica, &self.told.user);
+        let hit = |target: Target| self.wounds.iter().any(|wound| wound.damage.target == target);
+        report.0.retain(|difference| {
+            let key = &difference.key;
+            !(hit(Target::Subscriptions) && key.starts_with("LSUB ")
+                || hit(Target::Seen) && key.starts_with("SEEN "))
+        });
+        report
+    }
+
+    /// Exit 0 is equality; anything else is named.
+    fn says_what_it_did(&mut self, run: &Outcome, differences: &Report, after: &Facts) {
+        let missing: Vec<String> = after
+            .mailboxes
+            .values()
+            .flat_map(|m| m.without_file.iter().map(move |uid| format!("{} uid {uid}", m.name)))
+            .filter(|place| !self.before_lacked(place))
+            .collect();
+        for place in missing {
+            self.broken("files are there", place);
+        }
+        if run.code == Some(0) {
+            if !differences.is_empty() {
+                self.broken("exit 0 is equality", differences.to_string());
+            }
+            return;
+        }
+        let said = format!("{}{}", run.stdout, run.stderr);
+        let user = self.told.user.clone();
+        if !said.contains(&user) {
+            self.broken("failures are named", format!("not a word of {user}"));
+            return;
+        }
+        let hurt: Vec<String> = self
+            .wounds
+            .iter()
+            .filter(|wound| wound.is_deep())
+            .filter_map(|wound| self.truth.mailboxes.get(wound.mailbox.as_ref()?))
+            .map(|mailbox| mailbox.name.clone())
+            .filter(|name| !run.stderr.contains(name.as_str()))
+            .collect();
+        for name in hurt {
+            self.broken("failures are named", format!("{name} can't be read, and is not named"));
+        }
+        let prefix = format!("failed: {user}: ");
+        let failures: Vec<&str> = run
+            .stderr
+            .lines()
+            .filter_map(|line| line.split_once(&prefix))
+            .map(|(_, l)| l)
+            .collect();
+        let whole_user = failures.is_empty() || failures.iter().any(|l| !l.contains("mailbox "));
+        let silent: BTreeSet<&String> = differences
+            .0
+            .iter()
+            .filter_map(|Difference { mailbox, .. }| mailbox.as_ref())
+            .filter(|mailbox| !run.stderr.contains(mailbox.as_str()))
+            .collect();
+        if !whole_user && !silent.is_empty() {
+            self.broken("failures are named", format!("{silent:?} differ and are not named"));
+        }
+    }
+
+    fn before_lacked(&self, place: &str) -> bool {
+        let lacked = |m: &super::facts::Mailbox| {
+            m.without_file.iter().any(|uid| place == format!("{} uid {uid}", m.name))
+        };
+        self.before.mailboxes.values().any(lacked)
+    }
+
+    fn is_done_after_one_run(&mut self, first: (&Outcome, &Facts), second: (&Outcome, &Facts)) {
+        if first.0.code == Some(0) && self.exists() && !second.0.stderr.contains("already equal") {
+            self.broken("a second run has nothing to do", second.0.stderr.clone());
+        }
+        if first.0.code != second.0.code {
+            let codes = format!("{:?}, then {:?}", first.0.code, second.0.code);
+            self.broken("a second run ends the same", codes);
+        }
+        if first.1.lines != second.1.lines {
+            let mut text = String::new();
+            for line in first.1.lines.iter().filter(|line| !second.1.lines.contains(line)) {
+                text.push_str(&format!("- {line}\n"));
+            }
+            for line in second.1.lines.iter().filter(|line| !first.1.lines.contains(line)) {
+                text.push_str(&format!("+ {line}\n"));
+            }
+            self.broken("a second run changes nothing", text);
+        }
+    }
+
+    /// What Cyrus' client keeps we keep; what it can do we can do.
+    fn is_no_worse_than(
+        &mut self,
+        theirs: &Outcome,
+        ours: &Outcome,
+        after: &Facts,
+        equal: &Report,
+    ) {
+        let twin = &self.world.twin;
+        let (master, replica) =
+            (Facts::of(&twin.master, &self.told.user), Facts::of(&twin.replica, &self.told.user));
+        let (before, truth) = (self.before.clone(), self.truth.clone());
+        let gone_here: BTreeSet<&String> = self
+            .told
+            .ever_master
+            .iter()
+            .filter(|guid| !truth.bodies().contains(guid.as_str()))
+            .collect();
+        for guid in before.bodies().intersection(&replica.bodies()) {
+            let guid = (*guid).to_owned();
+            if !after.bodies().contains(guid.as_str())
+                && !gone_here.contains(&guid)
+                && !self.overwrites()
+            {
+                self.broken("what Cyrus keeps we keep", format!("a message: {guid}"));
+            }
+        }
+        for id in before.mailboxes.keys().filter(|id| replica.mailboxes.contains_key(*id)) {
+            let proven = !truth.mailboxes.contains_key(id) && theirs.code != Some(0);
+            if !after.mailboxes.contains_key(id) && !proven && !self.overwrites() {
+                self.broken("what Cyrus keeps we keep", format!("a mailbox: {}", before.name(id)));
+            }
+        }
+        let copyback = master.lines != truth.lines;
+        let well = theirs.code == Some(0) && !copyback && self.exists() && !self.is_blind();
+        if well && ours.code != Some(0) {
+            let theirs = compare(&twin.master, &twin.replica, &self.told.user);
+            if theirs.is_empty() {
+                let text = format!("exit {:?}, and it is {equal}", ours.code);
+                self.broken("what Cyrus replicates we replicate", text);
+            }
+        }
+    }
+
+    /// Where nobody but the runs touched the replica, a mended master is replicated, if Cyrus' client can.
+    fn heals(&mut self, run: &Outcome, theirs: &Outcome) {
+        let pair = &self.world.pair;
+        let differences = compare(&pair.master, &pair.replica, &self.told.user);
+        if run.code == Some(0) {
+            if !differences.is_empty() {
+                self.broken("exit 0 is equality", format!("mended: {differences}"));
+            }
+        } else if self.told.story.is_one_way() && self.exists() && theirs.code == Some(0) {
+            self.broken("a mended master is replicated", format!("exit {:?}", run.code));
+        }
+    }
+
+    /// Both sides take new messages, and the master's arrive.
+    fn goes_on(&mut self, last: &Outcome) {
+        let (pair, user) = (&self.world.pair, &self.told.user);
+        let mut found = append_everywhere(&pair.master, user, "master");
+        if last.code == Some(0) && found.is_empty() {
+            let run = self.ours();
+            if run.code != Some(0) {
+                found.push(format!("the new message is not sent: {}", run.stderr));
+            } else {
+                let report = compare(&pair.master, &pair.replica, user);
+                if !report.is_empty() {
+                    found.push(format!("after a new message: {report}"));
+                }
+            }
+        }
+        found.extend(append_everywhere(&pair.replica, user, "replica"));
+        for text in found {
+            self.broken("both sides go on", text);
+        }
+        for (side, cyrus) in [("master", &pair.master), ("replica", &pair.replica)] {
+            for line in cyrus.take_syslog() {
+                let dead = ["assertion failed", "signaled to death", "abort"];
+                if dead.iter().any(|words| line.text.to_lowercase().contains(words)) {
+                    self.broken("no server dies", format!("{side}: {}", line.text));
+                }
+            }
+        }
+    }
+}
+
+fn compare(master: &Cyrus, replica: &Cyrus, user: &str) -> Report {
+    let ignore = Ignore { absent_users: true, ..Ignore::default() };
+    let mut report =
+        oracle::compare_servers(&mut ask(master), &mut ask(replica), &[user], ignore).unwrap();
+    // What cyr_expire removed here from below DELETED leaves no trace; there it is the replica's own cyr_expire's to remove.
+    report.0.retain(|d| {
+        d.master.is_some() || d.mailbox.as_ref().is_none_or(|name| !name.starts_with("DELETED."))
+    });
+    report
+}
+
+/// Appends a message to each of a user's mailboxes; gives what went wrong.
+fn append_everywhere(cyrus: &Cyrus, user: &str, side: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let names = match cyrus.login(user).and_then(|mut client| Ok(client.list("", "*")?)) {
+        Ok(names) => names,
+        Err(err) => return vec![format!("no LIST on the {side}: {err}")],
+    };
+    for name in names.iter().filter(|name| name.starts_with("INBOX")) {
+        // One session each: a server that dies takes its session with it.
+        let done = cyrus.login(user).and_then(|mut client| {
+            let body = format!("Subject: afterwards\r\n\r\n{side}, {name}, {user}.\r\n");
+            Ok(client.append(name, &[], None, body.as_bytes())?)
+        });
+        if let Err(err) = done {
+            wrong.push(format!("no APPEND to {name} on the {side}: {err}"));
+        }
+    }
+    wrong
+}
+
+impl Wound {
+    fn overlaps(&self, other: &Wound) -> bool {
+        let places = [self, other].iter().any(|w| matches!(w.damage.target, Target::Place(_)));
+        self.same_file(other) || places && self.mailbox.is_some() && self.mailbox == other.mailbox
+    }
+}

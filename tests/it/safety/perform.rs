@@ -1,0 +1,201 @@
+//! Does the steps of a story on the pair, up to the run that is looked at.
+
+use std::collections::BTreeSet;
+
+use sha1::{Digest, Sha1};
+use testkit::Cyrus;
+use testkit::imap::Client;
+
+use super::facts::{Facts, hex, place_of};
+use super::story::{By, Mode, Side, Step, Story, Which, Work};
+use super::world::{World, ask, run_cyrus, run_ours};
+
+/// A story whose steps are done.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub(super) story: Story,
+    pub(super) user: String,
+    /// What each step came to.
+    pub(super) results: Vec<String>,
+    /// The GUIDs of all that ever was on the master.
+    pub(super) ever_master: BTreeSet<String>,
+}
+
+/// Does a story's steps for a user who did not exist.
+pub(super) fn perform(world: &mut World, story: &Story) -> Told {
+    let user = world.fresh_user();
+    let mut told =
+        Told { story: story.clone(), user, results: Vec::new(), ever_master: BTreeSet::new() };
+    let mut hands = [Hand::default(), Hand::default()];
+    for (nr, step) in story.steps.iter().enumerate() {
+        let result = match step {
+            Step::At(side, work) => {
+                let (cyrus, hand) = match side {
+                    Side::Master => (&world.pair.master, &mut hands[0]),
+                    Side::Replica => (&world.pair.replica, &mut hands[1]),
+                };
+                let body = format!(
+                    "From: a@example.org\r\nTo: b@example.org\r\nSubject: {side:?} {} {nr}\r\nMessage-ID: <{}.{nr}@{side:?}>\r\n\r\nText {nr}.\r\n",
+                    story.seed, story.seed
+                );
+                if *side == Side::Master {
+                    told.ever_master.insert(hex(&Sha1::digest(body.as_bytes())));
+                }
+                hand.work(cyrus, &told.user, *work, body.as_bytes())
+            }
+            Step::Run(by, one_way) => {
+                // Nobody may hold what a run needs.
+                hands = [Hand::default(), Hand::default()];
+                let mode = if *one_way { Mode::OneWay } else { Mode::Plain };
+                let run = match by {
+                    By::Ours => run_ours(&world.pair, &told.user, mode, false),
+                    By::Cyrus => run_cyrus(&world.pair, &told.user, mode),
+                };
+                let master = Facts::of(&world.pair.master, &told.user);
+                told.ever_master.extend(master.bodies().into_iter().map(str::to_owned));
+                match run.code {
+                    Some(0) => Ok(()),
+                    code => Err(format!("exit {code:?}: {}", last_lines(&run.stderr))),
+                }
+            }
+        };
+        told.results.push(result.err().unwrap_or_default());
+    }
+    told
+}
+
+/// The last two lines of a text, as one.
+fn last_lines(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(2)..].join(" | ")
+}
+
+/// A user's session on one server, opened when it is needed.
+#[derive(Default)]
+struct Hand {
+    client: Option<Client>,
+}
+
+type Done = Result<(), String>;
+
+impl Hand {
+    fn work(&mut self, cyrus: &Cyrus, user: &str, work: Work, body: &[u8]) -> Done {
+        match work {
+            Work::CreateUser => {
+                self.client = None;
+                cyrus.create_user(user).map_err(say)
+            }
+            Work::DeleteUser => {
+                self.client = None;
+                let name = cyrus.name(&["user", user]);
+                let mut admin = cyrus.admin().map_err(say)?;
+                admin.set_acl(&name, testkit::cyrus::ADMIN, "lrswipkxtecda").map_err(say)?;
+                admin.delete(&name).map_err(say)
+            }
+            Work::Quota(root, limit) => {
+                let limits: Vec<(&str, u64)> = limit.map(|n| ("STORAGE", n)).into_iter().collect();
+                let mut admin = cyrus.admin().map_err(say)?;
+                admin.set_quota(&full(cyrus, user, root), &limits).map_err(say)
+            }
+            Work::Expire => {
+                self.client = None;
+                cyrus
+                    .tool("cyr_expire", &["-E", "1", "-X", "0", "-D", "0", "-u", user])
+                    .map(drop)
+                    .map_err(say)
+            }
+            Work::Reconstruct(folder) => {
+                self.client = None;
+                cyrus.tool("reconstruct", &[full(cyrus, user, folder)]).map(drop).map_err(say)
+            }
+            Work::ReconstructFromNothing(folder) => {
+                self.client = None;
+                let name = full(cyrus, user, folder);
+                let internal = name.replace('/', ".");
+                let line = format!("({{{}+}}\r\n{internal})", internal.len());
+                let items = ask(cyrus).get(&format!("MAILBOXES {line}")).map_err(say)?;
+                let line = items.first().ok_or("no such mailbox")?;
+                let item = testkit::oracle::Item::parse(line).map_err(say)?;
+                let id = item.value.text("UNIQUEID").unwrap_or_default();
+                let partition = item.value.text("PARTITION").unwrap_or_default();
+                let place = place_of(cyrus, &partition, &id);
+                std::fs::remove_file(place.join("cyrus.index")).map_err(|err| err.to_string())?;
+                cyrus.tool("reconstruct", &[name]).map(drop).map_err(say)
+            }
+            Work::Conversations(option) => {
+                self.client = None;
+                cyrus.tool("ctl_conversationsdb", &[option, user]).map(drop).map_err(say)
+            }
+            other => {
+                let mut client = match self.client.take() {
+                    Some(client) => client,
+                    None => cyrus.login(user).map_err(say)?,
+                };
+                let done = imap_work(&mut client, other, body);
+                match &done {
+                    Err(err) if !err.is_refusal() => {}
+                    _ => self.client = Some(client),
+                }
+                done.map_err(|err| err.to_string())
+            }
+        }
+    }
+}
+
+fn say(err: impl ToString) -> String {
+    err.to_string()
+}
+
+/// The admin's name of a user's folder.
+pub(super) fn full(cyrus: &Cyrus, user: &str, folder: &str) -> String {
+    let below = folder.strip_prefix("INBOX").unwrap_or_default();
+    format!("{}{below}", cyrus.name(&["user", user]))
+}
+
+fn imap_work(client: &mut Client, work: Work, body: &[u8]) -> Result<(), testkit::imap::ImapError> {
+    match work {
+        Work::Append(to) => client.append(to, &[], None, body),
+        Work::Flag(of, which, flag) => {
+            with(client, of, which, |c, uids| c.store(uids, "+FLAGS", &[flag]))
+        }
+        Work::Expunge(of, which) => with(client, of, which, |c, uids| c.remove(uids)),
+        Work::Copy(of, which, to) => with(client, of, which, |c, uids| c.copy(uids, to)),
+        Work::Move(of, which, to) => with(client, of, which, |c, uids| c.move_to(uids, to)),
+        Work::Create(name) => client.create(name),
+        Work::Delete(name) => client.delete(name),
+        Work::Rename(from, to) => client.rename(from, to),
+        Work::Subscribe(to) => client.subscribe(to),
+        Work::Unsubscribe(from) => client.unsubscribe(from),
+        Work::Annotate(name, value) => {
+            client.set_metadata(name, "/shared/comment", Some(&format!("note {value}")))
+        }
+        Work::Acl(name, rights) => client.set_acl(name, "anyone", rights),
+        Work::Quota(..)
+        | Work::DeleteUser
+        | Work::CreateUser
+        | Work::Expire
+        | Work::Reconstruct(_)
+        | Work::ReconstructFromNothing(_)
+        | Work::Conversations(_) => Ok(()),
+    }
+}
+
+/// Does something with chosen messages of a folder; nothing where there is none.
+fn with(
+    client: &mut Client,
+    folder: &str,
+    which: Which,
+    work: impl FnOnce(&mut Client, &str) -> Result<(), testkit::imap::ImapError>,
+) -> Result<(), testkit::imap::ImapError> {
+    client.select(folder)?;
+    let uids = client.uids()?;
+    let chosen = match which {
+        Which::First => uids.first().map(ToString::to_string),
+        Which::Last => uids.last().map(ToString::to_string),
+        Which::All if uids.is_empty() => None,
+        Which::All => Some("1:*".to_owned()),
+    };
+    let done = chosen.map_or(Ok(()), |uids| work(client, &uids));
+    let left = client.unselect();
+    done.and(left)
+}
