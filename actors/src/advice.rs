@@ -2,6 +2,7 @@
 
 use cyrus_store::StoreError;
 use cyrus_store::names::NameRules;
+use sync_plan::PlanError;
 
 use crate::error::UserError;
 use crate::frames::CommandError;
@@ -21,7 +22,12 @@ fn advice(e: &UserError, userid: &str, rules: &NameRules) -> Option<String> {
         format!("reconstruct {}", quoted(&name))
     };
     match e {
-        UserError::Several { of } => of.first().and_then(|first| advice(first, userid, rules)),
+        // What can't be read here comes first: until it can, what the replica has of it may be the only copy.
+        UserError::Several { of } => {
+            let unread = of.iter().find(|e| is_unread(e));
+            unread.or(of.first()).and_then(|e| advice(e, userid, rules))
+        }
+        UserError::Plan(PlanError::NeedsInbox { .. }) => None,
         UserError::Plan(_) if !is_shared(userid) => Some(format!(
             "if what only the replica has of this user may go, run `sync_reset -f {}` there, which forgets the user on the replica, and replicate again",
             quoted(userid)
@@ -48,6 +54,12 @@ fn advice(e: &UserError, userid: &str, rules: &NameRules) -> Option<String> {
     }
 }
 
+/// Whether something here can't be read, so that nothing there may be given up for ours.
+fn is_unread(e: &UserError) -> bool {
+    use UserError::{Mailbox, MessageFile, Store, Unreadable};
+    matches!(e, Mailbox { .. } | MessageFile { .. } | Store(_) | Unreadable { .. })
+}
+
 /// Whether these are a mailbox's own files, which reconstruct makes again.
 fn is_damaged(e: &StoreError) -> bool {
     matches!(e, StoreError::DamagedMailbox { .. } | StoreError::DamagedRecord { .. })
@@ -64,7 +76,7 @@ fn quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use sync_plan::PlanError;
+    use std::path::PathBuf;
 
     use super::*;
 
@@ -90,5 +102,27 @@ mod tests {
         assert!(words.ends_with("run `sync_reset -f anna` there, which forgets the user on the replica, and replicate again"), "{words}");
         // Shared mailboxes have no user to forget.
         assert!(!in_words(&held, "", &rules).contains("sync_reset"));
+    }
+    #[test]
+    fn nothing_is_given_up_there_while_something_here_can_not_be_read() {
+        let held = PlanError::NeedsInbox { mailbox: "user.anna.x".into() };
+        let of = vec![
+            PlanError::NameHeld {
+                mailbox: "user.anna.x".into(),
+                uniqueid: "i".into(),
+                alive: false,
+            }
+            .into(),
+            held.into(),
+            UserError::MessageFile {
+                mailbox: "user.anna.y".into(),
+                uid: 3,
+                path: PathBuf::from("/spool/3."),
+                missing: false,
+                problem: "short".into(),
+            },
+        ];
+        let words = in_words(&UserError::Several { of }, "anna", &NameRules::default());
+        assert!(!words.contains("sync_reset") && words.ends_with("from a backup"), "{words}");
     }
 }

@@ -101,6 +101,7 @@ pub(crate) fn read(
     }
     let mut read = tree.end()?;
     read.master.userid = userid.to_string();
+    read.master.unread_inbox = read.is_broken(&name).then(|| name.clone());
     if !has_inbox {
         read.renamed_to = renamed_to(store, &list, &name)?;
     }

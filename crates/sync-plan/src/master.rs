@@ -162,6 +162,8 @@ pub struct MasterUser {
     pub folders: Vec<Folder>,
     /// Names in the tree that are tombstones. They say where to look, and prove nothing: only a unique id does.
     pub tombstone_names: Vec<String>,
+    /// The name of the user's INBOX if that can't be read here.
+    pub unread_inbox: Option<String>,
     /// Something of the user can't be read here, so what seems to be missing here may not be: nothing of the
     /// user is taken away on the replica.
     pub incomplete: bool,

@@ -138,6 +138,14 @@ pub enum PlanError {
         /// Whether a mailbox of that unique id is here: it can't be read, is another user's, or can't be renamed yet.
         alive: bool,
     },
+    /// The replica has no INBOX of the user, and makes no other mailbox before it has (seen with 3.6.1).
+    #[error(
+        "mailbox {mailbox}: the replica takes it after the user's INBOX, which can't be read here"
+    )]
+    NeedsInbox {
+        /// The mailbox here.
+        mailbox: String,
+    },
 }
 
 impl PlanError {
@@ -145,7 +153,9 @@ impl PlanError {
     #[must_use]
     pub fn mailbox(&self) -> &str {
         match self {
-            PlanError::Copyback { mailbox, .. } | PlanError::NameHeld { mailbox, .. } => mailbox,
+            PlanError::Copyback { mailbox, .. }
+            | PlanError::NameHeld { mailbox, .. }
+            | PlanError::NeedsInbox { mailbox } => mailbox,
         }
     }
 }
@@ -167,6 +177,11 @@ pub fn plan_user(
     tombstones: &Tombstones,
     options: &Options,
 ) -> UserPlan {
+    if let Some(inbox) = &master.unread_inbox
+        && !replica.mailboxes.iter().any(|r| r.name == *inbox)
+    {
+        return without_inbox(master);
+    }
     let there: HashMap<&str, &ReplicaMailbox> =
         replica.mailboxes.iter().map(|r| (r.uniqueid.as_str(), r)).collect();
 
@@ -231,6 +246,12 @@ pub fn plan_user(
         plan.sieve.retain(|change| !matches!(change, SieveChange::Delete(_)));
     }
     plan
+}
+
+/// The plan of a user of whom neither side has an INBOX that could be used: nothing can be done.
+fn without_inbox(master: &MasterUser) -> UserPlan {
+    let needs = |folder: &Folder| PlanError::NeedsInbox { mailbox: folder.name().to_string() };
+    UserPlan { left_out: master.folders.iter().map(needs).collect(), ..UserPlan::default() }
 }
 
 /// Whether the replica made this mailbox by itself, when it was sent one below it: its name is one of ours, it never held
@@ -493,6 +514,19 @@ mod tests {
         let one_way = Options { one_way: true, ..Default::default() };
         let plan = plan_user(&m, &r, &Tombstones::default(), &one_way);
         assert_eq!((plan.updates.len(), plan.left_out.len()), (2, 0));
+    }
+
+    #[test]
+    fn a_user_whose_inbox_is_nowhere_to_be_had_waits_for_it() {
+        let (mut m, mut r) = sides(vec![here("user.a.x", "2")], vec![]);
+        m.unread_inbox = Some("user.a".into());
+        let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default());
+        assert!(plan.is_empty());
+        assert_eq!(plan.left_out, [PlanError::NeedsInbox { mailbox: "user.a.x".into() }]);
+        // With one there, the others go on.
+        r.mailboxes.push(there("user.a", "1"));
+        let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default());
+        assert_eq!((plan.updates.len(), plan.left_out.len()), (1, 0));
     }
 
     #[test]
