@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use csync::Code;
 use cyrus_store::{ErrorClass, StoreError};
-use sync_plan::PlanError;
+use sync_plan::{PlanError, Withheld};
 
 use crate::frames::CommandError;
 use crate::pool::PoolError;
@@ -91,6 +91,9 @@ pub enum UserError {
     /// A mailbox was left out, such as when copyback would be needed.
     #[error("{0}")]
     Plan(#[from] PlanError),
+    /// Something was deleted here, and is not taken away on the replica as long as not everything of the user can be read.
+    #[error("not taken away on the replica while something here can't be read: {0}")]
+    Withheld(Withheld),
     /// Several mailboxes or other things failed, in the order of their failing; all else was replicated.
     #[error("{}", several(of))]
     Several {
@@ -168,6 +171,14 @@ impl UserError {
         if of.len() > 1 { Some(UserError::Several { of }) } else { of.pop() }
     }
 
+    /// The failures one by one.
+    pub(crate) fn each(&self) -> &[UserError] {
+        match self {
+            UserError::Several { of } => of,
+            e => std::slice::from_ref(e),
+        }
+    }
+
     /// The mailbox that it is about, if it is about one.
     pub(crate) fn mailbox(&self) -> Option<&str> {
         match self {
@@ -189,6 +200,7 @@ impl UserError {
             | UserError::Refused { source: e, .. }
             | UserError::RefusedItem { source: e, .. } => class_of(e),
             UserError::Several { of } => class_of_several(of),
+            UserError::Withheld(_) => Class::Unsure,
             UserError::Unsettled { .. } | UserError::Linked { .. } => Class::Passing,
             UserError::Store(e) => class_of_store(e),
             UserError::Mailbox { source, .. } => class_of_store(source),

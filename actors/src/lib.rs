@@ -36,6 +36,7 @@
 mod act;
 mod advice;
 mod ahead;
+mod aside;
 mod board;
 mod cache;
 mod connection;

@@ -308,7 +308,7 @@ impl Rolling {
             oldest: self.rota.oldest(),
             done: self.report.done,
             sent: self.report.sent,
-            troubles: self.rota.troubles().clone(),
+            troubles: self.rota.troubles(),
         });
     }
 
@@ -338,9 +338,9 @@ impl Rolling {
     }
 
     fn report_left(mut self) -> RollReport {
-        let troubles = self.rota.troubles().iter();
+        let troubles = self.rota.troubles().into_iter();
         self.report.troubles =
-            troubles.map(|(user, t)| (user.to_string(), t.reason.clone(), t.kind)).collect();
+            troubles.map(|(user, t)| (user.to_string(), t.reason, t.kind)).collect();
         self.report.troubles.sort_by(|a, b| a.0.cmp(&b.0));
         self.report.left = self.rota.users();
         self.report

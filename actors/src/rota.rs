@@ -6,6 +6,7 @@
 //!      |                  | '----not begun, or linked with another user: at once again
 //!      '-----rests <------'      failed, skipped, or locked with -N: longer each time
 //! ```
+//! A work of which single mailboxes failed is done; these rest by themselves (`aside.rs`).
 //! A user that fails four times in a row is in *quarantine*: reported, and tried again ever more rarely, until it
 //! goes well. It is never dropped. New entries of a user that rests wait with it.
 
@@ -15,6 +16,9 @@ use std::time::{Duration, Instant};
 
 use cyrus_store::sync_log::Entry;
 use sync_plan::backlog::{Backlog, Work};
+
+use crate::aside::{Asides, Failure, Quarantined};
+use crate::report::name_of;
 
 /// From so many failures in a row on a user is in quarantine.
 pub(crate) const QUARANTINE: u32 = 4;
@@ -79,6 +83,8 @@ pub(crate) struct Rota<L> {
     ready: VecDeque<Job<L>>,
     resting: Vec<(Instant, Arc<Work>)>,
     troubles: HashMap<Arc<str>, Trouble>,
+    /// What rests by itself while its users' other work goes on.
+    asides: Asides,
     /// Users that could not be worked on together, and until when that is remembered.
     split: HashMap<Arc<str>, Instant>,
     in_flight: usize,
@@ -96,6 +102,7 @@ impl<L> Rota<L> {
             ready: VecDeque::new(),
             resting: Vec::new(),
             troubles: HashMap::new(),
+            asides: Asides::default(),
             split: HashMap::new(),
             in_flight: 0,
             waiting: 0,
@@ -125,6 +132,9 @@ impl<L> Rota<L> {
                 i += 1;
             }
         }
+        for entry in self.asides.due(now) {
+            self.backlog.take_up(&entry);
+        }
         let job = match self.ready.pop_front() {
             Some(job) => job,
             None => Job { work: self.backlog.take_next()?, locks: Vec::new() },
@@ -136,21 +146,42 @@ impl<L> Rota<L> {
     /// When somebody's rest is over and there is room for it.
     pub(crate) fn wakes_at(&self) -> Option<Instant> {
         let full = self.in_flight >= self.bounds.in_flight.max(1);
-        if self.stopped || full { None } else { self.resting.iter().map(|(at, _)| *at).min() }
+        if self.stopped || full {
+            return None;
+        }
+        self.resting.iter().map(|(at, _)| *at).chain(self.asides.wakes_at()).min()
     }
 
-    /// A work ended well. Returns the users that were in quarantine.
-    pub(crate) fn done(&mut self, job: &Job<L>) -> Vec<Arc<str>> {
+    /// A work ended well, but for `failures`, which rest by themselves. Returns in words who is no longer in quarantine, and
+    /// which failures are from now on.
+    pub(crate) fn done(
+        &mut self,
+        job: &Job<L>,
+        failures: Vec<Failure>,
+        now: Instant,
+    ) -> (Vec<String>, Vec<Quarantined>) {
         self.in_flight -= 1;
         self.unsaved = true;
-        self.backlog.done(&job.work.key());
         let mut healed = Vec::new();
-        for (userid, _) in &job.work.users {
+        let since = job.work.users.iter().filter_map(|(_, tasks)| tasks.since).min();
+        for (userid, tasks) in &job.work.users {
             if self.troubles.remove(userid).is_some_and(|trouble| trouble.is_quarantined()) {
-                healed.push(userid.clone());
+                healed.push(format!("user {}", name_of(userid)));
+            }
+            for (entry, was_quarantined) in self.asides.done(userid, tasks, &failures) {
+                self.backlog.forget_aside(&entry);
+                if was_quarantined {
+                    healed.push(entry.to_string());
+                }
             }
         }
-        healed
+        let mut quarantined = Vec::new();
+        for failure in failures {
+            self.backlog.lay_aside(&failure.owner, failure.entry.clone(), since);
+            quarantined.extend(self.asides.failed(failure, &self.bounds, now));
+        }
+        self.backlog.done(&job.work.key());
+        (healed, quarantined)
     }
 
     /// A work failed: it comes again after a rest, with all of its users' data if `whole`. Returns the rest,
@@ -302,7 +333,10 @@ impl<L> Rota<L> {
     /// [`Rota::start`] has nothing.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.in_flight + self.waiting == 0
-            && (self.stopped || (self.ready.is_empty() && self.resting.is_empty()))
+            && (self.stopped
+                || (self.ready.is_empty()
+                    && self.resting.is_empty()
+                    && self.asides.wakes_at().is_none()))
     }
 
     /// Whether everything is done.
@@ -341,9 +375,11 @@ impl<L> Rota<L> {
         self.backlog.oldest()
     }
 
-    /// Users that are not done, and why.
-    pub(crate) fn troubles(&self) -> &HashMap<Arc<str>, Trouble> {
-        &self.troubles
+    /// Users that are not done, or not in all, and why.
+    pub(crate) fn troubles(&self) -> HashMap<Arc<str>, Trouble> {
+        let mut all = self.asides.troubles();
+        all.extend(self.troubles.iter().map(|(userid, trouble)| (userid.clone(), trouble.clone())));
+        all
     }
 }
 

@@ -29,7 +29,7 @@ fn no_more_is_in_flight_than_may_be() {
     let a = started(&mut r, now);
     started(&mut r, now);
     assert!(r.start(now).is_none() && !r.is_at_rest());
-    r.done(&a);
+    r.done(&a, Vec::new(), now);
     assert_eq!(&*started(&mut r, now).work.key(), "c");
     assert!(r.is_unsaved());
     let left: Vec<String> = r.take_unsaved().iter().map(ToString::to_string).collect();
@@ -48,14 +48,14 @@ fn who_fails_rests_longer_each_time_and_others_go_on() {
         r.add(&[Entry::Mailbox("user.a.new".into()), Entry::User("b".into())], now);
         let b = started(&mut r, now);
         assert_eq!(&*b.work.key(), "b");
-        r.done(&b);
+        r.done(&b, Vec::new(), now);
         assert!(r.start(now).is_none());
         now = r.wakes_at().unwrap();
     }
     assert!(r.troubles()["a"].is_quarantined());
     let job = started(&mut r, now);
     assert_eq!(job.work.users[0].1.mailboxes.len(), 2);
-    assert_eq!(r.done(&job).len(), 1);
+    assert_eq!(r.done(&job, Vec::new(), now).0, ["user a"]);
     assert!(r.is_empty() && r.troubles().is_empty());
 }
 
@@ -102,10 +102,10 @@ fn a_locked_user_makes_room_and_goes_first_with_its_lock() {
     assert!(r.waits_for_lock(&a));
     let b = started(&mut r, now);
     r.got_lock(Job { locks: vec![("a".into(), ())], ..a });
-    r.done(&b);
+    r.done(&b, Vec::new(), now);
     let a = started(&mut r, now);
     assert_eq!((&*a.work.key(), a.locks.len()), ("a", 1));
-    r.done(&a);
+    r.done(&a, Vec::new(), now);
     let c = started(&mut r, now);
     assert!(r.deferred(&c, Kind::Locked, "locked", now));
     let at = r.wakes_at().unwrap();
@@ -126,7 +126,7 @@ fn linked_users_come_together_at_once() {
     let a = started(&mut r, now);
     assert_eq!(a.work.users.len(), 1);
     let b = started(&mut r, now);
-    r.done(&b);
+    r.done(&b, Vec::new(), now);
     r.linked(&a, &"a".into(), &"b".into(), now);
     assert!(r.start(now).is_none());
     let both = started(&mut r, now + LOCKED_PAUSE);
@@ -135,4 +135,32 @@ fn linked_users_come_together_at_once() {
     assert!(r.start(now).is_none() && !r.is_at_rest());
     r.not_begun(&both);
     assert!(r.is_at_rest() && !r.is_empty());
+}
+
+#[test]
+fn a_mailbox_that_fails_rests_by_itself() {
+    let mut now = Instant::now();
+    let mut r = rota(BOUNDS, &["user.a.bad", "user.a.good"], now);
+    let bad = Entry::Mailbox("user.a.bad".into());
+    let failure =
+        || Failure { owner: "a".into(), entry: bad.clone(), reason: "needs copyback".into() };
+    for times in 1..=QUARANTINE {
+        let job = started(&mut r, now);
+        let (_, quarantined) = r.done(&job, vec![failure()], now);
+        assert_eq!(quarantined.len(), usize::from(times == QUARANTINE));
+        let left = r.take_unsaved();
+        assert_eq!(left, std::slice::from_ref(&bad), "it stays in the log");
+        assert!(!r.is_at_rest() && !r.is_empty());
+        // The user's other mailboxes are done at once; more of the bad one waits.
+        r.add(&[Entry::Mailbox("user.a.good".into()), bad.clone()], now);
+        let job = started(&mut r, now);
+        assert_eq!(job.work.users[0].1.mailboxes.len(), 1);
+        r.done(&job, Vec::new(), now);
+        assert!(r.start(now).is_none());
+        now = r.wakes_at().unwrap();
+    }
+    assert!(r.troubles()["a"].is_quarantined());
+    let job = started(&mut r, now);
+    assert_eq!(r.done(&job, Vec::new(), now).0, ["MAILBOX user.a.bad"]);
+    assert!(r.is_empty() && r.is_at_rest() && r.troubles().is_empty());
 }

@@ -454,7 +454,8 @@ fn ended(seen: &Look, outcome: Outcome) -> Result<Outcome, UserError> {
 /// Mailboxes that could not be read or planned.
 fn failures(seen: &Look, plan: &UserPlan) -> Vec<UserError> {
     let left_out = plan.left_out.iter().cloned().map(UserError::from);
-    seen.read.failures().chain(left_out).collect()
+    let withheld = (!plan.withheld.is_empty()).then(|| UserError::Withheld(plan.withheld.clone()));
+    seen.read.failures().chain(left_out).chain(withheld).collect()
 }
 
 /// Lets the replica forget the messages it was sent for this user. Sent ahead: whoever uses the

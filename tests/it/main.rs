@@ -17,6 +17,7 @@ mod errors;
 mod first_hour;
 mod folders;
 mod full;
+mod left_out;
 mod list;
 mod locks;
 mod memory;

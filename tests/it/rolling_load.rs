@@ -222,7 +222,7 @@ fn a_broken_index() {
     });
     let lines = scene.pair.master.syslog();
     let quarantined = |text: &str| {
-        text.contains("user in quarantine") && text.contains(&format!("userid=<{broken}>"))
+        text.contains("mailbox in quarantine") && text.contains(&format!("userid=<{broken}>"))
     };
     assert_eq!(lines.iter().filter(|line| quarantined(&line.text)).count(), 1);
     // What stands in log-run outlives us.

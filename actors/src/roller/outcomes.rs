@@ -4,11 +4,14 @@
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
+use cyrus_store::sync_log::Entry;
 use futures_util::future::LocalBoxFuture;
+use sync_plan::Withheld;
 use tracing::{error, info, warn};
 
 use super::{Rolling, stopped_by};
 use crate::advice;
+use crate::aside::{Failure, Quarantined};
 use crate::error::{Class, UserError};
 use crate::frames::CommandError;
 use crate::lock_keeper::{Taken, UserLock};
@@ -31,8 +34,16 @@ impl Rolling {
                 job.locks.clear();
                 self.report.sent.add(synced.sent);
                 match synced.result {
-                    Ok(outcome) => self.done(&job, &outcome, synced.sent, took).await,
-                    Err(e) => self.tried_in_vain(&job, e, now).await,
+                    Ok(outcome) => {
+                        self.done(&job, &outcome, synced.sent, took, Vec::new(), now).await;
+                    }
+                    Err(e) => match self.failing_by_themselves(&job, &e) {
+                        Some(failures) => {
+                            let outcome = Outcome::Done;
+                            self.done(&job, &outcome, synced.sent, took, failures, now).await;
+                        }
+                        None => self.tried_in_vain(&job, e, now).await,
+                    },
                 }
                 None
             }
@@ -101,13 +112,31 @@ impl Rolling {
         }
     }
 
-    async fn done(&mut self, job: &Job<UserLock>, outcome: &Outcome, sent: Sent, took: Duration) {
+    async fn done(
+        &mut self,
+        job: &Job<UserLock>,
+        outcome: &Outcome,
+        sent: Sent,
+        took: Duration,
+        failures: Vec<Failure>,
+        now: Instant,
+    ) {
         self.report.done += job.work.users.len() as u64;
-        let names = job.work.users.iter().map(|(userid, _)| name_of(userid));
-        let line = || done_line(&names.collect::<Vec<_>>().join(" "), outcome, sent, took);
-        self.hands.events.action(line).await;
-        for userid in self.rota.done(job) {
-            info!("user {} is no longer in quarantine", name_of(&userid));
+        if failures.is_empty() {
+            let names = job.work.users.iter().map(|(userid, _)| name_of(userid));
+            let line = || done_line(&names.collect::<Vec<_>>().join(" "), outcome, sent, took);
+            self.hands.events.action(line).await;
+        }
+        let (healed, quarantined) = self.rota.done(job, failures, now);
+        for who in healed {
+            info!("{who} is no longer in quarantine");
+        }
+        for Quarantined { failure, pause } in quarantined {
+            let Failure { owner, entry, reason } = failure;
+            let (userid, again) = (name_of(&owner), again_in(pause));
+            error!(
+                "SYNCERROR: mailbox in quarantine: entry=<{entry}> userid=<{userid}> error=<{reason}>, {again}"
+            );
         }
     }
 
@@ -143,18 +172,56 @@ impl Rolling {
                 let (pause, quarantined) = self.rota.failed(job, &reason, whole, links_fault, now);
                 if quarantined {
                     let userid = name_of(&job.work.key()).to_string();
-                    let again = match pause {
-                        Some(pause) => {
-                            format!("tried again in {}", humantime::format_duration(pause))
-                        }
-                        None => "left in the log".into(),
-                    };
+                    let again = again_in(pause);
                     error!(
                         "SYNCERROR: user in quarantine: userid=<{userid}> error=<{reason}>, {again}"
                     );
                 }
             }
         }
+    }
+
+    /// Where nothing failed but single mailboxes, or what must wait for them, all else of the work is done: these rest by
+    /// themselves, and nothing is promoted, as all of the user could not mend them. What the replica refused is tried with all of
+    /// the user first.
+    fn failing_by_themselves(&self, job: &Job<UserLock>, e: &UserError) -> Option<Vec<Failure>> {
+        if job.work.users.iter().any(|(_, tasks)| tasks.unuser) {
+            // UNUSER waits for them, and the user with it.
+            return None;
+        }
+        let all_whole = job.work.users.iter().all(|(_, tasks)| tasks.whole);
+        let rules = &self.hands.rules;
+        let key = job.work.key();
+        let mut failures = Vec::new();
+        for e in e.each() {
+            let entries = match e {
+                UserError::Plan(_)
+                | UserError::Unreadable { .. }
+                | UserError::Mailbox { .. }
+                | UserError::MessageFile { .. }
+                | UserError::DeletedThere { .. } => vec![mailbox_entry(e)?],
+                UserError::Refused { source: CommandError::Refused { .. }, .. } if all_whole => {
+                    vec![mailbox_entry(e)?]
+                }
+                UserError::Withheld(Withheld { mailboxes, quotas, meta }) => {
+                    let mailboxes = mailboxes.iter().cloned().map(Entry::Mailbox);
+                    let quotas = quotas.iter().cloned().map(Entry::Quota);
+                    let meta = (*meta > 0).then(|| Entry::Meta(key.to_string()));
+                    mailboxes.chain(quotas).chain(meta).collect()
+                }
+                _ => return None,
+            };
+            for entry in entries {
+                let name = match &entry {
+                    Entry::Mailbox(name) | Entry::Quota(name) => rules.userid(name),
+                    _ => Some(key.to_string()),
+                };
+                let owner = name.unwrap_or_default().as_str().into();
+                let reason = advice::in_words(e, &key, rules);
+                failures.push(Failure { owner, entry, reason });
+            }
+        }
+        Some(failures)
     }
 
     /// As the C client words it.
@@ -170,6 +237,18 @@ impl Rolling {
                 info!("  Promoting: META {userid} -> USER {userid}");
             }
         }
+    }
+}
+
+fn mailbox_entry(e: &UserError) -> Option<Entry> {
+    Some(Entry::Mailbox(e.mailbox()?.to_string()))
+}
+
+/// When something that failed is tried again.
+fn again_in(pause: Option<Duration>) -> String {
+    match pause {
+        Some(pause) => format!("tried again in {}", humantime::format_duration(pause)),
+        None => "left in the log".into(),
     }
 }
 

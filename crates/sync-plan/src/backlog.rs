@@ -6,7 +6,8 @@
 //!                       '----- put back -----'  failed: rests until it is woken
 //! ```
 //! A user's works never overlap and keep their order; different users' are free of each other. Each call costs about
-//! the same however much is waiting, so that a million entries are merged in a second or two. What swallows what:
+//! the same however much is waiting, so that a million entries are merged in a second or two. A mailbox that fails by
+//! itself is laid aside: it rests alone, and stays in the log. What swallows what:
 //! UNUSER all of its user's, USER all but UNUSER, META the user's SEEN and SUB; names are kept once.
 //!
 //! After `imap/sync_support.c:sync_do_reader` of cyrus-imapd 3.6.1, which works through lists instead.
@@ -123,6 +124,8 @@ pub struct Backlog {
     stuck: HashSet<Arc<str>>,
     /// Works handed out, by their keys.
     under_way: HashMap<Arc<str>, Arc<Work>>,
+    /// Single things that rest while all else of their users goes on, whose they are, and since when they are to be done.
+    aside: HashMap<Entry, (Arc<str>, Option<Instant>)>,
     /// When the last entry was added.
     now: Option<Instant>,
 }
@@ -139,6 +142,7 @@ impl Backlog {
             busy: HashSet::new(),
             stuck: HashSet::new(),
             under_way: HashMap::new(),
+            aside: HashMap::new(),
             now: None,
         }
     }
@@ -154,6 +158,8 @@ impl Backlog {
                 tasks.meta |= !(tasks.whole || tasks.unuser);
             }
             Entry::Annotation(name) if name.is_empty() => self.of(SHARED).server = true,
+            // A change to what rests waits with it; a deletion or a rename may be what mends it.
+            Entry::Mailbox(_) if self.aside.contains_key(entry) => {}
             Entry::Mailbox(name) | Entry::Unmailbox(name) | Entry::Annotation(name) => {
                 let owner = self.owner(name);
                 self.add_mailbox(&owner, name);
@@ -322,31 +328,61 @@ impl Backlog {
         }
     }
 
+    /// A mailbox, a quota root or what belongs to a user but to no mailbox (`entry` says which) failed by itself, while all
+    /// else of the work under this key was done: it rests until [`Backlog::take_up`].
+    pub fn lay_aside(&mut self, owner: &Arc<str>, entry: Entry, since: Option<Instant>) {
+        let (_, first) = self.aside.entry(entry).or_insert_with(|| (owner.clone(), since));
+        *first = first.iter().copied().chain(since).min();
+    }
+
+    /// What was laid aside is to be done now.
+    pub fn take_up(&mut self, entry: &Entry) {
+        let Some((owner, since)) = self.aside.remove(entry) else { return };
+        let now = self.now;
+        if let Some(since) = since.or(now) {
+            self.add(entry, since);
+        }
+        self.now = now;
+        if let Some(tasks) = self.tasks.get_mut(&owner) {
+            tasks.since = tasks.since.into_iter().chain(since).min();
+        }
+    }
+
+    /// What was laid aside is done, with something else.
+    pub fn forget_aside(&mut self, entry: &Entry) {
+        self.aside.remove(entry);
+    }
+
     /// When the oldest entry was added that is not done.
     #[must_use]
     pub fn oldest(&self) -> Option<Instant> {
         let under_way = self.under_way.values().flat_map(|work| &work.users);
         let under_way = under_way.filter_map(|(_, tasks)| tasks.since);
-        under_way.chain(self.tasks.values().filter_map(|tasks| tasks.since)).min()
+        let aside = self.aside.values().filter_map(|(_, since)| *since);
+        under_way.chain(self.tasks.values().filter_map(|tasks| tasks.since)).chain(aside).min()
     }
 
     /// Whether nothing is to be done, nor under way.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.tasks.is_empty() && self.under_way.is_empty()
+        self.tasks.is_empty() && self.under_way.is_empty() && self.aside.is_empty()
     }
 
     /// How many users have something to be done or under way.
     #[must_use]
     pub fn users(&self) -> usize {
-        self.tasks.len() + self.under_way.values().map(|work| work.users.len()).sum::<usize>()
+        let is_busy = |user: &Arc<str>| self.tasks.contains_key(user) || self.busy.contains(user);
+        let aside: HashSet<&Arc<str>> =
+            self.aside.values().map(|(owner, _)| owner).filter(|owner| !is_busy(owner)).collect();
+        let under_way = self.under_way.values().map(|work| work.users.len()).sum::<usize>();
+        self.tasks.len() + under_way + aside.len()
     }
 
     /// All that is not done, as the log would say it: what is under way too.
     pub fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
         let under_way = self.under_way.values().flat_map(|work| work.entries());
         let waiting = self.tasks.iter().flat_map(|(userid, tasks)| tasks.entries(userid));
-        under_way.chain(waiting)
+        under_way.chain(waiting).chain(self.aside.keys().cloned())
     }
 }
 

@@ -1,5 +1,7 @@
 //! Merging, linking and giving back, entry by entry.
 
+use std::time::Duration;
+
 use super::*;
 
 fn backlog(entries: &[Entry]) -> Backlog {
@@ -164,4 +166,37 @@ fn copies_do_not_link_everybody() {
         others += work.users.len();
     }
     assert_eq!(others, 100 - LINKED);
+}
+
+#[test]
+fn what_is_laid_aside_rests_alone_and_stays_in_the_log() {
+    let now = Instant::now();
+    let mut backlog = Backlog::new(NameRules::default());
+    let bad = Entry::Mailbox("user.anna.bad".into());
+    backlog.add(&bad, now);
+    backlog.add(&Entry::Mailbox("user.anna".into()), now);
+    let work = backlog.take_next().unwrap();
+    backlog.lay_aside(&"anna".into(), bad.clone(), Some(now));
+    backlog.done(&work.key());
+    assert_eq!((backlog.is_empty(), backlog.users(), backlog.oldest()), (false, 1, Some(now)));
+    assert_eq!(backlog.entries().collect::<Vec<_>>(), std::slice::from_ref(&bad));
+    // Others of the user go on; more of the same waits with it.
+    let later = now + Duration::from_secs(1);
+    backlog.add(&bad, later);
+    assert!(backlog.take_next().is_none());
+    backlog.add(&Entry::Mailbox("user.anna.good".into()), later);
+    let work = backlog.take_next().unwrap();
+    assert_eq!(work.users[0].1.mailboxes.len(), 1);
+    backlog.done(&work.key());
+    backlog.take_up(&bad);
+    assert_eq!((backlog.users(), backlog.oldest()), (1, Some(now)));
+    let work = backlog.take_next().unwrap();
+    backlog.done(&work.key());
+    assert!(backlog.is_empty());
+    // A deletion or a rename may be what mends it.
+    backlog.lay_aside(&"anna".into(), bad.clone(), Some(now));
+    backlog.add(&Entry::Unmailbox("user.anna.bad".into()), later);
+    assert!(backlog.take_next().is_some());
+    backlog.forget_aside(&bad);
+    assert!(!backlog.entries().any(|entry| entry == Entry::Quota(String::new())));
 }

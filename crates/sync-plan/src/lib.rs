@@ -39,5 +39,6 @@ pub use master::{
 };
 pub use meta::{QuotaChange, SieveChange, SubChange, plan_quota, plan_seen, plan_sieve, plan_subs};
 pub use plan::{
-    Doubt, MailboxUpdate, Options, PlanError, Tombstones, UserPlan, plan_user, unmatched_folders,
+    Doubt, MailboxUpdate, Options, PlanError, Tombstones, UserPlan, Withheld, plan_user,
+    unmatched_folders,
 };

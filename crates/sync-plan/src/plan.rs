@@ -1,6 +1,7 @@
 //! The plan for one user.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use csync::{ReplicaMailbox, ReplicaUser};
 
@@ -72,6 +73,40 @@ impl MailboxUpdate {
     }
 }
 
+/// What is not taken away on the replica as long as something of the user can't be read here.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Withheld {
+    /// Mailboxes, by their names there, that have a tombstone here.
+    pub mailboxes: Vec<String>,
+    /// Quota roots.
+    pub quotas: Vec<String>,
+    /// How many subscriptions and Sieve scripts.
+    pub meta: usize,
+}
+
+impl Withheld {
+    /// Whether there is no such thing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Withheld::default()
+    }
+}
+
+/// In words: `mailbox user.anna.x, quota root user.anna, 2 subscriptions or scripts`.
+impl fmt::Display for Withheld {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mailboxes = self.mailboxes.iter().map(|name| format!("mailbox {name}"));
+        let quotas = self.quotas.iter().map(|root| format!("quota root {root}"));
+        let mut words: Vec<String> = mailboxes.chain(quotas).collect();
+        match self.meta {
+            0 => {}
+            1 => words.push("a subscription or script".into()),
+            n => words.push(format!("{n} subscriptions or scripts")),
+        }
+        f.write_str(&words.join(", "))
+    }
+}
+
 /// What to do for one user, in this order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UserPlan {
@@ -83,6 +118,8 @@ pub struct UserPlan {
     /// Mailboxes here that this plan can't make equal: each is left out of the updates, the user's others go on, and
     /// the user ends as failed, naming these.
     pub left_out: Vec<PlanError>,
+    /// What would be taken away on the replica if everything of the user could be read here.
+    pub withheld: Withheld,
     /// Renames in order. When there are any, act on them and look again before all that follows.
     pub renames: Vec<Rename>,
     /// Mailboxes to send, in the master's order.
@@ -197,6 +234,9 @@ pub fn plan_user(
             plan.deletes.push(gone.name.clone());
             continue;
         }
+        if goes {
+            plan.withheld.mailboxes.push(gone.name.clone());
+        }
         staying.insert(gone.name.as_str());
         if !goes && !alive && !ours.contains(gone.name.as_str()) {
             plan.orphans.push(gone.name.clone());
@@ -241,9 +281,7 @@ pub fn plan_user(
         plan.sieve = plan_sieve(&master.sieve, &replica.sieve);
     }
     if master.incomplete {
-        plan.quotas.retain(|change| !matches!(change, QuotaChange::Remove(_)));
-        plan.subscriptions.retain(|change| !matches!(change, SubChange::Remove(_)));
-        plan.sieve.retain(|change| !matches!(change, SieveChange::Delete(_)));
+        withhold_removals(&mut plan);
     }
     plan
 }
@@ -252,6 +290,22 @@ pub fn plan_user(
 fn without_inbox(master: &MasterUser) -> UserPlan {
     let needs = |folder: &Folder| PlanError::NeedsInbox { mailbox: folder.name().to_string() };
     UserPlan { left_out: master.folders.iter().map(needs).collect(), ..UserPlan::default() }
+}
+
+/// Takes out of a plan what would take something away.
+fn withhold_removals(plan: &mut UserPlan) {
+    let withheld = &mut plan.withheld;
+    plan.quotas.retain(|change| match change {
+        QuotaChange::Set(_) => true,
+        QuotaChange::Remove(root) => {
+            withheld.quotas.push(root.clone());
+            false
+        }
+    });
+    let before = plan.subscriptions.len() + plan.sieve.len();
+    plan.subscriptions.retain(|change| !matches!(change, SubChange::Remove(_)));
+    plan.sieve.retain(|change| !matches!(change, SieveChange::Delete(_)));
+    withheld.meta = before - plan.subscriptions.len() - plan.sieve.len();
 }
 
 /// Whether the replica made this mailbox by itself, when it was sent one below it: its name is one of ours, it never held
@@ -444,6 +498,8 @@ mod tests {
         let m = MasterUser { incomplete: true, ..m };
         let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default());
         assert!(plan.is_empty(), "{plan:?}");
+        let said = plan.withheld.to_string();
+        assert_eq!(said, "quota root user.a, a subscription or script");
     }
 
     #[test]
