@@ -32,7 +32,7 @@ pub(super) struct Undo {
 pub(super) fn aim(cyrus: &Cyrus, user: &str, facts: &Facts, damage: Damage) -> Option<Wound> {
     let find = |folder: &str| {
         let name = format!("user.{user}{}", folder.trim_start_matches("INBOX").replace('/', "."));
-        facts.mailboxes.iter().find(|(_, mailbox)| mailbox.name == name)
+        facts.find(&name)
     };
     let of_user = |file: &str| {
         let (id, _) = find("INBOX")?;
@@ -101,7 +101,11 @@ impl Wound {
         let damaged = match self.damage.how {
             How::Missing | How::Closed => None,
             How::Empty => Some(Vec::new()),
-            How::Half => Some(bytes[..bytes.len() / 2].to_vec()),
+            How::Half => {
+                // In the middle of a line, if it has lines.
+                let half = (bytes.len() / 2..).find(|end| !bytes[..*end].ends_with(b"\n")).unwrap();
+                Some(bytes[..half].to_vec())
+            }
             How::Garbage => Some(vec![0xA5; bytes.len()]),
         };
         if let Some(damaged) = damaged {
@@ -121,8 +125,8 @@ impl Wound {
         let Damage { target, how } = self.damage;
         match target {
             Target::Seen | Target::Counters | Target::Annotations(_) | Target::Message(..) => false,
-            // A list of lines: fewer of them are as good a list.
-            Target::Subscriptions => !matches!(how, How::Empty | How::Half),
+            // An empty list of lines is as good a list.
+            Target::Subscriptions => how != How::Empty,
             Target::Index(_)
             | Target::Header(_)
             | Target::Place(_)

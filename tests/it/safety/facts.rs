@@ -7,6 +7,8 @@ use sha1::{Digest, Sha1};
 use testkit::oracle::{Item, PrivateServer, Value};
 use testkit::{Cyrus, Error};
 
+use super::world::friend_of;
+
 /// A mailbox by its unique id.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Mailbox {
@@ -29,13 +31,17 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    /// Asks a server.
+    /// Asks a server about a user and its friend.
     pub(super) fn of(cyrus: &Cyrus, user: &str) -> Facts {
-        Self::asked(cyrus, &mut PrivateServer::start(cyrus).unwrap(), user)
+        let mut server = PrivateServer::start(cyrus).unwrap();
+        let mut facts = Facts { roots: quota_roots(&cyrus.config_dir(), user), ..Facts::default() };
+        facts.add(cyrus, &mut server, user);
+        facts.add(cyrus, &mut server, &friend_of(user));
+        facts.lines.sort();
+        facts
     }
 
-    fn asked(cyrus: &Cyrus, server: &mut PrivateServer, user: &str) -> Facts {
-        let mut facts = Facts { roots: quota_roots(&cyrus.config_dir(), user), ..Facts::default() };
+    fn add(&mut self, cyrus: &Cyrus, server: &mut PrivateServer, user: &str) {
         let items = match server.items("USER", user) {
             Ok(items) => items,
             // A user without an INBOX, or one whose INBOX can't be opened.
@@ -43,31 +49,35 @@ impl Facts {
             Err(other) => panic!("{other}"),
         };
         for item in items {
-            facts.lines.push(format!("{} {}", item.name, item.value));
+            self.lines.push(format!("{} {}", item.name, item.value));
             match item.name.as_str() {
                 "MAILBOX" => {
                     let name = item.value.text("MBOXNAME").unwrap();
-                    let id = item.value.text("UNIQUEID").unwrap();
+                    // None of its own has what lost its header.
+                    let id = item.value.text("UNIQUEID").unwrap_or_else(|| name.clone());
                     let place = place_of(cyrus, &item.value.text("PARTITION").unwrap(), &id);
                     let full = server.items("FULLMAILBOX", &name).unwrap_or_default();
-                    let mailbox = facts.mailboxes.entry(id).or_default();
+                    let mailbox = self.mailboxes.entry(id).or_default();
                     mailbox.name = name;
                     read_records(&full, &place, mailbox);
-                    facts.lines.extend(full.iter().map(|item| item.value.to_string()));
+                    self.lines.extend(full.iter().map(|item| item.value.to_string()));
                 }
                 "LSUB" => {
-                    facts.subscriptions.extend(item.value.items().iter().map(Value::to_string));
+                    self.subscriptions.extend(item.value.items().iter().map(Value::to_string));
                 }
                 _ => {}
             }
         }
-        facts.lines.sort();
-        facts
     }
 
     /// The bodies that are live anywhere.
     pub(super) fn bodies(&self) -> BTreeSet<&str> {
         self.mailboxes.values().flat_map(|m| m.live.values()).map(String::as_str).collect()
+    }
+
+    /// The mailbox of this internal name, and its unique id.
+    pub(super) fn find(&self, name: &str) -> Option<(&String, &Mailbox)> {
+        self.mailboxes.iter().find(|(_, mailbox)| mailbox.name == name)
     }
 
     /// The name that a mailbox of this unique id has.
@@ -100,7 +110,7 @@ pub(super) fn place_of(cyrus: &Cyrus, partition: &str, id: &str) -> PathBuf {
 }
 
 /// The quota roots of a user for which there is a file.
-fn quota_roots(config: &Path, user: &str) -> BTreeSet<String> {
+pub(super) fn quota_roots(config: &Path, user: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let inbox = format!("user.{user}");
     let below = format!("{inbox}.");

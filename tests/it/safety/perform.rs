@@ -1,14 +1,15 @@
 //! Does the steps of a story on the pair, up to the run that is looked at.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use sha1::{Digest, Sha1};
 use testkit::Cyrus;
 use testkit::imap::Client;
 
 use super::facts::{Facts, hex, place_of};
-use super::story::{By, Mode, Side, Step, Story, Which, Work};
-use super::world::{World, ask, run_cyrus, run_ours};
+use super::story::{By, Mode, Side, Step, Story, Which, Whom, Work};
+use super::world::{Call, World, friend_of, run_cyrus, run_ours};
 
 /// A story whose steps are done.
 #[derive(Debug)]
@@ -17,15 +18,24 @@ pub(super) struct Told {
     pub(super) user: String,
     /// What each step came to.
     pub(super) results: Vec<String>,
-    /// The GUIDs of all that ever was on the master.
+    /// The GUIDs of all that ever was on the master, and that it did not lose by an accident.
     pub(super) ever_master: BTreeSet<String>,
+    /// What the master logged since the last run that ended well.
+    pub(super) log: String,
 }
 
 /// Does a story's steps for a user who did not exist.
 pub(super) fn perform(world: &mut World, story: &Story) -> Told {
     let user = world.fresh_user();
-    let mut told =
-        Told { story: story.clone(), user, results: Vec::new(), ever_master: BTreeSet::new() };
+    world.pair.master.create_user(&friend_of(&user)).unwrap();
+    let mut told = Told {
+        story: story.clone(),
+        user,
+        results: Vec::new(),
+        ever_master: BTreeSet::new(),
+        log: String::new(),
+    };
+    let mut logged = 0;
     let mut hands = [Hand::default(), Hand::default()];
     for (nr, step) in story.steps.iter().enumerate() {
         let result = match step {
@@ -41,27 +51,88 @@ pub(super) fn perform(world: &mut World, story: &Story) -> Told {
                 if *side == Side::Master {
                     told.ever_master.insert(hex(&Sha1::digest(body.as_bytes())));
                 }
-                hand.work(cyrus, &told.user, *work, body.as_bytes())
+                match work {
+                    Work::GoBack(folder) => {
+                        *hand = Hand::default();
+                        go_back(cyrus, folder, &mut told)
+                    }
+                    _ => hand.work(cyrus, &told.user, *work, body.as_bytes()),
+                }
             }
             Step::Run(by, one_way) => {
                 // Nobody may hold what a run needs.
                 hands = [Hand::default(), Hand::default()];
                 let mode = if *one_way { Mode::OneWay } else { Mode::Plain };
+                // The friend is replicated too, so that a folder given away may go there and come back.
+                let call = Call { user: &told.user, mode, whom: Whom::Prefix, log: "" };
+                let before = log_of(&world.pair.master, &told.user).len();
                 let run = match by {
-                    By::Ours => run_ours(&world.pair, &told.user, mode, false),
-                    By::Cyrus => run_cyrus(&world.pair, &told.user, mode),
+                    By::Ours => run_ours(&world.pair, call),
+                    By::Cyrus => run_cyrus(&world.pair, call),
                 };
                 let master = Facts::of(&world.pair.master, &told.user);
                 told.ever_master.extend(master.bodies().into_iter().map(str::to_owned));
                 match run.code {
-                    Some(0) => Ok(()),
+                    Some(0) => {
+                        logged = before;
+                        back_up(&world.pair.master, &told.user, &master);
+                        Ok(())
+                    }
                     code => Err(format!("exit {code:?}: {}", last_lines(&run.stderr))),
                 }
             }
         };
         told.results.push(result.err().unwrap_or_default());
     }
+    let lines = log_of(&world.pair.master, &told.user).split_off(logged);
+    told.log = lines.iter().map(|line| format!("{line}\n")).collect();
     told
+}
+
+/// The lines of the master's sync log that are about a user or its friend.
+fn log_of(master: &Cyrus, user: &str) -> Vec<String> {
+    let log = std::fs::read_to_string(master.config_dir().join("sync/log")).unwrap_or_default();
+    log.lines().filter(|line| line.contains(user)).map(str::to_owned).collect()
+}
+
+/// Where the backup of a user's folders is.
+fn backup(master: &Cyrus, user: &str) -> PathBuf {
+    master.dir().join("backup").join(user)
+}
+
+/// Keeps a copy of all folders of a user.
+fn back_up(master: &Cyrus, user: &str, facts: &Facts) {
+    let to = backup(master, user);
+    let _ = std::fs::remove_dir_all(&to);
+    std::fs::create_dir_all(&to).unwrap();
+    for id in facts.mailboxes.keys() {
+        copy(&place_of(master, "default", id), &to.join(id));
+    }
+}
+
+/// Puts back what a folder was at the last run that ended well.
+fn go_back(master: &Cyrus, folder: &str, told: &mut Told) -> Done {
+    let before = Facts::of(master, &told.user);
+    let name = full(master, &told.user, folder).replace('/', ".");
+    let (id, _) = before.find(&name).ok_or("no such mailbox")?;
+    let from = backup(master, &told.user).join(id);
+    if !from.exists() {
+        return Err("no backup".to_owned());
+    }
+    let place = place_of(master, "default", id);
+    std::fs::remove_dir_all(&place).map_err(say)?;
+    copy(&from, &place);
+    let after = Facts::of(master, &told.user);
+    let lost = before.bodies().into_iter().filter(|guid| !after.bodies().contains(guid));
+    for guid in lost {
+        told.ever_master.remove(guid);
+    }
+    Ok(())
+}
+
+fn copy(from: &Path, to: &Path) {
+    let mut command = std::process::Command::new("cp");
+    testkit::process::must_run(command.arg("-a").arg(from).arg(to)).unwrap();
 }
 
 /// The last two lines of a text, as one.
@@ -111,16 +182,19 @@ impl Hand {
             Work::ReconstructFromNothing(folder) => {
                 self.client = None;
                 let name = full(cyrus, user, folder);
-                let internal = name.replace('/', ".");
-                let line = format!("({{{}+}}\r\n{internal})", internal.len());
-                let items = ask(cyrus).get(&format!("MAILBOXES {line}")).map_err(say)?;
-                let line = items.first().ok_or("no such mailbox")?;
-                let item = testkit::oracle::Item::parse(line).map_err(say)?;
-                let id = item.value.text("UNIQUEID").unwrap_or_default();
-                let partition = item.value.text("PARTITION").unwrap_or_default();
-                let place = place_of(cyrus, &partition, &id);
+                let facts = Facts::of(cyrus, user);
+                let (id, _) = facts.find(&name.replace('/', ".")).ok_or("no such mailbox")?;
+                let place = place_of(cyrus, "default", id);
                 std::fs::remove_file(place.join("cyrus.index")).map_err(|err| err.to_string())?;
                 cyrus.tool("reconstruct", &[name]).map(drop).map_err(say)
+            }
+            Work::GiveAway(folder) => {
+                self.client = None;
+                let (from, friend) = (full(cyrus, user, folder), friend_of(user));
+                let to = full(cyrus, &friend, folder);
+                let mut admin = cyrus.admin().map_err(say)?;
+                admin.set_acl(&from, testkit::cyrus::ADMIN, "lrswipkxtecda").map_err(say)?;
+                admin.rename(&from, &to).map_err(say)
             }
             Work::Conversations(option) => {
                 self.client = None;
@@ -176,6 +250,8 @@ fn imap_work(client: &mut Client, work: Work, body: &[u8]) -> Result<(), testkit
         | Work::Expire
         | Work::Reconstruct(_)
         | Work::ReconstructFromNothing(_)
+        | Work::GoBack(_)
+        | Work::GiveAway(_)
         | Work::Conversations(_) => Ok(()),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::judge::Verdict;
 use super::perform::Told;
 use super::play;
-use super::story::{Mode, Story};
+use super::story::{Mode, Story, Whom};
 use super::world::World;
 
 /// Leaves out what `SAFETY_STEPS` and `SAFETY_LEAVE_OUT` say.
@@ -43,10 +43,10 @@ pub(super) fn shrink(world: &mut World, story: Story, verdict: &Verdict) -> (Tol
             }
         }
     }
-    for (mode, all_users) in
-        [(Mode::Plain, false), (best.mode, false), (Mode::Plain, best.all_users)]
+    for (mode, whom) in
+        [(Mode::Plain, Whom::User), (best.mode, Whom::User), (Mode::Plain, best.whom)]
     {
-        let simpler = Story { mode, all_users, ..best.clone() };
+        let simpler = Story { mode, whom, ..best.clone() };
         if simpler != best && breaks(world, &simpler, wanted) {
             best = simpler;
             break;

@@ -56,6 +56,10 @@ pub(super) enum Work {
     ReconstructFromNothing(Folder),
     /// `ctl_conversationsdb` with this option.
     Conversations(&'static str),
+    /// The folder goes back to what it was at the last run that ended well, as from a backup.
+    GoBack(Folder),
+    /// An admin gives the folder to the user's friend.
+    GiveAway(Folder),
 }
 
 /// Which program replicates.
@@ -115,6 +119,17 @@ pub(super) enum Mode {
     Overwrite,
 }
 
+/// How the run is told whom it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whom {
+    /// `-u USER`
+    User,
+    /// `-A PREFIX`: the user and its friend.
+    Prefix,
+    /// `-R -f FILE`: what the master logged since the last run that ended well.
+    Log,
+}
+
 /// A user's story.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Story {
@@ -122,8 +137,7 @@ pub(super) struct Story {
     pub(super) steps: Vec<Step>,
     pub(super) damages: Vec<Damage>,
     pub(super) mode: Mode,
-    /// `-A PREFIX` instead of `-u USER`.
-    pub(super) all_users: bool,
+    pub(super) whom: Whom,
 }
 
 /// What a pair of servers is like: a world has many stories.
@@ -179,7 +193,8 @@ impl Story {
             5..=8 => Mode::OneWay,
             _ => Mode::Overwrite,
         };
-        Story { seed, steps, damages, mode, all_users: teller.rng.random_ratio(1, 5) }
+        let whom = teller.one(&[Whom::User, Whom::User, Whom::User, Whom::Prefix, Whom::Log]);
+        Story { seed, steps, damages, mode, whom }
     }
 
     /// Whether anybody but a run changed the replica, or a run may have changed the master.
@@ -187,7 +202,10 @@ impl Story {
         !self.steps.iter().any(|step| match step {
             Step::At(Side::Replica, _) => true,
             // Lowers modseqs, so that the replica is ahead.
-            Step::At(_, Work::ReconstructFromNothing(_) | Work::Conversations(_)) => true,
+            Step::At(
+                _,
+                Work::ReconstructFromNothing(_) | Work::Conversations(_) | Work::GoBack(_),
+            ) => true,
             Step::At(..) | Step::Run(..) => false,
         })
     }
@@ -233,6 +251,7 @@ impl Teller {
                 }
             }
             Work::DeleteUser => there.clear(),
+            Work::GiveAway(name) => drop(there.remove(name)),
             _ => {}
         }
         Step::At(side, work)
@@ -257,7 +276,7 @@ impl Teller {
         let other = self.folder(side, true);
         let any = self.one(&FOLDERS[1..]);
         let which = self.which();
-        let drawn = if beginning { self.between(0, 64) } else { self.between(0, 134) };
+        let drawn = if beginning { self.between(0, 64) } else { self.between(0, 140) };
         match drawn {
             0..=29 => Work::Append(folder),
             30..=34 => Work::Create(any),
@@ -279,6 +298,8 @@ impl Teller {
             119..=121 => Work::Reconstruct(folder),
             122 => Work::ReconstructFromNothing(folder),
             123..=124 => Work::Conversations(self.one(&["-b", "-R"])),
+            125..=126 if side == Side::Master => Work::GoBack(folder),
+            127..=128 if side == Side::Master => Work::GiveAway(below),
             _ => Work::Append(folder),
         }
     }
@@ -339,6 +360,8 @@ impl fmt::Display for Work {
                 write!(out, "lose the cyrus.index of {name} and reconstruct it")
             }
             Work::Conversations(option) => write!(out, "ctl_conversationsdb {option}"),
+            Work::GoBack(name) => write!(out, "{name} goes back to what it was at the last run"),
+            Work::GiveAway(name) => write!(out, "an admin renames {name} to a friend's folder"),
         }
     }
 }
@@ -403,6 +426,11 @@ impl fmt::Display for Story {
             Mode::OneWay => " -O",
             Mode::Overwrite => " -O --overwrite",
         };
-        writeln!(out, "  run ours {}{mode}", if self.all_users { "-A PREFIX" } else { "-u USER" })
+        let whom = match self.whom {
+            Whom::User => "-u USER",
+            Whom::Prefix => "-A PREFIX",
+            Whom::Log => "-R -f LOG",
+        };
+        writeln!(out, "  run ours {whom}{mode}")
     }
 }

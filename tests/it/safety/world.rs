@@ -7,7 +7,7 @@ use testkit::c_client::{self, Outcome};
 use testkit::oracle::PrivateServer;
 use testkit::{Builder, Cyrus, DeleteMode, Via};
 
-use super::story::{Kind, Mode};
+use super::story::{Kind, Mode, Whom};
 use crate::common::Pair;
 
 /// A pair of servers and its twin.
@@ -22,7 +22,10 @@ impl World {
     pub(super) fn start(kind: Kind) -> World {
         let mode = if kind.immediate { DeleteMode::Immediate } else { DeleteMode::Delayed };
         let like = |builder: Builder| builder.delete_mode(mode).conversations(kind.conversations);
-        let pair = || Pair::with(like(Cyrus::master()), like(Cyrus::replica()), Via::Csync);
+        let pair = || {
+            let master = like(Cyrus::master()).sync_log(&[]);
+            Pair::with(master, like(Cyrus::replica()), Via::Csync)
+        };
         // Starting is waiting.
         let (pair, twin) = std::thread::scope(|scope| {
             let twin = scope.spawn(pair);
@@ -51,31 +54,54 @@ pub(super) fn ask(cyrus: &Cyrus) -> PrivateServer {
     PrivateServer::start(cyrus).unwrap()
 }
 
-/// A run of our program for one user.
-pub(super) fn run_ours(pair: &Pair, user: &str, mode: Mode, all_users: bool) -> Outcome {
-    let prefix = format!("user.{user}");
-    let mut args = if all_users { vec!["-A", &prefix] } else { vec!["-u", user] };
-    args.push("-v");
-    match mode {
-        Mode::Plain => {}
-        Mode::OneWay => args.push("-O"),
-        Mode::Overwrite => {
-            args.push("-O");
-            let help = pair.sync(&["--help"]).stdout;
-            if help.contains("--overwrite") {
-                args.push("--overwrite");
+/// The user to whom a user's folders may be given; its name begins with that user's.
+pub(super) fn friend_of(user: &str) -> String {
+    format!("{user}friend")
+}
+
+/// A run: of whom, and how.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub(super) user: &'a str,
+    pub(super) mode: Mode,
+    pub(super) whom: Whom,
+    /// The log's lines, for [`Whom::Log`].
+    pub(super) log: &'a str,
+}
+
+impl Call<'_> {
+    /// The arguments for either program.
+    fn args(&self, pair: &Pair) -> Vec<String> {
+        let mut args = vec!["-v".to_owned()];
+        if self.mode != Mode::Plain {
+            args.push("-O".to_owned());
+        }
+        match self.whom {
+            Whom::User => args.extend(["-u".to_owned(), self.user.to_owned()]),
+            Whom::Prefix => args.extend(["-A".to_owned(), format!("user.{}", self.user)]),
+            Whom::Log => {
+                // Not within the master's folder, which must stay as it is.
+                let path = pair.replica.dir().join("log-to-do");
+                std::fs::write(&path, self.log).unwrap();
+                args.extend(["-R", "-f"].map(str::to_owned));
+                args.push(path.display().to_string());
             }
         }
+        args
     }
-    pair.sync(&args)
+}
+
+/// A run of our program for one user.
+pub(super) fn run_ours(pair: &Pair, call: Call<'_>) -> Outcome {
+    let mut args = call.args(pair);
+    if call.mode == Mode::Overwrite && pair.sync(&["--help"]).stdout.contains("--overwrite") {
+        args.insert(0, "--overwrite".to_owned());
+    }
+    pair.sync(&args.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// A run of Cyrus' own client for one user.
-pub(super) fn run_cyrus(pair: &Pair, user: &str, mode: Mode) -> Outcome {
-    let mut args = vec!["-v"];
-    if mode != Mode::Plain {
-        args.push("-O");
-    }
-    args.extend(["-u", user]);
-    c_client::run(&pair.master, &args).unwrap()
+pub(super) fn run_cyrus(pair: &Pair, call: Call<'_>) -> Outcome {
+    let args = call.args(pair);
+    c_client::run(&pair.master, &args.iter().map(String::as_str).collect::<Vec<_>>()).unwrap()
 }
