@@ -106,12 +106,14 @@ async fn roll_all(
         let rolling =
             join_all(all.into_iter().map(|c| roll_one(args, config.clone(), c, asked.clone())));
         let mut rolling = std::pin::pin!(rolling);
-        let mut reload = false;
+        let (mut reload, mut stopping) = (false, false);
         let exits = loop {
             tokio::select! {
                 exits = &mut rolling => break exits,
                 heard = next_signal(&mut signals) => {
-                    reload = heard == Heard::Hangup;
+                    // Who was asked to stop does not go on because of a SIGHUP beside it.
+                    stopping |= heard == Heard::Stop;
+                    reload = !stopping;
                     info!("asked to {}: finishing what is in flight", if reload { "read the configuration again" } else { "stop" });
                     if !reload {
                         notifier.stopping();

@@ -414,3 +414,16 @@ fn the_c_client_before_and_after() {
     }
     pair.assert_equal(&users);
 }
+
+/// SIGHUP and SIGTERM at the same moment, many times: it ends each time. The SIGHUP could be heard last, and the end forgotten.
+#[test]
+fn a_hangup_beside_the_end_is_no_reason_to_go_on() {
+    let (pair, _) = with_a_log(1);
+    for _ in 0..12 {
+        let mut running = pair.start_sync(&["-R", "-d", "0"]);
+        settle(&pair, &mut running);
+        running.signal("HUP");
+        running.terminate();
+        assert_eq!(running.wait().code, Some(0));
+    }
+}
