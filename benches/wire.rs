@@ -66,6 +66,8 @@ fn settings(port: u16) -> actors::Settings {
         sieve_mailbox: true,
         jobs: 1,
         one_way: false,
+        overwrite: false,
+        max_deletes: None,
         prefix: None,
         partition: None,
         local_only: false,

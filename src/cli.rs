@@ -105,9 +105,23 @@ pub(crate) struct Args {
     )]
     pub(crate) jobs: Option<u16>,
 
-    /// Take nothing over from the replica: overwrite what differs there
+    /// Take nothing over from the replica
+    ///
+    /// What was removed here for certain is removed there. A mailbox with anything else that only the replica has is
+    /// left as it is and named, unless --overwrite is given.
     #[arg(short = 'O', long, help_heading = BEHAVIOUR)]
     pub(crate) no_copyback: bool,
+
+    /// With -O: remove what only the replica has, where it is in the way of ours
+    ///
+    /// Messages that only the replica has are removed there, or a mailbox is made again from ours where that does not
+    /// suffice. 100 such messages of a user at most, unless --max-deletes says more.
+    #[arg(long, requires = "no_copyback", help_heading = BEHAVIOUR)]
+    pub(crate) overwrite: bool,
+
+    /// Leave a user alone of whom more than N mailboxes and messages would be removed on the replica
+    #[arg(long, value_name = "N", help_heading = BEHAVIOUR)]
+    pub(crate) max_deletes: Option<u64>,
 
     /// Skip users whose sync lock somebody else holds, instead of waiting for it
     #[arg(short = 'N', long, help_heading = BEHAVIOUR)]

@@ -86,6 +86,8 @@ pub(crate) fn settings(
         sieve_mailbox: true,
         jobs: jobs(args, config, channel)?,
         one_way: args.no_copyback,
+        overwrite: args.overwrite,
+        max_deletes: args.max_deletes,
         prefix: args.objects.first().filter(|_| args.all_users).cloned(),
         partition: args.dest_partition.clone(),
         local_only: args.local_only,

@@ -3,6 +3,7 @@
 mod held;
 mod meta;
 mod partition;
+mod removals;
 mod settle;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -14,8 +15,10 @@ use sync_plan::{Doubt, FullReplica, MailboxUpdate, UserPlan};
 use tracing::{error, info, warn};
 
 use self::held::Holding;
+use self::removals::Removals;
 use crate::error::UserError;
 use crate::frames::{CommandError, InFlight, encode};
+use crate::full::Found;
 use crate::hands::Hands;
 use crate::lease::Lease;
 use crate::planner::{FindReserve, SendMailbox};
@@ -23,15 +26,11 @@ use crate::reading::{Host, UserRead};
 use crate::report::Sent;
 use crate::reserve::{Holder, Wanted};
 use crate::sending::{How, MailboxSent, Ready};
-use crate::staged::Staged;
+use crate::staged::{STAGED, Staged};
 
 /// How many mailboxes may be ahead of their answers: enough to hide any round trip, few enough to
 /// notice a failing replica soon.
 const MAILBOXES_AHEAD: usize = 64;
-
-/// How many messages the replica is let keep for us before it is told to forget them: they are
-/// files there and hashes here, and must not grow with the user.
-const STAGED: usize = 100_000;
 
 /// How a plan ended.
 pub(crate) enum Settled {
@@ -64,6 +63,8 @@ pub(crate) struct Acting<'a> {
     full: Vec<String>,
     /// The replica's records of those that were compared already, by unique id.
     fulls: HashMap<String, Full>,
+    /// What is to be removed there.
+    removals: Removals,
     look_again: bool,
     /// Mailboxes that the replica has elsewhere, as it says, and its words.
     moved: HashMap<String, String>,
@@ -96,6 +97,7 @@ impl<'a> Acting<'a> {
             doubtful: Vec::new(),
             full: Vec::new(),
             fulls: HashMap::new(),
+            removals: Removals::default(),
             look_again: false,
             moved: HashMap::new(),
             failed: Vec::new(),
@@ -132,6 +134,7 @@ impl<'a> Acting<'a> {
         staged: &mut Staged,
     ) -> Result<Settled, UserError> {
         self.compare_in_full(&mut plan).await?;
+        self.check_removals(&plan).await?;
         let names_stay = plan.renames.is_empty() && plan.deletes.is_empty();
         if names_stay {
             self.prove_partitions(replica, &plan).await?;
@@ -181,7 +184,9 @@ impl<'a> Acting<'a> {
         for update in &plan.updates {
             let MailboxUpdate::Send { uniqueid, replica, .. } = update else { continue };
             changed.insert(uniqueid.as_str());
-            let there = replica.as_ref().map_or(0, |r| r.last_uid);
+            // One that is to be made again has all its messages there.
+            let again = self.fulls.get(uniqueid).is_some_and(|full| full.found.again);
+            let there = replica.as_ref().filter(|_| !again).map_or(0, |r| r.last_uid);
             if last_uids.get(uniqueid.as_str()).is_some_and(|here| *here > there) {
                 updates.push((uniqueid.clone(), there));
             }
@@ -200,6 +205,19 @@ impl<'a> Acting<'a> {
         if updates.is_empty() || holders.is_empty() {
             return Ok(());
         }
+        for there in &replica.mailboxes {
+            self.hands.partitions.seen(&there.partition);
+        }
+        self.ask_reserve(updates, holders, staged).await
+    }
+
+    /// Asks for new messages of `updates`, as [`Wanted`] says, in the mailboxes of `holders`.
+    async fn ask_reserve(
+        &mut self,
+        updates: Vec<(String, u32)>,
+        holders: Vec<Holder>,
+        staged: &mut Staged,
+    ) -> Result<(), UserError> {
         let asking = self.hands.reader.send(FindReserve(Wanted {
             entries: self.read.entries.clone(),
             updates,
@@ -209,7 +227,7 @@ impl<'a> Acting<'a> {
         let reserves = asking.await.map_err(|e| UserError::Bug(e.to_string()))??;
         let mut asked = Vec::new();
         // A replica dies of a file that it is to find a place for on a partition that it lacks.
-        for r in reserves.iter().filter(|r| self.is_proven(replica, &r.partition)) {
+        for r in reserves.iter().filter(|r| self.hands.partitions.has(&r.partition)) {
             let bytes = encode(|out| {
                 command::reserve(out, &r.partition, r.folders.iter().map(String::as_str), &r.guids);
             });
@@ -231,7 +249,8 @@ impl<'a> Acting<'a> {
         for mailbox in names {
             self.hands.events.action(|| format!("{name} {mailbox}")).await;
             let bytes = encode(|out| command::unmailbox(out, local, mailbox));
-            let in_flight = self.lease.send("UNMAILBOX", bytes).await?;
+            let mut in_flight = self.lease.send("UNMAILBOX", bytes).await?;
+            in_flight.brings.removed = 1;
             self.push(mailbox, vec![in_flight], None).await?;
         }
         Ok(())
@@ -296,7 +315,7 @@ impl<'a> Acting<'a> {
             }
             MailboxUpdate::Send { name, uniqueid, replica, doubt } => {
                 let how = match (doubt, self.fulls.get(&uniqueid)) {
-                    (_, Some(full)) => How::Full(full.records.clone()),
+                    (_, Some(full)) => full.how(),
                     (Doubt::Checksum, None) => How::SinceIfChecksumsDiffer,
                     (Doubt::None | Doubt::Full, None) => How::Since,
                 };
@@ -491,6 +510,13 @@ impl<'a> Acting<'a> {
 struct Full {
     mailbox: Box<ReplicaMailbox>,
     records: Arc<FullReplica>,
+    found: Found,
+}
+
+impl Full {
+    fn how(&self) -> How {
+        How::Full { records: self.records.clone(), again: self.found.again }
+    }
 }
 
 fn nonsense(command: &'static str, e: &dyn std::fmt::Display) -> UserError {

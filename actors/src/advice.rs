@@ -28,6 +28,13 @@ fn advice(e: &UserError, userid: &str, rules: &NameRules) -> Option<String> {
             unread.or(of.first()).and_then(|e| advice(e, userid, rules))
         }
         UserError::Plan(PlanError::NeedsInbox { .. }) => None,
+        UserError::TooManyRemovals { .. } => {
+            Some("if so much may go, run again with --max-deletes and a higher number".into())
+        }
+        UserError::Plan(PlanError::Copyback { .. }) => Some(
+            "if what only the replica has of this mailbox may go, run again with -O --overwrite"
+                .into(),
+        ),
         UserError::Plan(_) if !is_shared(userid) => Some(format!(
             "if what only the replica has of this user may go, run `sync_reset -f {}` there, which forgets the user on the replica, and replicate again",
             quoted(userid)

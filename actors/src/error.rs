@@ -103,6 +103,23 @@ pub enum UserError {
     /// No connection.
     #[error("{0}")]
     Pool(#[from] PoolError),
+    /// More of the user would be removed on the replica than is permitted.
+    #[error(
+        "{} and {} of this user would be removed on the replica, and {most} {}; nothing of the user was changed there",
+        crate::words::count(*messages, "message"),
+        if *mailboxes == 1 { "1 mailbox".to_string() } else { format!("{mailboxes} mailboxes") },
+        if *by_option { "are what --max-deletes permits" } else { "messages are what --overwrite takes by itself" },
+    )]
+    TooManyRemovals {
+        /// Mailboxes that would go.
+        mailboxes: u64,
+        /// Messages that would go.
+        messages: u64,
+        /// How many may.
+        most: u64,
+        /// Whether --max-deletes says so.
+        by_option: bool,
+    },
     /// The replica lacks a partition.
     #[error(
         "the replica has no partition {partition:?}; add partition-{partition} to its imapd.conf or choose another with -p"
@@ -209,6 +226,7 @@ impl UserError {
             UserError::MessageFile { .. }
             | UserError::Spool { .. }
             | UserError::Plan(_)
+            | UserError::TooManyRemovals { .. }
             | UserError::DeletedThere { .. }
             | UserError::Bug(_) => Class::Lasting,
         }

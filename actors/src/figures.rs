@@ -196,7 +196,7 @@ mod tests {
             in_flight: 1,
             oldest: Some(now),
             done: 9,
-            sent: Sent { mailboxes: 2, messages: 3, bytes: 4500 },
+            sent: Sent { mailboxes: 2, messages: 3, bytes: 4500, ..Sent::default() },
             troubles: HashMap::from([
                 ("bert".into(), trouble(Kind::Failed, 5)),
                 ("anna".into(), trouble(Kind::Failed, 1)),

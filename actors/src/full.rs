@@ -2,23 +2,48 @@
 
 use csync::{Guid, ReplicaMailbox};
 use cyrus_store::{Mailbox, MboxEntry, Store, StoreError};
-use sync_plan::{Crcs, FullMaster, FullReplica, PlanError, RecordState, crc_equal, plan_full};
+use sync_plan::{
+    CopybackReason, Crcs, FullMaster, FullReplica, PlanError, RecordState, crc_equal, plan_full,
+};
 
 use crate::error::UserError;
+use crate::staged::STAGED;
 
-/// Whether the mailbox can be sent in full without copying anything back. A mailbox that is gone
-/// meanwhile has nothing to be copied.
+/// What comparing a mailbox record by record came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Found {
+    /// The replica's mailbox has to be made again.
+    pub(crate) again: bool,
+    /// Something goes that nothing here tells was removed.
+    pub(crate) overwritten: bool,
+    /// Messages that would be removed there, as they were removed here.
+    pub(crate) removed: u64,
+    /// Messages that would be removed there though nothing says that they were removed here.
+    pub(crate) unproven: u64,
+    /// Live messages here.
+    pub(crate) live: u32,
+}
+
+impl Found {
+    /// Mailboxes and messages that go.
+    pub(crate) fn removals(&self) -> u64 {
+        u64::from(self.again && self.overwritten) + self.removed + self.unproven
+    }
+}
+
+/// Compares a mailbox; one that is gone meanwhile has nothing to be compared.
+///
+/// # Errors
+/// What only the replica has is in the way, and may not go.
 pub(crate) fn check(
     store: &Store,
     entry: &MboxEntry,
     full: &FullReplica,
-    one_way: bool,
-) -> Result<(), UserError> {
-    match store.open_mailbox(entry) {
-        Ok(mailbox) => to_expunge(&mailbox, full, one_way).map(|_| ()),
-        // It is read again when it is sent, and what is wrong with it is said then.
-        Err(_) => Ok(()),
-    }
+    overwrite: bool,
+) -> Result<Found, UserError> {
+    // It is read again when it is sent, and what is wrong with it is said then.
+    let Ok(mailbox) = store.open_mailbox(entry) else { return Ok(Found::default()) };
+    Ok(compare(&mailbox, full, overwrite)?.found)
 }
 
 /// Whether our checksums, computed afresh, still differ from the replica's. A mailbox that can't be
@@ -35,12 +60,32 @@ pub(crate) fn do_checksums_differ(
     !crc_equal(ours, Crcs { basic: replica.sync_crc, annot: replica.sync_crc_annot })
 }
 
-/// The UIDs that the replica must expunge before it gets all of our records.
-pub(crate) fn to_expunge(
+/// How many messages that the replica may have live are expunged here since it last heard of the mailbox. What can't be
+/// read is not sent either.
+pub(crate) fn count_expunged(store: &Store, entry: &MboxEntry, replica: &ReplicaMailbox) -> u64 {
+    let Ok(mailbox) = store.open_mailbox(entry) else { return 0 };
+    let changed = mailbox.records(replica.highestmodseq).map_while(Result::ok);
+    let known = changed.take_while(|record| record.uid <= replica.last_uid);
+    known.filter(|record| record.is_expunged()).count() as u64
+}
+
+/// What a comparison came to, and what is to be done about it.
+#[derive(Debug)]
+pub(crate) struct Compared {
+    pub(crate) found: Found,
+    /// UIDs that the replica must expunge before it gets all of our records.
+    pub(crate) expunge: Vec<u32>,
+}
+
+/// A mailbox against the replica's records, as far as it may be made equal.
+///
+/// # Errors
+/// As [`check`]; or a record can't be read.
+pub(crate) fn compare(
     mailbox: &Mailbox,
     full: &FullReplica,
-    one_way: bool,
-) -> Result<Vec<u32>, UserError> {
+    overwrite: bool,
+) -> Result<Compared, UserError> {
     let name = mailbox.name();
     let master =
         FullMaster { last_uid: mailbox.index.last_uid, deletedmodseq: mailbox.index.deletedmodseq };
@@ -53,6 +98,24 @@ pub(crate) fn to_expunge(
         })
     });
     let damaged = |e: StoreError| UserError::Mailbox { mailbox: name.into(), source: Box::new(e) };
-    let copyback = |reason| PlanError::Copyback { mailbox: name.into(), reason }.into();
-    plan_full(master, ours, full, one_way).map_err(damaged)?.map_err(copyback)
+    let plan = plan_full(master, ours, full).map_err(damaged)?;
+    let copyback = |reason| PlanError::Copyback { mailbox: name.into(), reason };
+    let plan = plan.permitted(overwrite).map_err(copyback)?;
+    let overwritten = plan.must_be_made_again || plan.unproven > 0;
+    let live = mailbox.index.exists;
+    if let Some(uid) =
+        plan.lacking.first().copied().filter(|_| !overwritten && live as usize > STAGED)
+    {
+        return Err(copyback(CopybackReason::GoneOnReplica { uid }).into());
+    }
+    let found = Found {
+        // A UID that was passed there can't be appended any more. As all else there is ours, making the mailbox again
+        // loses nothing.
+        again: plan.must_be_made_again || !plan.lacking.is_empty(),
+        overwritten,
+        removed: plan.removed as u64,
+        unproven: plan.unproven as u64,
+        live,
+    };
+    Ok(Compared { found, expunge: plan.expunge })
 }

@@ -119,6 +119,8 @@ mod tests {
             sieve_mailbox: true,
             jobs: 1,
             one_way: false,
+            overwrite: false,
+            max_deletes: None,
             prefix: None,
             partition: None,
             local_only: false,

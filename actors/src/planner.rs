@@ -18,6 +18,7 @@ use sync_plan::FullReplica;
 
 use crate::error::UserError;
 use crate::frames::{FrameSender, InFlight};
+use crate::full::Found;
 use crate::progress::Progress;
 use crate::reading::{Inbox, UserRead};
 use crate::reading_some::{More, Names, Question, SomeRead};
@@ -112,9 +113,17 @@ pub(crate) struct DoChecksumsDiffer {
     pub(crate) replica: Box<ReplicaMailbox>,
 }
 
-/// Whether a mailbox can be sent in full without copying anything back.
+/// How many messages that the replica may have live are expunged here since it last heard of the mailbox.
 #[derive(Message)]
-#[rtype(result = "Result<(), UserError>")]
+#[rtype(result = "Result<u64, UserError>")]
+pub(crate) struct CountExpunged {
+    pub(crate) entry: MboxEntry,
+    pub(crate) replica: Box<ReplicaMailbox>,
+}
+
+/// What sending a mailbox in full would take, if it can be done without copying anything back.
+#[derive(Message)]
+#[rtype(result = "Result<Found, UserError>")]
 pub(crate) struct CheckFull {
     pub(crate) entry: MboxEntry,
     pub(crate) full: Arc<FullReplica>,
@@ -202,11 +211,19 @@ impl Handler<DoChecksumsDiffer> for MailboxPlanner {
     }
 }
 
+impl Handler<CountExpunged> for MailboxPlanner {
+    type Result = Result<u64, UserError>;
+
+    fn handle(&mut self, msg: CountExpunged, _: &mut SyncContext<Self>) -> Self::Result {
+        guarded(|| Ok(full::count_expunged(&self.store, &msg.entry, &msg.replica)))
+    }
+}
+
 impl Handler<CheckFull> for MailboxPlanner {
-    type Result = Result<(), UserError>;
+    type Result = Result<Found, UserError>;
 
     fn handle(&mut self, msg: CheckFull, _: &mut SyncContext<Self>) -> Self::Result {
-        guarded(|| full::check(&self.store, &msg.entry, &msg.full, self.settings.one_way))
+        guarded(|| full::check(&self.store, &msg.entry, &msg.full, self.settings.overwrite))
     }
 }
 

@@ -9,7 +9,9 @@
 //!
 //! Source: `imap/sync_support.c` (do_unuser, sync_apply_unuser) of cyrus-imapd 3.6.1.
 
-use csync::{Code, command};
+use std::collections::HashSet;
+
+use csync::{Code, ReplicaMailbox, command};
 use sync_plan::Folder;
 
 use crate::error::UserError;
@@ -28,10 +30,17 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, Us
     };
     drop(lease);
     let rules = work.hands.rules.clone();
-    let lives = |folder: &Folder| {
-        let name = rules.parse(folder.name());
+    let owned = |name: &str| {
+        let name = rules.parse(name);
         name.deleted == 0 && name.userid().as_deref() == Some(&*work.userid)
     };
+    let lives = |folder: &Folder| owned(folder.name());
+    let here: HashSet<&str> = seen.read.master.folders.iter().map(Folder::uniqueid).collect();
+    let goes = |m: &&ReplicaMailbox| owned(&m.name) && !here.contains(m.uniqueid.as_str());
+    let mailboxes = seen.replica.mailboxes.iter().filter(goes).count() as u64;
+    if let Some(most) = work.hands.settings.max_deletes.filter(|most| mailboxes > *most) {
+        return Err(UserError::TooManyRemovals { mailboxes, messages: 0, most, by_option: true });
+    }
     let some_live = seen.read.master.folders.iter().any(lives);
     let renamed_to = seen.read.renamed_to.clone();
     if let Some(other) = &renamed_to

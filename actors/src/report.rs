@@ -63,6 +63,12 @@ pub struct Sent {
     pub messages: u64,
     /// Bytes of these message files.
     pub bytes: u64,
+    /// Mailboxes and messages removed.
+    pub removed: u64,
+    /// Mailboxes of which something went that only the replica had (--overwrite).
+    pub overwritten: u64,
+    /// Messages that went so.
+    pub lost: u64,
 }
 
 impl Sent {
@@ -71,6 +77,18 @@ impl Sent {
         self.mailboxes += other.mailboxes;
         self.messages += other.messages;
         self.bytes += other.bytes;
+        self.removed += other.removed;
+        self.overwritten += other.overwritten;
+        self.lost += other.lost;
+    }
+
+    /// What --overwrite took away, in words.
+    pub(crate) fn overwritten(&self) -> Option<String> {
+        (self.overwritten > 0).then(|| {
+            let mailboxes = if self.overwritten == 1 { "mailbox" } else { "mailboxes" };
+            let messages = words::count(self.lost, "message");
+            format!("{} {mailboxes}, {messages} that only the replica had", self.overwritten)
+        })
     }
 
     /// Adds `; sent 3 messages, 4.5 kB (1.2 MB/s)` to a summary, unless no message was sent.
@@ -297,6 +315,11 @@ impl fmt::Display for RunReport {
         }
         self.sent().write(self.took, f)?;
         for user in &self.users {
+            if let Some(overwritten) = user.sent.overwritten() {
+                write!(f, "\noverwritten: {}: {overwritten}", user.name())?;
+            }
+        }
+        for user in &self.users {
             let name = user.name();
             match &user.outcome {
                 Outcome::Failed { reason } => write!(f, "\nfailed: {name}: {reason}")?,
@@ -325,7 +348,7 @@ mod tests {
         UserReport {
             userid: userid.into(),
             outcome,
-            sent: Sent { mailboxes: 1, messages, bytes: messages * 2_000_000 },
+            sent: Sent { mailboxes: 1, messages, bytes: messages * 2_000_000, ..Sent::default() },
             tries: 1,
             took: Duration::ZERO,
         }
@@ -372,6 +395,18 @@ mod tests {
         assert_eq!(
             report.to_string(),
             "1 user in 20ms: 1 replicated; sent 1 message, 1 byte (0.0 MB/s)"
+        );
+    }
+
+    #[test]
+    fn what_was_overwritten_is_said() {
+        let mut done = user("a", Outcome::Done, 0);
+        (done.sent.overwritten, done.sent.lost) = (2, 1);
+        let report = RunReport { users: vec![done], ..RunReport::default() };
+        let lines = report.to_string();
+        assert!(
+            lines.ends_with("\noverwritten: a: 2 mailboxes, 1 message that only the replica had"),
+            "{lines}"
         );
     }
 

@@ -22,7 +22,7 @@ use sync_plan::{Crcs, FullReplica, PlanError, Verdict, compare_mailbox};
 
 use crate::error::UserError;
 use crate::frames::{FRAME_BYTES, Frame, FrameSender, InFlight, encode};
-use crate::full::to_expunge;
+use crate::full::{self, Compared};
 use crate::progress::Progress;
 use crate::reading::is_stale;
 use crate::report::Sent;
@@ -42,8 +42,8 @@ pub(crate) enum How {
     SinceIfChecksumsDiffer,
     /// The replica refused it: compare headers anew, compute checksums, set no condition.
     Afresh,
-    /// All records, after a comparison one by one.
-    Full(Arc<FullReplica>),
+    /// All records, after a comparison one by one; into a mailbox that is made again, if `again`.
+    Full { records: Arc<FullReplica>, again: bool },
     /// The mailbox without anything in it: can the replica make it?
     Make,
 }
@@ -64,6 +64,8 @@ pub(crate) enum MailboxSent {
 pub(crate) struct Ready {
     /// The commands that upload its new messages, answers to come.
     pub(crate) uploads: VecDeque<InFlight>,
+    /// What the replica's mailbox must be when it is removed, to be made again.
+    pub(crate) instead_of: Option<Box<ReplicaMailbox>>,
     /// What goes right before it.
     pub(crate) before: Vec<Command>,
     /// The command itself.
@@ -108,6 +110,7 @@ impl Ready {
     pub(crate) fn of(command: Vec<u8>) -> Ready {
         Ready {
             uploads: VecDeque::new(),
+            instead_of: None,
             before: Vec::new(),
             records: Spool::of(command),
             brings: Sent::default(),
@@ -119,7 +122,7 @@ impl Ready {
 
 /// How the first step begins.
 enum First {
-    Send { crcs: Crcs, expunge: Vec<u32> },
+    Send { crcs: Crcs, compared: Option<Compared> },
     Unchanged,
     NeedsFull,
 }
@@ -140,6 +143,8 @@ struct Encoded {
     spool: Spool,
     partition: String,
     messages: Vec<Message>,
+    /// How many records tell the replica to expunge a message that it may have live.
+    expunged: u64,
 }
 
 impl Job<'_> {
@@ -153,25 +158,34 @@ impl Job<'_> {
         let modseqs = self.modseqs(&list)?;
         let mut crcs = stored_crcs(&mailbox);
         let mut before = Vec::new();
+        let mut instead_of = None;
+        let mut compared = None;
         let Next { base, mut steps } = match self.next.take() {
             Some(next) => next,
             None => {
                 match self.before_first(&mailbox, modseqs)? {
-                    First::Send { crcs: said, expunge } => {
-                        crcs = said;
-                        before.extend(self.expunge(&expunge));
-                    }
+                    First::Send { crcs: said, compared: came } => (crcs, compared) = (said, came),
                     First::Unchanged => return Ok(MailboxSent::Unchanged),
                     First::NeedsFull => return Ok(MailboxSent::NeedsFull),
+                }
+                match &compared {
+                    Some(Compared { found, .. }) if found.again => instead_of = self.replica.take(),
+                    Some(Compared { expunge, .. }) => before.extend(self.expunge(expunge)),
+                    None => {}
                 }
                 Next { base: self.first_base(), steps: VecDeque::new() }
             }
         };
-        if steps.is_empty() && steps::are_many(&mailbox, &base, self.settings.batch_messages) {
+        // A mailbox that is made again is so in one step: there must be no time in which half of it is there.
+        let (many, most) = match instead_of {
+            Some(_) => (false, u64::MAX),
+            None => (steps::are_many(&mailbox, &base, self.settings.batch_messages), STEP_BYTES),
+        };
+        if steps.is_empty() && many {
             steps = self.plan_steps(&mailbox, &base)?;
         }
         let step = steps.pop_front();
-        let mut said = Said { crcs, modseqs, base, step, most: STEP_BYTES };
+        let mut said = Said { crcs, modseqs, base, step, most };
         let encoded = self.encode_step(&mailbox, &mut said, &mut steps)?;
         let state = self.state(&mailbox, &said, &encoded.partition)?;
         let next = said.step.map(|Step { last_uid, highestmodseq }| {
@@ -179,9 +193,17 @@ impl Job<'_> {
             Next { base: Base { last_uid, highestmodseq, since }, steps }
         });
         // The last step's command makes the mailbox whole.
-        let brings = Sent { mailboxes: u64::from(next.is_none()), ..Sent::default() };
+        let found = compared.map(|compared| compared.found);
+        let brings = Sent {
+            mailboxes: u64::from(next.is_none()),
+            removed: found.map_or(encoded.expunged, |found| found.removals()),
+            overwritten: found.map_or(0, |found| u64::from(found.overwritten)),
+            lost: found.map_or(0, |found| found.unproven),
+            ..Sent::default()
+        };
         let uploads = self.upload(mailbox, &encoded)?;
-        let ready = Ready { uploads, before, records: encoded.spool, brings, state, next };
+        let records = encoded.spool;
+        let ready = Ready { uploads, instead_of, before, records, brings, state, next };
         Ok(MailboxSent::Ready(Box::new(ready)))
     }
 
@@ -226,9 +248,15 @@ impl Job<'_> {
         let condition =
             Since { modseq: r.highestmodseq, crc: r.sync_crc, crc_annot: r.sync_crc_annot };
         let trusted = matches!(self.how, How::Since | How::SinceIfChecksumsDiffer);
-        let since = (r.highestmodseq > 0 && trusted).then_some(condition);
+        let since = match (trusted, self.settings.one_way) {
+            (true, _) => Some(condition),
+            // A replica that was told to obey would take a lower LAST_UID, should a message have come there meanwhile.
+            (false, true) => Some(Since { crc: 0, crc_annot: 0, ..condition }),
+            (false, false) => None,
+        };
+        let since = since.filter(|since| since.modseq > 0);
         // All records go where a comparison one by one was needed: no modseq tells which differ.
-        let highestmodseq = if matches!(self.how, How::Full(_)) { 0 } else { r.highestmodseq };
+        let highestmodseq = if matches!(self.how, How::Full { .. }) { 0 } else { r.highestmodseq };
         Base { last_uid: r.last_uid, highestmodseq, since }
     }
 
@@ -265,10 +293,20 @@ impl Job<'_> {
         if !matches!(self.how, How::Since) {
             crcs = self.recomputed(m)?;
         }
-        let mut expunge = Vec::new();
+        let mut compared = None;
         match (&self.how, &self.replica) {
+            // LAST_UID must never go down.
+            (How::Since, Some(replica)) if replica.last_uid > m.index.last_uid => {
+                return Ok(First::NeedsFull);
+            }
             (How::Since | How::Make, _) | (_, None) => {}
-            (How::Full(full), _) => expunge = to_expunge(m, full, self.settings.one_way)?,
+            (How::Full { records, again }, _) => {
+                let came = full::compare(m, records, self.settings.overwrite)?;
+                if came.found.again && !again {
+                    return Ok(First::NeedsFull);
+                }
+                compared = Some(came);
+            }
             (How::SinceIfChecksumsDiffer | How::Afresh, Some(replica)) => {
                 let mut ours = wire::header(m, modseqs).map_err(|e| self.damaged(e))?;
                 ours.crcs = crcs;
@@ -283,7 +321,7 @@ impl Job<'_> {
                 }
             }
         }
-        Ok(First::Send { crcs, expunge })
+        Ok(First::Send { crcs, compared })
     }
 
     /// Lets the replica expunge what it must not keep, before it is sent all records.
@@ -329,6 +367,7 @@ impl Job<'_> {
         let partition = self.partition(mailbox);
         let mut spool = Spool::new();
         let mut messages = Vec::new();
+        let mut expunged = 0;
         let state = match step {
             None => State::Whole(crcs),
             Some(Step { last_uid, highestmodseq }) => State::Partial { last_uid, highestmodseq },
@@ -357,6 +396,7 @@ impl Job<'_> {
             if encoder.pending() >= FRAME_BYTES {
                 encoder.drain(|bytes| spool.write(bytes)).map_err(|e| self.spool_failed(e))?;
             }
+            expunged += u64::from(record.is_expunged() && record.uid <= base.last_uid);
             let guid = Guid(record.guid.0);
             if record.uid > base.last_uid
                 && !record.is_unlinked()
@@ -372,7 +412,7 @@ impl Job<'_> {
             }
         }
         spool.write(&encoder.end()).map_err(|e| self.spool_failed(e))?;
-        Ok(Some(Encoded { spool, partition, messages }))
+        Ok(Some(Encoded { spool, partition, messages, expunged }))
     }
 
     /// Sends the files. The mailbox's own lock, which keeps them where they are, is held until the last one is sent.

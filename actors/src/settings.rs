@@ -28,6 +28,10 @@ pub struct Settings {
     pub jobs: usize,
     /// -O: nothing is ever taken over from the replica.
     pub one_way: bool,
+    /// --overwrite: what only the replica has may go, where it is in the way.
+    pub overwrite: bool,
+    /// --max-deletes: how many mailboxes and messages of one user may be removed on the replica.
+    pub max_deletes: Option<u64>,
     /// -A's prefix, for the shared mailboxes.
     pub prefix: Option<String>,
     /// -p: the partition on the replica.

@@ -127,7 +127,7 @@ impl<'a> Uploader<'a> {
         }
         if let Some(command) = self.in_flight.last_mut() {
             command.brings =
-                Sent { mailboxes: 0, messages: open.messages as u64, bytes: open.bytes };
+                Sent { messages: open.messages as u64, bytes: open.bytes, ..Sent::default() };
         }
         Ok(())
     }

@@ -114,6 +114,8 @@ pub(crate) fn settings(port: u16) -> Settings {
         sieve_mailbox: false,
         jobs: 1,
         one_way: false,
+        overwrite: false,
+        max_deletes: None,
         partition: None,
         local_only: false,
         prefix: None,

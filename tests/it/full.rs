@@ -48,33 +48,3 @@ fn records_cleaned_up_before_the_replica_saw_it() {
         assert!(summary(&again).contains(" 1 already equal"), "{}", again.stderr);
     }
 }
-
-/// -O onto a replica that is ahead: a message that only it has goes, the master stays as it is,
-/// and running it again finds nothing to do. Without -O the same user fails and nothing happens.
-#[test]
-fn one_way_onto_a_replica_that_is_ahead() {
-    let (pair, _imap, users) = replicated(3);
-    let mut there = pair.replica.login("anna").unwrap();
-    append(&mut there, 99);
-    drop(there);
-
-    let refused = pair.sync(&["-u", "anna"]);
-    assert_eq!(refused.code, Some(1));
-    assert!(refused.stderr.contains("mailbox user.anna needs copyback"), "{}", refused.stderr);
-    assert!(!pair.differences(&users).is_empty());
-
-    let run = pair.sync_well(&["-O", "-u", "-v", "anna"]);
-    assert!(run.stdout.contains("FULLMAILBOX user.anna\n"), "{}", run.stdout);
-    let mut there = pair.replica.login("anna").unwrap();
-    assert_eq!(there.examine("INBOX").unwrap(), 3);
-    let again = pair.sync_well(&["-O", "-u", "anna"]);
-    assert!(summary(&again).contains(" 1 already equal"), "{}", again.stderr);
-
-    // A record that is newer there can't be overwritten even so: the replica would abort. It is
-    // named instead, and nothing happens.
-    there.select("INBOX").unwrap();
-    there.store("1", "+FLAGS", &["\\Flagged"]).unwrap();
-    let refused = pair.sync(&["-O", "-u", "anna"]);
-    assert_eq!(refused.code, Some(1));
-    assert!(refused.stderr.contains("uid 1 was changed on the replica"), "{}", refused.stderr);
-}

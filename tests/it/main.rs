@@ -22,6 +22,7 @@ mod list;
 mod locks;
 mod memory;
 mod no_replica;
+mod one_way;
 mod opening;
 mod oracle_lines;
 mod progress;

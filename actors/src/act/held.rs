@@ -13,11 +13,12 @@
 
 use std::collections::VecDeque;
 
-use csync::ReplicaMailbox;
+use csync::{ReplicaMailbox, command};
+use tracing::info;
 
 use super::{Acting, MAILBOXES_AHEAD};
 use crate::error::UserError;
-use crate::frames::{CommandError, FRAME_BYTES, InFlight};
+use crate::frames::{CommandError, FRAME_BYTES, InFlight, encode};
 use crate::planner::SendRecords;
 use crate::report::Sent;
 use crate::sending::{Command, Ready};
@@ -31,6 +32,7 @@ const HELD: usize = 64 * 1024 * 1024;
 struct Held {
     mailbox: String,
     uploads: VecDeque<InFlight>,
+    instead_of: Option<Box<ReplicaMailbox>>,
     before: Vec<Command>,
     records: Spool,
     brings: Sent,
@@ -68,9 +70,9 @@ impl Holding {
 impl Acting<'_> {
     /// Sends a mailbox' records once its messages are taken. What is ready by now goes at once.
     pub(super) async fn hold(&mut self, mailbox: &str, ready: Ready) -> Result<(), UserError> {
-        let Ready { uploads, before, records, brings, state, next: _ } = ready;
+        let Ready { uploads, instead_of, before, records, brings, state, next: _ } = ready;
         let mailbox = mailbox.to_string();
-        let held = Held { mailbox, uploads, before, records, brings, state };
+        let held = Held { mailbox, uploads, instead_of, before, records, brings, state };
         self.holding.queue.push_back(held);
         while self.holding.is_full() && self.release_first(true).await? {}
         while self.release_first(false).await? {}
@@ -109,6 +111,17 @@ impl Acting<'_> {
     }
 
     async fn send_held(&mut self, held: Held) -> Result<(), UserError> {
+        if let Some(old) = &held.instead_of
+            && !self.remove(old, held.brings).await?
+        {
+            return Ok(());
+        }
+        if held.brings.overwritten > 0 {
+            let lost = crate::words::count(held.brings.lost, "message");
+            let line = || format!("OVERWRITE {} ({lost} that only the replica had)", held.mailbox);
+            info!("SYNCNOTICE: {}", line());
+            self.hands.events.action(line).await;
+        }
         let local = self.hands.settings.local_only;
         let command = if local { "LOCAL_MAILBOX" } else { "MAILBOX" };
         self.hands.events.action(|| format!("{command} {}", held.mailbox)).await;
@@ -120,6 +133,30 @@ impl Acting<'_> {
         in_flight.brings = held.brings;
         commands.push(in_flight);
         self.push(&held.mailbox, commands, held.state).await
+    }
+
+    /// Removes a mailbox that is to be made again, if it still is what it was. All its messages are known to be kept by
+    /// the replica for what follows.
+    async fn remove(&mut self, old: &ReplicaMailbox, brings: Sent) -> Result<bool, UserError> {
+        if !self.is_still(old).await? {
+            self.look_again = true;
+            return Ok(false);
+        }
+        let why =
+            if brings.overwritten > 0 { "overwriting it" } else { "it lacks messages of ours" };
+        info!("SYNCNOTICE: making a mailbox of the replica again, {why}: mailbox=<{}>", old.name);
+        let local = self.hands.settings.local_only;
+        let name = if local { "LOCAL_UNMAILBOX" } else { "UNMAILBOX" };
+        self.hands.events.action(|| format!("{name} {}", old.name)).await;
+        let bytes = encode(|out| command::unmailbox(out, local, &old.name));
+        match self.lease.send("UNMAILBOX", bytes).await?.answer().await {
+            Ok(_) => Ok(true),
+            Err(e @ CommandError::Lost { .. }) => Err(e.into()),
+            Err(source) => {
+                self.keep(UserError::Refused { mailbox: old.name.clone(), source });
+                Ok(false)
+            }
+        }
     }
 
     /// Sends a MAILBOX command ahead of its answer.

@@ -11,9 +11,11 @@ use tracing::info;
 use super::{Acting, Full, nonsense};
 use crate::error::UserError;
 use crate::frames::{CommandError, encode};
+use crate::full::Found;
 use crate::planner::{CheckFull, DoChecksumsDiffer};
+use crate::reserve::Holder;
 use crate::sending::How;
-use crate::staged::Staged;
+use crate::staged::{STAGED, Staged};
 
 impl Acting<'_> {
     /// Mailboxes the replica refused: its present state is asked for, our checksums are computed
@@ -46,16 +48,23 @@ impl Acting<'_> {
                 self.look_again = true;
                 continue;
             };
-            let Some(Full { mailbox, records }) = self.fetch_full(&name, &uniqueid).await? else {
+            let Some(full) = self.fetch_full(&name, &uniqueid).await? else {
                 self.look_again = true;
                 continue;
             };
-            if is_half_made(&records) {
+            if is_half_made(&full.records) {
+                info!(
+                    "SYNCNOTICE: mailbox was left half made on the replica, making it again: mailbox=<{name}>"
+                );
                 self.remake(&name).await?;
                 continue;
             }
-            let how = How::Full(records);
-            self.send_mailbox(&name, &uniqueid, Some(mailbox), how, staged).await?;
+            if let Err(e) = self.settle_one_in_full(&name, &uniqueid, full, staged).await {
+                match e {
+                    UserError::Plan(_) | UserError::TooManyRemovals { .. } => self.keep(e),
+                    e => return Err(e),
+                }
+            }
         }
         self.release().await?;
         self.drain(0).await?;
@@ -66,13 +75,45 @@ impl Acting<'_> {
         Ok(())
     }
 
+    async fn settle_one_in_full(
+        &mut self,
+        name: &str,
+        uniqueid: &str,
+        mut full: Full,
+        staged: &mut Staged,
+    ) -> Result<(), UserError> {
+        let Some(entry) = self.read.entries.get(uniqueid).cloned() else { return Ok(()) };
+        full.found = self.check_full(entry, &full).await?;
+        if !self.fulls.contains_key(uniqueid) {
+            self.check_more_removals(&full.found)?;
+        }
+        if full.found.again && full.found.live as usize > STAGED {
+            // The replica can't keep all its messages meanwhile. It may be overwritten, or it would not have come here.
+            return self.remake(name).await;
+        }
+        let there = &full.mailbox;
+        if full.found.again {
+            self.hands.partitions.seen(&there.partition);
+            let holder = Holder {
+                uniqueid: uniqueid.to_string(),
+                name: name.to_string(),
+                last_uid: there.last_uid,
+                changed: true,
+            };
+            self.ask_reserve(vec![(uniqueid.to_string(), 0)], vec![holder], staged).await?;
+        }
+        self.send_mailbox(name, uniqueid, Some(full.mailbox.clone()), full.how(), staged).await
+    }
+
+    async fn check_full(&mut self, entry: MboxEntry, full: &Full) -> Result<Found, UserError> {
+        let checking = self.hands.reader.send(CheckFull { entry, full: full.records.clone() });
+        checking.await.map_err(|e| UserError::Bug(e.to_string()))?
+    }
+
     /// A sync_server that dies while it makes a mailbox leaves one behind that has our last UID and
     /// modseq, and not one record (3.6.1). Nothing can be appended to it any more, as its UIDs count
     /// as given out; and as it holds nothing, it can go, and is made again.
     async fn remake(&mut self, name: &str) -> Result<(), UserError> {
-        info!(
-            "SYNCNOTICE: mailbox was left half made on the replica, making it again: mailbox=<{name}>"
-        );
         self.delete(&[name.to_string()]).await?;
         self.look_again = true;
         Ok(())
@@ -99,11 +140,17 @@ impl Acting<'_> {
                 continue;
             }
             match self.compare_one_in_full(name, uniqueid, entry).await {
+                Ok(true) => {}
+                // It must be removed first.
+                Ok(false) => {
+                    self.full.push(name.clone());
+                    out.insert(uniqueid.clone());
+                }
                 Err(e @ (UserError::Plan(_) | UserError::Mailbox { .. })) => {
                     self.keep(e);
                     out.insert(uniqueid.clone());
                 }
-                compared => compared?,
+                Err(e) => return Err(e),
             }
         }
         let stays = |update: &MailboxUpdate| match update {
@@ -114,23 +161,23 @@ impl Acting<'_> {
         Ok(())
     }
 
+    /// False if all that is there is to be removed before anything is sent.
     async fn compare_one_in_full(
         &mut self,
         name: &str,
         uniqueid: &str,
         entry: MboxEntry,
-    ) -> Result<(), UserError> {
+    ) -> Result<bool, UserError> {
         // Under its old name there, if it is to be renamed: then it is compared after that.
-        let Some(full) = self.fetch_full(name, uniqueid).await? else { return Ok(()) };
+        let Some(mut full) = self.fetch_full(name, uniqueid).await? else { return Ok(true) };
         if is_half_made(&full.records) {
-            // To be refused, and made again.
-            return Ok(());
+            return Ok(false);
         }
-        let check = CheckFull { entry, full: full.records.clone() };
-        let checking = self.hands.reader.send(check);
-        checking.await.map_err(|e| UserError::Bug(e.to_string()))??;
+        full.found = self.check_full(entry, &full).await?;
+        let Found { again, live, .. } = full.found;
         self.fulls.insert(uniqueid.to_string(), full);
-        Ok(())
+        // The replica can't keep all its messages meanwhile.
+        Ok(!again || live as usize <= STAGED)
     }
 
     /// A mailbox with all its records; none where the replica has no such mailbox of this id.
@@ -149,7 +196,16 @@ impl Acting<'_> {
             return Ok(None);
         }
         let records = Arc::new(FullReplica::from(&full));
-        Ok(Some(Full { mailbox: Box::new(full.mailbox), records }))
+        Ok(Some(Full { mailbox: Box::new(full.mailbox), records, found: Found::default() }))
+    }
+
+    /// Whether a mailbox there still is what it was when this was said of it.
+    pub(super) async fn is_still(&mut self, then: &ReplicaMailbox) -> Result<bool, UserError> {
+        let found = self.replica_mailboxes(std::slice::from_ref(&then.name)).await?;
+        Ok(found.get(&then.uniqueid).is_some_and(|now| {
+            (now.last_uid, now.highestmodseq, now.sync_crc, now.sync_crc_annot)
+                == (then.last_uid, then.highestmodseq, then.sync_crc, then.sync_crc_annot)
+        }))
     }
 
     async fn replica_mailboxes(

@@ -1,10 +1,25 @@
 //! One mailbox compared record by record, when modseqs and checksums can't tell what differs.
 //!
-//! It happens when records that the replica may still hold were cleaned up here already, when
-//! checksums differ for no visible reason, and with -O when the replica is ahead. The outcome is
-//! one way: messages that the replica must expunge before it is sent all records; or the first
-//! thing that only the replica knows, for which something would have to be copied back
-//! (`imap/sync_support.c:mailbox_update_loop`, `compare_one_record`, `copyback_one_record`, 3.6.1).
+//! It happens when records that the replica may still hold were cleaned up here already, when checksums differ for no
+//! visible reason, and with -O when the replica is ahead. What may go there is only what was removed here for certain:
+//! ```text
+//!             there:  live                                     expunged          no record
+//!  here
+//!  live               another message: in the way              in the way        new UID: sent
+//!                     higher modseq there: in the way                            UID passed there: lacking
+//!                     else: sent
+//!  expunged           another message: in the way              nothing           nothing
+//!                     higher modseq there: EXPUNGE
+//!                     else: sent
+//!  no record          cleaned up here: EXPUNGE                 nothing           -
+//!                     else: in the way
+//! ```
+//! Cleaned up is what has a UID that was given out here and a modseq below DELETEDMODSEQ. LAST_UID must not be higher
+//! there: lowered below one of its records it would kill the server at its next append. What is in the way is left as
+//! it is, with -O too, unless `--overwrite` makes the mailbox again from ours.
+//!
+//! Source: `imap/sync_support.c:mailbox_update_loop`, `compare_one_record`, `copyback_one_record` and
+//! `sync_mailbox_compare_update`, `imap/mailbox.c:mailbox_rewrite_index_record` of cyrus-imapd 3.6.1.
 
 use csync::{FullMailbox, Guid};
 
@@ -52,89 +67,135 @@ impl From<&FullMailbox> for FullReplica {
 pub struct FullMaster {
     /// Highest UID ever given out here.
     pub last_uid: u32,
-    /// Records up to this modseq may have been cleaned up.
+    /// Records below this modseq may have been cleaned up.
     pub deletedmodseq: u64,
 }
 
-/// Finds the messages that the replica must expunge before it is sent all of our records.
-///
-/// `ours` are the master's records by rising UID. `one_way` is -O: what only the replica has goes.
+/// What a comparison record by record found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FullPlan {
+    /// Live there and removed here for certain, where a record alone would not say so: to be expunged there first.
+    pub expunge: Vec<u32>,
+    /// Live there, not here, and nothing says that it was removed here, though its UID was given out here.
+    pub only_there: Vec<u32>,
+    /// Live here, and without a record there though its UID was passed: it can't be appended any more.
+    pub lacking: Vec<u32>,
+    /// The first thing that is in the way, [`FullPlan::only_there`] included.
+    pub obstacle: Option<CopybackReason>,
+    /// Something is in the way that expunging does not mend.
+    pub must_be_made_again: bool,
+    /// Live messages there that our records, or `expunge`, take away.
+    pub removed: usize,
+    /// Live messages there that are not live here and were not removed here for certain.
+    pub unproven: usize,
+}
+
+impl FullPlan {
+    /// The same as far as it may be carried out. With `overwrite` what only the replica has goes as well: by expunging
+    /// where that suffices, else with its mailbox.
+    ///
+    /// # Errors
+    /// What is in the way.
+    pub fn permitted(mut self, overwrite: bool) -> Result<FullPlan, CopybackReason> {
+        match self.obstacle.take() {
+            Some(reason) if !overwrite => Err(reason),
+            _ => {
+                self.expunge.append(&mut self.only_there);
+                self.expunge.sort_unstable();
+                Ok(self)
+            }
+        }
+    }
+
+    fn in_the_way(&mut self, reason: CopybackReason) {
+        self.obstacle.get_or_insert(reason);
+    }
+
+    fn beyond_mending(&mut self, reason: CopybackReason) {
+        self.in_the_way(reason);
+        self.must_be_made_again = true;
+    }
+
+    /// A record that only the replica has: cleaned up here, so expunged there; or new there.
+    fn only_replica_has(&mut self, master: FullMaster, theirs: RecordState) {
+        if theirs.expunged {
+            return;
+        }
+        let given_out = theirs.uid <= master.last_uid;
+        if given_out && theirs.modseq < master.deletedmodseq {
+            self.expunge.push(theirs.uid);
+            self.removed += 1;
+            return;
+        }
+        self.unproven += 1;
+        self.in_the_way(CopybackReason::OnlyOnReplica { uid: theirs.uid });
+        if given_out {
+            self.only_there.push(theirs.uid);
+        } else {
+            self.must_be_made_again = true;
+        }
+    }
+
+    /// A record of ours that the replica has none for.
+    fn only_master_has(&mut self, mine: RecordState, replica_last_uid: u32) {
+        if !mine.expunged && mine.uid <= replica_last_uid {
+            self.lacking.push(mine.uid);
+        }
+    }
+
+    fn both_have(&mut self, mine: RecordState, theirs: RecordState) {
+        let uid = mine.uid;
+        if theirs.expunged {
+            if !mine.expunged {
+                // Cyrus never makes an expunged record a live one again.
+                self.beyond_mending(CopybackReason::GoneOnReplica { uid });
+            }
+        } else if mine.guid != theirs.guid {
+            self.unproven += 1;
+            self.beyond_mending(CopybackReason::OtherMessage { uid });
+        } else if mine.expunged {
+            self.removed += 1;
+            if theirs.modseq > mine.modseq {
+                self.expunge.push(uid);
+            }
+        } else if theirs.modseq > mine.modseq {
+            // Even with FORCE the server dies of a record whose modseq would go down.
+            self.beyond_mending(CopybackReason::NewerOnReplica { uid });
+        }
+    }
+}
+
+/// Compares a mailbox's records, `ours` by rising UID, with the replica's.
 ///
 /// # Errors
-/// The reader's error, or the first [`CopybackReason`] met.
+/// The reader's.
 pub fn plan_full<E>(
     master: FullMaster,
     ours: impl Iterator<Item = Result<RecordState, E>>,
     replica: &FullReplica,
-    one_way: bool,
-) -> Result<Result<Vec<u32>, CopybackReason>, E> {
-    let mut expunge = Vec::new();
+) -> Result<FullPlan, E> {
+    let mut plan = FullPlan::default();
     let mut theirs = replica.records.iter().copied().peekable();
+    let mut theirs_reach = replica.last_uid;
     for mine in ours {
         let mine = mine?;
         while let Some(extra) = theirs.next_if(|r| r.uid < mine.uid) {
-            if let Err(reason) = replica_only(master, extra, one_way, &mut expunge) {
-                return Ok(Err(reason));
-            }
+            plan.only_replica_has(master, extra);
         }
-        let both = theirs.next_if(|r| r.uid == mine.uid);
-        if let Err(reason) = master_has(mine, both, replica.last_uid) {
-            return Ok(Err(reason));
+        match theirs.next_if(|r| r.uid == mine.uid) {
+            Some(both) => plan.both_have(mine, both),
+            None => plan.only_master_has(mine, replica.last_uid),
         }
     }
     for extra in theirs {
-        if let Err(reason) = replica_only(master, extra, one_way, &mut expunge) {
-            return Ok(Err(reason));
-        }
+        theirs_reach = theirs_reach.max(extra.uid);
+        plan.only_replica_has(master, extra);
     }
-    Ok(Ok(expunge))
-}
-
-/// A record that only the replica has: cleaned up here, so expunged there; or new there.
-fn replica_only(
-    master: FullMaster,
-    theirs: RecordState,
-    one_way: bool,
-    expunge: &mut Vec<u32>,
-) -> Result<(), CopybackReason> {
-    if theirs.expunged {
-        return Ok(());
+    if theirs_reach > master.last_uid {
+        let reason = CopybackReason::LastUid { master: master.last_uid, replica: theirs_reach };
+        plan.beyond_mending(reason);
     }
-    let cleaned_up = theirs.uid <= master.last_uid && theirs.modseq < master.deletedmodseq;
-    if !cleaned_up && !one_way {
-        return Err(CopybackReason::OnlyOnReplica { uid: theirs.uid });
-    }
-    expunge.push(theirs.uid);
-    Ok(())
-}
-
-/// A record of ours, and the replica's under the same UID.
-fn master_has(
-    mine: RecordState,
-    theirs: Option<RecordState>,
-    replica_last_uid: u32,
-) -> Result<(), CopybackReason> {
-    let uid = mine.uid;
-    let Some(theirs) = theirs else {
-        // A UID that was given out there can't be appended any more.
-        let lost = !mine.expunged && uid <= replica_last_uid;
-        return if lost { Err(CopybackReason::GoneOnReplica { uid }) } else { Ok(()) };
-    };
-    if mine.expunged && theirs.expunged {
-        return Ok(());
-    }
-    if mine.guid != theirs.guid {
-        return Err(CopybackReason::OtherMessage { uid });
-    }
-    if theirs.expunged {
-        return Err(CopybackReason::GoneOnReplica { uid });
-    }
-    // Even with FORCE: 3.6.1 aborts on a record whose modseq would go down
-    // (`mailbox.c:mailbox_rewrite_index_record`).
-    if theirs.modseq > mine.modseq {
-        return Err(CopybackReason::NewerOnReplica { uid });
-    }
-    Ok(())
+    Ok(plan)
 }
 
 #[cfg(test)]
@@ -143,46 +204,115 @@ mod tests {
 
     const MASTER: FullMaster = FullMaster { last_uid: 10, deletedmodseq: 50 };
 
-    fn record(uid: u32, modseq: u64) -> RecordState {
+    fn live(uid: u32, modseq: u64) -> RecordState {
         RecordState { uid, modseq, guid: Guid([uid as u8; 20]), expunged: false }
     }
 
-    fn plan(
-        ours: &[RecordState],
-        theirs: &[RecordState],
-        one_way: bool,
-    ) -> Result<Vec<u32>, CopybackReason> {
+    fn expunged(uid: u32, modseq: u64) -> RecordState {
+        RecordState { expunged: true, ..live(uid, modseq) }
+    }
+
+    fn other(record: RecordState) -> RecordState {
+        RecordState { guid: Guid([77; 20]), ..record }
+    }
+
+    fn plan(ours: &[RecordState], theirs: &[RecordState]) -> FullPlan {
         let replica = FullReplica { last_uid: 8, records: theirs.to_vec() };
         let ours = ours.iter().copied().map(Ok::<_, ()>);
-        plan_full(MASTER, ours, &replica, one_way).unwrap()
+        plan_full(MASTER, ours, &replica).unwrap()
     }
 
+    /// Every cell of the table: what is here and there under UID 5 (or 9, which the replica has not reached).
     #[test]
-    fn what_was_cleaned_up_here_is_expunged_there() {
-        let theirs = [record(1, 5), record(2, 5), RecordState { expunged: true, ..record(3, 5) }];
-        assert_eq!(plan(&[record(1, 5), record(9, 60)], &theirs, false), Ok(vec![2]));
-    }
-
-    #[test]
-    fn what_only_the_replica_knows_needs_copyback_unless_one_way() {
-        let late = record(2, 50);
-        let reason = CopybackReason::OnlyOnReplica { uid: 2 };
-        assert_eq!(plan(&[record(1, 5)], &[record(1, 5), late], false), Err(reason));
-        assert_eq!(plan(&[record(1, 5)], &[record(1, 5), late], true), Ok(vec![2]));
-    }
-
-    #[test]
-    fn what_no_change_can_mend_is_an_error_either_way() {
-        for one_way in [false, true] {
-            let other = RecordState { guid: Guid([77; 20]), ..record(1, 5) };
-            let reason = CopybackReason::OtherMessage { uid: 1 };
-            assert_eq!(plan(&[record(1, 5)], &[other], one_way), Err(reason));
-            let gone = RecordState { expunged: true, ..record(1, 5) };
-            let reason = CopybackReason::GoneOnReplica { uid: 1 };
-            assert_eq!(plan(&[record(1, 5)], &[gone], one_way), Err(reason.clone()));
-            assert_eq!(plan(&[record(1, 5)], &[], one_way), Err(reason));
-            let reason = CopybackReason::NewerOnReplica { uid: 1 };
-            assert_eq!(plan(&[record(1, 5)], &[record(1, 6)], one_way), Err(reason));
+    fn each_pair_of_records_has_its_own_end() {
+        use CopybackReason::*;
+        let nothing = FullPlan::default;
+        let blocked = |reason| FullPlan {
+            obstacle: Some(reason),
+            must_be_made_again: true,
+            ..FullPlan::default()
+        };
+        let expunge = || FullPlan { expunge: vec![5], removed: 1, ..FullPlan::default() };
+        let cells: &[(Option<RecordState>, Option<RecordState>, FullPlan)] = &[
+            // Live here.
+            (Some(live(9, 60)), None, nothing()),
+            (Some(live(5, 60)), None, FullPlan { lacking: vec![5], ..nothing() }),
+            (Some(live(5, 60)), Some(live(5, 60)), nothing()),
+            (Some(live(5, 60)), Some(live(5, 20)), nothing()),
+            (Some(live(5, 60)), Some(live(5, 61)), blocked(NewerOnReplica { uid: 5 })),
+            (
+                Some(live(5, 60)),
+                Some(other(live(5, 20))),
+                FullPlan { unproven: 1, ..blocked(OtherMessage { uid: 5 }) },
+            ),
+            (Some(live(5, 60)), Some(expunged(5, 20)), blocked(GoneOnReplica { uid: 5 })),
+            (Some(live(5, 60)), Some(other(expunged(5, 20))), blocked(GoneOnReplica { uid: 5 })),
+            // Expunged here.
+            (Some(expunged(9, 60)), None, nothing()),
+            (Some(expunged(5, 60)), None, nothing()),
+            (Some(expunged(5, 60)), Some(live(5, 20)), FullPlan { removed: 1, ..nothing() }),
+            (Some(expunged(5, 60)), Some(live(5, 61)), expunge()),
+            (
+                Some(expunged(5, 60)),
+                Some(other(live(5, 20))),
+                FullPlan { unproven: 1, ..blocked(OtherMessage { uid: 5 }) },
+            ),
+            (Some(expunged(5, 60)), Some(expunged(5, 99)), nothing()),
+            (Some(expunged(5, 60)), Some(other(expunged(5, 99))), nothing()),
+            // Without a record here.
+            (None, Some(live(5, 49)), expunge()),
+            (
+                None,
+                Some(live(5, 50)),
+                FullPlan {
+                    only_there: vec![5],
+                    unproven: 1,
+                    obstacle: Some(OnlyOnReplica { uid: 5 }),
+                    ..nothing()
+                },
+            ),
+            (None, Some(expunged(5, 99)), nothing()),
+        ];
+        for (nr, (mine, theirs, wanted)) in cells.iter().enumerate() {
+            assert_eq!(&plan(mine.as_slice(), theirs.as_slice()), wanted, "cell {nr}");
         }
+    }
+
+    #[test]
+    fn a_uid_that_was_never_given_out_here_is_in_the_way_whatever_became_of_it() {
+        let wanted = CopybackReason::LastUid { master: 10, replica: 11 };
+        let gone = plan(&[], &[expunged(11, 5)]);
+        assert_eq!((gone.obstacle, gone.must_be_made_again), (Some(wanted.clone()), true));
+        assert_eq!(gone.unproven, 0);
+        let new = plan(&[], &[live(11, 5)]);
+        assert_eq!(new.obstacle, Some(CopybackReason::OnlyOnReplica { uid: 11 }));
+        assert_eq!((new.unproven, new.must_be_made_again, new.expunge.len()), (1, true, 0));
+        // No record tells of it any more.
+        let replica = FullReplica { last_uid: 11, records: Vec::new() };
+        let ours = [live(5, 1)].into_iter().map(Ok::<_, ()>);
+        let plan = plan_full(MASTER, ours, &replica).unwrap();
+        assert_eq!((plan.obstacle, plan.must_be_made_again), (Some(wanted), true));
+    }
+
+    #[test]
+    fn what_is_in_the_way_goes_only_where_that_is_permitted() {
+        let ours = [live(1, 5)];
+        let found = plan(&ours, &[live(1, 5), live(3, 60), live(4, 5)]);
+        let reason = CopybackReason::OnlyOnReplica { uid: 3 };
+        assert_eq!(found.clone().permitted(false), Err(reason));
+        let permitted = found.permitted(true).unwrap();
+        assert_eq!((permitted.expunge, permitted.must_be_made_again), (vec![3, 4], false));
+        let permitted = plan(&ours, &[live(1, 5), live(4, 5)]).permitted(false).unwrap();
+        assert_eq!(permitted.expunge, [4]);
+    }
+
+    #[test]
+    fn the_first_obstacle_is_named_and_all_are_counted() {
+        let ours = [live(1, 5), live(2, 5), live(7, 5)];
+        let theirs = [live(1, 5), other(live(2, 5)), live(3, 5), live(4, 60), live(11, 70)];
+        let plan = plan(&ours, &theirs);
+        assert_eq!(plan.obstacle, Some(CopybackReason::OtherMessage { uid: 2 }));
+        assert_eq!((plan.expunge, plan.only_there, plan.lacking), (vec![3], vec![4], vec![7]));
+        assert_eq!((plan.removed, plan.unproven), (1, 3));
     }
 }
