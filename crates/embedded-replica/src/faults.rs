@@ -25,6 +25,36 @@ pub enum Fault {
     },
     /// It is not carried out, and these bytes are the answer.
     Answer(Vec<u8>),
+    /// It is carried out and answered, and these bytes follow the answer.
+    Then(Vec<u8>),
+    /// It is not carried out; the answer is this piece, so many times, and then the connection is left silent.
+    Flood {
+        /// What is said again and again.
+        piece: Vec<u8>,
+        /// How often.
+        times: u64,
+    },
+    /// It is not carried out; these bytes are the answer, one at a time with this pause between them.
+    Drip {
+        /// The answer.
+        bytes: Vec<u8>,
+        /// Between two bytes.
+        pause: Duration,
+    },
+}
+
+impl Fault {
+    /// Whether it takes the place of the command and its answer.
+    pub(crate) fn is_the_answer(&self) -> bool {
+        match self {
+            Fault::Refuse { .. } | Fault::Answer(_) | Fault::Flood { .. } | Fault::Drip { .. } => {
+                true
+            }
+            Fault::Delay(_) | Fault::Stall | Fault::Drop | Fault::DropAfter | Fault::Then(_) => {
+                false
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -35,10 +65,19 @@ struct Planned {
     fault: Fault,
 }
 
+/// What goes wrong each time that a command is about this.
+#[derive(Debug)]
+struct Always {
+    command: String,
+    about: String,
+    fault: Fault,
+}
+
 /// The failures that are planned.
 #[derive(Debug, Default)]
 pub struct Faults {
     planned: Mutex<Vec<Planned>>,
+    always: Mutex<Vec<Always>>,
     latency: Mutex<Duration>,
 }
 
@@ -47,6 +86,18 @@ impl Faults {
     pub fn at(&self, command: &str, nth: u64, fault: Fault) {
         let command = command.to_string();
         lock(&self.planned).push(Planned { command, passing: nth.saturating_sub(1), fault });
+    }
+
+    /// At every command of this name that is about this, such as `GET USER` about `anna`: a name that stands alone
+    /// behind the command.
+    pub fn always(&self, command: &str, about: &str, fault: Fault) {
+        let (command, about) = (command.to_string(), about.to_string());
+        lock(&self.always).push(Always { command, about, fault });
+    }
+
+    /// Forgets all that was to go wrong each time.
+    pub fn mend(&self) {
+        lock(&self.always).clear();
     }
 
     /// Every command is answered this much later.
@@ -62,6 +113,13 @@ impl Faults {
 
     pub(crate) fn latency(&self) -> Duration {
         *lock(&self.latency)
+    }
+
+    /// What goes wrong each time that this command is about this.
+    pub(crate) fn of(&self, command: &str, about: &str) -> Option<Fault> {
+        let always = lock(&self.always);
+        let found = always.iter().find(|a| a.command == command && a.about == about);
+        found.map(|a| a.fault.clone())
     }
 
     /// What is to go wrong at this command, which has just come.
@@ -93,5 +151,18 @@ mod tests {
         assert_eq!(faults.take("GET USER"), Some(Fault::Drop));
         assert_eq!(faults.take("GET USER"), None);
         assert_eq!(faults.left(), 0);
+    }
+
+    #[test]
+    fn what_always_goes_wrong_does_so_until_it_is_mended() {
+        let faults = Faults::default();
+        faults.always("GET USER", "anna", Fault::Drop);
+        for _ in 0..2 {
+            assert_eq!(faults.of("GET USER", "anna"), Some(Fault::Drop));
+        }
+        assert_eq!(faults.of("GET USER", "bert"), None);
+        assert_eq!(faults.of("GET META", "anna"), None);
+        faults.mend();
+        assert_eq!(faults.of("GET USER", "anna"), None);
     }
 }

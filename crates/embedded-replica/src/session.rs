@@ -11,7 +11,7 @@
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -34,6 +34,8 @@ pub(crate) const CHECKSUM: Refusal = "IMAP_SYNC_CHECKSUM Checksum Failure";
 pub(crate) const CHANGED: Refusal = "IMAP_SYNC_CHANGED Changed since last sync";
 pub(crate) const BAD_PARAMETERS: Refusal = "IMAP_PROTOCOL_BAD_PARAMETERS";
 pub(crate) const PROTOCOL: Refusal = "IMAP_PROTOCOL_ERROR Protocol error";
+/// What follows OK.
+const SUCCESS: &str = "success";
 pub(crate) const OTHER: Refusal = "Unknown error";
 
 /// A message file larger than this is not kept: the replica lives in memory.
@@ -161,7 +163,7 @@ impl Session<'_> {
         self.shared.stats.command("RESTART");
         let fault = self.before("RESTART")?;
         self.staged.clear();
-        self.answer(fault, Ok(()))
+        self.answer(fault, Ok("Restarting"))
     }
 
     /// GET and APPLY: the whole command is read, then the planned fault happens or it is carried out.
@@ -171,7 +173,7 @@ impl Session<'_> {
         let name = parser.word()?.to_ascii_uppercase();
         let name = format!("{verb} {}", String::from_utf8_lossy(&name));
         self.shared.stats.command(&name);
-        let fault = self.before(&name)?;
+        let mut fault = self.before(&name)?;
         let mut parser = Parser::new(&mut self.wire);
         parser.expect(b' ')?;
         let payload = match name.as_str() {
@@ -182,29 +184,40 @@ impl Session<'_> {
             _ => Payload::Value(parser.value()?),
         };
         Parser::new(&mut self.wire).end_line()?;
-        if let Some(Fault::Refuse { .. } | Fault::Answer(_)) = fault {
-            return self.answer(fault, Ok(()));
+        if let (None, Payload::Value(Value::Atom(about))) = (&fault, &payload)
+            && let Some(always) = self.shared.faults.of(&name, &String::from_utf8_lossy(about))
+        {
+            fault = self.begin(Some(always))?;
+        }
+        if fault.as_ref().is_some_and(Fault::is_the_answer) {
+            return self.answer(fault, Ok(SUCCESS));
         }
         let done = match payload {
             Payload::Value(value) if verb == "GET" => self.get(&name, &value),
             payload => self.apply(&name, payload),
         };
-        self.answer(fault, done)
+        self.answer(fault, done.map(|()| SUCCESS))
     }
 
     /// What is planned for this command; delays and ends come at once.
     fn before(&mut self, name: &str) -> Result<Option<Fault>, End> {
         let fault = self.shared.faults.take(name);
         let latency = self.shared.faults.latency();
-        let wait = match &fault {
-            Some(Fault::Delay(delay)) => latency + *delay,
-            _ => latency,
-        };
-        if !wait.is_zero() {
+        if !latency.is_zero() {
             self.wire.flush()?;
-            std::thread::sleep(wait);
+            std::thread::sleep(latency);
         }
+        self.begin(fault)
+    }
+
+    /// A fault's delay or end.
+    fn begin(&mut self, fault: Option<Fault>) -> Result<Option<Fault>, End> {
         match fault {
+            Some(Fault::Delay(delay)) => {
+                self.wire.flush()?;
+                self.pause(delay)?;
+                Ok(None)
+            }
             Some(Fault::Drop) => {
                 self.wire.flush()?;
                 Err(End::Closed)
@@ -220,13 +233,47 @@ impl Session<'_> {
         }
     }
 
-    fn answer(&mut self, fault: Option<Fault>, done: Result<(), Refusal>) -> Result<(), End> {
+    fn answer(
+        &mut self,
+        fault: Option<Fault>,
+        done: Result<&'static str, Refusal>,
+    ) -> Result<(), End> {
         match (fault, done) {
             (Some(Fault::DropAfter), _) => return Err(End::Closed),
             (Some(Fault::Refuse { code, text }), _) => self.say(&format!("NO {code} {text}")),
             (Some(Fault::Answer(bytes)), _) => self.wire.out.extend_from_slice(&bytes),
-            (_, Ok(())) => self.say("OK success"),
+            (Some(Fault::Flood { piece, times }), _) => {
+                for _ in 0..times {
+                    self.wire.out.extend_from_slice(&piece);
+                    self.wire.flush_if_much()?;
+                }
+                self.begin(Some(Fault::Stall))?;
+            }
+            (Some(Fault::Drip { bytes, pause }), _) => {
+                for byte in bytes {
+                    self.wire.out.push(byte);
+                    self.wire.flush()?;
+                    self.pause(pause)?;
+                }
+            }
+            (Some(Fault::Then(bytes)), Ok(words)) => {
+                self.say(&format!("OK {words}"));
+                self.wire.out.extend_from_slice(&bytes);
+            }
+            (_, Ok(words)) => self.say(&format!("OK {words}")),
             (_, Err(refusal)) => self.say(&format!("NO {refusal}")),
+        }
+        Ok(())
+    }
+
+    /// Waits, but not for longer than the server is there.
+    fn pause(&self, pause: Duration) -> Result<(), End> {
+        let until = Instant::now() + pause;
+        while Instant::now() < until {
+            if self.stopping.load(Ordering::SeqCst) {
+                return Err(End::Closed);
+            }
+            std::thread::sleep(Duration::from_millis(10).min(pause));
         }
         Ok(())
     }
