@@ -1,18 +1,86 @@
 //! COMPRESS DEFLATE: raw deflate (RFC 1951) in both directions.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
 use async_compression::Level;
 use async_compression::tokio::bufread::DeflateDecoder;
 use async_compression::tokio::write::DeflateEncoder;
-use tokio::io::BufReader;
+use tokio::io::{AsyncBufRead, AsyncRead, BufReader, ReadBuf};
 
 use super::{ReadHalf, WriteHalf};
 
 /// How much compressed input is read at once, in bytes.
 const READ_BYTES: usize = 32 * 1024;
 
-/// Inflates what is received.
+/// Inflates what is received. Its end is the end of what is received: a server that closes or dies ends no deflate stream.
 pub(crate) fn inflated(read: ReadHalf) -> ReadHalf {
-    Box::new(DeflateDecoder::new(BufReader::with_capacity(READ_BYTES, read)))
+    let source = Source { inner: BufReader::with_capacity(READ_BYTES, read), ended: Ended::Not };
+    Box::new(Inflated { decoder: DeflateDecoder::new(source) })
+}
+
+/// How the compressed bytes ended, if they have.
+enum Ended {
+    Not,
+    Well,
+    Broken(io::ErrorKind, String),
+}
+
+/// The compressed bytes; it remembers their end, which the decoder tells as an error of its own.
+struct Source {
+    inner: BufReader<ReadHalf>,
+    ended: Ended,
+}
+
+impl AsyncRead for Source {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buf)
+    }
+}
+
+impl AsyncBufRead for Source {
+    fn poll_fill_buf(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<&[u8]>> {
+        let Source { inner, ended } = self.get_mut();
+        let filled = ready!(Pin::new(inner).poll_fill_buf(cx));
+        match &filled {
+            Ok([]) => *ended = Ended::Well,
+            Ok(_) => {}
+            Err(e) => *ended = Ended::Broken(e.kind(), e.to_string()),
+        }
+        Poll::Ready(filled)
+    }
+
+    fn consume(mut self: Pin<&mut Self>, amount: usize) {
+        Pin::new(&mut self.inner).consume(amount);
+    }
+}
+
+struct Inflated {
+    decoder: DeflateDecoder<Source>,
+}
+
+impl AsyncRead for Inflated {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = ready!(Pin::new(&mut self.decoder).poll_read(cx, buf));
+        let Err(e) = read else { return Poll::Ready(Ok(())) };
+        Poll::Ready(match &self.decoder.get_ref().ended {
+            Ended::Well => Ok(()),
+            Ended::Broken(kind, words) => Err(io::Error::new(*kind, words.clone())),
+            Ended::Not => {
+                let words = format!("what it sends is compressed, and damaged ({e})");
+                Err(io::Error::new(io::ErrorKind::InvalidData, words))
+            }
+        })
+    }
 }
 
 /// Deflates what is sent. Flushing ends a deflate block, so that the replica can read all of it. The fastest
@@ -44,6 +112,28 @@ mod tests {
             read.read_exact(&mut got).await.unwrap();
             assert_eq!(got, word.as_bytes());
         }
+    }
+
+    // A server that dies in a compressed connection leaves it in the middle of a deflate block. That was told as
+    // "unexpected BufError".
+    #[tokio::test]
+    async fn a_stream_that_breaks_off_ends() {
+        let (near, mut far) = tokio::io::duplex(1024);
+        let mut packed = Vec::new();
+        let mut encoder = DeflateEncoder::with_quality(&mut packed, Level::Fastest);
+        encoder.write_all(b"OK all of it\r\n").await.unwrap();
+        encoder.flush().await.unwrap();
+        drop(encoder);
+        far.write_all(&packed).await.unwrap();
+        drop(far);
+        let mut read = inflated(Box::new(near));
+        let mut got = Vec::new();
+        read.read_to_end(&mut got).await.unwrap();
+        assert_eq!(got, b"OK all of it\r\n");
+        let (near, mut far) = tokio::io::duplex(1024);
+        far.write_all(&[0xff; 100]).await.unwrap();
+        let damaged = inflated(Box::new(near)).read_to_end(&mut got).await.unwrap_err();
+        assert!(damaged.to_string().contains("damaged"), "{damaged}");
     }
 
     /// Bytes that no encoder makes fewer.
