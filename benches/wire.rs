@@ -73,6 +73,7 @@ fn settings(port: u16) -> actors::Settings {
         local_only: false,
         skip_locked: false,
         connect_once: true,
+        for_ever: false,
         require_compression: false,
         narrate: false,
         trace: false,
@@ -95,7 +96,7 @@ fn items(bytes: &[u8]) -> Vec<Item> {
             match reply {
                 Reply::Untagged(item) => items.push(item),
                 Reply::Done(_) => return items,
-                Reply::Continuation(_) => panic!("nothing was offered"),
+                other => panic!("{other:?}"),
             }
         }
     }

@@ -93,6 +93,7 @@ pub(crate) fn settings(
         local_only: args.local_only,
         skip_locked: args.skip_locked,
         connect_once: args.connect_once,
+        for_ever: false,
         require_compression: args.require_compression,
         narrate: args.verbose > 0 || args.verbose_logging,
         trace: args.verbose > 1,
@@ -137,6 +138,7 @@ pub(crate) fn rolling(
         Some(file) if file == Path::new("-") => LogSource::Stdin,
         Some(file) => LogSource::File(file.clone()),
     };
+    settings.for_ever = args.input_file.is_none() && !args.rolling_once;
     if args.input_file.is_none() {
         settings.cache = path("sync_cache_db_path");
     }

@@ -16,6 +16,7 @@ use tracing::{error, info, warn};
 
 use self::held::Holding;
 use self::removals::Removals;
+use crate::answer::Held;
 use crate::error::UserError;
 use crate::frames::{CommandError, InFlight, encode};
 use crate::full::Found;
@@ -511,6 +512,8 @@ struct Full {
     mailbox: Box<ReplicaMailbox>,
     records: Arc<FullReplica>,
     found: Found,
+    /// The room for them.
+    _held: Held,
 }
 
 impl Full {

@@ -59,7 +59,7 @@ impl Asides {
         let doubled = 1_u32.checked_shl(times - 1).unwrap_or(u32::MAX);
         let pause = bounds.first_pause.saturating_mul(doubled).min(bounds.longest_pause);
         let pause = (!bounds.once || times < QUARANTINE).then_some(pause);
-        let trouble = Trouble { kind: Kind::Failed, times, reason };
+        let trouble = Trouble { kind: Kind::Failed, times, reason, links_fault: false };
         let wake = pause.map(|pause| now + pause);
         self.all.insert(entry, Aside { owner, trouble, wake });
         (times == QUARANTINE).then_some(Quarantined { failure, pause })

@@ -10,14 +10,15 @@
 //!
 //! States: *connecting* (until the reply to [`Connect`]), *open*, *closed* (the socket or the
 //! protocol broke, the replica said BYE, or the pool let go). A closed connection answers every
-//! command in flight with [`CommandError::Lost`] and tells the pool once, by [`Down`].
+//! command in flight with [`CommandError::Lost`] and tells the pool once, by [`Down`]. The one whose answer was due is told
+//! from those behind it, who asked nothing as far as anybody knows.
 //!
 //! A connection that is opened *early* takes commands as soon as the login is through. They follow what else is to be agreed on
 //! without waiting for it, which saves a round trip, and go in clear; COMPRESS follows when the pool finds
 //! it worth its own round trip. Should the agreement fail, what was sent ahead fails with
 //! [`CommandError::Unopened`](crate::frames::CommandError::Unopened), and whoever sent it begins anew.
 
-mod queue;
+pub(crate) mod queue;
 mod reader;
 mod writer;
 
@@ -31,6 +32,8 @@ use csync::{Decoder, Limits, Session};
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
+use crate::answer::Budget;
+use crate::ask::Asker;
 use crate::events::EventSink;
 use crate::frames::{Closed, FRAMES_WAITING, Frame, FrameSender};
 use crate::settings::Settings;
@@ -44,6 +47,7 @@ pub(crate) struct Connection {
     number: u64,
     settings: Arc<Settings>,
     events: EventSink,
+    budget: Budget,
     down: Recipient<Down>,
 }
 
@@ -53,9 +57,10 @@ impl Connection {
         number: u64,
         settings: Arc<Settings>,
         events: EventSink,
+        budget: Budget,
         down: Recipient<Down>,
     ) -> Connection {
-        Connection { number, settings, events, down }
+        Connection { number, settings, events, budget, down }
     }
 }
 
@@ -78,6 +83,8 @@ pub(crate) struct Opened {
     pub(crate) frames: FrameSender,
     pub(crate) session: Arc<Session>,
     pub(crate) clear: Arc<Clear>,
+    /// Tells for how long an answer has been due.
+    pub(crate) queue: Queue,
 }
 
 /// What a connection sends and receives in clear.
@@ -107,6 +114,7 @@ impl Handler<Connect> for Connection {
         let settings = self.settings.clone();
         let events = self.events.clone();
         let down = self.down.clone();
+        let budget = self.budget.clone();
         let myself = ctx.address();
         Box::pin(async move {
             let ready = transport::connect(&settings, &events, number, msg).await?;
@@ -118,12 +126,15 @@ impl Handler<Connect> for Connection {
             let shared = clear.clone();
             let queue = Queue::default();
             let end = queue.end.clone();
+            let shown = queue.clone();
             actix_rt::spawn(async move {
                 queue.set_opening(ready.opening.is_some());
                 let last = queue.clone();
-                serve(number, ready, frames, queue, shared, settings.timeout, events).await;
+                let around =
+                    Around { number, budget, clear: shared, timeout: settings.timeout, events };
+                serve(around, ready, frames, queue).await;
                 let closed = last.end.get().cloned();
-                let Closed { reason, unopened } = closed.unwrap_or_default();
+                let Closed { reason, unopened, .. } = closed.unwrap_or_default();
                 // The pool's mailbox has room for one Down a connection (see pool.rs).
                 if down.try_send(Down { number, reason, unopened }).is_err() {
                     debug!(connection = number, "nobody is left to hear of the connection's end");
@@ -131,21 +142,24 @@ impl Handler<Connect> for Connection {
                 // Keeps the actor alive as long as its socket.
                 drop(myself);
             });
-            Ok(Opened { frames: FrameSender { frames: sender, end }, session, clear })
+            let frames = FrameSender { frames: sender, end, asker: Asker::default() };
+            Ok(Opened { frames, session, clear, queue: shown })
         })
     }
 }
 
-/// Runs the socket until it ends; the queue then knows why it did.
-async fn serve(
+/// What a connection needs beside its socket.
+struct Around {
     number: u64,
-    ready: Ready,
-    frames: mpsc::Receiver<Frame>,
-    queue: Queue,
+    budget: Budget,
     clear: Arc<Clear>,
     timeout: Duration,
     events: EventSink,
-) {
+}
+
+/// Runs the socket until it ends; the queue then knows why it did.
+async fn serve(around: Around, ready: Ready, frames: mpsc::Receiver<Frame>, queue: Queue) {
+    let Around { number, budget, clear, timeout, events } = around;
     let framing = ready.session.framing;
     let writer = Writer {
         number,
@@ -166,11 +180,13 @@ async fn serve(
         opening: ready.opening.map(|handshake| Opening {
             handshake,
             sieve_mailbox: ready.session.capabilities.sieve_mailbox_enabled,
+            until: ready.until,
         }),
         queue: queue.clone(),
         decoder: Decoder::new(framing, Limits::default()),
         clear,
         timeout,
+        budget,
         events,
     };
     let (go_on, stop) = oneshot::channel();

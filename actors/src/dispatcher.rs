@@ -28,7 +28,7 @@ use crate::board::WAITING;
 use crate::error::{Class, UserError};
 use crate::events::Event;
 use crate::hands::Hands;
-use crate::lease::acquire_look;
+use crate::lease::{acquire_alone, acquire_look};
 use crate::lock_keeper::{LockKeeper, Taken, UserLock, lock};
 use crate::pool::{PoolError, StopWaiting};
 use crate::report::{Outcome, RunReport, Stopped, UserReport, done_line};
@@ -246,6 +246,7 @@ impl Run {
         let class = e.class();
         let reason = self.in_words(&e, &job.userid);
         job.trouble = Some(reason.clone());
+        job.alone |= e.is_lost();
         let Some(job) = self.schedule.failed(job, class, Instant::now()) else { return };
         if class == Class::Run {
             let stopped = match e {
@@ -317,7 +318,9 @@ async fn try_user(
     locks: Addr<LockKeeper>,
 ) -> Step {
     hands.board.set(&job.userid, WAITING);
-    let lease = match acquire_look(&hands.pool).await {
+    let acquired =
+        if job.alone { acquire_alone(&hands.pool).await } else { acquire_look(&hands.pool).await };
+    let lease = match acquired {
         Ok(lease) => lease,
         Err(e) => return Step::tried_nothing(job, worker, e.into()),
     };

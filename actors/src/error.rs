@@ -8,6 +8,7 @@ use cyrus_store::{ErrorClass, StoreError};
 use sync_plan::{PlanError, Withheld};
 
 use crate::frames::CommandError;
+use crate::lease::{Lease, Purpose};
 use crate::pool::PoolError;
 
 /// What a failure means for the user's next try.
@@ -234,6 +235,27 @@ impl UserError {
 }
 
 impl UserError {
+    /// The same, of what was only asked on this lease. Where others ask as well and one of their answers was due when
+    /// the connection ended, this user counts as not begun.
+    pub(crate) fn of_look(self, lease: &Lease) -> UserError {
+        let behind = matches!(&self, UserError::Command(CommandError::Lost { behind: true, .. }));
+        if behind && lease.purpose == Purpose::Look {
+            return UserError::Pool(PoolError::NotBegun);
+        }
+        self
+    }
+
+    /// Whether a connection ended when this user's answer was due: whoever asks with it may lose an answer, too.
+    pub(crate) fn is_lost(&self) -> bool {
+        match self {
+            UserError::Command(e)
+            | UserError::Refused { source: e, .. }
+            | UserError::RefusedItem { source: e, .. } => matches!(e, CommandError::Lost { .. }),
+            UserError::Several { of } => of.iter().any(UserError::is_lost),
+            _ => false,
+        }
+    }
+
     /// Whether looking at all of the user may help where looking at a part of it did not: not if the
     /// connection or our own store is what failed.
     pub(crate) fn more_may_help(&self) -> bool {

@@ -190,7 +190,8 @@ mod tests {
         let now = Instant::now();
         let status = RollStatus::default();
         assert!(!status.is_ready());
-        let trouble = |kind, times| Trouble { kind, times, reason: "no index".into() };
+        let trouble =
+            |kind, times| Trouble { kind, times, reason: "no index".into(), links_fault: false };
         status.set(Figures {
             waiting: 3,
             in_flight: 1,

@@ -11,9 +11,11 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use csync::{Code, Item, Status, StatusKind};
+use csync::{Code, Item, StatusKind};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::answer::{Answer, Said};
+use crate::ask::{About, Ask, Asker, Pending};
 use crate::report::Sent;
 
 /// How many frames may wait for the socket. A frame holds up to [`FRAME_BYTES`], so about 1 MiB a
@@ -23,34 +25,19 @@ pub(crate) const FRAMES_WAITING: usize = 16;
 /// The size that streamed frames aim at, in bytes.
 pub(crate) const FRAME_BYTES: usize = 64 * 1024;
 
-/// Where a command's answer goes.
-pub(crate) type Reply = oneshot::Sender<Result<Answer, CommandError>>;
-
-/// The other end of [`Reply`].
-pub(crate) type Pending = oneshot::Receiver<Result<Answer, CommandError>>;
-
 /// A piece of the stream to the replica.
 #[derive(Debug)]
 pub(crate) enum Frame {
     /// A whole command, its CRLF included.
-    Command { name: &'static str, bytes: Bytes, reply: Reply },
+    Command { ask: Ask, bytes: Bytes },
     /// COMPRESS: both directions are deflated from its answer on. No other answer may be due.
-    Compress { reply: Reply },
+    Compress { ask: Ask },
     /// A command's beginning.
-    Open { name: &'static str, bytes: Bytes, reply: Reply },
+    Open { ask: Ask, bytes: Bytes },
     /// More of it.
     More(Bytes),
     /// Its end, the CRLF included.
     Close(Bytes),
-}
-
-/// A command's complete answer.
-#[derive(Debug)]
-pub(crate) struct Answer {
-    /// The untagged lines before the status.
-    pub(crate) items: Vec<Item>,
-    /// OK, NO or BAD.
-    pub(crate) status: Status,
 }
 
 /// Why a command has no good answer.
@@ -63,6 +50,8 @@ pub enum CommandError {
         command: &'static str,
         /// What ended the connection.
         reason: String,
+        /// Somebody else's answer was due when it ended: this one counts as never asked, if it only asked.
+        behind: bool,
     },
     /// The connection was used before all was agreed on, and then it was not agreed on.
     #[error("the connection to the replica ended before {command} was heard: {reason}")]
@@ -93,13 +82,16 @@ pub enum CommandError {
 }
 
 impl Answer {
-    /// The untagged lines of a good answer.
+    /// What was said in a good answer.
     ///
     /// # Errors
-    /// [`CommandError::Refused`] on NO and BAD.
-    pub(crate) fn ok(self, command: &'static str) -> Result<Vec<Item>, CommandError> {
+    /// [`CommandError::Refused`] on NO and BAD, [`CommandError::Nonsense`] on lines that can't be understood.
+    pub(crate) fn ok(self, command: &'static str) -> Result<Said, CommandError> {
         match self.status.kind {
-            StatusKind::Ok => Ok(self.items),
+            StatusKind::Ok => match self.said.nonsense {
+                Some(problem) => Err(CommandError::Nonsense { command, problem }),
+                None => Ok(self.said),
+            },
             StatusKind::No | StatusKind::Bad | StatusKind::Bye => Err(CommandError::Refused {
                 command,
                 code: self.status.code,
@@ -134,11 +126,19 @@ impl InFlight {
         }
     }
 
-    /// Waits for the answer's lines.
+    /// Waits for the answer's lines, of a command that is not about what there is of a user.
     ///
     /// # Errors
     /// See [`CommandError`].
     pub(crate) async fn answer(self) -> Result<Vec<Item>, CommandError> {
+        Ok(self.said().await?.items)
+    }
+
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// See [`CommandError`].
+    pub(crate) async fn said(self) -> Result<Said, CommandError> {
         match self.pending.await {
             Ok(answer) => answer?.ok(self.command),
             Err(_) => Err(lost(self.command)),
@@ -155,7 +155,7 @@ pub(crate) fn encode(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 
 /// The connection is gone, so gone that nobody is left to say why.
 pub(crate) fn lost(command: &'static str) -> CommandError {
-    CommandError::Lost { command, reason: "it was closed".into() }
+    CommandError::Lost { command, reason: "it was closed".into(), behind: false }
 }
 
 /// How a connection ended.
@@ -164,6 +164,8 @@ pub(crate) struct Closed {
     pub(crate) reason: String,
     /// It never was open: the last answers of the opening were not what was expected.
     pub(crate) unopened: bool,
+    /// Whose answer was due.
+    pub(crate) head: Option<Asker>,
 }
 
 /// How a connection ended, once it has, for all who use it.
@@ -181,14 +183,15 @@ impl End {
         self.0.get()
     }
 
-    /// The error of a command that is not answered any more.
-    pub(crate) fn error(&self, command: &'static str) -> CommandError {
+    /// The error of somebody's command that is not answered any more.
+    pub(crate) fn error(&self, command: &'static str, asker: Asker) -> CommandError {
         match self.get() {
             None => lost(command),
-            Some(Closed { reason, unopened: false }) => {
-                CommandError::Lost { command, reason: reason.clone() }
+            Some(Closed { reason, unopened: false, head }) => {
+                let behind = head.is_some_and(|head| head != asker);
+                CommandError::Lost { command, reason: reason.clone(), behind }
             }
-            Some(Closed { reason, unopened: true }) => {
+            Some(Closed { reason, unopened: true, .. }) => {
                 CommandError::Unopened { command, reason: reason.clone() }
             }
         }
@@ -200,26 +203,38 @@ impl End {
 pub(crate) struct FrameSender {
     pub(crate) frames: mpsc::Sender<Frame>,
     pub(crate) end: End,
+    /// Whose lease it is.
+    pub(crate) asker: Asker,
 }
 
 impl FrameSender {
+    fn ask(&self, name: &'static str, about: About) -> (Ask, Pending) {
+        let (reply, pending) = oneshot::channel();
+        (Ask { name, asker: self.asker, about, reply }, pending)
+    }
+
+    fn closed(&self, name: &'static str) -> CommandError {
+        self.end.error(name, self.asker)
+    }
+
     /// Sends a whole command ahead of its answer.
     pub(crate) async fn command(
         &self,
         name: &'static str,
         bytes: impl Into<Bytes>,
+        about: About,
     ) -> Result<InFlight, CommandError> {
-        let (reply, pending) = oneshot::channel();
-        let frame = Frame::Command { name, bytes: bytes.into(), reply };
-        self.frames.send(frame).await.map_err(|_| self.end.error(name))?;
+        let (ask, pending) = self.ask(name, about);
+        let frame = Frame::Command { ask, bytes: bytes.into() };
+        self.frames.send(frame).await.map_err(|_| self.closed(name))?;
         Ok(InFlight { command: name, brings: Sent::default(), pending })
     }
 
     /// Asks for compression, and waits until the replica has said yes or no.
     pub(crate) async fn compress(&self) -> Result<(), CommandError> {
-        let (reply, pending) = oneshot::channel();
-        let closed = || self.end.error("COMPRESS");
-        self.frames.send(Frame::Compress { reply }).await.map_err(|_| closed())?;
+        let (ask, pending) = self.ask("COMPRESS", About::Anything);
+        let closed = || self.closed("COMPRESS");
+        self.frames.send(Frame::Compress { ask }).await.map_err(|_| closed())?;
         pending.await.map_err(|_| closed())?.map(drop)
     }
 
@@ -229,8 +244,8 @@ impl FrameSender {
         name: &'static str,
         bytes: Bytes,
     ) -> Result<InFlight, CommandError> {
-        let (reply, pending) = oneshot::channel();
-        self.push_blocking(name, Frame::Open { name, bytes, reply })?;
+        let (ask, pending) = self.ask(name, About::Anything);
+        self.push_blocking(name, Frame::Open { ask, bytes })?;
         Ok(InFlight { command: name, brings: Sent::default(), pending })
     }
 
@@ -240,8 +255,8 @@ impl FrameSender {
         name: &'static str,
         bytes: impl Into<Bytes>,
     ) -> Result<InFlight, CommandError> {
-        let (reply, pending) = oneshot::channel();
-        self.push_blocking(name, Frame::Command { name, bytes: bytes.into(), reply })?;
+        let (ask, pending) = self.ask(name, About::Anything);
+        self.push_blocking(name, Frame::Command { ask, bytes: bytes.into() })?;
         Ok(InFlight { command: name, brings: Sent::default(), pending })
     }
 
@@ -251,6 +266,6 @@ impl FrameSender {
         command: &'static str,
         frame: Frame,
     ) -> Result<(), CommandError> {
-        self.frames.blocking_send(frame).map_err(|_| self.end.error(command))
+        self.frames.blocking_send(frame).map_err(|_| self.closed(command))
     }
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::Bytes;
-use csync::Session;
+use csync::{Framing, Session};
 use tracing::warn;
 
+use crate::ask::About;
 use crate::connection::Clear;
 use crate::frames::{CommandError, FrameSender, InFlight};
 use crate::pool::{ConnectionPool, PoolError};
@@ -70,7 +71,33 @@ impl Lease {
         name: &'static str,
         bytes: impl Into<Bytes>,
     ) -> Result<InFlight, CommandError> {
-        self.frames.command(name, bytes).await
+        self.frames.command(name, bytes, About::Anything).await
+    }
+
+    /// The same with a question whose answer can only be about this.
+    ///
+    /// # Errors
+    /// As [`send`](Lease::send).
+    pub(crate) async fn ask(
+        &self,
+        name: &'static str,
+        bytes: Vec<u8>,
+        about: About,
+    ) -> Result<InFlight, CommandError> {
+        self.frames.command(name, bytes, about).await
+    }
+
+    /// Makes sure that the answers so far were the questions' own: the connection ends where they were not. An empty
+    /// answer looks like any other command's OK, but the one to NOOP has words of its own. imapd's
+    /// answers have tags, which are enough.
+    ///
+    /// # Errors
+    /// [`CommandError::Lost`] when the connection ends.
+    pub(crate) async fn prove_in_step(&self) -> Result<(), CommandError> {
+        if self.session.framing == Framing::Csync {
+            self.send("NOOP", b"NOOP\r\n".to_vec()).await?.answer().await?;
+        }
+        Ok(())
     }
 
     /// The connection stands in the middle of a command, or nobody knows where: it is closed, not
@@ -96,6 +123,20 @@ impl Drop for Lease {
 pub(crate) async fn acquire_look(pool: &Addr<ConnectionPool>) -> Result<Lease, PoolError> {
     loop {
         let lease = pool.send(WantLook).await.map_err(|_| PoolError::Stopped)??;
+        if let Some(lease) = living(lease).await {
+            return Ok(lease);
+        }
+    }
+}
+
+/// A connection to look at a user on that nobody else uses: after one was lost with its answer due, it shall take no other
+/// user's with it.
+///
+/// # Errors
+/// [`PoolError`] when there is none to be had.
+pub(crate) async fn acquire_alone(pool: &Addr<ConnectionPool>) -> Result<Lease, PoolError> {
+    loop {
+        let lease = pool.send(WantWork).await.map_err(|_| PoolError::Stopped)??;
         if let Some(lease) = living(lease).await {
             return Ok(lease);
         }

@@ -126,6 +126,7 @@ mod tests {
             local_only: false,
             skip_locked: false,
             connect_once: false,
+            for_ever: false,
             require_compression: false,
             narrate: false,
             trace: false,

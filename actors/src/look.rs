@@ -10,9 +10,11 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use csync::{Code, ReplicaUser, command};
+use csync::{Code, command};
 use sync_plan::{Folder, Options, Tombstones, UserPlan, plan_user, unmatched_folders};
 
+use crate::answer::Theirs;
+use crate::ask::About;
 use crate::error::UserError;
 use crate::frames::{CommandError, InFlight, encode};
 use crate::hands::Hands;
@@ -53,7 +55,7 @@ pub(crate) struct View<'a> {
 /// Both sides of a user.
 pub(crate) struct Look {
     pub(crate) read: Arc<UserRead>,
-    pub(crate) replica: ReplicaUser,
+    pub(crate) replica: Theirs,
     pub(crate) plan: UserPlan,
     /// Other users here whose mailboxes the replica has under names that were looked at.
     pub(crate) elsewhere: BTreeSet<Arc<str>>,
@@ -131,7 +133,7 @@ pub(crate) async fn look(
 
 /// Of a user without an INBOX only mailboxes are looked at: what else the replica has of that user stays, as with the C
 /// client, until UNUSER takes it.
-fn leave_what_is_no_mailbox(read: &UserRead, replica: &mut ReplicaUser) {
+fn leave_what_is_no_mailbox(read: &UserRead, replica: &mut Theirs) {
     replica.subscriptions.clear();
     replica.seen.clear();
     replica.sieve.clear();
@@ -143,13 +145,13 @@ fn is_some(scope: &Scope) -> bool {
 }
 
 /// Names of our mailboxes that the replica lacks.
-fn lacking(read: &UserRead, replica: &ReplicaUser) -> Vec<String> {
+fn lacking(read: &UserRead, replica: &Theirs) -> Vec<String> {
     let there: HashSet<&str> = replica.mailboxes.iter().map(|r| r.uniqueid.as_str()).collect();
     let folders = read.master.folders.iter().filter(|folder| !there.contains(folder.uniqueid()));
     folders.map(|folder| folder.name().to_string()).collect()
 }
 
-pub(crate) type Sides = (Arc<UserRead>, ReplicaUser);
+pub(crate) type Sides = (Arc<UserRead>, Theirs);
 
 /// One question tells all that the replica has of a user, so both sides are read at the same time.
 async fn user_sides(
@@ -158,13 +160,17 @@ async fn user_sides(
     lease: &Lease,
 ) -> Result<Option<Sides>, UserError> {
     let bytes = encode(|out| command::get_user(out, &read_user.userid));
-    let asked = lease.send("USER", bytes).await?;
+    let about = About::User { userid: read_user.userid.clone(), rules: hands.rules.clone() };
+    let asked = lease.ask("USER", bytes, about).await?;
     let reading = hands.reader.send(read_user);
-    let mut replica = ReplicaUser::default();
+    let mut replica = Theirs::default();
     let (theirs, ours) = futures_util::future::join(take(asked, &mut replica), reading).await;
     let ours = ours.map_err(|e| UserError::Bug(e.to_string()))??;
     theirs?;
     let Some(read) = ours else { return Ok(None) };
+    if replica.mailboxes.is_empty() {
+        lease.prove_in_step().await?;
+    }
     ask_for_former_names(hands, &read, lease, &mut replica).await?;
     if !replica.mailboxes.is_empty() {
         ask_for_quotas(&read, lease, &mut replica).await?;
@@ -179,7 +185,7 @@ async fn ask_for_former_names(
     hands: &Hands,
     read: &UserRead,
     lease: &Lease,
-    replica: &mut ReplicaUser,
+    replica: &mut Theirs,
 ) -> Result<(), CommandError> {
     if read.former.is_empty() {
         return Ok(());
@@ -189,12 +195,12 @@ async fn ask_for_former_names(
     let missing: HashSet<&str> = ids.filter(|id| !there.contains(id)).collect();
     let names: BTreeSet<&String> =
         missing.iter().filter_map(|id| read.former.get(*id)).flatten().collect();
-    let mut found = ReplicaUser::default();
+    let mut found = Theirs::default();
     for in_flight in ask_for_mailboxes(hands, names, lease).await? {
         take(in_flight, &mut found).await?;
     }
     found.mailboxes.retain(|r| missing.contains(r.uniqueid.as_str()));
-    replica.mailboxes.extend(found.mailboxes);
+    replica.mailboxes.extend(std::mem::take(&mut found.mailboxes));
     once_each(replica);
     Ok(())
 }
@@ -204,13 +210,14 @@ async fn ask_for_former_names(
 async fn ask_for_quotas(
     read: &UserRead,
     lease: &Lease,
-    replica: &mut ReplicaUser,
+    replica: &mut Theirs,
 ) -> Result<(), CommandError> {
     let mut asked = Vec::new();
     for quota in &read.master.quotas {
         if !replica.quotas.iter().any(|theirs| theirs.root == quota.root) {
             let bytes = encode(|out| command::get_quota(out, &quota.root));
-            asked.push(lease.send("QUOTA", bytes).await?);
+            let about = About::Root(quota.root.clone());
+            asked.push(lease.ask("QUOTA", bytes, about).await?);
         }
     }
     for in_flight in asked {
@@ -234,9 +241,12 @@ async fn shared_sides(
     let ids: Vec<&str> = master.folders.iter().map(Folder::uniqueid).collect();
     let mut asked = ask_for_mailboxes(hands, names, lease).await?;
     asked.extend(ask_for_ids(&ids, lease).await?);
-    let mut replica = ReplicaUser::default();
+    let mut replica = Theirs::default();
     for in_flight in asked {
         take(in_flight, &mut replica).await?;
+    }
+    if replica.mailboxes.is_empty() {
+        lease.prove_in_step().await?;
     }
     ask_for_quotas(&read, lease, &mut replica).await?;
     once_each(&mut replica);
@@ -246,7 +256,7 @@ async fn shared_sides(
 /// Our mailboxes that the replica seems to lack may be there under names that nobody would guess.
 async fn ask_for_the_missing(
     read: &UserRead,
-    replica: &mut ReplicaUser,
+    replica: &mut Theirs,
     lease: &Lease,
 ) -> Result<(), CommandError> {
     let there: HashSet<&str> = replica.mailboxes.iter().map(|r| r.uniqueid.as_str()).collect();
@@ -271,7 +281,8 @@ pub(crate) async fn ask_for_mailboxes(
         let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
         hands.events.action(|| format!("MAILBOXES {}", names.join(" "))).await;
         let bytes = encode(|out| command::get_mailboxes(out, names.iter().copied()));
-        asked.push(lease.send("MAILBOXES", bytes).await?);
+        let about = About::Names(names.iter().map(|name| (*name).to_string()).collect());
+        asked.push(lease.ask("MAILBOXES", bytes, about).await?);
     }
     Ok(asked)
 }
@@ -280,28 +291,23 @@ async fn ask_for_ids(ids: &[&str], lease: &Lease) -> Result<Vec<InFlight>, Comma
     let mut asked = Vec::new();
     for ids in ids.chunks(NAMES) {
         let bytes = encode(|out| command::get_uniqueids(out, ids.iter().copied()));
-        asked.push(lease.send("UNIQUEIDS", bytes).await?);
+        let about = About::Ids(ids.iter().map(|id| (*id).to_string()).collect());
+        asked.push(lease.ask("UNIQUEIDS", bytes, about).await?);
     }
     Ok(asked)
 }
 
 /// A mailbox that was asked for twice, by name and by unique id, is one.
-pub(crate) fn once_each(replica: &mut ReplicaUser) {
+pub(crate) fn once_each(replica: &mut Theirs) {
     let mut seen = HashSet::new();
     replica.mailboxes.retain(|m| seen.insert(m.uniqueid.clone()));
 }
 
 /// Takes in an answer. What is unknown there is not there.
-pub(crate) async fn take(asked: InFlight, replica: &mut ReplicaUser) -> Result<(), CommandError> {
-    let command = asked.command;
-    let items = match asked.answer().await {
-        Err(CommandError::Refused { code: Some(Code::MailboxNonexistent), .. }) => return Ok(()),
-        answer => answer?,
-    };
-    for item in items {
-        replica
-            .push(item)
-            .map_err(|e| CommandError::Nonsense { command, problem: e.to_string() })?;
+pub(crate) async fn take(asked: InFlight, replica: &mut Theirs) -> Result<(), CommandError> {
+    match asked.said().await {
+        Err(CommandError::Refused { code: Some(Code::MailboxNonexistent), .. }) => {}
+        answer => replica.add(answer?),
     }
     Ok(())
 }

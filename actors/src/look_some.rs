@@ -7,8 +7,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use csync::{ReplicaMailbox, ReplicaUser, command};
+use csync::{ReplicaMailbox, command};
 
+use crate::answer::Theirs;
+use crate::ask::About;
 use crate::error::UserError;
 use crate::frames::encode;
 use crate::hands::Hands;
@@ -35,11 +37,16 @@ pub(crate) async fn some_sides(
         asked.push(lease.send("META", encode(|out| command::get_meta(out, userid))).await?);
     }
     for root in &names.quotas {
-        asked.push(lease.send("QUOTA", encode(|out| command::get_quota(out, root))).await?);
+        let bytes = encode(|out| command::get_quota(out, root));
+        asked.push(lease.ask("QUOTA", bytes, About::Root(root.to_string())).await?);
     }
-    let mut replica = ReplicaUser { mailboxes: known, ..ReplicaUser::default() };
+    let any_asked = !asked.is_empty();
+    let mut replica = Theirs::knowing(known);
     for in_flight in asked {
         take(in_flight, &mut replica).await?;
+    }
+    if any_asked && replica.mailboxes.is_empty() {
+        lease.prove_in_step().await?;
     }
     once_each(&mut replica);
     Ok((some.read, replica))

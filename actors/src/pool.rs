@@ -13,6 +13,7 @@
 //! nothing to do takes, and deflate's CPU on both sides. It is compressed before the first work, or when it has
 //! received [`MUCH_IN_CLEAR`].
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -24,11 +25,14 @@ use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
 use crate::ahead::Ahead;
+use crate::answer::Budget;
+use crate::ask::Asker;
+use crate::connection::queue::Queue;
 use crate::connection::{Clear, Connect, Connection, Down, Opened};
 use crate::events::{Event, EventSink};
 use crate::frames::FrameSender;
 use crate::lease::{Lease, Purpose, Returned, WantLook, WantWork, compressed};
-use crate::pool_plan::{Action, PoolPlan};
+use crate::pool_plan::{Action, COMPLAINT_PAUSE, Fault, PoolPlan};
 use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::transport::ConnectError;
@@ -39,6 +43,9 @@ const IDLE_TRUST: Duration = Duration::from_secs(60);
 /// So many bytes received in clear on one connection are enough: compression takes a round trip in which nothing else
 /// is asked on it.
 const MUCH_IN_CLEAR: u64 = 512 * 1024;
+
+/// How often it is looked, while somebody waits, whether slow connections have become good again.
+const PACE_TICK: Duration = Duration::from_secs(1);
 
 /// Why nobody gets a connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -72,6 +79,12 @@ pub(crate) struct ConnectionPool {
     looks: VecDeque<Waiter>,
     work: VecDeque<Waiter>,
     next_number: u64,
+    /// Leases so far.
+    leases: Cell<u64>,
+    /// Room for answers, of all connections together.
+    budget: Budget,
+    /// Whether it is to be looked again soon at which answers are slow.
+    ticking: bool,
     /// Whether connections may be opened early: until one was that did not do what it offered.
     early: bool,
     /// Nobody is lent a connection any more.
@@ -79,6 +92,8 @@ pub(crate) struct ConnectionPool {
     failure: PoolError,
     /// Why the last try to connect failed.
     reason: String,
+    /// When it was last said that the login or a setting is wrong.
+    complained: Option<Instant>,
 }
 
 type Waiter = oneshot::Sender<Result<Lease, PoolError>>;
@@ -87,6 +102,7 @@ struct Member {
     frames: FrameSender,
     session: Arc<Session>,
     clear: Arc<Clear>,
+    queue: Queue,
     since: Instant,
 }
 
@@ -98,8 +114,13 @@ impl ConnectionPool {
         loops: Vec<ArbiterHandle>,
         progress: Progress,
     ) -> ConnectionPool {
+        let mut plan =
+            PoolPlan::new(settings.jobs, settings.connect_once, settings.reconnect_maxwait);
+        if settings.for_ever {
+            plan.go_on_for_ever();
+        }
         ConnectionPool {
-            plan: PoolPlan::new(settings.jobs, settings.connect_once, settings.reconnect_maxwait),
+            plan,
             settings,
             events,
             progress,
@@ -109,10 +130,14 @@ impl ConnectionPool {
             looks: VecDeque::new(),
             work: VecDeque::new(),
             next_number: 1,
+            leases: Cell::new(0),
+            budget: Budget::default(),
+            ticking: false,
             early: true,
             stopping: false,
             failure: PoolError::Stopped,
             reason: String::new(),
+            complained: None,
         }
     }
 
@@ -171,10 +196,13 @@ impl ConnectionPool {
 
     fn lease(&self, number: u64, purpose: Purpose, ctx: &Context<Self>) -> Option<Lease> {
         let member = self.members.get(&number)?;
+        self.leases.set(self.leases.get() + 1);
+        let beside_others = purpose == Purpose::Look;
+        let asker = Asker { number: self.leases.get(), beside_others };
         Some(Lease {
             number,
             purpose,
-            frames: member.frames.clone(),
+            frames: FrameSender { asker, ..member.frames.clone() },
             session: member.session.clone(),
             clear: member.clear.clone(),
             stale: member.since.elapsed() > IDLE_TRUST,
@@ -194,13 +222,14 @@ impl ConnectionPool {
         let number = self.next_number;
         self.next_number += 1;
         let (settings, events) = (self.settings.clone(), self.events.clone());
+        let budget = self.budget.clone();
         let down = ctx.address().recipient();
         let on_loop = self.loops.get(number as usize % self.loops.len().max(1));
         let connection = match on_loop {
             Some(handle) => Connection::start_in_arbiter(handle, move |_| {
-                Connection::new(number, settings, events, down)
+                Connection::new(number, settings, events, budget, down)
             }),
-            None => Connection::new(number, settings, events, down).start(),
+            None => Connection::new(number, settings, events, budget, down).start(),
         };
         self.being_made.insert(number, false);
         let early = self.early && !self.looks.is_empty() && self.work.is_empty();
@@ -216,7 +245,7 @@ impl ConnectionPool {
                 Ok(Err(e)) => pool.connect_failed(&e),
                 Err(_) => {
                     error!("a connection failed while it was being made; trying again");
-                    pool.plan.connect_failed(false)
+                    pool.plan.connect_failed(Fault::Passing)
                 }
             };
             pool.act(actions, ctx);
@@ -224,20 +253,32 @@ impl ConnectionPool {
     }
 
     fn admit(&mut self, number: u64, opened: Opened) -> Vec<Action> {
-        let Opened { frames, session, clear } = opened;
-        self.members.insert(number, Member { frames, session, clear, since: Instant::now() });
+        let Opened { frames, session, clear, queue } = opened;
+        let since = Instant::now();
+        self.members.insert(number, Member { frames, session, clear, queue, since });
         self.progress.replica().connected(self.members.len());
         self.plan.connected(number)
     }
 
     fn connect_failed(&mut self, e: &ConnectError) -> Vec<Action> {
-        self.progress.replica().failed(e.problem(), Instant::now());
-        if e.is_fatal() {
-            error!("can't use server '{}': {e}", self.settings.server);
+        let now = Instant::now();
+        self.progress.replica().failed(e.problem(), now);
+        let fault = match (e.is_refused(), e.is_fatal()) {
+            (true, _) => Fault::Refused,
+            (false, true) => Fault::Setting,
+            (false, false) => Fault::Passing,
+        };
+        self.reason = e.to_string();
+        if fault != Fault::Passing {
+            // Often where it goes on for ever; somebody must look at it, but not in every line of syslog.
+            if self.complained.is_none_or(|at| now.saturating_duration_since(at) >= COMPLAINT_PAUSE)
+            {
+                self.complained = Some(now);
+                error!("can't use server '{}': {e}", self.settings.server);
+            }
             self.failure = PoolError::Fatal(e.to_string());
         } else {
             warn!("no connection to server '{}': {e}", self.settings.server);
-            self.reason = e.to_string();
             self.failure = PoolError::NoConnection(format!(
                 "Can not connect to server '{}' ({e})",
                 self.settings.server
@@ -246,7 +287,31 @@ impl ConnectionPool {
                 error!("Can not connect to server '{}'", self.settings.server);
             }
         }
-        self.plan.connect_failed(e.is_fatal())
+        self.plan.connect_failed(fault)
+    }
+
+    /// Lets the plan know which connections are slow to answer; nobody else tells when one is no more, so it is looked
+    /// again as long as somebody waits.
+    fn note_pace(&mut self, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        let mut any_due = false;
+        for (number, member) in &self.members {
+            let due = member.queue.due_for(now);
+            any_due |= due.is_some();
+            self.plan.note_pace(*number, due.unwrap_or_default());
+        }
+        let waiting = !self.looks.is_empty() || !self.work.is_empty();
+        if any_due && waiting && !self.ticking && !self.stopping {
+            self.ticking = true;
+            ctx.run_later(PACE_TICK, |pool, ctx| {
+                pool.ticking = false;
+                pool.note_pace(ctx);
+                if !pool.plan.has_given_up() {
+                    let actions = pool.plan.serve();
+                    pool.act(actions, ctx);
+                }
+            });
+        }
     }
 
     fn announce(&self, wait: Duration, ctx: &mut Context<Self>) {
@@ -285,6 +350,7 @@ impl Handler<WantLook> for ConnectionPool {
         }
         let (grant, granted) = oneshot::channel();
         self.looks.push_back(grant);
+        self.note_pace(ctx);
         let actions = self.plan.want_look();
         self.act(actions, ctx);
         Box::pin(async move { granted.await.unwrap_or(Err(PoolError::Stopped)) })
@@ -300,6 +366,7 @@ impl Handler<WantWork> for ConnectionPool {
         }
         let (grant, granted) = oneshot::channel();
         self.work.push_back(grant);
+        self.note_pace(ctx);
         let actions = self.plan.want_work();
         self.act(actions, ctx);
         Box::pin(async move { granted.await.unwrap_or(Err(PoolError::Stopped)) })
@@ -317,6 +384,7 @@ impl Handler<Returned> for ConnectionPool {
                 self.plan.received_much(msg.number);
             }
         }
+        self.note_pace(ctx);
         let actions = match (msg.usable, msg.purpose) {
             (true, Purpose::Work) => self.plan.released(msg.number),
             (true, Purpose::Look) => self.plan.looked(msg.number),

@@ -28,8 +28,30 @@ const GROWTH_PAUSE: Duration = Duration::from_millis(25);
 const LOOKS_AHEAD: usize = 96;
 /// How many while another connection is on its way, which shall have its part.
 const LOOKS_BEFORE: usize = 40;
+/// A connection that has owed an answer for longer takes nobody else: the answers behind it would be as late.
+const SLOW: Duration = Duration::from_millis(1500);
+/// One that has owed an answer for longer does not count: others are made beside it.
+const STUCK: Duration = Duration::from_secs(10);
 /// When so many users wait for the first connection, a second one is made with it.
 const MANY_LOOKS: usize = 32;
+
+/// So often the first login must be refused before it counts as wrong; the pauses between.
+const REFUSALS: u32 = 3;
+const REFUSED_WAIT: Duration = Duration::from_secs(1);
+
+/// How often it is said, at most, that a login or a setting is wrong; and tried whether it still is, at least.
+pub(crate) const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
+
+/// Why a connection could not be made, as far as it matters here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// It may be otherwise in a moment.
+    Passing,
+    /// The login was refused: it is wrong, or whoever checks it there has the hiccups.
+    Refused,
+    /// Somebody must change a setting.
+    Setting,
+}
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +81,8 @@ struct Use {
     worked_on: bool,
     /// It is to be compressed as soon as nobody uses it.
     to_compress: bool,
+    /// For how long the answer that is due has been.
+    owes: Duration,
 }
 
 /// The pool's state, without the connections themselves.
@@ -75,6 +99,12 @@ pub(crate) struct PoolPlan {
     looks_wanted: usize,
     work_wanted: usize,
     next_wait: Duration,
+    /// Whether anybody ever was logged in.
+    met: bool,
+    /// How often the login was refused before.
+    refusals: u32,
+    /// Whether no refusal is to end the run: it goes on for ever.
+    steady: bool,
     gave_up: bool,
 }
 
@@ -92,8 +122,16 @@ impl PoolPlan {
             looks_wanted: 0,
             work_wanted: 0,
             next_wait: FIRST_WAIT,
+            met: false,
+            refusals: 0,
+            steady: false,
             gave_up: false,
         }
+    }
+
+    /// Nothing that the replica says ends the run.
+    pub(crate) fn go_on_for_ever(&mut self) {
+        self.steady = true;
     }
 
     /// Whether any connection is open.
@@ -128,6 +166,7 @@ impl PoolPlan {
     pub(crate) fn connected(&mut self, number: u64) -> Vec<Action> {
         self.connecting = self.connecting.saturating_sub(1);
         self.next_wait = FIRST_WAIT;
+        self.met = true;
         self.open.insert(number, Use::default());
         self.serve()
     }
@@ -139,10 +178,14 @@ impl PoolPlan {
     }
 
     /// A connection could not be made.
-    pub(crate) fn connect_failed(&mut self, fatal: bool) -> Vec<Action> {
+    pub(crate) fn connect_failed(&mut self, fault: Fault) -> Vec<Action> {
         self.connecting = self.connecting.saturating_sub(1);
-        if fatal || (self.once && !self.is_connected()) {
+        let known = self.met || self.steady;
+        if (fault == Fault::Setting && !known) || (self.once && !self.is_connected()) {
             return self.give_up();
+        }
+        if fault == Fault::Refused && !known {
+            return self.refused();
         }
         // One try at a time while the replica is away.
         if self.connecting > 0 || self.looks_wanted + self.work_wanted == 0 {
@@ -154,6 +197,8 @@ impl PoolPlan {
             self.next_wait = self.next_wait.min(self.longest_wait);
         }
         let wait = if self.longest_wait.is_zero() { wait } else { wait.min(self.longest_wait) };
+        // What somebody must mend is said once a minute until it is.
+        let wait = if fault == Fault::Passing { wait } else { wait.min(COMPLAINT_PAUSE) };
         self.connecting = 1;
         let mut actions = Vec::new();
         if !self.is_connected() {
@@ -161,6 +206,26 @@ impl PoolPlan {
         }
         actions.push(Action::ConnectAfter(wait));
         actions
+    }
+
+    /// The first login was refused.
+    fn refused(&mut self) -> Vec<Action> {
+        if self.connecting > 0 {
+            return Vec::new();
+        }
+        self.refusals += 1;
+        if self.refusals >= REFUSALS {
+            return self.give_up();
+        }
+        self.connecting = 1;
+        vec![Action::ConnectAfter(REFUSED_WAIT * 2_u32.pow(self.refusals - 1))]
+    }
+
+    /// A connection has owed an answer for so long.
+    pub(crate) fn note_pace(&mut self, number: u64, owes: Duration) {
+        if let Some(used) = self.open.get_mut(&number) {
+            used.owes = owes;
+        }
     }
 
     /// A look has its answers.
@@ -202,7 +267,7 @@ impl PoolPlan {
     pub(crate) fn grow(&mut self) -> Vec<Action> {
         self.growing = false;
         let there = self.open.len() + self.connecting;
-        let most = self.jobs + 1;
+        let most = self.most();
         let more = self.lacking().min(there.max(1)).min(most.saturating_sub(there));
         self.connecting += more;
         let mut actions = vec![Action::Connect; more];
@@ -219,7 +284,8 @@ impl PoolPlan {
         wanted
     }
 
-    fn serve(&mut self) -> Vec<Action> {
+    /// Lets those who wait have what there is.
+    pub(crate) fn serve(&mut self) -> Vec<Action> {
         if self.gave_up {
             return self.fail_waiting();
         }
@@ -236,7 +302,7 @@ impl PoolPlan {
             actions.push(Action::GrantWork(number));
         }
         for (number, used) in &mut self.open {
-            if used.to_compress && used.looks == 0 && !used.worked_on {
+            if used.to_compress && used.looks == 0 && !used.worked_on && used.owes <= SLOW {
                 used.worked_on = true;
                 used.to_compress = false;
                 actions.push(Action::Compress(*number));
@@ -266,12 +332,18 @@ impl PoolPlan {
 
     /// Growing begins when a first connection has shown that the replica is there.
     fn plan_growth(&mut self) -> Option<Action> {
-        let room = self.open.len() + self.connecting < self.jobs + 1;
+        let room = self.open.len() + self.connecting < self.most();
         if self.lacking() == 0 || !room || self.open.is_empty() || self.growing {
             return None;
         }
         self.growing = true;
         Some(Action::GrowAfter(GROWTH_PAUSE))
+    }
+
+    /// How many connections there may be: one more than jobs, and another for each that is stuck, up to as many.
+    fn most(&self) -> usize {
+        let stuck = self.open.values().filter(|used| used.owes > STUCK && !used.worked_on).count();
+        self.jobs + 1 + stuck.min(self.jobs + 1)
     }
 
     /// How many connections more would serve all who wait now.
@@ -292,10 +364,10 @@ impl PoolPlan {
         if self.work_wanted < self.jobs { self.looks_wanted } else { 0 }
     }
 
-    /// The connections that nobody works on: how many looks they owe answers to, fewest first, and
+    /// The connections that nobody works on and that answer in time: how many looks they owe answers to, fewest first, and
     /// their numbers.
     fn free_by_looks(&self) -> Vec<(usize, u64)> {
-        let free = self.open.iter().filter(|(_, used)| !used.worked_on);
+        let free = self.open.iter().filter(|(_, used)| !used.worked_on && used.owes <= SLOW);
         let mut free: Vec<_> = free.map(|(number, used)| (used.looks, *number)).collect();
         free.sort_unstable();
         free

@@ -64,7 +64,7 @@ fn many_users_start_two_connections_unless_the_replica_is_away() {
     assert_eq!(pool.want_look(), [GROW]);
     let mut pool = PoolPlan::new(16, false, secs(1200));
     pool.want_look();
-    pool.connect_failed(false);
+    pool.connect_failed(Fault::Passing);
     assert_eq!(connects(&mut pool), 0);
 }
 
@@ -105,7 +105,7 @@ fn an_unreachable_replica_is_tried_after_15_30_60_seconds_up_to_the_bound() {
     for wait in [15, 30, 50, 50] {
         let wait = secs(wait);
         assert_eq!(
-            pool.connect_failed(false),
+            pool.connect_failed(Fault::Passing),
             [Action::Announce { wait }, Action::ConnectAfter(wait)]
         );
         assert!(pool.still_wanted());
@@ -113,18 +113,18 @@ fn an_unreachable_replica_is_tried_after_15_30_60_seconds_up_to_the_bound() {
     pool.connected(1);
     assert_eq!(pool.want_work(), [GROW]);
     assert_eq!(pool.grow(), [Action::Connect]);
-    assert_eq!(pool.connect_failed(false), [Action::ConnectAfter(secs(15))]);
+    assert_eq!(pool.connect_failed(Fault::Passing), [Action::ConnectAfter(secs(15))]);
 }
 
 #[test]
 fn a_fatal_error_and_once_give_up() {
     let mut pool = PoolPlan::new(4, true, secs(50));
     pool.want_work();
-    assert_eq!(pool.connect_failed(false), [Action::FailWaiting]);
+    assert_eq!(pool.connect_failed(Fault::Passing), [Action::FailWaiting]);
     assert_eq!(pool.want_look(), [Action::FailWaiting]);
     let mut pool = PoolPlan::new(4, false, secs(50));
     pool.want_look();
-    assert_eq!(pool.connect_failed(true), [Action::FailWaiting]);
+    assert_eq!(pool.connect_failed(Fault::Setting), [Action::FailWaiting]);
     assert!(pool.has_given_up());
 }
 
@@ -136,4 +136,64 @@ fn a_lost_connection_that_is_given_back_is_not_used_again() {
     pool.down(1);
     pool.released(1);
     assert_eq!(pool.want_work(), [Action::Connect]);
+}
+
+#[test]
+fn a_connection_that_is_slow_to_answer_takes_nobody_else() {
+    let mut pool = PoolPlan::new(1, false, secs(50));
+    pool.want_look();
+    assert_eq!(pool.connected(1), [Action::GrantLook(1)]);
+    pool.note_pace(1, secs(1));
+    assert_eq!(pool.want_look(), [Action::GrantLook(1)], "not slow yet");
+    pool.note_pace(1, secs(2));
+    assert_eq!(pool.want_look(), [GROW]);
+    assert_eq!(pool.grow(), [Action::Connect]);
+    assert_eq!(pool.connected(2), [Action::GrantLook(2)]);
+    // Those behind the slow one were sent elsewhere; no work goes there either.
+    pool.looked(1);
+    pool.looked(1);
+    pool.looked(2);
+    pool.note_pace(2, secs(60));
+    assert_eq!(pool.want_work(), [GROW]);
+    assert_eq!(pool.grow(), [Action::Connect], "one more for one that is stuck");
+    assert_eq!(pool.connected(3), [Action::GrantWork(3)]);
+    // And when it answers again it is as good as any.
+    pool.note_pace(1, Duration::ZERO);
+    assert_eq!(pool.want_look(), [Action::GrantLook(1)]);
+}
+
+#[test]
+fn a_refused_login_is_wrong_when_it_was_refused_three_times_and_never_granted() {
+    let mut pool = PoolPlan::new(4, false, secs(50));
+    pool.want_look();
+    for wait in [1, 2] {
+        assert_eq!(pool.connect_failed(Fault::Refused), [Action::ConnectAfter(secs(wait))]);
+        assert!(pool.still_wanted() && !pool.has_given_up());
+    }
+    assert_eq!(pool.connect_failed(Fault::Refused), [Action::FailWaiting]);
+    // Somebody was let in with it: it is right.
+    let mut pool = PoolPlan::new(4, false, secs(50));
+    pool.want_look();
+    pool.connected(1);
+    pool.want_work();
+    for fault in [Fault::Refused, Fault::Setting, Fault::Refused, Fault::Refused] {
+        pool.grow();
+        assert_eq!(pool.connect_failed(fault).len(), 1, "{fault:?}");
+        assert!(!pool.has_given_up());
+    }
+    // A daemon goes on whatever it is told.
+    let mut pool = PoolPlan::new(4, false, secs(50));
+    pool.go_on_for_ever();
+    pool.want_look();
+    for fault in [Fault::Refused, Fault::Setting, Fault::Refused, Fault::Refused] {
+        assert!(matches!(
+            *pool.connect_failed(fault),
+            [Action::Announce { .. }, Action::ConnectAfter(_)]
+        ));
+    }
+    assert!(!pool.has_given_up());
+    // Who wants no second try gets none.
+    let mut pool = PoolPlan::new(4, true, secs(50));
+    pool.want_look();
+    assert_eq!(pool.connect_failed(Fault::Refused), [Action::FailWaiting]);
 }

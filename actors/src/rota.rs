@@ -46,6 +46,8 @@ pub(crate) struct Job<L> {
     pub(crate) work: Arc<Work>,
     /// Locks that were waited for, by user.
     pub(crate) locks: Vec<(Arc<str>, L)>,
+    /// A connection was lost with an answer about one of its users due: they are asked for alone.
+    pub(crate) alone: bool,
 }
 
 /// Why a user is not done.
@@ -67,6 +69,8 @@ pub(crate) struct Trouble {
     pub(crate) times: u32,
     /// In words for an admin.
     pub(crate) reason: String,
+    /// Whether it may be the link's fault.
+    pub(crate) links_fault: bool,
 }
 
 impl Trouble {
@@ -137,8 +141,11 @@ impl<L> Rota<L> {
         }
         let job = match self.ready.pop_front() {
             Some(job) => job,
-            None => Job { work: self.backlog.take_next()?, locks: Vec::new() },
+            None => Job { work: self.backlog.take_next()?, locks: Vec::new(), alone: false },
         };
+        let lost = |userid| self.troubles.get(userid).is_some_and(|t: &Trouble| t.links_fault);
+        let alone = job.work.users.iter().any(|(userid, _)| lost(userid));
+        let job = Job { alone, ..job };
         self.in_flight += 1;
         Some(job)
     }
@@ -241,7 +248,8 @@ impl<L> Rota<L> {
             let before = self.troubles.get(userid).filter(|trouble| trouble.kind == kind);
             let count = before.map_or(0, |trouble| trouble.times) + 1;
             times = times.max(count);
-            let trouble = Trouble { kind, times: count, reason: reason.to_string() };
+            let reason = reason.to_string();
+            let trouble = Trouble { kind, times: count, reason, links_fault };
             self.troubles.insert(userid.clone(), trouble);
         }
         let Some(work) = self.backlog.put_back(&job.work.key(), whole) else {

@@ -31,6 +31,8 @@ pub(crate) struct Job<L> {
     pub(crate) lock: Option<L>,
     /// Why the last try failed.
     pub(crate) trouble: Option<String>,
+    /// Whether a connection was lost with its answer due: then it is asked for alone.
+    pub(crate) alone: bool,
 }
 
 /// What to do now.
@@ -81,7 +83,15 @@ impl<L> Schedule<L> {
     /// Another user is to be replicated.
     pub(crate) fn listed(&mut self, userid: Arc<str>, since: Instant) {
         let sent = Sent::default();
-        self.ready.push_back(Job { userid, tries: 0, since, sent, lock: None, trouble: None });
+        self.ready.push_back(Job {
+            userid,
+            tries: 0,
+            since,
+            sent,
+            lock: None,
+            trouble: None,
+            alone: false,
+        });
     }
 
     /// No more users will come.

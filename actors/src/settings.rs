@@ -42,6 +42,8 @@ pub struct Settings {
     pub skip_locked: bool,
     /// -o: one try to connect, no waiting.
     pub connect_once: bool,
+    /// Whether the run goes on until it is told to end (-R): nothing that the replica says ends it.
+    pub for_ever: bool,
     /// -z: no compression is an error.
     pub require_compression: bool,
     /// Whether commands are told (-v or -l).

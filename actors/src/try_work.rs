@@ -8,7 +8,7 @@ use actix::Addr;
 use crate::board::WAITING;
 use crate::error::UserError;
 use crate::hands::Hands;
-use crate::lease::acquire_look;
+use crate::lease::{acquire_alone, acquire_look};
 use crate::lock_keeper::{LockKeeper, Taken, UserLock, lock};
 use crate::rota::Job;
 use crate::user_sync::{SyncTasks, Synced, UserSync};
@@ -41,7 +41,9 @@ pub(crate) async fn try_work(
     locks: Addr<LockKeeper>,
 ) -> Step {
     hands.board.set(&job.work.key(), WAITING);
-    let lease = match acquire_look(&hands.pool).await {
+    let acquired =
+        if job.alone { acquire_alone(&hands.pool).await } else { acquire_look(&hands.pool).await };
+    let lease = match acquired {
         Ok(lease) => lease,
         Err(e) => return Step::tried_nothing(job, worker, e.into()),
     };

@@ -24,7 +24,7 @@ use tracing::{error, warn};
 use crate::act::{Acting, Settled};
 use crate::board::WAITING;
 use crate::error::UserError;
-use crate::frames::encode;
+use crate::frames::{InFlight, encode};
 use crate::hands::Hands;
 use crate::lease::{Lease, acquire_look, acquire_work};
 use crate::look::{Look, Scope, View, look};
@@ -141,6 +141,8 @@ pub(crate) struct UserWork {
     taken_in: BTreeSet<Arc<str>>,
     /// Users whose subscriptions may have been lost on the replica, to be looked at in the end.
     pub(crate) meta_of: BTreeSet<Arc<str>>,
+    /// The last RESTART, whose answer shows that all answers before it were the commands' own.
+    restarted: Option<InFlight>,
 }
 
 impl UserWork {
@@ -162,6 +164,7 @@ impl UserWork {
             no_foreign_mailboxes: false,
             taken_in,
             meta_of,
+            restarted: None,
         }
     }
 
@@ -218,7 +221,7 @@ impl UserWork {
             },
             Part::Some(names) => self.run(&Scope::Some(names), lease).await,
             Part::Unuser => removal::run(self, lease).await,
-            Part::Server => server::run(&self.hands, &lease).await,
+            Part::Server => server::run(&self.hands, &lease).await.map_err(|e| e.of_look(&lease)),
         }
     }
 
@@ -264,7 +267,13 @@ impl UserWork {
         self.hands.board.set(&self.userid, WAITING);
         let mut lease = acquire_work(&self.hands.pool).await?;
         self.begun.store(true, Ordering::Relaxed);
-        self.work(scope, seen, &mut lease).await
+        let outcome = self.work(scope, seen, &mut lease).await?;
+        // The connection need not wait for it: who comes next comes behind.
+        drop(lease);
+        if let Some(restarted) = self.restarted.take() {
+            restarted.said().await?;
+        }
+        Ok(outcome)
     }
 
     pub(crate) async fn look(
@@ -275,7 +284,7 @@ impl UserWork {
     ) -> Result<Option<Look>, UserError> {
         self.hands.board.set(&self.userid, "looking at both sides");
         let view = View { userid: &self.userid, scope, locked: &self.locked, again };
-        let seen = look(&self.hands, view, lease).await?;
+        let seen = look(&self.hands, view, lease).await.map_err(|e| e.of_look(lease))?;
         if let Some(seen) = &seen {
             let (here, there) = (seen.read.master.folders.len(), seen.replica.mailboxes.len());
             self.mailboxes = self.mailboxes.max(here).max(there);
@@ -317,7 +326,7 @@ impl UserWork {
                 &mut self.sent,
             );
             let settled = acting.run(&seen.replica, plan, &mut staged).await;
-            restart(lease).await;
+            self.restarted = restart(lease).await;
             // The replica forgets what it was sent for this user.
             staged.clear();
             let (settled, failed) = settled?;
@@ -460,6 +469,6 @@ fn failures(seen: &Look, plan: &UserPlan) -> Vec<UserError> {
 
 /// Lets the replica forget the messages it was sent for this user. Sent ahead: whoever uses the
 /// connection next comes after it, and a connection that broke tells its next user.
-async fn restart(lease: &Lease) {
-    let _ = lease.send("RESTART", encode(command::restart)).await;
+async fn restart(lease: &Lease) -> Option<InFlight> {
+    lease.send("RESTART", encode(command::restart)).await.ok()
 }

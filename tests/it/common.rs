@@ -121,6 +121,7 @@ pub(crate) fn settings(port: u16) -> Settings {
         prefix: None,
         skip_locked: false,
         connect_once: true,
+        for_ever: false,
         require_compression: false,
         narrate: false,
         trace: false,

@@ -8,6 +8,7 @@
 mod common;
 
 mod advice;
+mod answers;
 mod cli;
 mod deletion;
 mod disturbed;
@@ -18,9 +19,11 @@ mod first_hour;
 mod folders;
 mod full;
 mod left_out;
+mod link;
 mod list;
 mod locks;
 mod memory;
+mod neighbours;
 mod no_replica;
 mod one_way;
 mod opening;

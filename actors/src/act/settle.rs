@@ -3,12 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use csync::{Code, FullMailbox, ReplicaMailbox, ReplicaUser, command};
+use csync::{Code, ReplicaMailbox, command};
 use cyrus_store::MboxEntry;
 use sync_plan::{CopybackReason, Doubt, FullReplica, MailboxUpdate, PlanError, UserPlan};
 use tracing::info;
 
-use super::{Acting, Full, nonsense};
+use super::{Acting, Full};
+use crate::ask::About;
 use crate::error::UserError;
 use crate::frames::{CommandError, encode};
 use crate::full::Found;
@@ -184,19 +185,17 @@ impl Acting<'_> {
     async fn fetch_full(&mut self, name: &str, uniqueid: &str) -> Result<Option<Full>, UserError> {
         self.hands.events.action(|| format!("FULLMAILBOX {name}")).await;
         let bytes = encode(|out| command::get_fullmailbox(out, name));
-        let items = match self.lease.send("FULLMAILBOX", bytes).await?.answer().await {
+        let about = About::Names(HashSet::from([name.to_string()]));
+        let said = match self.lease.ask("FULLMAILBOX", bytes, about).await?.said().await {
             Err(CommandError::Refused { code: Some(Code::MailboxNonexistent), .. }) => {
                 return Ok(None);
             }
             answer => answer?,
         };
-        let Some(item) = items.first() else { return Ok(None) };
-        let full = FullMailbox::decode(item).map_err(|e| nonsense("FULLMAILBOX", &e))?;
-        if full.mailbox.uniqueid != uniqueid {
-            return Ok(None);
-        }
-        let records = Arc::new(FullReplica::from(&full));
-        Ok(Some(Full { mailbox: Box::new(full.mailbox), records, found: Found::default() }))
+        let mailbox = said.user.mailboxes.into_iter().next();
+        let Some(mailbox) = mailbox.filter(|m| m.uniqueid == uniqueid) else { return Ok(None) };
+        let (mailbox, records) = (Box::new(mailbox), Arc::new(said.records));
+        Ok(Some(Full { mailbox, records, found: Found::default(), _held: said.held }))
     }
 
     /// Whether a mailbox there still is what it was when this was said of it.
@@ -214,12 +213,10 @@ impl Acting<'_> {
     ) -> Result<HashMap<String, Box<ReplicaMailbox>>, UserError> {
         self.hands.events.action(|| format!("MAILBOXES {}", names.join(" "))).await;
         let bytes = encode(|out| command::get_mailboxes(out, names.iter().map(String::as_str)));
-        let asked = self.lease.send("MAILBOXES", bytes).await?;
-        let mut found = ReplicaUser::default();
-        for item in asked.answer().await? {
-            found.push(item).map_err(|e| nonsense("MAILBOXES", &e))?;
-        }
-        Ok(found.mailboxes.into_iter().map(|m| (m.uniqueid.clone(), Box::new(m))).collect())
+        let about = About::Names(names.iter().cloned().collect());
+        let said = self.lease.ask("MAILBOXES", bytes, about).await?.said().await?;
+        let found = said.user.mailboxes.into_iter();
+        Ok(found.map(|m| (m.uniqueid.clone(), Box::new(m))).collect())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The half of a connection that sends.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use csync::Framing;
@@ -9,8 +9,9 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot};
 
 use super::queue::{Awaited, Queue};
+use crate::ask::{Ask, asks};
 use crate::events::{Direction, EventSink};
-use crate::frames::{Frame, Reply, lost};
+use crate::frames::{Frame, lost};
 use crate::transport::{self, WriteHalf};
 
 /// How much is gathered before it is written, in bytes.
@@ -52,14 +53,13 @@ impl Writer {
         self.queue.close(&reason);
         self.frames.close();
         while let Ok(frame) = self.frames.try_recv() {
-            let (name, reply) = match frame {
-                Frame::Command { name, reply, .. } | Frame::Open { name, reply, .. } => {
-                    (name, reply)
+            let ask = match frame {
+                Frame::Command { ask, .. } | Frame::Open { ask, .. } | Frame::Compress { ask } => {
+                    ask
                 }
-                Frame::Compress { reply } => ("COMPRESS", reply),
                 Frame::More(_) | Frame::Close(_) => continue,
             };
-            self.queue.push(Awaited { name, reply, compress: None });
+            self.await_answer(ask, false, None, None);
         }
         reason
     }
@@ -88,13 +88,14 @@ impl Writer {
 
     async fn write_frame(&mut self, frame: Frame) -> Result<(), String> {
         match frame {
-            Frame::Command { name, bytes, reply } => {
-                self.begin(name, &bytes, reply, None)?;
+            Frame::Command { ask, bytes } => {
+                self.begin(ask, &bytes, None)?;
                 self.put(&bytes).await
             }
-            Frame::Compress { reply } => self.compress(reply).await,
-            Frame::Open { name, bytes, reply } => {
-                self.begin(name, &bytes, reply, None)?;
+            Frame::Compress { ask } => self.compress(ask).await,
+            Frame::Open { ask, bytes } => {
+                let name = ask.name;
+                self.begin(ask, &bytes, None)?;
                 self.within_command = Some(name);
                 self.put(&bytes).await
             }
@@ -109,25 +110,37 @@ impl Writer {
     /// Queues for the answer before a byte is sent: the answer can't overtake its question.
     fn begin(
         &mut self,
-        name: &'static str,
+        ask: Ask,
         bytes: &[u8],
-        reply: Reply,
         compress: Option<oneshot::Sender<bool>>,
     ) -> Result<(), String> {
         if let Some(open) = self.within_command {
-            let _ = reply.send(Err(lost(name)));
+            let name = ask.name;
+            let _ = ask.reply.send(Err(lost(name)));
             return Err(format!("{open} was broken off in the middle"));
         }
-        self.queue.push(Awaited { name, reply, compress });
-        command::tag(&mut self.gathered, self.framing, self.tags.take(), bytes);
+        let number = self.tags.take();
+        let tag = (self.framing == Framing::Imap).then_some(number);
+        self.await_answer(ask, asks(bytes), tag, compress);
+        command::tag(&mut self.gathered, self.framing, number, bytes);
         Ok(())
     }
 
+    fn await_answer(
+        &self,
+        ask: Ask,
+        asks: bool,
+        tag: Option<u64>,
+        compress: Option<oneshot::Sender<bool>>,
+    ) {
+        self.queue.push(Awaited { ask, tag, asks, compress, written: false, given_up: false });
+    }
+
     /// Nothing may follow COMPRESS before its answer: the replica would take it for clear text.
-    async fn compress(&mut self, reply: Reply) -> Result<(), String> {
+    async fn compress(&mut self, ask: Ask) -> Result<(), String> {
         let (heard, answer) = oneshot::channel();
         let bytes = Bytes::from_static(b"COMPRESS DEFLATE\r\n");
-        self.begin("COMPRESS", &bytes, reply, Some(heard))?;
+        self.begin(ask, &bytes, Some(heard))?;
         self.put(&bytes).await?;
         self.flush().await?;
         // The reader ends without an answer only together with the connection.
@@ -142,7 +155,9 @@ impl Writer {
         if bytes.len() >= LARGE_FRAME {
             self.write_gathered().await?;
             self.events.trace(self.number, Direction::Sent, bytes).await;
-            return timed(self.timeout, self.write.write_all(bytes)).await;
+            timed(self.timeout, self.write.write_all(bytes)).await?;
+            self.queue.written(self.within_command.is_some(), Instant::now());
+            return Ok(());
         }
         self.gathered.extend_from_slice(bytes);
         if self.gathered.len() >= WRITE_BYTES { self.write_gathered().await } else { Ok(()) }
@@ -155,6 +170,7 @@ impl Writer {
         self.events.trace(self.number, Direction::Sent, &self.gathered).await;
         timed(self.timeout, self.write.write_all(&self.gathered)).await?;
         self.gathered.clear();
+        self.queue.written(self.within_command.is_some(), Instant::now());
         Ok(())
     }
 

@@ -7,7 +7,7 @@ mod deflate;
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use csync::{Handshake, HandshakeError, HandshakeOptions, Session, Step, TlsWish};
@@ -35,6 +35,8 @@ const CONNECT_WAIT: Duration = Duration::from_secs(10);
 /// How long the replica may think about one step of the login. A wrong password alone costs
 /// `failedloginpause` (3 seconds) there.
 const LOGIN_WAIT: Duration = Duration::from_secs(60);
+/// How long the login may take as a whole, in such steps, however its bytes come.
+const LOGIN_STEPS: u32 = 3;
 
 /// So long nothing is said of a connection that is being made.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -49,6 +51,8 @@ pub(crate) struct Ready {
     pub(crate) session: Session,
     /// Early: who takes the answers that are still to come.
     pub(crate) opening: Option<Handshake>,
+    /// When these must have come.
+    pub(crate) until: Instant,
 }
 
 /// Why there is no connection.
@@ -89,6 +93,8 @@ pub enum ConnectError {
         fatal: bool,
         /// Whether something else than a replication server answered.
         wrong_service: bool,
+        /// Whether the login was refused.
+        refused: bool,
     },
     /// -z, and the replica does not compress.
     #[error("Failed to enable compression to server '{address}': {problem}")]
@@ -112,13 +118,18 @@ impl ConnectError {
         }
     }
 
-    /// Whether trying again would end the same.
+    /// Whether trying again would end the same, as far as one try can tell.
     pub fn is_fatal(&self) -> bool {
         match self {
             ConnectError::Handshake { fatal, .. } => *fatal,
             ConnectError::NotCompressed { .. } => true,
             _ => false,
         }
+    }
+
+    /// Whether the login itself was refused: by a wrong password or by a saslauthd that is busy, which say the same.
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(self, ConnectError::Handshake { refused: true, .. })
     }
 }
 
@@ -197,6 +208,8 @@ async fn connect_to(
         want_sieve_mailbox: settings.sieve_mailbox,
         force: settings.one_way,
     };
+    let wait = LOGIN_WAIT.min(settings.timeout);
+    let until = Instant::now() + wait * LOGIN_STEPS;
     let mut login = Login {
         address: endpoint.to_string(),
         read,
@@ -204,10 +217,22 @@ async fn connect_to(
         unread: BytesMut::with_capacity(8 * 1024),
         events,
         connection,
-        wait: LOGIN_WAIT.min(settings.timeout),
+        wait,
     };
-    let (session, opening) = login.run(Handshake::new(options)).await?;
-    Ok(Ready { read: login.read, write: login.write, unread: login.unread, session, opening })
+    let handshake = Handshake::new(options);
+    let whole = tokio::time::timeout_at(until.into(), login.run(handshake)).await;
+    let Ok(ended) = whole else {
+        return Err(login.too_slow("was not through with our login", wait * LOGIN_STEPS));
+    };
+    let (session, opening) = ended?;
+    Ok(Ready {
+        read: login.read,
+        write: login.write,
+        unread: login.unread,
+        session,
+        opening,
+        until,
+    })
 }
 
 async fn dial(endpoint: &Endpoint) -> Result<(ReadHalf, WriteHalf), ConnectError> {
@@ -308,7 +333,7 @@ impl Login<'_> {
                 Ok(())
             }
             Ok(Err(e)) => Err(self.broken(without_number(&e.to_string()))),
-            Err(_) => Err(self.too_slow("did not answer")),
+            Err(_) => Err(self.too_slow("did not answer", self.wait)),
         }
     }
 
@@ -321,7 +346,7 @@ impl Login<'_> {
         match tokio::time::timeout(self.wait, sending).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(e)) => Err(self.broken(&e.to_string())),
-            Err(_) => Err(self.too_slow("did not take our login")),
+            Err(_) => Err(self.too_slow("did not take our login", self.wait)),
         }
     }
 
@@ -335,8 +360,8 @@ impl Login<'_> {
         ConnectError::Broken { address: self.address.clone(), problem: problem.into() }
     }
 
-    fn too_slow(&self, what: &str) -> ConnectError {
-        self.broken(&format!("the replica {what} for {} seconds", self.wait.as_secs()))
+    fn too_slow(&self, what: &str, wait: Duration) -> ConnectError {
+        self.broken(&format!("the replica {what} for {} seconds", wait.as_secs()))
     }
 
     fn failed(&self, e: &HandshakeError) -> ConnectError {
@@ -349,6 +374,7 @@ impl Login<'_> {
             problem: e.to_string(),
             fatal: e.is_fatal(),
             wrong_service: matches!(e, HandshakeError::NotReplication { .. }),
+            refused: matches!(e, HandshakeError::LoginRefused { .. }),
         }
     }
 }

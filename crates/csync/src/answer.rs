@@ -154,24 +154,30 @@ impl FullMailbox {
     pub fn decode(item: &Item) -> Result<FullMailbox, AnswerError> {
         let mut records = Vec::new();
         for value in Fields::of(item)?.list_or_empty("RECORD")? {
-            records.push(record(value)?);
+            records.push(ReplicaRecord::decode(value)?);
         }
         Ok(FullMailbox { mailbox: ReplicaMailbox::decode(item)?, records })
     }
 }
 
-fn record(value: &Value) -> Result<ReplicaRecord, AnswerError> {
-    let f = Fields::within("RECORD", value)?;
-    Ok(ReplicaRecord {
-        uid: f.u32("UID")?,
-        modseq: f.u64("MODSEQ")?,
-        last_updated: f.date("LAST_UPDATED")?,
-        flags: f.need("FLAGS", strings)?,
-        internaldate: f.date("INTERNALDATE")?,
-        size: f.u64("SIZE")?,
-        guid: f.guid("GUID")?,
-        annotations: annotations(&f)?,
-    })
+impl ReplicaRecord {
+    /// Reads one value of a `MAILBOX` line's `RECORD` list.
+    ///
+    /// # Errors
+    /// When a key is missing that the C client needs too, or a value is malformed.
+    pub fn decode(value: &Value) -> Result<ReplicaRecord, AnswerError> {
+        let f = Fields::within("RECORD", value)?;
+        Ok(ReplicaRecord {
+            uid: f.u32("UID")?,
+            modseq: f.u64("MODSEQ")?,
+            last_updated: f.date("LAST_UPDATED")?,
+            flags: f.need("FLAGS", strings)?,
+            internaldate: f.date("INTERNALDATE")?,
+            size: f.u64("SIZE")?,
+            guid: f.guid("GUID")?,
+            annotations: annotations(&f)?,
+        })
+    }
 }
 
 fn annotations(fields: &Fields<'_>) -> Result<Vec<OwnedAnnotation>, AnswerError> {

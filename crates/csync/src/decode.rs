@@ -1,7 +1,7 @@
 //! From bytes to answers: items, the status that ends them, and continuations.
 //!
 //! ```text
-//!  * NAME value CRLF        Reply::Untagged
+//!  * NAME value CRLF        Reply::Untagged  (values of one list before it: Reply::Part)
 //!  OK text CRLF             Reply::Done      (csync)
 //!  S12 OK text CRLF         Reply::Done      (IMAP)
 //!  BYE text, * BYE text     Reply::Done      (either)
@@ -41,6 +41,8 @@ pub struct Item {
 /// What a connection says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
+    /// A value of the list under [`Limits::part_key`]; its line comes later.
+    Part(Value),
     /// A line of an answer.
     Untagged(Item),
     /// The end of an answer, or of the connection (BYE).
@@ -97,6 +99,11 @@ impl Decoder {
         self.limits = limits;
     }
 
+    /// What was built of the line under way takes so much memory.
+    pub fn memory_bytes(&self) -> usize {
+        self.builder.memory
+    }
+
     /// Which form of the protocol it reads.
     pub fn framing(&self) -> Framing {
         self.framing
@@ -146,8 +153,10 @@ impl Decoder {
                     self.state = after_name(name);
                 }
                 State::Value(name) => {
-                    let Some(value) = self.builder.pull(&mut self.lexer, src, &self.limits)? else {
-                        return Ok(None);
+                    let value = match self.builder.pull(&mut self.lexer, src, &self.limits)? {
+                        None => return Ok(None),
+                        Some(Pulled::Part(value)) => return Ok(Some(Reply::Part(value))),
+                        Some(Pulled::Whole(value)) => value,
                     };
                     let name = std::mem::take(name);
                     self.state = State::Start;
@@ -219,12 +228,27 @@ fn utf8(bytes: &[u8]) -> Result<String, WireError> {
     }
 }
 
+/// What a value takes in memory beside its bytes, with its place in a list or map and what the allocator adds.
+const VALUE_BYTES: usize = 2 * size_of::<Value>();
+
 /// A value under construction.
 #[derive(Debug, Default)]
 struct Builder {
     open: Vec<Open>,
     items: usize,
+    /// What was built takes so much memory, in bytes.
+    memory: usize,
+    /// The same when the list began whose values are handed out.
+    memory_before_parts: usize,
     root: Option<Value>,
+}
+
+/// What came of some tokens.
+enum Pulled {
+    /// A value that is handed out before its line is complete.
+    Part(Value),
+    /// A line's value.
+    Whole(Value),
 }
 
 #[derive(Debug)]
@@ -241,7 +265,7 @@ impl Builder {
         lexer: &mut Lexer,
         src: &mut BytesMut,
         limits: &Limits,
-    ) -> Result<Option<Value>, WireError> {
+    ) -> Result<Option<Pulled>, WireError> {
         loop {
             let (token, used) = lexer.next(src, limits)?;
             let Some(token) = token else {
@@ -251,22 +275,29 @@ impl Builder {
             if self.root.is_some() && token != Token::Eol {
                 return Err(WireError::malformed("something after the answer's value", src));
             }
-            match token {
+            let part = match token {
                 Token::Literal(range) => {
                     // Split off without copying: a file may be large.
                     let mut taken = src.split_to(used);
                     taken.advance(range.start);
-                    self.literal(taken.freeze(), limits)?;
-                    continue;
+                    match self.literal(taken.freeze(), limits)? {
+                        Some(part) => return Ok(Some(Pulled::Part(part))),
+                        None => continue,
+                    }
                 }
                 Token::Word(word) => self.string(word, true, limits)?,
                 Token::Quoted(text) => self.string(&text, false, limits)?,
                 Token::Map => {
-                    self.begin(Open::Map { entries: Vec::new(), key: None }, limits, src)?
+                    self.begin(Open::Map { entries: Vec::new(), key: None }, limits, src)?;
+                    None
                 }
-                Token::List => self.begin(Open::List(Vec::new()), limits, src)?,
+                Token::List => {
+                    self.begin(Open::List(Vec::new()), limits, src)?;
+                    None
+                }
                 Token::FileHead => {
-                    self.begin(Open::File { partition: None, guid: None }, limits, src)?
+                    self.begin(Open::File { partition: None, guid: None }, limits, src)?;
+                    None
                 }
                 Token::Close => self.end(src, limits)?,
                 Token::Eol => {
@@ -275,14 +306,23 @@ impl Builder {
                         root.ok_or_else(|| WireError::malformed("the line ended too soon", src))?;
                     src.advance(used);
                     *self = Builder::default();
-                    return Ok(Some(value));
+                    return Ok(Some(Pulled::Whole(value)));
                 }
-            }
+            };
             src.advance(used);
+            if let Some(part) = part {
+                return Ok(Some(Pulled::Part(part)));
+            }
         }
     }
 
-    fn string(&mut self, text: &[u8], bare: bool, limits: &Limits) -> Result<(), WireError> {
+    fn string(
+        &mut self,
+        text: &[u8],
+        bare: bool,
+        limits: &Limits,
+    ) -> Result<Option<Value>, WireError> {
+        self.use_memory(text.len(), limits)?;
         match self.open.last_mut() {
             Some(Open::Map { key: key @ None, .. }) => *key = Some(utf8(text)?),
             Some(Open::File { partition: partition @ None, .. }) => *partition = Some(utf8(text)?),
@@ -292,13 +332,13 @@ impl Builder {
                 *guid = Some(read);
             }
             Some(Open::File { .. }) => return Err(WireError::malformed("not a file's size", text)),
-            _ if bare && text == b"NIL" => self.add(Value::Nil, limits)?,
-            _ => self.add(Value::Atom(text.to_vec()), limits)?,
+            _ if bare && text == b"NIL" => return self.add(Value::Nil, limits),
+            _ => return self.add(Value::Atom(text.to_vec()), limits),
         }
-        Ok(())
+        Ok(None)
     }
 
-    fn literal(&mut self, data: Bytes, limits: &Limits) -> Result<(), WireError> {
+    fn literal(&mut self, data: Bytes, limits: &Limits) -> Result<Option<Value>, WireError> {
         match self.open.last() {
             Some(Open::File { partition: Some(partition), guid: Some(guid) }) => {
                 let file = Value::File { partition: partition.clone(), guid: *guid, data };
@@ -323,10 +363,13 @@ impl Builder {
             return Err(WireError::TooDeep { limit: limits.depth });
         }
         self.open.push(new);
+        if self.in_parts(limits) {
+            self.memory_before_parts = self.memory;
+        }
         Ok(())
     }
 
-    fn end(&mut self, near: &[u8], limits: &Limits) -> Result<(), WireError> {
+    fn end(&mut self, near: &[u8], limits: &Limits) -> Result<Option<Value>, WireError> {
         let value = match self.open.pop() {
             Some(Open::Map { entries, key: None }) => Value::Map(entries),
             Some(Open::Map { .. }) => {
@@ -341,10 +384,16 @@ impl Builder {
         self.add(value, limits)
     }
 
-    fn add(&mut self, value: Value, limits: &Limits) -> Result<(), WireError> {
+    /// Takes a value in, or gives it back if it is to be handed out.
+    fn add(&mut self, value: Value, limits: &Limits) -> Result<Option<Value>, WireError> {
         self.items += 1;
         if self.items > limits.items {
             return Err(WireError::TooManyItems { limit: limits.items });
+        }
+        self.use_memory(VALUE_BYTES, limits)?;
+        if self.in_parts(limits) {
+            self.memory = self.memory_before_parts;
+            return Ok(Some(value));
         }
         match self.open.last_mut() {
             None => self.root = Some(value),
@@ -354,6 +403,24 @@ impl Builder {
                 None => return Err(WireError::malformed("a map's key must be a string", &[])),
             },
             Some(Open::File { .. }) => return Err(WireError::malformed("a broken file head", &[])),
+        }
+        Ok(None)
+    }
+
+    /// Whether the innermost open value is the list whose values are handed out.
+    fn in_parts(&self, limits: &Limits) -> bool {
+        match self.open.as_slice() {
+            [Open::Map { key: Some(key), .. }, Open::List(_)] => {
+                limits.part_key == Some(key.as_str())
+            }
+            _ => false,
+        }
+    }
+
+    fn use_memory(&mut self, bytes: usize, limits: &Limits) -> Result<(), WireError> {
+        self.memory = self.memory.saturating_add(bytes);
+        if self.memory > limits.memory_bytes {
+            return Err(WireError::TooMuchMemory { limit: limits.memory_bytes });
         }
         Ok(())
     }

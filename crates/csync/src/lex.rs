@@ -123,6 +123,7 @@ impl Lexer {
         let seen = if let Ahead::Text(seen) = self.ahead { seen } else { 0 };
         let Some(end) = src.iter().skip(seen).position(|b| *b == b'\n') else {
             self.use_line(src.len() - seen, limits)?;
+            check_token(src.len(), limits)?;
             self.ahead = Ahead::Text(src.len());
             return Ok(None);
         };
@@ -175,10 +176,12 @@ impl Lexer {
     ) -> Result<(Option<Token<'a>>, usize), WireError> {
         let Some(more) = src[seen..].iter().position(|b| ends_word(*b)) else {
             self.use_line(src.len() - seen, limits)?;
+            check_token(src.len(), limits)?;
             self.ahead = Ahead::Word(src.len());
             return Ok((None, 0));
         };
         self.use_line(more, limits)?;
+        check_token(seen + more, limits)?;
         self.ahead = Ahead::Unknown;
         self.next_file_field();
         Ok((Some(Token::Word(&src[..seen + more])), seen + more))
@@ -203,6 +206,7 @@ impl Lexer {
                 }
                 b'"' => {
                     self.use_line(at - seen, limits)?;
+                    check_token(at, limits)?;
                     self.ahead = Ahead::Unknown;
                     self.next_file_field();
                     let inside = &src[1..at - 1];
@@ -214,6 +218,7 @@ impl Lexer {
             }
         }
         self.use_line(at - seen, limits)?;
+        check_token(at, limits)?;
         self.ahead = Ahead::Quoted { seen: at, escape, escapes };
         Ok((None, 0))
     }
@@ -264,6 +269,7 @@ impl Lexer {
         }
         // In bounds: not above a limit that is itself a usize.
         let size = size as usize;
+        check_token(size, limits)?;
         if self.file == FileField::Size {
             self.file = FileField::None;
         } else {
@@ -303,6 +309,13 @@ impl Lexer {
         }
         Ok(())
     }
+}
+
+fn check_token(bytes: usize, limits: &Limits) -> Result<(), WireError> {
+    if bytes > limits.token_bytes {
+        return Err(WireError::ValueTooLong { limit: limits.token_bytes });
+    }
+    Ok(())
 }
 
 fn is_blank(byte: u8) -> bool {

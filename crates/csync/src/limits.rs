@@ -2,27 +2,49 @@
 
 use crate::value::{ValueError, shorten};
 
-/// Bounds on one answer line, so that a broken or hostile peer cannot eat the memory.
+/// Bounds on one answer line, so that a broken or hostile peer cannot eat the memory. How many lines an answer may have is
+/// for the caller to bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of one line, its literals and files not counted.
     pub line_bytes: usize,
+    /// Bytes of one atom, quoted string, literal or file: they are in memory as a whole.
+    pub token_bytes: usize,
+    /// Memory for the values of one line, in bytes; of what is handed out by [`part_key`](Limits::part_key), for those of
+    /// one part.
+    pub memory_bytes: usize,
     /// Bytes of all literals and files of one line together.
     pub literal_bytes: usize,
     /// Maps and lists within each other. Cyrus' own answers need five.
     pub depth: usize,
     /// Values in one line. A record of a FULLMAILBOX answer has about ten.
     pub items: usize,
+    /// The values of the list under this key of a line's map are handed out one by one as they come
+    /// ([`Reply::Part`](crate::Reply::Part)), and are not in the line any more.
+    pub part_key: Option<&'static str>,
 }
 
 impl Limits {
-    /// For everything but whole mailboxes and message files: GET USER, MAILBOXES, META, APPLY …
-    pub const ANSWERS: Limits =
-        Limits { line_bytes: 16 << 20, literal_bytes: 64 << 20, depth: 16, items: 1 << 20 };
+    /// For everything but whole mailboxes: GET USER, MAILBOXES, META, APPLY … A user with 50,000 subscriptions has a line of
+    /// 2 MB; a RESERVE names 8,192 messages at most.
+    pub const ANSWERS: Limits = Limits {
+        line_bytes: 4 << 20,
+        token_bytes: 1 << 20,
+        memory_bytes: 16 << 20,
+        literal_bytes: 4 << 20,
+        depth: 16,
+        items: 1 << 20,
+        part_key: None,
+    };
 
-    /// For GET FULLMAILBOX (two million records) and GET FETCH (a file of 2 GiB).
-    pub const WHOLE_MAILBOX: Limits =
-        Limits { line_bytes: 1 << 30, literal_bytes: 2 << 30, depth: 16, items: 32 << 20 };
+    /// For GET FULLMAILBOX: a line of two million records, handed out one by one.
+    pub const WHOLE_MAILBOX: Limits = Limits {
+        line_bytes: 1 << 30,
+        literal_bytes: 1 << 30,
+        items: 32 << 20,
+        part_key: Some("RECORD"),
+        ..Limits::ANSWERS
+    };
 }
 
 impl Default for Limits {
@@ -47,6 +69,18 @@ pub enum WireError {
     LiteralTooLong {
         /// What it announced, all of the line's literals together.
         announced: u64,
+        /// The limit that was passed.
+        limit: usize,
+    },
+    /// An atom, a string or a literal that is too long.
+    #[error("the peer sent one value longer than {limit} bytes")]
+    ValueTooLong {
+        /// The limit that was passed.
+        limit: usize,
+    },
+    /// More memory for a line's values than accepted.
+    #[error("the peer's answer has a line whose values take more than {limit} bytes of memory")]
+    TooMuchMemory {
         /// The limit that was passed.
         limit: usize,
     },

@@ -5,7 +5,15 @@ use bytes::{Bytes, BytesMut};
 use csync::{Decoder, DlistWriter, Framing, Guid, Item, Limits, Reply, Value, WireError};
 use proptest::prelude::*;
 
-const SMALL: Limits = Limits { line_bytes: 1000, literal_bytes: 500, depth: 4, items: 50 };
+const SMALL: Limits = Limits {
+    line_bytes: 1000,
+    token_bytes: 1000,
+    memory_bytes: 100_000,
+    literal_bytes: 500,
+    depth: 4,
+    items: 50,
+    part_key: None,
+};
 
 fn decode(
     limits: Limits,
@@ -79,6 +87,58 @@ fn nesting_and_counts_are_bounded() {
     assert_eq!(error(format!("* X {}", "(".repeat(5))), WireError::TooDeep { limit: 4 });
     assert_eq!(error(format!("* X {}", "%(A ".repeat(5))), WireError::TooDeep { limit: 4 });
     assert_eq!(error(format!("* X ({}", "a ".repeat(51))), WireError::TooManyItems { limit: 50 });
+}
+
+#[test]
+fn values_and_their_memory_are_bounded() {
+    let limits = Limits { token_bytes: 100, memory_bytes: 20_000, ..Limits::ANSWERS };
+    let refused = |text: String| decode(limits, [text.into_bytes()]).1.expect("must be refused");
+    for text in [
+        format!("* X {}", "x".repeat(101)),
+        format!("* X \"{}", "x".repeat(101)),
+        format!("* X {} ", "x".repeat(101)),
+        "* X {101}\r\n".into(),
+        format!("OK {}", "x".repeat(101)),
+    ] {
+        assert_eq!(refused(text.clone()), WireError::ValueTooLong { limit: 100 }, "{text}");
+    }
+    // Two bytes on the wire are a hundred in memory.
+    for piece in ["a ", "() ", "NIL ", "%(a b) "] {
+        let text = format!("* X ({}", piece.repeat(1000));
+        assert_eq!(refused(text), WireError::TooMuchMemory { limit: 20_000 }, "{piece}");
+    }
+    let keys = format!("* X %({}", "a b ".repeat(1000));
+    assert_eq!(refused(keys), WireError::TooMuchMemory { limit: 20_000 });
+}
+
+// However long the list is, only one of its values is in memory.
+#[test]
+fn records_are_handed_out_one_by_one() {
+    let limits = Limits { memory_bytes: 4_000, part_key: Some("RECORD"), ..Limits::ANSWERS };
+    let record = "%(UID 7 FLAGS (\\Seen) RECORD (x y))";
+    let many = 5_000;
+    let line = format!(
+        "* MAILBOX %(MBOXNAME m OTHER (a b) RECORD ({}) LAST_UID 9)\r\nOK success\r\n",
+        format!("{record} ").repeat(many)
+    );
+    for size in [1, 7, 100_000] {
+        let (mut replies, error) = decode(limits, line.as_bytes().chunks(size).map(<[u8]>::to_vec));
+        assert_eq!(error, None);
+        let end = replies.split_off(many);
+        let part = Value::Map(vec![
+            ("UID".into(), Value::atom("7")),
+            ("FLAGS".into(), Value::List(vec![Value::atom("\\Seen")])),
+            ("RECORD".into(), Value::List(vec![Value::atom("x"), Value::atom("y")])),
+        ]);
+        assert!(replies.iter().all(|reply| *reply == Reply::Part(part.clone())));
+        let Reply::Untagged(item) = &end[0] else { panic!("{end:?}") };
+        assert_eq!(item.value.get("RECORD"), Some(&Value::List(Vec::new())));
+        assert_eq!(item.value.get("LAST_UID"), Some(&Value::atom("9")));
+        assert!(matches!(&end[1], Reply::Done(status) if status.is_ok()));
+    }
+    let big = format!("* MAILBOX %(RECORD (%(FLAGS ({})))", "x ".repeat(100));
+    let (_, error) = decode(limits, [big.into_bytes()]);
+    assert_eq!(error, Some(WireError::TooMuchMemory { limit: 4_000 }));
 }
 
 #[test]
@@ -161,7 +221,7 @@ fn endings_and_chatter() {
         .map(|reply| match reply {
             Reply::Continuation(text) => format!("+{}", String::from_utf8(text).unwrap()),
             Reply::Done(status) => format!("{:?} {}", status.kind, status.text),
-            Reply::Untagged(item) => panic!("{item:?}"),
+            other => panic!("{other:?}"),
         })
         .collect();
     assert_eq!(
@@ -180,7 +240,14 @@ fn endings_and_chatter() {
 /// would take minutes otherwise.
 #[test]
 fn slow_peers_cost_no_more_than_fast_ones() {
-    let limits = Limits { line_bytes: 8 << 20, literal_bytes: 8 << 20, depth: 4, items: 8 };
+    let limits = Limits {
+        line_bytes: 8 << 20,
+        token_bytes: 8 << 20,
+        literal_bytes: 8 << 20,
+        depth: 4,
+        items: 8,
+        ..Limits::ANSWERS
+    };
     let begin = std::time::Instant::now();
     for (head, tail) in
         [("* X \"", "\"\r\n"), ("* X ", "\r\n"), ("OK ", "\r\n"), ("* X {4096000}\r\n", "\r\n")]

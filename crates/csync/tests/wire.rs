@@ -107,7 +107,7 @@ fn answers(name: &str) -> Vec<(Vec<u8>, Vec<Item>, csync::Status)> {
                 Reply::Done(status) => {
                     answers.push((client.clone(), std::mem::take(&mut items), status));
                 }
-                Reply::Continuation(_) => panic!("a continuation"),
+                other => panic!("{other:?}"),
             }
         }
         assert!(items.is_empty());
@@ -177,7 +177,7 @@ fn what_was_read_is_written_byte_for_byte() {
                             format!("{tag}{kind} {}\r\n", status.text).as_bytes(),
                         );
                     }
-                    Reply::Continuation(_) => panic!("a continuation"),
+                    other => panic!("{other:?}"),
                 }
             }
             assert_eq!(String::from_utf8_lossy(&again), String::from_utf8_lossy(server), "{name}");
