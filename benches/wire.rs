@@ -143,6 +143,7 @@ fn encode_mailbox(bencher: Bencher) {
         state: State::Whole(crcs),
         since: None,
         replica: None,
+        groups: None,
     };
     let records: Vec<_> = mailbox.records(0).map(Result::unwrap).collect();
     bencher.counter(ItemsCount::new(records.len())).bench_local(|| {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use actors::{EarlyClaim, LogSource, RollSettings, Settings};
 use cyrus_store::sync_log::LogFile;
-use cyrus_store::{Config, StoreError};
+use cyrus_store::{Config, MboxList, StoreError};
 
 use crate::cli::Args;
 use crate::exit::{Exit, Failure};
@@ -75,7 +75,7 @@ pub(crate) fn settings(
             return Err(undefined("sync_password", "give sync_authname's password on the replica"));
         }
     }
-    Ok(Settings {
+    let settings = Settings {
         server,
         port,
         channel: channel.map(str::to_string),
@@ -83,7 +83,7 @@ pub(crate) fn settings(
         password: option("sync_password").unwrap_or_default(),
         realm: option("sync_realm"),
         try_imap: switch(config, channel, "sync_try_imap", true)?,
-        sieve_mailbox: true,
+        sieve_mailbox: !is_by_name(config),
         jobs: jobs(args, config, channel)?,
         one_way: args.no_copyback,
         overwrite: args.overwrite,
@@ -102,7 +102,9 @@ pub(crate) fn settings(
         batch_messages: batch(config)?,
         cache: None,
         retry_pause: RETRY_PAUSE,
-    })
+    };
+    cyrus_store::databases::check(config).map_err(bad_config)?;
+    Ok(settings)
 }
 
 /// Says so where a channel is named (-n) that has no option of its own: a typing error may lead to another replica.
@@ -155,6 +157,12 @@ pub(crate) fn rolling(
         longest_pause: duration("sync_retry_maxwait", RETRY_MAXWAIT)?,
     };
     Ok((settings, rolling))
+}
+
+/// Whether the store is of a Cyrus before 3.5, which knows no #sieve mailboxes: scripts go one by one, as its own client
+/// sends them. What else is wrong with the list is said where it is read.
+fn is_by_name(config: &Config) -> bool {
+    MboxList::open(config).is_ok_and(|list| !list.has_unique_ids())
 }
 
 fn jobs(args: &Args, config: &Config, channel: Option<&str>) -> Result<usize, Failure> {

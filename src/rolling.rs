@@ -64,7 +64,7 @@ fn ready(args: &Args, config: &Config) -> Result<Vec<Channel>, Failure> {
     // First, since under Cyrus' master stderr is /dev/null.
     syslog::start(config)?;
     let mut all = channels(args, config)?;
-    privileges::become_cyrus(config.cyrus_user())?;
+    privileges::become_cyrus(config)?;
     start::check(&mut all)?;
     Ok(all)
 }

@@ -1,15 +1,16 @@
 //! Syslog through libc's syslog(3): the C client's lines where its watchers look for them.
 //!
-//! Facility mail; the ident is `PREFIX/sync_client` with `syslog_prefix` (or, before that, the
+//! Facility mail, or `syslog_facility`; the ident is `PREFIX/sync_client` with `syslog_prefix` (or, before that, the
 //! environment's CYRUS_SYSLOG_PREFIX), else `sync_client`, as `imap/global.c:cyrus_init` has it.
 
 use std::ffi::{CStr, CString};
 use std::fmt::Write;
 
+use actors::plain;
 use cyrus_store::Config;
 use nix::syslog::{Facility, LogFlags, Severity, openlog, syslog};
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Level, Subscriber, error};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -31,12 +32,39 @@ pub(crate) fn start(config: &Config) -> Result<(), Failure> {
     let name = CString::new(ident.as_str()).map_err(|e| bad_ident(e.to_string()))?;
     // syslog(3) keeps the pointer for as long as the program lives.
     let name: &'static CStr = Box::leak(name.into_boxed_c_str());
-    openlog(Some(name), LogFlags::LOG_PID, Facility::LOG_MAIL)
+    let wanted = config.get("syslog_facility");
+    let facility = wanted.map_or(Some(Facility::LOG_MAIL), facility_of);
+    openlog(Some(name), LogFlags::LOG_PID, facility.unwrap_or(Facility::LOG_MAIL))
         .map_err(|e| bad_ident(e.to_string()))?;
     tracing_subscriber::registry()
         .with(Syslog.with_filter(LevelFilter::INFO))
         .try_init()
-        .map_err(|e| Failure::new(Exit::Config, format!("can't start logging: {e}")))
+        .map_err(|e| Failure::new(Exit::Config, format!("can't start logging: {e}")))?;
+    if let (None, Some(name)) = (facility, wanted) {
+        // Cyrus' words, which go where they would be looked for.
+        error!("config error: syslog name {name} not recognised");
+    }
+    Ok(())
+}
+
+/// The facilities that Cyrus knows, upper and lower case being alike (`imap/global.c`: get_facility).
+fn facility_of(name: &str) -> Option<Facility> {
+    let facility = match name.to_ascii_lowercase().as_str() {
+        "daemon" => Facility::LOG_DAEMON,
+        "mail" => Facility::LOG_MAIL,
+        "news" => Facility::LOG_NEWS,
+        "user" => Facility::LOG_USER,
+        "local0" => Facility::LOG_LOCAL0,
+        "local1" => Facility::LOG_LOCAL1,
+        "local2" => Facility::LOG_LOCAL2,
+        "local3" => Facility::LOG_LOCAL3,
+        "local4" => Facility::LOG_LOCAL4,
+        "local5" => Facility::LOG_LOCAL5,
+        "local6" => Facility::LOG_LOCAL6,
+        "local7" => Facility::LOG_LOCAL7,
+        _ => return None,
+    };
+    Some(facility)
 }
 
 struct Syslog;
@@ -54,7 +82,7 @@ impl<S: Subscriber> Layer<S> for Syslog {
         let mut line = Line::default();
         event.record(&mut line);
         // A syslogd that is gone is no reason to stop replicating.
-        let _ = syslog(severity, line.text.as_str());
+        let _ = syslog(severity, &*plain::line(&line.text));
     }
 }
 

@@ -6,13 +6,19 @@ use sync_plan::PlanError;
 
 use crate::error::UserError;
 use crate::frames::CommandError;
+use crate::plain;
 use crate::report::is_shared;
+
+/// So much of an error is shown, in bytes: there is room for the advice behind it in a line.
+const ERROR_BYTES: usize = plain::LINE_BYTES / 2;
 
 /// The error in words, and behind a semicolon what to do about it, if that is known.
 pub(crate) fn in_words(e: &UserError, userid: &str, rules: &NameRules) -> String {
+    let e_in_words = e.to_string();
+    let said = plain::line_of(&e_in_words, ERROR_BYTES);
     match advice(e, userid, rules) {
-        Some(advice) => format!("{e}; {advice}"),
-        None => e.to_string(),
+        Some(advice) => format!("{said}; {}", plain::line(&advice)),
+        None => said.into_owned(),
     }
 }
 
@@ -35,6 +41,10 @@ fn advice(e: &UserError, userid: &str, rules: &NameRules) -> Option<String> {
             "if what only the replica has of this mailbox may go, run again with -O --overwrite"
                 .into(),
         ),
+        UserError::ScriptFiles { .. } => Some(format!(
+            "let Cyrus move them there: a login to its ManageSieve service (timsieved) as this user, or as an admin for {}, does it",
+            quoted(userid)
+        )),
         UserError::Plan(_) if !is_shared(userid) => Some(format!(
             "if what only the replica has of this user may go, run `sync_reset -f {}` there, which forgets the user on the replica, and replicate again",
             quoted(userid)

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use dashmap::DashMap;
 
+use crate::plain;
 use crate::report::name_of;
 use crate::words;
 
@@ -55,7 +56,8 @@ impl Board {
             .map(|row| {
                 let age = now.saturating_duration_since(row.since);
                 let shown = words::duration(Duration::from_secs(age.as_secs()));
-                let line = format!("\n  {}: {} ({shown})", name_of(row.key()), row.stage);
+                let name = plain::line(name_of(row.key()));
+                let line = format!("\n  {name}: {} ({shown})", row.stage);
                 (age, line)
             })
             .collect();

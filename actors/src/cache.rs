@@ -234,6 +234,8 @@ fn encode(state: &ReplicaMailbox) -> Vec<u8> {
         createdmodseq: state.createdmodseq,
         foldermodseq: state.foldermodseq,
         annotations: &annotations,
+        userflags: None,
+        usergroups: None,
         since: None,
     };
     let mut line = b"* ".to_vec();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use csync::Code;
 use cyrus_store::{ErrorClass, StoreError};
-use sync_plan::{PlanError, Withheld};
+use sync_plan::{Kept, PlanError, Withheld};
 
 use crate::frames::CommandError;
 use crate::lease::{Lease, Purpose};
@@ -95,6 +95,18 @@ pub enum UserError {
     /// Something was deleted here, and is not taken away on the replica as long as not everything of the user can be read.
     #[error("not taken away on the replica while something here can't be read: {0}")]
     Withheld(Withheld),
+    /// Something was kept on the replica that is only missing here.
+    #[error("{0}")]
+    Kept(#[from] Kept),
+    /// The user's scripts are files still, which this replica must not be asked about.
+    #[error(
+        "the Sieve scripts are files in {} and not in the user's #sieve mailbox, so they can't be replicated, and the replica would drop its own such files if it were asked",
+        folder.display()
+    )]
+    ScriptFiles {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// Several mailboxes or other things failed, in the order of their failing; all else was replicated.
     #[error("{}", several(of))]
     Several {
@@ -228,6 +240,8 @@ impl UserError {
             | UserError::Spool { .. }
             | UserError::Plan(_)
             | UserError::TooManyRemovals { .. }
+            | UserError::Kept(_)
+            | UserError::ScriptFiles { .. }
             | UserError::DeletedThere { .. }
             | UserError::Bug(_) => Class::Lasting,
         }

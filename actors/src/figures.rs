@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::plain;
 use crate::progress::Progress;
 use crate::report::{Sent, name_of};
 use crate::rota::{Kind, Trouble};
@@ -170,7 +171,8 @@ impl RollStatus {
         let mut troubles: Vec<_> = troubles.into_iter().collect();
         troubles.sort_by(|a, b| b.1.times.cmp(&a.1.times).then_with(|| a.0.cmp(&b.0)));
         for (userid, trouble) in troubles.iter().take(SHOWN) {
-            let (name, times) = (name_of(userid), words::count(trouble.times.into(), "time"));
+            let (name, times) =
+                (plain::line(name_of(userid)), words::count(trouble.times.into(), "time"));
             let _ = write!(text, "\n  {name}: {} ({times} in a row)", trouble.reason);
         }
         if troubles.len() > SHOWN {

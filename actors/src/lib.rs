@@ -29,7 +29,7 @@
 //! | `reading.rs`, `reading_some.rs`, `reserve.rs`, `full.rs`, `sending.rs`, `steps.rs`, `spool.rs`, `upload.rs`, `staged.rs`, `wire.rs` | a MailboxPlanner's reading and encoding |
 //! | `frames.rs`, `ask.rs`, `answer.rs`, `transport/` | what travels to a connection, and back; sockets, login, deflate |
 //! | `cache.rs`, `partitions.rs` | what a replica has, remembered between rolling runs or for the run |
-//! | `settings.rs`, `events.rs`, `report.rs`, `error.rs`, `advice.rs`, `words.rs` | what a run is told, tells, and ends with |
+//! | `settings.rs`, `events.rs`, `report.rs`, `error.rs`, `advice.rs`, `words.rs`, `plain.rs` | what a run is told, tells, and ends with |
 //! | `progress.rs` with `board.rs`, `pace.rs`, `replica_state.rs`; `figures.rs` | how a run stands, for whoever asks; in rolling replication |
 #![forbid(unsafe_code)]
 
@@ -60,10 +60,12 @@ mod look_some;
 mod monitor;
 mod pace;
 mod partitions;
+pub mod plain;
 mod planner;
 mod pool;
 mod pool_plan;
 mod progress;
+mod quota_roots;
 mod reading;
 mod reading_some;
 mod removal;
@@ -75,6 +77,7 @@ mod rolling;
 mod rota;
 mod run;
 mod schedule;
+mod scripts;
 mod sending;
 mod server;
 mod settings;

@@ -24,6 +24,7 @@ use crate::planner::{ReadMore, ReadUser};
 use crate::reading::{Inbox, UserRead};
 use crate::reading_some::Names;
 use crate::report::is_shared;
+use crate::scripts;
 
 /// How many mailboxes are asked for in one command.
 const NAMES: usize = 500;
@@ -76,7 +77,10 @@ pub(crate) async fn look(
         Scope::Whole if is_shared(view.userid) => {
             shared_sides(hands, read_user(Inbox::There), lease).await?
         }
-        Scope::Whole => user_sides(hands, read_user(Inbox::There), lease).await?,
+        Scope::Whole => {
+            scripts::may_ask(hands, view.userid, sieve_mailbox).await?;
+            user_sides(hands, read_user(Inbox::There), lease).await?
+        }
         Scope::Gone => user_sides(hands, read_user(Inbox::Gone), lease).await?,
     };
     let Some((mut read, mut replica)) = sides else { return Ok(None) };

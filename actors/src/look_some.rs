@@ -18,6 +18,7 @@ use crate::lease::Lease;
 use crate::look::{Sides, ask_for_mailboxes, once_each, take};
 use crate::planner::ReadSome;
 use crate::reading_some::Names;
+use crate::scripts;
 
 /// Both sides of what the log names.
 pub(crate) async fn some_sides(
@@ -27,6 +28,9 @@ pub(crate) async fn some_sides(
     lease: &Lease,
 ) -> Result<Sides, UserError> {
     let sieve_mailbox = lease.session.capabilities.sieve_mailbox_enabled;
+    if let Some(userid) = &names.meta {
+        scripts::may_ask(hands, userid, sieve_mailbox).await?;
+    }
     let question = ReadSome { names: names.clone(), sieve_mailbox };
     let reading = hands.reader.send(question).await;
     let some = reading.map_err(|e| UserError::Bug(e.to_string()))??;

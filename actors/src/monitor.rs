@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use tracing::info;
 
 use crate::events::{Direction, Event, EventSink};
+use crate::plain::{self, ACTION_BYTES, line_of};
 use crate::report::{Outcome, UserReport};
 
 /// Where to tell what.
@@ -89,13 +90,13 @@ pub(crate) fn tell(event: &Event, verbosity: Verbosity) {
     match event {
         Event::Action(line) => {
             if verbosity.actions_on_stdout {
-                let _ = writeln!(io::stdout().lock(), "{line}");
+                let _ = writeln!(io::stdout().lock(), "{}", line_of(line, ACTION_BYTES));
             }
             if verbosity.actions_in_syslog {
                 info!(target: "actions", "{line}");
             }
         }
-        Event::Notice(line) => notice(line),
+        Event::Notice(text) => notice(text),
         Event::Trace { connection, direction, bytes } => {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
             let mark = match direction {
@@ -117,9 +118,12 @@ fn tell_user(user: &UserReport, verbosity: Verbosity) {
     }
     let userid = user.name();
     match &user.outcome {
-        Outcome::Locked => notice(&format!("Skipping locked user {userid}")),
-        Outcome::Skipped => notice(&format!("Skipping user {userid} (skipuser file)")),
+        Outcome::Locked => notice(&format!("Skipping locked user {}", plain::line(userid))),
+        Outcome::Skipped => {
+            notice(&format!("Skipping user {} (skipuser file)", plain::line(userid)));
+        }
         Outcome::Failed { reason } => {
+            let (userid, reason) = (plain::line(userid), plain::line(reason));
             notice(&format!("Error from sync_do_user({userid}): bailing out! ({reason})"));
         }
         Outcome::Done | Outcome::Unchanged | Outcome::Absent => {}
@@ -131,6 +135,6 @@ pub fn notice(text: &str) {
     let mut stderr = io::stderr().lock();
     for line in text.lines() {
         // A closed stderr is no reason to stop.
-        let _ = writeln!(stderr, "sync_client: {line}");
+        let _ = writeln!(stderr, "sync_client: {}", plain::line(line));
     }
 }

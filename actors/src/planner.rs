@@ -27,7 +27,7 @@ use crate::sending::{How, MailboxSent, Next};
 use crate::settings::Settings;
 use crate::spool::Spool;
 use crate::staged::Staged;
-use crate::{full, reading, reading_some, reserve, sending};
+use crate::{full, reading, reading_some, reserve, scripts, sending};
 
 /// Reads the store.
 pub(crate) struct MailboxPlanner {
@@ -69,6 +69,13 @@ pub(crate) struct ReadMore {
     pub(crate) new: Vec<String>,
     pub(crate) locked: Arc<BTreeSet<Arc<str>>>,
     pub(crate) sieve_mailbox: bool,
+}
+
+/// Whether a replica that has #sieve mailboxes may be asked about this user.
+#[derive(Message)]
+#[rtype(result = "Result<(), UserError>")]
+pub(crate) struct CheckScripts {
+    pub(crate) userid: Arc<str>,
 }
 
 /// The annotations of the server itself.
@@ -184,6 +191,14 @@ impl Handler<ReadMore> for MailboxPlanner {
             sieve_mailbox: msg.sieve_mailbox,
         };
         guarded(|| reading_some::read_more(&self.store, &msg.read, &question))
+    }
+}
+
+impl Handler<CheckScripts> for MailboxPlanner {
+    type Result = Result<(), UserError>;
+
+    fn handle(&mut self, msg: CheckScripts, _: &mut SyncContext<Self>) -> Self::Result {
+        guarded(|| scripts::check(&self.store, &msg.userid))
     }
 }
 

@@ -1,16 +1,17 @@
 //! Reading a user's headers off the disk.
 
+use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use cyrus_store::names::NameRules;
 use cyrus_store::{ErrorClass, MboxEntry, MboxList, Store, StoreError, UserModseqs};
 use sync_plan::{
-    Folder, Intermediate, MasterMailbox, MasterQuota, MasterSeen, MasterSieve, MasterUser,
+    Folder, Intermediate, MasterMailbox, MasterSeen, MasterSieve, MasterUser, Missing,
 };
 
 use crate::error::UserError;
+use crate::quota_roots;
 use crate::report::is_shared;
 use crate::wire;
 
@@ -140,7 +141,13 @@ pub(crate) fn meta(
     sieve_mailbox: bool,
     master: &mut MasterUser,
 ) -> Result<(), StoreError> {
-    master.subscriptions = store.subscriptions(list, userid)?;
+    match store.subscriptions(list, userid)? {
+        Some(subscriptions) => master.subscriptions = subscriptions,
+        None => {
+            let path = store.subscriptions_path(list, userid)?.display().to_string();
+            master.missing.push(Missing::Subscriptions { path });
+        }
+    }
     master.seen = seen(store, list, userid)?;
     if !sieve_mailbox {
         master.sieve = sieve(store, list, userid)?;
@@ -203,6 +210,8 @@ impl<'a> TreeReader<'a> {
                 }
                 // It may be here under another name.
                 Ok(None) => self.master.incomplete = true,
+                // It is no mailbox's fault, and all of them would be wrong.
+                Err(e @ StoreError::MissingDatabase { .. }) => return Err(e),
                 Err(e) => {
                     self.master.incomplete = true;
                     self.broken.push((entry.name, Arc::new(e)));
@@ -220,10 +229,9 @@ impl<'a> TreeReader<'a> {
             return Ok(None);
         }
         let known = self.entries.get(&entry.uniqueid).filter(|known| known.name != entry.name);
-        if let Some(known) = known
-            && !self.list.has_unique_ids()
-        {
-            return Ok(Some(known.name.clone()));
+        // A list that is not in order of unique ids, too, would have to be walked for each mailbox.
+        if !self.list.has_unique_ids() {
+            return Ok(known.map(|known| known.name.clone()));
         }
         let Some(by_id) = self.list.find_uniqueid(&entry.uniqueid)? else {
             return Ok(known.map(|known| known.name.clone()));
@@ -245,15 +253,7 @@ impl<'a> TreeReader<'a> {
 
     /// All that was read, with the quota roots that the mailboxes name.
     fn end(mut self) -> Result<UserRead, UserError> {
-        let mut roots = BTreeSet::new();
-        for folder in &self.master.folders {
-            if let Folder::Mailbox(mailbox) = folder {
-                roots.extend(mailbox.quotaroot.clone());
-            }
-        }
-        for root in roots {
-            self.master.quotas.extend(quota(self.store, &root)?);
-        }
+        quota_roots::named_roots(self.store, &mut self.master)?;
         Ok(self.end_without_quotas())
     }
 
@@ -339,18 +339,6 @@ fn intermediate(entry: &MboxEntry) -> Intermediate {
         createdmodseq: entry.createdmodseq,
         foldermodseq: entry.foldermodseq,
     }
-}
-
-pub(crate) fn quota(store: &Store, root: &str) -> Result<Option<MasterQuota>, StoreError> {
-    Ok(store.quota(root)?.map(|q| MasterQuota {
-        limits: q
-            .sync_limits()
-            .into_iter()
-            .map(|(name, limit)| (name.to_string(), limit))
-            .collect(),
-        modseq: q.modseq,
-        root: q.root,
-    }))
 }
 
 fn seen(store: &Store, list: &MboxList, userid: &str) -> Result<Vec<MasterSeen>, StoreError> {

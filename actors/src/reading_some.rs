@@ -17,7 +17,8 @@ use cyrus_store::{MboxEntry, MboxList, Store, StoreError};
 use sync_plan::Folder;
 
 use crate::error::UserError;
-use crate::reading::{TreeReader, UserRead, meta, quota};
+use crate::quota_roots;
+use crate::reading::{TreeReader, UserRead, meta};
 
 /// What is to be looked at.
 #[derive(Debug, Clone, Default)]
@@ -55,7 +56,7 @@ pub(crate) fn read_some(
     }
     let mut read = tree.end_without_quotas();
     for root in &wanted.quotas {
-        read.master.quotas.extend(quota(store, root)?);
+        quota_roots::any_root(store, &list, root, &mut read.master)?;
     }
     let has_inbox = |userid: &Arc<str>| -> Result<bool, StoreError> {
         let inbox = list.lookup(&store.config().names().user_inbox(userid))?;

@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::plain;
 use crate::words;
 
 /// The user id that stands for the shared mailboxes, which belong to no user. Cyrus names their
@@ -278,7 +279,8 @@ impl RunReport {
 
 /// The first users by name, and how many more there are.
 fn some_names(users: &[Arc<str>]) -> String {
-    let names: Vec<&str> = users.iter().take(NAMED).map(|userid| name_of(userid)).collect();
+    let names: Vec<_> =
+        users.iter().take(NAMED).map(|userid| plain::line(name_of(userid))).collect();
     let mut text = names.join(", ");
     if users.len() > NAMED {
         let _ = write!(text, " and {} more", users.len() - NAMED);
@@ -316,11 +318,11 @@ impl fmt::Display for RunReport {
         self.sent().write(self.took, f)?;
         for user in &self.users {
             if let Some(overwritten) = user.sent.overwritten() {
-                write!(f, "\noverwritten: {}: {overwritten}", user.name())?;
+                write!(f, "\noverwritten: {}: {overwritten}", plain::line(user.name()))?;
             }
         }
         for user in &self.users {
-            let name = user.name();
+            let name = plain::line(user.name());
             match &user.outcome {
                 Outcome::Failed { reason } => write!(f, "\nfailed: {name}: {reason}")?,
                 Outcome::Locked => {

@@ -15,6 +15,7 @@ use crate::events::EventSink;
 use crate::figures::RollStatus;
 use crate::log_reader::{EarlyClaim, LetGo, LogReader, LogSource};
 use crate::monitor::{Verbosity, Watching};
+use crate::plain;
 use crate::report::{Sent, Stopped, name_of};
 use crate::roller::{Roll, Roller};
 use crate::rota::Kind;
@@ -120,7 +121,7 @@ impl fmt::Display for RollReport {
                 Kind::Locked => "locked",
                 Kind::Skipped => "skipped",
             };
-            write!(f, "\n{kind}: {}: {reason}", name_of(userid))?;
+            write!(f, "\n{kind}: {}: {reason}", plain::line(name_of(userid)))?;
         }
         Ok(())
     }

@@ -218,6 +218,7 @@ impl Job<'_> {
             state: State::Partial { last_uid: 0, highestmodseq: 1 },
             since: None,
             replica: None,
+            groups: Some(""),
         };
         let begun = wire::Encoder::begin(&mailbox, self.modseqs(list)?, &head);
         let bytes = begun.map_err(|e| self.damaged(e))?.end();
@@ -279,6 +280,13 @@ impl Job<'_> {
             Err(e) if is_stale(list, self.entry, &e)? => Ok(None),
             Err(e) => Err(self.damaged(e)),
         }
+    }
+
+    /// The groups that the mailbox's owner is in.
+    fn groups(&self) -> Result<String, UserError> {
+        let owner = self.store.config().names().userid(&self.entry.name);
+        let Some(owner) = owner else { return Ok(String::new()) };
+        Ok(self.store.mailboxes()?.groups_of(&owner)?.join("\t"))
     }
 
     fn modseqs(&self, list: &MboxList) -> Result<Modseqs, UserError> {
@@ -372,6 +380,7 @@ impl Job<'_> {
             None => State::Whole(crcs),
             Some(Step { last_uid, highestmodseq }) => State::Partial { last_uid, highestmodseq },
         };
+        let groups = self.groups()?;
         let head = wire::Head {
             local_only: self.settings.local_only,
             one_way: self.settings.one_way,
@@ -379,6 +388,7 @@ impl Job<'_> {
             state,
             since: base.since,
             replica: self.replica.as_deref(),
+            groups: Some(&groups),
         };
         let mut encoder =
             wire::Encoder::begin(mailbox, modseqs, &head).map_err(|e| self.damaged(e))?;

@@ -223,7 +223,8 @@ impl<'a> Uploader<'a> {
         self.name.clear();
         // Writing to a String never fails.
         let _ = write!(self.name, "{}.", message.uid);
-        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC;
+        // A FIFO is not waited for; it has no bytes, and so is no message.
+        let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let file = nix::fcntl::openat(&folder.fd, self.name.as_str(), flags, Mode::empty());
         file.map(File::from).map_err(unreadable)
     }

@@ -464,7 +464,8 @@ fn ended(seen: &Look, outcome: Outcome) -> Result<Outcome, UserError> {
 fn failures(seen: &Look, plan: &UserPlan) -> Vec<UserError> {
     let left_out = plan.left_out.iter().cloned().map(UserError::from);
     let withheld = (!plan.withheld.is_empty()).then(|| UserError::Withheld(plan.withheld.clone()));
-    seen.read.failures().chain(left_out).chain(withheld).collect()
+    let kept = plan.kept.iter().cloned().map(UserError::from);
+    seen.read.failures().chain(left_out).chain(withheld).chain(kept).collect()
 }
 
 /// Lets the replica forget the messages it was sent for this user. Sent ahead: whoever uses the

@@ -126,6 +126,9 @@ pub struct Head<'a> {
     pub since: Option<Since>,
     /// What the replica has, for the fields that a partial state leaves as they are.
     pub replica: Option<&'a ReplicaMailbox>,
+    /// The owner's groups, `group TAB group`, or nothing; with them go the names of the user flags. None: neither, as
+    /// servers before 3.12 say it themselves.
+    pub groups: Option<&'a str>,
 }
 
 /// What is said of a mailbox's conversations; 0 is nothing. A replica with a higher XCONVMODSEQ than it is sent
@@ -174,6 +177,8 @@ impl<'m> Encoder<'m> {
                 value: &a.value,
             })
             .collect();
+        let userflags: Vec<&str> =
+            mailbox.header.flags.iter().flatten().map(String::as_str).collect();
         let mut line = MailboxHead {
             uniqueid: &ours.uniqueid,
             mboxname: &ours.name,
@@ -197,6 +202,8 @@ impl<'m> Encoder<'m> {
             createdmodseq: mailbox.index.createdmodseq,
             foldermodseq: ours.foldermodseq,
             annotations: &annotations,
+            userflags: head.groups.map(|_| userflags.as_slice()),
+            usergroups: head.groups.filter(|groups| !groups.is_empty()),
             since: head.since,
         };
         match head.state {
@@ -217,6 +224,7 @@ impl<'m> Encoder<'m> {
                 // Both rise by themselves with the records; what was there before the first step is refused after it.
                 line.xconvmodseq = 0;
                 line.raclmodseq = 0;
+                line.usergroups = None;
             }
         }
         let mut out = Vec::new();

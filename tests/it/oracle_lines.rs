@@ -94,6 +94,7 @@ fn encoded(mailbox: &Mailbox, modseqs: Modseqs, with_records: bool) -> Vec<u8> {
         state: State::Whole(Crcs { basic: stored.basic, annot: stored.annot }),
         since: None,
         replica: None,
+        groups: None,
     };
     let mut encoder = Encoder::begin(mailbox, modseqs, &head).unwrap();
     if with_records {
@@ -194,7 +195,7 @@ fn compare_mailboxes(store: &Store, list: &MboxList, said: &Said, compared: &mut
 
 fn compare_meta(store: &Store, list: &MboxList, said: &Said, compared: &mut Compared) {
     let user = &said.user;
-    let subscriptions = store.subscriptions(list, user).unwrap();
+    let subscriptions = store.subscriptions(list, user).unwrap().unwrap_or_default();
     compared.subscriptions += subscriptions.len();
     let mut ours = Vec::new();
     if !subscriptions.is_empty() {

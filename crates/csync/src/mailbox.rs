@@ -5,7 +5,7 @@
 //!  '------------------- begin() -------------------------------''--- record() each ---''end()'
 //! ```
 //! Source: `imap/sync_support.c:sync_prepare_dlists`, `encode_annotations` and
-//! `sync_mailbox_byentry` of cyrus-imapd 3.6.1. Keys stand in their order, so that what is written
+//! `sync_mailbox_byentry` of cyrus-imapd 3.6.1, USERFLAGS and USERGROUPS of 3.12.3. Keys stand in their order, so that what is written
 //! for a mailbox equals the master's own GET lines: [`mailbox_line`] writes the GET MAILBOXES form.
 
 use crate::guid::Guid;
@@ -82,6 +82,11 @@ pub struct MailboxHead<'a> {
     pub foldermodseq: u64,
     /// The mailbox's own annotations, in the store's order.
     pub annotations: &'a [Annotation<'a>],
+    /// The names of all user flags, set on a message or not, so that both sides number them alike; none is not sent. A
+    /// key of 3.12, which older servers pass over.
+    pub userflags: Option<&'a [&'a str]>,
+    /// The groups that the owner is in, `group TAB group`; none is not sent. As above.
+    pub usergroups: Option<&'a str>,
     /// What the change builds on; none on a repeat, and when the replica's modseq is 0.
     pub since: Option<Since>,
 }
@@ -222,6 +227,9 @@ fn put_head(w: &mut DlistWriter<'_>, head: &MailboxHead<'_>) {
     w.key("POP3_SHOW_AFTER").date(head.pop3_show_after);
     put_unless_zero(w, "XCONVMODSEQ", head.xconvmodseq);
     put_unless_zero(w, "RACLMODSEQ", head.raclmodseq);
+    if let Some(groups) = head.usergroups {
+        w.key("USERGROUPS").atom(groups);
+    }
     w.key("UIDVALIDITY").num(head.uidvalidity.into()).key("PARTITION").atom(head.partition);
     w.key("ACL").atom(head.acl).key("OPTIONS").atom(head.options);
     if let Some(root) = head.quotaroot {
@@ -230,6 +238,13 @@ fn put_head(w: &mut DlistWriter<'_>, head: &MailboxHead<'_>) {
     put_unless_zero(w, "CREATEDMODSEQ", head.createdmodseq);
     put_unless_zero(w, "FOLDERMODSEQ", head.foldermodseq);
     put_annotations(w, head.annotations);
+    if let Some(flags) = head.userflags {
+        w.key("USERFLAGS").list_begin();
+        for flag in flags {
+            w.flag(flag);
+        }
+        w.list_end();
+    }
     if let Some(since) = head.since {
         w.key("SINCE_MODSEQ").num(since.modseq).key("SINCE_CRC").num(since.crc.into());
         w.key("SINCE_CRC_ANNOT").num(since.crc_annot.into());

@@ -222,6 +222,8 @@ fn head<'a>(m: &'a ReplicaMailbox, annotations: &'a [Annotation<'a>]) -> Mailbox
         createdmodseq: m.createdmodseq,
         foldermodseq: m.foldermodseq,
         annotations,
+        userflags: None,
+        usergroups: None,
         since: None,
     }
 }

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! key    mailbox: uniqueid NUL entry NUL userid NUL        message: uid in decimal NUL entry NUL userid NUL
+//!        before 3.5 the mailbox's internal name stands for its unique id, and the owner's userid for "[.OwNeR.]"
 //!        userid: empty is shared; "[.OwNeR.]" is the mailbox's owner
 //! value  length [4, big endian] zeros [4] | value | NUL | "text/plain" NUL | zeros [8] | modseq [8, big endian] | flags [1]
 //!        flags: 1 is deleted (a tombstone); older versions end early: no flags, or no modseq either
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 use crate::config::Config;
 use crate::crc;
+use crate::databases;
 use crate::db::Database;
 use crate::db::kept::KeptDb;
 use crate::error::{ErrorClass, StoreError};
@@ -124,24 +126,25 @@ pub(crate) fn is_virtual(minor_version: u32, entry: &str) -> bool {
     }
 }
 
-/// The annotations of a mailbox itself, in the order of replication.
+/// The annotations of a mailbox itself, in the order of replication. In the keys it goes by `scope`, its unique id or name.
 ///
 /// # Errors
-/// The database cannot be read, or an entry of this mailbox is damaged.
+/// The database is not there or cannot be read, or an entry of this mailbox is damaged.
 pub(crate) fn of_mailbox(
     conf: &Config,
     kept: &Arc<KeptDb>,
     mailbox: &str,
-    uniqueid: &str,
+    scope: &str,
 ) -> Result<Vec<Annotation>, StoreError> {
     let source = Source {
         db: Database::Kept(kept.clone()),
         path: paths::annotations_db(conf),
         owner: conf.names().userid(mailbox),
     };
-    match source.of(uniqueid) {
-        // There are none yet.
-        Err(e) if e.class() == ErrorClass::Missing => Ok(Vec::new()),
+    match source.of(scope) {
+        Err(StoreError::MissingFile { path }) => {
+            Err(databases::missing(&path, "annotation_db_path"))
+        }
         found => found,
     }
 }

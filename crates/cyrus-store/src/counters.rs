@@ -10,14 +10,13 @@
 //! All numbers are big-endian. A file of 48 bytes is of version 0 whatever it says. Source: `imap/mboxname.c`
 //! (mboxname_buf_to_counters, mboxname_readraclmodseq) of cyrus-imapd 3.6.1.
 
-use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use crate::config::Config;
 use crate::error::StoreError;
 use crate::mboxlist::MboxList;
 use crate::paths::{self, UserFile};
+use crate::regular;
 
 /// Lengths of the file by version.
 const LENGTHS: [usize; 10] = [48, 56, 64, 88, 104, 120, 200, 232, 264, 296];
@@ -81,17 +80,11 @@ fn read_patiently(path: &Path) -> Result<Counters, StoreError> {
 }
 
 fn read(path: &Path) -> Result<Counters, StoreError> {
-    let file = match fs::File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(Counters::default());
-        }
-        Err(error) => return Err(StoreError::io("open", path, error)),
+    let bytes = match regular::read(path, MAX_LEN) {
+        Ok(bytes) => bytes,
+        Err(StoreError::MissingFile { .. }) => return Ok(Counters::default()),
+        Err(error) => return Err(error),
     };
-    let mut bytes = Vec::new();
-    file.take(MAX_LEN)
-        .read_to_end(&mut bytes)
-        .map_err(|error| StoreError::io("read", path, error))?;
     if bytes.len() < 8 {
         return Ok(Counters::default());
     }

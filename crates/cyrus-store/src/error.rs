@@ -43,6 +43,25 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// A database for all users that Cyrus has made by now is not where the option says.
+    #[error(
+        "option {option}: {} does not exist, and what is not there is not taken for empty; is this where Cyrus keeps it?",
+        path.display()
+    )]
+    MissingDatabase {
+        /// Name of the option.
+        option: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// Something that must be a plain file is not.
+    #[error("{} is no plain file but {kind}, and is not read", path.display())]
+    NotAFile {
+        /// What was to be read.
+        path: PathBuf,
+        /// What it is.
+        kind: &'static str,
+    },
     /// No such mailbox in the mailbox list.
     #[error("mailbox {mailbox} does not exist")]
     MissingMailbox {
@@ -139,6 +158,16 @@ pub enum StoreError {
         /// Which format or version it has.
         what: String,
     },
+    /// A mailbox of a type that only a newer Cyrus knows.
+    #[error(
+        "mailbox {mailbox} is of type '{letters}', which is unknown to this program; a newer version may replicate it"
+    )]
+    UnknownType {
+        /// Internal name.
+        mailbox: String,
+        /// The type's letters in mailboxes.db.
+        letters: String,
+    },
     /// A configuration file can't be read.
     #[error("can't read {}: {}{hint}", path.display(), system_words(source))]
     ConfigFile {
@@ -230,6 +259,11 @@ impl StoreError {
         StoreError::Unsupported { path: path.to_path_buf(), what: what.into() }
     }
 
+    /// Something that is no plain file.
+    pub fn not_a_file(path: &Path, kind: &'static str) -> StoreError {
+        StoreError::NotAFile { path: path.to_path_buf(), kind }
+    }
+
     /// An option whose value cannot be used.
     pub fn option(option: &str, what: impl Into<String>) -> StoreError {
         StoreError::ConfigOption { option: option.to_string(), what: what.into() }
@@ -249,10 +283,13 @@ impl StoreError {
             | StoreError::DamagedRecord { .. }
             | StoreError::SharedId { .. }
             | StoreError::NotUtf8 { .. } => ErrorClass::Damaged,
-            StoreError::Unsupported { .. } => ErrorClass::Unsupported,
+            StoreError::Unsupported { .. }
+            | StoreError::UnknownType { .. }
+            | StoreError::NotAFile { .. } => ErrorClass::Unsupported,
             StoreError::Io { .. } => ErrorClass::Io,
             StoreError::Config { .. }
             | StoreError::ConfigFile { .. }
+            | StoreError::MissingDatabase { .. }
             | StoreError::ConfigOption { .. } => ErrorClass::Config,
         }
     }

@@ -10,7 +10,7 @@
 //! - [`config`]: `imapd.conf` with the defaults of 3.6.1.
 //! - [`names`], [`paths`]: mailbox names in their several spellings, and where each thing lives on disk.
 //! - [`lock`]: locks that agree with Cyrus' own.
-//! - [`db`]: the key-value files (twoskip, flat, quotalegacy).
+//! - [`db`]: the key-value files (twoskip, skiplist, flat, quotalegacy); [`databases`]: which are read, and what is missing.
 //! - [`mboxlist`], [`subs`], [`seen`], [`quota`], [`counters`], [`conversations`], [`sieve`]: what is known of a user.
 //! - [`header`], [`index`], [`record`], [`annotations`], [`crc`], [`mailbox`]: what is in a mailbox.
 //! - [`store`]: the front door.
@@ -22,6 +22,7 @@ mod config_reader;
 mod config_values;
 pub mod conversations;
 pub mod counters;
+pub mod databases;
 pub mod db;
 pub mod dlist;
 pub mod error;
@@ -32,6 +33,7 @@ mod mboxlist_entry;
 pub mod names;
 pub mod paths;
 pub mod quota;
+mod regular;
 pub mod seen;
 pub mod sieve;
 pub mod subs;

@@ -16,7 +16,6 @@
 //! (user_namespacelock), `imap/sync_support.c` (_synclock_name) of cyrus-imapd 3.6.1.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -27,6 +26,7 @@ use nix::libc;
 use crate::config::Config;
 use crate::error::StoreError;
 use crate::paths;
+use crate::regular;
 
 /// How often a file may be replaced under our hands before we give up.
 const MAX_REOPENS: u32 = 100;
@@ -91,8 +91,7 @@ impl FileLock {
         // An exclusive fcntl lock asks for a writable descriptor even though nothing is written.
         let writable = mode == Mode::Exclusive;
         for _ in 0..MAX_REOPENS {
-            let opened = OpenOptions::new().read(true).write(writable).open(path);
-            let file = opened.map_err(|error| StoreError::io("open", path, error))?;
+            let file = regular::open_with(OpenOptions::new().read(true).write(writable), path, 0)?;
             lock(&file, path, mode, wait)?;
             let ours = file.metadata().map_err(|error| StoreError::io("stat", path, error))?;
             let current =
@@ -106,7 +105,7 @@ impl FileLock {
 
     fn on_lock_file(path: &Path, mode: Mode, wait: bool) -> Result<FileLock, StoreError> {
         let file = match open_lock_file(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(StoreError::MissingFile { .. }) => {
                 if let Some(folder) = path.parent() {
                     let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(folder);
                     made.map_err(|error| StoreError::io("create folder for", path, error))?;
@@ -115,7 +114,7 @@ impl FileLock {
             }
             opened => opened,
         };
-        let file = file.map_err(|error| StoreError::io("open lock file", path, error))?;
+        let file = file?;
         lock(&file, path, mode, wait)?;
         Ok(FileLock { file, path: path.to_path_buf(), len: 0 })
     }
@@ -183,9 +182,12 @@ fn user_lock_name(user: Option<&str>) -> String {
     format!("*U*{}", user.unwrap_or_default().replace('.', "^"))
 }
 
-fn open_lock_file(path: &Path) -> io::Result<File> {
+/// Made with the rights that the umask leaves (option `umask`): who may open a lock file may hold it for ever.
+fn open_lock_file(path: &Path) -> Result<File, StoreError> {
     // Never emptied here: whoever holds it may have written into it who he is (sync_log/claim.rs).
-    OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o666).open(path)
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false).mode(0o666);
+    regular::open_own(&mut options, path)
 }
 
 fn none_if_locked(result: Result<FileLock, StoreError>) -> Result<Option<FileLock>, StoreError> {

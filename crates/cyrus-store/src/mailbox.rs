@@ -13,8 +13,7 @@
 mod records;
 
 use std::cell::OnceCell;
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,6 +33,7 @@ use crate::paths::{self, MetaFile, Place};
 use crate::record::{
     FLAG_ANSWERED, FLAG_DELETED, FLAG_DRAFT, FLAG_FLAGGED, FLAG_SEEN, IndexRecord,
 };
+use crate::regular;
 
 use records::IndexFile;
 pub use records::RecordIter;
@@ -90,6 +90,12 @@ impl Mailbox {
         if entry.mbtype.is_deleted() || entry.mbtype.is_intermediate() || entry.partition.is_empty()
         {
             return Err(missing());
+        }
+        if let Some(letters) = &entry.unknown_type {
+            return Err(StoreError::UnknownType {
+                mailbox: entry.name.clone(),
+                letters: letters.clone(),
+            });
         }
         let place = place(entry);
         let data_dir = paths::data_dir(conf, place)?;
@@ -205,7 +211,7 @@ impl Mailbox {
                 &self.conf,
                 &self.annotations,
                 &self.entry.name,
-                self.uniqueid(),
+                if self.entry.by_name { &self.entry.name } else { self.uniqueid() },
             )?
         } else {
             self.message_annotations()?.of(uid)?
@@ -327,16 +333,9 @@ fn read_header(path: &Path, mailbox: &str) -> Result<(MailboxHeader, u32), Store
         path: path.to_path_buf(),
         what,
     };
-    let file = File::open(path).map_err(|error| StoreError::io("open", path, error))?;
     // Room for nearly all headers: one read for the file, one for its end.
     let mut bytes = Vec::with_capacity(USUAL_HEADER_FILE);
-    let read = file.take(MAX_HEADER_FILE + 1).read_to_end(&mut bytes);
-    read.map_err(|error| StoreError::io("read", path, error))?;
-    if bytes.len() as u64 > MAX_HEADER_FILE {
-        return Err(damaged(format!(
-            "more than {MAX_HEADER_FILE} bytes are too many for a header"
-        )));
-    }
+    regular::read_into(path, MAX_HEADER_FILE, &mut bytes)?;
     let header = MailboxHeader::decode(&bytes).map_err(|error| damaged(error.to_string()))?;
     Ok((header, crc32fast::hash(&bytes)))
 }

@@ -4,8 +4,10 @@
 //! key N<name>            one entry a mailbox, by name in database form (levels split by 0x1f, no escaping)
 //! key I<unique id>       the same again by unique id, with the mailbox's former names
 //! key A…                 who may see what: of no interest here
+//! key UG<user>TAB<group> from 3.12 on: the user is in the group
 //!
-//! before 3.5: keys are internal names, there is no I, and $RACL… keys tell who may see what
+//! before 3.5: keys are internal names, there is no I, and $RACL… keys tell who may see what; folders and the keys of
+//!             annotations.db are names then, too
 //! ```
 //!
 //! Deleted mailboxes leave an entry of type "deleted" (a tombstone) in both places. Source: `imap/mboxlist.c` of
@@ -64,7 +66,7 @@ impl MboxList {
             return MboxList::open(conf);
         }
         let db = Database::Kept(kept.clone());
-        let prefixed = is_prefixed(&db)?;
+        let prefixed = kept.form(|| is_prefixed(&db))?;
         let path = paths::mailboxes_db(conf);
         Ok(MboxList { path, db, rules: conf.names().clone(), prefixed })
     }
@@ -248,6 +250,24 @@ impl MboxList {
         Ok(entries)
     }
 
+    /// The groups that a user is in, in the list's order: none before 3.12.
+    ///
+    /// # Errors
+    /// The database is damaged or a name is not UTF-8.
+    pub fn groups_of(&self, userid: &str) -> Result<Vec<String>, StoreError> {
+        let mut groups = Vec::new();
+        if self.prefixed {
+            let prefix = [b"UG", userid.as_bytes(), b"\t"].concat();
+            self.db.foreach(&prefix, |key, _| {
+                let group = key.get(prefix.len()..).unwrap_or_default();
+                let text = std::str::from_utf8(group);
+                groups.push(text.map_err(|_| StoreError::not_utf8(&self.path, key))?.to_string());
+                Ok(ControlFlow::Continue(()))
+            })?;
+        }
+        Ok(groups)
+    }
+
     /// Visits the mailboxes whose keys begin so.
     fn walk<F>(&self, prefix: &[u8], mut visit: F) -> Result<(), StoreError>
     where
@@ -265,7 +285,14 @@ impl MboxList {
     fn parse(&self, key: &[u8], value: &[u8]) -> Result<MboxEntry, StoreError> {
         let name = self.name_of(key).ok_or_else(|| StoreError::not_utf8(&self.path, key))?;
         let source = Source { path: &self.path, key };
-        MboxEntry::parse(&self.rules, source, Some(self.rules.internal(&name)), value)
+        let internal = self.rules.internal(&name);
+        let mut entry = MboxEntry::parse(&self.rules, source, Some(internal), value)?;
+        if !self.prefixed {
+            // Nothing says so: there was nothing else.
+            entry.mbtype = entry.mbtype.with_legacy_dirs();
+            entry.by_name = true;
+        }
+        Ok(entry)
     }
 
     fn name_of(&self, key: &[u8]) -> Option<MailboxName> {

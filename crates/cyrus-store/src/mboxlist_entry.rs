@@ -22,11 +22,13 @@ pub struct MboxType(pub u32);
 
 impl MboxType {
     /// Which kinds of mailbox there are, in the low four bits, and the letter for each.
-    const KINDS: [(u32, char); 8] = [
+    const KINDS: [(u32, char); 9] = [
         (0x0, 'e'),
         (0x1, 'n'),
         (0x2, 's'),
         (0x3, 'p'),
+        // 3.8 and later: JMAP notifications.
+        (0x4, 'j'),
         (0x5, 'f'),
         (0x8, 'b'),
         (0x9, 'c'),
@@ -79,6 +81,11 @@ impl MboxType {
         self.0 & MboxType::LEGACY_DIRS != 0
     }
 
+    /// The same, with folders that are named after the mailbox.
+    pub(crate) fn with_legacy_dirs(self) -> MboxType {
+        MboxType(self.0 | MboxType::LEGACY_DIRS)
+    }
+
     /// Holds Sieve scripts.
     pub fn is_sieve(self) -> bool {
         self.0 & MboxType::KIND_MASK == 0x5
@@ -114,18 +121,24 @@ impl MboxType {
 
     /// Reads the letters; `None` if one is unknown.
     pub fn parse(letters: &str) -> Option<MboxType> {
-        let mut bits = 0;
-        for (place, letter) in letters.chars().enumerate() {
+        let (known, all) = MboxType::parse_known(letters);
+        all.then_some(known)
+    }
+
+    /// What of the letters is known, and whether that is all.
+    fn parse_known(letters: &str) -> (MboxType, bool) {
+        let (mut bits, mut all) = (0, true);
+        for letter in letters.chars() {
             let kind = MboxType::KINDS.iter().find(|(_, known)| *known == letter);
             let flag = MboxType::FLAGS.iter().find(|(_, known)| *known == letter);
             match (kind, flag) {
-                // The kind comes first; before kinds had letters there were flags alone. Cyrus lets 'f' stand anywhere.
-                (Some((kind, known)), _) if place == 0 || *known == 'f' => bits |= kind,
+                // The kind comes first from 3.5 on, if it is there at all; before, it stood behind the flags.
+                (Some((kind, _)), _) => bits |= kind,
                 (_, Some((flag, _))) => bits |= flag,
-                _ => return None,
+                _ => all = false,
             }
         }
-        Some(MboxType(bits))
+        (MboxType(bits), all)
     }
 }
 
@@ -155,6 +168,10 @@ pub struct MboxEntry {
     pub name: String,
     /// Type and flags.
     pub mbtype: MboxType,
+    /// The type's letters where one is of a newer Cyrus: then `mbtype` is what is known of it.
+    pub unknown_type: Option<String>,
+    /// It stands in a list of before 3.5: folders and annotations go by name.
+    pub by_name: bool,
     /// Unique id; empty if the entry has none.
     pub uniqueid: String,
     /// Partition; empty if the entry has none (intermediates).
@@ -214,8 +231,10 @@ fn parse_map(
     name: Option<String>,
     map: &Value,
 ) -> Result<MboxEntry, StoreError> {
+    let (mbtype, unknown_type) = mbtype_of(source, map)?;
     let mut entry = MboxEntry {
-        mbtype: mbtype_of(source, map)?,
+        mbtype,
+        unknown_type,
         uniqueid: text_of(source, map, "I")?.unwrap_or_default(),
         partition: text_of(source, map, "P")?.unwrap_or_default(),
         server: text_of(source, map, "S")?,
@@ -249,17 +268,18 @@ fn parse_map(
             uidvalidity: number_of(source, item, "V")? as u32,
             createdmodseq: number_of(source, item, "C")?,
             foldermodseq: number_of(source, item, "F")?,
-            mbtype: mbtype_of(source, item)?,
+            mbtype: mbtype_of(source, item)?.0,
             partition: text_of(source, item, "P")?.unwrap_or_default(),
         });
     }
     Ok(entry)
 }
 
-fn mbtype_of(source: Source<'_>, map: &Value) -> Result<MboxType, StoreError> {
+/// The type, and its letters where they are not all known.
+fn mbtype_of(source: Source<'_>, map: &Value) -> Result<(MboxType, Option<String>), StoreError> {
     let letters = text_of(source, map, "T")?.unwrap_or_default();
-    MboxType::parse(&letters)
-        .ok_or_else(|| source.damaged(format!("its type '{letters}' is unknown")))
+    let (mbtype, all) = MboxType::parse_known(&letters);
+    Ok((mbtype, (!all).then_some(letters)))
 }
 
 fn text_of(source: Source<'_>, map: &Value, key: &str) -> Result<Option<String>, StoreError> {
@@ -360,19 +380,27 @@ mod tests {
         assert!(parse(b"", Some("x")).is_err());
         assert!(parse(b"(uniqueid", Some("x")).is_err());
         assert!(parse(b"%(T e V abc)", Some("x")).is_err());
-        assert!(parse(b"%(T e?)", Some("x")).is_err());
         assert!(parse(b"%(T e N \xff)", None).is_err());
     }
 
     #[test]
     fn types_as_letters() {
-        for letters in ["e", "n", "s", "p", "f", "b", "c", "a", "edmrzil", "fd"] {
+        for letters in ["e", "n", "s", "p", "j", "f", "b", "c", "a", "edmrzil", "fd"] {
             assert_eq!(MboxType::parse(letters).unwrap().letters(), letters);
         }
         assert_eq!(MboxType::parse("d").unwrap().letters(), "ed");
         assert_eq!(MboxType::parse("").unwrap().sync_str(), None);
         assert_eq!(MboxType::parse("el").unwrap().sync_str(), None);
         assert!(MboxType::parse("df").unwrap().is_sieve());
-        assert_eq!(MboxType::parse("dc"), None);
+        assert_eq!(MboxType::parse("dc").unwrap().letters(), "cd");
+        assert_eq!(MboxType::parse("d?"), None);
+    }
+
+    #[test]
+    fn letters_of_a_newer_cyrus_hide_nothing_else() {
+        let entry = parse(b"%(T qdl I f0c1 P default)", Some("user.anna.x")).unwrap();
+        assert_eq!(entry.unknown_type.as_deref(), Some("qdl"));
+        assert!(entry.mbtype.is_deleted() && entry.mbtype.is_legacy_dirs());
+        assert_eq!(parse(b"%(T j)", Some("x")).unwrap().unknown_type, None);
     }
 }

@@ -14,9 +14,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::Config;
+use crate::databases;
 use crate::db::{Database, quotalegacy};
 use crate::dlist::Value;
 use crate::error::StoreError;
+use crate::paths;
 
 /// How many resources there are.
 pub const RESOURCES: usize = 4;
@@ -75,7 +77,7 @@ impl QuotaDb {
     /// Opens what `quota_db` and `quota_db_path` point to.
     ///
     /// # Errors
-    /// The database is damaged or of a format that is not read.
+    /// The database is not there, damaged or of a format that is not read.
     pub fn open(conf: &Arc<Config>) -> Result<QuotaDb, StoreError> {
         let path = conf.db_path("quota_db_path", "quotas.db");
         let kind = if conf.get("quota_db") == Some("quotalegacy") {
@@ -85,7 +87,9 @@ impl QuotaDb {
         } else {
             match Database::open(&path) {
                 Ok(db) => Kind::Database(db),
-                Err(StoreError::MissingFile { .. }) => Kind::Database(Database::Empty),
+                Err(StoreError::MissingFile { .. }) => {
+                    return Err(databases::missing(&path, "quota_db_path"));
+                }
                 Err(error) => return Err(error),
             }
         };
@@ -124,6 +128,17 @@ impl QuotaDb {
             Ok(ControlFlow::Continue(()))
         })?;
         Ok(names)
+    }
+}
+
+/// The file of a quota root, or that of all roots.
+pub(crate) fn place(conf: &Config, root: &str) -> PathBuf {
+    let path = conf.db_path("quota_db_path", "quotas.db");
+    match path.parent() {
+        Some(base) if conf.get("quota_db") == Some("quotalegacy") => {
+            paths::quota_file(conf, base, root)
+        }
+        _ => path,
     }
 }
 

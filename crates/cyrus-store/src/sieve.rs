@@ -11,18 +11,19 @@
 //! cyrus-imapd 3.6.1.
 
 use std::fs;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sha1::{Digest, Sha1};
 
+use crate::config::Config;
 use crate::error::StoreError;
 use crate::guid::Guid;
 use crate::mailbox::Mailbox;
-use crate::mboxlist::MboxList;
+use crate::mboxlist::{MboxEntry, MboxList};
 use crate::paths;
 use crate::record::FLAG_FLAGGED;
+use crate::regular;
 use crate::store::Store;
 
 /// The longest script that is read; `sieve_maxscriptsize` is 32 KiB by default.
@@ -53,10 +54,7 @@ pub fn scripts(
     userid: &str,
 ) -> Result<Vec<SieveScript>, StoreError> {
     let conf = &store.conf;
-    let rules = conf.names();
-    let mut name = rules.parse_userid(userid);
-    name.boxes.push(conf.get("sieve_folder").unwrap_or("#sieve").to_string());
-    let mut scripts = match list.lookup(&rules.internal(&name))? {
+    let mut scripts = match list.lookup(&mailbox_name(conf, userid))? {
         Some(entry) if !entry.mbtype.is_deleted() && !entry.mbtype.is_intermediate() => {
             from_mailbox(&store.open_mailbox(&entry)?)?
         }
@@ -67,6 +65,46 @@ pub fn scripts(
     Ok(scripts)
 }
 
+/// The Sieve folder of a user whose scripts are files in it while there is no `#sieve` mailbox: scripts from before 3.6, or
+/// those of `autocreate_sieve_script`. Cyrus' own client moves such scripts into a `#sieve` mailbox first
+/// (`imap/sieve_db.c`: sieve_ensure_folder).
+///
+/// # Errors
+/// The list of mailboxes is damaged, or the folder can't be listed.
+pub(crate) fn only_in_folder(
+    conf: &Config,
+    list: &MboxList,
+    userid: &str,
+) -> Result<Option<PathBuf>, StoreError> {
+    let live = |entry: &MboxEntry| !entry.mbtype.is_deleted() && !entry.mbtype.is_intermediate();
+    if conf.is_on("sieveusehomedir")
+        || list.lookup(&mailbox_name(conf, userid))?.is_some_and(|e| live(&e))
+    {
+        return Ok(None);
+    }
+    let folder = paths::sieve_dir(conf, userid, list.inbox_id(userid)?.as_deref())?;
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(StoreError::io("list", &folder, error)),
+    };
+    for entry in entries {
+        let entry = entry.map_err(|error| StoreError::io("list", &folder, error))?;
+        if entry.file_name().as_encoded_bytes().ends_with(b".script") {
+            return Ok(Some(folder));
+        }
+    }
+    Ok(None)
+}
+
+/// The internal name of a user's `#sieve` mailbox.
+fn mailbox_name(conf: &Config, userid: &str) -> String {
+    let rules = conf.names();
+    let mut name = rules.parse_userid(userid);
+    name.boxes.push(conf.get("sieve_folder").unwrap_or("#sieve").to_string());
+    rules.internal(&name)
+}
+
 fn from_mailbox(mailbox: &Mailbox) -> Result<Vec<SieveScript>, StoreError> {
     let mut scripts = Vec::new();
     for record in mailbox.records(0) {
@@ -75,7 +113,7 @@ fn from_mailbox(mailbox: &Mailbox) -> Result<Vec<SieveScript>, StoreError> {
             continue;
         }
         let path = mailbox.message_path(&record);
-        let message = read_limited(&path)?;
+        let message = regular::read(&path, MAX_SCRIPT_BYTES)?;
         let (subject, content) = split_message(&message)
             .ok_or_else(|| StoreError::damaged(&path, "it is not a message with a script"))?;
         scripts.push(SieveScript {
@@ -111,7 +149,7 @@ fn from_folder(folder: &Path) -> Result<Vec<SieveScript>, StoreError> {
         if !info.is_file() {
             continue;
         }
-        let content = read_limited(&path)?;
+        let content = regular::read(&path, MAX_SCRIPT_BYTES)?;
         scripts.push(SieveScript {
             name: name.to_string(),
             last_update: info.mtime(),
@@ -187,17 +225,6 @@ fn decode_word(word: &str) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-fn read_limited(path: &Path) -> Result<Vec<u8>, StoreError> {
-    let file = fs::File::open(path).map_err(|error| StoreError::io("open", path, error))?;
-    let mut content = Vec::new();
-    let read = file.take(MAX_SCRIPT_BYTES + 1).read_to_end(&mut content);
-    read.map_err(|error| StoreError::io("read", path, error))?;
-    if content.len() as u64 > MAX_SCRIPT_BYTES {
-        return Err(StoreError::damaged(path, "it is too long for a sieve script"));
-    }
-    Ok(content)
-}
-
 fn sha1(content: &[u8]) -> Guid {
     Guid(Sha1::digest(content).into())
 }
@@ -205,7 +232,6 @@ fn sha1(content: &[u8]) -> Guid {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
     use crate::mboxlist::tests::small_store;
 
     #[test]
@@ -235,6 +261,13 @@ mod tests {
             found.iter().map(|script| (script.name.as_str(), script.active)).collect::<Vec<_>>(),
             [("a", false), ("b", true)]
         );
+        let conf = &store.conf;
+        assert_eq!(only_in_folder(conf, &list, "anna").unwrap(), Some(folder.clone()));
+        for name in ["a.script", "b.script"] {
+            fs::remove_file(folder.join(name)).unwrap();
+        }
+        // A link to a script that is gone is none.
+        assert_eq!(only_in_folder(conf, &list, "anna").unwrap(), None);
         assert_eq!(found[1].guid.to_string(), "1741a5f56c1cfc0f7ef3d0ad53bceb6518bdfdad");
     }
 }

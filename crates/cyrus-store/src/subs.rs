@@ -10,6 +10,7 @@
 //! cyrus-imapd 3.6.1.
 
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 
 use crate::config::Config;
 use crate::db::Database;
@@ -20,7 +21,8 @@ use crate::paths::{self, UserFile};
 /// Where it is, names have a letter in front and parts split by 0x1f.
 const VERSION_KEY: &[u8] = b"\x1fVER\x1f";
 
-/// The internal names of the mailboxes a user is subscribed to, in the database's order. Empty without a database.
+/// The internal names of the mailboxes a user is subscribed to, in the database's order. None without a database: whoever
+/// never subscribed has none, and whoever lost it neither.
 ///
 /// # Errors
 /// The database is damaged or a name is not UTF-8.
@@ -28,12 +30,11 @@ pub fn subscriptions(
     conf: &Config,
     list: &MboxList,
     userid: &str,
-) -> Result<Vec<String>, StoreError> {
-    let path =
-        paths::user_file(conf, userid, list.inbox_id(userid)?.as_deref(), UserFile::Subscriptions)?;
+) -> Result<Option<Vec<String>>, StoreError> {
+    let path = path(conf, list, userid)?;
     let db = match Database::open(&path) {
         Ok(db) => db,
-        Err(StoreError::MissingFile { .. }) => return Ok(Vec::new()),
+        Err(StoreError::MissingFile { .. }) => return Ok(None),
         Err(error) => return Err(error),
     };
     let rules = conf.names();
@@ -55,7 +56,15 @@ pub fn subscriptions(
         names.push(rules.internal(&rules.parse_db(&full)));
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok(names)
+    Ok(Some(names))
+}
+
+/// The file that the subscriptions are in.
+///
+/// # Errors
+/// The list of mailboxes is damaged.
+pub(crate) fn path(conf: &Config, list: &MboxList, userid: &str) -> Result<PathBuf, StoreError> {
+    paths::user_file(conf, userid, list.inbox_id(userid)?.as_deref(), UserFile::Subscriptions)
 }
 
 #[cfg(test)]
@@ -69,16 +78,19 @@ mod tests {
     fn both_layouts() {
         let (dir, conf, list) = small_store();
         let folder = dir.path().join("user/uuid/f/0/f0c1");
-        assert_eq!(subscriptions(&conf, &list, "anna").unwrap(), Vec::<String>::new());
+        assert_eq!(subscriptions(&conf, &list, "anna").unwrap(), None);
         fs::create_dir_all(&folder).unwrap();
         let text = b"\x1fVER\x1f\t2\nNINBOX\t\nNINBOX\x1fA.b\t\nNshared\x1fx\t\n";
         fs::write(folder.join("sub.db"), text).unwrap();
         assert_eq!(
-            subscriptions(&conf, &list, "anna").unwrap(),
+            subscriptions(&conf, &list, "anna").unwrap().unwrap(),
             ["user.anna", "user.anna.A^b", "shared.x"]
         );
         fs::write(folder.join("sub.db"), b"user.anna\t\nuser.anna.Sent\t\n").unwrap();
-        assert_eq!(subscriptions(&conf, &list, "anna").unwrap(), ["user.anna", "user.anna.Sent"]);
+        let old = subscriptions(&conf, &list, "anna").unwrap().unwrap();
+        assert_eq!(old, ["user.anna", "user.anna.Sent"]);
+        fs::write(folder.join("sub.db"), b"").unwrap();
+        assert_eq!(subscriptions(&conf, &list, "anna").unwrap(), Some(Vec::new()));
         fs::write(folder.join("sub.db"), b"user.\xfe\t\n").unwrap();
         assert!(subscriptions(&conf, &list, "anna").is_err());
     }

@@ -1,6 +1,7 @@
 //! What the front door says of users: one place to ask, so that callers need not know which file
 //! holds what.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::Config;
@@ -8,7 +9,7 @@ use crate::conversations::{self, Conversations};
 use crate::counters;
 use crate::error::StoreError;
 use crate::mboxlist::{MboxEntry, MboxList};
-use crate::quota::{QuotaDb, QuotaRoot};
+use crate::quota::{self, QuotaDb, QuotaRoot};
 use crate::seen::{self, SeenEntry};
 use crate::sieve::{self, SieveScript};
 use crate::store::Store;
@@ -62,12 +63,24 @@ impl Store {
         MboxList::kept(&self.conf, &self.list)
     }
 
-    /// A user's subscriptions.
+    /// A user's subscriptions; `None` where there is no database of them.
     ///
     /// # Errors
     /// The database is damaged.
-    pub fn subscriptions(&self, list: &MboxList, userid: &str) -> Result<Vec<String>, StoreError> {
+    pub fn subscriptions(
+        &self,
+        list: &MboxList,
+        userid: &str,
+    ) -> Result<Option<Vec<String>>, StoreError> {
         subs::subscriptions(&self.conf, list, userid)
+    }
+
+    /// Where they are or would be.
+    ///
+    /// # Errors
+    /// The list of mailboxes is damaged.
+    pub fn subscriptions_path(&self, list: &MboxList, userid: &str) -> Result<PathBuf, StoreError> {
+        subs::path(&self.conf, list, userid)
     }
 
     /// A user's seen state.
@@ -90,12 +103,30 @@ impl Store {
         sieve::scripts(self, list, userid)
     }
 
+    /// The Sieve folder of a user whose scripts are only there and not in a `#sieve` mailbox.
+    ///
+    /// # Errors
+    /// The list of mailboxes is damaged, or the folder can't be listed.
+    pub fn scripts_only_in_folder(
+        &self,
+        list: &MboxList,
+        userid: &str,
+    ) -> Result<Option<PathBuf>, StoreError> {
+        sieve::only_in_folder(&self.conf, list, userid)
+    }
+
     /// A quota root; none where no quota is set on it.
     ///
     /// # Errors
     /// The database is damaged.
     pub fn quota(&self, root: &str) -> Result<Option<QuotaRoot>, StoreError> {
         QuotaDb::open(&self.conf)?.quota(root)
+    }
+
+    /// Where a quota root is or would be.
+    #[must_use]
+    pub fn quota_path(&self, root: &str) -> PathBuf {
+        quota::place(&self.conf, root)
     }
 
     /// Opens what is needed to know the modseqs of this user's mailboxes; `None` is nobody's, for

@@ -236,6 +236,8 @@ impl Mailbox {
             createdmodseq: head.createdmodseq,
             foldermodseq: head.foldermodseq,
             annotations,
+            userflags: None,
+            usergroups: None,
             since: None,
         }
     }

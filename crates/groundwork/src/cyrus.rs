@@ -114,7 +114,7 @@ pub fn ensure(say: &dyn Fn(&str)) -> Result<(), CyrusError> {
     if !apt::is_there() {
         return Err(CyrusError::NotDebian);
     }
-    let _lock = lock(say);
+    let _lock = lock("installing Cyrus", say);
     // Whoever had the lock may have installed it.
     if is_there(say)? {
         return Ok(());
@@ -187,8 +187,8 @@ fn choose<'a>(offered: &'a [String], wanted: &str) -> Option<&'a str> {
 
 /// Tests of many processes may find at once that Cyrus is missing: one installs it, the others wait. The lock is a name in
 /// Linux' abstract socket namespace, so that it ends with its holder.
-fn lock(say: &dyn Fn(&str)) -> Option<UnixListener> {
-    let name = SocketAddr::from_abstract_name("sync_client tests install cyrus").ok()?;
+pub(crate) fn lock(what: &str, say: &dyn Fn(&str)) -> Option<UnixListener> {
+    let name = SocketAddr::from_abstract_name(format!("sync_client tests: {what}")).ok()?;
     let mut told = false;
     loop {
         match UnixListener::bind_addr(&name) {
@@ -198,7 +198,7 @@ fn lock(say: &dyn Fn(&str)) -> Option<UnixListener> {
             Err(_) => return None,
         }
         if !told {
-            say("another process is installing Cyrus: waiting for it");
+            say(&format!("another process is {what}: waiting for it"));
             told = true;
         }
         std::thread::sleep(Duration::from_millis(200));

@@ -12,6 +12,7 @@ mod apt;
 pub mod cyrus;
 mod folder;
 mod guard;
+pub mod roots;
 
 pub use folder::Folder;
 

@@ -18,6 +18,7 @@
 //! | `full.rs` | the same record by record, where headers can't tell |
 //! | `folders.rs` | deletions and renames, in an order without conflicts |
 //! | `meta.rs` | quota roots, subscriptions, seen state, Sieve scripts |
+//! | `missing.rs` | what is missing here, so that nothing is taken away there for it |
 //! | `plan.rs` | all of it together: the plan for one user |
 //! | `backlog.rs` | what the sync log says is to be done, merged and by user |
 #![forbid(unsafe_code)]
@@ -28,6 +29,7 @@ mod folders;
 mod full;
 mod master;
 mod meta;
+mod missing;
 mod plan;
 
 pub use compare::{CopybackReason, Verdict, compare_mailbox, crc_equal};
@@ -38,6 +40,7 @@ pub use master::{
     MasterSieve, MasterUser,
 };
 pub use meta::{QuotaChange, SieveChange, SubChange, plan_quota, plan_seen, plan_sieve, plan_subs};
+pub use missing::{Kept, Missing};
 pub use plan::{
     Doubt, MailboxUpdate, Options, PlanError, Tombstones, UserPlan, Withheld, plan_user,
     unmatched_folders,

@@ -2,6 +2,8 @@
 //!
 //! Names are internal names as they go over the wire (`user.anna.Sent`); times are Unix seconds.
 
+use crate::missing::Missing;
+
 /// The two checksums over a mailbox's live records (`imap/mailbox.h`, `struct synccrcs`).
 /// Zero means "not known" and equals everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -173,6 +175,8 @@ pub struct MasterUser {
     pub subscriptions: Vec<String>,
     /// Seen state, one entry a mailbox.
     pub seen: Vec<MasterSeen>,
+    /// What is not there though it should be.
+    pub missing: Vec<Missing>,
     /// Sieve scripts; read only for peers without SIEVE-MAILBOX.
     pub sieve: Vec<MasterSieve>,
 }

@@ -11,6 +11,7 @@ use crate::master::{Folder, Intermediate, MasterMailbox, MasterSeen, MasterUser}
 use crate::meta::{
     QuotaChange, SieveChange, SubChange, plan_quota, plan_seen, plan_sieve, plan_subs,
 };
+use crate::missing::{self, Kept};
 
 /// What the command line and the replica's capabilities say about planning.
 #[derive(Debug, Clone, Default)]
@@ -120,6 +121,8 @@ pub struct UserPlan {
     pub left_out: Vec<PlanError>,
     /// What would be taken away on the replica if everything of the user could be read here.
     pub withheld: Withheld,
+    /// What only the replica has and was kept, since it is merely missing here: the user ends as failed, naming it.
+    pub kept: Vec<Kept>,
     /// Renames in order. When there are any, act on them and look again before all that follows.
     pub renames: Vec<Rename>,
     /// Mailboxes to send, in the master's order.
@@ -283,6 +286,7 @@ pub fn plan_user(
     if master.incomplete {
         withhold_removals(&mut plan);
     }
+    missing::keep(&mut plan, master);
     plan
 }
 

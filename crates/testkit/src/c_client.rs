@@ -10,7 +10,6 @@ use wait4::Wait4;
 
 use crate::cyrus::Cyrus;
 use crate::error::{Error, Result, io};
-use crate::install::BIN;
 
 /// How a program ended, what it wrote and what it took.
 #[derive(Debug, Clone)]
@@ -57,12 +56,12 @@ impl Outcome {
     }
 }
 
-/// Runs `/usr/lib/cyrus/bin/sync_client -C imapd.conf args…` of a master as the Cyrus user, to its end.
+/// Runs `sync_client -C imapd.conf args…` of a master's version as the Cyrus user, to its end.
 ///
 /// # Errors
 /// When it cannot be started; not for its exit code ([`Outcome::must_succeed`]).
 pub fn run(master: &Cyrus, args: &[&str]) -> Result<Outcome> {
-    let mut command = master.command(format!("{BIN}/sync_client"));
+    let mut command = master.program("sync_client");
     command.arg("-C").arg(master.imapd_conf()).args(args);
     measure(command)
 }

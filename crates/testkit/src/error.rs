@@ -19,6 +19,9 @@ pub enum Error {
     /// Cyrus is missing, or is another than the tests know.
     #[error(transparent)]
     NoCyrus(#[from] groundwork::cyrus::CyrusError),
+    /// Another release's Cyrus can't be had.
+    #[error("another version of cyrus: {0}")]
+    NoRoot(String),
     /// There is no user of Cyrus' own.
     #[error(
         "there is no user cyrus, which cyrus' packages make: run the tests where debian's packages are installed"

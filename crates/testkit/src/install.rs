@@ -22,7 +22,7 @@ pub fn ensure_cyrus() -> Result<()> {
     clippy::print_stderr,
     reason = "whoever runs the tests must see that packages are being installed"
 )]
-fn say(text: &str) {
+pub(crate) fn say(text: &str) {
     eprintln!("testkit: {text}");
 }
 

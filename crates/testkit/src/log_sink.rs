@@ -20,6 +20,8 @@ const MARKER: &[u8] = b"\0marker";
 pub struct LogLine {
     /// The severity: 0 (emergency) to 7 (debug); 3 is an error, 4 a warning.
     pub severity: u8,
+    /// The facility: 2 is mail, 16 to 23 are local0 to local7.
+    pub facility: u8,
     /// All after the priority: time stamp, `ident[pid]:`, message.
     pub text: String,
 }
@@ -136,8 +138,12 @@ fn parse(datagram: &[u8]) -> LogLine {
     let text = text.trim_end_matches(['\n', '\0']);
     let parsed = text.strip_prefix('<').and_then(|rest| rest.split_once('>'));
     match parsed.and_then(|(priority, rest)| Some((priority.parse::<u16>().ok()?, rest))) {
-        Some((priority, rest)) => LogLine { severity: (priority % 8) as u8, text: rest.to_owned() },
-        None => LogLine { severity: 6, text: text.to_owned() },
+        Some((priority, rest)) => LogLine {
+            severity: (priority % 8) as u8,
+            facility: (priority / 8) as u8,
+            text: rest.to_owned(),
+        },
+        None => LogLine { severity: 6, facility: 2, text: text.to_owned() },
     }
 }
 
@@ -153,7 +159,11 @@ mod tests {
         sender.send_to(b"<19>Nov 22 10:00:00 master[7]: oh no\0", sink.path()).unwrap();
         assert_eq!(
             sink.take(),
-            [LogLine { severity: 3, text: "Nov 22 10:00:00 master[7]: oh no".to_owned() }]
+            [LogLine {
+                severity: 3,
+                facility: 2,
+                text: "Nov 22 10:00:00 master[7]: oh no".to_owned()
+            }]
         );
         assert!(sink.lines().is_empty());
     }

@@ -11,6 +11,39 @@ use crate::lock::FileLock;
 const BLOCK_LEN: u64 = 8192;
 /// How many blocks are remembered: a block's number modulo this picks its slot.
 const SLOTS: u64 = 16;
+/// The same for a file that is asked again and again: 2 MiB.
+const MANY_SLOTS: u64 = 256;
+
+/// Blocks of a file, or room for them. They outlive a lock where the file is known to be what it was.
+#[derive(Default)]
+pub(crate) struct Slots(Vec<Option<(u64, Vec<u8>)>>);
+
+impl Slots {
+    /// Room for a few questions.
+    pub(crate) fn few() -> Slots {
+        Slots::of(SLOTS)
+    }
+
+    /// Room for many.
+    pub(crate) fn many() -> Slots {
+        Slots::of(MANY_SLOTS)
+    }
+
+    fn of(number: u64) -> Slots {
+        Slots((0..number).map(|_| None).collect())
+    }
+
+    /// Forgets the blocks, but not their room.
+    pub(crate) fn forget(&mut self) {
+        self.0.iter_mut().for_each(|slot| *slot = None);
+    }
+}
+
+impl fmt::Debug for Slots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Slots({})", self.0.iter().flatten().count())
+    }
+}
 
 /// A locked file and some of its blocks.
 pub(crate) struct Blocks {
@@ -18,13 +51,23 @@ pub(crate) struct Blocks {
     /// Nothing at or behind this offset is read.
     end: u64,
     /// Block number and bytes; the last block of a file may be short.
-    slots: Vec<Option<(u64, Vec<u8>)>>,
+    slots: Slots,
 }
 
 impl Blocks {
     /// Reads from a locked file of the given length.
     pub(crate) fn new(lock: FileLock, len: u64) -> Blocks {
-        Blocks { lock, end: len, slots: (0..SLOTS).map(|_| None).collect() }
+        Blocks::with(lock, len, Slots::few())
+    }
+
+    /// As [`Blocks::new`], with blocks that are known to be the file's.
+    pub(crate) fn with(lock: FileLock, len: u64, slots: Slots) -> Blocks {
+        Blocks { lock, end: len, slots }
+    }
+
+    /// The blocks, to be used again.
+    pub(crate) fn take_slots(&mut self) -> Slots {
+        std::mem::take(&mut self.slots)
     }
 
     /// The file's path.
@@ -87,8 +130,9 @@ impl Blocks {
     }
 
     fn block(&mut self, number: u64) -> Result<&[u8], StoreError> {
-        let slot = (number % SLOTS) as usize;
-        let cached = matches!(self.slots.get(slot), Some(Some((have, _))) if *have == number);
+        let slots = &mut self.slots.0;
+        let slot = (number % (slots.len() as u64).max(1)) as usize;
+        let cached = matches!(slots.get(slot), Some(Some((have, _))) if *have == number);
         if !cached {
             let mut bytes = vec![0; BLOCK_LEN as usize];
             let mut filled = 0;
@@ -100,11 +144,11 @@ impl Blocks {
                 }
             }
             bytes.truncate(filled);
-            if let Some(place) = self.slots.get_mut(slot) {
+            if let Some(place) = slots.get_mut(slot) {
                 *place = Some((number, bytes));
             }
         }
-        match self.slots.get(slot) {
+        match slots.get(slot) {
             Some(Some((_, bytes))) => Ok(bytes),
             _ => Ok(&[]),
         }

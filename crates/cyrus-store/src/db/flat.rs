@@ -7,15 +7,16 @@
 //! Writers replace the whole file, so a reader that has opened it sees all or nothing of a change. Source:
 //! `lib/cyrusdb_flat.c` of cyrus-imapd 3.6.1.
 
-use std::fs;
+use std::io::{BufRead, BufReader, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use crate::error::StoreError;
+use crate::regular;
 
 const ESCAPE: u8 = 0xff;
-/// A subscription file this long is not one.
-const MAX_LEN: u64 = 256 << 20;
+/// No entry of a mail store comes near this; a longer line is taken for damage.
+const MAX_LINE: u64 = 1 << 20;
 
 /// A flat database, to be read.
 #[derive(Debug, Clone)]
@@ -27,15 +28,9 @@ impl Db {
     /// Checks that the file is there.
     ///
     /// # Errors
-    /// The file is missing or too long.
+    /// The file is missing or no plain file.
     pub fn open(path: &Path) -> Result<Db, StoreError> {
-        let len = fs::metadata(path).map_err(|error| StoreError::io("stat", path, error))?.len();
-        if len > MAX_LEN {
-            return Err(StoreError::damaged(
-                path,
-                format!("{len} bytes are too many for a flat database"),
-            ));
-        }
+        regular::open(path)?;
         Ok(Db { path: path.to_path_buf() })
     }
 
@@ -63,10 +58,16 @@ impl Db {
     where
         F: FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError>,
     {
-        let text =
-            fs::read(&self.path).map_err(|error| StoreError::io("read", &self.path, error))?;
+        let mut file = BufReader::new(regular::open(&self.path)?);
         let mut offset = 0u64;
-        for line in text.split_inclusive(|byte| *byte == b'\n') {
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let read = file.by_ref().take(MAX_LINE).read_until(b'\n', &mut line);
+            if read.map_err(|error| StoreError::io("read", &self.path, error))? == 0 {
+                return Ok(());
+            }
+            let line = line.as_slice();
             let entry = line.strip_suffix(b"\n");
             let tab = line.iter().position(|byte| *byte == b'\t');
             let (Some(entry), Some(tab)) = (entry, tab) else {
@@ -85,7 +86,6 @@ impl Db {
             }
             offset += line.len() as u64;
         }
-        Ok(())
     }
 }
 
@@ -109,6 +109,8 @@ fn decode(text: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -7,8 +7,9 @@
 //!                        '--no--> the file itself, under its lock; read anew after some of these
 //! ```
 //! What is answered is never older than the question: a writer that has committed has changed the
-//! header, and one that has begun has marked it dirty. Only twoskip files of a moderate size are kept; others are
-//! asked directly, always.
+//! header, and one that has begun has marked it dirty. Only twoskip files of a moderate size are kept. Of larger ones some
+//! blocks are, under the same condition, so that a question costs about the same however large the file is; files of other
+//! formats are asked directly, always.
 
 use std::fs::{self, File};
 use std::ops::ControlFlow;
@@ -17,8 +18,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::twoskip::Warm;
 use super::{Database, twoskip};
 use crate::error::StoreError;
+use crate::regular;
 
 /// Larger files are not kept, in bytes: some 35,000 mailboxes.
 const MOST_BYTES: u64 = 16 * 1024 * 1024;
@@ -74,20 +77,66 @@ struct State {
     misses: u32,
 }
 
+/// How a file is to be asked now.
+enum Now {
+    /// Its entries are in memory.
+    Kept(Arc<Entries>),
+    /// It is large: by its blocks.
+    Large,
+    /// As what it is.
+    Plain,
+}
+
+/// Something that was found out about a file, and holds for as long as it is that file: device and inode.
+#[derive(Debug, Default)]
+struct Known(Mutex<Option<((u64, u64), bool)>>);
+
+impl Known {
+    /// What is known of this file, or what `ask` finds out now.
+    fn of(
+        &self,
+        path: &Path,
+        ask: impl FnOnce() -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError> {
+        let facts = fs::metadata(path).map_err(|error| StoreError::io("stat", path, error))?;
+        let file = (facts.dev(), facts.ino());
+        let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((known, answer)) = known
+            && known == file
+        {
+            return Ok(answer);
+        }
+        let answer = ask()?;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((file, answer));
+        Ok(answer)
+    }
+}
+
 /// A database file that is read once. Shared by all who ask.
 #[derive(Debug)]
 pub struct KeptDb {
     path: PathBuf,
     state: Mutex<State>,
     passes: AtomicU64,
+    warm: Arc<Warm>,
+    /// Whether it is a twoskip file.
+    format: Known,
+    /// What its reader wants to know once.
+    form: Known,
 }
 
 impl KeptDb {
     /// A database of which nothing is read yet; it need not exist.
     #[must_use]
     pub fn new(path: &Path) -> KeptDb {
-        let (state, passes) = (Mutex::default(), AtomicU64::new(0));
-        KeptDb { path: path.to_path_buf(), state, passes }
+        KeptDb {
+            path: path.to_path_buf(),
+            state: Mutex::default(),
+            passes: AtomicU64::new(0),
+            warm: Arc::default(),
+            format: Known::default(),
+            form: Known::default(),
+        }
     }
 
     /// How often all of the file was read so far.
@@ -101,8 +150,10 @@ impl KeptDb {
     /// # Errors
     /// The file cannot be read or is damaged.
     pub fn fetch(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(entries) = self.current()? else {
-            return Database::open(&self.path)?.fetch(key);
+        let entries = match self.current()? {
+            Now::Kept(entries) => entries,
+            Now::Large => return twoskip::Db::warm(&self.path, &self.warm).fetch(key),
+            Now::Plain => return Database::open(&self.path)?.fetch(key),
         };
         let found = entries.entry(entries.first_from(key)).filter(|(found, _)| *found == key);
         Ok(found.map(|(_, value)| value.to_vec()))
@@ -116,8 +167,10 @@ impl KeptDb {
     where
         F: FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError>,
     {
-        let Some(entries) = self.current()? else {
-            return Database::open(&self.path)?.foreach(prefix, visit);
+        let entries = match self.current()? {
+            Now::Kept(entries) => entries,
+            Now::Large => return twoskip::Db::warm(&self.path, &self.warm).foreach(prefix, visit),
+            Now::Plain => return Database::open(&self.path)?.foreach(prefix, visit),
         };
         for index in entries.first_from(prefix).. {
             let Some((key, value)) = entries.entry(index) else { return Ok(()) };
@@ -128,52 +181,82 @@ impl KeptDb {
         Ok(())
     }
 
-    /// Whether questions are answered from memory now. A file that is missing, of another format, or too large, is
-    /// not kept.
+    /// Whether questions are answered from memory or from blocks in memory now. A file that is missing or of another
+    /// format is not.
     ///
     /// # Errors
     /// The file cannot be read or is damaged.
     pub fn is_kept(&self) -> Result<bool, StoreError> {
-        self.current().map(|entries| entries.is_some())
+        self.current().map(|now| !matches!(now, Now::Plain))
     }
 
-    /// The entries of the file as it is now, where they are kept.
-    fn current(&self) -> Result<Option<Arc<Entries>>, StoreError> {
+    /// What `ask` finds out of this database and what can't change while it is the same file; asked once.
+    ///
+    /// # Errors
+    /// What `ask` says, or the file is missing.
+    pub(crate) fn form(
+        &self,
+        ask: impl FnOnce() -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError> {
+        self.form.of(&self.path, ask)
+    }
+
+    /// How the file as it is now is to be asked.
+    fn current(&self) -> Result<Now, StoreError> {
         // Not under the lock: many threads ask at once, and each asks the system first.
         let kept = self.state().kept.clone();
-        let Ok(meta) = fs::metadata(&self.path) else { return Ok(None) };
+        let Ok(meta) = fs::metadata(&self.path) else { return Ok(Now::Plain) };
         if let Some(kept) = kept.filter(|kept| stamp_of(&kept.file, &meta) == Some(kept.stamp)) {
-            return Ok(Some(kept.entries));
+            return Ok(Now::Kept(kept.entries));
+        }
+        if meta.is_file() && meta.len() > MOST_BYTES {
+            return self.large();
         }
         let mut state = self.state();
         // The file may have changed, or another thread may have read it, since we looked.
-        let Ok(meta) = fs::metadata(&self.path) else { return Ok(None) };
+        let Ok(meta) = fs::metadata(&self.path) else { return Ok(Now::Plain) };
         if let Some(kept) = &state.kept {
             if stamp_of(&kept.file, &meta) == Some(kept.stamp) {
-                return Ok(Some(kept.entries.clone()));
+                return Ok(Now::Kept(kept.entries.clone()));
             }
             state.misses += 1;
             if state.misses < MISSES {
-                return Ok(None);
+                return Ok(Now::Plain);
             }
         }
         *state = State::default();
         if !meta.is_file() || meta.len() > MOST_BYTES {
-            return Ok(None);
+            return Ok(Now::Plain);
         }
-        let Ok(file) = File::open(&self.path) else { return Ok(None) };
-        let Some(stamp) = stamp_of(&file, &meta) else { return Ok(None) };
+        let Ok(file) = regular::open(&self.path) else { return Ok(Now::Plain) };
+        let Some(stamp) = stamp_of(&file, &meta) else { return Ok(Now::Plain) };
         if !stamp.header.starts_with(twoskip::MAGIC) {
-            return Ok(None);
+            return Ok(Now::Plain);
         }
         let entries = Arc::new(self.read()?);
         // Changed while it was read: not a state that ever was.
         if fs::metadata(&self.path).ok().and_then(|meta| stamp_of(&file, &meta)) != Some(stamp) {
-            return Ok(None);
+            return Ok(Now::Plain);
         }
         let kept = Kept { file: Arc::new(file), stamp, entries: entries.clone() };
         *state = State { kept: Some(kept), misses: 0 };
-        Ok(Some(entries))
+        Ok(Now::Kept(entries))
+    }
+
+    /// A large file, if it is a twoskip file: its blocks are kept, and nothing else.
+    fn large(&self) -> Result<Now, StoreError> {
+        let mut state = self.state();
+        if state.kept.is_some() {
+            *state = State::default();
+        }
+        drop(state);
+        let is_twoskip = self.format.of(&self.path, || {
+            let mut magic = [0; twoskip::MAGIC.len()];
+            let read = regular::open(&self.path)?.read_exact_at(&mut magic, 0);
+            read.map_err(|error| StoreError::io("read", &self.path, error))?;
+            Ok(magic == *twoskip::MAGIC)
+        })?;
+        Ok(if is_twoskip { Now::Large } else { Now::Plain })
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -13,13 +13,13 @@
 //! `quotalegacy`, a folder tree rather than a file, is in [`quotalegacy`]. Keys are sorted byte by byte. Source:
 //! `lib/cyrusdb.c` (cyrusdb_detect) of cyrus-imapd 3.6.1.
 
-use std::fs::File;
 use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::error::StoreError;
+use crate::regular;
 
 mod blocks;
 pub mod flat;
@@ -53,15 +53,14 @@ impl Database {
     /// The file is missing, damaged, or of a format that is not read.
     pub fn open(path: &Path) -> Result<Database, StoreError> {
         let mut magic = Vec::with_capacity(32);
-        let file = File::open(path).map_err(|error| StoreError::io("open", path, error))?;
-        let kind = file.metadata().map_err(|error| StoreError::io("stat", path, error))?;
-        if kind.is_dir() {
+        if path.is_dir() {
             return Err(StoreError::unsupported(
                 path,
                 "a folder is a zeroskip database, which this program does not read",
             ));
         }
-        file.take(32)
+        regular::open(path)?
+            .take(32)
             .read_to_end(&mut magic)
             .map_err(|error| StoreError::io("read", path, error))?;
         if magic.is_empty() {

@@ -9,13 +9,13 @@
 //! Source: `lib/cyrusdb_quotalegacy.c` of cyrus-imapd 3.6.1.
 
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::{Config, VirtDomains};
 use crate::error::StoreError;
 use crate::paths;
+use crate::regular;
 
 /// Longer than any quota file.
 const MAX_LEN: u64 = 64 << 10;
@@ -43,15 +43,11 @@ impl Db {
             return Ok(None);
         }
         let path = paths::quota_file(&self.conf, &self.base, root);
-        let file = match fs::File::open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(StoreError::io("open", &path, error)),
+        let mut text = match regular::read(&path, MAX_LEN) {
+            Ok(text) => text,
+            Err(StoreError::MissingFile { .. }) => return Ok(None),
+            Err(error) => return Err(error),
         };
-        let mut text = Vec::new();
-        file.take(MAX_LEN)
-            .read_to_end(&mut text)
-            .map_err(|error| StoreError::io("read", &path, error))?;
         if text.is_empty() {
             return Ok(Some(text));
         }

@@ -20,9 +20,11 @@
 //! Source: `lib/cyrusdb_twoskip.c` of cyrus-imapd 3.6.1.
 
 use std::ops::ControlFlow;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::db::blocks::Blocks;
+use crate::db::blocks::{Blocks, Slots};
 use crate::error::StoreError;
 use crate::lock::{FileLock, Mode};
 
@@ -39,17 +41,64 @@ const MAX_ENTRY_LEN: u64 = 256 << 20;
 /// A long walk lets writers in after this many entries.
 const ENTRIES_PER_LOCK: u32 = 1024;
 
+/// So many views' blocks are kept for the next questions: as many as threads ask at once, usually.
+const WARM_VIEWS: usize = 4;
+
+/// Blocks that were read, for as long as the file's header, which every commit changes, is what it was.
+#[derive(Debug, Default)]
+pub(crate) struct Warm(Mutex<Vec<(Stamp, Slots)>>);
+
+/// What tells one state of the file from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    file: (u64, u64),
+    len: u64,
+    header: [u8; HEADER_LEN as usize],
+}
+
+impl Warm {
+    fn all(&self) -> MutexGuard<'_, Vec<(Stamp, Slots)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Blocks of this state, or room for some.
+    fn take(&self, stamp: &Stamp) -> Slots {
+        let taken = self.all().pop();
+        match taken {
+            Some((known, slots)) if known == *stamp => slots,
+            Some((_, mut slots)) => {
+                slots.forget();
+                slots
+            }
+            None => Slots::many(),
+        }
+    }
+
+    fn put(&self, stamp: Stamp, slots: Slots) {
+        let mut all = self.all();
+        if all.len() < WARM_VIEWS {
+            all.push((stamp, slots));
+        }
+    }
+}
+
 /// A twoskip database, to be read.
 #[derive(Debug, Clone)]
 pub struct Db {
     path: PathBuf,
+    warm: Option<Arc<Warm>>,
 }
 
 impl Db {
     /// The database at this path. Every question locks the file and reads its header.
     #[must_use]
     pub fn at(path: &Path) -> Db {
-        Db { path: path.to_path_buf() }
+        Db { path: path.to_path_buf(), warm: None }
+    }
+
+    /// As [`Db::at`], for a large file that is asked again and again: what was read of it serves the next questions, too.
+    pub(crate) fn warm(path: &Path, warm: &Arc<Warm>) -> Db {
+        Db { path: path.to_path_buf(), warm: Some(warm.clone()) }
     }
 
     /// The value of a key.
@@ -111,11 +160,39 @@ impl Db {
     fn view(&self) -> Result<View, StoreError> {
         let lock = FileLock::on_existing(&self.path, Mode::Shared, true)?;
         let file_len = lock.file_len();
-        let mut view = View { blocks: Blocks::new(lock, file_len), end: 0, torn: false };
+        let mut kept = None;
+        let slots = match self.warm.as_ref().filter(|_| file_len >= HEADER_LEN) {
+            Some(warm) => {
+                let stamp = stamp_of(&lock)?;
+                let slots = warm.take(&stamp);
+                kept = Some((warm.clone(), stamp));
+                slots
+            }
+            None => Slots::few(),
+        };
+        let mut view =
+            View { blocks: Blocks::with(lock, file_len, slots), end: 0, torn: false, kept };
         if file_len > 0 {
             view.read_header(file_len)?;
         }
         Ok(view)
+    }
+}
+
+fn stamp_of(lock: &FileLock) -> Result<Stamp, StoreError> {
+    let failed = |error| StoreError::io("read", lock.path(), error);
+    let facts = lock.file().metadata().map_err(failed)?;
+    let mut header = [0; HEADER_LEN as usize];
+    lock.file().read_exact_at(&mut header, 0).map_err(failed)?;
+    Ok(Stamp { file: (facts.dev(), facts.ino()), len: facts.len(), header })
+}
+
+impl Drop for View {
+    /// The blocks were read under the lock, which is still held.
+    fn drop(&mut self) {
+        if let Some((warm, stamp)) = self.kept.take() {
+            warm.put(stamp, self.blocks.take_slots());
+        }
     }
 }
 
@@ -127,6 +204,8 @@ struct View {
     end: u64,
     /// A writer died: some pointers may lead beyond `end`.
     torn: bool,
+    /// Where the blocks go afterwards.
+    kept: Option<(Arc<Warm>, Stamp)>,
 }
 
 /// The head of a record.

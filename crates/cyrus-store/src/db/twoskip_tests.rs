@@ -71,3 +71,27 @@ fn a_visitor_may_stop_or_fail() {
     let failure = db.foreach(b"", |_, _| Err(StoreError::damaged(Path::new("/x"), "no")));
     assert_eq!(failure.unwrap_err().to_string(), "/x is damaged: no");
 }
+
+#[test]
+fn warm_blocks_serve_until_the_file_is_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    fs::copy(testing::fixture("clean.twoskip"), &path).unwrap();
+    let warm = Arc::new(Warm::default());
+    let db = Db::warm(&path, &warm);
+    for _ in 0..3 {
+        testing::check_entries(|prefix, visit| db.foreach(prefix, visit), |key| db.fetch(key));
+    }
+    assert_eq!(warm.all().len(), 1, "one thread needs one");
+    // Another file at the same place, with nothing in it that could be taken for the first one's.
+    fs::write(dir.path().join("new"), b"").unwrap();
+    fs::rename(dir.path().join("new"), &path).unwrap();
+    assert_eq!(db.fetch(b"key001").unwrap(), None);
+    // Changed in place: the header tells, and what was read before is not believed.
+    let mut bytes = fs::read(testing::fixture("clean.twoskip")).unwrap();
+    fs::write(&path, &bytes).unwrap();
+    testing::check_entries(|prefix, visit| db.foreach(prefix, visit), |key| db.fetch(key));
+    bytes[30] ^= 1;
+    fs::write(&path, &bytes).unwrap();
+    assert!(db.fetch(b"key001").is_err());
+}

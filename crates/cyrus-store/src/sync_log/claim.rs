@@ -23,6 +23,7 @@ use nix::unistd::Pid;
 use super::LogFile;
 use crate::error::StoreError;
 use crate::lock::FileLock;
+use crate::regular;
 
 /// Longer than any process id in words.
 const MOST_BYTES: u64 = 32;
@@ -72,7 +73,8 @@ pub(super) fn claim(log: &LogFile) -> Result<Claimed, StoreError> {
         }
         None => {
             // Who can lock the file may read it; and if not, it is the words that suffer, not the lock.
-            let text = std::fs::File::open(&path).and_then(read_some).unwrap_or_default();
+            let text = regular::open(&path).map_err(io::Error::other).and_then(read_some);
+            let text = text.unwrap_or_default();
             let pid = pid_in(&text).filter(|pid| is_alive(*pid));
             Ok(Claimed::Others(Rival { pid, log: log.path().to_path_buf() }))
         }

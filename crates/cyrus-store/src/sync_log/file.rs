@@ -24,6 +24,7 @@ use super::{Entry, Lines, channel_dir};
 use crate::config::Config;
 use crate::error::StoreError;
 use crate::lock::{FileLock, Mode};
+use crate::regular;
 
 /// A channel's log.
 #[derive(Debug, Clone)]
@@ -101,7 +102,7 @@ impl LogFile {
         }
         // Whoever had the log open before the rename has written when this lock is ours.
         drop(FileLock::on_existing(&self.run, Mode::Exclusive, true)?);
-        let file = File::open(&self.run).map_err(|e| StoreError::io("open", &self.run, e))?;
+        let file = regular::open_own(OpenOptions::new().read(true), &self.run)?;
         Ok(Some(RunFile { file, left_over }))
     }
 
@@ -117,8 +118,8 @@ impl LogFile {
             Err(e) => return Err(e),
         };
         let failed = |action| move |e| StoreError::io(action, &self.run, e);
-        let appending = OpenOptions::new().append(true).create(true).mode(0o640).open(&self.run);
-        let mut run = appending.map_err(failed("open"))?;
+        let mut run =
+            regular::open_own(OpenOptions::new().append(true).create(true).mode(0o640), &self.run)?;
         let mut log = lock.file();
         let before = run.metadata().map_err(failed("stat"))?.len();
         let copied = self
@@ -139,7 +140,8 @@ impl LogFile {
     fn end_last_line(&self, run: &mut File, length: u64) -> io::Result<()> {
         let Some(last) = length.checked_sub(1) else { return Ok(()) };
         let mut byte = [0];
-        File::open(&self.run)?.read_exact_at(&mut byte, last)?;
+        let reading = regular::open_own(OpenOptions::new().read(true), &self.run);
+        reading.map_err(io::Error::other)?.read_exact_at(&mut byte, last)?;
         if byte == *b"\n" { Ok(()) } else { run.write_all(b"\n") }
     }
 
@@ -148,8 +150,10 @@ impl LogFile {
     /// # Errors
     /// The file can't be written.
     pub fn set_aside(&self, line: &[u8]) -> Result<(), StoreError> {
-        let opened = OpenOptions::new().append(true).create(true).mode(0o640).open(&self.unread);
-        let written = opened.and_then(|mut file| file.write_all(&[line, b"\n"].concat()));
+        let mut options = OpenOptions::new();
+        options.append(true).create(true).mode(0o640);
+        let mut file = regular::open_own(&mut options, &self.unread)?;
+        let written = file.write_all(&[line, b"\n"].concat());
         written.map_err(|e| StoreError::io("write", &self.unread, e))
     }
 
@@ -173,9 +177,8 @@ impl LogFile {
         let new = self.run.with_extension("NEW");
         let failed = |e| StoreError::io("write", &new, e);
         let mut options = OpenOptions::new();
-        let opened =
-            options.write(true).read(true).create(true).truncate(true).mode(0o640).open(&new);
-        let mut out = BufWriter::new(opened.map_err(failed)?);
+        options.write(true).read(true).create(true).truncate(true).mode(0o640);
+        let mut out = BufWriter::new(regular::open_own(&mut options, &new)?);
         for entry in entries {
             writeln!(out, "{entry}").map_err(failed)?;
         }

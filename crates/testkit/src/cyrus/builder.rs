@@ -1,5 +1,7 @@
 //! What an instance shall be like.
 
+use groundwork::roots::Release;
+
 use super::Cyrus;
 use crate::error::Result;
 
@@ -22,6 +24,7 @@ pub struct Builder {
     pub(super) sieve: bool,
     pub(super) on_disk: bool,
     pub(super) unixhierarchysep: bool,
+    pub(super) release: Option<Release>,
     pub(super) options: Vec<(String, String)>,
 }
 
@@ -34,6 +37,7 @@ impl Builder {
             sieve: false,
             on_disk: false,
             unixhierarchysep: true,
+            release: None,
             options: Vec::new(),
         }
         .conversations(true)
@@ -109,6 +113,12 @@ impl Builder {
         } else {
             builder.option("sync_log_channels", &channels.join(" "))
         }
+    }
+
+    /// Runs the Cyrus of another release of Debian (default: this machine's 3.6.1).
+    pub fn release(mut self, release: Release) -> Self {
+        self.release = Some(release);
+        self
     }
 
     /// Sets any imapd.conf option; a later setting of the same key wins.

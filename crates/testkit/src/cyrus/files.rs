@@ -10,8 +10,8 @@ use std::path::Path;
 
 use super::Builder;
 use crate::error::{Result, io};
-use crate::install::BIN;
 use crate::process::cyrus_dir;
+use crate::programs::Programs;
 
 const FOLDERS: [&str; 15] = [
     "",
@@ -48,6 +48,7 @@ pub(super) struct Files {
     pub(super) lmtp: bool,
     /// Commands of the START section, after the usual one.
     pub(super) at_start: Vec<String>,
+    pub(super) programs: Programs,
     options: BTreeMap<String, String>,
 }
 
@@ -66,6 +67,7 @@ impl Files {
             sieve_port: builder.sieve.then_some(0),
             lmtp: builder.lmtp,
             at_start: Vec::new(),
+            programs: Programs::of(builder.release)?,
             options: BTreeMap::new(),
         };
         files.choose_ports()?;
@@ -152,7 +154,9 @@ impl Files {
 
     pub(super) fn write_cyrus_conf(&self, dir: &Path) -> Result<()> {
         let conf = dir.join("imapd.conf").display().to_string();
-        let mut text = format!("START {{\n  recover cmd=\"{BIN}/ctl_cyrusdb -C {conf} -r\"\n");
+        let line = |program| self.programs.line(program);
+        let mut text =
+            format!("START {{\n  recover cmd=\"{} -C {conf} -r\"\n", line("ctl_cyrusdb"));
         for (nr, command) in self.at_start.iter().enumerate() {
             let _ = writeln!(text, "  start{nr} cmd=\"{command}\"");
         }
@@ -160,26 +164,30 @@ impl Files {
         if let Some(port) = self.imap_port {
             let _ = writeln!(
                 text,
-                "  imap cmd=\"{BIN}/imapd -C {conf}\" listen=\"127.0.0.1:{port}\" prefork=0"
+                "  imap cmd=\"{} -C {conf}\" listen=\"127.0.0.1:{port}\" prefork=0",
+                line("imapd")
             );
         }
         if let Some(port) = self.csync_port {
             let _ = writeln!(
                 text,
-                "  csync cmd=\"{BIN}/sync_server -C {conf}\" listen=\"127.0.0.1:{port}\" prefork=0"
+                "  csync cmd=\"{} -C {conf}\" listen=\"127.0.0.1:{port}\" prefork=0",
+                line("sync_server")
             );
         }
         if let Some(port) = self.sieve_port {
             let _ = writeln!(
                 text,
-                "  sieve cmd=\"{BIN}/timsieved -C {conf}\" listen=\"127.0.0.1:{port}\" prefork=0"
+                "  sieve cmd=\"{} -C {conf}\" listen=\"127.0.0.1:{port}\" prefork=0",
+                line("timsieved")
             );
         }
         if self.lmtp {
             let socket = dir.join("conf/socket/lmtp").display().to_string();
             let _ = writeln!(
                 text,
-                "  lmtp cmd=\"{BIN}/lmtpd -C {conf} -a\" listen=\"{socket}\" prefork=0"
+                "  lmtp cmd=\"{} -C {conf} -a\" listen=\"{socket}\" prefork=0",
+                line("lmtpd")
             );
         }
         text.push_str("}\nEVENTS {\n}\n");

@@ -8,7 +8,6 @@ use groundwork::Folder;
 use super::files::Files;
 use super::{Builder, Cyrus};
 use crate::error::{Error, Result, io};
-use crate::install::BIN;
 use crate::log_sink::LogSink;
 use crate::place;
 use crate::process::{self, Tree};
@@ -47,7 +46,7 @@ impl Cyrus {
         let mut reason = String::new();
         for _ in 0..3 {
             self.files.write_cyrus_conf(self.dir.path())?;
-            let mut command = self.root_command(format!("{BIN}/master"));
+            let mut command = self.root_program("master");
             command.arg("-C").arg(self.imapd_conf());
             command.arg("-M").arg(self.dir.path().join("cyrus.conf"));
             command.arg("-p").arg(self.dir.path().join("master.pid"));

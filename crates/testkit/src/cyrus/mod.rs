@@ -28,9 +28,9 @@ use nix::sys::signal::Signal;
 
 use crate::error::{Error, Result};
 use crate::imap;
-use crate::install::BIN;
 use crate::log_sink::{LogLine, LogSink};
 use crate::process::{self, Identity, Tree};
+use crate::programs::Programs;
 use crate::saslauthd::{PASSWORD, Saslauthd};
 use crate::shim::Shim;
 
@@ -301,6 +301,29 @@ impl Cyrus {
         let mut command = Command::new(program);
         command.process_group(0).env_remove("CYRUS_VERBOSE");
         self.shim.aim(&mut command);
+        if let Some(path) = self.files.programs.sasl_path() {
+            command.env("SASL_PATH", path);
+        }
+        command
+    }
+
+    /// Its Cyrus programs.
+    #[must_use]
+    pub fn programs(&self) -> &Programs {
+        &self.files.programs
+    }
+
+    /// One of its Cyrus programs, to be run as the Cyrus user.
+    pub fn program(&self, name: &str) -> Command {
+        let mut command = self.root_program(name);
+        command.uid(self.identity.uid.as_raw()).gid(self.identity.gid.as_raw());
+        command
+    }
+
+    fn root_program(&self, name: &str) -> Command {
+        let mut words = self.files.programs.words(name).into_iter();
+        let mut command = self.root_command(words.next().unwrap_or_default());
+        command.args(words);
         command
     }
 
@@ -309,7 +332,7 @@ impl Cyrus {
     /// # Errors
     /// [`Error::Program`] unless it succeeds.
     pub fn tool<S: AsRef<OsStr>>(&self, name: &str, args: &[S]) -> Result<Output> {
-        let mut command = self.command(format!("{BIN}/{name}"));
+        let mut command = self.program(name);
         command.arg("-C").arg(self.imapd_conf()).args(args);
         process::must_run(&mut command)
     }

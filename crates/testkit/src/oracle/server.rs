@@ -19,7 +19,6 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::dlist::Item;
 use crate::cyrus::{ADMIN, Cyrus};
 use crate::error::{Error, Result, io};
-use crate::install::BIN;
 use crate::process::Tree;
 use crate::saslauthd::PASSWORD;
 
@@ -65,7 +64,7 @@ impl PrivateServer {
         let (mut status, status_writer) = std::io::pipe().map_err(io("make a pipe for", &path))?;
         let mut command = cyrus.command("/bin/sh");
         command.args(["-c", "exec 4<&0 3>&1 0</dev/null 1>/dev/null; exec \"$@\"", "sh"]);
-        command.arg(format!("{BIN}/sync_server")).arg("-C").arg(cyrus.imapd_conf());
+        command.args(cyrus.programs().words("sync_server")).arg("-C").arg(cyrus.imapd_conf());
         command.env("CYRUS_SERVICE", "csync").env("CYRUS_ID", "1");
         command
             .stdin(OwnedFd::from(listener))

@@ -1,0 +1,112 @@
+//! Which database formats `imapd.conf` may name, and what it means that a database is not there.
+//!
+//! ```text
+//! mboxlist_db   mailboxes.db     made by Cyrus' first start (ctl_cyrusdb -r)     missing: an error
+//! annotation_db annotations.db   made by whoever first asks for an annotation    missing: an error where there are mailboxes
+//! quota_db      quotas.db        made by whoever makes the first mailbox         missing: an error where there are mailboxes
+//!               quotalegacy      a file each root                                missing: no such root
+//! subscription_db, seenstate_db, conversations_db      a file each user            missing: nothing is known
+//! ```
+//! Cyrus' own client makes what is missing, and then tells the replica that nothing is in it. Here "not there" is never
+//! taken for "empty" where something would be taken away for it.
+//!
+//! Source: `lib/cyrusdb.c` (_myopen), `lib/imapoptions` and the callers of `cyrusdb_open` in `imap/` of cyrus-imapd 3.6.1.
+
+use std::path::Path;
+
+use crate::config::Config;
+use crate::error::StoreError;
+use crate::paths;
+
+/// The options that name the formats of the databases that replication reads.
+const OPTIONS: [&str; 6] = [
+    "mboxlist_db",
+    "quota_db",
+    "annotation_db",
+    "subscription_db",
+    "seenstate_db",
+    "conversations_db",
+];
+
+/// The formats that are read. The option says what new files are; an old one is read as what it is.
+const READ: [&str; 3] = ["twoskip", "skiplist", "flat"];
+
+/// Checks, before anything is read, that the databases are of formats that are read, and that the list of mailboxes is
+/// there.
+///
+/// # Errors
+/// [`StoreError::Config`] or [`StoreError::MissingDatabase`], naming the option.
+pub fn check(conf: &Config) -> Result<(), StoreError> {
+    for option in OPTIONS {
+        let Some(format) = conf.get(option) else { continue };
+        let legacy = option == "quota_db" && format == "quotalegacy";
+        if !legacy && !READ.contains(&format) {
+            return Err(conf.bad(
+                option,
+                "a database format that this program reads: convert it with cvt_cyrusdb to twoskip, skiplist or flat, and say so here",
+            ));
+        }
+    }
+    must_be_there(&paths::mailboxes_db(conf), "mboxlist_db_path")
+}
+
+/// A global database that Cyrus has made by now, if this is where it makes it.
+///
+/// # Errors
+/// [`StoreError::MissingDatabase`] where there is no such file.
+pub(crate) fn must_be_there(path: &Path, option: &'static str) -> Result<(), StoreError> {
+    match path.symlink_metadata() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(missing(path, option)),
+        // Whoever reads it says what else is wrong.
+        _ => Ok(()),
+    }
+}
+
+/// The error about a global database that is not there.
+pub(crate) fn missing(path: &Path, option: &'static str) -> StoreError {
+    StoreError::MissingDatabase { option, path: path.to_path_buf() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(lines: &str, made: bool) -> Result<(), String> {
+        let dir = tempfile::tempdir().unwrap();
+        if made {
+            std::fs::write(dir.path().join("mailboxes.db"), "").unwrap();
+        }
+        let text = format!("configdirectory: {}\n{lines}", dir.path().display());
+        check(&Config::parse(&text, "/t/imapd.conf").unwrap()).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn formats() {
+        assert_eq!(checked("", true), Ok(()));
+        for line in ["mboxlist_db: skiplist", "quota_db: quotalegacy", "subscription_db: flat"] {
+            assert_eq!(checked(&format!("{line}\n"), true), Ok(()), "{line}");
+        }
+        for line in [
+            "mboxlist_db: sql",
+            "quota_db: zeroskip",
+            "seenstate_db: quotalegacy",
+            "annotation_db: twom",
+        ] {
+            let error = checked(&format!("{line}\n"), true).unwrap_err();
+            let (option, format) = line.split_once(": ").unwrap();
+            assert!(
+                error.contains(&format!("line 2: option {option}: '{format}' is not ")),
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_list_is_to_be_there() {
+        let error = checked("", false).unwrap_err();
+        assert!(
+            error.starts_with("option mboxlist_db_path: ") && error.contains("does not exist"),
+            "{error}"
+        );
+    }
+}

@@ -1,0 +1,119 @@
+//! What is not there here where it should be: its absence proves nothing, and nothing is taken away on the replica for it.
+//!
+//! Cyrus' own client takes what it can't find for gone: without a subscription file it cancels all subscriptions, without
+//! its quota files it removes all roots.
+
+use crate::master::MasterUser;
+use crate::meta::{QuotaChange, SubChange};
+use crate::plan::UserPlan;
+
+/// Something that is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Missing {
+    /// A quota root that a mailbox's header names, and that is in no quota database.
+    QuotaRoot {
+        /// Its name.
+        root: String,
+        /// The mailbox that names it.
+        mailbox: String,
+        /// Where it should be.
+        path: String,
+    },
+    /// The database of the user's subscriptions.
+    Subscriptions {
+        /// The file.
+        path: String,
+    },
+}
+
+/// Something on the replica that was kept, since nothing proves that it is gone here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Kept {
+    /// A quota root.
+    #[error(
+        "quota root {root} is named by mailbox {mailbox}, but {path} (option quota_db_path) does not hold it, so the replica's was kept; if it is gone for good, `quota -f` takes it out of the mailboxes"
+    )]
+    QuotaRoot {
+        /// Its name.
+        root: String,
+        /// The mailbox that names it.
+        mailbox: String,
+        /// Where it should be.
+        path: String,
+    },
+    /// Subscriptions.
+    #[error(
+        "subscriptions: {path} does not exist, so those that only the replica has ({count}) were kept; if there are to be none, make it an empty file of the Cyrus user"
+    )]
+    Subscriptions {
+        /// The file.
+        path: String,
+        /// How many were not cancelled.
+        count: usize,
+    },
+}
+
+/// Takes out of a plan what would be removed for no better reason than that something is missing here.
+pub(crate) fn keep(plan: &mut UserPlan, master: &MasterUser) {
+    for missing in &master.missing {
+        match missing {
+            Missing::QuotaRoot { root, mailbox, path } => {
+                let before = plan.quotas.len();
+                plan.quotas.retain(|change| *change != QuotaChange::Remove(root.clone()));
+                if plan.quotas.len() < before {
+                    let (root, mailbox, path) = (root.clone(), mailbox.clone(), path.clone());
+                    plan.kept.push(Kept::QuotaRoot { root, mailbox, path });
+                }
+            }
+            Missing::Subscriptions { path } => {
+                let before = plan.subscriptions.len();
+                plan.subscriptions.retain(|change| matches!(change, SubChange::Add(_)));
+                let count = before - plan.subscriptions.len();
+                if count > 0 {
+                    plan.kept.push(Kept::Subscriptions { path: path.clone(), count });
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_missing_is_kept() {
+        let remove = |root: &str| QuotaChange::Remove(root.to_string());
+        let mut plan = UserPlan {
+            quotas: vec![remove("user.a"), remove("user.a.b")],
+            subscriptions: vec![SubChange::Add("x".into()), SubChange::Remove("y".into())],
+            ..UserPlan::default()
+        };
+        let unchanged = plan.clone();
+        keep(&mut plan, &MasterUser::default());
+        assert_eq!(plan, unchanged);
+        let missing = vec![
+            Missing::QuotaRoot {
+                root: "user.a".into(),
+                mailbox: "user.a.c".into(),
+                path: "/q".into(),
+            },
+            Missing::QuotaRoot {
+                root: "user.z".into(),
+                mailbox: "user.a".into(),
+                path: "/z".into(),
+            },
+            Missing::Subscriptions { path: "/s".into() },
+        ];
+        keep(&mut plan, &MasterUser { missing, ..MasterUser::default() });
+        assert_eq!(plan.quotas, [remove("user.a.b")]);
+        assert_eq!(plan.subscriptions, [SubChange::Add("x".into())]);
+        let words: Vec<String> = plan.kept.iter().map(ToString::to_string).collect();
+        assert_eq!(words.len(), 2, "{words:?}");
+        assert!(
+            words[0].starts_with("quota root user.a is named by mailbox user.a.c, but /q "),
+            "{words:?}"
+        );
+        assert!(words[1].starts_with("subscriptions: /s does not exist"), "{words:?}");
+    }
+}
