@@ -10,11 +10,11 @@
 //! ```
 //! After `imap/sync_support.c:split_user_mailboxes` of cyrus-imapd 3.6.1, which adds former names, too.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use cyrus_store::{MboxEntry, MboxList, Store, StoreError};
-use sync_plan::Folder;
+use sync_plan::{Expired, Folder};
 
 use crate::error::UserError;
 use crate::quota_roots;
@@ -135,6 +135,8 @@ pub(crate) struct More {
     pub(crate) tombstones: HashSet<String>,
     /// Unique ids of mailboxes that are here, whatever else became of them.
     pub(crate) alive: HashSet<String>,
+    /// Mailboxes that were deleted here with delay and have expired.
+    pub(crate) expired: HashMap<String, Expired>,
     /// Those of them that belong to none of those whose locks are held, and their owners.
     pub(crate) elsewhere: BTreeMap<String, Arc<str>>,
     /// More names to ask the replica for.
@@ -166,6 +168,7 @@ pub(crate) fn read_more(
         read: before.clone(),
         tombstones: HashSet::new(),
         alive: HashSet::new(),
+        expired: HashMap::new(),
         elsewhere: BTreeMap::new(),
         ask: BTreeSet::new(),
     };
@@ -185,6 +188,9 @@ pub(crate) fn read_more(
             let name = entry.name.clone();
             if list.lookup(&name)?.is_some_and(|now| now.uniqueid == *uniqueid) {
                 take_in(store, &list, &name, &mut tree, &mut more.ask, &mut seen)?;
+            } else if store.config().names().parse(&name).deleted > 0 {
+                let MboxEntry { partition, uidvalidity, .. } = entry;
+                more.expired.insert(uniqueid.clone(), Expired { name, partition, uidvalidity });
             }
         }
     }

@@ -16,6 +16,7 @@ mod disturbed;
 mod embedded;
 mod equal;
 mod errors;
+mod expired;
 mod first_hour;
 mod folders;
 mod full;

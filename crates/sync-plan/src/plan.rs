@@ -32,6 +32,20 @@ pub struct Tombstones {
     pub uniqueids: HashSet<String>,
     /// Unique ids of mailboxes that are here all the same: under another user's name, or not readable.
     pub alive: HashSet<String>,
+    /// Mailboxes that were deleted here with delay and then removed by cyr_expire, by unique id.
+    pub expired: HashMap<String, Expired>,
+}
+
+/// What a mailbox was that cyr_expire removed from below DELETED. It leaves no tombstone there; the entry by unique id goes on
+/// as if the mailbox lived (`imap/mboxlist.c:mboxlist_deletemailbox_full` of cyrus-imapd 3.6.1).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expired {
+    /// Its last name, below DELETED.
+    pub name: String,
+    /// The partition it was on.
+    pub partition: String,
+    /// Its UIDVALIDITY.
+    pub uidvalidity: u32,
 }
 
 /// How well the difference between both sides of a mailbox is known.
@@ -227,6 +241,9 @@ pub fn plan_user(
 
     let mut plan = UserPlan::default();
     let mut staying = HashSet::new();
+    // Deleted here, too, but with delay: it goes where it went here, and the replica's own cyr_expire removes it.
+    let mut expiring = Vec::new();
+    let names_there: HashSet<&str> = replica.mailboxes.iter().map(|r| r.name.as_str()).collect();
     let ours: HashSet<&str> = master.folders.iter().map(Folder::name).collect();
     for gone in unmatched_folders(master, replica) {
         let alive = tombstones.alive.contains(&gone.uniqueid);
@@ -240,6 +257,15 @@ pub fn plan_user(
         if goes {
             plan.withheld.mailboxes.push(gone.name.clone());
         }
+        let expired = tombstones.expired.get(&gone.uniqueid);
+        let expired = expired.filter(|to| !names_there.contains(to.name.as_str()));
+        if let Some(expired) = expired {
+            if !master.incomplete {
+                expiring.push(rename_expired(expired, gone, options));
+                continue;
+            }
+            plan.withheld.mailboxes.push(gone.name.clone());
+        }
         staying.insert(gone.name.as_str());
         if !goes && !alive && !ours.contains(gone.name.as_str()) {
             plan.orphans.push(gone.name.clone());
@@ -249,7 +275,7 @@ pub fn plan_user(
     // Children first: a mailbox with children would only become a name without a mailbox there.
     plan.deletes.sort_unstable_by(|a, b| b.cmp(a));
     let held = held_names(master, replica, &staying);
-    let mut renames = Vec::new();
+    let mut renames = expiring;
     for folder in &master.folders {
         let found = there.get(folder.uniqueid()).copied();
         if let Some(uniqueid) = held.get(folder.name()) {
@@ -379,6 +405,16 @@ fn rename_of(m: &MasterMailbox, r: &ReplicaMailbox, options: &Options) -> Option
     })
 }
 
+/// As do_folders of 3.12 has it: a mailbox that is found here by unique id, but not among the user's, is renamed.
+fn rename_expired(expired: &Expired, gone: &ReplicaMailbox, options: &Options) -> Rename {
+    Rename {
+        from: gone.name.clone(),
+        to: expired.name.clone(),
+        partition: options.partition.clone().unwrap_or_else(|| expired.partition.clone()),
+        uidvalidity: expired.uidvalidity.max(gone.uidvalidity),
+    }
+}
+
 fn plan_mailbox(
     plan: &mut UserPlan,
     m: &MasterMailbox,
@@ -474,10 +510,28 @@ mod tests {
         let plan = plan_user(&m, &r, &tombstones, &Options::default());
         assert_eq!(plan.deletes, ["user.a.y"], "a name proves nothing");
         assert_eq!(plan.orphans, ["user.a.x", "user.a.z"]);
+        // What was deleted with delay and has expired here goes below DELETED there, once.
+        let expired = Expired {
+            name: "DELETED.user.a.z.1".into(),
+            partition: "default".into(),
+            uidvalidity: 7,
+        };
+        let expired = HashMap::from([("4".to_string(), expired)]);
+        let alive = HashSet::from(["4".to_string()]);
+        let mut r = r;
+        let tombstones = Tombstones { expired, alive, ..tombstones };
+        let plan = plan_user(&m, &r, &tombstones, &Options::default());
+        let renames: Vec<_> = plan.renames.iter().map(|r| (&*r.from, &*r.to)).collect();
+        assert_eq!(renames, [("user.a.z", "DELETED.user.a.z.1")]);
+        r.mailboxes[3].name = "DELETED.user.a.z.1".into();
+        let plan = plan_user(&m, &r, &tombstones, &Options::default());
+        assert!(plan.renames.is_empty() && plan.orphans == ["user.a.x"], "{plan:?}");
+        r.mailboxes[3].name = "user.a.z".into();
         // While anything can't be read, nothing goes.
         m.incomplete = true;
         let plan = plan_user(&m, &r, &tombstones, &Options::default());
-        assert!(plan.deletes.is_empty(), "{plan:?}");
+        assert!(plan.deletes.is_empty() && plan.renames.is_empty(), "{plan:?}");
+        assert_eq!(plan.withheld.mailboxes, ["user.a.y", "user.a.z"]);
     }
 
     #[test]
@@ -487,7 +541,8 @@ mod tests {
             vec![there("user.a", "1"), there("user.a.x", "2"), there("user.a.y", "3")],
         );
         let alive = HashSet::from(["2".to_string(), "3".to_string()]);
-        let tombstones = Tombstones { uniqueids: HashSet::from(["2".to_string()]), alive };
+        let uniqueids = HashSet::from(["2".to_string()]);
+        let tombstones = Tombstones { uniqueids, alive, ..Tombstones::default() };
         let plan = plan_user(&m, &r, &tombstones, &Options::default());
         assert!(plan.is_empty() && plan.orphans.is_empty(), "{plan:?}");
     }
