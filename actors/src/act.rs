@@ -1,5 +1,6 @@
 //! Carrying out a user's plan: commands out in order, answers in as they come.
 
+mod contest;
 mod held;
 mod meta;
 mod partition;
@@ -134,6 +135,7 @@ impl<'a> Acting<'a> {
         mut plan: UserPlan,
         staged: &mut Staged,
     ) -> Result<Settled, UserError> {
+        self.settle_contests(&mut plan).await?;
         self.compare_in_full(&mut plan).await?;
         self.check_removals(&plan).await?;
         let names_stay = plan.renames.is_empty() && plan.deletes.is_empty();

@@ -7,12 +7,12 @@
 //!
 //! A panic while reading is caught here and becomes that user's failure; the thread lives on.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use actix::prelude::*;
-use csync::ReplicaMailbox;
+use csync::{Guid, ReplicaMailbox};
 use cyrus_store::{Annotation, MboxEntry, Store};
 use sync_plan::FullReplica;
 
@@ -136,6 +136,14 @@ pub(crate) struct CheckFull {
     pub(crate) full: Arc<FullReplica>,
 }
 
+/// How many of these messages are not live in this mailbox.
+#[derive(Message)]
+#[rtype(result = "Result<usize, UserError>")]
+pub(crate) struct CountLacking {
+    pub(crate) entry: MboxEntry,
+    pub(crate) guids: HashSet<Guid>,
+}
+
 /// How it went.
 #[derive(MessageResponse)]
 pub(crate) struct SendDone {
@@ -247,6 +255,24 @@ impl Handler<SendRecords> for MailboxPlanner {
 
     fn handle(&mut self, msg: SendRecords, _: &mut SyncContext<Self>) -> Self::Result {
         guarded(|| sending::send_records(msg.records, &msg.mailbox, &msg.frames))
+    }
+}
+
+impl Handler<CountLacking> for MailboxPlanner {
+    type Result = Result<usize, UserError>;
+
+    fn handle(&mut self, msg: CountLacking, _: &mut SyncContext<Self>) -> Self::Result {
+        guarded(|| {
+            let mut lacking = msg.guids;
+            let mailbox = self.store.open_mailbox(&msg.entry)?;
+            for record in mailbox.records(0) {
+                let record = record?;
+                if !record.is_expunged() {
+                    lacking.remove(&Guid(record.guid.0));
+                }
+            }
+            Ok(lacking.len())
+        })
     }
 }
 

@@ -418,8 +418,9 @@ impl UserWork {
         let Some(cache) = &self.hands.cache else { return HashSet::new() };
         let moved = plan.renames.iter().flat_map(|r| [r.from.clone(), r.to.clone()]);
         let updated = plan.updates.iter().map(|update| update.name().to_string());
-        let touched: HashSet<String> =
-            plan.deletes.iter().cloned().chain(moved).chain(updated).collect();
+        let contested = plan.contests.iter().map(|contest| contest.mailbox.clone());
+        let deleted = plan.deletes.iter().cloned().chain(contested);
+        let touched: HashSet<String> = deleted.chain(moved).chain(updated).collect();
         cache.forget(touched.iter().cloned().collect()).await;
         touched
     }

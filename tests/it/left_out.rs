@@ -160,3 +160,57 @@ fn what_waits_for_a_broken_folder_is_not_forgotten() {
     running.terminate();
     assert_eq!(running.wait().code, Some(0));
 }
+
+/// Mailboxes that the replica made for itself under names that came to be used here, as a server does that served meanwhile or
+/// that makes an INBOX at a login. With -O ours takes their place where they hold no mail that is nowhere else; one that does stays as it is,
+/// and fails by name. The C client's force mode replaces it with its mail.
+#[test]
+fn with_one_way_ours_takes_its_name_where_no_mail_is_lost() {
+    let pair = Pair::start();
+    let users = ["anna".to_string()];
+    for side in [&pair.master, &pair.replica] {
+        side.create_user("anna").unwrap();
+        let mut anna = side.login("anna").unwrap();
+        for folder in ["INBOX/same", "INBOX/mail", "INBOX/emptied"] {
+            anna.create(folder).unwrap();
+        }
+        append(side, "INBOX/same", "on both sides");
+    }
+    append(&pair.master, "INBOX", "ours");
+    append(&pair.replica, "INBOX/mail", "only there");
+    append(&pair.replica, "INBOX/emptied", "removed there");
+    let mut client = pair.replica.login("anna").unwrap();
+    client.select("INBOX/emptied").unwrap();
+    client.remove("1").unwrap();
+    client.unselect().unwrap();
+
+    // Without it, nothing there goes but what never held anything: here the INBOX.
+    let run = pair.sync(&["-u", "anna", "-v"]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    for folder in ["same", "mail", "emptied"] {
+        assert!(
+            failure_of(&run, "anna").contains(&format!("user.anna.{folder}")),
+            "{}",
+            run.stderr
+        );
+        assert!(!run.stdout.contains(&format!("UNMAILBOX user.anna.{folder}")), "{}", run.stdout);
+    }
+    assert_eq!(there(&pair, "INBOX"), 1);
+    for _ in 0..2 {
+        let run = pair.sync(&["-u", "anna", "-O", "-v"]);
+        assert_eq!(run.code, Some(1), "{}", run.stderr);
+        assert_no_bug(&run);
+        let line = failure_of(&run, "anna");
+        assert!(line.contains("user.anna.mail") && !line.contains("user.anna.same"), "{line}");
+        assert_eq!(there(&pair, "INBOX/mail"), 1);
+        let report = pair.differences(&users);
+        let only_mail = report.0.iter().all(|d| d.mailbox.as_deref() == Some("user.anna.mail"));
+        assert!(only_mail && !report.is_empty(), "{report}");
+    }
+    let by_c = c_client::run(&pair.master, &["-O", "-u", "anna"]).unwrap();
+    println!(
+        "the C client ends with {:?}, and leaves {} messages",
+        by_c.code,
+        there(&pair, "INBOX/mail")
+    );
+}

@@ -88,6 +88,26 @@ impl MailboxUpdate {
     }
 }
 
+/// A name that one mailbox has here, and another one, of which nothing is known here, on the replica; with -O, where ours
+/// takes its place if nothing is lost by that. Until that is known it is in no other list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contest {
+    /// The name.
+    pub mailbox: String,
+    /// The unique id here.
+    pub ours: String,
+    /// The unique id there.
+    pub theirs: String,
+}
+
+impl Contest {
+    /// What it comes to if the replica's mailbox must stay.
+    #[must_use]
+    pub fn lost(self) -> PlanError {
+        PlanError::NameHeld { mailbox: self.mailbox, uniqueid: self.theirs, alive: false }
+    }
+}
+
 /// What is not taken away on the replica as long as something of the user can't be read here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Withheld {
@@ -133,6 +153,8 @@ pub struct UserPlan {
     /// Mailboxes here that this plan can't make equal: each is left out of the updates, the user's others go on, and
     /// the user ends as failed, naming these.
     pub left_out: Vec<PlanError>,
+    /// Names that ours take there, with -O, where nothing is lost by that. Look again afterwards.
+    pub contests: Vec<Contest>,
     /// What would be taken away on the replica if everything of the user could be read here.
     pub withheld: Withheld,
     /// What only the replica has and was kept, since it is merely missing here: the user ends as failed, naming it.
@@ -157,6 +179,7 @@ impl UserPlan {
     /// Whether there is nothing to be done: both sides agree, but for what is left out.
     pub fn is_empty(&self) -> bool {
         self.deletes.is_empty()
+            && self.contests.is_empty()
             && self.renames.is_empty()
             && self.updates.is_empty()
             && self.quotas.is_empty()
@@ -281,7 +304,12 @@ pub fn plan_user(
         if let Some(uniqueid) = held.get(folder.name()) {
             let (mailbox, uniqueid) = (folder.name().to_string(), uniqueid.to_string());
             let alive = tombstones.alive.contains(&uniqueid) || is_ours(master, &uniqueid);
-            plan.left_out.push(PlanError::NameHeld { mailbox, uniqueid, alive });
+            if options.one_way && !alive && !master.incomplete {
+                let ours = folder.uniqueid().to_string();
+                plan.contests.push(Contest { mailbox, ours, theirs: uniqueid });
+            } else {
+                plan.left_out.push(PlanError::NameHeld { mailbox, uniqueid, alive });
+            }
             continue;
         }
         match folder {
@@ -339,7 +367,8 @@ fn withhold_removals(plan: &mut UserPlan) {
 }
 
 /// Whether the replica made this mailbox by itself, when it was sent one below it: its name is one of ours, it never held
-/// a message or an annotation, and nobody here knows its unique id. Among shared mailboxes, which may be another master's, one
+/// a message or an annotation, and nobody here knows its unique id. A server that is sent ours replaces such a one, too
+/// (`imap/sync_support.c:sync_apply_mailbox` of cyrus-imapd 3.6.1). Among shared mailboxes, which may be another master's, one
 /// of ours must be below it to prove that.
 fn is_filler(
     r: &ReplicaMailbox,
@@ -571,6 +600,27 @@ mod tests {
         assert_eq!(plan.left_out, [held("user.a.x", "old"), held("user.a.y", "3")]);
         assert!(plan.renames.is_empty());
         assert_eq!(plan.updates.len(), 1, "user.a.z goes on: {plan:?}");
+    }
+
+    #[test]
+    fn a_held_name_is_contested_with_one_way_alone() {
+        let (m, r) = sides(
+            vec![here("user.a.x", "new"), here("user.a.y", "4")],
+            vec![filled("user.a.x", "old"), filled("user.a.y", "3"), there("user.a.w", "4")],
+        );
+        let one_way = Options { one_way: true, ..Options::default() };
+        let alive = HashSet::from(["3".to_string()]);
+        let tombstones = Tombstones { alive, ..Tombstones::default() };
+        let plan = plan_user(&m, &r, &tombstones, &one_way);
+        let contest =
+            Contest { mailbox: "user.a.x".into(), ours: "new".into(), theirs: "old".into() };
+        assert_eq!(plan.contests, std::slice::from_ref(&contest));
+        assert!(!plan.is_empty() && plan.deletes.is_empty(), "{plan:?}");
+        assert_eq!(plan.left_out.len(), 1, "what lives here is not contested");
+        assert_eq!(contest.lost(), held("user.a.x", "old"));
+        let m = MasterUser { incomplete: true, ..m };
+        let plan = plan_user(&m, &r, &tombstones, &one_way);
+        assert_eq!((plan.contests.len(), plan.left_out.len()), (0, 2));
     }
 
     #[test]
