@@ -394,8 +394,13 @@ impl<'a> Acting<'a> {
                     self.full.push(name.to_string());
                     return Ok(());
                 }
+                Ok(MailboxSent::Bad(bad)) => {
+                    self.keep_all(bad);
+                    return Ok(());
+                }
                 Ok(MailboxSent::Ready(mut ready)) => {
                     next = ready.next.take();
+                    self.keep_all(std::mem::take(&mut ready.bad));
                     self.hold(name, *ready).await?;
                 }
                 Err(
@@ -500,6 +505,12 @@ impl<'a> Acting<'a> {
                 self.keep(UserError::Refused { mailbox: mailbox.to_string(), source: e });
             }
             _ => self.keep(UserError::RefusedItem { what: mailbox.to_string(), source: e }),
+        }
+    }
+
+    fn keep_all(&mut self, errors: Vec<UserError>) {
+        for e in errors {
+            self.keep(e);
         }
     }
 

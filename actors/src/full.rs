@@ -7,6 +7,7 @@ use sync_plan::{
 };
 
 use crate::error::UserError;
+use crate::message_files::{Message, MessageFiles};
 use crate::staged::STAGED;
 
 /// What comparing a mailbox record by record came to.
@@ -31,6 +32,19 @@ impl Found {
     }
 }
 
+/// What comparing a mailbox came to, its files included.
+#[derive(Debug, Default)]
+pub(crate) struct FullChecked {
+    pub(crate) found: Found,
+    /// Messages that never arrived and can't, as their files are missing or damaged.
+    pub(crate) bad: Vec<UserError>,
+    /// Our checksums without these.
+    pub(crate) crcs: Crcs,
+}
+
+/// How many bad files are named.
+const NAMED: usize = 100;
+
 /// Compares a mailbox; one that is gone meanwhile has nothing to be compared.
 ///
 /// # Errors
@@ -40,10 +54,44 @@ pub(crate) fn check(
     entry: &MboxEntry,
     full: &FullReplica,
     overwrite: bool,
-) -> Result<Found, UserError> {
+) -> Result<FullChecked, UserError> {
     // It is read again when it is sent, and what is wrong with it is said then.
-    let Ok(mailbox) = store.open_mailbox(entry) else { return Ok(Found::default()) };
-    Ok(compare(&mailbox, full, overwrite)?.found)
+    let Ok(mut mailbox) = store.open_mailbox(entry) else { return Ok(FullChecked::default()) };
+    let Compared { mut found, lacking, .. } = compare(&mailbox, full, overwrite)?;
+    let mut checked = FullChecked { found, ..FullChecked::default() };
+    if found.again || lacking.is_empty() {
+        return Ok(checked);
+    }
+    let damaged = |e: StoreError| damaged(&entry.name, e);
+    let mut messages = Vec::new();
+    for uid in &lacking {
+        messages.extend(mailbox.record(*uid).map_err(damaged)?.as_ref().map(Message::from));
+    }
+    let crcs = mailbox.recompute_crcs_without(&lacking).map_err(damaged)?;
+    checked.crcs = Crcs { basic: crcs.basic, annot: crcs.annot };
+    mailbox.release_index();
+    let mut files = MessageFiles::new(&mailbox);
+    for message in &messages {
+        match files.check(message) {
+            // A UID that was passed there can't be appended any more. As all else there is ours, making the mailbox
+            // again loses nothing.
+            Ok(_) if found.live as usize <= STAGED => {
+                found.again = true;
+                return Ok(FullChecked { found, ..FullChecked::default() });
+            }
+            Ok(_) => {
+                let reason = CopybackReason::GoneOnReplica { uid: message.uid };
+                return Err(PlanError::Copyback { mailbox: entry.name.clone(), reason }.into());
+            }
+            Err(e) if checked.bad.len() < NAMED => checked.bad.push(e),
+            Err(_) => {}
+        }
+    }
+    Ok(checked)
+}
+
+fn damaged(mailbox: &str, e: StoreError) -> UserError {
+    UserError::Mailbox { mailbox: mailbox.into(), source: Box::new(e) }
 }
 
 /// Whether our checksums, computed afresh, still differ from the replica's. A mailbox that can't be
@@ -75,6 +123,8 @@ pub(crate) struct Compared {
     pub(crate) found: Found,
     /// UIDs that the replica must expunge before it gets all of our records.
     pub(crate) expunge: Vec<u32>,
+    /// UIDs of live messages that the replica lacks and has passed.
+    pub(crate) lacking: Vec<u32>,
 }
 
 /// A mailbox against the replica's records, as far as it may be made equal.
@@ -97,25 +147,17 @@ pub(crate) fn compare(
             expunged: r.is_expunged(),
         })
     });
-    let damaged = |e: StoreError| UserError::Mailbox { mailbox: name.into(), source: Box::new(e) };
-    let plan = plan_full(master, ours, full).map_err(damaged)?;
+    let plan = plan_full(master, ours, full).map_err(|e| damaged(name, e))?;
     let copyback = |reason| PlanError::Copyback { mailbox: name.into(), reason };
     let plan = plan.permitted(overwrite).map_err(copyback)?;
     let overwritten = plan.must_be_made_again || plan.unproven > 0;
     let live = mailbox.index.exists;
-    if let Some(uid) =
-        plan.lacking.first().copied().filter(|_| !overwritten && live as usize > STAGED)
-    {
-        return Err(copyback(CopybackReason::GoneOnReplica { uid }).into());
-    }
     let found = Found {
-        // A UID that was passed there can't be appended any more. As all else there is ours, making the mailbox again
-        // loses nothing.
-        again: plan.must_be_made_again || !plan.lacking.is_empty(),
+        again: plan.must_be_made_again,
         overwritten,
         removed: plan.removed as u64,
         unproven: plan.unproven as u64,
         live,
     };
-    Ok(Compared { found, expunge: plan.expunge })
+    Ok(Compared { found, expunge: plan.expunge, lacking: plan.lacking })
 }

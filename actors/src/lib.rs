@@ -57,6 +57,7 @@ mod log_reader;
 mod login_check;
 mod look;
 mod look_some;
+mod message_files;
 mod monitor;
 mod pace;
 mod partitions;

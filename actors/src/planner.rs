@@ -18,12 +18,12 @@ use sync_plan::FullReplica;
 
 use crate::error::UserError;
 use crate::frames::{FrameSender, InFlight};
-use crate::full::Found;
+use crate::full::FullChecked;
 use crate::progress::Progress;
 use crate::reading::{Inbox, UserRead};
 use crate::reading_some::{More, Names, Question, SomeRead};
 use crate::reserve::{Reserve, Wanted};
-use crate::sending::{How, MailboxSent, Next};
+use crate::sending::{Files, How, MailboxSent, Next};
 use crate::settings::Settings;
 use crate::spool::Spool;
 use crate::staged::Staged;
@@ -130,7 +130,7 @@ pub(crate) struct CountExpunged {
 
 /// What sending a mailbox in full would take, if it can be done without copying anything back.
 #[derive(Message)]
-#[rtype(result = "Result<Found, UserError>")]
+#[rtype(result = "Result<FullChecked, UserError>")]
 pub(crate) struct CheckFull {
     pub(crate) entry: MboxEntry,
     pub(crate) full: Arc<FullReplica>,
@@ -243,7 +243,7 @@ impl Handler<CountExpunged> for MailboxPlanner {
 }
 
 impl Handler<CheckFull> for MailboxPlanner {
-    type Result = Result<Found, UserError>;
+    type Result = Result<FullChecked, UserError>;
 
     fn handle(&mut self, msg: CheckFull, _: &mut SyncContext<Self>) -> Self::Result {
         guarded(|| full::check(&self.store, &msg.entry, &msg.full, self.settings.overwrite))
@@ -293,6 +293,7 @@ impl Handler<SendMailbox> for MailboxPlanner {
             frames: &msg.frames,
             staged: &mut staged,
             broken_off: &mut broken_off,
+            found: Files::default(),
         };
         let result = catch_unwind(AssertUnwindSafe(|| job.run()));
         let result = result.unwrap_or_else(|panic| {

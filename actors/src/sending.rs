@@ -22,7 +22,8 @@ use sync_plan::{Crcs, FullReplica, PlanError, Verdict, compare_mailbox};
 
 use crate::error::UserError;
 use crate::frames::{FRAME_BYTES, Frame, FrameSender, InFlight, encode};
-use crate::full::{self, Compared};
+use crate::full::{self, Compared, Found};
+use crate::message_files::Message;
 use crate::progress::Progress;
 use crate::reading::is_stale;
 use crate::report::Sent;
@@ -30,7 +31,7 @@ use crate::settings::Settings;
 use crate::spool::Spool;
 use crate::staged::Staged;
 use crate::steps::{self, Base, STEP_BYTES, Step, modseq_in_step};
-use crate::upload::{Message, Uploader};
+use crate::upload::Uploader;
 use crate::wire::{self, State};
 
 /// How a mailbox is compared and sent.
@@ -56,6 +57,9 @@ pub(crate) enum MailboxSent {
     Replaced,
     /// Only a comparison record by record can tell what to send.
     NeedsFull,
+    /// All that is new of it are messages whose files are missing or damaged: nothing is said of it, so that they can
+    /// still be appended there.
+    Bad(Vec<UserError>),
     /// Its messages are on their way, its records ready to follow them.
     Ready(Box<Ready>),
 }
@@ -76,6 +80,8 @@ pub(crate) struct Ready {
     pub(crate) state: Option<Box<ReplicaMailbox>>,
     /// What follows of the same mailbox.
     pub(crate) next: Option<Next>,
+    /// Messages that are left out, as their files are missing or damaged.
+    pub(crate) bad: Vec<UserError>,
 }
 
 /// A short command, ready to be sent.
@@ -85,11 +91,20 @@ pub(crate) struct Command {
 }
 
 /// Where the next step of a mailbox begins.
+#[derive(Debug, Clone)]
 pub(crate) struct Next {
     base: Base,
     /// The steps after it, but for the last one.
     steps: VecDeque<Step>,
+    /// UIDs of messages that were left out of those before it.
+    without: Vec<u32>,
 }
+
+/// How often a step is encoded again because files turned out to be bad: new messages may come between.
+const PASSES: usize = 8;
+
+/// How many bad files of one step are named.
+const NAMED: usize = 100;
 
 /// One mailbox to send; the fields are those of [`SendMailbox`](crate::planner::SendMailbox).
 pub(crate) struct Job<'a> {
@@ -103,6 +118,23 @@ pub(crate) struct Job<'a> {
     pub(crate) frames: &'a FrameSender,
     pub(crate) staged: &'a mut Staged,
     pub(crate) broken_off: &'a mut bool,
+    pub(crate) found: Files,
+}
+
+/// What was found out about the message files of a step.
+#[derive(Default)]
+pub(crate) struct Files {
+    /// UIDs, rising, of messages that are left out.
+    without: Vec<u32>,
+    bad: Vec<UserError>,
+    uploads: VecDeque<InFlight>,
+}
+
+/// How a try to send a step came out.
+enum Pass {
+    Done(MailboxSent),
+    /// Files are bad: once more without their messages.
+    Again,
 }
 
 impl Ready {
@@ -116,7 +148,16 @@ impl Ready {
             brings: Sent::default(),
             state: None,
             next: None,
+            bad: Vec::new(),
         }
+    }
+}
+
+impl Files {
+    fn leave_out(&mut self, uids: Vec<u32>) {
+        self.without.extend(uids);
+        self.without.sort_unstable();
+        self.without.dedup();
     }
 }
 
@@ -143,39 +184,62 @@ struct Encoded {
     spool: Spool,
     partition: String,
     messages: Vec<Message>,
+    /// How many records there are.
+    records: usize,
     /// How many records tell the replica to expunge a message that it may have live.
     expunged: u64,
 }
 
 impl Job<'_> {
-    /// Sends the messages of the mailbox' next step, ahead of the answers, and encodes its records.
+    /// Sends the messages of the mailbox' next step, ahead of the answers, and encodes its records. A message whose
+    /// file is missing or damaged is left out, and costs nothing but itself.
     pub(crate) fn run(&mut self) -> Result<MailboxSent, UserError> {
+        for _ in 0..PASSES {
+            match self.pass()? {
+                Pass::Done(sent) => return Ok(sent),
+                Pass::Again => {}
+            }
+        }
+        Ok(MailboxSent::Bad(std::mem::take(&mut self.found.bad)))
+    }
+
+    fn pass(&mut self) -> Result<Pass, UserError> {
+        let done = |sent| Ok(Pass::Done(sent));
         let list = self.store.mailboxes()?;
         if matches!(self.how, How::Make) {
-            return self.make(&list);
+            return self.make(&list).map(Pass::Done);
         }
-        let Some(mailbox) = self.open(&list)? else { return Ok(MailboxSent::Replaced) };
+        let Some(mailbox) = self.open(&list)? else { return done(MailboxSent::Replaced) };
         let modseqs = self.modseqs(&list)?;
         let mut crcs = stored_crcs(&mailbox);
         let mut before = Vec::new();
         let mut instead_of = None;
         let mut compared = None;
-        let Next { base, mut steps } = match self.next.take() {
+        let Next { base, mut steps, without } = match self.next.clone() {
             Some(next) => next,
             None => {
                 match self.before_first(&mailbox, modseqs)? {
                     First::Send { crcs: said, compared: came } => (crcs, compared) = (said, came),
-                    First::Unchanged => return Ok(MailboxSent::Unchanged),
-                    First::NeedsFull => return Ok(MailboxSent::NeedsFull),
+                    First::Unchanged => return done(MailboxSent::Unchanged),
+                    First::NeedsFull => return done(MailboxSent::NeedsFull),
                 }
-                match &compared {
-                    Some(Compared { found, .. }) if found.again => instead_of = self.replica.take(),
-                    Some(Compared { expunge, .. }) => before.extend(self.expunge(expunge)),
-                    None => {}
+                let mut without = Vec::new();
+                if let Some(Compared { found, expunge, lacking }) = &mut compared {
+                    if found.again {
+                        instead_of = self.replica.take();
+                    } else {
+                        before.extend(self.expunge(expunge));
+                        // Their files are known to be bad.
+                        without = std::mem::take(lacking);
+                    }
                 }
-                Next { base: self.first_base(), steps: VecDeque::new() }
+                Next { base: self.first_base(), steps: VecDeque::new(), without }
             }
         };
+        self.found.leave_out(without);
+        if !self.found.without.is_empty() {
+            crcs = self.recomputed(&mailbox)?;
+        }
         // A mailbox that is made again is so in one step: there must be no time in which half of it is there.
         let (many, most) = match instead_of {
             Some(_) => (false, u64::MAX),
@@ -190,7 +254,8 @@ impl Job<'_> {
         let state = self.state(&mailbox, &said, &encoded.partition)?;
         let next = said.step.map(|Step { last_uid, highestmodseq }| {
             let since = Some(Since { modseq: highestmodseq, crc: 0, crc_annot: 0 });
-            Next { base: Base { last_uid, highestmodseq, since }, steps }
+            let base = Base { last_uid, highestmodseq, since };
+            Next { base, steps, without: self.found.without.clone() }
         });
         // The last step's command makes the mailbox whole.
         let found = compared.map(|compared| compared.found);
@@ -201,10 +266,20 @@ impl Job<'_> {
             lost: found.map_or(0, |found| found.unproven),
             ..Sent::default()
         };
-        let uploads = self.upload(mailbox, &encoded)?;
+        let bad = self.upload(mailbox, &encoded)?;
+        if !bad.is_empty() {
+            let nothing_else = bad.len() == encoded.records && next.is_none();
+            self.found.leave_out(bad);
+            if nothing_else && instead_of.is_none() {
+                return done(MailboxSent::Bad(std::mem::take(&mut self.found.bad)));
+            }
+            self.replica = self.replica.take().or(instead_of);
+            return Ok(Pass::Again);
+        }
+        let Files { bad, uploads, .. } = std::mem::take(&mut self.found);
         let records = encoded.spool;
-        let ready = Ready { uploads, instead_of, before, records, brings, state, next };
-        Ok(MailboxSent::Ready(Box::new(ready)))
+        let ready = Ready { uploads, instead_of, before, records, brings, state, next, bad };
+        done(MailboxSent::Ready(Box::new(ready)))
     }
 
     /// A mailbox as it is before the first step: nothing in it.
@@ -237,7 +312,8 @@ impl Job<'_> {
         said: &Said,
         partition: &str,
     ) -> Result<Option<Box<ReplicaMailbox>>, UserError> {
-        if self.settings.cache.is_none() || said.step.is_some() {
+        let incomplete = said.step.is_some() || !self.found.without.is_empty();
+        if self.settings.cache.is_none() || incomplete {
             return Ok(None);
         }
         let state = wire::replica_state(mailbox, said.modseqs, partition, said.crcs);
@@ -313,7 +389,8 @@ impl Job<'_> {
                 if came.found.again && !again {
                     return Ok(First::NeedsFull);
                 }
-                compared = Some(came);
+                let found = Found { again: *again, ..came.found };
+                compared = Some(Compared { found, ..came });
             }
             (How::SinceIfChecksumsDiffer | How::Afresh, Some(replica)) => {
                 let mut ours = wire::header(m, modseqs).map_err(|e| self.damaged(e))?;
@@ -342,7 +419,7 @@ impl Job<'_> {
     }
 
     fn recomputed(&self, m: &Mailbox) -> Result<Crcs, UserError> {
-        let crcs = m.recompute_crcs().map_err(|e| self.damaged(e))?;
+        let crcs = m.recompute_crcs_without(&self.found.without).map_err(|e| self.damaged(e))?;
         Ok(Crcs { basic: crcs.basic, annot: crcs.annot })
     }
 
@@ -375,6 +452,7 @@ impl Job<'_> {
         let partition = self.partition(mailbox);
         let mut spool = Spool::new();
         let mut messages = Vec::new();
+        let mut records = 0;
         let mut expunged = 0;
         let state = match step {
             None => State::Whole(crcs),
@@ -402,6 +480,10 @@ impl Job<'_> {
                 break;
             }
             let Some(modseq) = modseq_in_step(&record, &base, step) else { continue };
+            if self.found.without.binary_search(&record.uid).is_ok() {
+                continue;
+            }
+            records += 1;
             encoder.record(&record, modseq).map_err(|e| self.damaged(e))?;
             if encoder.pending() >= FRAME_BYTES {
                 encoder.drain(|bytes| spool.write(bytes)).map_err(|e| self.spool_failed(e))?;
@@ -417,33 +499,41 @@ impl Job<'_> {
                 if bytes > most && !messages.is_empty() {
                     return Ok(None);
                 }
-                let (uid, size, archived) = (record.uid, record.size, record.is_archived());
-                messages.push(Message { uid, guid, size, archived });
+                messages.push(Message::from(&record));
             }
         }
         spool.write(&encoder.end()).map_err(|e| self.spool_failed(e))?;
-        Ok(Some(Encoded { spool, partition, messages, expunged }))
+        Ok(Some(Encoded { spool, partition, messages, records, expunged }))
     }
 
-    /// Sends the files. The mailbox's own lock, which keeps them where they are, is held until the last one is sent.
-    fn upload(
-        &mut self,
-        mut mailbox: Mailbox,
-        encoded: &Encoded,
-    ) -> Result<VecDeque<InFlight>, UserError> {
+    /// Sends the files. The mailbox's own lock, which keeps them where they are, is held until the last one is sent. Returns
+    /// the UIDs of messages whose files are bad; an expunged one's is no loss, as the replica needs none for it.
+    fn upload(&mut self, mut mailbox: Mailbox, encoded: &Encoded) -> Result<Vec<u32>, UserError> {
         mailbox.release_index();
         let mut uploader = Uploader::new(&mailbox, &encoded.partition, self.frames);
+        let mut bad = Vec::new();
         for message in &encoded.messages {
-            let sent = uploader.send(message);
-            if sent.is_err() {
-                *self.broken_off |= uploader.is_within_command();
+            match uploader.send(message) {
+                Ok(()) => {
+                    self.progress.uploaded(message.size);
+                    self.staged.add(&encoded.partition, std::iter::once(message.guid));
+                }
+                Err(UserError::MessageFile { .. }) if uploader.is_good() && message.expunged => {}
+                Err(e @ UserError::MessageFile { .. }) if uploader.is_good() => {
+                    bad.push(message.uid);
+                    if self.found.bad.len() < NAMED {
+                        self.found.bad.push(e);
+                    }
+                }
+                Err(e) => {
+                    *self.broken_off |= !uploader.is_good();
+                    return Err(e);
+                }
             }
-            sent?;
-            self.progress.uploaded(message.size);
         }
         uploader.finish()?;
-        self.staged.add(&encoded.partition, encoded.messages.iter().map(|m| m.guid));
-        Ok(uploader.in_flight.into())
+        self.found.uploads.append(&mut uploader.in_flight.into());
+        Ok(bad)
     }
 
     fn damaged(&self, e: StoreError) -> UserError {

@@ -1,10 +1,16 @@
 //! Message files that the replica can't keep, or that the master can't give.
 
-use testkit::oracle::PrivateServer;
-use testkit::{Cyrus, Via, c_client};
+use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
 
-use crate::common::Pair;
-use crate::errors::{assert_no_bug, failure_of};
+use testkit::c_client::{self, Outcome};
+use testkit::imap::Client;
+use testkit::oracle::PrivateServer;
+use testkit::{Builder, Cyrus, Via};
+
+use crate::common::{Pair, summary};
+use crate::errors::{assert_no_bug, failure_of, path_of};
 
 fn message(nr: usize) -> Vec<u8> {
     // Whatever reads the rest of a refused upload as commands finds one.
@@ -65,4 +71,128 @@ fn a_mailbox_follows_only_the_messages_that_the_replica_has_taken() {
     ours.master.replicate_to(&ours.replica, Via::Csync).unwrap();
     ours.sync_well(&["-u", "anna"]);
     ours.assert_equal(&["anna".to_string()]);
+}
+
+/// A message file of anna's INBOX on the master.
+fn file(pair: &Pair, uid: u32) -> PathBuf {
+    path_of(&pair.master, "-D", "user/anna").join(format!("{uid}."))
+}
+
+/// Gives a file to the owner of its folder.
+fn as_its_folder(path: &Path) {
+    let folder = fs::metadata(path.parent().unwrap()).unwrap();
+    chown(path, Some(folder.uid()), Some(folder.gid())).unwrap();
+}
+
+/// Anna's messages on the replica.
+fn arrived(pair: &Pair) -> Vec<u32> {
+    let mut there = pair.replica.login("anna").unwrap();
+    there.examine("INBOX").unwrap();
+    there.uids().unwrap()
+}
+
+/// Anna with one message on both sides.
+fn begun(master: Builder) -> (Pair, Client) {
+    let pair = Pair::with(master, Cyrus::replica(), Via::Csync);
+    pair.master.create_user("anna").unwrap();
+    let mut imap = pair.master.login("anna").unwrap();
+    imap.append("INBOX", &[], None, &message(1)).unwrap();
+    pair.sync_well(&["-u", "anna"]);
+    (pair, imap)
+}
+
+/// A damaged and a missing file cost their two messages, and nothing else: neither those before and behind them, nor what
+/// comes later. Both are named in every run, which sends nothing again for them. With the files put back they
+/// arrive, and both sides are equal. Cyrus' client sends nothing of such a mailbox.
+#[test]
+fn a_bad_file_costs_one_message() {
+    for batch in ["0", "3"] {
+        bad_files(Cyrus::master().option("sync_batchsize", batch), batch == "0");
+    }
+}
+
+fn bad_files(master: Builder, beside: bool) {
+    let (pair, mut imap) = begun(master);
+    for nr in 2..=12 {
+        imap.append("INBOX", &[], None, &message(nr)).unwrap();
+    }
+    imap.select("INBOX").unwrap();
+    imap.store("1,12", "+FLAGS", &["\\Flagged"]).unwrap();
+    let kept: Vec<_> =
+        [5, 9].map(|uid| (file(&pair, uid), fs::read(file(&pair, uid)).unwrap())).into();
+    fs::write(&kept[0].0, &kept[0].1[..20]).unwrap();
+    fs::remove_file(&kept[1].0).unwrap();
+    if beside {
+        let theirs = c_client::run(&pair.master, &["-u", "anna"]).unwrap();
+        assert_eq!(theirs.code, Some(1), "{}", theirs.stderr);
+        assert_eq!(arrived(&pair), [1]);
+    }
+    let run = pair.sync(&["-u", "anna"]);
+    let good = vec![1, 2, 3, 4, 6, 7, 8, 10, 11, 12];
+    assert_eq!(arrived(&pair), good, "{}", run.stderr);
+    let named = |run: &Outcome| {
+        assert_eq!(run.code, Some(1), "{}", run.stderr);
+        assert_no_bug(run);
+        let line = failure_of(run, "anna");
+        assert!(line.contains(&format!("uid 5: {}", kept[0].0.display())), "{line}");
+        let syslog = pair.master.take_syslog();
+        assert!(syslog.iter().any(|line| line.text.contains("uid 9: ")), "{syslog:?}");
+    };
+    named(&run);
+    // Nothing is sent while nothing is new.
+    let run = pair.sync(&["-u", "-v", "anna"]);
+    named(&run);
+    assert!(!run.stdout.contains("\nMAILBOX "), "{}", run.stdout);
+    imap.append("INBOX", &[], None, &message(13)).unwrap();
+    imap.remove("2").unwrap();
+    named(&pair.sync(&["-u", "anna"]));
+    assert_eq!(arrived(&pair), [1, 3, 4, 6, 7, 8, 10, 11, 12, 13]);
+    for (path, bytes) in &kept {
+        fs::write(path, bytes).unwrap();
+        as_its_folder(path);
+    }
+    let run = pair.sync_well(&["-u", "-v", "anna"]);
+    assert!(run.stdout.contains("UNMAILBOX user.anna\n"), "{}", run.stdout);
+    pair.assert_equal(&["anna".to_string()]);
+    assert!(summary(&pair.sync_well(&["-u", "anna"])).contains(" 1 already equal"));
+    // Both sides live on.
+    imap.append("INBOX", &[], None, &message(14)).unwrap();
+    pair.sync_well(&["-u", "anna"]);
+    pair.assert_equal(&["anna".to_string()]);
+    pair.replica.login("anna").unwrap().append("INBOX", &[], None, &message(15)).unwrap();
+}
+
+/// Where all that is new is one message without its file, it is waited for: the replica's LAST_UID does not pass it, and
+/// nothing has to be made again afterwards.
+#[test]
+fn a_bad_file_at_the_end_is_waited_for() {
+    let (pair, mut imap) = begun(Cyrus::master());
+    imap.append("INBOX", &[], None, &message(2)).unwrap();
+    let bytes = fs::read(file(&pair, 2)).unwrap();
+    fs::remove_file(file(&pair, 2)).unwrap();
+    let run = pair.sync(&["-u", "anna"]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(failure_of(&run, "anna").contains("uid 2: "), "{}", run.stderr);
+    fs::write(file(&pair, 2), bytes).unwrap();
+    as_its_folder(&file(&pair, 2));
+    let run = pair.sync_well(&["-u", "-v", "anna"]);
+    assert!(!run.stdout.contains("UNMAILBOX"), "{}", run.stdout);
+    pair.assert_equal(&["anna".to_string()]);
+}
+
+/// Nobody misses the file of a message that is expunged.
+#[test]
+fn the_file_of_an_expunged_message_is_not_missed() {
+    let (pair, mut imap) = begun(Cyrus::master().delayed_expunge(true));
+    for nr in 2..=4 {
+        imap.append("INBOX", &[], None, &message(nr)).unwrap();
+    }
+    imap.select("INBOX").unwrap();
+    imap.remove("2,3").unwrap();
+    fs::remove_file(file(&pair, 2)).unwrap();
+    fs::write(file(&pair, 3), "damaged").unwrap();
+    pair.sync_well(&["-u", "anna"]);
+    assert_eq!(arrived(&pair), [1, 4]);
+    pair.assert_equal(&["anna".to_string()]);
+    assert!(summary(&pair.sync_well(&["-u", "anna"])).contains(" 1 already equal"));
 }

@@ -70,7 +70,7 @@ impl Holding {
 impl Acting<'_> {
     /// Sends a mailbox' records once its messages are taken. What is ready by now goes at once.
     pub(super) async fn hold(&mut self, mailbox: &str, ready: Ready) -> Result<(), UserError> {
-        let Ready { uploads, instead_of, before, records, brings, state, next: _ } = ready;
+        let Ready { uploads, instead_of, before, records, brings, state, .. } = ready;
         let mailbox = mailbox.to_string();
         let held = Held { mailbox, uploads, instead_of, before, records, brings, state };
         self.holding.queue.push_back(held);

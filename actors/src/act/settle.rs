@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use csync::{Code, ReplicaMailbox, command};
 use cyrus_store::MboxEntry;
-use sync_plan::{CopybackReason, Doubt, FullReplica, MailboxUpdate, PlanError, UserPlan};
+use sync_plan::{
+    CopybackReason, Crcs, Doubt, FullReplica, MailboxUpdate, PlanError, UserPlan, crc_equal,
+};
 use tracing::info;
 
 use super::{Acting, Full};
 use crate::ask::About;
 use crate::error::UserError;
 use crate::frames::{CommandError, encode};
-use crate::full::Found;
+use crate::full::{Found, FullChecked};
 use crate::planner::{CheckFull, DoChecksumsDiffer};
 use crate::reserve::Holder;
 use crate::sending::How;
@@ -84,7 +86,9 @@ impl Acting<'_> {
         staged: &mut Staged,
     ) -> Result<(), UserError> {
         let Some(entry) = self.read.entries.get(uniqueid).cloned() else { return Ok(()) };
-        full.found = self.check_full(entry, &full).await?;
+        let FullChecked { found, bad, .. } = self.check_full(entry, &full).await?;
+        full.found = found;
+        self.keep_all(bad);
         if !self.fulls.contains_key(uniqueid) {
             self.check_more_removals(&full.found)?;
         }
@@ -106,7 +110,11 @@ impl Acting<'_> {
         self.send_mailbox(name, uniqueid, Some(full.mailbox.clone()), full.how(), staged).await
     }
 
-    async fn check_full(&mut self, entry: MboxEntry, full: &Full) -> Result<Found, UserError> {
+    async fn check_full(
+        &mut self,
+        entry: MboxEntry,
+        full: &Full,
+    ) -> Result<FullChecked, UserError> {
         let checking = self.hands.reader.send(CheckFull { entry, full: full.records.clone() });
         checking.await.map_err(|e| UserError::Bug(e.to_string()))?
     }
@@ -140,11 +148,15 @@ impl Acting<'_> {
             if !in_full {
                 continue;
             }
-            match self.compare_one_in_full(name, uniqueid, entry).await {
-                Ok(true) => {}
-                // It must be removed first.
-                Ok(false) => {
+            // Its header is the same: it is equal if all that differs are messages whose files are bad.
+            let same = replica.as_deref().filter(|_| *doubt == Doubt::Checksum);
+            match self.compare_one_in_full(name, uniqueid, entry, same).await {
+                Ok(Came::Compared) => {}
+                Ok(Came::MustGo) => {
                     self.full.push(name.clone());
+                    out.insert(uniqueid.clone());
+                }
+                Ok(Came::Equal) => {
                     out.insert(uniqueid.clone());
                 }
                 Err(e @ (UserError::Plan(_) | UserError::Mailbox { .. })) => {
@@ -162,23 +174,32 @@ impl Acting<'_> {
         Ok(())
     }
 
-    /// False if all that is there is to be removed before anything is sent.
     async fn compare_one_in_full(
         &mut self,
         name: &str,
         uniqueid: &str,
         entry: MboxEntry,
-    ) -> Result<bool, UserError> {
+        same: Option<&ReplicaMailbox>,
+    ) -> Result<Came, UserError> {
         // Under its old name there, if it is to be renamed: then it is compared after that.
-        let Some(mut full) = self.fetch_full(name, uniqueid).await? else { return Ok(true) };
+        let Some(mut full) = self.fetch_full(name, uniqueid).await? else {
+            return Ok(Came::Compared);
+        };
         if is_half_made(&full.records) {
-            return Ok(false);
+            return Ok(Came::MustGo);
         }
-        full.found = self.check_full(entry, &full).await?;
-        let Found { again, live, .. } = full.found;
+        let FullChecked { found, bad, crcs } = self.check_full(entry, &full).await?;
+        let theirs = |r: &ReplicaMailbox| Crcs { basic: r.sync_crc, annot: r.sync_crc_annot };
+        let equal = !bad.is_empty() && same.is_some_and(|same| crc_equal(crcs, theirs(same)));
+        self.keep_all(bad);
+        if equal {
+            return Ok(Came::Equal);
+        }
+        full.found = found;
         self.fulls.insert(uniqueid.to_string(), full);
         // The replica can't keep all its messages meanwhile.
-        Ok(!again || live as usize <= STAGED)
+        let too_large = found.again && found.live as usize > STAGED;
+        Ok(if too_large { Came::MustGo } else { Came::Compared })
     }
 
     /// A mailbox with all its records; none where the replica has no such mailbox of this id.
@@ -218,6 +239,16 @@ impl Acting<'_> {
         let found = said.user.mailboxes.into_iter();
         Ok(found.map(|m| (m.uniqueid.clone(), Box::new(m))).collect())
     }
+}
+
+/// What came of comparing a mailbox before anything is changed.
+enum Came {
+    /// It is known what to do about it.
+    Compared,
+    /// What is there has to be removed before anything is sent.
+    MustGo,
+    /// All that can be sent is there.
+    Equal,
 }
 
 /// UIDs were given out, and there is not one record, not even an expunged one.

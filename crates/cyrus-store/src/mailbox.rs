@@ -268,13 +268,21 @@ impl Mailbox {
     /// # Errors
     /// As [`Mailbox::records`] and [`Mailbox::annotations`].
     pub fn recompute_crcs(&self) -> Result<SyncCrcs, StoreError> {
+        self.recompute_crcs_without(&[])
+    }
+
+    /// The same as if the messages of these UIDs, which rise, were not there.
+    ///
+    /// # Errors
+    /// As [`Mailbox::recompute_crcs`].
+    pub fn recompute_crcs_without(&self, uids: &[u32]) -> Result<SyncCrcs, StoreError> {
         let version = self.index.minor_version;
         let flag_crcs = FlagCrcs::new(&self.header);
         let annotation_crcs = self.message_annotations()?.crcs(version)?;
         let mut crcs = crc::CRC_INIT;
         for record in self.records(0) {
             let record = record?;
-            if record.is_expunged() {
+            if record.is_expunged() || uids.binary_search(&record.uid).is_ok() {
                 continue;
             }
             crcs.basic ^= crc::crc_basic(&flag_crcs, &record);
