@@ -114,7 +114,7 @@ pub(crate) async fn look(
         let more = asking.await.map_err(|e| UserError::Bug(e.to_string()))??;
         tombstones.uniqueids.extend(more.tombstones);
         tombstones.alive.extend(more.alive);
-        tombstones.expired.extend(more.expired);
+        tombstones.moved.extend(more.moved);
         elsewhere.extend(more.elsewhere);
         read = more.read;
         if more.ask.is_empty() {

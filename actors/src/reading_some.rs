@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use cyrus_store::{MboxEntry, MboxList, Store, StoreError};
-use sync_plan::{Expired, Folder};
+use sync_plan::{Folder, Moved};
 
 use crate::error::UserError;
 use crate::quota_roots;
@@ -135,8 +135,8 @@ pub(crate) struct More {
     pub(crate) tombstones: HashSet<String>,
     /// Unique ids of mailboxes that are here, whatever else became of them.
     pub(crate) alive: HashSet<String>,
-    /// Mailboxes that were deleted here with delay and have expired.
-    pub(crate) expired: HashMap<String, Expired>,
+    /// Where those are now that are not taken in: with another user, or expired.
+    pub(crate) moved: HashMap<String, Moved>,
     /// Those of them that belong to none of those whose locks are held, and their owners.
     pub(crate) elsewhere: BTreeMap<String, Arc<str>>,
     /// More names to ask the replica for.
@@ -168,7 +168,7 @@ pub(crate) fn read_more(
         read: before.clone(),
         tombstones: HashSet::new(),
         alive: HashSet::new(),
-        expired: HashMap::new(),
+        moved: HashMap::new(),
         elsewhere: BTreeMap::new(),
         ask: BTreeSet::new(),
     };
@@ -180,18 +180,21 @@ pub(crate) fn read_more(
             continue;
         }
         more.alive.insert(uniqueid.clone());
-        let owner = store.config().names().userid(&entry.name).unwrap_or_default();
-        if !locked.contains(owner.as_str()) {
+        let rules = store.config().names();
+        let MboxEntry { name, uidvalidity, .. } = entry;
+        // By name, so that it is the one that is there now.
+        let is_there = list.lookup(&name)?.is_some_and(|now| now.uniqueid == *uniqueid);
+        let owner = rules.userid(&name).unwrap_or_default();
+        let is_locked = locked.contains(owner.as_str());
+        if !is_locked {
             more.elsewhere.insert(uniqueid.clone(), owner.as_str().into());
-        } else if !before.is_broken(&entry.name) {
-            // By name, so that it is the one that is there now.
-            let name = entry.name.clone();
-            if list.lookup(&name)?.is_some_and(|now| now.uniqueid == *uniqueid) {
+        }
+        if is_locked && is_there {
+            if !before.is_broken(&name) {
                 take_in(store, &list, &name, &mut tree, &mut more.ask, &mut seen)?;
-            } else if store.config().names().parse(&name).deleted > 0 {
-                let MboxEntry { partition, uidvalidity, .. } = entry;
-                more.expired.insert(uniqueid.clone(), Expired { name, partition, uidvalidity });
             }
+        } else if is_there || is_locked && rules.parse(&name).deleted > 0 {
+            more.moved.insert(uniqueid.clone(), Moved { name, uidvalidity });
         }
     }
     let known: HashSet<&str> = before.master.folders.iter().map(Folder::name).collect();

@@ -42,6 +42,6 @@ pub use master::{
 pub use meta::{QuotaChange, SieveChange, SubChange, plan_quota, plan_seen, plan_sieve, plan_subs};
 pub use missing::{Kept, Missing};
 pub use plan::{
-    Contest, Doubt, Expired, MailboxUpdate, Options, PlanError, Tombstones, UserPlan, Withheld,
+    Contest, Doubt, MailboxUpdate, Moved, Options, PlanError, Tombstones, UserPlan, Withheld,
     plan_user, unmatched_folders,
 };

@@ -32,19 +32,18 @@ pub struct Tombstones {
     pub uniqueids: HashSet<String>,
     /// Unique ids of mailboxes that are here all the same: under another user's name, or not readable.
     pub alive: HashSet<String>,
-    /// Mailboxes that were deleted here with delay and then removed by cyr_expire, by unique id.
-    pub expired: HashMap<String, Expired>,
+    /// Those that are under names at which the user's mailboxes were not looked for, by unique id: given to another user, or
+    /// removed by cyr_expire from below DELETED. The latter leaves no tombstone; the entry by unique id goes on as if
+    /// the mailbox lived (`imap/mboxlist.c:mboxlist_deletemailbox_full` of cyrus-imapd 3.6.1).
+    pub moved: HashMap<String, Moved>,
 }
 
-/// What a mailbox was that cyr_expire removed from below DELETED. It leaves no tombstone there; the entry by unique id goes on
-/// as if the mailbox lived (`imap/mboxlist.c:mboxlist_deletemailbox_full` of cyrus-imapd 3.6.1).
+/// What became of a mailbox here.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Expired {
-    /// Its last name, below DELETED.
+pub struct Moved {
+    /// Its name here, the last one if it has expired.
     pub name: String,
-    /// The partition it was on.
-    pub partition: String,
-    /// Its UIDVALIDITY.
+    /// Its UIDVALIDITY here.
     pub uidvalidity: u32,
 }
 
@@ -264,8 +263,7 @@ pub fn plan_user(
 
     let mut plan = UserPlan::default();
     let mut staying = HashSet::new();
-    // Deleted here, too, but with delay: it goes where it went here, and the replica's own cyr_expire removes it.
-    let mut expiring = Vec::new();
+    let mut renames = Vec::new();
     let names_there: HashSet<&str> = replica.mailboxes.iter().map(|r| r.name.as_str()).collect();
     let ours: HashSet<&str> = master.folders.iter().map(Folder::name).collect();
     for gone in unmatched_folders(master, replica) {
@@ -280,11 +278,11 @@ pub fn plan_user(
         if goes {
             plan.withheld.mailboxes.push(gone.name.clone());
         }
-        let expired = tombstones.expired.get(&gone.uniqueid);
-        let expired = expired.filter(|to| !names_there.contains(to.name.as_str()));
-        if let Some(expired) = expired {
+        let moved = tombstones.moved.get(&gone.uniqueid);
+        let free = |to: &&Moved| !names_there.contains(to.name.as_str());
+        if let Some(moved) = moved.filter(free).filter(|_| !gone.partition.is_empty()) {
             if !master.incomplete {
-                expiring.push(rename_expired(expired, gone, options));
+                renames.push(follow(moved, gone));
                 continue;
             }
             plan.withheld.mailboxes.push(gone.name.clone());
@@ -298,7 +296,6 @@ pub fn plan_user(
     // Children first: a mailbox with children would only become a name without a mailbox there.
     plan.deletes.sort_unstable_by(|a, b| b.cmp(a));
     let held = held_names(master, replica, &staying);
-    let mut renames = expiring;
     for folder in &master.folders {
         let found = there.get(folder.uniqueid()).copied();
         if let Some(uniqueid) = held.get(folder.name()) {
@@ -434,13 +431,15 @@ fn rename_of(m: &MasterMailbox, r: &ReplicaMailbox, options: &Options) -> Option
     })
 }
 
-/// As do_folders of 3.12 has it: a mailbox that is found here by unique id, but not among the user's, is renamed.
-fn rename_expired(expired: &Expired, gone: &ReplicaMailbox, options: &Options) -> Rename {
+/// A mailbox that is found here by unique id, but not among those looked at, goes where it went here, as do_folders of 3.12 has
+/// it. It stays on its partition: more than its name is not known to have changed. What expired here is then removed by
+/// the replica's own cyr_expire.
+fn follow(moved: &Moved, gone: &ReplicaMailbox) -> Rename {
     Rename {
         from: gone.name.clone(),
-        to: expired.name.clone(),
-        partition: options.partition.clone().unwrap_or_else(|| expired.partition.clone()),
-        uidvalidity: expired.uidvalidity.max(gone.uidvalidity),
+        to: moved.name.clone(),
+        partition: gone.partition.clone(),
+        uidvalidity: moved.uidvalidity.max(gone.uidvalidity),
     }
 }
 
@@ -540,15 +539,11 @@ mod tests {
         assert_eq!(plan.deletes, ["user.a.y"], "a name proves nothing");
         assert_eq!(plan.orphans, ["user.a.x", "user.a.z"]);
         // What was deleted with delay and has expired here goes below DELETED there, once.
-        let expired = Expired {
-            name: "DELETED.user.a.z.1".into(),
-            partition: "default".into(),
-            uidvalidity: 7,
-        };
-        let expired = HashMap::from([("4".to_string(), expired)]);
+        let moved = Moved { name: "DELETED.user.a.z.1".into(), uidvalidity: 7 };
+        let moved = HashMap::from([("4".to_string(), moved)]);
         let alive = HashSet::from(["4".to_string()]);
         let mut r = r;
-        let tombstones = Tombstones { expired, alive, ..tombstones };
+        let tombstones = Tombstones { moved, alive, ..tombstones };
         let plan = plan_user(&m, &r, &tombstones, &Options::default());
         let renames: Vec<_> = plan.renames.iter().map(|r| (&*r.from, &*r.to)).collect();
         assert_eq!(renames, [("user.a.z", "DELETED.user.a.z.1")]);
