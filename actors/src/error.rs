@@ -163,6 +163,9 @@ pub enum UserError {
         /// How often it was tried.
         tries: u32,
     },
+    /// The user was removed, or made again, between two looks: what is to be done is another thing now.
+    #[error("the user was removed or made again meanwhile; run again")]
+    CameOrWent,
     /// A mailbox went from one user to another: both must be worked on together.
     #[error(
         "the replica has a mailbox under a name of user {userid} that is user {other}'s here; both must be replicated together"
@@ -231,7 +234,9 @@ impl UserError {
             | UserError::RefusedItem { source: e, .. } => class_of(e),
             UserError::Several { of } => class_of_several(of),
             UserError::Withheld(_) => Class::Unsure,
-            UserError::Unsettled { .. } | UserError::Linked { .. } => Class::Passing,
+            UserError::Unsettled { .. } | UserError::CameOrWent | UserError::Linked { .. } => {
+                Class::Passing
+            }
             UserError::Store(e) => class_of_store(e),
             UserError::Mailbox { source, .. } => class_of_store(source),
             UserError::Unreadable { source, .. } => class_of_store(source),

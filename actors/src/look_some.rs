@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use csync::{ReplicaMailbox, command};
+use tracing::warn;
 
 use crate::answer::Theirs;
 use crate::ask::About;
@@ -19,6 +20,9 @@ use crate::look::{Sides, ask_for_mailboxes, once_each, take};
 use crate::planner::ReadSome;
 use crate::reading_some::Names;
 use crate::scripts;
+
+/// What watchers of the C client look for, where a mailbox would have to go there and nothing here proves that it was deleted.
+pub(crate) const NO_TOMBSTONE: &str = "SYNCNOTICE: attempt to UNMAILBOX without a tombstone";
 
 /// Both sides of what the log names.
 pub(crate) async fn some_sides(
@@ -34,6 +38,12 @@ pub(crate) async fn some_sides(
     let question = ReadSome { names: names.clone(), sieve_mailbox };
     let reading = hands.reader.send(question).await;
     let some = reading.map_err(|e| UserError::Bug(e.to_string()))??;
+    if !again {
+        // As the C client does, which asks nobody (`imap/sync_support.c:do_unmailbox` of cyrus-imapd 3.6.1).
+        for name in &some.unproven {
+            warn!("{NO_TOMBSTONE}: mailbox=<{name}>");
+        }
+    }
     let (known, ask) = from_cache(hands, some.ask, again).await;
     let mut asked = ask_for_mailboxes(hands, &ask, lease).await?;
     if let Some(userid) = names.meta.as_ref().filter(|_| some.has_meta) {

@@ -6,6 +6,7 @@
 //!      here under another name   --> read it too, ask for that name, look again
 //!      here, but another user's  --> the two users must be worked on together
 //!      a tombstone here          --> to be deleted there
+//!      expired below DELETED     --> to be renamed to there
 //!      unknown here              --> left alone
 //! ```
 //! After `imap/sync_support.c:split_user_mailboxes` of cyrus-imapd 3.6.1, which adds former names, too.
@@ -25,6 +26,8 @@ use crate::reading::{TreeReader, UserRead, meta};
 pub(crate) struct Names {
     /// Mailboxes, there or not.
     pub(crate) mailboxes: BTreeSet<Arc<str>>,
+    /// Those of them that the log calls removed.
+    pub(crate) removed: BTreeSet<Arc<str>>,
     /// Quota roots.
     pub(crate) quotas: BTreeSet<Arc<str>>,
     /// The user whose subscriptions, seen state and scripts are to be looked at.
@@ -37,6 +40,8 @@ pub(crate) struct SomeRead {
     pub(crate) read: Arc<UserRead>,
     /// Names of mailboxes.
     pub(crate) ask: BTreeSet<String>,
+    /// Mailboxes that the log calls removed, and of which there is not even a tombstone.
+    pub(crate) unproven: Vec<String>,
     /// Whether what belongs to the user but to no mailbox was read: not of a user without an INBOX.
     pub(crate) has_meta: bool,
 }
@@ -51,7 +56,11 @@ pub(crate) fn read_some(
     let mut tree = TreeReader::new(store, &list, sieve_mailbox);
     let mut ask = BTreeSet::new();
     let mut seen = HashSet::new();
+    let mut unproven = Vec::new();
     for name in &wanted.mailboxes {
+        if wanted.removed.contains(name) && list.lookup(name)?.is_none() {
+            unproven.push(name.to_string());
+        }
         take_in(store, &list, name, &mut tree, &mut ask, &mut seen)?;
     }
     let mut read = tree.end_without_quotas();
@@ -71,7 +80,7 @@ pub(crate) fn read_some(
         }
     }
     sort(store, &mut read);
-    Ok(SomeRead { read: Arc::new(read), ask, has_meta })
+    Ok(SomeRead { read: Arc::new(read), ask, unproven, has_meta })
 }
 
 /// Takes in the mailbox of this name, and the intermediates above it: the replica would make real mailboxes of those.

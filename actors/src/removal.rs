@@ -18,6 +18,8 @@ use crate::error::UserError;
 use crate::frames::{CommandError, encode};
 use crate::lease::{Lease, acquire_look};
 use crate::look::Scope;
+use crate::planner::ReadUser;
+use crate::reading::Inbox;
 use crate::report::{Outcome, is_shared};
 use crate::user_sync::UserWork;
 
@@ -57,6 +59,13 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, Us
         cache.forget_user(&work.userid).await;
     }
     let lease = acquire_look(&work.hands.pool).await?;
+    // All that took its time.
+    let userid = work.userid.clone();
+    let still = ReadUser { userid, sieve_mailbox: true, inbox: Inbox::Gone };
+    let still = work.hands.reader.send(still).await;
+    if still.map_err(|e| UserError::Bug(e.to_string()))??.is_none() {
+        return Err(UserError::CameOrWent);
+    }
     let local = work.hands.settings.local_only;
     let userid = work.userid.clone();
     let name = if local { "LOCAL_UNUSER" } else { "UNUSER" };

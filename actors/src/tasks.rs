@@ -59,6 +59,7 @@ pub(crate) fn parts(work: &Work) -> Vec<(Arc<str>, Part)> {
     let mut named = Names::default();
     for (_, tasks) in &work.users {
         named.mailboxes.extend(tasks.mailboxes.iter().cloned());
+        named.removed.extend(tasks.removed.iter().cloned());
         named.quotas.extend(tasks.quotas.iter().cloned());
     }
     let alone = work.users.len() == 1;

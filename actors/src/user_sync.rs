@@ -18,8 +18,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::prelude::*;
 use csync::{ReplicaMailbox, command};
-use sync_plan::{MailboxUpdate, UserPlan, backlog};
-use tracing::{error, warn};
+use sync_plan::{MailboxUpdate, PlanError, UserPlan, backlog};
+use tracing::{error, info, warn};
 
 use crate::act::{Acting, Settled};
 use crate::board::WAITING;
@@ -28,6 +28,7 @@ use crate::frames::{InFlight, encode};
 use crate::hands::Hands;
 use crate::lease::{Lease, acquire_look, acquire_work};
 use crate::look::{Look, Scope, View, look};
+use crate::look_some::NO_TOMBSTONE;
 use crate::pool::PoolError;
 use crate::reading_some::Names;
 use crate::report::{Outcome, Sent, is_shared};
@@ -294,7 +295,7 @@ impl UserWork {
                 let (userid, other) = (self.userid.clone(), other.clone());
                 return Err(UserError::Linked { userid, other });
             }
-            self.report_orphans(seen);
+            self.report_orphans(scope, seen);
         }
         Ok(seen)
     }
@@ -348,7 +349,7 @@ impl UserWork {
             }
             match self.look(&scope, lease, true).await? {
                 Some(again) => seen = again,
-                None => return Ok(Outcome::Absent),
+                None => return Err(UserError::CameOrWent),
             }
             // Asked for in vain twice.
             seen.plan.updates.retain(|update| !deleted_there.contains_key(update.name()));
@@ -425,11 +426,24 @@ impl UserWork {
         touched
     }
 
-    /// Mailboxes on the replica that we must not delete; those we only could not read are none.
-    fn report_orphans(&self, look: &Look) {
-        for name in &look.plan.orphans {
-            if !look.read.is_broken(name) {
-                warn!("SYNCNOTICE: attempt to UNMAILBOX without a tombstone: mailbox=<{name}>");
+    /// Mailboxes on the replica that we must not delete. Those that the log called removed and that have no tombstone at all
+    /// were told of before.
+    fn report_orphans(&self, scope: &Scope, look: &Look) {
+        let tombstones = &look.read.master.tombstone_names;
+        let told = |name: &str| match scope {
+            Scope::Some(names) => {
+                names.removed.contains(name) && !tombstones.iter().any(|known| known == name)
+            }
+            Scope::Whole | Scope::Gone => false,
+        };
+        for name in look.plan.orphans.iter().filter(|name| !told(name)) {
+            warn!("{NO_TOMBSTONE}: mailbox=<{name}>");
+        }
+        for left_out in &look.plan.left_out {
+            if let PlanError::NameHeld { mailbox, .. } = left_out {
+                info!(
+                    "SYNCNOTICE: MAILBOX not sent, as the replica would refuse it with IMAP_MAILBOX_MOVED: mailbox=<{mailbox}>"
+                );
             }
         }
     }
@@ -439,6 +453,7 @@ impl UserWork {
             Ok(_)
             | Err(
                 UserError::Pool(PoolError::NotBegun | PoolError::Stopped)
+                | UserError::CameOrWent
                 | UserError::Linked { .. },
             ) => return,
             Err(e) => e,

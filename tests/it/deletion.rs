@@ -2,9 +2,10 @@
 //! never while something of the user can't be read.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
 
 use testkit::c_client::{self, Outcome};
-use testkit::oracle::PrivateServer;
+use testkit::oracle::{self, PrivateServer};
 use testkit::{Builder, Cyrus, DeleteMode, Via};
 
 use crate::common::{Pair, summary};
@@ -47,6 +48,18 @@ impl Beside {
     fn start(master: Builder) -> Beside {
         let pair = Pair::with(master, Cyrus::replica(), Via::Csync);
         Beside { pair, second: Cyrus::replica().start().unwrap() }
+    }
+
+    /// Lets Cyrus' client carry out these lines of a log, towards the second replica.
+    fn c_log(&mut self, lines: &str) -> Outcome {
+        let [log, run] = log_files(&self.pair);
+        drop(fs::remove_file(run));
+        fs::write(&log, lines).unwrap();
+        let folder = fs::metadata(self.pair.master.config_dir()).unwrap();
+        chown(&log, Some(folder.uid()), Some(folder.gid())).unwrap();
+        let outcome = self.c_sync(&["-R", "-1"]);
+        assert!(!log.exists(), "it did not look: {outcome:?}");
+        outcome
     }
 
     /// Runs Cyrus' client towards the second replica.
@@ -194,8 +207,7 @@ fn a_user_without_an_inbox_loses_nothing() {
         assert_eq!(said_of(replica, "anna", ""), before, "{lines}: {}", run.stdout);
     }
     let there = said_of(&beside.second, "anna", "");
-    fs::write(&log, "USER anna\n").unwrap();
-    beside.c_sync(&["-R", "-1"]);
+    beside.c_log("USER anna\n");
     assert_eq!(said_of(&beside.second, "anna", ""), there, "the C client leaves it alone");
 }
 
@@ -284,4 +296,111 @@ fn two_mailboxes_with_one_unique_id_are_named() {
     assert_eq!(run.code, Some(1), "{}", run.stderr);
     assert!(run.stderr.contains("user.bert.copy has the same unique id"), "{}", run.stderr);
     assert_eq!(pair.replica.login("bert").unwrap().select("INBOX").unwrap(), 1);
+}
+
+/// A log that calls a mailbox removed of which nothing is known here, as cyr_expire leaves one: syslog says so in the words that
+/// watchers of the C client look for, and no more comes of it, whether the replica has such a mailbox or not.
+#[test]
+fn what_the_log_calls_removed_without_a_tombstone_is_told() {
+    let mut beside = Beside::start(Cyrus::master().sync_log(&[]));
+    let master = &beside.pair.master;
+    master.create_user("anna").unwrap();
+    for side in [&beside.pair.replica, &beside.second] {
+        side.create_user("anna").unwrap();
+        make(side, "anna", "INBOX/there");
+    }
+    let [log, _] = log_files(&beside.pair);
+    let logged = "UNMAILBOX user.anna.nowhere\nUNMAILBOX user.anna.there\n";
+    let told = |master: &Cyrus| {
+        let lines = master.take_syslog();
+        let words = "SYNCNOTICE: attempt to UNMAILBOX without a tombstone: mailbox=<user.anna.";
+        let mut found: Vec<String> = lines
+            .iter()
+            .filter_map(|line| line.text.split_once(words).map(|(_, name)| name.trim().to_string()))
+            .collect();
+        found.sort();
+        found
+    };
+    drop(master.take_syslog());
+    fs::write(&log, logged).unwrap();
+    let run = beside.pair.sync_well(&["-1", "-v"]);
+    let lines = beside.pair.master.syslog();
+    let ours = told(&beside.pair.master);
+    assert_eq!(ours, ["nowhere>", "there>"], "{} {lines:#?}", run.stdout);
+    let by_c = beside.c_log(logged);
+    let lines = beside.pair.master.syslog();
+    assert_eq!(told(&beside.pair.master), ours, "{by_c:?} {lines:#?}");
+    for side in [&beside.pair.replica, &beside.second] {
+        assert_eq!(side.login("anna").unwrap().select("INBOX/there").unwrap(), 1);
+    }
+}
+
+/// Users who are deleted and made again, again and again, while a rolling client works on them: what they leave below
+/// DELETED is on the replica as it was in the end, and so are the new ones.
+#[test]
+fn users_made_again_while_they_are_worked_on() {
+    let pair = logging_pair();
+    let users: Vec<String> = (0..4).map(|nr| format!("again{nr}")).collect();
+    let mut admin = pair.master.admin().unwrap();
+    for user in &users {
+        pair.master.create_user(user).unwrap();
+    }
+    let mut running = pair.start_sync(&["-R", "-d", "0", "-j", "4"]);
+    for round in 0..6_u64 {
+        for (nr, user) in users.iter().enumerate() {
+            make(&pair.master, user, "INBOX/x");
+            make(&pair.master, user, "INBOX/y");
+            for _ in 0..3 {
+                append(&pair.master, user, "INBOX", "some");
+            }
+            std::thread::sleep(std::time::Duration::from_millis(round * 7 + nr as u64 * 5));
+            append(&pair.master, user, "INBOX/x", "last");
+            append(&pair.master, user, "INBOX", "last");
+            let inbox = pair.master.name(&["user", user]);
+            admin.set_acl(&inbox, "cyrus", "lrswipkxtecda").unwrap();
+            admin.delete(&inbox).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis((5 - round) * 3));
+            pair.master.create_user(user).unwrap();
+            append(&pair.master, user, "INBOX", "new");
+        }
+        // What is removed is named after the second it is removed in.
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+    }
+    settle(&pair, &mut running);
+    pair.assert_equal(&users);
+    running.terminate();
+    assert_eq!(running.wait().code, Some(0));
+}
+
+/// A folder was deleted with delay, and cyr_expire removed it for good, all since the last run: no tombstone is left under its last
+/// name, and its entry by unique id looks alive (3.6.1). On the replica it goes below DELETED, where the replica's own
+/// cyr_expire finds it. So does one whose name was used again here meanwhile.
+#[test]
+fn what_expired_before_the_replica_heard_of_it_goes_below_deleted() {
+    let pair = Pair::start();
+    pair.master.create_user("anna").unwrap();
+    for folder in ["INBOX/x", "INBOX/again"] {
+        make(&pair.master, "anna", folder);
+    }
+    pair.sync_well(&["-u", "anna"]);
+    let mut anna = pair.master.login("anna").unwrap();
+    anna.delete("INBOX/x").unwrap();
+    anna.delete("INBOX/again").unwrap();
+    pair.master.tool("cyr_expire", &["-E", "1", "-D", "0"]).unwrap();
+    make(&pair.master, "anna", "INBOX/again");
+    append(&pair.master, "anna", "INBOX/again", "second");
+    for args in [&["-u", "anna", "-v"][..], &["-A", "-v"]] {
+        let run = pair.sync_well(args);
+        assert!(!run.stdout.contains("UNMAILBOX"), "{}", run.stdout);
+        let ignore = oracle::Ignore { deleted_mailboxes: true, ..oracle::Ignore::default() };
+        let users = ["anna".to_string()];
+        let lines = oracle::compare_with(&pair.master, &pair.replica, &users, ignore).unwrap();
+        assert!(lines.is_empty(), "{lines}");
+        assert_eq!(
+            pair.replica.login("anna").unwrap().list("", "INBOX/*").unwrap(),
+            ["INBOX/again"]
+        );
+    }
+    let again = pair.sync_well(&["-u", "anna"]);
+    assert!(summary(&again).starts_with("1 user: 1 already equal"), "{}", again.stderr);
 }

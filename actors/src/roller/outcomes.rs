@@ -142,7 +142,9 @@ impl Rolling {
 
     async fn tried_in_vain(&mut self, job: &Job<UserLock>, e: UserError, now: Instant) {
         match e {
-            UserError::Pool(PoolError::NotBegun) => self.rota.not_begun(job),
+            UserError::Pool(PoolError::NotBegun) | UserError::CameOrWent => {
+                self.rota.not_begun(job);
+            }
             UserError::Linked { userid, other } => self.rota.linked(job, &userid, &other, now),
             e if e.class() == Class::Run && !is_one_users(&e) => {
                 self.rota.not_begun(job);

@@ -36,6 +36,8 @@ pub struct Tasks {
     pub meta: bool,
     /// Look at these names: new, changed, renamed or deleted mailboxes.
     pub mailboxes: HashSet<Arc<str>>,
+    /// Those of them that the log calls removed.
+    pub removed: HashSet<Arc<str>>,
     /// Compare these quota roots.
     pub quotas: HashSet<Arc<str>>,
     /// Replicate the server's annotations (of the shared mailboxes' tasks only).
@@ -58,6 +60,7 @@ impl Tasks {
             self.swallow();
         } else {
             self.mailboxes.extend(other.mailboxes);
+            self.removed.extend(other.removed);
             self.quotas.extend(other.quotas);
         }
     }
@@ -66,6 +69,7 @@ impl Tasks {
     fn swallow(&mut self) {
         self.meta = false;
         self.mailboxes = HashSet::new();
+        self.removed = HashSet::new();
         self.quotas = HashSet::new();
     }
 
@@ -84,7 +88,10 @@ impl Tasks {
         if self.server {
             entries.push(Entry::Annotation(String::new()));
         }
-        entries.extend(self.mailboxes.iter().map(|name| Entry::Mailbox(name.to_string())));
+        entries.extend(self.mailboxes.iter().map(|name| match self.removed.contains(name) {
+            true => Entry::Unmailbox(name.to_string()),
+            false => Entry::Mailbox(name.to_string()),
+        }));
         entries.extend(self.quotas.iter().map(|root| Entry::Quota(root.to_string())));
         entries.into_iter()
     }
@@ -163,6 +170,10 @@ impl Backlog {
             Entry::Mailbox(name) | Entry::Unmailbox(name) | Entry::Annotation(name) => {
                 let owner = self.owner(name);
                 self.add_mailbox(&owner, name);
+                let tasks = self.of(&owner);
+                if matches!(entry, Entry::Unmailbox(_)) && tasks.mailboxes.contains(name.as_str()) {
+                    tasks.removed.insert(name.as_str().into());
+                }
             }
             Entry::Quota(root) => {
                 let owner = self.owner(root);

@@ -200,3 +200,14 @@ fn what_is_laid_aside_rests_alone_and_stays_in_the_log() {
     backlog.forget_aside(&bad);
     assert!(!backlog.entries().any(|entry| entry == Entry::Quota(String::new())));
 }
+
+#[test]
+fn what_the_log_calls_removed_is_remembered_so() {
+    let removed = Entry::Unmailbox("user.anna.x".into());
+    let mut backlog = backlog(&[removed.clone(), mailbox("user.anna.x"), mailbox("user.anna.y")]);
+    let mut left: Vec<Entry> = backlog.entries().collect();
+    left.sort();
+    assert_eq!(left, [mailbox("user.anna.y"), removed]);
+    backlog.add(&user("anna"), Instant::now());
+    assert_eq!(backlog.entries().collect::<Vec<_>>(), [user("anna")]);
+}
