@@ -15,6 +15,7 @@ use cyrus_store::MboxEntry;
 use sync_plan::{Doubt, FullReplica, MailboxUpdate, UserPlan};
 use tracing::{error, info, warn};
 
+use self::contest::Loser;
 use self::held::Holding;
 use self::removals::Removals;
 use crate::answer::Held;
@@ -67,6 +68,8 @@ pub(crate) struct Acting<'a> {
     fulls: HashMap<String, Full>,
     /// What is to be removed there.
     removals: Removals,
+    /// Mailboxes there that give way to ours.
+    losers: Vec<Loser>,
     look_again: bool,
     /// Mailboxes that the replica has elsewhere, as it says, and its words.
     moved: HashMap<String, String>,
@@ -100,6 +103,7 @@ impl<'a> Acting<'a> {
             full: Vec::new(),
             fulls: HashMap::new(),
             removals: Removals::default(),
+            losers: Vec::new(),
             look_again: false,
             moved: HashMap::new(),
             failed: Vec::new(),
@@ -144,6 +148,7 @@ impl<'a> Acting<'a> {
         }
         self.reserve(replica, &plan, staged).await?;
         self.delete(&plan.deletes).await?;
+        self.take_contested().await?;
         if self.rename(&plan).await? {
             return Ok(Settled::LookAgain { moved: HashMap::new() });
         }

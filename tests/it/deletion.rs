@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
 
 use testkit::c_client::{self, Outcome};
-use testkit::oracle::{self, PrivateServer};
+use testkit::oracle::PrivateServer;
 use testkit::{Builder, Cyrus, DeleteMode, Via};
 
 use crate::common::{Pair, summary};
@@ -370,37 +370,4 @@ fn users_made_again_while_they_are_worked_on() {
     pair.assert_equal(&users);
     running.terminate();
     assert_eq!(running.wait().code, Some(0));
-}
-
-/// A folder was deleted with delay, and cyr_expire removed it for good, all since the last run: no tombstone is left under its last
-/// name, and its entry by unique id looks alive (3.6.1). On the replica it goes below DELETED, where the replica's own
-/// cyr_expire finds it. So does one whose name was used again here meanwhile.
-#[test]
-fn what_expired_before_the_replica_heard_of_it_goes_below_deleted() {
-    let pair = Pair::start();
-    pair.master.create_user("anna").unwrap();
-    for folder in ["INBOX/x", "INBOX/again"] {
-        make(&pair.master, "anna", folder);
-    }
-    pair.sync_well(&["-u", "anna"]);
-    let mut anna = pair.master.login("anna").unwrap();
-    anna.delete("INBOX/x").unwrap();
-    anna.delete("INBOX/again").unwrap();
-    pair.master.tool("cyr_expire", &["-E", "1", "-D", "0"]).unwrap();
-    make(&pair.master, "anna", "INBOX/again");
-    append(&pair.master, "anna", "INBOX/again", "second");
-    for args in [&["-u", "anna", "-v"][..], &["-A", "-v"]] {
-        let run = pair.sync_well(args);
-        assert!(!run.stdout.contains("UNMAILBOX"), "{}", run.stdout);
-        let ignore = oracle::Ignore { deleted_mailboxes: true, ..oracle::Ignore::default() };
-        let users = ["anna".to_string()];
-        let lines = oracle::compare_with(&pair.master, &pair.replica, &users, ignore).unwrap();
-        assert!(lines.is_empty(), "{lines}");
-        assert_eq!(
-            pair.replica.login("anna").unwrap().list("", "INBOX/*").unwrap(),
-            ["INBOX/again"]
-        );
-    }
-    let again = pair.sync_well(&["-u", "anna"]);
-    assert!(summary(&again).starts_with("1 user: 1 already equal"), "{}", again.stderr);
 }

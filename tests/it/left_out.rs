@@ -207,10 +207,23 @@ fn with_one_way_ours_takes_its_name_where_no_mail_is_lost() {
         let only_mail = report.0.iter().all(|d| d.mailbox.as_deref() == Some("user.anna.mail"));
         assert!(only_mail && !report.is_empty(), "{report}");
     }
-    let by_c = c_client::run(&pair.master, &["-O", "-u", "anna"]).unwrap();
-    println!(
-        "the C client ends with {:?}, and leaves {} messages",
-        by_c.code,
-        there(&pair, "INBOX/mail")
-    );
+    // What else would go with the one message is bounded.
+    let run = pair.sync(&["-u", "anna", "-O", "--overwrite", "--max-deletes", "1"]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert_eq!(there(&pair, "INBOX/mail"), 1);
+    let run = pair.sync_well(&["-u", "anna", "-O", "--overwrite", "-v"]);
+    let line = "OVERWRITE user.anna.mail (1 message that only the replica had)";
+    assert!(run.stdout.contains(line), "{}", run.stdout);
+    assert!(run.stderr.contains("overwritten: anna: 1 mailbox, 1 message"), "{}", run.stderr);
+    pair.assert_equal(&users);
+
+    // The C client takes such mail unasked.
+    let twin = Pair::start();
+    for side in [&twin.master, &twin.replica] {
+        side.create_user("anna").unwrap();
+        side.login("anna").unwrap().create("INBOX/mail").unwrap();
+    }
+    append(&twin.replica, "INBOX/mail", "only there");
+    c_client::run(&twin.master, &["-O", "-u", "anna"]).unwrap().must_succeed().unwrap();
+    assert_eq!(there(&twin, "INBOX/mail"), 0);
 }

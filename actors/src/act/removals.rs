@@ -31,6 +31,13 @@ impl Removals {
         self.unproven += found.unproven;
     }
 
+    /// A mailbox goes whose name ours is to have, with so many messages that nothing here tells were removed.
+    pub(super) fn count_contested(&mut self, unproven: u64) {
+        self.mailboxes += 1;
+        self.messages += unproven;
+        self.unproven += unproven;
+    }
+
     /// Whether so much may go, of a user of whom `gone` went before.
     fn permitted(&self, gone: u64, max_deletes: Option<u64>) -> Result<(), UserError> {
         let Removals { mailboxes, messages, unproven } = *self;
@@ -56,7 +63,8 @@ impl Acting<'_> {
     /// # Errors
     /// [`UserError::TooManyRemovals`]
     pub(super) async fn check_removals(&mut self, plan: &UserPlan) -> Result<(), UserError> {
-        let mut removals = Removals { mailboxes: plan.deletes.len() as u64, ..Removals::default() };
+        let mut removals = self.removals;
+        removals.mailboxes += plan.deletes.len() as u64;
         for full in self.fulls.values() {
             removals.add(&full.found);
         }

@@ -203,7 +203,11 @@ impl Acting<'_> {
     }
 
     /// A mailbox with all its records; none where the replica has no such mailbox of this id.
-    async fn fetch_full(&mut self, name: &str, uniqueid: &str) -> Result<Option<Full>, UserError> {
+    pub(super) async fn fetch_full(
+        &mut self,
+        name: &str,
+        uniqueid: &str,
+    ) -> Result<Option<Full>, UserError> {
         self.hands.events.action(|| format!("FULLMAILBOX {name}")).await;
         let bytes = encode(|out| command::get_fullmailbox(out, name));
         let about = About::Names(HashSet::from([name.to_string()]));
