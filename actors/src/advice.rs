@@ -33,20 +33,23 @@ fn advice(e: &UserError, userid: &str, rules: &NameRules) -> Option<String> {
             let unread = of.iter().find(|e| is_unread(e));
             unread.or(of.first()).and_then(|e| advice(e, userid, rules))
         }
-        UserError::Plan(PlanError::NeedsInbox { .. }) => None,
+        UserError::Plan(PlanError::NeedsInbox { .. } | PlanError::NameHeld { alive: true, .. }) => {
+            None
+        }
+        // With names, so that it is done to nobody else.
+        UserError::Plan(e) => {
+            let whose = if is_shared(userid) { ("-A", e.mailbox()) } else { ("-u", userid) };
+            Some(format!(
+                "if what only the replica has of this mailbox may go, `sync_client -O --overwrite {} {}` lets ours take its place",
+                whose.0,
+                quoted(whose.1)
+            ))
+        }
         UserError::TooManyRemovals { .. } => {
             Some("if so much may go, run again with --max-deletes and a higher number".into())
         }
-        UserError::Plan(PlanError::Copyback { .. }) => Some(
-            "if what only the replica has of this mailbox may go, run again with -O --overwrite"
-                .into(),
-        ),
         UserError::ScriptFiles { .. } => Some(format!(
             "let Cyrus move them there: a login to its ManageSieve service (timsieved) as this user, or as an admin for {}, does it",
-            quoted(userid)
-        )),
-        UserError::Plan(_) if !is_shared(userid) => Some(format!(
-            "if what only the replica has of this user may go, run `sync_reset -f {}` there, which forgets the user on the replica, and replicate again",
             quoted(userid)
         )),
         UserError::DeletedThere { uniqueid, .. } => Some(format!(
@@ -116,10 +119,11 @@ mod tests {
         };
         let held = UserError::Plan(held);
         let words = in_words(&held, "anna", &rules);
-        assert!(words.ends_with("run `sync_reset -f anna` there, which forgets the user on the replica, and replicate again"), "{words}");
-        // Shared mailboxes have no user to forget.
-        assert!(!in_words(&held, "", &rules).contains("sync_reset"));
+        assert!(words.contains("`sync_client -O --overwrite -u anna` lets"), "{words}");
+        let words = in_words(&held, "", &rules);
+        assert!(words.contains("`sync_client -O --overwrite -A user.anna.x` lets"), "{words}");
     }
+
     #[test]
     fn nothing_is_given_up_there_while_something_here_can_not_be_read() {
         let held = PlanError::NeedsInbox { mailbox: "user.anna.x".into() };
@@ -140,6 +144,6 @@ mod tests {
             },
         ];
         let words = in_words(&UserError::Several { of }, "anna", &NameRules::default());
-        assert!(!words.contains("sync_reset") && words.ends_with("from a backup"), "{words}");
+        assert!(!words.contains("overwrite") && words.ends_with("from a backup"), "{words}");
     }
 }
