@@ -10,6 +10,7 @@ use sync_plan::{Kept, PlanError, Withheld};
 use crate::frames::CommandError;
 use crate::lease::{Lease, Purpose};
 use crate::pool::PoolError;
+use crate::words;
 
 /// What a failure means for the user's next try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -117,12 +118,7 @@ pub enum UserError {
     #[error("{0}")]
     Pool(#[from] PoolError),
     /// More of the user would be removed on the replica than is permitted.
-    #[error(
-        "{} and {} of this user would be removed on the replica, and {most} {}; nothing of the user was changed there",
-        crate::words::count(*messages, "message"),
-        if *mailboxes == 1 { "1 mailbox".to_string() } else { format!("{mailboxes} mailboxes") },
-        if *by_option { "are what --max-deletes permits" } else { "messages are what --overwrite takes by itself" },
-    )]
+    #[error("{}; nothing of the user was changed there", removals(*mailboxes, *messages, *most, *by_option))]
     TooManyRemovals {
         /// Mailboxes that would go.
         mailboxes: u64,
@@ -298,6 +294,24 @@ impl UserError {
 fn about(mailbox: &str, e: &StoreError) -> String {
     let text = e.to_string();
     if text.starts_with("mailbox ") { text } else { format!("mailbox {mailbox}: {text}") }
+}
+
+/// What would be removed, and how much may be.
+fn removals(mailboxes: u64, messages: u64, most: u64, by_option: bool) -> String {
+    let messages = (messages > 0).then(|| words::count(messages, "message"));
+    let mailboxes = (mailboxes > 0).then(|| match mailboxes {
+        1 => "1 mailbox".to_string(),
+        number => format!("{number} mailboxes"),
+    });
+    let what: Vec<String> = [messages, mailboxes].into_iter().flatten().collect();
+    let what = what.join(" and ");
+    if by_option {
+        format!("{what} would be removed on the replica, and --max-deletes permits {most}")
+    } else {
+        format!(
+            "{what} that only the replica has would be removed there, and --overwrite takes {most} by itself"
+        )
+    }
 }
 
 /// So many failures of one user are named in one line.

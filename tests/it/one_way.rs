@@ -4,7 +4,7 @@
 use testkit::c_client::{self, Outcome};
 use testkit::imap::Client;
 use testkit::oracle::PrivateServer;
-use testkit::{Cyrus, Via};
+use testkit::{Cyrus, DeleteMode, Via};
 
 use crate::common::{Pair, summary};
 use crate::errors::{assert_no_bug, failure_of};
@@ -222,10 +222,7 @@ fn a_user_of_whom_too_much_would_go_is_left_alone() {
         let run = pair.sync(&[one_way, "-A", "--max-deletes", "3"]);
         assert_eq!(run.code, Some(1), "{}", run.stderr);
         let line = failure_of(&run, "anna0");
-        assert!(
-            line.contains("4 messages and 0 mailboxes of this user would be removed"),
-            "{line}"
-        );
+        assert!(line.contains("4 messages would be removed on the replica"), "{line}");
         assert!(line.contains("--max-deletes"), "{line}");
         assert!(before == inbox_of(&pair.replica, "anna0"));
         let mut there = pair.replica.login("anna0").unwrap();
@@ -254,6 +251,41 @@ fn a_user_of_whom_too_much_would_go_is_left_alone() {
     assert!(before == inbox_of(&pair.replica, "anna1"));
     pair.sync_well(&["-O", "--overwrite", "-u", "anna1", "--max-deletes", "102"]);
     pair.assert_equal(&users);
+}
+
+/// Mailboxes count as well, a user's all if it is removed.
+#[test]
+fn mailboxes_count_among_what_goes() {
+    let immediate = |side: testkit::Builder| side.delete_mode(DeleteMode::Immediate);
+    let master = immediate(Cyrus::master()).sync_log(&[]);
+    let pair = Pair::with(master, immediate(Cyrus::replica()), Via::Csync);
+    for user in ["anna", "bert"] {
+        pair.master.create_user(user).unwrap();
+        let mut here = pair.master.login(user).unwrap();
+        for folder in ["INBOX/a", "INBOX/b"] {
+            here.create(folder).unwrap();
+        }
+    }
+    pair.sync_well(&["-A"]);
+    pair.sync_well(&["-1"]);
+    pair.master.login("anna").unwrap().delete("INBOX/a").unwrap();
+    let run = pair.sync(&["-u", "anna", "--max-deletes", "0"]);
+    assert!(failure_of(&run, "anna").contains("1 mailbox would be removed"), "{}", run.stderr);
+    assert!(pair.replica.login("anna").unwrap().examine("INBOX/a").is_ok());
+    pair.sync_well(&["-u", "anna", "--max-deletes", "1"]);
+    pair.assert_equal(&["anna".to_string()]);
+
+    let mut admin = pair.master.admin().unwrap();
+    let inbox = pair.master.name(&["user", "bert"]);
+    admin.set_acl(&inbox, "cyrus", "lrswipkxtecda").unwrap();
+    admin.delete(&inbox).unwrap();
+    let run = pair.sync(&["-1", "--max-deletes", "2"]);
+    assert_ne!(run.code, Some(0), "{}", run.stderr);
+    for folder in ["INBOX", "INBOX/b"] {
+        assert!(pair.replica.login("bert").unwrap().examine(folder).is_ok(), "{}", run.stderr);
+    }
+    pair.sync_well(&["-1", "--max-deletes", "3"]);
+    assert!(pair.replica.login("bert").unwrap().examine("INBOX").is_err());
 }
 
 /// With Cyrus' client beside: -O onto a replica with mail of its own. Both exit with 1; after ours the next message there is

@@ -47,7 +47,7 @@ impl Removals {
                 Err(UserError::TooManyRemovals { mailboxes, messages, most, by_option: true })
             }
             None if unproven > OVERWRITTEN => Err(UserError::TooManyRemovals {
-                mailboxes,
+                mailboxes: 0,
                 messages: unproven,
                 most: OVERWRITTEN,
                 by_option: false,
@@ -112,10 +112,11 @@ mod tests {
         assert!(removals.permitted(0, Some(1101)).is_ok());
         assert!(removals.permitted(1, Some(1101)).is_err());
         let e = removals.permitted(0, Some(1100)).unwrap_err().to_string();
-        assert!(e.starts_with("1100 messages and 1 mailbox of this user would be removed"), "{e}");
+        assert!(e.starts_with("1100 messages and 1 mailbox would be removed"), "{e}");
         removals.add(&Found { unproven: 1, ..Found::default() });
         let e = removals.permitted(0, None).unwrap_err().to_string();
-        assert!(e.contains("100 messages are what --overwrite takes by itself"), "{e}");
+        assert!(e.starts_with("101 messages that only the replica has"), "{e}");
+        assert!(e.contains("--overwrite takes 100 by itself"), "{e}");
         assert!(removals.permitted(0, Some(5000)).is_ok());
     }
 
