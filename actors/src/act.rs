@@ -216,7 +216,8 @@ impl<'a> Acting<'a> {
         for there in &replica.mailboxes {
             self.hands.partitions.seen(&there.partition);
         }
-        self.ask_reserve(updates, holders, staged).await
+        let again = self.fulls.values().any(|full| full.found.again);
+        self.ask_reserve(updates, holders, again, staged).await
     }
 
     /// Asks for new messages of `updates`, as [`Wanted`] says, in the mailboxes of `holders`.
@@ -224,6 +225,7 @@ impl<'a> Acting<'a> {
         &mut self,
         updates: Vec<(String, u32)>,
         holders: Vec<Holder>,
+        at_any_size: bool,
         staged: &mut Staged,
     ) -> Result<(), UserError> {
         let asking = self.hands.reader.send(FindReserve(Wanted {
@@ -231,6 +233,7 @@ impl<'a> Acting<'a> {
             updates,
             holders,
             partition: self.hands.settings.partition.clone(),
+            at_any_size,
         }));
         let reserves = asking.await.map_err(|e| UserError::Bug(e.to_string()))??;
         let mut asked = Vec::new();

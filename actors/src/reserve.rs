@@ -38,6 +38,9 @@ pub(crate) struct Wanted {
     pub(crate) holders: Vec<Holder>,
     /// -p.
     pub(crate) partition: Option<String>,
+    /// Ask however little there is to be sent: a mailbox is to be made again, and the replica's copy of a message may be
+    /// the only good one.
+    pub(crate) at_any_size: bool,
 }
 
 /// A mailbox on the replica that has messages.
@@ -71,7 +74,7 @@ struct New {
 /// Finds what is worth asking for.
 pub(crate) fn find(store: &Store, msg: &Wanted) -> Result<Vec<Reserve>, UserError> {
     let new = new_messages(store, msg)?;
-    if new.bytes < NOT_WORTH_ASKING {
+    if new.bytes < NOT_WORTH_ASKING && !msg.at_any_size {
         return Ok(Vec::new());
     }
     let mut folders: Vec<String> = Vec::new();

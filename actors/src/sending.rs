@@ -268,9 +268,13 @@ impl Job<'_> {
         };
         let bad = self.upload(mailbox, &encoded)?;
         if !bad.is_empty() {
-            let nothing_else = bad.len() == encoded.records && next.is_none();
+            let nothing_else = match &instead_of {
+                None => bad.len() == encoded.records && next.is_none(),
+                // The replica's copy is the only good one, and it could not be told to keep it.
+                Some(_) => bad.iter().any(|uid| self.is_live_there(*uid)),
+            };
             self.found.leave_out(bad);
-            if nothing_else && instead_of.is_none() {
+            if nothing_else {
                 return done(MailboxSent::Bad(std::mem::take(&mut self.found.bad)));
             }
             self.replica = self.replica.take().or(instead_of);
@@ -280,6 +284,14 @@ impl Job<'_> {
         let records = encoded.spool;
         let ready = Ready { uploads, instead_of, before, records, brings, state, next, bad };
         done(MailboxSent::Ready(Box::new(ready)))
+    }
+
+    /// Whether the replica has a live message of this UID, in a mailbox that was compared record by record.
+    fn is_live_there(&self, uid: u32) -> bool {
+        let How::Full { records, .. } = &self.how else { return false };
+        let found = records.records.binary_search_by_key(&uid, |record| record.uid);
+        let record = found.ok().and_then(|at| records.records.get(at));
+        record.is_some_and(|record| !record.expunged)
     }
 
     /// A mailbox as it is before the first step: nothing in it.

@@ -151,8 +151,14 @@ fn bad_files(master: Builder, beside: bool) {
         fs::write(path, bytes).unwrap();
         as_its_folder(path);
     }
+    // Another file is lost by then, of a message that the replica has: it keeps it.
+    let lost = file(&pair, 3);
+    let bytes = fs::read(&lost).unwrap();
+    fs::remove_file(&lost).unwrap();
     let run = pair.sync_well(&["-u", "-v", "anna"]);
     assert!(run.stdout.contains("UNMAILBOX user.anna\n"), "{}", run.stdout);
+    fs::write(&lost, bytes).unwrap();
+    as_its_folder(&lost);
     pair.assert_equal(&["anna".to_string()]);
     assert!(summary(&pair.sync_well(&["-u", "anna"])).contains(" 1 already equal"));
     // Both sides live on.

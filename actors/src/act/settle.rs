@@ -105,7 +105,7 @@ impl Acting<'_> {
                 last_uid: there.last_uid,
                 changed: true,
             };
-            self.ask_reserve(vec![(uniqueid.to_string(), 0)], vec![holder], staged).await?;
+            self.ask_reserve(vec![(uniqueid.to_string(), 0)], vec![holder], true, staged).await?;
         }
         self.send_mailbox(name, uniqueid, Some(full.mailbox.clone()), full.how(), staged).await
     }
