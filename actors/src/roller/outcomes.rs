@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use cyrus_store::sync_log::Entry;
 use futures_util::future::LocalBoxFuture;
-use sync_plan::Withheld;
+use sync_plan::{Kept, Withheld};
 use tracing::{error, info, warn};
 
 use super::{Rolling, stopped_by};
@@ -205,6 +205,8 @@ impl Rolling {
                 UserError::Refused { source: CommandError::Refused { .. }, .. } if all_whole => {
                     vec![mailbox_entry(e)?]
                 }
+                UserError::Kept(Kept::QuotaRoot { root, .. }) => vec![Entry::Quota(root.clone())],
+                UserError::Kept(Kept::Subscriptions { .. }) => vec![Entry::Meta(key.to_string())],
                 UserError::Withheld(Withheld { mailboxes, quotas, meta }) => {
                     let mailboxes = mailboxes.iter().cloned().map(Entry::Mailbox);
                     let quotas = quotas.iter().cloned().map(Entry::Quota);

@@ -16,6 +16,7 @@ use std::path::Path;
 
 use crate::config::Config;
 use crate::error::StoreError;
+use crate::mboxlist::MboxList;
 use crate::paths;
 
 /// The options that name the formats of the databases that replication reads.
@@ -47,7 +48,16 @@ pub fn check(conf: &Config) -> Result<(), StoreError> {
             ));
         }
     }
-    must_be_there(&paths::mailboxes_db(conf), "mboxlist_db_path")
+    must_be_there(&paths::mailboxes_db(conf), "mboxlist_db_path")?;
+    // Only before 3.5 does the option change the order of keys. What else is wrong is said where the list is read.
+    let by_name = || MboxList::open(conf).is_ok_and(|list| !list.has_unique_ids());
+    if conf.is_on("improved_mboxlist_sort") && by_name() {
+        return Err(conf.bad(
+            "improved_mboxlist_sort",
+            "read together with a mailboxes.db of before 3.5: there it changes the order of mailboxes",
+        ));
+    }
+    Ok(())
 }
 
 /// A global database that Cyrus has made by now, if this is where it makes it.

@@ -4,7 +4,7 @@
 //! key N<name>            one entry a mailbox, by name in database form (levels split by 0x1f, no escaping)
 //! key I<unique id>       the same again by unique id, with the mailbox's former names
 //! key A…                 who may see what: of no interest here
-//! key UG<user>TAB<group> from 3.12 on: the user is in the group
+//! key UG<user>0x1e<group> from 3.12 on: the user is in the group
 //!
 //! before 3.5: keys are internal names, there is no I, and $RACL… keys tell who may see what; folders and the keys of
 //!             annotations.db are names then, too
@@ -257,7 +257,7 @@ impl MboxList {
     pub fn groups_of(&self, userid: &str) -> Result<Vec<String>, StoreError> {
         let mut groups = Vec::new();
         if self.prefixed {
-            let prefix = [b"UG", userid.as_bytes(), b"\t"].concat();
+            let prefix = [b"UG", userid.as_bytes(), b"\x1e"].concat();
             self.db.foreach(&prefix, |key, _| {
                 let group = key.get(prefix.len()..).unwrap_or_default();
                 let text = std::str::from_utf8(group);

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use cyrus_store::Config;
 use cyrus_store::annotations::Annotation;
-use cyrus_store::error::ErrorClass;
+use cyrus_store::error::{ErrorClass, StoreError};
 use cyrus_store::mailbox::Mailbox;
 use cyrus_store::mboxlist::MboxEntry;
 use cyrus_store::store::Store;
@@ -298,7 +298,7 @@ fn copied(temp: &Path, entry: &MboxEntry) -> (Spool, PathBuf) {
 }
 
 #[test]
-fn damage_is_named_and_no_annotations_are_fine() {
+fn damage_is_named_and_only_an_empty_database_has_no_annotations() {
     let temp = tempfile::tempdir().unwrap();
     let (_, entry) = anna(temp.path());
     let (spool, dir) = copied(temp.path(), &entry);
@@ -306,6 +306,9 @@ fn damage_is_named_and_no_annotations_are_fine() {
     fs::remove_file(dir.join("cyrus.annotations")).unwrap();
     {
         let mailbox = store.open_mailbox(&entry).unwrap();
+        let missing = mailbox.annotations(0, 0).unwrap_err();
+        assert!(matches!(missing, StoreError::MissingDatabase { .. }), "{missing}");
+        fs::write(&spool.annotations, "").unwrap();
         assert_eq!(mailbox.annotations(0, 0).unwrap(), []);
         assert_eq!(mailbox.annotations(1, 0).unwrap(), []);
         assert_ne!(mailbox.recompute_crcs().unwrap().annot, mailbox.index.sync_crcs.annot);
