@@ -5,17 +5,21 @@
 //!               states:  user NUL mailbox -> the line that GET MAILBOXES would answer
 //! ```
 //! A hint that saves a round trip, never more: a change is sent on the condition that the replica is as
-//! remembered. Whatever goes wrong with a user drops what is remembered of it; whatever goes wrong with
+//! remembered. But what is remembered as equal is not sent at all; so on each new connection, before anything
+//! is believed, the replica must still have some of what it is remembered to have. One that was made anew under the
+//! same name, or set back, has not, and then all is forgotten. Whatever goes wrong with a user drops what is remembered of it; whatever goes wrong with
 //! the file drops all. The C client's file, at PATH itself, is left alone.
 
-use std::collections::BTreeSet;
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::BuildHasher;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::BytesMut;
 use csync::{Annotation, Decoder, Framing, Limits, MailboxHead, ReplicaMailbox, Reply};
 use cyrus_store::names::NameRules;
-use redb::{Database, Durability, ReadableTable, TableDefinition};
+use redb::{Database, Durability, ReadableTable, ReadableTableMetadata, TableDefinition};
 use tracing::warn;
 
 const STATES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("states");
@@ -28,7 +32,33 @@ const MEMORY: usize = 8 * 1024 * 1024;
 /// The cache. What can't be read or written is not remembered; that is all that can happen.
 pub(crate) struct Cache {
     file: Arc<File>,
+    trust: Mutex<Trust>,
 }
+
+/// On which connections the replica was found to be the one that is remembered.
+#[derive(Debug, Default)]
+struct Trust {
+    /// Connections, and whether that was found out; on others it is being asked.
+    asked: BTreeMap<u64, bool>,
+    /// Mailboxes that were remembered last.
+    latest: VecDeque<String>,
+}
+
+/// Whether the cache may be believed on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Belief {
+    /// The replica is the one that is remembered.
+    Proven,
+    /// Somebody is finding out.
+    Asking,
+    /// Whoever hears this is to find out, and to say so ([`Cache::proven`]).
+    Unknown,
+}
+
+/// So many mailboxes are asked for to find out, half of them those that were remembered last.
+const SAMPLE: usize = 16;
+/// So many connections are known at most.
+const CONNECTIONS: usize = 1024;
 
 struct File {
     db: Database,
@@ -52,12 +82,53 @@ impl Cache {
             File::open(&path, rules)
         });
         match opened.and_then(|file| file.bind(replica).map(|()| file)) {
-            Ok(file) => Some(Cache { file: Arc::new(file) }),
+            Ok(file) => Some(Cache { file: Arc::new(file), trust: Mutex::default() }),
             Err(e) => {
                 warn!("sync cache {} can't be used: {e}; going on without", path.display());
                 None
             }
         }
+    }
+
+    fn trust<T>(&self, with: impl FnOnce(&mut Trust) -> T) -> T {
+        with(&mut self.trust.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether the cache may be believed on this connection.
+    pub(crate) fn belief(&self, connection: u64) -> Belief {
+        self.trust(|trust| match trust.asked.get(&connection) {
+            Some(true) => Belief::Proven,
+            Some(false) => Belief::Asking,
+            None => {
+                if trust.asked.len() >= CONNECTIONS {
+                    trust.asked.pop_first();
+                }
+                trust.asked.insert(connection, false);
+                Belief::Unknown
+            }
+        })
+    }
+
+    /// The replica on this connection is the one that is remembered, or nobody found out.
+    pub(crate) fn proven(&self, connection: u64, found_out: bool) {
+        self.trust(|trust| {
+            trust.asked.remove(&connection);
+            if found_out {
+                trust.asked.insert(connection, true);
+            }
+        });
+    }
+
+    /// Some of the mailboxes that are remembered.
+    pub(crate) async fn sample(&self) -> Vec<ReplicaMailbox> {
+        let latest: BTreeSet<String> = self.trust(|trust| trust.latest.iter().cloned().collect());
+        self.blocking(move |file| file.sample(latest)).await.unwrap_or_default()
+    }
+
+    /// Forgets everything.
+    pub(crate) async fn forget_all(&self) {
+        self.trust(|trust| trust.latest.clear());
+        self.blocking(|file| file.forget_prefix(b"")).await;
     }
 
     /// What is remembered of these mailboxes, and the names of which nothing is.
@@ -74,9 +145,18 @@ impl Cache {
 
     /// Remembers what the replica has; of two states of one name the last.
     pub(crate) async fn remember(&self, states: Vec<ReplicaMailbox>) {
-        if !states.is_empty() {
-            self.blocking(move |file| file.remember(&states)).await;
+        if states.is_empty() {
+            return;
         }
+        self.trust(|trust| {
+            for state in states.iter().take(SAMPLE) {
+                trust.latest.retain(|name| *name != state.name);
+                trust.latest.push_back(state.name.clone());
+            }
+            let surplus = trust.latest.len().saturating_sub(SAMPLE / 2);
+            trust.latest.drain(..surplus);
+        });
+        self.blocking(move |file| file.remember(&states)).await;
     }
 
     /// Forgets these mailboxes.
@@ -145,6 +225,20 @@ impl File {
         Ok((found, unknown))
     }
 
+    /// These, and others from anywhere.
+    fn sample(&self, latest: BTreeSet<String>) -> Result<Vec<ReplicaMailbox>, Failed> {
+        let (mut sample, _) = self.known(latest)?;
+        let read = self.db.begin_read()?;
+        let states = read.open_table(STATES)?;
+        let count = usize::try_from(states.len()?)?;
+        // Seeded anew each time.
+        let anywhere = RandomState::new().hash_one(0) as usize % count.max(1);
+        for entry in states.iter()?.skip(anywhere).take(SAMPLE / 2) {
+            sample.extend(decode(entry?.1.value()));
+        }
+        Ok(sample)
+    }
+
     fn remember(&self, all: &[ReplicaMailbox]) -> Result<(), Failed> {
         self.change(|states| {
             for state in all {
@@ -197,6 +291,22 @@ impl File {
         let owner = self.rules.userid(name).unwrap_or_default();
         [owner.as_bytes(), b"\0", name.as_bytes()].concat()
     }
+}
+
+/// Whether the replica has what it is remembered to have, or newer; otherwise the first mailbox that it has not.
+pub(crate) fn first_missing<'a>(
+    remembered: &'a [ReplicaMailbox],
+    said: &[ReplicaMailbox],
+) -> Option<&'a str> {
+    let has = |state: &ReplicaMailbox| {
+        said.iter().any(|now| {
+            now.name == state.name
+                && now.uniqueid == state.uniqueid
+                && now.highestmodseq >= state.highestmodseq
+                && now.last_uid >= state.last_uid
+        })
+    };
+    remembered.iter().find(|state| !has(state)).map(|state| state.name.as_str())
 }
 
 /// As the replica would say it.
@@ -309,6 +419,35 @@ mod tests {
             assert_eq!(open("two").known(all).await.0, []);
         });
         assert_eq!(std::fs::read(&path).unwrap(), b"the C client's");
+    }
+
+    #[test]
+    fn a_new_replica_is_told_from_the_old_one() {
+        let dir = tempfile::tempdir().unwrap();
+        actix_rt::System::new().block_on(async {
+            let cache =
+                Cache::open(&dir.path().join("cache"), "one", NameRules::default()).unwrap();
+            assert_eq!(
+                [cache.belief(1), cache.belief(1), cache.belief(2)],
+                [Belief::Unknown, Belief::Asking, Belief::Unknown]
+            );
+            assert!(cache.sample().await.is_empty());
+            cache.proven(1, true);
+            cache.proven(2, false);
+            assert_eq!([cache.belief(1), cache.belief(2)], [Belief::Proven, Belief::Unknown]);
+            let all: Vec<_> = (0..40).map(|nr| state(&format!("user.u{nr:02}"), 5)).collect();
+            cache.remember(all.clone()).await;
+            cache.remember(vec![state("user.u07", 6)]).await;
+            let sample = cache.sample().await;
+            assert!(sample.contains(&state("user.u07", 6)) && sample.len() <= SAMPLE, "{sample:?}");
+            assert_eq!(first_missing(&sample, &[]), Some(&*sample[0].name));
+            assert_eq!(first_missing(&sample, &sample), None);
+            let older = [state("user.u07", 5)];
+            assert_eq!(first_missing(&[state("user.u07", 6)], &older), Some("user.u07"));
+            assert_eq!(first_missing(&older, &[state("user.u07", 6)]), None);
+            cache.forget_all().await;
+            assert!(cache.sample().await.is_empty());
+        });
     }
 
     #[test]

@@ -1,17 +1,19 @@
 //! Looking at what the log names: some mailboxes, quota roots, and what else belongs to a user.
 //!
-//! Everything is asked for at once. What the cache knows of a mailbox need not be asked for: the
+//! Everything is asked for at once. What the cache knows of a mailbox need not be asked for, once this connection's replica was
+//! found to be the one that it knows: the
 //! change is sent on the condition that the replica is still there, and an answer that it is not drops
 //! what the cache says of the user.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use csync::{ReplicaMailbox, command};
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::answer::Theirs;
 use crate::ask::About;
+use crate::cache::{Belief, Cache, first_missing};
 use crate::error::UserError;
 use crate::frames::encode;
 use crate::hands::Hands;
@@ -44,7 +46,7 @@ pub(crate) async fn some_sides(
             warn!("{NO_TOMBSTONE}: mailbox=<{name}>");
         }
     }
-    let (known, ask) = from_cache(hands, some.ask, again).await;
+    let (known, ask) = from_cache(hands, some.ask, again, lease).await?;
     let mut asked = ask_for_mailboxes(hands, &ask, lease).await?;
     if let Some(userid) = names.meta.as_ref().filter(|_| some.has_meta) {
         hands.events.action(|| format!("META {userid}")).await;
@@ -71,9 +73,35 @@ async fn from_cache(
     hands: &Hands,
     ask: BTreeSet<String>,
     again: bool,
-) -> (Vec<ReplicaMailbox>, BTreeSet<String>) {
-    match &hands.cache {
-        Some(cache) if !again => cache.known(ask).await,
-        _ => (Vec::new(), ask),
+    lease: &Lease,
+) -> Result<(Vec<ReplicaMailbox>, BTreeSet<String>), UserError> {
+    let Some(cache) = hands.cache.as_ref().filter(|_| !again) else { return Ok((Vec::new(), ask)) };
+    match cache.belief(lease.number) {
+        Belief::Proven => {}
+        Belief::Asking => return Ok((Vec::new(), ask)),
+        Belief::Unknown => {
+            let proven = prove(cache, lease).await;
+            cache.proven(lease.number, proven.is_ok());
+            proven?;
+        }
     }
+    Ok(cache.known(ask).await)
+}
+
+/// Finds out whether the replica is the one that is remembered; forgets all if it is not.
+async fn prove(cache: &Cache, lease: &Lease) -> Result<(), UserError> {
+    let sample = cache.sample().await;
+    let mut said = Theirs::default();
+    if !sample.is_empty() {
+        let names: HashSet<String> = sample.iter().map(|m| m.name.clone()).collect();
+        let bytes = encode(|out| command::get_mailboxes(out, names.iter().map(String::as_str)));
+        take(lease.ask("MAILBOXES", bytes, About::Names(names)).await?, &mut said).await?;
+    }
+    if let Some(mailbox) = first_missing(&sample, &said.mailboxes) {
+        info!(
+            "the replica lacks what it had of mailbox {mailbox}: it seems to be another one, or set back, and is asked for everything"
+        );
+        cache.forget_all().await;
+    }
+    Ok(())
 }

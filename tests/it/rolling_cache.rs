@@ -1,7 +1,10 @@
 //! `sync_cache_db_path`: what the replica has of a mailbox is remembered, and forgotten when anything goes wrong.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
+use embedded_replica::{Options, Replica};
+use testkit::oracle::PrivateServer;
 use testkit::{Cyrus, DeleteMode, Via, c_client, fill};
 
 use crate::common::{Pair, Running, wait_for};
@@ -116,4 +119,55 @@ fn what_is_remembered_wrongly_does_no_harm() {
     pair.sync_well(&["-A"]);
     pair.assert_equal(&users);
     assert_eq!(running.stderr(), "");
+}
+
+// A replica that was made anew under the same name and port: what is remembered as equal was not sent to it until it
+// changed. Both while the daemon runs, whose connections end with the old replica, and by the next one.
+#[test]
+fn a_replica_made_anew_under_the_same_name_is_noticed() {
+    let (mut pair, users) = with_a_cache();
+    let replica = Replica::new(Options::default()).unwrap();
+    let server = replica.serve("127.0.0.1:0").unwrap();
+    let port = server.address().port();
+    pair.master.replicate_to_port(port, Via::Csync).unwrap();
+    let folder = format!("user.{}.folder1", users[0]);
+    let has_folder = || {
+        let mut said = PrivateServer::over_tcp(port).unwrap();
+        !said.get(&format!("MAILBOXES ({folder})")).unwrap().is_empty()
+    };
+    let log_it = || {
+        // As the Cyrus user's, and whole.
+        let folder_of_log = pair.master.config_dir().join("sync");
+        let (new, log) = (folder_of_log.join("new"), folder_of_log.join("log"));
+        fs::write(&new, format!("MAILBOX {folder}\n")).unwrap();
+        let owner = fs::metadata(&folder_of_log).unwrap();
+        std::os::unix::fs::chown(&new, Some(owner.uid()), Some(owner.gid())).unwrap();
+        fs::rename(new, log).unwrap();
+    };
+    let mut running = rolling(&pair);
+    for again_by_another_process in [false, true] {
+        log_it();
+        settle(&pair, &mut running);
+        assert!(has_folder());
+        log_it();
+        settle(&pair, &mut running);
+        let forget = || {
+            replica.wipe();
+            server.disconnect();
+        };
+        if again_by_another_process {
+            running.terminate();
+            assert_eq!(running.wait().code, Some(0));
+            forget();
+            running = rolling(&pair);
+        } else {
+            forget();
+        }
+        log_it();
+        settle(&pair, &mut running);
+        assert!(
+            has_folder(),
+            "not sent to the new replica; another process: {again_by_another_process}"
+        );
+    }
 }
