@@ -78,6 +78,7 @@ fn settings(port: u16) -> actors::Settings {
         narrate: false,
         trace: false,
         reconnect_maxwait: std::time::Duration::from_secs(1),
+        socket: actors::SocketOptions::default(),
         timeout: std::time::Duration::from_secs(60),
         batch_messages: 0,
         cache: None,

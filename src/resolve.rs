@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::{EarlyClaim, LogSource, RollSettings, Settings};
+use actors::{EarlyClaim, LogSource, RollSettings, Settings, SocketOptions};
 use cyrus_store::sync_log::LogFile;
 use cyrus_store::{Config, MboxList, StoreError};
 
@@ -53,6 +53,12 @@ pub(crate) fn settings(
         .clone()
         .or_else(|| option("sync_host"))
         .ok_or_else(|| undefined("sync_host", "name the replica there or with -S"))?;
+    if let Some(options) = actors::server_options(&server) {
+        let text = format!(
+            "server {server}: '/{options}' is not possible yet; leave it out, and go to a replica that wants TLS through a tunnel"
+        );
+        return Err(Failure::new(Exit::Config, text));
+    }
     let port = option("sync_port");
     if let Some(name) = actors::unknown_port(&server, port.as_deref()) {
         let known = "a port or the name of a service in /etc/services";
@@ -98,6 +104,7 @@ pub(crate) fn settings(
         narrate: args.verbose > 0 || args.verbose_logging,
         trace: args.verbose > 1,
         reconnect_maxwait: seconds(config, "sync_reconnect_maxwait", RECONNECT_MAXWAIT)?,
+        socket: socket(config)?,
         timeout: seconds(config, "sync_timeout", TIMEOUT)?.max(LEAST_TIMEOUT),
         batch_messages: batch(config)?,
         cache: None,
@@ -199,6 +206,29 @@ fn seconds(config: &Config, name: &str, default: Duration) -> Result<Duration, F
         None => Ok(default),
         Some(seconds) => Ok(Duration::from_secs(seconds.max(0).unsigned_abs())),
     }
+}
+
+/// How connections are made.
+fn socket(config: &Config) -> Result<SocketOptions, Failure> {
+    let whole = |seconds: Duration| u32::try_from(seconds.as_secs()).ok().filter(|n| *n > 0);
+    let mut options = SocketOptions::default();
+    options.connect_wait = seconds(config, "client_timeout", options.connect_wait)?;
+    if options.connect_wait.is_zero() {
+        return Err(bad_config(config.bad("client_timeout", "a time of a second or more")));
+    }
+    if config.switch("client_bind").map_err(bad_config)? {
+        let own = config.get("client_bind_name").or(config.get("servername"));
+        // As servername's default, the machine's name.
+        let hostname = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        options.bind = Some(own.map_or_else(|| hostname().trim().to_string(), str::to_string));
+    }
+    if config.switch("tcp_keepalive").map_err(bad_config)? {
+        let count = config.int("tcp_keepalive_cnt").map_err(bad_config)?;
+        options.keepalive_count = count.and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0);
+        options.keepalive_idle = whole(seconds(config, "tcp_keepalive_idle", Duration::ZERO)?);
+        options.keepalive_interval = whole(seconds(config, "tcp_keepalive_intvl", Duration::ZERO)?);
+    }
+    Ok(options)
 }
 
 fn batch(config: &Config) -> Result<u32, Failure> {

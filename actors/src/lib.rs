@@ -106,6 +106,6 @@ pub use progress::Progress;
 pub use report::{Outcome, RunReport, SHARED, Sent, Stopped, UserReport};
 pub use rolling::{Ask, RollReport, RollSettings, roll};
 pub use run::replicate;
-pub use settings::Settings;
-pub use transport::{ConnectError, unknown_port};
+pub use settings::{Settings, SocketOptions};
+pub use transport::{ConnectError, server_options, unknown_port};
 pub use user_lister::Work;

@@ -131,6 +131,7 @@ mod tests {
             narrate: false,
             trace: false,
             reconnect_maxwait: Duration::from_secs(1),
+            socket: crate::settings::SocketOptions::default(),
             timeout: Duration::from_secs(5),
             batch_messages: 0,
             cache: None,

@@ -52,6 +52,8 @@ pub struct Settings {
     pub trace: bool,
     /// Longest wait between tries to connect (sync_reconnect_maxwait); zero means no bound.
     pub reconnect_maxwait: Duration,
+    /// How a connection is made.
+    pub socket: SocketOptions,
     /// How long a silent replica is waited for (sync_timeout), at least 3 seconds.
     pub timeout: Duration,
     /// Most new messages in one APPLY MAILBOX (sync_batchsize); 0 means no bound.
@@ -60,6 +62,33 @@ pub struct Settings {
     pub cache: Option<PathBuf>,
     /// Longest pause before a failed user's second try; later ones double up to a minute.
     pub retry_pause: Duration,
+}
+
+/// How a connection is made and kept: `lib/util.c:tcp_enable_keepalive` and `imap/backend.c:backend_connect` of 3.6.1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SocketOptions {
+    /// How long an address may take to accept a connection (client_timeout).
+    pub connect_wait: Duration,
+    /// Which name's address is ours (client_bind with client_bind_name or servername), if not the system's choice.
+    pub bind: Option<String>,
+    /// Probes without an answer before a connection counts as dead (tcp_keepalive_cnt); none: the system's number.
+    pub keepalive_count: Option<u32>,
+    /// Seconds of silence before the first probe (tcp_keepalive_idle); none: the system's.
+    pub keepalive_idle: Option<u32>,
+    /// Seconds between probes (tcp_keepalive_intvl); none: the system's.
+    pub keepalive_interval: Option<u32>,
+}
+
+impl Default for SocketOptions {
+    fn default() -> SocketOptions {
+        SocketOptions {
+            connect_wait: Duration::from_secs(10),
+            bind: None,
+            keepalive_count: None,
+            keepalive_idle: None,
+            keepalive_interval: None,
+        }
+    }
 }
 
 impl Settings {

@@ -126,6 +126,7 @@ pub(crate) fn settings(port: u16) -> Settings {
         narrate: false,
         trace: false,
         reconnect_maxwait: Duration::from_secs(1),
+        socket: actors::SocketOptions::default(),
         timeout: Duration::from_secs(60),
         batch_messages: 0,
         cache: None,

@@ -1,7 +1,7 @@
 //! The link to the replica: logins that are refused for a while, that drip, and servers that die.
 
 use std::io::Write;
-use std::net::TcpListener;
+use std::net::{TcpListener, TcpStream};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -119,4 +119,71 @@ fn a_server_that_dies_in_a_compressed_connection_is_told_plainly() {
     assert!(summary(&run).starts_with("1 user: 1 failed"), "{}", run.stderr);
     assert!(run.stderr.contains("the replica closed the connection"), "{}", run.stderr);
     assert!(!run.stderr.contains("BufError"), "{}", run.stderr);
+}
+
+// `-S host:port/tls` means TLS to Cyrus' client, and `/noauth` no login. Both were cut off in silence, and the password went
+// in clear.
+#[test]
+fn options_behind_the_port_are_refused() {
+    let pair = Pair::start();
+    let port = pair.replica.csync_port().unwrap();
+    for option in ["tls", "noauth", "tls/noauth"] {
+        let run = pair.sync(&["-A", "-S", &format!("127.0.0.1:{port}/{option}")]);
+        assert_eq!(run.code, Some(78), "{}", run.stderr);
+        assert!(run.stderr.contains(&format!("'/{option}' is not possible yet")), "{}", run.stderr);
+    }
+}
+
+// client_timeout, client_bind and tcp_keepalive: as the operating system sees the connection.
+#[test]
+fn connections_are_made_as_configured() {
+    let mut pair = Pair::start();
+    let users = fill::uniform(&pair.master, 1, 1, 1, 300).unwrap();
+    let relay = Relay::start(pair.replica.csync_port().unwrap()).unwrap();
+    pair.master.replicate_to_port(relay.port(), Via::Csync).unwrap();
+    let options = [
+        ("client_bind", "yes"),
+        ("client_bind_name", "127.0.0.77"),
+        ("tcp_keepalive", "yes"),
+        ("tcp_keepalive_idle", "77s"),
+    ];
+    for (name, value) in options {
+        pair.master.set_option(name, value).unwrap();
+    }
+    relay.stall(true);
+    let mut run = pair.start_sync(&["-A"]);
+    // `sl local remote st queues timer …` of /proc/net/tcp: our end in hexadecimal, its keepalive timer (02) running.
+    let there = format!("0100007F:{:04X}", relay.port());
+    let connection = || {
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+        let ours = |line: &&str| {
+            line.contains("4D00007F:") && line.contains(&there) && line.contains(" 02:")
+        };
+        table.lines().find(ours).map(str::to_string)
+    };
+    wait_for("a connection from that address that is kept alive", || connection().is_some());
+    let line = connection().unwrap();
+    let timer = line.split_whitespace().nth(5).unwrap();
+    let ticks = timer.split_once(':').unwrap().1;
+    let seconds = u64::from_str_radix(ticks, 16).unwrap() / 100;
+    assert!((40..=77).contains(&seconds), "{line}");
+    relay.stall(false);
+    assert!(run.is_running());
+    run.wait().well();
+    pair.assert_equal(&users);
+    // An address that nobody answers at, as so many wait there already: told after client_timeout, not after ten seconds.
+    let full = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+    let address = full.local_addr().unwrap();
+    let wait = Duration::from_millis(300);
+    let waiting: Vec<TcpStream> =
+        std::iter::from_fn(|| TcpStream::connect_timeout(&address, wait).ok())
+            .take(10_000)
+            .collect();
+    pair.master.set_option("client_timeout", "2s").unwrap();
+    pair.master.set_option("client_bind", "no").unwrap();
+    let started = Instant::now();
+    let away = pair.sync(&["-A", "-o", "-S", &address.to_string()]);
+    assert_eq!(away.code, Some(1), "{}", away.stderr);
+    assert!(away.stderr.contains("no answer in 2 seconds"), "{}: {}", waiting.len(), away.stderr);
+    assert!(started.elapsed() < Duration::from_secs(9), "{:?}: {}", started.elapsed(), away.stderr);
 }

@@ -1,6 +1,7 @@
 //! Ways to reach a replica, and what it is told besides the mailboxes: compression, Unix sockets,
 //! channels, partitions, -L, -O, and scripts for replicas that keep them outside of mailboxes.
 
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
@@ -15,7 +16,7 @@ use testkit::install::BIN;
 use testkit::oracle::{self, PrivateServer};
 use testkit::process::Tree;
 use testkit::relay::Relay;
-use testkit::{Cyrus, DeleteMode, Via};
+use testkit::{Cyrus, DeleteMode, Via, c_client};
 
 use crate::common::{Pair, in_process, settings, summary};
 
@@ -116,6 +117,23 @@ impl OnSocket {
     }
 }
 
+/// The files of all sync locks on the master.
+fn sync_locks(pair: &Pair) -> BTreeSet<PathBuf> {
+    let mut found = BTreeSet::new();
+    let mut folders = vec![pair.master.config_dir().join("lock"), pair.master.dir().join("lock")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.to_string_lossy().contains("*S*") {
+                found.insert(path);
+            }
+        }
+    }
+    found
+}
+
 // Shows that -S takes a Unix socket's path, where nobody logs in; and that -z is an error there,
 // as such a server offers no compression.
 #[test]
@@ -131,6 +149,12 @@ fn a_unix_socket_is_a_replica() {
     let run = pair.sync_well(&["-A", "-j", "1", "-S", path]);
     assert!(summary(&run).starts_with("4 users: 4 replicated;"), "{}", run.stderr);
     pair.assert_equal(&users);
+    // Its locks are those of Cyrus' client, in folders of the path's names.
+    let ours = sync_locks(&pair);
+    let anna = format!("{path}*{}.lock", users[0]).replace('.', "^").replace("^lock", ".lock");
+    assert!(ours.iter().any(|lock| lock.to_string_lossy().ends_with(&anna)), "{anna} {ours:?}");
+    c_client::run(&pair.master, &["-A", "-S", path]).unwrap().must_succeed().unwrap();
+    assert_eq!(sync_locks(&pair), ours, "Cyrus' client takes others");
 
     let run = pair.sync(&["-A", "-j", "1", "-z", "-S", path]);
     assert_eq!(run.code, Some(78), "{}", run.stderr);

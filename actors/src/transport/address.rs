@@ -62,8 +62,16 @@ pub fn unknown_port(server: &str, port: Option<&str>) -> Option<String> {
     port_of(named).is_none().then(|| named.to_string())
 }
 
-/// `host`, `host:port`, `[v6]`, `[v6]:port`, or a bare IPv6 address. What follows a slash after
-/// the port (`/tls`, `/noauth`) belongs to Cyrus' proxies, not to us.
+/// What follows a slash after the port, such as `tls/noauth` in `host:port/tls/noauth`, by which Cyrus' client begins with TLS or
+/// without a login (`imap/backend.c:backend_connect`); none where nothing does.
+pub fn server_options(server: &str) -> Option<&str> {
+    if server.starts_with('/') {
+        return None;
+    }
+    server.split_once(':')?.1.split_once('/').map(|(_, options)| options)
+}
+
+/// `host`, `host:port`, `[v6]`, `[v6]:port`, or a bare IPv6 address; [`server_options`] are left out.
 fn split_host(server: &str) -> (&str, Option<&str>) {
     if let Some((v6, rest)) = server.strip_prefix('[').and_then(|s| s.split_once(']')) {
         return (v6, rest.strip_prefix(':').filter(|p| !p.is_empty()));
@@ -109,6 +117,15 @@ mod tests {
         assert_eq!(split_host("[::1]:2005"), ("::1", Some("2005")));
         assert_eq!(split_host("[::1]"), ("::1", None));
         assert_eq!(split_host("fe80::1"), ("fe80::1", None));
+    }
+
+    #[test]
+    fn options_are_found() {
+        assert_eq!(server_options("replica:2005/tls/noauth"), Some("tls/noauth"));
+        assert_eq!(server_options("[::1]:2005/tls"), Some("tls"));
+        assert_eq!(server_options("replica:2005"), None);
+        assert_eq!(server_options("replica"), None);
+        assert_eq!(server_options("/run/cyrus:x/socket"), None);
     }
 
     #[test]

@@ -12,25 +12,21 @@ use std::time::{Duration, Instant};
 use bytes::BytesMut;
 use csync::{Handshake, HandshakeError, HandshakeOptions, Session, Step, TlsWish};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
 pub(crate) use address::Endpoint;
-pub use address::unknown_port;
+pub use address::{server_options, unknown_port};
 pub(crate) use deflate::{deflated, inflated};
 
 use crate::connection::Connect;
 use crate::events::{Direction, Event, EventSink};
-use crate::settings::Settings;
+use crate::settings::{Settings, SocketOptions};
 use crate::words::without_number;
 
 /// The half of a connection that is read from.
 pub(crate) type ReadHalf = Box<dyn AsyncRead + Unpin + Send>;
 /// The half that is written to. Flushing it puts all that was written on the wire.
 pub(crate) type WriteHalf = Box<dyn AsyncWrite + Unpin + Send>;
-
-/// How long one address may take to accept a connection: what Cyrus' own clients allow
-/// (`client_timeout`, 10 seconds).
-const CONNECT_WAIT: Duration = Duration::from_secs(10);
 
 /// How long the replica may think about one step of the login. A wrong password alone costs
 /// `failedloginpause` (3 seconds) there.
@@ -194,7 +190,7 @@ async fn connect_to(
     connection: u64,
     early: bool,
 ) -> Result<Ready, ConnectError> {
-    let (read, write) = dial(endpoint).await?;
+    let (read, write) = dial(endpoint, &settings.socket).await?;
     let options = HandshakeOptions {
         authname: settings.authname.clone(),
         password: settings.password.clone(),
@@ -235,7 +231,10 @@ async fn connect_to(
     })
 }
 
-async fn dial(endpoint: &Endpoint) -> Result<(ReadHalf, WriteHalf), ConnectError> {
+async fn dial(
+    endpoint: &Endpoint,
+    options: &SocketOptions,
+) -> Result<(ReadHalf, WriteHalf), ConnectError> {
     let unreachable = |problem: &str| {
         let problem = without_number(problem).to_string();
         ConnectError::Unreachable { address: endpoint.to_string(), problem }
@@ -249,21 +248,18 @@ async fn dial(endpoint: &Endpoint) -> Result<(ReadHalf, WriteHalf), ConnectError
             }
             Endpoint::Tcp { host, port } => {
                 let addresses = addresses(host, *port).await?;
-                let connecting = async {
-                    let stream = TcpStream::connect(&*addresses).await?;
-                    stream.set_nodelay(true)?;
-                    Ok::<_, io::Error>(stream)
-                };
-                let stream = connecting.await.map_err(|e| unreachable(&e.to_string()))?;
-                keep_alive(&stream);
+                let stream = connect_any(&addresses, options).await;
+                let stream = stream.map_err(|e| unreachable(&e.to_string()))?;
+                keep_alive(&stream, options);
                 let (read, write) = stream.into_split();
                 Ok((Box::new(read) as ReadHalf, Box::new(write) as WriteHalf))
             }
         }
     };
-    match tokio::time::timeout(CONNECT_WAIT, dialing).await {
+    let wait = options.connect_wait;
+    match tokio::time::timeout(wait, dialing).await {
         Ok(halves) => halves,
-        Err(_) => Err(unreachable(&format!("no answer in {} seconds", CONNECT_WAIT.as_secs()))),
+        Err(_) => Err(unreachable(&format!("no answer in {} seconds", wait.as_secs()))),
     }
 }
 
@@ -284,10 +280,53 @@ async fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectErro
     }
 }
 
+/// A connection to the first of these addresses that accepts one, from our own address where one is to be used
+/// (`imap/backend.c:backend_client_bind`).
+async fn connect_any(addresses: &[SocketAddr], options: &SocketOptions) -> io::Result<TcpStream> {
+    let own = match &options.bind {
+        Some(name) => tokio::net::lookup_host((name.as_str(), 0)).await?.collect(),
+        None => Vec::new(),
+    };
+    let mut last = None;
+    for address in addresses {
+        match connect_one(*address, &own, options.bind.as_deref()).await {
+            Ok(stream) => return Ok(stream),
+            Err(e) => last = Some(e),
+        }
+    }
+    Err(last.unwrap_or_else(|| io::Error::other("no address")))
+}
+
+async fn connect_one(
+    address: SocketAddr,
+    own: &[SocketAddr],
+    bind: Option<&str>,
+) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(name) = bind {
+        let from = own.iter().find(|from| from.is_ipv4() == address.is_ipv4());
+        let none = || io::Error::other(format!("client_bind: {name} has no address of this kind"));
+        socket.bind(*from.ok_or_else(none)?)?;
+    }
+    let stream = socket.connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
 /// A dead peer must be noticed even when nothing is said for long. Failing to ask for it is no
 /// reason to give up a good connection.
-fn keep_alive(stream: &TcpStream) {
-    let _ = nix::sys::socket::setsockopt(stream, nix::sys::socket::sockopt::KeepAlive, &true);
+fn keep_alive(stream: &TcpStream, options: &SocketOptions) {
+    use nix::sys::socket::{setsockopt, sockopt};
+    let _ = setsockopt(stream, sockopt::KeepAlive, &true);
+    if let Some(count) = options.keepalive_count {
+        let _ = setsockopt(stream, sockopt::TcpKeepCount, &count);
+    }
+    if let Some(seconds) = options.keepalive_idle {
+        let _ = setsockopt(stream, sockopt::TcpKeepIdle, &seconds);
+    }
+    if let Some(seconds) = options.keepalive_interval {
+        let _ = setsockopt(stream, sockopt::TcpKeepInterval, &seconds);
+    }
 }
 
 /// A login under way.

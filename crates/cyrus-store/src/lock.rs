@@ -153,7 +153,7 @@ pub fn sync_lock(
 /// The file of [`sync_lock`].
 #[must_use]
 pub fn sync_lock_file(conf: &Config, server: &str, user: Option<&str>) -> PathBuf {
-    paths::lock_path(conf, &sync_lock_name(server, user))
+    paths::server_lock_path(conf, &sync_lock_name(server, user))
 }
 
 /// Takes the shared lock on a user's mailboxes (`None`: on what belongs to no user), waiting for it.
@@ -172,9 +172,13 @@ pub fn mailbox_lock(conf: &Config, id_or_name: &str) -> Result<FileLock, StoreEr
     FileLock::shared(&paths::lock_path(conf, id_or_name))
 }
 
-/// `*S*server*user`, with carets for dots.
+/// `*S*server*user`, with carets for dots (`imap/sync_support.c:_synclock_name`). A user's slashes would be folders.
 fn sync_lock_name(server: &str, user: Option<&str>) -> String {
-    format!("*S*{}*{}", server.replace('.', "^"), user.unwrap_or_default().replace('.', "^"))
+    format!(
+        "*S*{}*{}",
+        server.replace('.', "^"),
+        user.unwrap_or_default().replace('.', "^").replace('/', "_")
+    )
 }
 
 /// `*U*user`, with carets for dots.

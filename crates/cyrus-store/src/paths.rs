@@ -222,7 +222,17 @@ pub fn quota_file(conf: &Config, base: &Path, root: &str) -> PathBuf {
 
 /// The lock file of a name: a mailbox's internal name or unique id, or one of the special names of [`crate::lock`].
 pub fn lock_path(conf: &Config, name: &str) -> PathBuf {
-    let mut path = name_dir(conf, &conf.lock_root(), name).into_os_string();
+    with_lock(name_dir(conf, &conf.lock_root(), name, '_'))
+}
+
+/// The same of a name with a server's name in it, which may be a socket's path: Cyrus lets its slashes be folders' ends.
+/// It must not begin with one.
+pub(crate) fn server_lock_path(conf: &Config, name: &str) -> PathBuf {
+    with_lock(name_dir(conf, &conf.lock_root(), name, '/'))
+}
+
+fn with_lock(path: PathBuf) -> PathBuf {
+    let mut path = path.into_os_string();
     path.push(".lock");
     PathBuf::from(path)
 }
@@ -240,7 +250,7 @@ pub fn annotations_db(conf: &Config) -> PathBuf {
 fn mailbox_dir(conf: &Config, root: &Path, place: Place<'_>) -> Result<PathBuf, StoreError> {
     match place.unique_id {
         Some(id) => id_dir(root, id),
-        None => Ok(name_dir(conf, root, place.name)),
+        None => Ok(name_dir(conf, root, place.name, '_')),
     }
 }
 
@@ -264,8 +274,8 @@ fn id_dir(root: &Path, id: &str) -> Result<PathBuf, StoreError> {
     }
 }
 
-/// `root[/domain/…][/letter]/level/level…` (mboxname_hash).
-fn name_dir(conf: &Config, root: &Path, internal: &str) -> PathBuf {
+/// `root[/domain/…][/letter]/level/level…` (mboxname_hash), with this in the place of slashes.
+fn name_dir(conf: &Config, root: &Path, internal: &str, slash: char) -> PathBuf {
     let name: MailboxName = conf.names().parse(internal);
     let full = conf.fulldirhash();
     let mut path = root.to_path_buf();
@@ -280,8 +290,9 @@ fn name_dir(conf: &Config, root: &Path, internal: &str) -> PathBuf {
         path.push(dir_hash(hashed, full).to_string());
     }
     for level in levels {
-        // A level can neither be absolute nor climb: '/' cannot be in a name, and dots become carets.
-        path.push(level.replace('.', "^").replace('/', "_"));
+        // A level can neither be absolute nor climb: '/' cannot be in a mailbox's name, a lock's begins with a star, and
+        // dots become carets.
+        path.push(level.replace('.', "^").replace('/', slash.encode_utf8(&mut [0; 4])));
     }
     path
 }
