@@ -76,8 +76,8 @@ fn advice(e: &UserError, userid: &str, rules: &NameRules) -> Option<String> {
 
 /// Whether something here can't be read, so that nothing there may be given up for ours.
 fn is_unread(e: &UserError) -> bool {
-    use UserError::{Mailbox, MessageFile, Store, Unreadable};
-    matches!(e, Mailbox { .. } | MessageFile { .. } | Store(_) | Unreadable { .. })
+    use UserError::{Mailbox, MessageFile, Store, Unread, Unreadable};
+    matches!(e, Mailbox { .. } | MessageFile { .. } | Store(_) | Unread { .. } | Unreadable { .. })
 }
 
 /// Whether these are a mailbox's own files, which reconstruct makes again.

@@ -4,6 +4,7 @@
 //! Each rests 1, 2, 4 … seconds; from the fourth failure in a row on it is in quarantine, and reported. In a single pass over a
 //! log it is then left.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use cyrus_store::sync_log::Entry;
 use sync_plan::backlog::Tasks;
 
+use crate::error::NAMED;
 use crate::rota::{Bounds, Kind, QUARANTINE, Trouble};
 
 /// One thing of a user that failed by itself.
@@ -105,27 +107,37 @@ impl Asides {
         well
     }
 
-    /// The worst of each user's troubles, with how many more there are.
+    /// The worst of each user's troubles, and what else of the user rests.
     pub(crate) fn troubles(&self) -> HashMap<Arc<str>, Trouble> {
-        let mut by_owner: HashMap<Arc<str>, (&Trouble, usize)> = HashMap::new();
-        for aside in self.all.values() {
-            let (worst, _) = by_owner
-                .entry(aside.owner.clone())
-                .and_modify(|(_, more)| *more += 1)
-                .or_insert((&aside.trouble, 0));
-            if (aside.trouble.times, &worst.reason) > (worst.times, &aside.trouble.reason) {
-                *worst = &aside.trouble;
-            }
+        let mut by_owner: HashMap<Arc<str>, Vec<(&Entry, &Trouble)>> = HashMap::new();
+        for (entry, aside) in &self.all {
+            by_owner.entry(aside.owner.clone()).or_default().push((entry, &aside.trouble));
         }
-        let worded = |(owner, (trouble, more)): (Arc<str>, (&Trouble, usize))| {
-            let reason = match more {
-                0 => trouble.reason.clone(),
-                1 => format!("{} (and one more mailbox)", trouble.reason),
-                more => format!("{} (and {more} more mailboxes)", trouble.reason),
+        let worded = |(owner, mut of): (Arc<str>, Vec<(&Entry, &Trouble)>)| {
+            of.sort_by_key(|(_, trouble)| Reverse((trouble.times, &trouble.reason)));
+            let ((_, worst), others) = of.split_first()?;
+            let mut names: Vec<String> = others.iter().map(|(entry, _)| name_of(entry)).collect();
+            names.sort();
+            if let Some(more) = names.len().checked_sub(NAMED).filter(|more| *more > 0) {
+                names.truncate(NAMED);
+                names.push(format!("{more} more"));
+            }
+            let others = match names.as_slice() {
+                [] => String::new(),
+                names => format!(" (and {})", names.join(", ")),
             };
-            (owner, Trouble { reason, ..trouble.clone() })
+            let reason = format!("{}{others}", worst.reason);
+            Some((owner, Trouble { reason, ..(*worst).clone() }))
         };
-        by_owner.into_iter().map(worded).collect()
+        by_owner.into_iter().filter_map(worded).collect()
+    }
+}
+
+/// What an entry of the log is about.
+fn name_of(entry: &Entry) -> String {
+    match entry {
+        Entry::Mailbox(name) => name.to_string(),
+        other => other.to_string(),
     }
 }
 
@@ -201,7 +213,7 @@ mod tests {
         let well = asides.done(&anna, &tasks(&["a", "b"]), &[failure("b")]);
         assert_eq!(well, [(Entry::Mailbox("a".into()), false)]);
         let said = &asides.troubles()["anna"].reason;
-        assert_eq!(said, "mailbox b: no (and one more mailbox)");
+        assert_eq!(said, "mailbox c: no (and b)");
         let mut whole = Tasks::default();
         whole.whole = true;
         assert_eq!(asides.done(&anna, &whole, &[failure("c")]).len(), 1);

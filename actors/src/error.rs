@@ -47,6 +47,12 @@ pub enum UserError {
         /// What is wrong with it.
         source: Arc<StoreError>,
     },
+    /// Subscriptions, seen state, scripts or a quota root can't be read; the user's mailboxes were replicated.
+    #[error("{source}")]
+    Unread {
+        /// What is wrong.
+        source: Arc<StoreError>,
+    },
     /// The temporary file for a large mailbox failed.
     #[error(
         "mailbox {mailbox}: can't write the temporary file for its records: {problem}; is TMPDIR full?"
@@ -235,7 +241,9 @@ impl UserError {
             }
             UserError::Store(e) => class_of_store(e),
             UserError::Mailbox { source, .. } => class_of_store(source),
-            UserError::Unreadable { source, .. } => class_of_store(source),
+            UserError::Unreadable { source, .. } | UserError::Unread { source } => {
+                class_of_store(source)
+            }
             UserError::Pool(_) | UserError::NoPartition { .. } => Class::Run,
             UserError::MessageFile { .. }
             | UserError::Spool { .. }
@@ -315,7 +323,7 @@ fn removals(mailboxes: u64, messages: u64, most: u64, by_option: bool) -> String
 }
 
 /// So many failures of one user are named in one line.
-const NAMED: usize = 20;
+pub(crate) const NAMED: usize = 20;
 
 /// The first failure in full, and what else failed by name.
 fn several(of: &[UserError]) -> String {

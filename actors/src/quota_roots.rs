@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 
 use cyrus_store::{MboxList, Store, StoreError};
-use sync_plan::{Folder, MasterQuota, MasterUser, Missing};
+use sync_plan::{Folder, MasterQuota, Missing};
 
-use crate::reading::is_stale;
+use crate::reading::{UserRead, is_stale};
 
-/// Reads the quota roots that the mailboxes name. One that can't be found is missing, not gone.
-pub(crate) fn named_roots(store: &Store, master: &mut MasterUser) -> Result<(), StoreError> {
+/// Reads the quota roots that the mailboxes name. One that can't be found is missing, not gone; one that can't be read costs
+/// itself alone.
+pub(crate) fn named_roots(store: &Store, read: &mut UserRead) {
     let mut roots = BTreeMap::new();
-    for folder in &master.folders {
+    for folder in &read.master.folders {
         if let Folder::Mailbox(mailbox) = folder
             && let Some(root) = &mailbox.quotaroot
         {
@@ -18,12 +19,12 @@ pub(crate) fn named_roots(store: &Store, master: &mut MasterUser) -> Result<(), 
         }
     }
     for (root, mailbox) in roots {
-        match quota(store, &root)? {
-            Some(quota) => master.quotas.push(quota),
-            None => master.missing.push(missing(store, root, mailbox)),
+        match quota(store, &root) {
+            Ok(Some(quota)) => read.master.quotas.push(quota),
+            Ok(None) => read.master.missing.push(missing(store, root, mailbox)),
+            Err(e) => read.cannot_read(e),
         }
     }
-    Ok(())
 }
 
 /// Reads one quota root, whoever names it.
@@ -31,14 +32,15 @@ pub(crate) fn any_root(
     store: &Store,
     list: &MboxList,
     root: &str,
-    master: &mut MasterUser,
+    read: &mut UserRead,
 ) -> Result<(), StoreError> {
-    match quota(store, root)? {
-        Some(quota) => master.quotas.push(quota),
-        None => {
+    match quota(store, root) {
+        Ok(Some(quota)) => read.master.quotas.push(quota),
+        Ok(None) => {
             let named = named_by(store, list, root)?;
-            master.missing.extend(named.map(|by| missing(store, root.to_string(), by)));
+            read.master.missing.extend(named.map(|by| missing(store, root.to_string(), by)));
         }
+        Err(e) => read.cannot_read(e),
     }
     Ok(())
 }

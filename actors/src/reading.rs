@@ -23,6 +23,8 @@ pub(crate) struct UserRead {
     pub(crate) entries: Arc<HashMap<String, MboxEntry>>,
     /// Mailboxes that can't be read: name and why.
     pub(crate) broken: Vec<(String, Arc<StoreError>)>,
+    /// Why subscriptions, seen state, scripts or quota roots can't be read; mailboxes are replicated all the same.
+    pub(crate) unread: Vec<Arc<StoreError>>,
     /// The unique id of the INBOX, if it was read.
     pub(crate) inbox_id: Option<String>,
     /// Names that mailboxes here had before, by unique id.
@@ -43,12 +45,19 @@ pub(crate) struct Host {
 }
 
 impl UserRead {
-    /// The unreadable mailboxes as failures.
+    /// What can't be read as failures, mailboxes first.
     pub(crate) fn failures(&self) -> impl Iterator<Item = UserError> + '_ {
-        self.broken.iter().map(|(mailbox, e)| UserError::Unreadable {
+        let mailboxes = self.broken.iter().map(|(mailbox, e)| UserError::Unreadable {
             mailbox: mailbox.clone(),
             source: e.clone(),
-        })
+        });
+        mailboxes.chain(self.unread.iter().map(|e| UserError::Unread { source: e.clone() }))
+    }
+
+    /// Keeps what can't be read of a user besides its mailboxes. Nothing is taken away on the replica then.
+    pub(crate) fn cannot_read(&mut self, e: StoreError) {
+        self.master.incomplete = true;
+        self.unread.push(Arc::new(e));
     }
 
     /// Whether this mailbox is one of those.
@@ -86,7 +95,7 @@ pub(crate) fn read(
         for entry in list.shared_tree(prefix)? {
             tree.add(entry)?;
         }
-        return tree.end().map(Some);
+        return Ok(Some(tree.end()));
     }
     let entries = list.user_tree(userid)?;
     let name = store.config().names().user_inbox(userid);
@@ -100,14 +109,14 @@ pub(crate) fn read(
     for entry in entries {
         tree.add(entry)?;
     }
-    let mut read = tree.end()?;
+    let mut read = tree.end();
     read.master.userid = userid.to_string();
     read.master.unread_inbox = read.is_broken(&name).then(|| name.clone());
     if !has_inbox {
         read.renamed_to = renamed_to(store, &list, &name)?;
     }
     if has_inbox {
-        meta(store, &list, userid, sieve_mailbox, &mut read.master)?;
+        meta(store, &list, userid, sieve_mailbox, &mut read);
     }
     Ok(Some(read))
 }
@@ -133,12 +142,34 @@ pub(crate) enum Inbox {
     Gone,
 }
 
-/// What belongs to a user but to no mailbox, nor quota root.
+/// What belongs to a user but to no mailbox, nor quota root. What of it can't be read stays as it is on the replica; Cyrus' client
+/// sends the mailboxes first, too, and fails for the rest.
 pub(crate) fn meta(
     store: &Store,
     list: &MboxList,
     userid: &str,
     sieve_mailbox: bool,
+    read: &mut UserRead,
+) {
+    if let Err(e) = subscriptions(store, list, userid, &mut read.master) {
+        read.cannot_read(e);
+    }
+    match seen(store, list, userid) {
+        Ok(seen) => read.master.seen = seen,
+        Err(e) => read.cannot_read(e),
+    }
+    if !sieve_mailbox {
+        match sieve(store, list, userid) {
+            Ok(sieve) => read.master.sieve = sieve,
+            Err(e) => read.cannot_read(e),
+        }
+    }
+}
+
+fn subscriptions(
+    store: &Store,
+    list: &MboxList,
+    userid: &str,
     master: &mut MasterUser,
 ) -> Result<(), StoreError> {
     match store.subscriptions(list, userid)? {
@@ -147,10 +178,6 @@ pub(crate) fn meta(
             let path = store.subscriptions_path(list, userid)?.display().to_string();
             master.missing.push(Missing::Subscriptions { path });
         }
-    }
-    master.seen = seen(store, list, userid)?;
-    if !sieve_mailbox {
-        master.sieve = sieve(store, list, userid)?;
     }
     Ok(())
 }
@@ -252,9 +279,11 @@ impl<'a> TreeReader<'a> {
     }
 
     /// All that was read, with the quota roots that the mailboxes name.
-    fn end(mut self) -> Result<UserRead, UserError> {
-        quota_roots::named_roots(self.store, &mut self.master)?;
-        Ok(self.end_without_quotas())
+    fn end(self) -> UserRead {
+        let store = self.store;
+        let mut read = self.end_without_quotas();
+        quota_roots::named_roots(store, &mut read);
+        read
     }
 
     /// All that was read.
@@ -269,6 +298,7 @@ impl<'a> TreeReader<'a> {
             former: self.former,
             renamed_to: None,
             broken: self.broken,
+            unread: Vec::new(),
             inbox_id,
         }
     }

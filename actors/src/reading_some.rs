@@ -65,7 +65,7 @@ pub(crate) fn read_some(
     }
     let mut read = tree.end_without_quotas();
     for root in &wanted.quotas {
-        quota_roots::any_root(store, &list, root, &mut read.master)?;
+        quota_roots::any_root(store, &list, root, &mut read)?;
     }
     let has_inbox = |userid: &Arc<str>| -> Result<bool, StoreError> {
         let inbox = list.lookup(&store.config().names().user_inbox(userid))?;
@@ -76,7 +76,7 @@ pub(crate) fn read_some(
         read.master.userid = userid.to_string();
         has_meta = has_inbox(userid)?;
         if has_meta {
-            meta(store, &list, userid, sieve_mailbox, &mut read.master)?;
+            meta(store, &list, userid, sieve_mailbox, &mut read);
         }
     }
     sort(store, &mut read);
@@ -233,6 +233,7 @@ fn add_all(read: &mut UserRead, found: UserRead) {
     read.entries = Arc::new(entries);
     read.hosts.extend(found.hosts);
     read.broken.extend(found.broken);
+    read.unread.extend(found.unread);
     read.master.incomplete |= found.master.incomplete;
 }
 

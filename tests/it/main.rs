@@ -47,6 +47,7 @@ mod script_files;
 mod shared;
 mod syslog;
 mod tries;
+mod unread;
 mod uploads;
 mod words;
 mod written;
