@@ -55,7 +55,9 @@ impl Facts {
                     let name = item.value.text("MBOXNAME").unwrap();
                     // None of its own has what lost its header.
                     let id = item.value.text("UNIQUEID").unwrap_or_else(|| name.clone());
-                    let place = place_of(cyrus, &item.value.text("PARTITION").unwrap(), &id);
+                    // An intermediate has none.
+                    let partition = item.value.text("PARTITION").unwrap_or_default();
+                    let place = place_of(cyrus, &partition, &id);
                     let full = server.items("FULLMAILBOX", &name).unwrap_or_default();
                     let mailbox = self.mailboxes.entry(id).or_default();
                     mailbox.name = name;
@@ -110,7 +112,7 @@ pub(super) fn place_of(cyrus: &Cyrus, partition: &str, id: &str) -> PathBuf {
 }
 
 /// The quota roots of a user for which there is a file.
-pub(super) fn quota_roots(config: &Path, user: &str) -> BTreeSet<String> {
+fn quota_roots(config: &Path, user: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let inbox = format!("user.{user}");
     let below = format!("{inbox}.");
