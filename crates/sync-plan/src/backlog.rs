@@ -88,10 +88,10 @@ impl Tasks {
         if self.server {
             entries.push(Entry::Annotation(String::new()));
         }
-        entries.extend(self.mailboxes.iter().map(|name| match self.removed.contains(name) {
-            true => Entry::Unmailbox(name.to_string()),
-            false => Entry::Mailbox(name.to_string()),
-        }));
+        // Both lines, as Cyrus logs a removal: the C client may be the next to read them, and does not look at what it
+        // is told was removed.
+        entries.extend(self.removed.iter().map(|name| Entry::Unmailbox(name.to_string())));
+        entries.extend(self.mailboxes.iter().map(|name| Entry::Mailbox(name.to_string())));
         entries.extend(self.quotas.iter().map(|root| Entry::Quota(root.to_string())));
         entries.into_iter()
     }
