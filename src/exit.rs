@@ -32,7 +32,8 @@ impl Exit {
             | Stopped::Log(_)
             | Stopped::Nobody(_)
             | Stopped::Internal(_) => Exit::Failed,
-            Stopped::Signal | Stopped::ShutdownFile => Exit::Done,
+            // As the C client ends, when the replica is shut down.
+            Stopped::Signal | Stopped::ShutdownFile | Stopped::SaidBye(_) => Exit::Done,
         }
     }
 }

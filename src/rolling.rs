@@ -195,6 +195,7 @@ fn verdict_of_a_pass(report: &RollReport) -> Exit {
     let cut_short = report.unread || report.left > 0;
     match &report.stopped {
         Some(Stopped::Signal | Stopped::ShutdownFile) if cut_short => Exit::TempFail,
+        Some(Stopped::SaidBye(_)) => Exit::Failed,
         Some(Stopped::Signal | Stopped::ShutdownFile) | None if !report.all_well() => Exit::Failed,
         _ => verdict(report),
     }

@@ -39,6 +39,7 @@ use crate::frames::{Closed, FRAMES_WAITING, Frame, FrameSender};
 use crate::settings::Settings;
 use crate::transport::{self, ConnectError, Ready};
 use queue::Queue;
+pub(crate) use reader::SAID_BYE;
 use reader::{Opening, Reader};
 use writer::{WRITE_BYTES, Writer};
 

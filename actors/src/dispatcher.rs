@@ -250,7 +250,9 @@ impl Run {
         let Some(job) = self.schedule.failed(job, class, Instant::now()) else { return };
         if class == Class::Run {
             let stopped = match e {
-                UserError::Pool(PoolError::NoConnection(why)) => Stopped::NoConnection(why),
+                UserError::Pool(PoolError::NoConnection(why) | PoolError::SaidBye(why)) => {
+                    Stopped::NoConnection(why)
+                }
                 UserError::Pool(PoolError::Stopped) => Stopped::WhileConnecting,
                 e => Stopped::Fatal(e.to_string()),
             };

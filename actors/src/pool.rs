@@ -28,7 +28,7 @@ use crate::ahead::Ahead;
 use crate::answer::Budget;
 use crate::ask::Asker;
 use crate::connection::queue::Queue;
-use crate::connection::{Clear, Connect, Connection, Down, Opened};
+use crate::connection::{Clear, Connect, Connection, Down, Opened, SAID_BYE};
 use crate::events::{Event, EventSink};
 use crate::frames::FrameSender;
 use crate::lease::{Lease, Purpose, Returned, WantLook, WantWork, compressed};
@@ -56,6 +56,9 @@ pub enum PoolError {
     /// The replica can't be reached and -o forbids to wait.
     #[error("{0}")]
     NoConnection(String),
+    /// The same, after the replica said BYE: it is being shut down.
+    #[error("{0}")]
+    SaidBye(String),
     /// The program was told to stop.
     #[error("stopped while the replica could not be reached")]
     Stopped,
@@ -90,6 +93,8 @@ pub(crate) struct ConnectionPool {
     /// Nobody is lent a connection any more.
     stopping: bool,
     failure: PoolError,
+    /// The last connection ended because the replica said BYE.
+    bye: bool,
     /// Why the last try to connect failed.
     reason: String,
     /// When it was last said that the login or a setting is wrong.
@@ -136,6 +141,7 @@ impl ConnectionPool {
             early: true,
             stopping: false,
             failure: PoolError::Stopped,
+            bye: false,
             reason: String::new(),
             complained: None,
         }
@@ -255,6 +261,7 @@ impl ConnectionPool {
     fn admit(&mut self, number: u64, opened: Opened) -> Vec<Action> {
         let Opened { frames, session, clear, queue } = opened;
         let since = Instant::now();
+        self.bye = false;
         self.members.insert(number, Member { frames, session, clear, queue, since });
         self.progress.replica().connected(self.members.len());
         self.plan.connected(number)
@@ -279,11 +286,10 @@ impl ConnectionPool {
             self.failure = PoolError::Fatal(e.to_string());
         } else {
             warn!("no connection to server '{}': {e}", self.settings.server);
-            self.failure = PoolError::NoConnection(format!(
-                "Can not connect to server '{}' ({e})",
-                self.settings.server
-            ));
-            if self.settings.connect_once && !self.plan.is_connected() {
+            let why = format!("Can not connect to server '{}' ({e})", self.settings.server);
+            self.failure =
+                if self.bye { PoolError::SaidBye(why) } else { PoolError::NoConnection(why) };
+            if self.settings.connect_once && !self.plan.is_connected() && !self.bye {
                 error!("Can not connect to server '{}'", self.settings.server);
             }
         }
@@ -409,6 +415,7 @@ impl Handler<Down> for ConnectionPool {
         if made || fell {
             info!("connection {} to '{}' ended: {}", msg.number, self.settings.server, msg.reason);
         }
+        self.bye |= made && msg.reason.starts_with(SAID_BYE);
         self.early &= !msg.unopened;
         // One that is being made still is, until we hear that it was.
         let actions = if fell { Vec::new() } else { self.plan.down(msg.number) };

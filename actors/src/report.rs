@@ -167,6 +167,8 @@ pub enum Stopped {
     Fatal(String),
     /// The replica can't be reached and -o forbids to wait.
     NoConnection(String),
+    /// The same of rolling replication, after the replica said BYE.
+    SaidBye(String),
     /// Asked to stop (SIGTERM, SIGINT) while the replica could not be reached.
     WhileConnecting,
     /// Asked to stop (SIGTERM, SIGINT); what was in flight was finished.
@@ -188,6 +190,7 @@ impl fmt::Display for Stopped {
         match self {
             Stopped::Fatal(why) => write!(f, "stopped: {why}"),
             Stopped::NoConnection(why) => f.write_str(why),
+            Stopped::SaidBye(why) => write!(f, "the replica said BYE: {why}"),
             Stopped::WhileConnecting => {
                 f.write_str("interrupted while the replica could not be reached")
             }

@@ -351,6 +351,7 @@ impl Rolling {
 fn stopped_by(e: PoolError) -> Stopped {
     match e {
         PoolError::NoConnection(why) => Stopped::NoConnection(why),
+        PoolError::SaidBye(why) => Stopped::SaidBye(why),
         PoolError::Stopped => Stopped::WhileConnecting,
         e => Stopped::Fatal(e.to_string()),
     }

@@ -227,3 +227,26 @@ fn with_one_way_ours_takes_its_name_where_no_mail_is_lost() {
     c_client::run(&twin.master, &["-O", "-u", "anna"]).unwrap().must_succeed().unwrap();
     assert_eq!(there(&twin, "INBOX/mail"), 0);
 }
+
+/// A replica that is shut down says BYE. With -o a rolling client then ends, and well, as the C client does: what is logged waits for
+/// the next one. A single pass that was cut short is no success all the same.
+#[test]
+fn a_replica_that_says_bye_ends_a_client_that_does_not_wait() {
+    let mut pair = logging_pair();
+    pair.master.create_user("anna").unwrap();
+    let mut running = pair.start_sync(&["-R", "-o", "-d", "0", "-v"]);
+    crate::rolling::settle(&pair, &mut running);
+    pair.replica.stop();
+    append(&pair.master, "INBOX", "late");
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("the replica said BYE"), "{}", ended.stderr);
+    let [_, run] = log_files(&pair);
+    assert!(fs::read_to_string(run).unwrap().contains("MAILBOX user.anna\n"));
+    // Who finds no replica at all was not told BYE.
+    assert_eq!(pair.sync(&["-R", "-o"]).code, Some(1));
+    assert_eq!(pair.sync(&["-1", "-o"]).code, Some(1));
+    pair.replica.start().unwrap();
+    pair.sync_well(&["-1", "-o"]);
+    pair.assert_equal(&["anna".to_string()]);
+}

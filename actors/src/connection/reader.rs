@@ -22,6 +22,9 @@ use crate::ask::{is_of_user, own_word};
 use crate::events::{Direction, EventSink};
 use crate::transport::{self, ReadHalf};
 
+/// How the reason begins where the replica ended a connection in good order, as when it is shut down.
+pub(crate) const SAID_BYE: &str = "the replica said BYE";
+
 /// How much is read at once, in bytes.
 const READ_BYTES: usize = 16 * 1024;
 /// How often an answer that is due is looked at.
@@ -149,7 +152,7 @@ impl Reader {
     /// The end of the answer that is due.
     fn take_status(&mut self, status: Status, said: Said) -> Result<(), String> {
         if status.kind == StatusKind::Bye {
-            return Err(format!("the replica said BYE: {}", status.text));
+            return Err(format!("{SAID_BYE}: {}", status.text));
         }
         let unasked = || format!("the replica answered unasked: {}", status.text);
         let due = self.queue.head().ok_or_else(unasked)?;
