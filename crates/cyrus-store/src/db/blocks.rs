@@ -11,8 +11,8 @@ use crate::lock::FileLock;
 const BLOCK_LEN: u64 = 8192;
 /// How many blocks are remembered: a block's number modulo this picks its slot.
 const SLOTS: u64 = 16;
-/// The same for a file that is asked again and again: 2 MiB.
-const MANY_SLOTS: u64 = 256;
+/// The same for a file that is asked again and again: 1 MiB.
+const MANY_SLOTS: u64 = 128;
 
 /// Blocks of a file, or room for them. They outlive a lock where the file is known to be what it was.
 #[derive(Default)]
