@@ -294,7 +294,7 @@ impl Run {
 
     async fn end(&mut self, job: Job<UserLock>, outcome: Outcome) {
         let user = UserReport {
-            userid: job.userid.to_string(),
+            userid: job.userid.clone(),
             outcome,
             sent: job.sent,
             tries: job.tries,

@@ -105,8 +105,8 @@ impl Sent {
 /// One user's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserReport {
-    /// The user, or [`SHARED`].
-    pub userid: String,
+    /// The user, or [`SHARED`]: the list's own, as there are many.
+    pub userid: Arc<str>,
     /// How it ended.
     pub outcome: Outcome,
     /// What was sent, all tries together.

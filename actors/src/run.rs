@@ -107,7 +107,10 @@ fn nobody(work: &Work, config: &Config) -> String {
 
 /// The users that have neither ended nor been broken off, in the order of the list.
 fn not_reached(all: &[Arc<str>], report: &RunReport) -> Vec<Arc<str>> {
-    let ended = report.users.iter().map(|user| user.userid.as_str());
+    if report.users.len() + report.broken_off.len() == all.len() {
+        return Vec::new();
+    }
+    let ended = report.users.iter().map(|user| &*user.userid);
     let ended: HashSet<&str> = ended.chain(report.broken_off.iter().map(|user| &**user)).collect();
     all.iter().filter(|userid| !ended.contains(&***userid)).cloned().collect()
 }

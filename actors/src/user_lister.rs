@@ -4,10 +4,11 @@
 //! on it.
 
 use std::collections::HashSet;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use actix::prelude::*;
-use cyrus_store::{Store, StoreError};
+use cyrus_store::{MboxList, Store, StoreError};
 use tokio::sync::mpsc;
 
 use crate::report::SHARED;
@@ -100,12 +101,12 @@ fn users(store: &Store, work: Work) -> Result<(Vec<Arc<str>>, Option<String>), S
         }
         Work::AllUsers { prefix } => {
             let list = store.mailboxes()?;
-            let mut names = list.all_users(prefix.as_deref())?;
+            let mut names = named(&list, prefix.as_deref())?;
             let shared = !list.shared_tree(prefix.as_deref())?.is_empty();
             let mut note = None;
             if let Some(prefix) = &prefix {
                 if names.is_empty() {
-                    names = list.all_users(None)?;
+                    names = named(&list, None)?;
                     names.retain(|user| user.starts_with(prefix.as_str()));
                     note = (!names.is_empty()).then(|| understood(prefix));
                 } else if !prefix.is_empty() && "user".starts_with(prefix.as_str()) {
@@ -115,7 +116,7 @@ fn users(store: &Store, work: Work) -> Result<(Vec<Arc<str>>, Option<String>), S
                 }
             }
             let mut sized: Vec<(u64, Arc<str>)> =
-                names.into_iter().map(|user| (quota_used(store, &user), Arc::from(user))).collect();
+                names.into_iter().map(|user| (quota_used(store, &user), user)).collect();
             sized.sort_by(|(a, _), (b, _)| b.cmp(a));
             let mut users: Vec<Arc<str>> = sized.into_iter().map(|(_, user)| user).collect();
             if shared {
@@ -124,6 +125,16 @@ fn users(store: &Store, work: Work) -> Result<(Vec<Arc<str>>, Option<String>), S
             Ok((users, note))
         }
     }
+}
+
+/// The users whose internal names begin so.
+fn named(list: &MboxList, prefix: Option<&str>) -> Result<Vec<Arc<str>>, StoreError> {
+    let mut names = Vec::new();
+    list.for_each_user(prefix, |user| {
+        names.push(Arc::from(user));
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(names)
 }
 
 /// A prefix of no user's internal name that is one of users' names.
