@@ -188,6 +188,7 @@ async fn serve(around: Around, ready: Ready, frames: mpsc::Receiver<Frame>, queu
         clear,
         timeout,
         budget,
+        silent: false,
         events,
     };
     let (go_on, stop) = oneshot::channel();
@@ -199,9 +200,19 @@ async fn serve(around: Around, ready: Ready, frames: mpsc::Receiver<Frame>, queu
             reading.abort();
         }
         done = &mut reading => {
-            queue.close(&done.unwrap_or_else(|e| format!("the reader failed: {e}")));
+            let (reason, silent) =
+                done.unwrap_or_else(|e| (format!("the reader failed: {e}"), None));
+            queue.close_as(&reason, silent.is_some());
             drop(go_on);
+            // With the writer goes its half: the replica hears that nothing follows.
             let _ = writing.await;
+            if let Some(read) = silent {
+                let end = queue.end.clone();
+                actix_rt::spawn(async move {
+                    reader::listen_to_the_end(read).await;
+                    end.set_gone();
+                });
+            }
         }
     }
 }

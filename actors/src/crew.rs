@@ -8,6 +8,7 @@ use cyrus_store::{Config, Store};
 
 use crate::cache::Cache;
 use crate::events::EventSink;
+use crate::fading::Fading;
 use crate::hands::Hands;
 use crate::lock_keeper::LockKeeper;
 use crate::partitions::Partitions;
@@ -67,6 +68,7 @@ impl Crew {
             pool,
             cache,
             partitions: Partitions::default(),
+            fading: Fading::default(),
             reader,
             streamer,
         };

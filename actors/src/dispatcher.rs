@@ -320,6 +320,7 @@ async fn try_user(
     locks: Addr<LockKeeper>,
 ) -> Step {
     hands.board.set(&job.userid, WAITING);
+    hands.fading.wait(&job.userid).await;
     let acquired =
         if job.alone { acquire_alone(&hands.pool).await } else { acquire_look(&hands.pool).await };
     let lease = match acquired {

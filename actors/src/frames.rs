@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use csync::{Code, Item, StatusKind};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::answer::{Answer, Said};
 use crate::ask::{About, Ask, Asker, Pending};
@@ -166,28 +166,53 @@ pub(crate) struct Closed {
     pub(crate) unopened: bool,
     /// Whose answer was due.
     pub(crate) head: Option<Asker>,
+    /// It fell silent: what was sent on it may still be carried out.
+    pub(crate) fading: bool,
 }
 
 /// How a connection ended, once it has, for all who use it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct End(Arc<OnceLock<Closed>>);
+pub(crate) struct End(Arc<Ending>);
+
+#[derive(Debug, Default)]
+struct Ending {
+    closed: OnceLock<Closed>,
+    /// Whether nothing that was sent can be carried out any more.
+    gone: watch::Sender<bool>,
+}
 
 impl End {
     /// It ended so; the first word counts.
     pub(crate) fn set(&self, closed: Closed) {
-        let _ = self.0.set(closed);
+        let _ = self.0.closed.set(closed);
+    }
+
+    /// Whether it fell silent, and may still carry out what it was sent.
+    pub(crate) fn is_fading(&self) -> bool {
+        self.get().is_some_and(|closed| closed.fading) && !*self.0.gone.borrow()
+    }
+
+    /// Nothing that was sent can be carried out any more.
+    pub(crate) fn set_gone(&self) {
+        self.0.gone.send_replace(true);
+    }
+
+    /// Waits for that.
+    pub(crate) async fn gone(&self) {
+        // The sender is ours, so this can't fail.
+        let _ = self.0.gone.subscribe().wait_for(|gone| *gone).await;
     }
 
     /// How it ended, if it has.
     pub(crate) fn get(&self) -> Option<&Closed> {
-        self.0.get()
+        self.0.closed.get()
     }
 
     /// The error of somebody's command that is not answered any more.
     pub(crate) fn error(&self, command: &'static str, asker: Asker) -> CommandError {
         match self.get() {
             None => lost(command),
-            Some(Closed { reason, unopened: false, head }) => {
+            Some(Closed { reason, unopened: false, head, .. }) => {
                 let behind = head.is_some_and(|head| head != asker);
                 CommandError::Lost { command, reason: reason.clone(), behind }
             }

@@ -8,6 +8,7 @@ use cyrus_store::names::NameRules;
 use crate::board::Board;
 use crate::cache::Cache;
 use crate::events::EventSink;
+use crate::fading::Fading;
 use crate::partitions::Partitions;
 use crate::planner::MailboxPlanner;
 use crate::pool::ConnectionPool;
@@ -31,6 +32,8 @@ pub(crate) struct Hands {
     pub(crate) cache: Option<Arc<Cache>>,
     /// Which partitions the replica has.
     pub(crate) partitions: Partitions,
+    /// Connections that fell silent.
+    pub(crate) fading: Fading,
     /// Threads that read, and wait for nothing but the disk.
     pub(crate) reader: Addr<MailboxPlanner>,
     /// Threads that stream to connections, and wait for them.

@@ -27,7 +27,7 @@
 //! | `look.rs`, `look_some.rs`, `act.rs` | a UserSync's two halves: both sides and the plan; carrying it out |
 //! | `tasks.rs`, `removal.rs`, `server.rs` | what the log asks for, in parts; users that are gone; the server's annotations |
 //! | `reading.rs`, `reading_some.rs`, `reserve.rs`, `full.rs`, `sending.rs`, `steps.rs`, `spool.rs`, `upload.rs`, `staged.rs`, `wire.rs` | a MailboxPlanner's reading and encoding |
-//! | `frames.rs`, `ask.rs`, `answer.rs`, `transport/` | what travels to a connection, and back; sockets, login, deflate |
+//! | `frames.rs`, `ask.rs`, `answer.rs`, `fading.rs`, `transport/` | what travels to a connection, and back; sockets, login, deflate |
 //! | `cache.rs`, `partitions.rs` | what a replica has, remembered between rolling runs or for the run |
 //! | `settings.rs`, `events.rs`, `report.rs`, `error.rs`, `advice.rs`, `words.rs`, `plain.rs` | what a run is told, tells, and ends with |
 //! | `progress.rs` with `board.rs`, `pace.rs`, `replica_state.rs`; `figures.rs` | how a run stands, for whoever asks; in rolling replication |
@@ -46,6 +46,7 @@ mod crew;
 mod dispatcher;
 mod error;
 mod events;
+mod fading;
 mod figures;
 mod frames;
 mod full;

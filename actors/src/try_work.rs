@@ -41,6 +41,9 @@ pub(crate) async fn try_work(
     locks: Addr<LockKeeper>,
 ) -> Step {
     hands.board.set(&job.work.key(), WAITING);
+    for (userid, _) in &job.work.users {
+        hands.fading.wait(userid).await;
+    }
     let acquired =
         if job.alone { acquire_alone(&hands.pool).await } else { acquire_look(&hands.pool).await };
     let lease = match acquired {

@@ -268,7 +268,13 @@ impl UserWork {
         self.hands.board.set(&self.userid, WAITING);
         let mut lease = acquire_work(&self.hands.pool).await?;
         self.begun.store(true, Ordering::Relaxed);
-        let outcome = self.work(scope, seen, &mut lease).await?;
+        let worked = self.work(scope, seen, &mut lease).await;
+        if worked.is_err() {
+            for userid in self.locked.iter() {
+                self.hands.fading.note(userid, &lease.frames.end);
+            }
+        }
+        let outcome = worked?;
         // The connection need not wait for it: who comes next comes behind.
         drop(lease);
         if let Some(restarted) = self.restarted.take() {

@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use embedded_replica::{Fault, Keep, Options, Replica};
+use testkit::oracle::{self, Ignore, PrivateServer};
 use testkit::relay::Relay;
 use testkit::store::{MasterStore, Plan, Sizes};
 use testkit::{Cyrus, Via, c_client, fill};
@@ -186,4 +187,31 @@ fn connections_are_made_as_configured() {
     assert_eq!(away.code, Some(1), "{}", away.stderr);
     assert!(away.stderr.contains("no answer in 2 seconds"), "{}: {}", waiting.len(), away.stderr);
     assert!(started.elapsed() < Duration::from_secs(9), "{:?}: {}", started.elapsed(), away.stderr);
+}
+
+// A replica that is slower to subscribe than sync_timeout allows, and does it all the same behind our back. Meanwhile the user
+// unsubscribes. The next try found both sides equal and was done, and then the old connection's change came.
+#[test]
+fn what_a_silent_connection_still_does_is_waited_for() {
+    let mut pair = Pair::start();
+    let replica = Replica::new(Options::default()).unwrap();
+    let server = replica.serve("127.0.0.1:0").unwrap();
+    pair.master.replicate_to_port(server.address().port(), Via::Csync).unwrap();
+    pair.master.set_option("sync_timeout", "3s").unwrap();
+    let users = fill::uniform(&pair.master, 1, 2, 2, 300).unwrap();
+    let mut client = pair.master.login(&users[0]).unwrap();
+    client.unsubscribe("INBOX/folder1").unwrap();
+    pair.sync_well(&["-A"]);
+    client.subscribe("INBOX/folder1").unwrap();
+    replica.faults().at("APPLY SUB", 1, Fault::Delay(Duration::from_secs(9)));
+    let run = pair.start_sync(&["-u", &users[0]]);
+    wait_for("the change to be under way", || replica.faults().left() == 0);
+    client.unsubscribe("INBOX/folder1").unwrap();
+    run.wait().well();
+    // Longer than whatever is still to come.
+    thread::sleep(Duration::from_secs(8));
+    let mut ours = PrivateServer::start(&pair.master).unwrap();
+    let mut theirs = PrivateServer::over_tcp(server.address().port()).unwrap();
+    let lines = oracle::compare_servers(&mut ours, &mut theirs, &users, Ignore::default()).unwrap();
+    assert!(lines.is_empty(), "{lines}");
 }

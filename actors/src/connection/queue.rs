@@ -222,9 +222,14 @@ impl Queue {
 
     /// Fails all that is in flight and all that will be pushed, unless that is done already.
     pub(super) fn close(&self, reason: &str) {
+        self.close_as(reason, false);
+    }
+
+    /// The same of a connection that fell silent (`fading`).
+    pub(super) fn close_as(&self, reason: &str, fading: bool) {
         let awaited = self.with(|q| {
             let head = q.awaited.front().map(|a| a.ask.asker);
-            self.end.set(Closed { reason: reason.to_string(), unopened: q.opening, head });
+            self.end.set(Closed { reason: reason.to_string(), unopened: q.opening, head, fading });
             q.closed = true;
             q.due = None;
             std::mem::take(&mut q.awaited)

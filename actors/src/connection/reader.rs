@@ -31,6 +31,8 @@ const READ_BYTES: usize = 16 * 1024;
 const TICK: Duration = Duration::from_millis(500);
 /// After so long those who ask beside the one whose answer is due ask elsewhere.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// So long a connection that fell silent is listened to after it was given up.
+const LISTENING: Duration = Duration::from_secs(10 * 60);
 /// So much may be said while nothing was asked: an imapd may tell what nobody wants to know.
 const UNASKED_BYTES: usize = 64 * 1024;
 
@@ -45,6 +47,8 @@ pub(super) struct Reader {
     pub(super) clear: Arc<Clear>,
     pub(super) timeout: Duration,
     pub(super) budget: Budget,
+    /// An answer did not come in time.
+    pub(super) silent: bool,
     pub(super) events: EventSink,
 }
 
@@ -58,17 +62,17 @@ pub(super) struct Opening {
 }
 
 impl Reader {
-    /// Reads until the connection ends; says why it did.
-    pub(super) async fn run(mut self) -> String {
+    /// Reads until the connection ends; says why it did. What fell silent is given back, to be listened to.
+    pub(super) async fn run(mut self) -> (String, Option<ReadHalf>) {
         if let Some(opening) = self.opening.take() {
             if let Err(reason) = self.finish(opening).await {
-                return reason;
+                return (reason, None);
             }
             self.queue.set_opening(false);
         }
         match self.read_answers().await {
             Ok(never) => match never {},
-            Err(reason) => reason,
+            Err(reason) => (reason, self.silent.then_some(self.read)),
         }
     }
 
@@ -223,6 +227,7 @@ impl Reader {
                 return Err("its answer has no end".into());
             }
             if self.queue.is_overdue(now, self.timeout) {
+                self.silent = true;
                 return Err(format!("no answer in {} seconds", self.timeout.as_secs()));
             }
             if self.queue.due_for(now).is_some_and(|due| due > PATIENCE) {
@@ -248,6 +253,14 @@ impl Reader {
         self.events.trace(self.number, Direction::Received, new).await;
         Ok(())
     }
+}
+
+/// Listens to a connection that was given up until it ends.
+pub(super) async fn listen_to_the_end(mut read: ReadHalf) {
+    let mut nobody = vec![0; READ_BYTES];
+    let listening = async { while read.read(&mut nobody).await.is_ok_and(|count| count > 0) {} };
+    // By then it has ended as far as we will ever know.
+    let _ = tokio::time::timeout(LISTENING, listening).await;
 }
 
 fn out_of_step(name: &str, what: &str) -> String {
