@@ -32,7 +32,7 @@ use story::{Kind, Story};
 use world::World;
 
 /// The stories of a usual run of the tests: two worlds' worth.
-const USUAL: [u64; 8] = [0, 1, 2, 16, 4, 5, 23, 36];
+const USUAL: [u64; 8] = [1, 18, 19, 33, 21, 22, 37, 55];
 
 /// A number from the environment.
 fn number(name: &str) -> Option<u64> {
