@@ -135,6 +135,14 @@ pub enum UserError {
         /// Whether --max-deletes says so.
         by_option: bool,
     },
+    /// A mailbox that the replica has and we have not, and nothing here tells that it was deleted.
+    #[error(
+        "mailbox {mailbox}: only the replica has it, and nothing here tells that it was deleted"
+    )]
+    OnlyThere {
+        /// Internal name.
+        mailbox: String,
+    },
     /// The replica lacks a partition.
     #[error(
         "the replica has no partition {partition:?}; add partition-{partition} to its imapd.conf or choose another with -p"
@@ -222,6 +230,7 @@ impl UserError {
             | UserError::Spool { mailbox, .. }
             | UserError::MessageFile { mailbox, .. }
             | UserError::Refused { mailbox, .. }
+            | UserError::OnlyThere { mailbox }
             | UserError::DeletedThere { mailbox, .. } => Some(mailbox),
             UserError::Plan(e) => Some(e.mailbox()),
             _ => None,
@@ -252,6 +261,7 @@ impl UserError {
             | UserError::Kept(_)
             | UserError::ScriptFiles { .. }
             | UserError::DeletedThere { .. }
+            | UserError::OnlyThere { .. }
             | UserError::Bug(_) => Class::Lasting,
         }
     }

@@ -23,7 +23,7 @@ use tracing::{error, info, warn};
 
 use crate::act::{Acting, Settled};
 use crate::board::WAITING;
-use crate::error::UserError;
+use crate::error::{Class, UserError};
 use crate::frames::{InFlight, encode};
 use crate::hands::Hands;
 use crate::lease::{Lease, acquire_look, acquire_work};
@@ -101,6 +101,7 @@ impl Handler<SyncUser> for UserSync {
             let locked = Arc::new(BTreeSet::from([msg.userid.clone()]));
             let mut work = UserWork::new(hands, msg.userid, locked, msg.begun);
             let result = work.run(&Scope::Whole, msg.lease).await;
+            let result = work.with_only_there(result);
             work.complain_of(&result);
             Synced { sent: work.sent, result, mailboxes: work.mailboxes }
         })
@@ -140,6 +141,8 @@ pub(crate) struct UserWork {
     no_foreign_mailboxes: bool,
     /// Mailboxes that are to be looked at once more in the end.
     taken_in: BTreeSet<Arc<str>>,
+    /// Mailboxes of the user, as of the last look, that only the replica has and that stay there.
+    only_there: Vec<String>,
     /// Users whose subscriptions may have been lost on the replica, to be looked at in the end.
     pub(crate) meta_of: BTreeSet<Arc<str>>,
     /// The last RESTART, whose answer shows that all answers before it were the commands' own.
@@ -164,6 +167,7 @@ impl UserWork {
             mailboxes: 0,
             no_foreign_mailboxes: false,
             taken_in,
+            only_there: Vec::new(),
             meta_of,
             restarted: None,
         }
@@ -302,8 +306,39 @@ impl UserWork {
                 return Err(UserError::Linked { userid, other });
             }
             self.report_orphans(scope, seen);
+            self.only_there = self.only_there(seen);
         }
         Ok(seen)
+    }
+
+    /// What the replica has of the user and we have not, without proof that it was deleted here. Among shared mailboxes that may be
+    /// another master's; what is below DELETED the replica's own cyr_expire takes.
+    fn only_there(&self, seen: &Look) -> Vec<String> {
+        let lives = |name: &&String| self.hands.rules.parse(name).deleted == 0;
+        if is_shared(&self.userid) {
+            return Vec::new();
+        }
+        seen.plan.orphans.iter().filter(lives).cloned().collect()
+    }
+
+    /// A user of whom the replica has more is not equal.
+    fn with_only_there(
+        &mut self,
+        result: Result<Outcome, UserError>,
+    ) -> Result<Outcome, UserError> {
+        let mailboxes = std::mem::take(&mut self.only_there);
+        let only_there = mailboxes.into_iter().map(|mailbox| UserError::OnlyThere { mailbox });
+        match result {
+            Ok(outcome @ (Outcome::Done | Outcome::Unchanged)) => {
+                UserError::all_of(only_there.collect()).map_or(Ok(outcome), Err)
+            }
+            // One that is tried again looks again.
+            Err(e) if e.class() == Class::Lasting => {
+                let all = [e].into_iter().chain(only_there).collect();
+                UserError::all_of(all).map_or(Ok(Outcome::Done), Err)
+            }
+            other => other,
+        }
     }
 
     /// Carries out what was seen to be done, and looks again when names changed.
