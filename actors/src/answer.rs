@@ -16,7 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use csync::{FullMailbox, Item, ReplicaMailbox, ReplicaRecord, ReplicaUser, Status, Value};
 use sync_plan::FullReplica;
 
-/// Room for all answers of a run together, in bytes: a mailbox of a million records, or a user of 25,000 mailboxes. What
+/// Room for all answers of a run together, in bytes: a mailbox of a million records, or a user of 20,000 mailboxes. What
 /// else a run needs fits beside it in 64 MiB.
 const ROOM_BYTES: usize = 40 << 20;
 
@@ -206,7 +206,7 @@ fn mailbox_weight(m: &ReplicaMailbox) -> usize {
         .iter()
         .map(|a| size_of_val(a) + a.entry.len() + a.userid.len() + a.value.len() + 3 * HEAP_BYTES);
     let strings: usize = text.map(|text| text.len() + HEAP_BYTES).sum();
-    3 * size_of::<ReplicaMailbox>() + strings + annotations.sum::<usize>()
+    4 * size_of::<ReplicaMailbox>() + strings + annotations.sum::<usize>()
 }
 
 /// What the atoms of a value take in memory; with the values around them if those are kept.
