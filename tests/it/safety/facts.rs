@@ -15,6 +15,8 @@ pub(super) struct Mailbox {
     pub(super) name: String,
     /// The GUID of each message that is not expunged and whose file is there.
     pub(super) live: BTreeMap<u32, String>,
+    /// Its LAST_UID is below one of its records: the next message kills imapd. Cyrus' own -O leaves such mailboxes now and then.
+    pub(super) is_doomed: bool,
     /// Live messages whose file is not what the record says.
     pub(super) without_file: Vec<u32>,
 }
@@ -90,7 +92,9 @@ impl Facts {
 
 fn read_records(full: &[Item], place: &Path, mailbox: &mut Mailbox) {
     let records = full.iter().filter_map(|item| item.value.get("RECORD")).flat_map(Value::items);
+    let last_uid = full.iter().find_map(|item| item.value.number("LAST_UID")).unwrap_or(0);
     for record in records {
+        mailbox.is_doomed |= record.number("UID").is_some_and(|uid| uid > last_uid);
         let flags = record.get("FLAGS").map(Value::items).unwrap_or_default();
         if flags.iter().any(|flag| flag.to_string().eq_ignore_ascii_case("\\Expunged")) {
             continue;
