@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use csync::{FullMailbox, Item, ReplicaMailbox, ReplicaRecord, ReplicaUser, Status, Value};
 use sync_plan::FullReplica;
 
-/// Room for all answers of a run together, in bytes: a mailbox of a million records, or a user of 20,000 mailboxes. What
-/// else a run needs fits beside it in 64 MiB.
+/// Room for all answers of a run together, in bytes: a mailbox of a million records, or a user of 20,000 mailboxes; more where a
+/// user has more here. What else a run needs fits beside it in 64 MiB.
 const ROOM_BYTES: usize = 40 << 20;
 
 /// What a string costs beside its bytes: its place, in a list that has grown to twice what it holds, and on the heap.
@@ -30,9 +30,19 @@ const MANY_RECORDS: usize = 16 * 1024;
 /// So many records are put into their final form at a time.
 const RECORDS_AT_A_TIME: usize = 256;
 
+/// What a mailbox that both sides have may take of the room.
+const MAILBOX_BYTES: usize = 4096;
+
 /// Room for answers; clones share it.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Budget(Arc<AtomicUsize>);
+pub(crate) struct Budget(Arc<Room>);
+
+#[derive(Debug, Default)]
+struct Room {
+    used: AtomicUsize,
+    /// The most mailboxes that a user has here.
+    mailboxes: AtomicUsize,
+}
 
 impl Budget {
     /// A part of it, empty yet.
@@ -40,9 +50,21 @@ impl Budget {
         Held { budget: self.clone(), bytes: 0 }
     }
 
+    /// A user has so many mailboxes here: the replica may have as many. There is room for those of the largest user beside
+    /// what there always is; an answer that came before this was known fails in passing.
+    pub(crate) fn expect(&self, mailboxes: usize) {
+        self.0.mailboxes.fetch_max(mailboxes, Ordering::Relaxed);
+    }
+
+    /// How large all parts together may be, in bytes.
+    pub(crate) fn room(&self) -> usize {
+        let mailboxes = self.0.mailboxes.load(Ordering::Relaxed);
+        ROOM_BYTES.max(mailboxes.saturating_mul(MAILBOX_BYTES))
+    }
+
     #[cfg(test)]
     fn used(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.0.used.load(Ordering::Relaxed)
     }
 }
 
@@ -58,21 +80,16 @@ impl Held {
     pub(crate) fn set(&mut self, bytes: usize) -> bool {
         if bytes > self.bytes {
             let more = bytes - self.bytes;
-            let before = self.budget.0.fetch_add(more, Ordering::Relaxed);
-            if before.saturating_add(more) > ROOM_BYTES {
-                self.budget.0.fetch_sub(more, Ordering::Relaxed);
+            let before = self.budget.0.used.fetch_add(more, Ordering::Relaxed);
+            if before.saturating_add(more) > self.budget.room() {
+                self.budget.0.used.fetch_sub(more, Ordering::Relaxed);
                 return false;
             }
         } else {
-            self.budget.0.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
+            self.budget.0.used.fetch_sub(self.bytes - bytes, Ordering::Relaxed);
         }
         self.bytes = bytes;
         true
-    }
-
-    /// How large all parts together may be.
-    pub(crate) fn room() -> usize {
-        ROOM_BYTES
     }
 
     /// Takes another one's part over, which is of the same budget.
@@ -87,7 +104,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.budget.0.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.budget.0.used.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -280,6 +297,10 @@ mod tests {
         assert!(!other.set(11) && other.set(10));
         assert!(one.set(5) && other.set(100));
         assert_eq!(budget.used(), 105);
+        budget.expect(10);
+        assert_eq!(budget.room(), ROOM_BYTES);
+        budget.expect(50_000);
+        assert!(one.set(ROOM_BYTES + 10) && one.set(5));
         one.join(other);
         assert_eq!(budget.used(), 105);
         drop(one);

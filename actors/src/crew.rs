@@ -6,6 +6,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use cyrus_store::{Config, Store};
 
+use crate::answer::Budget;
 use crate::cache::Cache;
 use crate::events::EventSink;
 use crate::fading::Fading;
@@ -46,9 +47,9 @@ impl Crew {
         };
         let (reader, streamer) = (planners(), planners());
         progress.replica().start(settings.replica());
-        let pool =
-            ConnectionPool::new(settings.clone(), events.clone(), loops.clone(), progress.clone())
-                .start();
+        let budget = Budget::default();
+        let (s, e, l, p) = (settings.clone(), events.clone(), loops.clone(), progress.clone());
+        let pool = ConnectionPool::new(s, e, l, p, budget.clone()).start();
         let channel = settings.channel.as_deref();
         let cache = match &settings.cache {
             Some(path) => open_cache(path, &settings, &config).await.map(Arc::new),
@@ -66,6 +67,7 @@ impl Crew {
             rules,
             sieve_folder,
             pool,
+            budget,
             cache,
             partitions: Partitions::default(),
             fading: Fading::default(),

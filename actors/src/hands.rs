@@ -5,6 +5,7 @@ use std::sync::Arc;
 use actix::Addr;
 use cyrus_store::names::NameRules;
 
+use crate::answer::Budget;
 use crate::board::Board;
 use crate::cache::Cache;
 use crate::events::EventSink;
@@ -28,6 +29,8 @@ pub(crate) struct Hands {
     /// What the mailboxes of Sieve scripts are called (`sieve_folder`).
     pub(crate) sieve_folder: Arc<str>,
     pub(crate) pool: Addr<ConnectionPool>,
+    /// How much memory answers may take.
+    pub(crate) budget: Budget,
     /// What the replica has, from the last time it was asked; rolling replication's alone.
     pub(crate) cache: Option<Arc<Cache>>,
     /// Which partitions the replica has.

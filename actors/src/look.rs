@@ -171,6 +171,9 @@ async fn user_sides(
     let mut replica = Theirs::default();
     let (theirs, ours) = futures_util::future::join(take(asked, &mut replica), reading).await;
     let ours = ours.map_err(|e| UserError::Bug(e.to_string()))??;
+    if let Some(read) = &ours {
+        hands.budget.expect(read.master.folders.len());
+    }
     theirs?;
     let Some(read) = ours else { return Ok(None) };
     if replica.mailboxes.is_empty() {
@@ -241,6 +244,7 @@ async fn shared_sides(
     let reading = hands.reader.send(read_user).await;
     let Some(read) = reading.map_err(|e| UserError::Bug(e.to_string()))?? else { return Ok(None) };
     let master = &read.master;
+    hands.budget.expect(master.folders.len());
     let live = master.folders.iter().map(Folder::name);
     let names: Vec<&str> = live.chain(master.tombstone_names.iter().map(String::as_str)).collect();
     let ids: Vec<&str> = master.folders.iter().map(Folder::uniqueid).collect();

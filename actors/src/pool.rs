@@ -118,6 +118,7 @@ impl ConnectionPool {
         events: EventSink,
         loops: Vec<ArbiterHandle>,
         progress: Progress,
+        budget: Budget,
     ) -> ConnectionPool {
         let mut plan =
             PoolPlan::new(settings.jobs, settings.connect_once, settings.reconnect_maxwait);
@@ -136,7 +137,7 @@ impl ConnectionPool {
             work: VecDeque::new(),
             next_number: 1,
             leases: Cell::new(0),
-            budget: Budget::default(),
+            budget,
             ticking: false,
             early: true,
             stopping: false,

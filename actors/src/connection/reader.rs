@@ -17,7 +17,7 @@ use tracing::error;
 
 use super::Clear;
 use super::queue::Queue;
-use crate::answer::{Answer, Budget, Held, Said};
+use crate::answer::{Answer, Budget, Said};
 use crate::ask::{is_of_user, own_word};
 use crate::events::{Direction, EventSink};
 use crate::transport::{self, ReadHalf};
@@ -132,7 +132,7 @@ impl Reader {
                 let name = self.queue.head().map_or("nothing", |due| due.name);
                 return Err(format!(
                     "its answer to {name}, with what else it answered at the same time, takes more memory than there is for answers ({} MiB)",
-                    Held::room() >> 20,
+                    self.budget.room() >> 20,
                 ));
             }
         }

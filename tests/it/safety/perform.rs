@@ -106,7 +106,11 @@ fn back_up(master: &Cyrus, user: &str, facts: &Facts) {
     let _ = std::fs::remove_dir_all(&to);
     std::fs::create_dir_all(&to).unwrap();
     for id in facts.mailboxes.keys() {
-        copy(&place_of(master, "default", id), &to.join(id));
+        let place = place_of(master, "default", id);
+        // An intermediate has no folder.
+        if place.exists() {
+            copy(&place, &to.join(id));
+        }
     }
 }
 
