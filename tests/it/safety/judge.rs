@@ -156,7 +156,7 @@ impl Case<'_> {
                 if !kept && !self.told.ever_master.contains(guid) && !self.overwrites() {
                     self.broken("replica's own mail stays", place.clone());
                 }
-                if !kept && here.contains(guid.as_str()) {
+                if !kept && here.contains(guid.as_str()) && !self.overwrites() {
                     self.broken("mail of both sides stays", place.clone());
                 }
                 let hurt = self.wounds.iter().any(|wound| {
@@ -242,6 +242,10 @@ impl Case<'_> {
         let said = format!("{}{}", run.stdout, run.stderr);
         let user = self.told.user.clone();
         let looks_at_all = self.looks_at_all();
+        // The run as a whole: a list of mailboxes that is not there.
+        if run.code == Some(78) && said.contains("mailboxes.db") {
+            return;
+        }
         if !said.contains(&user) {
             self.broken("failures are named", format!("not a word of {user}"));
             return;
