@@ -31,7 +31,7 @@ use crate::hands::Hands;
 use crate::lease::{acquire_alone, acquire_look};
 use crate::lock_keeper::{LockKeeper, Taken, UserLock, lock};
 use crate::pool::{PoolError, StopWaiting};
-use crate::report::{Outcome, RunReport, Stopped, UserReport, done_line};
+use crate::report::{Outcome, RunReport, Sent, Stopped, UserReport, done_line};
 use crate::roller::sleep_until;
 use crate::schedule::{Job, Next, Schedule};
 use crate::user_sync::{SyncUser, Synced, UserSync};
@@ -232,6 +232,12 @@ impl Run {
                     Err(UserError::Pool(PoolError::NotBegun)) => self.schedule.not_begun(job),
                     Ok(outcome) => {
                         self.schedule.ended();
+                        // All of it may have been sent by a try whose last answer was lost.
+                        let sent = job.sent != Sent::default();
+                        let outcome = match outcome {
+                            Outcome::Unchanged if sent => Outcome::Done,
+                            outcome => outcome,
+                        };
                         self.end(job, outcome).await;
                     }
                     Err(e) => self.tried_in_vain(job, e).await,

@@ -135,6 +135,14 @@ pub enum UserError {
         /// Whether --max-deletes says so.
         by_option: bool,
     },
+    /// A mailbox that lost messages here while another of the user's can't be read.
+    #[error(
+        "mailbox {mailbox}: messages that went from it may be in a mailbox that can't be read here, so they were kept there and nothing of it was sent"
+    )]
+    MayHaveMoved {
+        /// Internal name.
+        mailbox: String,
+    },
     /// A mailbox that the replica has and we have not, and nothing here tells that it was deleted.
     #[error(
         "mailbox {mailbox}: only the replica has it, and nothing here tells that it was deleted"
@@ -231,6 +239,7 @@ impl UserError {
             | UserError::MessageFile { mailbox, .. }
             | UserError::Refused { mailbox, .. }
             | UserError::OnlyThere { mailbox }
+            | UserError::MayHaveMoved { mailbox }
             | UserError::DeletedThere { mailbox, .. } => Some(mailbox),
             UserError::Plan(e) => Some(e.mailbox()),
             _ => None,
@@ -262,6 +271,7 @@ impl UserError {
             | UserError::ScriptFiles { .. }
             | UserError::DeletedThere { .. }
             | UserError::OnlyThere { .. }
+            | UserError::MayHaveMoved { .. }
             | UserError::Bug(_) => Class::Lasting,
         }
     }

@@ -14,22 +14,14 @@ use crate::errors::{assert_no_bug, failure_of, path_of};
 fn follow(server: &Cyrus, line: &str) {
     let command = line.split('`').nth(1).unwrap_or_else(|| panic!("no command in {line}"));
     let (program, rest) = command.split_once(' ').unwrap();
+    let program = match program {
+        "sync_client" => env!("CARGO_BIN_EXE_sync_client").to_string(),
+        cyrus => format!("/usr/lib/cyrus/bin/{cyrus}"),
+    };
     let conf = server.imapd_conf();
-    let script = format!("exec /usr/lib/cyrus/bin/{program} -C {} {rest}", conf.display());
+    let script = format!("exec {program} -C {} {rest}", conf.display());
     let mut shell: Command = server.command("/bin/sh");
     process::must_run(shell.arg("-c").arg(&script)).unwrap();
-}
-
-/// The user fails; the line's command on the replica lets the next run make both sides equal.
-fn fails_until_reset(pair: &Pair, user: &str, args: &[&str], why: &str) {
-    let run = pair.sync(args);
-    assert_eq!(run.code, Some(1), "{}", run.stderr);
-    assert_no_bug(&run);
-    let line = failure_of(&run, user);
-    assert!(line.contains(why), "{line}");
-    follow(&pair.replica, line);
-    pair.sync_well(args);
-    pair.assert_equal(&[user.to_string()]);
 }
 
 fn append(server: &Cyrus, user: &str, folder: &str, text: &str) {
@@ -37,15 +29,14 @@ fn append(server: &Cyrus, user: &str, folder: &str, text: &str) {
     server.login(user).unwrap().append(folder, &[], None, message.as_bytes()).unwrap();
 }
 
-/// The user fails; what the line names as options lets the next run make both sides equal.
-fn fails_until_overwritten(pair: &Pair, user: &str, args: &[&str]) {
+/// The user fails; the line's command makes both sides equal.
+fn fails_until_overwritten(pair: &Pair, user: &str, args: &[&str], why: &str) {
     let run = pair.sync(args);
     assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert_no_bug(&run);
     let line = failure_of(&run, user);
-    assert!(line.contains("needs copyback"), "{line}");
-    let (_, options) = line.split_once("run again with ").unwrap();
-    let options: Vec<&str> = options.split(' ').chain(["-u", user]).collect();
-    pair.sync_well(&options);
+    assert!(line.contains(why), "{line}");
+    follow(&pair.master, line);
     pair.assert_equal(&[user.to_string()]);
 }
 
@@ -63,18 +54,18 @@ fn letting_go_what_only_the_replica_has() {
         append(&pair.master, user, "INBOX", "one message");
         append(&pair.replica, user, "INBOX", "another message");
     }
-    fails_until_overwritten(&pair, &users[0], &["-u", &users[0]]);
-    fails_until_overwritten(&pair, &users[1], &["-O", "-u", &users[1]]);
+    fails_until_overwritten(&pair, &users[0], &["-u", &users[0]], "needs copyback");
+    fails_until_overwritten(&pair, &users[1], &["-O", "-u", &users[1]], "needs copyback");
 
     append(&pair.replica, &users[2], "INBOX", "only there");
-    fails_until_overwritten(&pair, &users[2], &["-u", &users[2]]);
+    fails_until_overwritten(&pair, &users[2], &["-u", &users[2]], "needs copyback");
 
     for server in [&pair.replica, &pair.master] {
         server.login(&users[3]).unwrap().create("INBOX/news").unwrap();
         append(server, &users[3], "INBOX/news", "news");
     }
     let why = "the replica has another mailbox of this name";
-    fails_until_reset(&pair, &users[3], &["-u", &users[3]], why);
+    fails_until_overwritten(&pair, &users[3], &["-u", &users[3]], why);
 }
 
 /// A mailbox that was deleted on the replica while it served, and cleaned up there: the replica remembers its unique id

@@ -128,6 +128,39 @@ fn what_can_not_be_read_here_stays_there() {
     }
 }
 
+/// A message went from one folder to another, and then the other's index was lost: the copy that the replica has in the first one
+/// is the only one that can be read. It stays, though it was expunged here; all else goes on. The C client fails the user as a whole.
+#[test]
+fn what_moved_into_a_broken_folder_stays_there() {
+    let pair = Pair::start();
+    let master = &pair.master;
+    master.create_user("anna").unwrap();
+    for folder in ["INBOX/b", "INBOX/c", "INBOX/d"] {
+        make(master, "anna", folder);
+    }
+    pair.sync_well(&["-u", "anna"]);
+    let mut anna = master.login("anna").unwrap();
+    anna.select("INBOX/b").unwrap();
+    anna.move_to("1", "INBOX/c").unwrap();
+    drop(anna);
+    append(master, "anna", "INBOX/d", "news");
+    let index = path_of(master, "-M", "user/anna/c").join("cyrus.index");
+    let bytes = fs::read(&index).unwrap();
+    fs::write(&index, b"").unwrap();
+    for args in [&["-u", "anna"][..], &["-u", "anna", "-O"], &["-u", "anna", "-O", "--overwrite"]] {
+        let run = pair.sync(args);
+        assert_eq!(run.code, Some(1), "{}", run.stderr);
+        let failure = failure_of(&run, "anna");
+        assert!(failure.contains("user.anna.b") && failure.contains("user.anna.c"), "{failure}");
+        let mut there = pair.replica.login("anna").unwrap();
+        assert_eq!(there.select("INBOX/b").unwrap(), 1, "{args:?}");
+        assert_eq!(there.select("INBOX/d").unwrap(), 2, "{args:?}");
+    }
+    fs::write(&index, bytes).unwrap();
+    pair.sync_well(&["-u", "anna"]);
+    pair.assert_equal(&["anna".to_string()]);
+}
+
 /// A folder was deleted here long ago. While the replica served, its name was used again there: another mailbox, with mail.
 /// The tombstone's name says nothing about that one, so it stays, and syslog says so, in every mode.
 #[test]

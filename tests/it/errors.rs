@@ -309,8 +309,12 @@ fn each_damage_fails_one_user_alone_and_heals_once_repaired() {
             wrong.push(format!("{user}: mailboxes came or went on the replica"));
         }
         if matches!(damage, Damage::User(..)) {
-            if before[nr] != after[nr] {
+            if before[nr][""] != after[nr][""] {
                 wrong.push(format!("{user}: changed on the replica though unreadable: {line}"));
+            }
+            let (old, new) = (&before[nr], &after[nr]);
+            if (old[&inbox] == new[&inbox]) != (old[&folder] == new[&folder]) {
+                wrong.push(format!("{user}: half of the mail was replicated: {line}"));
             }
         } else {
             if before[nr][&inbox] != after[nr][&inbox] {

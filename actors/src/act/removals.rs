@@ -87,6 +87,41 @@ impl Acting<'_> {
         Ok(())
     }
 
+    /// While a mailbox of the user can't be read here, messages that went from others may be in it: a mailbox that would lose some
+    /// there is left out, and named.
+    pub(super) async fn keep_what_may_have_moved(
+        &mut self,
+        plan: &mut UserPlan,
+    ) -> Result<(), UserError> {
+        if self.read.broken.is_empty() {
+            return Ok(());
+        }
+        let mut staying = Vec::new();
+        for update in std::mem::take(&mut plan.updates) {
+            if self.would_remove(&update).await? {
+                self.keep(UserError::MayHaveMoved { mailbox: update.name().to_string() });
+            } else {
+                staying.push(update);
+            }
+        }
+        plan.updates = staying;
+        Ok(())
+    }
+
+    /// Whether live messages go there with this.
+    async fn would_remove(&self, update: &MailboxUpdate) -> Result<bool, UserError> {
+        let MailboxUpdate::Send { uniqueid, replica: Some(replica), .. } = update else {
+            return Ok(false);
+        };
+        if let Some(full) = self.fulls.get(uniqueid) {
+            return Ok(full.found.removed > 0);
+        }
+        let Some(entry) = self.read.entries.get(uniqueid).cloned() else { return Ok(false) };
+        let counting = self.hands.reader.send(CountExpunged { entry, replica: replica.clone() });
+        let count = counting.await.map_err(|e| UserError::Bug(e.to_string()))??;
+        Ok(count > 0)
+    }
+
     /// The same of a mailbox that turned out late to need a comparison. It comes on top of all that was counted.
     pub(super) fn check_more_removals(&mut self, found: &Found) -> Result<(), UserError> {
         let mut removals = self.removals;
