@@ -176,7 +176,8 @@ fn subscriptions(
         Some(subscriptions) => master.subscriptions = subscriptions,
         None => {
             let path = store.subscriptions_path(list, userid)?.display().to_string();
-            master.missing.push(Missing::Subscriptions { path });
+            let inbox = store.config().names().user_inbox(userid);
+            master.missing.push(Missing::Subscriptions { path, inbox });
         }
     }
     Ok(())

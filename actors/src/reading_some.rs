@@ -63,6 +63,13 @@ pub(crate) fn read_some(
         }
         take_in(store, &list, name, &mut tree, &mut ask, &mut seen)?;
     }
+    if let Some(userid) = &wanted.meta
+        && matches!(store.subscriptions(&list, userid), Ok(None))
+    {
+        // What the replica has may be that of another INBOX.
+        let inbox = store.config().names().user_inbox(userid);
+        take_in(store, &list, &inbox, &mut tree, &mut ask, &mut seen)?;
+    }
     let mut read = tree.end_without_quotas();
     for root in &wanted.quotas {
         quota_roots::any_root(store, &list, root, &mut read)?;

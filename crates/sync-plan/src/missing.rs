@@ -3,6 +3,8 @@
 //! Cyrus' own client takes what it can't find for gone: without a subscription file it cancels all subscriptions, without
 //! its quota files it removes all roots.
 
+use csync::ReplicaUser;
+
 use crate::master::MasterUser;
 use crate::meta::{QuotaChange, SubChange};
 use crate::plan::UserPlan;
@@ -23,6 +25,8 @@ pub enum Missing {
     Subscriptions {
         /// The file.
         path: String,
+        /// The user's INBOX, whose unique id names that file.
+        inbox: String,
     },
 }
 
@@ -54,7 +58,7 @@ pub enum Kept {
 }
 
 /// Takes out of a plan what would be removed for no better reason than that something is missing here.
-pub(crate) fn keep(plan: &mut UserPlan, master: &MasterUser) {
+pub(crate) fn keep(plan: &mut UserPlan, master: &MasterUser, replica: &ReplicaUser) {
     for missing in &master.missing {
         match missing {
             Missing::QuotaRoot { root, mailbox, path } => {
@@ -65,11 +69,11 @@ pub(crate) fn keep(plan: &mut UserPlan, master: &MasterUser) {
                     plan.kept.push(Kept::QuotaRoot { root, mailbox, path });
                 }
             }
-            Missing::Subscriptions { path } => {
+            Missing::Subscriptions { path, inbox } => {
                 let before = plan.subscriptions.len();
                 plan.subscriptions.retain(|change| matches!(change, SubChange::Add(_)));
                 let count = before - plan.subscriptions.len();
-                if count > 0 {
+                if count > 0 && !is_another_users(inbox, master, replica) {
                     plan.kept.push(Kept::Subscriptions { path: path.clone(), count });
                 }
             }
@@ -77,9 +81,19 @@ pub(crate) fn keep(plan: &mut UserPlan, master: &MasterUser) {
     }
 }
 
+/// Whether the replica does not have our INBOX yet: what it says belongs to a user of that name who was removed here, and goes with that
+/// one's INBOX.
+fn is_another_users(inbox: &str, master: &MasterUser, replica: &ReplicaUser) -> bool {
+    let ours = master.folders.iter().find(|folder| folder.name() == inbox);
+    ours.is_some_and(|ours| !replica.mailboxes.iter().any(|r| r.uniqueid == ours.uniqueid()))
+}
+
 #[cfg(test)]
 mod tests {
+    use csync::ReplicaMailbox;
+
     use super::*;
+    use crate::master::{Folder, MasterMailbox};
 
     #[test]
     fn only_what_is_missing_is_kept() {
@@ -90,7 +104,7 @@ mod tests {
             ..UserPlan::default()
         };
         let unchanged = plan.clone();
-        keep(&mut plan, &MasterUser::default());
+        keep(&mut plan, &MasterUser::default(), &ReplicaUser::default());
         assert_eq!(plan, unchanged);
         let missing = vec![
             Missing::QuotaRoot {
@@ -103,9 +117,23 @@ mod tests {
                 mailbox: "user.a".into(),
                 path: "/z".into(),
             },
-            Missing::Subscriptions { path: "/s".into() },
+            Missing::Subscriptions { path: "/s".into(), inbox: "user.a".into() },
         ];
-        keep(&mut plan, &MasterUser { missing, ..MasterUser::default() });
+        let inbox = MasterMailbox {
+            name: "user.a".into(),
+            uniqueid: "1".into(),
+            ..MasterMailbox::default()
+        };
+        let folders = vec![Folder::Mailbox(Box::new(inbox))];
+        let master = MasterUser { missing, folders, ..MasterUser::default() };
+        let mut replica = ReplicaUser::default();
+        // The replica's subscriptions are those of another INBOX.
+        let mut another = plan.clone();
+        keep(&mut another, &master, &replica);
+        assert_eq!((another.subscriptions.len(), another.kept.len()), (1, 1));
+        let there = ReplicaMailbox { uniqueid: "1".into(), ..ReplicaMailbox::default() };
+        replica.mailboxes.push(there);
+        keep(&mut plan, &master, &replica);
         assert_eq!(plan.quotas, [remove("user.a.b")]);
         assert_eq!(plan.subscriptions, [SubChange::Add("x".into())]);
         let words: Vec<String> = plan.kept.iter().map(ToString::to_string).collect();

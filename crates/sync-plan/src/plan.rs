@@ -337,7 +337,7 @@ pub fn plan_user(
     if master.incomplete {
         withhold_removals(&mut plan);
     }
-    missing::keep(&mut plan, master);
+    missing::keep(&mut plan, master, replica);
     plan
 }
 
