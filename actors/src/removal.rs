@@ -2,7 +2,8 @@
 //!
 //! UNUSER removes the replica's live mailboxes of that user at once and for good. Those that were
 //! renamed here, below DELETED or to another user, must have got their new names before: so the whole
-//! tree is looked at. A user of that name who is there (again) is replicated, and nothing is removed.
+//! tree is looked at. A user of that name who is there (again) is replicated, and nothing is removed. Where the replica has a
+//! mailbox with mail of which nothing here tells that it was deleted, there is no UNUSER: the user fails by its name.
 //!
 //! A user who got another name keeps the unique id of the INBOX, by which the replica finds the file of subscriptions: UNUSER
 //! of the old name empties the new one's. So these are replicated once more afterwards. Quota roots of the old name go with UNUSER.
@@ -43,6 +44,10 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, Us
     if let Some(most) = work.hands.settings.max_deletes.filter(|most| mailboxes > *most) {
         return Err(UserError::TooManyRemovals { mailboxes, messages: 0, most, by_option: true });
     }
+    let kept: Vec<String> = seen.plan.orphans.iter().filter(|name| owned(name)).cloned().collect();
+    let holds = |m: &&ReplicaMailbox| m.last_uid > 0 && kept.contains(&m.name);
+    let kept: Vec<String> =
+        seen.replica.mailboxes.iter().filter(holds).map(|m| m.name.clone()).collect();
     let some_live = seen.read.master.folders.iter().any(lives);
     let renamed_to = seen.read.renamed_to.clone();
     if let Some(other) = &renamed_to
@@ -54,6 +59,10 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, Us
     if some_live {
         // Without an INBOX, and yet not gone.
         return Ok(outcome);
+    }
+    let only_there = kept.into_iter().map(|mailbox| UserError::OnlyThere { mailbox });
+    if let Some(e) = UserError::all_of(only_there.collect()) {
+        return Err(e);
     }
     if let Some(cache) = &work.hands.cache {
         cache.forget_user(&work.userid).await;

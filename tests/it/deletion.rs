@@ -406,3 +406,32 @@ fn users_made_again_while_they_are_worked_on() {
     running.terminate();
     assert_eq!(running.wait().code, Some(0));
 }
+
+/// A user was removed here, and has a mailbox with mail on the replica that was never here: UNUSER took it along. What has a
+/// tombstone goes, that one stays and is named, and the log's entry with it. Once it is gone there UNUSER is done.
+#[test]
+fn a_removed_user_keeps_what_was_never_here() {
+    let immediate = |side: Builder| side.delete_mode(DeleteMode::Immediate);
+    let master = immediate(Cyrus::master()).sync_log(&[]);
+    let pair = Pair::with(master, immediate(Cyrus::replica()), Via::Csync);
+    pair.master.create_user("anna").unwrap();
+    make(&pair.master, "anna", "INBOX/a");
+    pair.sync_well(&["-1"]);
+    make(&pair.replica, "anna", "INBOX/mine");
+    pair.replica.login("anna").unwrap().create("INBOX/empty").unwrap();
+    let mut admin = pair.master.admin().unwrap();
+    let inbox = pair.master.name(&["user", "anna"]);
+    admin.set_acl(&inbox, "cyrus", "lrswipkxtecda").unwrap();
+    admin.delete(&inbox).unwrap();
+    let run = pair.sync(&["-1", "-v"]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(run.stderr.contains("user.anna.mine: only the replica has it"), "{}", run.stderr);
+    assert!(!run.stdout.contains("UNUSER"), "{}", run.stdout);
+    let mut there = pair.replica.login("anna").unwrap();
+    assert_eq!(there.examine("INBOX/mine").unwrap(), 1);
+    assert!(there.examine("INBOX/a").is_err());
+    there.delete("INBOX/mine").unwrap();
+    let run = pair.sync_well(&["-1", "-v"]);
+    assert!(run.stdout.contains("UNUSER anna"), "{}", run.stdout);
+    assert!(pair.replica.login("anna").unwrap().examine("INBOX/empty").is_err());
+}
