@@ -1,5 +1,7 @@
 //! One of our mailboxes against all of the replica's records.
 
+use std::collections::HashSet;
+
 use csync::{Guid, ReplicaMailbox};
 use cyrus_store::{Mailbox, MboxEntry, Store, StoreError};
 use sync_plan::{
@@ -40,6 +42,8 @@ pub(crate) struct FullChecked {
     pub(crate) bad: Vec<UserError>,
     /// Our checksums without these.
     pub(crate) crcs: Crcs,
+    /// UIDs were given out there, none that was not given out here, and there is not one record, not even an expunged one.
+    pub(crate) half_made: bool,
 }
 
 /// How many bad files are named.
@@ -59,7 +63,13 @@ pub(crate) fn check(
     let Ok(mut mailbox) = store.open_mailbox(entry) else { return Ok(FullChecked::default()) };
     let Compared { mut found, lacking, .. } = compare(&mailbox, full, overwrite)?;
     let mut checked = FullChecked { found, ..FullChecked::default() };
-    if found.again || lacking.is_empty() {
+    if found.again && found.live as usize > STAGED {
+        // It goes before ours is sent.
+        check_what_both_have(mailbox, full)?;
+        return Ok(checked);
+    }
+    checked.half_made = !found.again && full.last_uid > 0 && full.records.is_empty();
+    if found.again || checked.half_made || lacking.is_empty() {
         return Ok(checked);
     }
     let damaged = |e: StoreError| damaged(&entry.name, e);
@@ -90,6 +100,22 @@ pub(crate) fn check(
     Ok(checked)
 }
 
+/// Whether the files are good of all live messages that the replica has, too.
+fn check_what_both_have(mut mailbox: Mailbox, full: &FullReplica) -> Result<(), UserError> {
+    let theirs: HashSet<Guid> =
+        full.records.iter().filter(|r| !r.expunged).map(|r| r.guid).collect();
+    let mut messages = Vec::new();
+    for record in mailbox.records(0) {
+        let record = record.map_err(|e| damaged(mailbox.name(), e))?;
+        if !record.is_expunged() && theirs.contains(&Guid(record.guid.0)) {
+            messages.push(Message::from(&record));
+        }
+    }
+    mailbox.release_index();
+    let mut files = MessageFiles::new(&mailbox);
+    messages.iter().try_for_each(|message| files.check(message).map(drop))
+}
+
 fn damaged(mailbox: &str, e: StoreError) -> UserError {
     UserError::Mailbox { mailbox: mailbox.into(), source: Box::new(e) }
 }
@@ -115,6 +141,30 @@ pub(crate) fn count_expunged(store: &Store, entry: &MboxEntry, replica: &Replica
     let changed = mailbox.records(replica.highestmodseq).map_while(Result::ok);
     let known = changed.take_while(|record| record.uid <= replica.last_uid);
     known.filter(|record| record.is_expunged()).count() as u64
+}
+
+/// How many of these messages are not live here. One whose file is missing or damaged is not: it could not be sent.
+pub(crate) fn count_lacking(
+    store: &Store,
+    entry: &MboxEntry,
+    mut guids: HashSet<Guid>,
+) -> Result<usize, UserError> {
+    let mut mailbox = store.open_mailbox(entry)?;
+    let mut messages = Vec::new();
+    for record in mailbox.records(0) {
+        let record = record?;
+        if !record.is_expunged() && guids.contains(&Guid(record.guid.0)) {
+            messages.push(Message::from(&record));
+        }
+    }
+    mailbox.release_index();
+    let mut files = MessageFiles::new(&mailbox);
+    for message in &messages {
+        if guids.contains(&message.guid) && files.check(message).is_ok() {
+            guids.remove(&message.guid);
+        }
+    }
+    Ok(guids.len())
 }
 
 /// What a comparison came to, and what is to be done about it.

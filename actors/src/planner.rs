@@ -136,7 +136,7 @@ pub(crate) struct CheckFull {
     pub(crate) full: Arc<FullReplica>,
 }
 
-/// How many of these messages are not live in this mailbox.
+/// How many of these messages are not live in this mailbox, or could not be sent.
 #[derive(Message)]
 #[rtype(result = "Result<usize, UserError>")]
 pub(crate) struct CountLacking {
@@ -262,17 +262,7 @@ impl Handler<CountLacking> for MailboxPlanner {
     type Result = Result<usize, UserError>;
 
     fn handle(&mut self, msg: CountLacking, _: &mut SyncContext<Self>) -> Self::Result {
-        guarded(|| {
-            let mut lacking = msg.guids;
-            let mailbox = self.store.open_mailbox(&msg.entry)?;
-            for record in mailbox.records(0) {
-                let record = record?;
-                if !record.is_expunged() {
-                    lacking.remove(&Guid(record.guid.0));
-                }
-            }
-            Ok(lacking.len())
-        })
+        guarded(|| full::count_lacking(&self.store, &msg.entry, msg.guids))
     }
 }
 

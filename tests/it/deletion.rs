@@ -435,3 +435,42 @@ fn a_removed_user_keeps_what_was_never_here() {
     assert!(run.stdout.contains("UNUSER anna"), "{}", run.stdout);
     assert!(pair.replica.login("anna").unwrap().examine("INBOX/empty").is_err());
 }
+
+/// As above, and a flag that was set on the replica hides that the message was expunged here: only the comparison record by
+/// record, after the replica's refusal, finds it.
+#[test]
+fn what_moved_into_a_broken_folder_stays_there_when_that_is_found_late() {
+    let pair = Pair::start();
+    let master = &pair.master;
+    master.create_user("anna").unwrap();
+    for folder in ["INBOX/b", "INBOX/c"] {
+        make(master, "anna", folder);
+    }
+    append(master, "anna", "INBOX/b", "flagged");
+    pair.sync_well(&["-u", "anna"]);
+    let flag = |side: &Cyrus, times: usize| {
+        let mut anna = side.login("anna").unwrap();
+        anna.select("INBOX/b").unwrap();
+        for nr in 0..times {
+            let how = if nr % 2 == 0 { "+FLAGS" } else { "-FLAGS" };
+            anna.store("2", how, &["\\Flagged"]).unwrap();
+        }
+    };
+    flag(&pair.replica, 6);
+    let mut anna = master.login("anna").unwrap();
+    anna.select("INBOX/b").unwrap();
+    anna.move_to("1", "INBOX/c").unwrap();
+    drop(anna);
+    flag(master, 14);
+    let index = path_of(master, "-M", "user/anna/c").join("cyrus.index");
+    let bytes = fs::read(&index).unwrap();
+    fs::write(&index, b"").unwrap();
+    let run = pair.sync(&["-u", "anna"]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert_eq!(pair.replica.login("anna").unwrap().select("INBOX/b").unwrap(), 2, "{}", run.stderr);
+    let failure = failure_of(&run, "anna");
+    assert!(failure.contains("user.anna.b") && failure.contains("user.anna.c"), "{failure}");
+    fs::write(&index, bytes).unwrap();
+    pair.sync_well(&["-u", "anna"]);
+    pair.assert_equal(&["anna".to_string()]);
+}

@@ -7,7 +7,7 @@ use testkit::oracle::PrivateServer;
 use testkit::{Cyrus, DeleteMode, Via};
 
 use crate::common::{Pair, summary};
-use crate::errors::{assert_no_bug, failure_of};
+use crate::errors::{assert_no_bug, failure_of, path_of};
 
 fn append(imap: &mut Client, folder: &str, nr: usize) {
     let message = format!("From: a@example.com\r\nSubject: {nr}\r\n\r\nbody of {nr}\r\n");
@@ -306,4 +306,64 @@ fn the_replica_takes_mail_after_a_run_that_failed() {
     assert_eq!(messages(&ours.replica), 7);
     takes_a_message(&ours.replica, "anna0", 91);
     assert_eq!(messages(&ours.replica), 8);
+}
+
+/// Another mailbox of that name on the replica has the same messages, and one of ours lost its file: the copy there is the only
+/// one, and was removed with its mailbox, as our index knew the message. It stays; with the file back ours takes its place.
+#[test]
+fn a_message_without_a_file_is_no_reason_to_remove_the_replicas() {
+    let pair = Pair::start();
+    pair.master.create_user("anna").unwrap();
+    pair.sync_well(&["-u", "anna"]);
+    for side in [&pair.master, &pair.replica] {
+        let mut anna = side.login("anna").unwrap();
+        anna.create("INBOX/x").unwrap();
+        append(&mut anna, "INBOX/x", 1);
+        append(&mut anna, "INBOX/x", 2);
+    }
+    let file = path_of(&pair.master, "-D", "user/anna/x").join("1.");
+    let whole = std::fs::read(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    let run = pair.sync(&["-O", "-u", "anna"]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(failure_of(&run, "anna").contains("another mailbox of this name"), "{}", run.stderr);
+    let there = |folder: &str| pair.replica.login("anna").unwrap().select(folder).unwrap();
+    assert_eq!(there("INBOX/x"), 2, "the only copy is gone");
+    std::fs::write(&file, whole).unwrap();
+    pair.sync_well(&["-O", "-u", "anna"]);
+    pair.assert_equal(&["anna".to_string()]);
+}
+
+/// A mailbox without records there looks like one that was left half made. If its last UID was never given out here it had mail
+/// of its own: it was made again with a lower one, and its UIDs were given out twice under one UIDVALIDITY.
+#[test]
+fn an_emptied_mailbox_of_the_replica_keeps_its_last_uid() {
+    let pair = Pair::start();
+    pair.master.create_user("anna").unwrap();
+    pair.master.login("anna").unwrap().create("INBOX/x").unwrap();
+    let fill_and_empty = |side: &Cyrus, messages: usize| {
+        let mut anna = side.login("anna").unwrap();
+        for nr in 0..messages {
+            append(&mut anna, "INBOX/x", nr);
+        }
+        anna.select("INBOX/x").unwrap();
+        anna.remove("1:*").unwrap();
+        drop(anna);
+        expire(side);
+    };
+    let last_uid = || {
+        let mut server = PrivateServer::start(&pair.replica).unwrap();
+        let said = server.get_named("FULLMAILBOX", "user.anna.x").unwrap();
+        String::from_utf8_lossy(&said[0]).contains("LAST_UID 3 ")
+    };
+    fill_and_empty(&pair.master, 1);
+    pair.sync_well(&["-u", "anna"]);
+    fill_and_empty(&pair.replica, 2);
+    let run = pair.sync(&["-O", "-u", "anna"]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    let words = "the last UID is 3 on the replica and 1 here";
+    assert!(failure_of(&run, "anna").contains(words), "{}", run.stderr);
+    assert!(last_uid(), "it was lowered");
+    pair.sync_well(&["-O", "--overwrite", "-u", "anna"]);
+    pair.assert_equal(&["anna".to_string()]);
 }

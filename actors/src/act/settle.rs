@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use csync::{Code, ReplicaMailbox, command};
 use cyrus_store::MboxEntry;
-use sync_plan::{
-    CopybackReason, Crcs, Doubt, FullReplica, MailboxUpdate, PlanError, UserPlan, crc_equal,
-};
+use sync_plan::{CopybackReason, Crcs, Doubt, MailboxUpdate, PlanError, UserPlan, crc_equal};
 use tracing::info;
 
 use super::{Acting, Full};
@@ -55,16 +53,12 @@ impl Acting<'_> {
                 self.look_again = true;
                 continue;
             };
-            if is_half_made(&full.records) {
-                info!(
-                    "SYNCNOTICE: mailbox was left half made on the replica, making it again: mailbox=<{name}>"
-                );
-                self.remake(&name).await?;
-                continue;
-            }
             if let Err(e) = self.settle_one_in_full(&name, &uniqueid, full, staged).await {
                 match e {
-                    UserError::Plan(_) | UserError::TooManyRemovals { .. } => self.keep(e),
+                    UserError::Plan(_)
+                    | UserError::TooManyRemovals { .. }
+                    | UserError::MessageFile { .. }
+                    | UserError::MayHaveMoved { .. } => self.keep(e),
                     e => return Err(e),
                 }
             }
@@ -86,7 +80,16 @@ impl Acting<'_> {
         staged: &mut Staged,
     ) -> Result<(), UserError> {
         let Some(entry) = self.read.entries.get(uniqueid).cloned() else { return Ok(()) };
-        let FullChecked { found, bad, .. } = self.check_full(entry, &full).await?;
+        let FullChecked { found, bad, half_made, .. } = self.check_full(entry, &full).await?;
+        if half_made {
+            info!(
+                "SYNCNOTICE: mailbox was left half made on the replica, making it again: mailbox=<{name}>"
+            );
+            return self.remake(name).await;
+        }
+        if found.removed > 0 && !self.read.broken.is_empty() {
+            return Err(UserError::MayHaveMoved { mailbox: name.to_string() });
+        }
         full.found = found;
         self.keep_all(bad);
         if !self.fulls.contains_key(uniqueid) {
@@ -159,7 +162,11 @@ impl Acting<'_> {
                 Ok(Came::Equal) => {
                     out.insert(uniqueid.clone());
                 }
-                Err(e @ (UserError::Plan(_) | UserError::Mailbox { .. })) => {
+                Err(
+                    e @ (UserError::Plan(_)
+                    | UserError::Mailbox { .. }
+                    | UserError::MessageFile { .. }),
+                ) => {
                     self.keep(e);
                     out.insert(uniqueid.clone());
                 }
@@ -185,10 +192,10 @@ impl Acting<'_> {
         let Some(mut full) = self.fetch_full(name, uniqueid).await? else {
             return Ok(Came::Compared);
         };
-        if is_half_made(&full.records) {
+        let FullChecked { found, bad, crcs, half_made } = self.check_full(entry, &full).await?;
+        if half_made {
             return Ok(Came::MustGo);
         }
-        let FullChecked { found, bad, crcs } = self.check_full(entry, &full).await?;
         let theirs = |r: &ReplicaMailbox| Crcs { basic: r.sync_crc, annot: r.sync_crc_annot };
         let equal = !bad.is_empty() && same.is_some_and(|same| crc_equal(crcs, theirs(same)));
         self.keep_all(bad);
@@ -253,9 +260,4 @@ enum Came {
     MustGo,
     /// All that can be sent is there.
     Equal,
-}
-
-/// UIDs were given out, and there is not one record, not even an expunged one.
-fn is_half_made(full: &FullReplica) -> bool {
-    full.last_uid > 0 && full.records.is_empty()
 }
