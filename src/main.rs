@@ -61,7 +61,7 @@ fn run(args: Args) -> Result<Exit, Failure> {
         };
         Ok(actors::replicate(settings, config, work, verbosity, stop, progress).await)
     })?;
-    if !report.users.is_empty() || report.stopped.is_none() {
+    if report.finished() > 0 || report.stopped.is_none() {
         tell(&report.to_string());
     }
     Ok(verdict(&report))

@@ -11,7 +11,7 @@
 //! The decisions are `schedule.rs`'s. A user whose lock somebody else holds waits outside the
 //! places in flight, so it delays only itself. A UserSync that dies is replaced.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -65,14 +65,24 @@ impl Actor for Dispatcher {
 
 /// Replicates all users that come through this channel; ends when it closes or `stop` turns true.
 #[derive(Message)]
-#[rtype(result = "RunReport")]
+#[rtype(result = "Ran")]
 pub(crate) struct RunUsers {
     pub(crate) users: mpsc::Receiver<Arc<str>>,
     pub(crate) stop: watch::Receiver<bool>,
 }
 
+/// How far a run came.
+#[derive(Debug, Default)]
+pub(crate) struct Ran {
+    pub(crate) report: RunReport,
+    /// How many users were taken from the channel.
+    pub(crate) taken: usize,
+    /// Those of them that have not ended; none unless the run stopped.
+    pub(crate) open: HashSet<Arc<str>>,
+}
+
 impl Handler<RunUsers> for Dispatcher {
-    type Result = ResponseFuture<RunReport>;
+    type Result = ResponseFuture<Ran>;
 
     fn handle(&mut self, msg: RunUsers, _: &mut Context<Self>) -> Self::Result {
         let settings = &self.hands.settings;
@@ -83,7 +93,7 @@ impl Handler<RunUsers> for Dispatcher {
             locks: self.locks.clone(),
             workers: Workers::new(self.hands.clone(), self.loops.clone()),
             flying: HashMap::new(),
-            report: RunReport::default(),
+            ran: Ran::default(),
         };
         Box::pin(run.run(msg.users, msg.stop))
     }
@@ -119,7 +129,7 @@ struct Run {
     workers: Workers,
     /// The users in flight, and whether anything was begun to be changed for them.
     flying: HashMap<Arc<str>, Arc<AtomicBool>>,
-    report: RunReport,
+    ran: Ran,
 }
 
 impl Run {
@@ -127,7 +137,7 @@ impl Run {
         mut self,
         mut users: mpsc::Receiver<Arc<str>>,
         mut stop: watch::Receiver<bool>,
-    ) -> RunReport {
+    ) -> Ran {
         let mut tries: Steps = FuturesUnordered::new();
         let mut waits: Steps = FuturesUnordered::new();
         let mut stop_open = true;
@@ -159,7 +169,11 @@ impl Run {
                     waits.extend(self.settle(step).await);
                 }
                 user = users.recv(), if list => match user {
-                    Some(userid) => self.schedule.listed(userid, Instant::now()),
+                    Some(userid) => {
+                        self.ran.taken += 1;
+                        self.ran.open.insert(userid.clone());
+                        self.schedule.listed(userid, Instant::now());
+                    }
                     None => self.schedule.all_listed(),
                 },
                 () = sleep_until(until) => {}
@@ -175,12 +189,12 @@ impl Run {
                     }
                 }
             }
-            if self.report.stopped.is_some() {
+            if self.ran.report.stopped.is_some() {
                 // Users that wait for locks of others hold nothing: let them go.
                 waits.clear();
             }
         }
-        self.report
+        self.ran
     }
 
     /// Takes note of a step. A user whose lock is held goes on by waiting for it.
@@ -280,9 +294,9 @@ impl Run {
             let reason = job.trouble.clone().unwrap_or_default();
             self.end(job, Outcome::Failed { reason }).await;
         }
-        match (&self.report.stopped, &why) {
+        match (&self.ran.report.stopped, &why) {
             (None, _) | (Some(Stopped::Signal), Stopped::WhileConnecting) => {
-                self.report.stopped = Some(why);
+                self.ran.report.stopped = Some(why);
             }
             _ => {}
         }
@@ -294,8 +308,10 @@ impl Run {
     /// count as never begun.
     fn give_up_flying(&mut self) {
         let flying = std::mem::take(&mut self.flying).into_iter();
-        let changed = flying.filter(|(_, begun)| begun.load(Ordering::Relaxed));
-        self.report.broken_off.extend(changed.map(|(userid, _)| userid));
+        for (userid, _) in flying.filter(|(_, begun)| begun.load(Ordering::Relaxed)) {
+            self.ran.open.remove(&userid);
+            self.ran.report.broken_off.push(userid);
+        }
     }
 
     async fn end(&mut self, job: Job<UserLock>, outcome: Outcome) {
@@ -313,7 +329,8 @@ impl Run {
             self.hands.events.action(line).await;
         }
         self.hands.events.tell(Event::User(Box::new(user.clone()))).await;
-        self.report.users.push(user);
+        self.ran.open.remove(&user.userid);
+        self.ran.report.add(user);
     }
 }
 

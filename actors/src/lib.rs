@@ -29,7 +29,7 @@
 //! | `reading.rs`, `reading_some.rs`, `reserve.rs`, `full.rs`, `sending.rs`, `steps.rs`, `spool.rs`, `upload.rs`, `staged.rs`, `wire.rs` | a MailboxPlanner's reading and encoding |
 //! | `frames.rs`, `ask.rs`, `answer.rs`, `fading.rs`, `transport/` | what travels to a connection, and back; sockets, login, deflate |
 //! | `cache.rs`, `partitions.rs` | what a replica has, remembered between rolling runs or for the run |
-//! | `settings.rs`, `events.rs`, `report.rs`, `error.rs`, `advice.rs`, `words.rs`, `plain.rs` | what a run is told, tells, and ends with |
+//! | `settings.rs`, `events.rs`, `names.rs`, `report.rs`, `error.rs`, `advice.rs`, `words.rs`, `plain.rs` | what a run is told, tells, and ends with |
 //! | `progress.rs` with `board.rs`, `pace.rs`, `replica_state.rs`; `figures.rs` | how a run stands, for whoever asks; in rolling replication |
 #![forbid(unsafe_code)]
 
@@ -60,6 +60,7 @@ mod look;
 mod look_some;
 mod message_files;
 mod monitor;
+mod names;
 mod pace;
 mod partitions;
 pub mod plain;
@@ -104,7 +105,7 @@ pub use login_check::{LoginCheck, check_logins};
 pub use monitor::{Verbosity, notice};
 pub use pool::PoolError;
 pub use progress::Progress;
-pub use report::{Outcome, RunReport, SHARED, Sent, Stopped, UserReport};
+pub use report::{Outcome, RunReport, SHARED, Sent, Stopped, UserReport, Well};
 pub use rolling::{Ask, RollReport, RollSettings, roll};
 pub use run::replicate;
 pub use settings::{Settings, SocketOptions};

@@ -141,11 +141,26 @@ pub(crate) fn done_line(name: &str, outcome: &Outcome, sent: Sent, took: Duratio
     format!("DONE {name}: {} in {}", parts.join(", "), words::duration(took))
 }
 
+/// Users of whom there is nothing to say but that they came to a good end. Only counted: of a list of 200,000 users
+/// a [`UserReport`] each would take half of the memory that a run may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Well {
+    /// How many were replicated.
+    pub replicated: u64,
+    /// How many were already equal.
+    pub equal: u64,
+    /// What was sent for all of them.
+    pub sent: Sent,
+}
+
 /// All users of a run.
 #[derive(Debug, Clone, Default)]
 pub struct RunReport {
-    /// Every user that was reached, in the order of their ends.
-    pub users: Vec<UserReport>,
+    /// The users that came to a good end, but for those below.
+    pub well: Well,
+    /// The users that did not, those of whom something was overwritten, and the shared mailboxes, in the order of their
+    /// ends.
+    pub named: Vec<UserReport>,
     /// Users that were selected and not reached, because the run stopped before.
     pub not_reached: Vec<Arc<str>>,
     /// Users that were being worked on when the run was stopped, and did not end in time.
@@ -205,22 +220,38 @@ impl fmt::Display for Stopped {
 }
 
 impl RunReport {
-    /// How many users ended so.
-    fn count(&self, matches: fn(&Outcome) -> bool) -> u64 {
-        self.named().filter(|u| matches(&u.outcome)).count() as u64
+    /// A user came to its end.
+    pub(crate) fn add(&mut self, user: UserReport) {
+        let counted = match user.outcome {
+            Outcome::Done => &mut self.well.replicated,
+            Outcome::Unchanged => &mut self.well.equal,
+            _ => return self.named.push(user),
+        };
+        if is_shared(&user.userid) || user.sent.overwritten > 0 {
+            return self.named.push(user);
+        }
+        *counted += 1;
+        self.well.sent.add(user.sent);
     }
 
-    fn named(&self) -> impl Iterator<Item = &UserReport> {
-        self.users.iter().filter(|u| !is_shared(&u.userid))
+    /// How many came to an end, good or not; the shared mailboxes count as one.
+    pub fn finished(&self) -> u64 {
+        self.well.replicated + self.well.equal + self.named.len() as u64
+    }
+
+    /// How many of the named users ended so.
+    fn count(&self, matches: fn(&Outcome) -> bool) -> u64 {
+        let users = self.named.iter().filter(|u| !is_shared(&u.userid));
+        users.filter(|u| matches(&u.outcome)).count() as u64
     }
 
     fn shared(&self) -> Option<&UserReport> {
-        self.users.iter().find(|u| is_shared(&u.userid))
+        self.named.iter().find(|u| is_shared(&u.userid))
     }
 
     /// How many users failed; the shared mailboxes count as one.
     pub fn failed(&self) -> usize {
-        self.users.iter().filter(|u| matches!(u.outcome, Outcome::Failed { .. })).count()
+        self.named.iter().filter(|u| matches!(u.outcome, Outcome::Failed { .. })).count()
     }
 
     /// Whether all that was asked for is on the replica. A user whose lock somebody else holds is not; neither is
@@ -228,7 +259,7 @@ impl RunReport {
     /// admin asked for, and a user without an INBOX is left alone, as by Cyrus' client.
     pub fn all_well(&self) -> bool {
         self.is_complete()
-            && self.users.iter().all(|user| match user.outcome {
+            && self.named.iter().all(|user| match user.outcome {
                 Outcome::Done | Outcome::Unchanged => true,
                 Outcome::Skipped | Outcome::Absent => !self.by_name,
                 Outcome::Locked | Outcome::Failed { .. } => false,
@@ -242,8 +273,8 @@ impl RunReport {
 
     /// What was sent for all users.
     pub fn sent(&self) -> Sent {
-        let mut total = Sent::default();
-        for user in &self.users {
+        let mut total = self.well.sent;
+        for user in &self.named {
             total.add(user.sent);
         }
         total
@@ -255,9 +286,9 @@ impl RunReport {
         if self.is_complete() {
             return Some(why.to_string());
         }
-        let finished = self.users.len();
+        let finished = self.finished();
         let (missed, broken_off) = (self.not_reached.len(), self.broken_off.len());
-        let all = words::count((finished + missed + broken_off) as u64, "user");
+        let all = words::count(finished + (missed + broken_off) as u64, "user");
         let mut reached = format!("{finished} of {all} finished");
         for (number, words) in [(broken_off, "broken off"), (missed, "not reached")] {
             if number > 0 {
@@ -297,11 +328,12 @@ const NAMED: usize = 20;
 /// The summary: one line, then one for each user that is not on the replica now.
 impl fmt::Display for RunReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let users = words::count(self.named().count() as u64, "user");
+        let users = self.finished() - u64::from(self.shared().is_some());
+        let users = words::count(users, "user");
         write!(f, "{users} in {}", words::duration(self.took))?;
         let counts = [
-            (self.count(|o| matches!(o, Outcome::Done)), "replicated"),
-            (self.count(|o| matches!(o, Outcome::Unchanged)), "already equal"),
+            (self.well.replicated + self.count(|o| matches!(o, Outcome::Done)), "replicated"),
+            (self.well.equal + self.count(|o| matches!(o, Outcome::Unchanged)), "already equal"),
             (self.count(|o| matches!(o, Outcome::Locked)), "locked"),
             (self.count(|o| matches!(o, Outcome::Skipped)), "skipped"),
             (self.count(|o| matches!(o, Outcome::Absent)), "without an INBOX"),
@@ -319,12 +351,12 @@ impl fmt::Display for RunReport {
             write!(f, ": {}", parts.join(", "))?;
         }
         self.sent().write(self.took, f)?;
-        for user in &self.users {
+        for user in &self.named {
             if let Some(overwritten) = user.sent.overwritten() {
                 write!(f, "\noverwritten: {}: {overwritten}", plain::line(user.name()))?;
             }
         }
-        for user in &self.users {
+        for user in &self.named {
             let name = plain::line(user.name());
             match &user.outcome {
                 Outcome::Failed { reason } => write!(f, "\nfailed: {name}: {reason}")?,
@@ -346,114 +378,5 @@ impl fmt::Display for RunReport {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn user(userid: &str, outcome: Outcome, messages: u64) -> UserReport {
-        UserReport {
-            userid: userid.into(),
-            outcome,
-            sent: Sent { mailboxes: 1, messages, bytes: messages * 2_000_000, ..Sent::default() },
-            tries: 1,
-            took: Duration::ZERO,
-        }
-    }
-
-    #[test]
-    fn the_summary_counts_each_outcome_and_names_who_is_not_there() {
-        let failed = Outcome::Failed { reason: "no index".into() };
-        let mut report = RunReport {
-            users: vec![
-                user("a", Outcome::Done, 2),
-                user("b", Outcome::Unchanged, 0),
-                user("c", failed, 0),
-                user("d", Outcome::Absent, 0),
-                user("e", Outcome::Locked, 0),
-                user("f", Outcome::Skipped, 0),
-                user(SHARED, Outcome::Done, 1),
-            ],
-            took: Duration::from_millis(1234),
-            ..RunReport::default()
-        };
-        assert_eq!(
-            report.to_string(),
-            "6 users in 1s 234ms: 1 replicated, 1 already equal, 1 locked, 1 skipped, 1 without an INBOX, 1 failed, shared mailboxes replicated; sent 3 messages, 6.0 MB (4.9 MB/s)\nfailed: c: no index\nwithout an INBOX: d: left alone on the replica\nlocked: e: somebody else holds the sync lock\nskipped: f: there is a skipuser file"
-        );
-        report.by_name = true;
-        let lines = report.to_string();
-        assert!(lines.contains("\nno such user: \"d\" has no INBOX on this server\n"), "{lines}");
-    }
-
-    #[test]
-    fn zeroes_are_left_out() {
-        let mut report = RunReport {
-            users: vec![user("a", Outcome::Unchanged, 0)],
-            took: Duration::from_millis(20),
-            ..RunReport::default()
-        };
-        report.users[0].sent.mailboxes = 0;
-        assert_eq!(report.to_string(), "1 user in 20ms: 1 already equal");
-        report.users[0] = user("a", Outcome::Done, 0);
-        assert_eq!(report.to_string(), "1 user in 20ms: 1 replicated");
-        report.users[0] = user("a", Outcome::Done, 1);
-        report.users[0].sent.bytes = 1;
-        assert_eq!(
-            report.to_string(),
-            "1 user in 20ms: 1 replicated; sent 1 message, 1 byte (0.0 MB/s)"
-        );
-    }
-
-    #[test]
-    fn what_was_overwritten_is_said() {
-        let mut done = user("a", Outcome::Done, 0);
-        (done.sent.overwritten, done.sent.lost) = (2, 1);
-        let report = RunReport { users: vec![done], ..RunReport::default() };
-        let lines = report.to_string();
-        assert!(
-            lines.ends_with("\noverwritten: a: 2 mailboxes, 1 message that only the replica had"),
-            "{lines}"
-        );
-    }
-
-    #[test]
-    fn only_what_is_on_the_replica_is_well() {
-        let well = |outcome, by_name| {
-            let users = vec![user("a", Outcome::Done, 1), user("b", outcome, 0)];
-            RunReport { users, by_name, ..RunReport::default() }.all_well()
-        };
-        for by_name in [true, false] {
-            assert!(well(Outcome::Unchanged, by_name));
-            assert!(!well(Outcome::Locked, by_name));
-            assert!(!well(Outcome::Failed { reason: String::new() }, by_name));
-            assert_eq!(well(Outcome::Absent, by_name), !by_name);
-            assert_eq!(well(Outcome::Skipped, by_name), !by_name);
-        }
-    }
-
-    #[test]
-    fn an_interrupted_run_says_how_far_it_came() {
-        let mut report = RunReport {
-            users: vec![user("a", Outcome::Done, 1)],
-            not_reached: vec!["b".into(), SHARED.into()],
-            stopped: Some(Stopped::Signal),
-            ..RunReport::default()
-        };
-        assert_eq!(
-            report.interruption().unwrap(),
-            "interrupted: 1 of 3 users finished, 2 not reached; run the same command again to go on\nnot reached: b, shared mailboxes"
-        );
-        assert!(!report.all_well());
-        report.not_reached = (0..23).map(|nr| format!("u{nr}").into()).collect();
-        assert!(report.interruption().unwrap().ends_with(", u18, u19 and 3 more"));
-        report.not_reached.clear();
-        assert_eq!(report.interruption().unwrap(), "interrupted");
-        report.broken_off = vec!["z".into()];
-        assert_eq!(
-            report.interruption().unwrap(),
-            "interrupted: 1 of 2 users finished, 1 broken off; run the same command again to go on\nbroken off: z"
-        );
-        report.broken_off.clear();
-        report.stopped = None;
-        assert_eq!(report.interruption(), None);
-    }
-}
+#[path = "report_tests.rs"]
+mod tests;

@@ -1,6 +1,5 @@
 //! One run from its first user to its report: starts the actors, waits, takes them down.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -9,9 +8,10 @@ use cyrus_store::{Config, Store};
 use tokio::sync::watch;
 
 use crate::crew::Crew;
-use crate::dispatcher::{Dispatcher, RunUsers};
+use crate::dispatcher::{Dispatcher, Ran, RunUsers};
 use crate::events::{Event, EventSink};
 use crate::monitor::{Verbosity, Watching};
+use crate::names::Names;
 use crate::progress::{Progress, keep_saying};
 use crate::report::{RunReport, Stopped};
 use crate::settings::Settings;
@@ -71,12 +71,12 @@ async fn run(
     let dispatcher =
         Dispatcher::new(crew.hands.clone(), crew.locks.clone(), crew.loops.clone()).start();
     let running = dispatcher.send(RunUsers { users: listed.users, stop }).await;
-    let mut report = running.unwrap_or_else(|e| RunReport {
-        stopped: Some(Stopped::Internal(e.to_string())),
-        ..RunReport::default()
+    let ran = running.unwrap_or_else(|e| {
+        let stopped = Some(Stopped::Internal(e.to_string()));
+        Ran { report: RunReport { stopped, ..RunReport::default() }, ..Ran::default() }
     });
-    report.by_name = by_name;
-    report.not_reached = not_reached(&listed.all, &report);
+    let not_reached = not_reached(&listed.all, &ran);
+    let mut report = RunReport { by_name, not_reached, ..ran.report };
     report.list_passes = store.list_passes();
 
     drop(dispatcher);
@@ -106,11 +106,32 @@ fn nobody(work: &Work, config: &Config) -> String {
 }
 
 /// The users that have neither ended nor been broken off, in the order of the list.
-fn not_reached(all: &[Arc<str>], report: &RunReport) -> Vec<Arc<str>> {
-    if report.users.len() + report.broken_off.len() == all.len() {
-        return Vec::new();
+fn not_reached(all: &Names, ran: &Ran) -> Vec<Arc<str>> {
+    let within = all.iter().take(ran.taken).filter(|userid| ran.open.contains(*userid));
+    let beyond = all.iter().skip(ran.taken);
+    if ran.open.is_empty() {
+        return beyond.map(Arc::from).collect();
     }
-    let ended = report.users.iter().map(|user| &*user.userid);
-    let ended: HashSet<&str> = ended.chain(report.broken_off.iter().map(|user| &**user)).collect();
-    all.iter().filter(|userid| !ended.contains(&***userid)).cloned().collect()
+    within.chain(beyond).map(Arc::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_was_not_taken_or_has_not_ended_was_not_reached() {
+        let mut all = Names::default();
+        ["a", "b", "c", "d", ""].into_iter().for_each(|userid| all.push(userid));
+        let reached = |taken, open: &[&str]| {
+            let open = open.iter().map(|userid| Arc::from(*userid)).collect();
+            let missed = not_reached(&all, &Ran { taken, open, ..Ran::default() });
+            missed.iter().map(|userid| userid.to_string()).collect::<Vec<_>>()
+        };
+        assert!(reached(5, &[]).is_empty());
+        assert_eq!(reached(3, &[]), ["d", ""]);
+        assert_eq!(reached(3, &["c", "a"]), ["a", "c", "d", ""]);
+        assert_eq!(reached(5, &[""]), [""]);
+        assert_eq!(reached(0, &[]).len(), 5);
+    }
 }

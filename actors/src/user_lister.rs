@@ -11,6 +11,7 @@ use actix::prelude::*;
 use cyrus_store::{MboxList, Store, StoreError};
 use tokio::sync::mpsc;
 
+use crate::names::Names;
 use crate::report::SHARED;
 
 /// How many users may wait in the channel.
@@ -53,7 +54,7 @@ pub(crate) struct ListUsers(pub(crate) Work);
 #[derive(Debug)]
 pub(crate) struct Listed {
     /// All of them, each once, in the order in which they are replicated.
-    pub(crate) all: Arc<[Arc<str>]>,
+    pub(crate) all: Arc<Names>,
     /// The same, one after the other.
     pub(crate) users: mpsc::Receiver<Arc<str>>,
     /// How the request was understood, where that is not plain.
@@ -71,12 +72,12 @@ impl Handler<ListUsers> for UserLister {
                 Ok(users) => users?,
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             };
-            let all: Arc<[Arc<str>]> = all.into();
+            let all = Arc::new(all);
             let (sender, users) = mpsc::channel(USERS_WAITING);
             let to_send = all.clone();
             actix_rt::spawn(async move {
                 for user in to_send.iter() {
-                    if sender.send(user.clone()).await.is_err() {
+                    if sender.send(user.into()).await.is_err() {
                         // The run was stopped.
                         return;
                     }
@@ -88,15 +89,15 @@ impl Handler<ListUsers> for UserLister {
 }
 
 /// Each user once, and a note.
-fn users(store: &Store, work: Work) -> Result<(Vec<Arc<str>>, Option<String>), StoreError> {
+fn users(store: &Store, work: Work) -> Result<(Names, Option<String>), StoreError> {
     match work {
         Work::Users(names) => {
             let mut seen = HashSet::new();
-            let users = names
-                .into_iter()
-                .map(Arc::from)
-                .filter(|n: &Arc<str>| seen.insert(n.clone()))
-                .collect();
+            let mut users = Names::default();
+            for name in names.iter().filter(|name| seen.insert(name.as_str())) {
+                users.push(name);
+            }
+            users.shrink();
             Ok((users, None))
         }
         Work::AllUsers { prefix } => {
@@ -107,7 +108,11 @@ fn users(store: &Store, work: Work) -> Result<(Vec<Arc<str>>, Option<String>), S
             if let Some(prefix) = &prefix {
                 if names.is_empty() {
                     names = named(&list, None)?;
-                    names.retain(|user| user.starts_with(prefix.as_str()));
+                    let begin_so = names.iter().filter(|user| user.starts_with(prefix.as_str()));
+                    names = begin_so.fold(Names::default(), |mut names, user| {
+                        names.push(user);
+                        names
+                    });
                     note = (!names.is_empty()).then(|| understood(prefix));
                 } else if !prefix.is_empty() && "user".starts_with(prefix.as_str()) {
                     note = Some(format!(
@@ -115,23 +120,25 @@ fn users(store: &Store, work: Work) -> Result<(Vec<Arc<str>>, Option<String>), S
                     ));
                 }
             }
-            let mut sized: Vec<(u64, Arc<str>)> =
-                names.into_iter().map(|user| (quota_used(store, &user), user)).collect();
+            let mut sized: Vec<(u64, &str)> =
+                names.iter().map(|user| (quota_used(store, user), user)).collect();
             sized.sort_by(|(a, _), (b, _)| b.cmp(a));
-            let mut users: Vec<Arc<str>> = sized.into_iter().map(|(_, user)| user).collect();
+            let mut users = Names::default();
+            sized.iter().for_each(|(_, user)| users.push(user));
             if shared {
-                users.push(SHARED.into());
+                users.push(SHARED);
             }
+            users.shrink();
             Ok((users, note))
         }
     }
 }
 
 /// The users whose internal names begin so.
-fn named(list: &MboxList, prefix: Option<&str>) -> Result<Vec<Arc<str>>, StoreError> {
-    let mut names = Vec::new();
+fn named(list: &MboxList, prefix: Option<&str>) -> Result<Names, StoreError> {
+    let mut names = Names::default();
     list.for_each_user(prefix, |user| {
-        names.push(Arc::from(user));
+        names.push(user);
         Ok(ControlFlow::Continue(()))
     })?;
     Ok(names)

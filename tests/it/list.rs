@@ -78,8 +78,7 @@ fn a_run_reads_it_once() {
         let mut settings = settings(server.address().port());
         settings.jobs = 4;
         let report = in_process(settings, config.clone(), work);
-        let well = report.users.iter().filter(|u| u.outcome == actors::Outcome::Done).count();
-        assert_eq!((well, report.failed()), (done, 0), "{report}");
+        assert_eq!((report.well.replicated, report.failed()), (done, 0), "{report}");
         assert_eq!(report.list_passes, 1);
     }
 }

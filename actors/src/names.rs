@@ -1,0 +1,63 @@
+//! Many names in little memory: one text for all of them, and where each ends.
+
+/// Names in an order. Each costs its bytes and eight more.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    text: String,
+    ends: Vec<usize>,
+}
+
+impl Names {
+    /// Adds a name at the end.
+    pub(crate) fn push(&mut self, name: &str) {
+        self.text.push_str(name);
+        self.ends.push(self.text.len());
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// The name at this place; none beyond the end.
+    pub(crate) fn get(&self, place: usize) -> Option<&str> {
+        let start = match place.checked_sub(1) {
+            Some(before) => *self.ends.get(before)?,
+            None => 0,
+        };
+        self.text.get(start..*self.ends.get(place)?)
+    }
+
+    /// All of them, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &str> {
+        (0..self.len()).filter_map(|place| self.get(place))
+    }
+
+    /// Frees what was held for more names.
+    pub(crate) fn shrink(&mut self) {
+        self.text.shrink_to_fit();
+        self.ends.shrink_to_fit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_out_as_they_went_in() {
+        let mut names = Names::default();
+        assert!(names.is_empty() && names.get(0).is_none());
+        for name in ["anna", "", "børge", ""] {
+            names.push(name);
+        }
+        names.shrink();
+        assert_eq!(names.iter().collect::<Vec<_>>(), ["anna", "", "børge", ""]);
+        assert_eq!((names.len(), names.get(2), names.get(4)), (4, Some("børge"), None));
+    }
+}
