@@ -275,6 +275,9 @@ impl KeptDb {
             entries.at.push((start, middle, entries.bytes.len() as u32));
             Ok(ControlFlow::Continue(()))
         })?;
+        // A list that grew while it was read may hold twice what it needs, for as long as the file stays as it is.
+        entries.bytes.shrink_to_fit();
+        entries.at.shrink_to_fit();
         Ok(entries)
     }
 }
