@@ -311,14 +311,17 @@ impl UserWork {
         Ok(seen)
     }
 
-    /// What the replica has of the user and we have not, without proof that it was deleted here. Among shared mailboxes that may be
-    /// another master's; what is below DELETED the replica's own cyr_expire takes.
+    /// Mailboxes that the replica has of the user and we have not, without proof that they were deleted here. Among shared mailboxes they
+    /// may be another master's; what is below DELETED the replica's own cyr_expire takes; a name without a mailbox holds nothing.
     fn only_there(&self, seen: &Look) -> Vec<String> {
-        let lives = |name: &&String| self.hands.rules.parse(name).deleted == 0;
         if is_shared(&self.userid) {
             return Vec::new();
         }
-        seen.plan.orphans.iter().filter(lives).cloned().collect()
+        let orphans: HashSet<&str> = seen.plan.orphans.iter().map(String::as_str).collect();
+        let there = seen.replica.mailboxes.iter().filter(|r| !r.partition.is_empty());
+        let lives = |name: &&str| self.hands.rules.parse(name).deleted == 0;
+        let names = there.map(|r| r.name.as_str()).filter(|name| orphans.contains(name));
+        names.filter(lives).map(str::to_string).collect()
     }
 
     /// A user of whom the replica has more is not equal.
