@@ -1,3 +1,5 @@
+//! Tests of what a run reports.
+
 use super::*;
 
 fn report(users: Vec<UserReport>) -> RunReport {
