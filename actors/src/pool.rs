@@ -399,7 +399,8 @@ impl Handler<Returned> for ConnectionPool {
                 // Dropping the member closes its channel, which ends the connection.
                 self.members.remove(&msg.number);
                 self.progress.replica().left(self.members.len());
-                self.plan.down(msg.number)
+                // Whether it ever was open, Down will tell.
+                self.plan.down(msg.number, false)
             }
         };
         self.act(actions, ctx);
@@ -419,7 +420,7 @@ impl Handler<Down> for ConnectionPool {
         self.bye |= made && msg.reason.starts_with(SAID_BYE);
         self.early &= !msg.unopened;
         // One that is being made still is, until we hear that it was.
-        let actions = if fell { Vec::new() } else { self.plan.down(msg.number) };
+        let actions = if fell { Vec::new() } else { self.plan.down(msg.number, !msg.unopened) };
         self.act(actions, ctx);
     }
 }

@@ -99,7 +99,7 @@ pub(crate) struct PoolPlan {
     looks_wanted: usize,
     work_wanted: usize,
     next_wait: Duration,
-    /// Whether anybody ever was logged in.
+    /// Whether a connection that is gone was open once, and not only lent early.
     met: bool,
     /// How often the login was refused before.
     refusals: u32,
@@ -166,7 +166,6 @@ impl PoolPlan {
     pub(crate) fn connected(&mut self, number: u64) -> Vec<Action> {
         self.connecting = self.connecting.saturating_sub(1);
         self.next_wait = FIRST_WAIT;
-        self.met = true;
         self.open.insert(number, Use::default());
         self.serve()
     }
@@ -180,7 +179,7 @@ impl PoolPlan {
     /// A connection could not be made.
     pub(crate) fn connect_failed(&mut self, fault: Fault) -> Vec<Action> {
         self.connecting = self.connecting.saturating_sub(1);
-        let known = self.met || self.steady;
+        let known = self.met || self.steady || self.is_connected();
         if (fault == Fault::Setting && !known) || (self.once && !self.is_connected()) {
             return self.give_up();
         }
@@ -251,8 +250,9 @@ impl PoolPlan {
         self.serve()
     }
 
-    /// A connection is gone.
-    pub(crate) fn down(&mut self, number: u64) -> Vec<Action> {
+    /// A connection is gone; `opened` if its opening had come to a good end. One that was lent early may have failed in it.
+    pub(crate) fn down(&mut self, number: u64, opened: bool) -> Vec<Action> {
+        self.met |= opened;
         self.open.remove(&number);
         self.serve()
     }

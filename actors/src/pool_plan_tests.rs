@@ -133,7 +133,7 @@ fn a_lost_connection_that_is_given_back_is_not_used_again() {
     let mut pool = PoolPlan::new(1, false, secs(50));
     pool.want_work();
     pool.connected(1);
-    pool.down(1);
+    pool.down(1, true);
     pool.released(1);
     assert_eq!(pool.want_work(), [Action::Connect]);
 }
@@ -196,4 +196,17 @@ fn a_refused_login_is_wrong_when_it_was_refused_three_times_and_never_granted() 
     let mut pool = PoolPlan::new(4, true, secs(50));
     pool.want_look();
     assert_eq!(pool.connect_failed(Fault::Refused), [Action::FailWaiting]);
+}
+
+/// A login that is granted to someone who may not replicate: a connection that was lent early fell in its opening. It was
+/// counted as a replica that had let us in once, so that the run went on trying for ever.
+#[test]
+fn one_that_fell_in_its_opening_lets_nobody_in() {
+    let mut pool = PoolPlan::new(4, false, Duration::ZERO);
+    assert_eq!(pool.want_look(), [Action::Connect]);
+    pool.connected(1);
+    pool.down(1, false);
+    assert_eq!(pool.want_look(), [Action::Connect]);
+    assert_eq!(pool.connect_failed(Fault::Setting), [Action::FailWaiting]);
+    assert!(pool.has_given_up());
 }
