@@ -211,6 +211,9 @@ impl Said {
         if let Some(Ok(last_uid)) = mailbox.value.get("LAST_UID").map(Value::u32) {
             self.records.last_uid = last_uid;
         }
+        if let Some(Ok(uidvalidity)) = mailbox.value.get("UIDVALIDITY").map(Value::u32) {
+            self.records.uidvalidity = uidvalidity;
+        }
     }
 }
 

@@ -187,8 +187,12 @@ pub(crate) fn compare(
     overwrite: bool,
 ) -> Result<Compared, UserError> {
     let name = mailbox.name();
-    let master =
-        FullMaster { last_uid: mailbox.index.last_uid, deletedmodseq: mailbox.index.deletedmodseq };
+    let index = &mailbox.index;
+    let master = FullMaster {
+        last_uid: index.last_uid,
+        uidvalidity: index.uidvalidity,
+        deletedmodseq: index.deletedmodseq,
+    };
     let ours = mailbox.records(0).map(|record| {
         record.map(|r| RecordState {
             uid: r.uid,

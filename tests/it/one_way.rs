@@ -59,6 +59,19 @@ fn takes_a_message(side: &Cyrus, user: &str, nr: usize) {
     assert!(died.is_none(), "{died:?}");
 }
 
+/// Gives the user's INBOX there a higher UIDVALIDITY.
+fn raise_uidvalidity(replica: &Cyrus, user: &str) {
+    let mut server = PrivateServer::start(replica).unwrap();
+    let said = server.get(&format!("MAILBOXES (user.{user})")).unwrap();
+    let said = String::from_utf8(said.first().unwrap().clone()).unwrap();
+    let (before, after) = said.split_once("UIDVALIDITY ").unwrap();
+    let (number, after) = after.split_once(' ').unwrap();
+    let number: u32 = number.parse().unwrap();
+    let header = format!("{before}UIDVALIDITY {} {after}", number + 1000);
+    let header = header.trim_end().trim_start_matches("* ").strip_suffix(')').unwrap();
+    server.command(&format!("APPLY {header} RECORD ())")).unwrap();
+}
+
 /// What is done to a user, what the failure says, and how many messages of its own the replica then has.
 type Case = (&'static str, fn(&Pair, &str), &'static str, usize);
 
@@ -138,6 +151,12 @@ const IN_THE_WAY: &[Case] = &[
         },
         "uid 8 exists only on the replica",
         2,
+    ),
+    (
+        "a UIDVALIDITY that went up, as after the replica served",
+        |pair, user| raise_uidvalidity(&pair.replica, user),
+        "UIDVALIDITY is",
+        0,
     ),
 ];
 

@@ -85,7 +85,7 @@ impl Acting<'_> {
             info!(
                 "SYNCNOTICE: mailbox was left half made on the replica, making it again: mailbox=<{name}>"
             );
-            return self.remake(name).await;
+            return self.remake(&full.mailbox).await;
         }
         if found.removed > 0 && !self.read.broken.is_empty() {
             return Err(UserError::MayHaveMoved { mailbox: name.to_string() });
@@ -97,7 +97,7 @@ impl Acting<'_> {
         }
         if full.found.again && full.found.live as usize > STAGED {
             // The replica can't keep all its messages meanwhile. It may be overwritten, or it would not have come here.
-            return self.remake(name).await;
+            return self.remake(&full.mailbox).await;
         }
         let there = &full.mailbox;
         if full.found.again {
@@ -124,10 +124,12 @@ impl Acting<'_> {
 
     /// A sync_server that dies while it makes a mailbox leaves one behind that has our last UID and
     /// modseq, and not one record (3.6.1). Nothing can be appended to it any more, as its UIDs count
-    /// as given out; and as it holds nothing, it can go, and is made again.
-    async fn remake(&mut self, name: &str) -> Result<(), UserError> {
-        self.delete(&[name.to_string()]).await?;
+    /// as given out; and as it holds nothing, it can go, and is made again by the next look, if it still is what it was.
+    async fn remake(&mut self, old: &ReplicaMailbox) -> Result<(), UserError> {
         self.look_again = true;
+        if self.is_still(old).await? {
+            self.delete(std::slice::from_ref(&old.name)).await?;
+        }
         Ok(())
     }
 

@@ -15,8 +15,8 @@
 //!                     else: in the way
 //! ```
 //! Cleaned up is what has a UID that was given out here and a modseq below DELETEDMODSEQ. LAST_UID must not be higher
-//! there: lowered below one of its records it would kill the server at its next append. What is in the way is left as
-//! it is, with -O too, unless `--overwrite` makes the mailbox again from ours.
+//! there: lowered below one of its records it would kill the server at its next append. Nor must UIDVALIDITY, which
+//! clients see rise only; a server in force mode would take ours. What is in the way is left as it is, with -O too, unless `--overwrite` makes the mailbox again from ours.
 //!
 //! Source: `imap/sync_support.c:mailbox_update_loop`, `compare_one_record`, `copyback_one_record` and
 //! `sync_mailbox_compare_update`, `imap/mailbox.c:mailbox_rewrite_index_record` of cyrus-imapd 3.6.1.
@@ -43,6 +43,8 @@ pub struct RecordState {
 pub struct FullReplica {
     /// Highest UID ever given out there.
     pub last_uid: u32,
+    /// UIDVALIDITY there.
+    pub uidvalidity: u32,
     /// All records, expunged ones too.
     pub records: Vec<RecordState>,
 }
@@ -57,6 +59,7 @@ impl From<&FullMailbox> for FullReplica {
         };
         FullReplica {
             last_uid: full.mailbox.last_uid,
+            uidvalidity: full.mailbox.uidvalidity,
             records: full.records.iter().map(state).collect(),
         }
     }
@@ -67,6 +70,8 @@ impl From<&FullMailbox> for FullReplica {
 pub struct FullMaster {
     /// Highest UID ever given out here.
     pub last_uid: u32,
+    /// UIDVALIDITY here.
+    pub uidvalidity: u32,
     /// Records below this modseq may have been cleaned up.
     pub deletedmodseq: u64,
 }
@@ -195,6 +200,10 @@ pub fn plan_full<E>(
         let reason = CopybackReason::LastUid { master: master.last_uid, replica: theirs_reach };
         plan.beyond_mending(reason);
     }
+    if replica.uidvalidity > master.uidvalidity {
+        let (master, replica) = (master.uidvalidity, replica.uidvalidity);
+        plan.beyond_mending(CopybackReason::UidValidity { master, replica });
+    }
     Ok(plan)
 }
 
@@ -202,7 +211,7 @@ pub fn plan_full<E>(
 mod tests {
     use super::*;
 
-    const MASTER: FullMaster = FullMaster { last_uid: 10, deletedmodseq: 50 };
+    const MASTER: FullMaster = FullMaster { last_uid: 10, uidvalidity: 4, deletedmodseq: 50 };
 
     fn live(uid: u32, modseq: u64) -> RecordState {
         RecordState { uid, modseq, guid: Guid([uid as u8; 20]), expunged: false }
@@ -217,7 +226,7 @@ mod tests {
     }
 
     fn plan(ours: &[RecordState], theirs: &[RecordState]) -> FullPlan {
-        let replica = FullReplica { last_uid: 8, records: theirs.to_vec() };
+        let replica = FullReplica { last_uid: 8, uidvalidity: 4, records: theirs.to_vec() };
         let ours = ours.iter().copied().map(Ok::<_, ()>);
         plan_full(MASTER, ours, &replica).unwrap()
     }
@@ -288,7 +297,7 @@ mod tests {
         assert_eq!(new.obstacle, Some(CopybackReason::OnlyOnReplica { uid: 11 }));
         assert_eq!((new.unproven, new.must_be_made_again, new.expunge.len()), (1, true, 0));
         // No record tells of it any more.
-        let replica = FullReplica { last_uid: 11, records: Vec::new() };
+        let replica = FullReplica { last_uid: 11, uidvalidity: 4, records: Vec::new() };
         let ours = [live(5, 1)].into_iter().map(Ok::<_, ()>);
         let plan = plan_full(MASTER, ours, &replica).unwrap();
         assert_eq!((plan.obstacle, plan.must_be_made_again), (Some(wanted), true));
