@@ -8,8 +8,8 @@
 //!   act: RESERVE, UNMAILBOX, RENAME (then look again), MAILBOX with its messages, QUOTA, SUB,
 //!        SIEVE, SEEN, RESTART; each sent ahead of the answers to those before it.
 //! ```
-//! A mailbox that fails does not stop the user's others; the user then counts as failed, naming all that did. The shared mailboxes are one more user, without a name: they are asked for by name
-//! and by unique id instead of by GET USER. Interleaving: a UserSync works on one user, or on some that
+//! A mailbox that fails does not stop the user's others; the user then counts as failed, naming all that did. The shared
+//! mailboxes are one more user, without a name: they are asked for by name and by unique id instead of by GET USER. Interleaving: a UserSync works on one user, or on some that
 //! are worked on together, at a time (its sender waits for the reply), so its state is that of one user.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
