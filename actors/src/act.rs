@@ -35,6 +35,19 @@ use crate::staged::{STAGED, Staged};
 /// notice a failing replica soon.
 const MAILBOXES_AHEAD: usize = 64;
 
+/// For fewer bytes of messages the replica is told to forget them before it has answered: should it refuse a mailbox
+/// they are sent again, which costs less than a round trip of every user.
+const FORGET_AHEAD: u64 = 1024 * 1024;
+
+/// What came of a plan.
+pub(crate) struct Acted {
+    pub(crate) settled: Settled,
+    /// What failed by itself, while all else went on.
+    pub(crate) failed: Vec<UserError>,
+    /// Whether RESTART was sent behind all else, and answered.
+    pub(crate) restarted: bool,
+}
+
 /// How a plan ended.
 pub(crate) enum Settled {
     /// All of it is on the replica.
@@ -81,6 +94,10 @@ pub(crate) struct Acting<'a> {
     sent: &'a mut Sent,
     /// Messages that the replica has taken, by the mailbox that still is to be applied.
     uploaded: HashMap<String, Sent>,
+    /// Bytes of messages that were sent.
+    bytes: u64,
+    /// Nothing was sent after the last RESTART.
+    restarted: bool,
 }
 
 impl<'a> Acting<'a> {
@@ -110,16 +127,18 @@ impl<'a> Acting<'a> {
             states,
             sent,
             uploaded: HashMap::new(),
+            bytes: 0,
+            restarted: false,
         }
     }
 
-    /// Carries the plan out, as far as it goes. What failed of it by itself is returned beside.
+    /// Carries the plan out, as far as it goes.
     pub(crate) async fn run(
         mut self,
         replica: &ReplicaUser,
         plan: UserPlan,
         staged: &mut Staged,
-    ) -> Result<(Settled, Vec<UserError>), UserError> {
+    ) -> Result<Acted, UserError> {
         let mut result = self.carry_out(replica, plan, staged).await;
         if let Err(UserError::Command(CommandError::Lost { .. })) = &result
             && let Some(refused) = self.holding.refused()
@@ -130,7 +149,7 @@ impl<'a> Acting<'a> {
             // What was sent ahead counts as far as the replica takes it.
             let _ = self.drain(0).await;
         }
-        Ok((result?, self.failed))
+        Ok(Acted { settled: result?, failed: self.failed, restarted: self.restarted })
     }
 
     async fn carry_out(
@@ -173,7 +192,12 @@ impl<'a> Acting<'a> {
         }
         self.meta(plan.quotas, plan.subscriptions, plan.sieve, plan.seen).await?;
         self.hands.board.set(self.userid, "waiting for the replica's answers");
+        if self.bytes < FORGET_AHEAD && self.doubtful.is_empty() && self.full.is_empty() {
+            self.restart(staged).await?;
+            self.restarted = true;
+        }
         self.drain(0).await?;
+        self.restarted &= self.doubtful.is_empty() && self.full.is_empty();
         self.settle_doubtful(staged).await?;
         self.settle_in_full(staged).await?;
         let moved = std::mem::take(&mut self.moved);
@@ -480,6 +504,8 @@ impl<'a> Acting<'a> {
     fn count(&mut self, command: &str, mailbox: &str, brings: Sent) {
         match command {
             "MESSAGE" => self.uploaded.entry(mailbox.to_string()).or_default().add(brings),
+            // What no mailbox has got by now is forgotten.
+            "RESTART" => self.uploaded.clear(),
             _ => {
                 self.sent.add(brings);
                 if command == "MAILBOX"

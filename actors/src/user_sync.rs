@@ -21,7 +21,7 @@ use csync::{ReplicaMailbox, command};
 use sync_plan::{MailboxUpdate, PlanError, UserPlan, backlog};
 use tracing::{error, info, warn};
 
-use crate::act::{Acting, Settled};
+use crate::act::{Acted, Acting, Settled};
 use crate::board::WAITING;
 use crate::error::{Class, UserError};
 use crate::frames::{InFlight, encode};
@@ -370,11 +370,13 @@ impl UserWork {
                 &mut states,
                 &mut self.sent,
             );
-            let settled = acting.run(&seen.replica, plan, &mut staged).await;
-            self.restarted = restart(lease).await;
+            let acted = acting.run(&seen.replica, plan, &mut staged).await;
             // The replica forgets what it was sent for this user.
+            if !acted.as_ref().is_ok_and(|acted| acted.restarted) {
+                self.restarted = restart(lease).await;
+            }
             staged.clear();
-            let (settled, failed) = settled?;
+            let Acted { settled, failed, .. } = acted?;
             match settled {
                 Settled::Done if !anew => {
                     let deleted_there = deleted_there.into_values();
