@@ -83,12 +83,14 @@ pub(crate) struct Synced {
     pub(crate) result: Result<Outcome, UserError>,
     /// How many mailboxes were looked at, on the side that has more.
     pub(crate) mailboxes: usize,
+    /// What failed, failed by itself: all else that was to be done is done.
+    pub(crate) all_else_done: bool,
 }
 
 impl Synced {
     /// It failed before anything was done.
     pub(crate) fn nothing(e: UserError) -> Synced {
-        Synced { sent: Sent::default(), result: Err(e), mailboxes: 0 }
+        Synced { sent: Sent::default(), result: Err(e), mailboxes: 0, all_else_done: false }
     }
 }
 
@@ -103,7 +105,7 @@ impl Handler<SyncUser> for UserSync {
             let result = work.run(&Scope::Whole, msg.lease).await;
             let result = work.with_only_there(result);
             work.complain_of(&result);
-            Synced { sent: work.sent, result, mailboxes: work.mailboxes }
+            work.synced(result)
         })
     }
 }
@@ -123,7 +125,7 @@ impl Handler<SyncTasks> for UserSync {
                 parts = scripts_as_meta(&hands.rules, &hands.sieve_folder, parts);
             }
             let result = work.run_parts(parts, msg.lease).await;
-            Synced { sent: work.sent, result, mailboxes: work.mailboxes }
+            work.synced(result)
         })
     }
 }
@@ -147,6 +149,8 @@ pub(crate) struct UserWork {
     pub(crate) meta_of: BTreeSet<Arc<str>>,
     /// The last RESTART, whose answer shows that all answers before it were the commands' own.
     restarted: Option<InFlight>,
+    /// The error that was returned last is of what failed by itself, while all else was done.
+    all_else_done: bool,
 }
 
 impl UserWork {
@@ -170,7 +174,24 @@ impl UserWork {
             only_there: Vec::new(),
             meta_of,
             restarted: None,
+            all_else_done: false,
         }
+    }
+
+    fn synced(self, result: Result<Outcome, UserError>) -> Synced {
+        let (mailboxes, all_else_done) = (self.mailboxes, self.all_else_done);
+        Synced { sent: self.sent, result, mailboxes, all_else_done }
+    }
+
+    /// The outcome, unless something failed by itself.
+    fn but_for(
+        &mut self,
+        failures: Vec<UserError>,
+        outcome: Outcome,
+    ) -> Result<Outcome, UserError> {
+        let Some(e) = UserError::all_of(failures) else { return Ok(outcome) };
+        self.all_else_done = true;
+        Err(e)
     }
 
     /// Whether this user's sync lock is held.
@@ -178,40 +199,55 @@ impl UserWork {
         self.locked.contains(userid)
     }
 
-    /// Carries out all parts; the first error counts, and does not keep the others from being done.
+    /// Carries out all parts; that one fails does not keep the others from being done. The first error that cut a part short
+    /// counts, else all that failed by itself.
     async fn run_parts(
         &mut self,
         parts: Vec<(Arc<str>, Part)>,
         lease: Lease,
     ) -> Result<Outcome, UserError> {
         let mut first = Some(lease);
-        let mut ended = Ok(Outcome::Unchanged);
+        let mut outcome = Outcome::Unchanged;
+        let mut by_themselves = Vec::new();
+        let mut cut_short = None;
         let mut parts: VecDeque<(Arc<str>, Part)> = parts.into();
         while let Some((userid, part)) = parts.pop_front() {
             self.userid = userid;
+            self.all_else_done = false;
             let lease = match first.take() {
                 Some(lease) => lease,
                 None => acquire_look(&self.hands.pool).await?,
             };
             let result = self.run_part(part, lease).await;
             self.complain_of(&result);
-            let mailboxes = std::mem::take(&mut self.taken_in);
-            if !mailboxes.is_empty() {
-                let names = Names { mailboxes, ..Names::default() };
-                parts.push_back((self.userid.clone(), Part::Some(Arc::new(names))));
-            }
-            for userid in std::mem::take(&mut self.meta_of) {
-                let names = Names { meta: Some(userid.clone()), ..Names::default() };
-                parts.push_back((userid, Part::Some(Arc::new(names))));
-            }
-            match (&ended, result) {
-                (_, Err(e @ UserError::Pool(_))) => return Err(e),
-                (Ok(Outcome::Unchanged), result) => ended = result,
-                (Ok(_), Err(e)) => ended = Err(e),
-                (Ok(_), Ok(_)) | (Err(_), _) => {}
+            self.add_what_follows(&mut parts);
+            match result {
+                Ok(Outcome::Unchanged) => {}
+                Ok(now) if outcome == Outcome::Unchanged => outcome = now,
+                Ok(_) => {}
+                Err(e) if self.all_else_done => by_themselves.push(e),
+                Err(e @ UserError::Pool(_)) => return Err(e),
+                Err(e) => cut_short = cut_short.or(Some(e)),
             }
         }
-        ended
+        self.all_else_done = false;
+        match cut_short {
+            Some(e) => Err(e),
+            None => self.but_for(by_themselves, outcome),
+        }
+    }
+
+    /// What was taken in, and whose subscriptions may be lost, is looked at in the end.
+    fn add_what_follows(&mut self, parts: &mut VecDeque<(Arc<str>, Part)>) {
+        let mailboxes = std::mem::take(&mut self.taken_in);
+        if !mailboxes.is_empty() {
+            let names = Names { mailboxes, ..Names::default() };
+            parts.push_back((self.userid.clone(), Part::Some(Arc::new(names))));
+        }
+        for userid in std::mem::take(&mut self.meta_of) {
+            let names = Names { meta: Some(userid.clone()), ..Names::default() };
+            parts.push_back((userid, Part::Some(Arc::new(names))));
+        }
     }
 
     async fn run_part(&mut self, part: Part, lease: Lease) -> Result<Outcome, UserError> {
@@ -267,7 +303,7 @@ impl UserWork {
     ) -> Result<Outcome, UserError> {
         if seen.plan.is_empty() {
             self.remember(&seen, &HashSet::new(), Vec::new()).await;
-            return ended(&seen, Outcome::Unchanged);
+            return self.but_for(failures(&seen, &seen.plan), Outcome::Unchanged);
         }
         self.hands.board.set(&self.userid, WAITING);
         let mut lease = acquire_work(&self.hands.pool).await?;
@@ -278,13 +314,18 @@ impl UserWork {
                 self.hands.fading.note(userid, &lease.frames.end);
             }
         }
-        let outcome = worked?;
+        if worked.is_err() && !self.all_else_done {
+            return worked;
+        }
         // The connection need not wait for it: who comes next comes behind.
         drop(lease);
-        if let Some(restarted) = self.restarted.take() {
-            restarted.said().await?;
+        if let Some(restarted) = self.restarted.take()
+            && let Err(e) = restarted.said().await
+        {
+            self.all_else_done = false;
+            return Err(e.into());
         }
-        Ok(outcome)
+        worked
     }
 
     pub(crate) async fn look(
@@ -381,11 +422,9 @@ impl UserWork {
                 Settled::Done if !anew => {
                     let deleted_there = deleted_there.into_values();
                     let failed = failed.into_iter().chain(left_out).chain(deleted_there);
-                    if let Some(e) = UserError::all_of(failed.collect()) {
-                        return Err(e);
-                    }
+                    let done = self.but_for(failed.collect(), Outcome::Done)?;
                     self.remember(&seen, &touched, states).await;
-                    return Ok(Outcome::Done);
+                    return Ok(done);
                 }
                 Settled::Done => {}
                 Settled::LookAgain { moved: now } => {
@@ -402,7 +441,7 @@ impl UserWork {
             if seen.plan.is_empty() {
                 let deleted_there = deleted_there.into_values();
                 let failed = failures(&seen, &seen.plan).into_iter().chain(deleted_there);
-                return UserError::all_of(failed.collect()).map_or(Ok(Outcome::Done), Err);
+                return self.but_for(failed.collect(), Outcome::Done);
             }
         }
         Err(UserError::Unsettled { tries: LOOKS })
@@ -511,14 +550,6 @@ impl UserWork {
             settings.channel.as_deref().unwrap_or(""),
             settings.server,
         );
-    }
-}
-
-/// The outcome, unless something stands against it.
-fn ended(seen: &Look, outcome: Outcome) -> Result<Outcome, UserError> {
-    match UserError::all_of(failures(seen, &seen.plan)) {
-        Some(e) => Err(e),
-        None => Ok(outcome),
     }
 }
 

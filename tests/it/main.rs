@@ -12,6 +12,7 @@ mod answers;
 mod cli;
 mod databases;
 mod deletion;
+mod disk_full;
 mod disturbed;
 mod embedded;
 mod equal;

@@ -38,11 +38,11 @@ impl Rolling {
                         self.done(&job, &outcome, synced.sent, took, Vec::new(), now).await;
                     }
                     Err(e) => match self.failing_by_themselves(&job, &e) {
-                        Some(failures) => {
+                        Some(failures) if synced.all_else_done => {
                             let outcome = Outcome::Done;
                             self.done(&job, &outcome, synced.sent, took, failures, now).await;
                         }
-                        None => self.tried_in_vain(&job, e, now).await,
+                        _ => self.tried_in_vain(&job, e, now).await,
                     },
                 }
                 None
@@ -183,8 +183,8 @@ impl Rolling {
         }
     }
 
-    /// Where nothing failed but single mailboxes, or what must wait for them, all else of the work is done: these rest by
-    /// themselves, and nothing is promoted, as all of the user could not mend them. What the replica refused is tried with all of
+    /// What failed, as entries of the log, where that is nothing but single mailboxes, or what must wait for them. If all else of the
+    /// work is done these rest by themselves, and nothing is promoted, as all of the user could not mend them. What the replica refused is tried with all of
     /// the user first.
     fn failing_by_themselves(&self, job: &Job<UserLock>, e: &UserError) -> Option<Vec<Failure>> {
         if job.work.users.iter().any(|(_, tasks)| tasks.unuser) {
