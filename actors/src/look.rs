@@ -130,6 +130,7 @@ pub(crate) async fn look(
         one_way: hands.settings.one_way,
         partition: hands.settings.partition.clone(),
         sieve_mailbox,
+        fresh: matches!(view.scope, Scope::Whole),
     };
     let plan = plan_user(&read.master, &replica, &tombstones, &options);
     let elsewhere = elsewhere.into_values().collect();

@@ -18,6 +18,7 @@
 //! | `full.rs` | the same record by record, where headers can't tell |
 //! | `folders.rs` | deletions and renames, in an order without conflicts |
 //! | `meta.rs` | quota roots, subscriptions, seen state, Sieve scripts |
+//! | `lost_quota.rs` | mailboxes that the replica does not count against their quota root |
 //! | `missing.rs` | what is missing here, so that nothing is taken away there for it |
 //! | `plan.rs` | all of it together: the plan for one user |
 //! | `backlog.rs` | what the sync log says is to be done, merged and by user |
@@ -27,6 +28,7 @@ pub mod backlog;
 mod compare;
 mod folders;
 mod full;
+mod lost_quota;
 mod master;
 mod meta;
 mod missing;

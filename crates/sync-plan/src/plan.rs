@@ -7,6 +7,7 @@ use csync::{ReplicaMailbox, ReplicaUser};
 
 use crate::compare::{CopybackReason, Verdict, compare_mailbox};
 use crate::folders::{Rename, order_renames};
+use crate::lost_quota;
 use crate::master::{Folder, Intermediate, MasterMailbox, MasterSeen, MasterUser};
 use crate::meta::{
     QuotaChange, SieveChange, SubChange, plan_quota, plan_seen, plan_sieve, plan_subs,
@@ -22,6 +23,8 @@ pub struct Options {
     pub partition: Option<String>,
     /// The peer takes #sieve mailboxes as mailboxes; else scripts go one by one.
     pub sieve_mailbox: bool,
+    /// The replica was asked for all of the user just now: nothing is known from a cache.
+    pub fresh: bool,
 }
 
 /// What is known here of the replica's mailboxes that match none of the user's: found by unique id, never by name
@@ -329,6 +332,9 @@ pub fn plan_user(
     }
 
     plan.quotas = plan_quota(&master.quotas, &replica.quotas);
+    if options.fresh {
+        lost_quota::renew(&mut plan.quotas, master, replica);
+    }
     plan.subscriptions = plan_subs(&master.subscriptions, &replica.subscriptions);
     plan.seen = plan_seen(&master.seen, &replica.seen);
     if !options.sieve_mailbox {
@@ -352,6 +358,8 @@ fn withhold_removals(plan: &mut UserPlan) {
     let withheld = &mut plan.withheld;
     plan.quotas.retain(|change| match change {
         QuotaChange::Set(_) => true,
+        // In between the root is gone.
+        QuotaChange::Renew(..) => false,
         QuotaChange::Remove(root) => {
             withheld.quotas.push(root.clone());
             false
