@@ -18,6 +18,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
@@ -43,8 +44,10 @@ pub enum Mode {
 /// A lock on a file, given up when dropped.
 #[derive(Debug)]
 pub struct FileLock {
-    file: File,
+    file: Arc<File>,
     path: PathBuf,
+    /// Device and inode.
+    id: (u64, u64),
     len: u64,
 }
 
@@ -93,14 +96,36 @@ impl FileLock {
         for _ in 0..MAX_REOPENS {
             let file = regular::open_with(OpenOptions::new().read(true).write(writable), path, 0)?;
             lock(&file, path, mode, wait)?;
-            let ours = file.metadata().map_err(|error| StoreError::io("stat", path, error))?;
-            let current =
-                fs::metadata(path).map_err(|error| StoreError::io("stat", path, error))?;
-            if ours.ino() == current.ino() && ours.dev() == current.dev() {
-                return Ok(FileLock { file, path: path.to_path_buf(), len: ours.len() });
+            if let Some(locked) = FileLock::if_still(Arc::new(file), path)? {
+                return Ok(locked);
             }
         }
         Err(StoreError::damaged(path, "it is being replaced again and again"))
+    }
+
+    /// As [`FileLock::on_existing`], shared and waiting, of a file that is open already and that nobody else uses; `None` if it
+    /// is no longer the one at that path.
+    ///
+    /// # Errors
+    /// [`StoreError::MissingFile`] if there is no such file; [`StoreError::Io`].
+    pub(crate) fn again(file: Arc<File>, path: &Path) -> Result<Option<FileLock>, StoreError> {
+        lock(&file, path, Mode::Shared, true)?;
+        FileLock::if_still(file, path)
+    }
+
+    /// The lock, if what is locked is the file at that path.
+    fn if_still(file: Arc<File>, path: &Path) -> Result<Option<FileLock>, StoreError> {
+        let ours = file.metadata().map_err(|error| StoreError::io("stat", path, error))?;
+        let current = fs::metadata(path).map_err(|error| StoreError::io("stat", path, error))?;
+        let id = (ours.dev(), ours.ino());
+        let same = id == (current.dev(), current.ino());
+        Ok(same.then(|| FileLock { file, path: path.to_path_buf(), id, len: ours.len() }))
+    }
+
+    /// Gives the lock up and keeps the file open, for [`FileLock::again`]; `None` if that fails.
+    pub(crate) fn give_up(&self) -> Option<Arc<File>> {
+        let unlocked = fcntl(&*self.file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_UNLCK)));
+        unlocked.is_ok().then(|| self.file.clone())
     }
 
     fn on_lock_file(path: &Path, mode: Mode, wait: bool) -> Result<FileLock, StoreError> {
@@ -116,7 +141,7 @@ impl FileLock {
         };
         let file = file?;
         lock(&file, path, mode, wait)?;
-        Ok(FileLock { file, path: path.to_path_buf(), len: 0 })
+        Ok(FileLock { file: Arc::new(file), path: path.to_path_buf(), id: (0, 0), len: 0 })
     }
 
     /// The locked file.
@@ -127,6 +152,11 @@ impl FileLock {
     /// How many bytes the file had when it was locked, which others keep to while it is. Zero for a lock file.
     pub fn file_len(&self) -> u64 {
         self.len
+    }
+
+    /// Device and inode of a file that existed when it was locked.
+    pub(crate) fn id(&self) -> (u64, u64) {
+        self.id
     }
 
     /// Its path.
@@ -202,18 +232,22 @@ fn none_if_locked(result: Result<FileLock, StoreError>) -> Result<Option<FileLoc
     }
 }
 
-fn lock(file: &File, path: &Path, mode: Mode, wait: bool) -> Result<(), StoreError> {
-    let kind = match mode {
-        Mode::Shared => libc::F_RDLCK,
-        Mode::Exclusive => libc::F_WRLCK,
-    };
-    let request = libc::flock {
+fn whole_file(kind: i32) -> libc::flock {
+    libc::flock {
         l_type: kind as libc::c_short,
         l_whence: libc::SEEK_SET as libc::c_short,
         l_start: 0,
         l_len: 0,
         l_pid: 0,
+    }
+}
+
+fn lock(file: &File, path: &Path, mode: Mode, wait: bool) -> Result<(), StoreError> {
+    let kind = match mode {
+        Mode::Shared => libc::F_RDLCK,
+        Mode::Exclusive => libc::F_WRLCK,
     };
+    let request = whole_file(kind);
     loop {
         let argument =
             if wait { FcntlArg::F_OFD_SETLKW(&request) } else { FcntlArg::F_OFD_SETLK(&request) };

@@ -16,7 +16,7 @@
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::Config;
 use crate::db::Database;
@@ -28,7 +28,8 @@ pub use crate::mboxlist_entry::{MboxEntry, MboxType, NameHistory};
 use crate::names::{MailboxName, NameRules};
 use crate::paths;
 
-/// The list of mailboxes, to be read. Cheap to clone; every call sees the file's latest state.
+/// The list of mailboxes, to be read. Cheap to clone; every call sees the file's latest state, but that the unique id of the INBOX
+/// that was asked for last is remembered: many files of a user are named after it.
 #[derive(Debug, Clone)]
 pub struct MboxList {
     path: PathBuf,
@@ -36,7 +37,11 @@ pub struct MboxList {
     rules: NameRules,
     /// Keys have the form of 3.5 and later.
     prefixed: bool,
+    inbox_id: Arc<Mutex<InboxId>>,
 }
+
+/// A user and the unique id of the INBOX, if it names files.
+type InboxId = Option<(String, Option<String>)>;
 
 impl MboxList {
     /// Opens the list that `imapd.conf` points to.
@@ -54,7 +59,11 @@ impl MboxList {
             ));
         }
         let prefixed = is_prefixed(&db)?;
-        Ok(MboxList { path, db, rules: conf.names().clone(), prefixed })
+        Ok(MboxList::of(path, db, conf, prefixed))
+    }
+
+    fn of(path: PathBuf, db: Database, conf: &Config, prefixed: bool) -> MboxList {
+        MboxList { path, db, rules: conf.names().clone(), prefixed, inbox_id: Arc::default() }
     }
 
     /// The list in a database that is kept in memory or in the file where it can't be.
@@ -68,7 +77,7 @@ impl MboxList {
         let db = Database::Kept(kept.clone());
         let prefixed = kept.form(|| is_prefixed(&db))?;
         let path = paths::mailboxes_db(conf);
-        Ok(MboxList { path, db, rules: conf.names().clone(), prefixed })
+        Ok(MboxList::of(path, db, conf, prefixed))
     }
 
     /// The file.
@@ -181,12 +190,19 @@ impl MboxList {
     /// # Errors
     /// The database or the entry is damaged.
     pub fn inbox_id(&self, userid: &str) -> Result<Option<String>, StoreError> {
+        let known = || self.inbox_id.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, id)) = known().as_ref().filter(|(user, _)| user == userid) {
+            return Ok(id.clone());
+        }
         let key = self.key(&self.rules.parse_userid(userid));
-        let Some(value) = self.db.fetch(&key)? else {
-            return Ok(None);
+        let entry = match self.db.fetch(&key)? {
+            Some(value) => Some(self.parse(&key, &value)?),
+            None => None,
         };
-        let entry = self.parse(&key, &value)?;
-        Ok((!entry.uniqueid.is_empty() && !entry.mbtype.is_legacy_dirs()).then_some(entry.uniqueid))
+        let names_files = |e: &MboxEntry| !e.uniqueid.is_empty() && !e.mbtype.is_legacy_dirs();
+        let id = entry.filter(names_files).map(|entry| entry.uniqueid);
+        *known() = Some((userid.to_string(), id.clone()));
+        Ok(id)
     }
 
     /// All users with a live mailbox, each once, in the list's order. `prefix` (an internal name's beginning, such as

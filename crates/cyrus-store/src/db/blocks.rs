@@ -70,6 +70,11 @@ impl Blocks {
         std::mem::take(&mut self.slots)
     }
 
+    /// The lock on the file.
+    pub(crate) fn lock(&self) -> &FileLock {
+        &self.lock
+    }
+
     /// The file's path.
     pub(crate) fn path(&self) -> &Path {
         self.lock.path()

@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::twoskip::Warm;
+use super::warm::Warm;
 use super::{Database, twoskip};
 use crate::error::StoreError;
 use crate::regular;
@@ -95,10 +95,9 @@ impl Known {
     /// What is known of this file, or what `ask` finds out now.
     fn of(
         &self,
-        path: &Path,
+        facts: &fs::Metadata,
         ask: impl FnOnce() -> Result<bool, StoreError>,
     ) -> Result<bool, StoreError> {
-        let facts = fs::metadata(path).map_err(|error| StoreError::io("stat", path, error))?;
         let file = (facts.dev(), facts.ino());
         let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((known, answer)) = known
@@ -198,7 +197,8 @@ impl KeptDb {
         &self,
         ask: impl FnOnce() -> Result<bool, StoreError>,
     ) -> Result<bool, StoreError> {
-        self.form.of(&self.path, ask)
+        let facts = fs::metadata(&self.path);
+        self.form.of(&facts.map_err(|error| StoreError::io("stat", &self.path, error))?, ask)
     }
 
     /// How the file as it is now is to be asked.
@@ -210,7 +210,7 @@ impl KeptDb {
             return Ok(Now::Kept(kept.entries));
         }
         if meta.is_file() && meta.len() > MOST_BYTES {
-            return self.large();
+            return self.large(&meta);
         }
         let mut state = self.state();
         // The file may have changed, or another thread may have read it, since we looked.
@@ -244,13 +244,13 @@ impl KeptDb {
     }
 
     /// A large file, if it is a twoskip file: its blocks are kept, and nothing else.
-    fn large(&self) -> Result<Now, StoreError> {
+    fn large(&self, facts: &fs::Metadata) -> Result<Now, StoreError> {
         let mut state = self.state();
         if state.kept.is_some() {
             *state = State::default();
         }
         drop(state);
-        let is_twoskip = self.format.of(&self.path, || {
+        let is_twoskip = self.format.of(facts, || {
             let mut magic = [0; twoskip::MAGIC.len()];
             let read = regular::open(&self.path)?.read_exact_at(&mut magic, 0);
             read.map_err(|error| StoreError::io("read", &self.path, error))?;

@@ -19,19 +19,20 @@
 //!
 //! Source: `lib/cyrusdb_twoskip.c` of cyrus-imapd 3.6.1.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use crate::db::blocks::{Blocks, Slots};
+use crate::db::warm::{Read, Stamp, Warm, WarmView};
 use crate::error::StoreError;
 use crate::lock::{FileLock, Mode};
 
 /// The first 20 bytes of every twoskip file.
 pub(crate) const MAGIC: &[u8; 20] = b"\xa1\x02\x8b\x0dtwoskip file\0\0\0\0";
 
-const HEADER_LEN: u64 = 64;
+pub(super) const HEADER_LEN: u64 = 64;
 const FIRST_RECORD: u64 = HEADER_LEN;
 const VERSION: u32 = 1;
 const MAX_LEVEL: u8 = 31;
@@ -41,46 +42,10 @@ const MAX_ENTRY_LEN: u64 = 256 << 20;
 /// A long walk lets writers in after this many entries.
 const ENTRIES_PER_LOCK: u32 = 1024;
 
-/// So many views' blocks are kept for the next questions: as many as threads ask at once, usually.
-const WARM_VIEWS: usize = 4;
-
-/// Blocks that were read, for as long as the file's header, which every commit changes, is what it was.
-#[derive(Debug, Default)]
-pub(crate) struct Warm(Mutex<Vec<(Stamp, Slots)>>);
-
-/// What tells one state of the file from another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stamp {
-    file: (u64, u64),
-    len: u64,
-    header: [u8; HEADER_LEN as usize],
-}
-
-impl Warm {
-    fn all(&self) -> MutexGuard<'_, Vec<(Stamp, Slots)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Blocks of this state, or room for some.
-    fn take(&self, stamp: &Stamp) -> Slots {
-        let taken = self.all().pop();
-        match taken {
-            Some((known, slots)) if known == *stamp => slots,
-            Some((_, mut slots)) => {
-                slots.forget();
-                slots
-            }
-            None => Slots::many(),
-        }
-    }
-
-    fn put(&self, stamp: Stamp, slots: Slots) {
-        let mut all = self.all();
-        if all.len() < WARM_VIEWS {
-            all.push((stamp, slots));
-        }
-    }
-}
+/// Records on so many lists at least are remembered one by one: each search begins with them, and they lie all over the file.
+const HIGH: u8 = 6;
+/// How many of them, at most: some 3 MB a view.
+const MOST_HIGH: usize = 16 * 1024;
 
 /// A twoskip database, to be read.
 #[derive(Debug, Clone)]
@@ -109,7 +74,7 @@ impl Db {
         let mut view = self.view()?;
         let (_, found) = view.find(key)?;
         match found {
-            Some(record) => Ok(Some(view.checked_body(&record)?.1)),
+            Some(node) => Ok(Some(view.checked_body(&node.record)?.1)),
             None => Ok(None),
         }
     }
@@ -129,9 +94,9 @@ impl Db {
             let (before, exact) = view.find(last.as_deref().unwrap_or(prefix))?;
             let mut current = match (exact, &last) {
                 // The first entry may be the prefix itself; the last one visited is not to be visited again.
-                (Some(record), None) => Some(record),
-                (Some(record), Some(_)) => view.next(&record)?,
-                (None, _) => view.next(&before)?,
+                (Some(node), None) => Some(node.record.clone()),
+                (Some(node), Some(_)) => view.next(&node.record)?,
+                (None, _) => view.next(&before.record)?,
             };
             let mut budget = ENTRIES_PER_LOCK;
             loop {
@@ -158,20 +123,19 @@ impl Db {
 
     /// Locks the file and reads its header.
     fn view(&self) -> Result<View, StoreError> {
-        let lock = FileLock::on_existing(&self.path, Mode::Shared, true)?;
-        let file_len = lock.file_len();
-        let mut kept = None;
-        let slots = match self.warm.as_ref().filter(|_| file_len >= HEADER_LEN) {
+        let (lock, kept, Read { slots, high }) = match &self.warm {
             Some(warm) => {
-                let stamp = stamp_of(&lock)?;
-                let slots = warm.take(&stamp);
-                kept = Some((warm.clone(), stamp));
-                slots
+                let (lock, stamp, read) = warm.take(&self.path)?;
+                (lock, stamp.map(|stamp| (warm.clone(), stamp)), read)
             }
-            None => Slots::few(),
+            None => {
+                let lock = FileLock::on_existing(&self.path, Mode::Shared, true)?;
+                (lock, None, Read { slots: Slots::few(), high: HashMap::new() })
+            }
         };
+        let file_len = lock.file_len();
         let mut view =
-            View { blocks: Blocks::with(lock, file_len, slots), end: 0, torn: false, kept };
+            View { blocks: Blocks::with(lock, file_len, slots), high, end: 0, torn: false, kept };
         if file_len > 0 {
             view.read_header(file_len)?;
         }
@@ -179,19 +143,14 @@ impl Db {
     }
 }
 
-fn stamp_of(lock: &FileLock) -> Result<Stamp, StoreError> {
-    let failed = |error| StoreError::io("read", lock.path(), error);
-    let facts = lock.file().metadata().map_err(failed)?;
-    let mut header = [0; HEADER_LEN as usize];
-    lock.file().read_exact_at(&mut header, 0).map_err(failed)?;
-    Ok(Stamp { file: (facts.dev(), facts.ino()), len: facts.len(), header })
-}
-
 impl Drop for View {
-    /// The blocks were read under the lock, which is still held.
+    /// The blocks were read under the lock, which is given up only now.
     fn drop(&mut self) {
-        if let Some((warm, stamp)) = self.kept.take() {
-            warm.put(stamp, self.blocks.take_slots());
+        if let Some((warm, stamp)) = self.kept.take()
+            && let Some(file) = self.blocks.lock().give_up()
+        {
+            let (slots, high) = (self.blocks.take_slots(), std::mem::take(&mut self.high));
+            warm.put(WarmView { file, stamp, read: Read { slots, high } });
         }
     }
 }
@@ -200,6 +159,8 @@ impl Drop for View {
 #[derive(Debug)]
 struct View {
     blocks: Blocks,
+    /// Records on many lists, by their offsets.
+    high: HashMap<u64, Arc<Node>>,
     /// Committed size; 0 for an empty file.
     end: u64,
     /// A writer died: some pointers may lead beyond `end`.
@@ -208,8 +169,15 @@ struct View {
     kept: Option<(Arc<Warm>, Stamp)>,
 }
 
-/// The head of a record.
+/// A record with its key.
 #[derive(Debug)]
+pub(super) struct Node {
+    record: Record,
+    key: Vec<u8>,
+}
+
+/// The head of a record.
+#[derive(Debug, Clone)]
 struct Record {
     offset: u64,
     kind: u8,
@@ -259,34 +227,33 @@ impl View {
     }
 
     /// Finds the record with the key, and the last one before it (the first record if there is none).
-    fn find(&mut self, key: &[u8]) -> Result<(Record, Option<Record>), StoreError> {
+    fn find(&mut self, key: &[u8]) -> Result<(Arc<Node>, Option<Arc<Node>>), StoreError> {
         if self.end == 0 {
-            return Ok((Record::nothing(), None));
+            return Ok((Arc::new(Node { record: Record::nothing(), key: Vec::new() }), None));
         }
-        let mut before = self.record(FIRST_RECORD)?;
-        if before.kind != b'=' {
+        let first = self.record(FIRST_RECORD)?;
+        if first.kind != b'=' {
             return Err(self.damaged(FIRST_RECORD, "the first record is of the wrong type"));
         }
-        let mut before_key: Option<Vec<u8>> = None;
+        let mut level = MAX_LEVEL.min(first.level());
+        // The first record's key comes before all others'.
+        let mut before = Arc::new(Node { record: first, key: Vec::new() });
         let mut ruled_out = 0u64;
         let mut exact = None;
-        let mut level = MAX_LEVEL.min(before.level());
         while level > 0 {
-            let offset = self.pointer(&before, level - 1)?;
+            let offset = self.pointer(&before.record, level - 1)?;
             // What a higher list has already shown to lie behind the key need not be read again.
             if offset != 0 && offset != ruled_out {
-                if let Some(record) = self.live(offset)? {
-                    let record_key = self.blocks.read_vec(record.body, record.key_len)?;
-                    if record_key.as_slice() < key {
-                        if before_key.as_ref().is_some_and(|before| *before >= record_key) {
-                            return Err(self.damaged(record.offset, "keys are out of order"));
+                if let Some(node) = self.node(offset)? {
+                    if node.key.as_slice() < key {
+                        if before.record.kind != b'=' && before.key >= node.key {
+                            return Err(self.damaged(node.record.offset, "keys are out of order"));
                         }
-                        before = record;
-                        before_key = Some(record_key);
+                        before = node;
                         continue;
                     }
-                    if record_key == key {
-                        exact = Some(record);
+                    if node.key == key {
+                        exact = Some(node);
                     }
                 }
                 ruled_out = offset;
@@ -294,6 +261,21 @@ impl View {
             level -= 1;
         }
         Ok((before, exact))
+    }
+
+    /// The entry at an offset with its key, or the one behind the ghost there.
+    fn node(&mut self, offset: u64) -> Result<Option<Arc<Node>>, StoreError> {
+        if let Some(known) = self.high.get(&offset) {
+            return Ok(Some(known.clone()));
+        }
+        let Some(record) = self.live(offset)? else { return Ok(None) };
+        let key = self.blocks.read_vec(record.body, record.key_len)?;
+        let node = Arc::new(Node { record, key });
+        let is_kept = self.kept.is_some() && self.high.len() < MOST_HIGH;
+        if is_kept && node.record.level() >= HIGH {
+            self.high.insert(offset, node.clone());
+        }
+        Ok(Some(node))
     }
 
     /// The entry after a record.
