@@ -5,9 +5,10 @@ mod held;
 mod meta;
 mod partition;
 mod removals;
+mod reserving;
 mod settle;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use csync::{Code, IntermediateHead, ReplicaMailbox, ReplicaUser, command};
@@ -19,16 +20,16 @@ use self::contest::Loser;
 use self::held::Holding;
 use self::removals::Removals;
 use crate::answer::Held;
+use crate::bad_files::Files;
 use crate::error::UserError;
 use crate::frames::{CommandError, InFlight, encode};
 use crate::full::Found;
 use crate::hands::Hands;
 use crate::lease::Lease;
-use crate::planner::{FindReserve, SendMailbox};
+use crate::planner::SendMailbox;
 use crate::reading::{Host, UserRead};
 use crate::report::Sent;
-use crate::reserve::{Holder, Wanted};
-use crate::sending::{How, MailboxSent, Ready};
+use crate::sending::{How, MailboxSent, Next, Ready};
 use crate::staged::{STAGED, Staged};
 
 /// How many mailboxes may be ahead of their answers: enough to hide any round trip, few enough to
@@ -94,6 +95,8 @@ pub(crate) struct Acting<'a> {
     sent: &'a mut Sent,
     /// Messages that the replica has taken, by the mailbox that still is to be applied.
     uploaded: HashMap<String, Sent>,
+    /// The replica's mailboxes that have messages.
+    holders: Vec<String>,
     /// Bytes of messages that were sent.
     bytes: u64,
     /// Nothing was sent after the last RESTART.
@@ -127,6 +130,7 @@ impl<'a> Acting<'a> {
             states,
             sent,
             uploaded: HashMap::new(),
+            holders: Vec::new(),
             bytes: 0,
             restarted: false,
         }
@@ -158,6 +162,8 @@ impl<'a> Acting<'a> {
         mut plan: UserPlan,
         staged: &mut Staged,
     ) -> Result<Settled, UserError> {
+        let holders = replica.mailboxes.iter().filter(|r| r.last_uid > 0);
+        self.holders = holders.map(|r| r.name.clone()).collect();
         self.settle_contests(&mut plan).await?;
         self.compare_in_full(&mut plan).await?;
         self.keep_what_may_have_moved(&mut plan).await?;
@@ -202,81 +208,6 @@ impl<'a> Acting<'a> {
         self.settle_in_full(staged).await?;
         let moved = std::mem::take(&mut self.moved);
         Ok(if self.look_again { Settled::LookAgain { moved } } else { Settled::Done })
-    }
-
-    /// Asks which of the new messages the replica has already, in folders where it may have them.
-    async fn reserve(
-        &mut self,
-        replica: &ReplicaUser,
-        plan: &UserPlan,
-        staged: &mut Staged,
-    ) -> Result<(), UserError> {
-        let last_uids = self.read.last_uids();
-        let mut changed = HashSet::new();
-        let mut updates = Vec::new();
-        for update in &plan.updates {
-            let MailboxUpdate::Send { uniqueid, replica, .. } = update else { continue };
-            changed.insert(uniqueid.as_str());
-            // One that is to be made again has all its messages there.
-            let again = self.fulls.get(uniqueid).is_some_and(|full| full.found.again);
-            let there = replica.as_ref().filter(|_| !again).map_or(0, |r| r.last_uid);
-            if last_uids.get(uniqueid.as_str()).is_some_and(|here| *here > there) {
-                updates.push((uniqueid.clone(), there));
-            }
-        }
-        let holders: Vec<Holder> = replica
-            .mailboxes
-            .iter()
-            .filter(|r| r.last_uid > 0)
-            .map(|r| Holder {
-                changed: changed.contains(r.uniqueid.as_str()),
-                uniqueid: r.uniqueid.clone(),
-                name: r.name.clone(),
-                last_uid: r.last_uid,
-            })
-            .collect();
-        if updates.is_empty() || holders.is_empty() {
-            return Ok(());
-        }
-        for there in &replica.mailboxes {
-            self.hands.partitions.seen(&there.partition);
-        }
-        let again = self.fulls.values().any(|full| full.found.again);
-        self.ask_reserve(updates, holders, again, staged).await
-    }
-
-    /// Asks for new messages of `updates`, as [`Wanted`] says, in the mailboxes of `holders`.
-    async fn ask_reserve(
-        &mut self,
-        updates: Vec<(String, u32)>,
-        holders: Vec<Holder>,
-        at_any_size: bool,
-        staged: &mut Staged,
-    ) -> Result<(), UserError> {
-        let asking = self.hands.reader.send(FindReserve(Wanted {
-            entries: self.read.entries.clone(),
-            updates,
-            holders,
-            partition: self.hands.settings.partition.clone(),
-            at_any_size,
-        }));
-        let reserves = asking.await.map_err(|e| UserError::Bug(e.to_string()))??;
-        let mut asked = Vec::new();
-        // A replica dies of a file that it is to find a place for on a partition that it lacks.
-        for r in reserves.iter().filter(|r| self.hands.partitions.has(&r.partition)) {
-            let bytes = encode(|out| {
-                command::reserve(out, &r.partition, r.folders.iter().map(String::as_str), &r.guids);
-            });
-            asked.push((r, self.lease.send("RESERVE", bytes).await?));
-        }
-        for (r, in_flight) in asked {
-            let mut missing = HashSet::new();
-            for item in in_flight.answer().await? {
-                missing.extend(csync::missing(&item).map_err(|e| nonsense("RESERVE", &e))?);
-            }
-            staged.add(&r.partition, r.guids.iter().filter(|g| !missing.contains(g)).copied());
-        }
-        Ok(())
     }
 
     async fn delete(&mut self, names: &[String]) -> Result<(), UserError> {
@@ -398,8 +329,10 @@ impl<'a> Acting<'a> {
             return Err(UserError::Bug(format!("mailbox {name} was planned but never read")));
         };
         self.hands.board.set(self.userid, format!("sending {name}"));
-        let mut next = None;
+        let mut next: Option<Next> = None;
+        let mut files = Files::default();
         loop {
+            let this = next.clone();
             let sending = self.hands.streamer.send(SendMailbox {
                 entry: entry.clone(),
                 replica: replica.clone(),
@@ -407,6 +340,7 @@ impl<'a> Acting<'a> {
                 next: next.take(),
                 frames: self.lease.frames.clone(),
                 staged: std::mem::take(staged),
+                files: std::mem::take(&mut files),
             });
             let done = sending.await.map_err(|e| {
                 // The thread may have died in the middle of a command.
@@ -426,6 +360,11 @@ impl<'a> Acting<'a> {
                 Ok(MailboxSent::NeedsFull) => {
                     self.full.push(name.to_string());
                     return Ok(());
+                }
+                Ok(MailboxSent::Lacking(mut lacking)) => {
+                    self.ask_for_lacking(uniqueid, &mut lacking, staged).await?;
+                    (next, files) = (this, lacking);
+                    continue;
                 }
                 Ok(MailboxSent::Bad(bad)) => {
                     self.keep_all(bad);

@@ -26,7 +26,7 @@
 //! | `login_check.rs` | a login before anything is started |
 //! | `look.rs`, `look_some.rs`, `act.rs` | a UserSync's two halves: both sides and the plan; carrying it out |
 //! | `tasks.rs`, `removal.rs`, `server.rs` | what the log asks for, in parts; users that are gone; the server's annotations |
-//! | `reading.rs`, `reading_some.rs`, `reserve.rs`, `full.rs`, `sending.rs`, `steps.rs`, `spool.rs`, `upload.rs`, `staged.rs`, `wire.rs` | a MailboxPlanner's reading and encoding |
+//! | `reading.rs`, `reading_some.rs`, `reserve.rs`, `full.rs`, `sending.rs`, `steps.rs`, `spool.rs`, `upload.rs`, `bad_files.rs`, `staged.rs`, `wire.rs` | a MailboxPlanner's reading and encoding |
 //! | `frames.rs`, `ask.rs`, `answer.rs`, `fading.rs`, `transport/` | what travels to a connection, and back; sockets, login, deflate |
 //! | `cache.rs`, `partitions.rs` | what a replica has, remembered between rolling runs or for the run |
 //! | `settings.rs`, `events.rs`, `names.rs`, `report.rs`, `error.rs`, `advice.rs`, `words.rs`, `plain.rs` | what a run is told, tells, and ends with |
@@ -39,6 +39,7 @@ mod ahead;
 mod answer;
 mod aside;
 mod ask;
+mod bad_files;
 mod board;
 mod cache;
 mod connection;

@@ -16,6 +16,7 @@ use csync::{Guid, ReplicaMailbox};
 use cyrus_store::{Annotation, MboxEntry, Store};
 use sync_plan::FullReplica;
 
+use crate::bad_files::Files;
 use crate::error::UserError;
 use crate::frames::{FrameSender, InFlight};
 use crate::full::FullChecked;
@@ -23,7 +24,7 @@ use crate::progress::Progress;
 use crate::reading::{Inbox, UserRead};
 use crate::reading_some::{More, Names, Question, SomeRead};
 use crate::reserve::{Reserve, Wanted};
-use crate::sending::{Files, How, MailboxSent, Next};
+use crate::sending::{How, MailboxSent, Next};
 use crate::settings::Settings;
 use crate::spool::Spool;
 use crate::staged::Staged;
@@ -100,6 +101,8 @@ pub(crate) struct SendMailbox {
     pub(crate) next: Option<Next>,
     pub(crate) frames: FrameSender,
     pub(crate) staged: Staged,
+    /// What is known of the message files of this step.
+    pub(crate) files: Files,
 }
 
 /// Streams a MAILBOX command that was ready before.
@@ -283,7 +286,7 @@ impl Handler<SendMailbox> for MailboxPlanner {
             frames: &msg.frames,
             staged: &mut staged,
             broken_off: &mut broken_off,
-            found: Files::default(),
+            found: msg.files,
         };
         let result = catch_unwind(AssertUnwindSafe(|| job.run()));
         let result = result.unwrap_or_else(|panic| {

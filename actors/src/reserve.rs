@@ -11,17 +11,20 @@
 //! have may hold anything. Asking saves an upload and costs a round trip and some reading: a few
 //! small messages are sent at once, and the indexes of unchanged mailboxes are read only for
 //! what would take longer to send.
+//!
+//! What was moved is always asked for: the replica expunges it where it was, perhaps before it is found that the file it is in now
+//! is damaged here. Then the replica's copy is the only good one, and RESERVE keeps it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use csync::Guid;
-use cyrus_store::{Mailbox, MboxEntry, Store};
+use cyrus_store::{IndexRecord, Mailbox, MboxEntry, Store};
 
 use crate::error::UserError;
 
 /// GUIDs in one RESERVE, as the C client's bound.
-const GUIDS: usize = 8192;
+pub(crate) const GUIDS: usize = 8192;
 /// New messages that are looked for: some 40 bytes of memory each. What is beyond is sent.
 const MOST_WANTED: usize = 100_000;
 /// So many bytes are sent rather than asked for.
@@ -50,6 +53,8 @@ pub(crate) struct Holder {
     pub(crate) name: String,
     /// The highest UID there.
     pub(crate) last_uid: u32,
+    /// The highest modseq there: later changes it has not heard of.
+    pub(crate) highestmodseq: u64,
     /// It is one of those to be sent.
     pub(crate) changed: bool,
 }
@@ -74,7 +79,8 @@ struct New {
 /// Finds what is worth asking for.
 pub(crate) fn find(store: &Store, msg: &Wanted) -> Result<Vec<Reserve>, UserError> {
     let new = new_messages(store, msg)?;
-    if new.bytes < NOT_WORTH_ASKING && !msg.at_any_size {
+    let moved_alone = new.bytes < NOT_WORTH_ASKING && !msg.at_any_size;
+    if new.guids.is_empty() {
         return Ok(Vec::new());
     }
     let mut folders: Vec<String> = Vec::new();
@@ -82,6 +88,7 @@ pub(crate) fn find(store: &Store, msg: &Wanted) -> Result<Vec<Reserve>, UserErro
     let mut anything = false;
     for holder in &msg.holders {
         let Some(entry) = msg.entries.get(&holder.uniqueid) else {
+            // It may be about to go.
             folders.push(holder.name.clone());
             anything = true;
             continue;
@@ -92,7 +99,12 @@ pub(crate) fn find(store: &Store, msg: &Wanted) -> Result<Vec<Reserve>, UserErro
         // A mailbox that vanished or broke meanwhile can't be searched; it costs only an upload.
         let Ok(mailbox) = store.open_mailbox(entry) else { continue };
         let before = held.len();
-        held.extend(older(&mailbox, holder.last_uid).filter(|guid| new.guids.contains_key(guid)));
+        let wanted = |guid: &Guid| new.guids.contains_key(guid);
+        if moved_alone {
+            held.extend(removed(&mailbox, holder).filter(wanted));
+        } else {
+            held.extend(older(&mailbox, holder).filter(wanted));
+        }
         if held.len() > before {
             folders.push(holder.name.clone());
         }
@@ -120,13 +132,22 @@ pub(crate) fn find(store: &Store, msg: &Wanted) -> Result<Vec<Reserve>, UserErro
 
 /// The messages that the replica may have of this mailbox. One that is damaged is said to be so
 /// when it is sent.
-fn older(mailbox: &Mailbox, last_uid: u32) -> impl Iterator<Item = Guid> {
-    mailbox
-        .records(0)
-        .map_while(Result::ok)
-        .take_while(move |record| record.uid <= last_uid)
-        .filter(|record| !record.is_unlinked())
-        .map(|record| Guid(record.guid.0))
+fn older(mailbox: &Mailbox, there: &Holder) -> impl Iterator<Item = Guid> {
+    let (last_uid, heard_of) = (there.last_uid, there.highestmodseq);
+    let known = mailbox.records(0).map_while(Result::ok);
+    let known = known.take_while(move |record| record.uid <= last_uid);
+    // Of a message whose file is gone here it has not heard yet that it is to go.
+    let has = move |record: &IndexRecord| !record.is_unlinked() || record.modseq > heard_of;
+    known.filter(has).map(|record| Guid(record.guid.0))
+}
+
+/// The messages of this mailbox that the replica has, and is about to hear that they are to go.
+fn removed(mailbox: &Mailbox, there: &Holder) -> impl Iterator<Item = Guid> {
+    let last_uid = there.last_uid;
+    let none = mailbox.index.num_records == mailbox.index.exists;
+    let changed = (!none).then(|| mailbox.records(there.highestmodseq)).into_iter().flatten();
+    let known = changed.map_while(Result::ok).take_while(move |record| record.uid <= last_uid);
+    known.filter(IndexRecord::is_expunged).map(|record| Guid(record.guid.0))
 }
 
 fn new_messages(store: &Store, msg: &Wanted) -> Result<New, UserError> {

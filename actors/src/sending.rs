@@ -20,6 +20,7 @@ use csync::{Guid, ReplicaMailbox, Since, command};
 use cyrus_store::{Mailbox, MboxEntry, MboxList, Modseqs, Store, StoreError};
 use sync_plan::{Crcs, FullReplica, PlanError, Verdict, compare_mailbox};
 
+use crate::bad_files::{BadFile, Files, NAMED};
 use crate::error::UserError;
 use crate::frames::{FRAME_BYTES, Frame, FrameSender, InFlight, encode};
 use crate::full::{self, Compared, Found};
@@ -57,6 +58,8 @@ pub(crate) enum MailboxSent {
     Replaced,
     /// Only a comparison record by record can tell what to send.
     NeedsFull,
+    /// Files of new messages are missing or damaged: the replica may have these messages in another mailbox, and is to be asked.
+    Lacking(Files),
     /// All that is new of it are messages whose files are missing or damaged: nothing is said of it, so that they can
     /// still be appended there.
     Bad(Vec<UserError>),
@@ -103,9 +106,6 @@ pub(crate) struct Next {
 /// How often a step is encoded again because files turned out to be bad: new messages may come between.
 const PASSES: usize = 8;
 
-/// How many bad files of one step are named.
-const NAMED: usize = 100;
-
 /// One mailbox to send; the fields are those of [`SendMailbox`](crate::planner::SendMailbox).
 pub(crate) struct Job<'a> {
     pub(crate) store: &'a Store,
@@ -119,15 +119,6 @@ pub(crate) struct Job<'a> {
     pub(crate) staged: &'a mut Staged,
     pub(crate) broken_off: &'a mut bool,
     pub(crate) found: Files,
-}
-
-/// What was found out about the message files of a step.
-#[derive(Default)]
-pub(crate) struct Files {
-    /// UIDs, rising, of messages that are left out.
-    without: Vec<u32>,
-    bad: Vec<UserError>,
-    uploads: VecDeque<InFlight>,
 }
 
 /// How a try to send a step came out.
@@ -150,14 +141,6 @@ impl Ready {
             next: None,
             bad: Vec::new(),
         }
-    }
-}
-
-impl Files {
-    fn leave_out(&mut self, uids: Vec<u32>) {
-        self.without.extend(uids);
-        self.without.sort_unstable();
-        self.without.dedup();
     }
 }
 
@@ -200,7 +183,7 @@ impl Job<'_> {
                 Pass::Again => {}
             }
         }
-        Ok(MailboxSent::Bad(std::mem::take(&mut self.found.bad)))
+        Ok(MailboxSent::Bad(self.found.take_errors()))
     }
 
     fn pass(&mut self) -> Result<Pass, UserError> {
@@ -237,6 +220,7 @@ impl Job<'_> {
             }
         };
         self.found.leave_out(without);
+        self.found.leave_out(self.found.bad.iter().map(|bad| bad.uid).collect());
         if !self.found.without.is_empty() {
             crcs = self.recomputed(&mailbox)?;
         }
@@ -266,21 +250,25 @@ impl Job<'_> {
             lost: found.map_or(0, |found| found.unproven),
             ..Sent::default()
         };
+        let rest_is_bad = match &instead_of {
+            None => encoded.records == 0 && next.is_none(),
+            // The replica's copy is the only good one, and it could not be told to keep it.
+            Some(_) => self.found.bad.iter().any(|bad| self.is_live_there(bad.uid)),
+        };
+        if !self.found.bad.is_empty() && rest_is_bad {
+            return done(MailboxSent::Bad(self.found.take_errors()));
+        }
         let bad = self.upload(mailbox, &encoded)?;
         if !bad.is_empty() {
-            let nothing_else = match &instead_of {
-                None => bad.len() == encoded.records && next.is_none(),
-                // The replica's copy is the only good one, and it could not be told to keep it.
-                Some(_) => bad.iter().any(|uid| self.is_live_there(*uid)),
-            };
-            self.found.leave_out(bad);
-            if nothing_else {
-                return done(MailboxSent::Bad(std::mem::take(&mut self.found.bad)));
+            self.found.bad.extend(bad);
+            if !self.found.asked {
+                return done(MailboxSent::Lacking(std::mem::take(&mut self.found)));
             }
             self.replica = self.replica.take().or(instead_of);
             return Ok(Pass::Again);
         }
-        let Files { bad, uploads, .. } = std::mem::take(&mut self.found);
+        let bad = self.found.take_errors();
+        let Files { uploads, .. } = std::mem::take(&mut self.found);
         let records = encoded.spool;
         let ready = Ready { uploads, instead_of, before, records, brings, state, next, bad };
         done(MailboxSent::Ready(Box::new(ready)))
@@ -519,8 +507,12 @@ impl Job<'_> {
     }
 
     /// Sends the files. The mailbox's own lock, which keeps them where they are, is held until the last one is sent. Returns
-    /// the UIDs of messages whose files are bad; an expunged one's is no loss, as the replica needs none for it.
-    fn upload(&mut self, mut mailbox: Mailbox, encoded: &Encoded) -> Result<Vec<u32>, UserError> {
+    /// the messages whose files are bad; an expunged one's is no loss, as the replica needs none for it.
+    fn upload(
+        &mut self,
+        mut mailbox: Mailbox,
+        encoded: &Encoded,
+    ) -> Result<Vec<BadFile>, UserError> {
         mailbox.release_index();
         let mut uploader = Uploader::new(&mailbox, &encoded.partition, self.frames);
         let mut bad = Vec::new();
@@ -532,10 +524,9 @@ impl Job<'_> {
                 }
                 Err(UserError::MessageFile { .. }) if uploader.is_good() && message.expunged => {}
                 Err(e @ UserError::MessageFile { .. }) if uploader.is_good() => {
-                    bad.push(message.uid);
-                    if self.found.bad.len() < NAMED {
-                        self.found.bad.push(e);
-                    }
+                    let named = self.found.bad.len() + bad.len() < NAMED;
+                    let (uid, guid) = (message.uid, message.guid);
+                    bad.push(BadFile { uid, guid, why: named.then_some(e) });
                 }
                 Err(e) => {
                     *self.broken_off |= !uploader.is_good();

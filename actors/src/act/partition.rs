@@ -16,6 +16,7 @@ use csync::{DlistWriter, Guid, ReplicaMailbox, ReplicaUser};
 use sync_plan::{MailboxUpdate, UserPlan};
 
 use super::Acting;
+use crate::bad_files::Files;
 use crate::error::UserError;
 use crate::frames::{CommandError, encode};
 use crate::planner::SendMailbox;
@@ -94,7 +95,7 @@ impl Acting<'_> {
     }
 
     /// Where a mailbox of ours is to be on the replica.
-    fn partition_of(&self, uniqueid: &str) -> Option<String> {
+    pub(super) fn partition_of(&self, uniqueid: &str) -> Option<String> {
         let entry = self.read.entries.get(uniqueid)?;
         let chosen = self.hands.settings.partition.as_ref();
         Some(chosen.unwrap_or(&entry.partition).clone())
@@ -176,6 +177,7 @@ impl Acting<'_> {
             next: None,
             frames: self.lease.frames.clone(),
             staged: Staged::default(),
+            files: Files::default(),
         });
         let done = making.await.map_err(|e| {
             self.lease.spoil();

@@ -106,6 +106,7 @@ impl Acting<'_> {
                 uniqueid: uniqueid.to_string(),
                 name: name.to_string(),
                 last_uid: there.last_uid,
+                highestmodseq: there.highestmodseq,
                 changed: true,
             };
             self.ask_reserve(vec![(uniqueid.to_string(), 0)], vec![holder], true, staged).await?;
