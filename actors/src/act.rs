@@ -36,8 +36,8 @@ use crate::staged::{STAGED, Staged};
 /// notice a failing replica soon.
 const MAILBOXES_AHEAD: usize = 64;
 
-/// For fewer bytes of messages the replica is told to forget them before it has answered: should it refuse a mailbox
-/// they are sent again, which costs less than a round trip of every user.
+/// If it keeps fewer bytes of messages, all of them uploaded, the replica is told to forget them before it has answered: should it
+/// refuse a mailbox they are sent again, which costs less than a round trip of every user.
 const FORGET_AHEAD: u64 = 1024 * 1024;
 
 /// What came of a plan.
@@ -45,7 +45,7 @@ pub(crate) struct Acted {
     pub(crate) settled: Settled,
     /// What failed by itself, while all else went on.
     pub(crate) failed: Vec<UserError>,
-    /// Whether RESTART was sent behind all else, and answered.
+    /// Whether RESTART was sent and answered, and nothing sent behind it.
     pub(crate) restarted: bool,
 }
 
@@ -97,7 +97,8 @@ pub(crate) struct Acting<'a> {
     uploaded: HashMap<String, Sent>,
     /// The replica's mailboxes that have messages.
     holders: Vec<String>,
-    /// Bytes of messages that were sent.
+    /// Messages that were sent, and their bytes.
+    messages: usize,
     bytes: u64,
     /// Nothing was sent after the last RESTART.
     restarted: bool,
@@ -131,6 +132,7 @@ impl<'a> Acting<'a> {
             sent,
             uploaded: HashMap::new(),
             holders: Vec::new(),
+            messages: 0,
             bytes: 0,
             restarted: false,
         }
@@ -198,7 +200,7 @@ impl<'a> Acting<'a> {
         }
         self.meta(plan.quotas, plan.subscriptions, plan.sieve, plan.seen).await?;
         self.hands.board.set(self.userid, "waiting for the replica's answers");
-        if self.bytes < FORGET_AHEAD && self.doubtful.is_empty() && self.full.is_empty() {
+        if self.keeps_little(staged) && self.doubtful.is_empty() && self.full.is_empty() {
             self.restart(staged).await?;
             self.restarted = true;
         }
@@ -208,6 +210,11 @@ impl<'a> Acting<'a> {
         self.settle_in_full(staged).await?;
         let moved = std::mem::take(&mut self.moved);
         Ok(if self.look_again { Settled::LookAgain { moved } } else { Settled::Done })
+    }
+
+    /// Whether what the replica keeps until RESTART is so little that it may be sent again.
+    fn keeps_little(&self, staged: &Staged) -> bool {
+        self.bytes < FORGET_AHEAD && staged.len() <= self.messages
     }
 
     async fn delete(&mut self, names: &[String]) -> Result<(), UserError> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use csync::Code;
 use cyrus_store::{ErrorClass, StoreError};
-use sync_plan::{Kept, PlanError, Withheld};
+use sync_plan::{Kept, PlanError, Uncounted, Withheld};
 
 use crate::frames::CommandError;
 use crate::lease::{Lease, Purpose};
@@ -105,6 +105,9 @@ pub enum UserError {
     /// Something was kept on the replica that is only missing here.
     #[error("{0}")]
     Kept(#[from] Kept),
+    /// Mailboxes that the replica does not count against their quota root.
+    #[error(transparent)]
+    Uncounted(#[from] Uncounted),
     /// The user's scripts are files still, which this replica must not be asked about.
     #[error(
         "the Sieve scripts are files in {} and not in the user's #sieve mailbox, so they can't be replicated, and the replica would drop its own such files if it were asked",
@@ -222,6 +225,15 @@ impl UserError {
         if of.len() > 1 { Some(UserError::Several { of }) } else { of.pop() }
     }
 
+    /// Whether it is about what belongs to a user but to no mailbox.
+    pub(crate) fn is_of_meta(&self) -> bool {
+        match self {
+            UserError::Kept(Kept::Subscriptions { .. }) => true,
+            UserError::Withheld(withheld) => withheld.meta > 0,
+            _ => false,
+        }
+    }
+
     /// The failures one by one.
     pub(crate) fn each(&self) -> &[UserError] {
         match self {
@@ -242,6 +254,7 @@ impl UserError {
             | UserError::MayHaveMoved { mailbox }
             | UserError::DeletedThere { mailbox, .. } => Some(mailbox),
             UserError::Plan(e) => Some(e.mailbox()),
+            UserError::Uncounted(e) => Some(&e.mailbox),
             _ => None,
         }
     }
@@ -268,6 +281,7 @@ impl UserError {
             | UserError::Plan(_)
             | UserError::TooManyRemovals { .. }
             | UserError::Kept(_)
+            | UserError::Uncounted(_)
             | UserError::ScriptFiles { .. }
             | UserError::DeletedThere { .. }
             | UserError::OnlyThere { .. }

@@ -24,8 +24,8 @@
 //! | `schedule.rs`, `ahead.rs`, `rota.rs`, `pool_plan.rs` | what the Dispatcher, the Roller and the pool decide: plain values, tested without actors |
 //! | `run.rs`, `rolling.rs`, `crew.rs`, `workers.rs`, `log_hand.rs`, `try_work.rs` | starting them; a Roller's log, and one work of it |
 //! | `login_check.rs` | a login before anything is started |
-//! | `look.rs`, `look_some.rs`, `act.rs` | a UserSync's two halves: both sides and the plan; carrying it out |
-//! | `tasks.rs`, `removal.rs`, `server.rs` | what the log asks for, in parts; users that are gone; the server's annotations |
+//! | `user_work.rs` with `look.rs`, `look_some.rs`, `act.rs` | an attempt at a user and its two halves: both sides and the plan; carrying it out |
+//! | `tasks.rs`, `removal.rs`, `refused.rs`, `server.rs` | what the log asks for, in parts; users that are gone; mailboxes that the replica can't keep; the server's annotations |
 //! | `reading.rs`, `reading_some.rs`, `reserve.rs`, `full.rs`, `sending.rs`, `steps.rs`, `spool.rs`, `upload.rs`, `bad_files.rs`, `staged.rs`, `wire.rs` | a MailboxPlanner's reading and encoding |
 //! | `frames.rs`, `ask.rs`, `answer.rs`, `fading.rs`, `transport/` | what travels to a connection, and back; sockets, login, deflate |
 //! | `cache.rs`, `partitions.rs` | what a replica has, remembered between rolling runs or for the run |
@@ -72,6 +72,7 @@ mod progress;
 mod quota_roots;
 mod reading;
 mod reading_some;
+mod refused;
 mod removal;
 mod replica_state;
 mod report;
@@ -94,6 +95,7 @@ mod try_work;
 mod upload;
 mod user_lister;
 mod user_sync;
+mod user_work;
 pub mod wire;
 pub mod words;
 mod workers;

@@ -58,6 +58,8 @@ pub(crate) struct Look {
     pub(crate) read: Arc<UserRead>,
     pub(crate) replica: Theirs,
     pub(crate) plan: UserPlan,
+    /// What was taken out of the plan, as the replica refused it just now.
+    pub(crate) refused: Vec<(String, CommandError)>,
     /// Other users here whose mailboxes the replica has under names that were looked at.
     pub(crate) elsewhere: BTreeSet<Arc<str>>,
     /// Mailboxes that were taken in because the replica has them under names that were looked at.
@@ -130,11 +132,11 @@ pub(crate) async fn look(
         one_way: hands.settings.one_way,
         partition: hands.settings.partition.clone(),
         sieve_mailbox,
-        fresh: matches!(view.scope, Scope::Whole),
+        all_asked: matches!(view.scope, Scope::Whole),
     };
     let plan = plan_user(&read.master, &replica, &tombstones, &options);
     let elsewhere = elsewhere.into_values().collect();
-    Ok(Some(Look { read, replica, plan, elsewhere, taken_in }))
+    Ok(Some(Look { read, replica, plan, refused: Vec::new(), elsewhere, taken_in }))
 }
 
 /// Of a user without an INBOX only mailboxes are looked at: what else the replica has of that user stays, as with the C

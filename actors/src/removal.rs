@@ -22,7 +22,7 @@ use crate::look::Scope;
 use crate::planner::ReadUser;
 use crate::reading::Inbox;
 use crate::report::{Outcome, is_shared};
-use crate::user_sync::UserWork;
+use crate::user_work::UserWork;
 
 pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, UserError> {
     if is_shared(&work.userid) {

@@ -71,7 +71,10 @@ impl Acting<'_> {
     /// Sends a mailbox' records once its messages are taken. What is ready by now goes at once.
     pub(super) async fn hold(&mut self, mailbox: &str, ready: Ready) -> Result<(), UserError> {
         let Ready { uploads, instead_of, before, records, brings, state, .. } = ready;
-        self.bytes += uploads.iter().map(|upload| upload.brings.bytes).sum::<u64>();
+        for upload in &uploads {
+            self.messages += upload.brings.messages as usize;
+            self.bytes += upload.brings.bytes;
+        }
         let mailbox = mailbox.to_string();
         let held = Held { mailbox, uploads, instead_of, before, records, brings, state };
         self.holding.queue.push_back(held);

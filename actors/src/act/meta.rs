@@ -1,8 +1,7 @@
 //! What belongs to a user but to no mailbox: small commands, each sent ahead.
 
 use csync::command;
-use sync_plan::{MasterQuota, MasterSeen, QuotaChange, SieveChange, SubChange};
-use tracing::info;
+use sync_plan::{MasterSeen, QuotaChange, SieveChange, SubChange};
 
 use super::Acting;
 use crate::error::UserError;
@@ -20,16 +19,14 @@ impl Acting<'_> {
         let user = self.userid;
         for change in quotas {
             match change {
-                QuotaChange::Set(q) => self.set_quota(&q).await?,
-                QuotaChange::Remove(root) => self.unset_quota(&root).await?,
-                QuotaChange::Renew(q, mailboxes) => {
-                    info!(
-                        "SYNCNOTICE: setting quota root {} anew, as mailboxes there do not name it: mailbox=<{}>",
-                        q.root,
-                        mailboxes.join(" ")
-                    );
-                    self.unset_quota(&q.root).await?;
-                    self.set_quota(&q).await?;
+                QuotaChange::Set(q) => {
+                    let limits = q.limits.iter().map(|(name, limit)| (name.as_str(), *limit));
+                    let bytes = encode(|out| command::quota(out, &q.root, limits, q.modseq));
+                    self.small("QUOTA", format!("QUOTA {}", q.root), bytes).await?;
+                }
+                QuotaChange::Remove(root) => {
+                    let bytes = encode(|out| command::unquota(out, &root));
+                    self.small("UNQUOTA", format!("UNQUOTA {root}"), bytes).await?;
                 }
             }
         }
@@ -79,17 +76,6 @@ impl Acting<'_> {
             self.small("SEEN", format!("SEEN {user} {}", s.uniqueid), bytes).await?;
         }
         Ok(())
-    }
-
-    async fn set_quota(&mut self, q: &MasterQuota) -> Result<(), UserError> {
-        let limits = q.limits.iter().map(|(name, limit)| (name.as_str(), *limit));
-        let bytes = encode(|out| command::quota(out, &q.root, limits, q.modseq));
-        self.small("QUOTA", format!("QUOTA {}", q.root), bytes).await
-    }
-
-    async fn unset_quota(&mut self, root: &str) -> Result<(), UserError> {
-        let bytes = encode(|out| command::unquota(out, root));
-        self.small("UNQUOTA", format!("UNQUOTA {root}"), bytes).await
     }
 
     async fn small(

@@ -57,6 +57,7 @@ impl Acting<'_> {
                 match e {
                     UserError::Plan(_)
                     | UserError::TooManyRemovals { .. }
+                    | UserError::Mailbox { .. }
                     | UserError::MessageFile { .. }
                     | UserError::MayHaveMoved { .. } => self.keep(e),
                     e => return Err(e),

@@ -1,12 +1,14 @@
 //! What becomes of a Roller's works: done, deferred, or failed and tried again; and what syslog hears of it, in the C client's
 //! words where it has them.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use cyrus_store::sync_log::Entry;
 use futures_util::future::LocalBoxFuture;
-use sync_plan::{Kept, Withheld};
+use sync_plan::{Kept, Uncounted, Withheld};
 use tracing::{error, info, warn};
 
 use super::{Rolling, stopped_by};
@@ -37,13 +39,17 @@ impl Rolling {
                     Ok(outcome) => {
                         self.done(&job, &outcome, synced.sent, took, Vec::new(), now).await;
                     }
-                    Err(e) => match self.failing_by_themselves(&job, &e) {
-                        Some(failures) if synced.all_else_done => {
-                            let outcome = Outcome::Done;
-                            self.done(&job, &outcome, synced.sent, took, failures, now).await;
+                    Err(e) => {
+                        let meta_of = &synced.failed_meta_of;
+                        let failures = self.as_entries(&job, &e, meta_of);
+                        match failures.filter(|_| synced.all_else_done) {
+                            Some(failures) => {
+                                let outcome = Outcome::Done;
+                                self.done(&job, &outcome, synced.sent, took, failures, now).await;
+                            }
+                            None => self.tried_in_vain(&job, e, now).await,
                         }
-                        _ => self.tried_in_vain(&job, e, now).await,
-                    },
+                    }
                 }
                 None
             }
@@ -183,10 +189,15 @@ impl Rolling {
         }
     }
 
-    /// What failed, as entries of the log, where that is nothing but single mailboxes, or what must wait for them. If all else of the
-    /// work is done these rest by themselves, and nothing is promoted, as all of the user could not mend them. What the replica refused is tried with all of
-    /// the user first.
-    fn failing_by_themselves(&self, job: &Job<UserLock>, e: &UserError) -> Option<Vec<Failure>> {
+    /// What failed, as entries of the log, where that is nothing but single mailboxes, or what must wait for them. If all
+    /// else of the work is done these rest by themselves, and nothing is promoted, as all of the user could not mend them.
+    /// What the replica refused is tried with all of the user first.
+    fn as_entries(
+        &self,
+        job: &Job<UserLock>,
+        e: &UserError,
+        meta_of: &BTreeSet<Arc<str>>,
+    ) -> Option<Vec<Failure>> {
         if job.work.users.iter().any(|(_, tasks)| tasks.unuser) {
             // UNUSER waits for them, and the user with it.
             return None;
@@ -194,6 +205,7 @@ impl Rolling {
         let all_whole = job.work.users.iter().all(|(_, tasks)| tasks.whole);
         let rules = &self.hands.rules;
         let key = job.work.key();
+        let meta = || meta_of.iter().map(|userid| Entry::Meta(userid.to_string()));
         let mut failures = Vec::new();
         for e in e.each() {
             let entries = match e {
@@ -206,11 +218,12 @@ impl Rolling {
                     vec![mailbox_entry(e)?]
                 }
                 UserError::Kept(Kept::QuotaRoot { root, .. }) => vec![Entry::Quota(root.clone())],
-                UserError::Kept(Kept::Subscriptions { .. }) => vec![Entry::Meta(key.to_string())],
-                UserError::Withheld(Withheld { mailboxes, quotas, meta }) => {
+                UserError::Uncounted(Uncounted { root, .. }) => vec![Entry::Quota(root.clone())],
+                UserError::Kept(Kept::Subscriptions { .. }) => meta().collect(),
+                UserError::Withheld(Withheld { mailboxes, quotas, meta: meta_too }) => {
                     let mailboxes = mailboxes.iter().cloned().map(Entry::Mailbox);
                     let quotas = quotas.iter().cloned().map(Entry::Quota);
-                    let meta = (*meta > 0).then(|| Entry::Meta(key.to_string()));
+                    let meta = meta().filter(|_| *meta_too > 0);
                     mailboxes.chain(quotas).chain(meta).collect()
                 }
                 _ => return None,
@@ -218,6 +231,7 @@ impl Rolling {
             for entry in entries {
                 let name = match &entry {
                     Entry::Mailbox(name) | Entry::Quota(name) => rules.userid(name),
+                    Entry::Meta(userid) => Some(userid.clone()),
                     _ => Some(key.to_string()),
                 };
                 let owner = name.unwrap_or_default().as_str().into();

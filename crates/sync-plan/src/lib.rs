@@ -37,6 +37,7 @@ mod plan;
 pub use compare::{CopybackReason, Verdict, compare_mailbox, crc_equal};
 pub use folders::{Rename, order_renames};
 pub use full::{FullMaster, FullPlan, FullReplica, RecordState, plan_full};
+pub use lost_quota::Uncounted;
 pub use master::{
     Crcs, Folder, Intermediate, MailboxAnnotation, MasterMailbox, MasterQuota, MasterSeen,
     MasterSieve, MasterUser,

@@ -1,21 +1,38 @@
 //! Mailboxes that the replica does not count against their quota root.
 //!
 //! A server that is told of a new quota root writes its limits first, then its name into the header of each mailbox below it.
-//! Where that fails, as on a full disk, it says OK all the same (`imap/mboxlist.c:mboxlist_changequota` of cyrus-imapd 3.6.1: a line
-//! LOSTQUOTA in syslog), and does not come back to it, as the root is there. Nothing but the headers tells: so they are compared. A root
-//! that is removed and set again is written into all of them.
+//! Where that fails, as on a full disk, it dies or says OK all the same (`imap/mboxlist.c:mboxlist_changequota` of cyrus-imapd 3.6.1: a
+//! line LOSTQUOTA in syslog), and does not come back to it, as the root is there. Nothing but the headers tells: so they are compared.
+//! No command mends that safely: to remove the root and set it again takes it from all mailboxes first, and the server may
+//! die in between. So the user fails by name. Not so with roots of whole domains, which no server writes into headers that are there.
 
 use std::collections::HashMap;
 
 use csync::{ReplicaMailbox, ReplicaUser};
 
 use crate::master::{Folder, MasterMailbox, MasterQuota, MasterUser};
-use crate::meta::QuotaChange;
 
-/// Adds the quota roots that are to be set anew.
-pub(crate) fn renew(changes: &mut Vec<QuotaChange>, master: &MasterUser, replica: &ReplicaUser) {
+/// A quota root that is on both sides, and mailboxes that count against it here alone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("mailbox {mailbox}{}: the replica does not count it against quota root {root}", and_more(*.others))]
+pub struct Uncounted {
+    /// The quota root.
+    pub root: String,
+    /// One of the mailboxes.
+    pub mailbox: String,
+    /// How many others there are.
+    pub others: usize,
+}
+
+fn and_more(others: usize) -> String {
+    if others == 0 { String::new() } else { format!(" (and {others} more)") }
+}
+
+/// The quota roots of which that is so.
+pub(crate) fn find(master: &MasterUser, replica: &ReplicaUser) -> Vec<Uncounted> {
     let there: HashMap<&str, &ReplicaMailbox> =
         replica.mailboxes.iter().map(|r| (r.uniqueid.as_str(), r)).collect();
+    let mut found = Vec::new();
     for quota in &master.quotas {
         if !replica.quotas.iter().any(|r| r.root == quota.root) {
             // It is to be set, and then in all mailboxes.
@@ -25,14 +42,13 @@ pub(crate) fn renew(changes: &mut Vec<QuotaChange>, master: &MasterUser, replica
             Folder::Mailbox(m) => there.get(m.uniqueid.as_str()).map(|r| (&**m, *r)),
             Folder::Intermediate(_) => None,
         });
-        let lost = mailboxes.filter(|(m, r)| is_lost(m, r, quota, master));
-        let lost: Vec<String> = lost.map(|(m, _)| m.name.clone()).collect();
-        if lost.is_empty() {
-            continue;
+        let mut lost = mailboxes.filter(|(m, r)| is_lost(m, r, quota, master));
+        if let Some((mailbox, _)) = lost.next() {
+            let (root, mailbox) = (quota.root.clone(), mailbox.name.clone());
+            found.push(Uncounted { root, mailbox, others: lost.count() });
         }
-        changes.retain(|change| *change != QuotaChange::Set(quota.clone()));
-        changes.push(QuotaChange::Renew(quota.clone(), lost));
     }
+    found
 }
 
 /// Whether this mailbox belongs to the root here, and there to none or to one above it. A header may name a root that is no
@@ -58,10 +74,9 @@ fn is_lost(
         && !master.quotas.iter().any(below)
 }
 
-/// Whether a mailbox (or a root) is at or below a root; that of a domain ends with `!`.
+/// Whether a mailbox (or a root) is at or below a root.
 fn covers(root: &str, name: &str) -> bool {
-    let rest = name.strip_prefix(root);
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.') || root.ends_with('!'))
+    name.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 #[cfg(test)]
@@ -93,7 +108,7 @@ mod tests {
         MasterQuota { root: root.into(), limits: vec![("STORAGE".into(), 9)], modseq: 1 }
     }
 
-    fn renewed(ours: Vec<Folder>, roots: &[&str], theirs: Vec<ReplicaMailbox>) -> Vec<QuotaChange> {
+    fn found(ours: Vec<Folder>, roots: &[&str], theirs: Vec<ReplicaMailbox>) -> Vec<String> {
         let quotas: Vec<MasterQuota> = roots.iter().map(|root| quota(root)).collect();
         let master = MasterUser { folders: ours, quotas, ..MasterUser::default() };
         let quotas = roots.iter().map(|root| ReplicaQuota {
@@ -103,41 +118,40 @@ mod tests {
         });
         let replica =
             ReplicaUser { mailboxes: theirs, quotas: quotas.collect(), ..ReplicaUser::default() };
-        let mut changes = Vec::new();
-        renew(&mut changes, &master, &replica);
-        changes
+        find(&master, &replica).iter().map(ToString::to_string).collect()
     }
 
     #[test]
-    fn a_root_that_mailboxes_lack_is_set_anew_once() {
+    fn mailboxes_that_lack_a_root_are_named() {
         let here = ["user.a", "user.a.b", "user.a.c"].map(|name| ours(name, Some("user.a")));
         let there = [("user.a", Some("user.a")), ("user.a.b", None), ("user.a.c", None)];
         let there = there.map(|(name, root)| theirs(name, root)).to_vec();
-        let lost = vec!["user.a.b".to_string(), "user.a.c".to_string()];
-        let wanted = [QuotaChange::Renew(quota("user.a"), lost)];
-        assert_eq!(renewed(here.to_vec(), &["user.a"], there), wanted);
+        let wanted = "mailbox user.a.b (and 1 more): the replica does not count it against quota root user.a";
+        assert_eq!(found(here.to_vec(), &["user.a"], there), [wanted]);
     }
 
     #[test]
     fn one_above_it_is_not_enough_and_one_below_it_is_the_replicas_own() {
         let here = || vec![ours("user.a.b", Some("user.a.b"))];
         let roots = ["user.a", "user.a.b"];
-        let above = renewed(here(), &roots, vec![theirs("user.a.b", Some("user.a"))]);
-        assert_eq!(above, [QuotaChange::Renew(quota("user.a.b"), vec!["user.a.b".into()])]);
-        assert_eq!(renewed(here(), &roots, vec![theirs("user.a.b", Some("user.a.b"))]), []);
+        let above = found(here(), &roots, vec![theirs("user.a.b", Some("user.a"))]);
+        assert_eq!(above.len(), 1);
+        assert!(found(here(), &roots, vec![theirs("user.a.b", Some("user.a.b"))]).is_empty());
         let stale = vec![ours("user.a.b", Some("user.a"))];
-        assert_eq!(renewed(stale, &roots, vec![theirs("user.a.b", None)]), []);
+        assert!(found(stale, &roots, vec![theirs("user.a.b", None)]).is_empty());
     }
 
     #[test]
-    fn what_renames_left_behind_stays() {
+    fn what_renames_left_behind_and_what_is_a_domains_is_no_fault() {
         let stale = vec![ours("user.b.x", Some("user.a"))];
-        assert_eq!(renewed(stale, &["user.a"], vec![theirs("user.b.x", None)]), []);
+        assert!(found(stale, &["user.a"], vec![theirs("user.b.x", None)]).is_empty());
         let elsewhere = vec![ours("user.a.x", Some("user.a"))];
         let mut there = theirs("user.a.old", None);
         there.uniqueid = "user.a.x".into();
-        assert_eq!(renewed(elsewhere, &["user.a"], vec![there]), []);
+        assert!(found(elsewhere, &["user.a"], vec![there]).is_empty());
         let other = vec![ours("user.a.x", Some("user.a"))];
-        assert_eq!(renewed(other, &["user.a"], vec![theirs("user.a.x", Some("user.z"))]), []);
+        assert!(found(other, &["user.a"], vec![theirs("user.a.x", Some("user.z"))]).is_empty());
+        let domain = vec![ours("x.org!user.a", Some("x.org!"))];
+        assert!(found(domain, &["x.org!"], vec![theirs("x.org!user.a", None)]).is_empty());
     }
 }

@@ -13,8 +13,6 @@ pub enum QuotaChange {
     Set(MasterQuota),
     /// The root is gone here.
     Remove(String),
-    /// Set it anew: the replica does not count these mailboxes against it.
-    Renew(MasterQuota, Vec<String>),
 }
 
 /// A change to the subscriptions; internal mailbox names.

@@ -7,7 +7,7 @@ use csync::{ReplicaMailbox, ReplicaUser};
 
 use crate::compare::{CopybackReason, Verdict, compare_mailbox};
 use crate::folders::{Rename, order_renames};
-use crate::lost_quota;
+use crate::lost_quota::{self, Uncounted};
 use crate::master::{Folder, Intermediate, MasterMailbox, MasterSeen, MasterUser};
 use crate::meta::{
     QuotaChange, SieveChange, SubChange, plan_quota, plan_seen, plan_sieve, plan_subs,
@@ -23,8 +23,8 @@ pub struct Options {
     pub partition: Option<String>,
     /// The peer takes #sieve mailboxes as mailboxes; else scripts go one by one.
     pub sieve_mailbox: bool,
-    /// The replica was asked for all of the user just now: nothing is known from a cache.
-    pub fresh: bool,
+    /// The replica was asked for all of the user just now, instead of for some names or a cache.
+    pub all_asked: bool,
 }
 
 /// What is known here of the replica's mailboxes that match none of the user's: found by unique id, never by name
@@ -161,6 +161,8 @@ pub struct UserPlan {
     pub withheld: Withheld,
     /// What only the replica has and was kept, since it is merely missing here: the user ends as failed, naming it.
     pub kept: Vec<Kept>,
+    /// Mailboxes that the replica does not count against their quota root: the user ends as failed, naming them.
+    pub uncounted: Vec<Uncounted>,
     /// Renames in order. When there are any, act on them and look again before all that follows.
     pub renames: Vec<Rename>,
     /// Mailboxes to send, in the master's order.
@@ -332,8 +334,8 @@ pub fn plan_user(
     }
 
     plan.quotas = plan_quota(&master.quotas, &replica.quotas);
-    if options.fresh {
-        lost_quota::renew(&mut plan.quotas, master, replica);
+    if options.all_asked {
+        plan.uncounted = lost_quota::find(master, replica);
     }
     plan.subscriptions = plan_subs(&master.subscriptions, &replica.subscriptions);
     plan.seen = plan_seen(&master.seen, &replica.seen);
@@ -358,8 +360,6 @@ fn withhold_removals(plan: &mut UserPlan) {
     let withheld = &mut plan.withheld;
     plan.quotas.retain(|change| match change {
         QuotaChange::Set(_) => true,
-        // In between the root is gone.
-        QuotaChange::Renew(..) => false,
         QuotaChange::Remove(root) => {
             withheld.quotas.push(root.clone());
             false

@@ -4,7 +4,7 @@
 //!   question --> the file, open already --lock--> its header --the same?--> blocks and high records of before
 //!                                                    '--another--> nothing of before
 //! ```
-//! A search begins with the records that are on many lists: one in 64 is on more than six, and they lie all over the file, each in
+//! A search begins with the records that are on many lists: one in 32 is on six or more, and they lie all over the file, each in
 //! a block of its own. So these are remembered one by one, and blocks only for what lies together.
 
 use std::collections::HashMap;
@@ -86,6 +86,8 @@ impl Warm {
 
     pub(super) fn put(&self, view: WarmView) {
         let mut all = self.all();
+        // Of a file that was replaced nothing is kept open.
+        all.retain(|other| other.stamp.file == view.stamp.file);
         if all.len() < WARM_VIEWS {
             all.push(view);
         }
