@@ -98,6 +98,12 @@ pub(crate) fn find(store: &Store, msg: &Wanted) -> Result<Vec<Reserve>, UserErro
         }
         // A mailbox that vanished or broke meanwhile can't be searched; it costs only an upload.
         let Ok(mailbox) = store.open_mailbox(entry) else { continue };
+        if mailbox.index.deletedmodseq > holder.highestmodseq {
+            // Of what was cleaned up here since the replica last heard of it nothing is left to compare.
+            folders.push(holder.name.clone());
+            anything = true;
+            continue;
+        }
         let before = held.len();
         let wanted = |guid: &Guid| new.guids.contains_key(guid);
         if moved_alone {

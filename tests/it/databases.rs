@@ -1,12 +1,15 @@
 //! Databases of the master that are configured and not there, or not read: "not there" is not "empty".
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, chown};
 
 use testkit::c_client;
 use testkit::oracle::PrivateServer;
+use testkit::{Cyrus, Via};
 
-use crate::common::Pair;
+use crate::common::{Pair, wait_for};
 use crate::errors::{assert_no_bug, failure_of, path_of};
+use crate::rolling::{log_files, settle};
 
 /// A replicated user with a quota root, subscriptions and an annotation.
 fn pair() -> Pair {
@@ -198,4 +201,38 @@ fn annotations_that_are_not_there_are_not_removed() {
         assert!(words.contains(&nowhere), "{words}");
         assert_eq!(replica_says(&pair), before, "{args:?}");
     }
+}
+
+/// Of two users whom a rename links, one has no file of subscriptions: that stays in the log under that user's name until the
+/// file is there.
+#[test]
+fn what_failed_of_a_linked_user_stays_in_the_log() {
+    let master = Cyrus::master().conversations(false).sync_log(&[]);
+    let pair = Pair::with(master, Cyrus::replica().conversations(false), Via::Csync);
+    for user in ["anna", "bert"] {
+        pair.master.create_user(user).unwrap();
+        pair.master.login(user).unwrap().create("INBOX/x").unwrap();
+        pair.master.login(user).unwrap().subscribe("INBOX/x").unwrap();
+    }
+    pair.sync_well(&["-A"]);
+    let [log, run] = log_files(&pair);
+    drop(fs::remove_file(&log));
+    let sub = path_of(&pair.master, "-U", "user/bert").join("sub.db");
+    let subscriptions = fs::read(&sub).unwrap();
+    let folder = fs::metadata(sub.parent().unwrap()).unwrap();
+    fs::remove_file(&sub).unwrap();
+    pair.master.admin().unwrap().rename("user/anna/x", "user/bert/y").unwrap();
+    let logged = fs::read_to_string(&log).unwrap();
+    fs::write(&log, format!("{logged}META bert\n")).unwrap();
+    let mut running = pair.start_sync(&["-R", "-d", "0"]);
+    let left = || fs::read_to_string(&run).unwrap_or_default();
+    wait_for("bert alone to be left", || !log.exists() && left() == "META bert\n");
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    assert_eq!(left(), "META bert\n");
+    fs::write(&sub, subscriptions).unwrap();
+    chown(&sub, Some(folder.uid()), Some(folder.gid())).unwrap();
+    settle(&pair, &mut running);
+    running.terminate();
+    assert_eq!(running.wait().code, Some(0));
+    pair.assert_equal(&["anna".into(), "bert".into()]);
 }

@@ -160,3 +160,31 @@ fn logins_compression_and_tls() {
     pair.master.replicate_to_port(embedded.port(), Via::Csync).unwrap();
     assert_eq!(pair.sync(&["-A"]).code, Some(78));
 }
+
+/// A replica that refuses a mailbox with IMAP_SYNC_CHANGED, and takes it when it is asked again: what it had of the messages, and said
+/// so to RESERVE, is not uploaded for that.
+#[test]
+fn what_was_reserved_is_not_uploaded_for_a_refusal() {
+    let mut pair = Pair::start();
+    pair.master.create_user("anna").unwrap();
+    let mut anna = pair.master.login("anna").unwrap();
+    anna.create("INBOX/b").unwrap();
+    for nr in 0..10 {
+        let text = format!("Subject: {nr}\r\n\r\n{}\r\n", "x".repeat(30_000));
+        anna.append("INBOX", &[], None, text.as_bytes()).unwrap();
+    }
+    let embedded = Embedded::start(Options::default());
+    pair.master.replicate_to_port(embedded.port(), Via::Csync).unwrap();
+    pair.sync_well(&["-u", "anna"]);
+    for code in ["IMAP_SYNC_CHANGED", "IMAP_SYNC_CHECKSUM"] {
+        anna.select("INBOX").unwrap();
+        anna.copy("1:*", "INBOX/b").unwrap();
+        let (code, text) = (code.to_string(), "on demand".to_string());
+        embedded.replica.faults().at("APPLY MAILBOX", 1, Fault::Refuse { code, text });
+        let before = embedded.replica.stats().messages;
+        pair.sync_well(&["-u", "anna"]);
+        assert_eq!(embedded.replica.faults().left(), 0, "nothing was refused");
+        assert_eq!(embedded.replica.stats().messages, before);
+        embedded.assert_equal(&pair.master, &["anna".into()]);
+    }
+}

@@ -1,9 +1,12 @@
 //! Mailboxes of the replica whose unique id is known here, but not among those of the user who is replicated: deleted with delay
-//! and expired, or given to another user.
+//! and expired, or given to another user. And messages that were moved or copied, and whose files are bad here.
 
-use testkit::{Cyrus, Via, c_client};
+use std::fs;
+
+use testkit::{Builder, Cyrus, Via, c_client};
 
 use crate::common::{Pair, summary};
+use crate::errors::{failure_of, path_of};
 
 fn names(cyrus: &Cyrus, pattern: &str) -> Vec<String> {
     cyrus.admin().unwrap().list("", pattern).unwrap()
@@ -114,4 +117,52 @@ fn a_folder_given_to_another_user_goes_there_without_loss() {
     assert!(report.is_empty(), "{report}");
     let again = pair.sync_well(&["-A"]);
     assert!(summary(&again).contains("2 already equal"), "{}", again.stderr);
+}
+
+/// Found by the safety campaign (its seeds 36 and 174): a message was moved, and the file that it has now is damaged; or copied, and the
+/// copy's file is damaged. The replica has it where it was, and is asked to keep it before it hears that it is to go: it arrives,
+/// as with Cyrus' client, which asks for all messages. What the replica has nowhere is left out, and named.
+#[test]
+fn a_message_whose_file_is_bad_comes_from_where_the_replica_has_it() {
+    for (moved, delayed) in [(true, true), (true, false), (false, true)] {
+        let delay = |cyrus: Builder| cyrus.delayed_expunge(delayed);
+        let pair = Pair::with(delay(Cyrus::master()), delay(Cyrus::replica()), Via::Csync);
+        pair.master.create_user("anna").unwrap();
+        let mut anna = pair.master.login("anna").unwrap();
+        anna.create("INBOX/z").unwrap();
+        anna.append("INBOX", &[], None, b"Subject: one\r\n\r\nOne.\r\n").unwrap();
+        anna.append("INBOX", &[], None, b"Subject: two\r\n\r\nTwo.\r\n").unwrap();
+        pair.sync_well(&["-u", "anna"]);
+        anna.select("INBOX").unwrap();
+        if moved {
+            anna.move_to("1", "INBOX/z").unwrap();
+        } else {
+            anna.copy("1", "INBOX/z").unwrap();
+        }
+        let folder = path_of(&pair.master, "-D", "user/anna/z");
+        let file = folder.join("1.");
+        let whole = fs::read(&file).unwrap();
+        // The file is the other mailbox' as well.
+        fs::remove_file(&file).unwrap();
+        fs::write(&file, b"garbage").unwrap();
+        pair.sync_well(&["-u", "anna"]);
+        let mut there = pair.replica.login("anna").unwrap();
+        assert_eq!(there.examine("INBOX/z").unwrap(), 1, "moved: {moved}, delayed: {delayed}");
+        assert_eq!(there.examine("INBOX").unwrap(), if moved { 1 } else { 2 });
+        // One that is nowhere there costs itself alone.
+        anna.append("INBOX/z", &[], None, b"Subject: new\r\n\r\nNew.\r\n").unwrap();
+        anna.append("INBOX/z", &[], None, b"Subject: newer\r\n\r\nNewer.\r\n").unwrap();
+        let other = folder.join("2.");
+        let new = fs::read(&other).unwrap();
+        fs::write(&other, b"garbage").unwrap();
+        let run = pair.sync(&["-u", "anna"]);
+        assert_eq!(run.code, Some(1), "{}", run.stderr);
+        assert!(failure_of(&run, "anna").contains("uid 2: "), "{}", run.stderr);
+        assert_eq!(there.examine("INBOX/z").unwrap(), 2);
+        for (file, content) in [(&file, whole), (&other, new)] {
+            fs::write(file, content).unwrap();
+        }
+        pair.sync_well(&["-u", "anna"]);
+        pair.assert_equal(&["anna".into()]);
+    }
 }
