@@ -54,19 +54,13 @@ impl Scene {
 
     /// Ends the load and wants both sides to be equal soon after.
     fn end(self) -> (Pair, LoadReport) {
-        let (pair, report) = self.finish();
-        assert_equal(&pair, &report);
-        (pair, report)
-    }
-
-    /// Ends the load and wants the log to be worked off soon after.
-    fn finish(self) -> (Pair, LoadReport) {
         let Scene { pair, relay, load, mut running, .. } = self;
         let report = load.stop().unwrap();
         settle_within(&pair, &mut running, CATCH_UP);
         running.terminate();
         let ended = running.wait();
         assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        assert_equal(&pair, &report);
         assert!(!pair.master.config_dir().join("sync/log-unread").exists());
         drop(relay);
         (pair, report)
@@ -289,77 +283,4 @@ fn a_signal_ends_it_soon() {
     relay.stall(false);
     pair.sync_well(&["-1"]);
     pair.assert_equal(&users);
-}
-
-/// The replica's disk is full again and again, and has room again in the end. What it could not keep, and what it said OK to and
-/// lost all the same, is made good. To be run by hand, as it takes the right to mount: `DISK_SEED=7 cargo test --test it
-/// disk_is_full -- --ignored`. A replica whose own files came to harm, so that its server dies of them, needs an admin.
-#[test]
-#[ignore = "it takes the right to mount"]
-fn the_disk_is_full_again_and_again() {
-    let mut scene = Scene::begin(number("DISK_SEED").unwrap_or(31));
-    scene.pair.replica.stop();
-    let disk = SmallDisk::below(&scene.pair.replica);
-    scene.pair.replica.start().unwrap();
-    during(seconds(40), Duration::from_secs(4), |time| disk.fill(time % 2 == 0));
-    disk.fill(false);
-    let (mut pair, report) = scene.finish();
-    let mut differences = pair.differences(&report.present).0;
-    // Nothing in the log tells of these, and nothing but `quota -f` mends them.
-    differences.retain(|difference| !difference.key.contains("QUOTAROOT"));
-    assert!(differences.is_empty(), "{differences:?}");
-    pair.master.replicate_to(&pair.replica, Via::Csync).unwrap();
-    let run = pair.sync(&["-A"]);
-    assert!(run.code == Some(0) || run.stderr.contains("quota -f"), "{}", run.stderr);
-    pair.replica.tool("quota", &["-f"]).unwrap();
-    let run = pair.sync_well(&["-A"]);
-    assert!(!run.stderr.contains(" replicated"), "{}", run.stderr);
-    assert_equal(&pair, &report);
-    pair.replica.stop();
-}
-
-/// A small file system under a replica's store.
-struct SmallDisk {
-    folder: PathBuf,
-    store: PathBuf,
-}
-
-const STORE: [&str; 4] = ["conf", "spool", "spool2", "sieve"];
-
-impl SmallDisk {
-    /// Moves the store of a server that is stopped.
-    fn below(replica: &Cyrus) -> SmallDisk {
-        let store = replica.dir().to_path_buf();
-        let folder = store.with_extension("disk");
-        fs::create_dir(&folder).unwrap();
-        sh(&format!("mount -t tmpfs -o size=60m,mode=755 tmpfs {}", folder.display()));
-        for name in STORE {
-            let (place, moved) = (store.join(name), folder.join(name));
-            let (place, moved) = (place.display(), moved.display());
-            sh(&format!("cp -a {place} {moved} && mount --bind {moved} {place}"));
-        }
-        SmallDisk { folder, store }
-    }
-
-    fn fill(&self, full: bool) {
-        let ballast = self.folder.join("ballast").display().to_string();
-        match full {
-            true => sh(&format!("cat /dev/zero > {ballast} 2>/dev/null || true")),
-            false => sh(&format!("rm -f {ballast}")),
-        }
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        for name in STORE {
-            sh(&format!("umount -l {}", self.store.join(name).display()));
-        }
-        sh(&format!("umount -l {0} && rmdir {0}", self.folder.display()));
-    }
-}
-
-fn sh(command: &str) {
-    let done = std::process::Command::new("sh").arg("-c").arg(command).status().unwrap();
-    assert!(done.success(), "{command}");
 }
