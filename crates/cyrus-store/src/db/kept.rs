@@ -29,6 +29,8 @@ const MOST_BYTES: u64 = 16 * 1024 * 1024;
 const MISSES: u32 = 64;
 /// The header of a twoskip file.
 const HEADER: usize = 64;
+/// An entry of a list of mailboxes takes more bytes than this.
+const LEAST_ENTRY: usize = 64;
 
 /// What tells one state of a file from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -265,7 +267,11 @@ impl KeptDb {
 
     fn read(&self) -> Result<Entries, StoreError> {
         self.passes.fetch_add(1, Ordering::Relaxed);
-        let mut entries = Entries::default();
+        // All room at once: a list that grows piece by piece, on whichever thread reads it, leaves each thread's heap with holes of
+        // its former sizes. What is not needed is never touched.
+        let len = fs::metadata(&self.path).map_or(0, |facts| facts.len().min(MOST_BYTES)) as usize;
+        let (bytes, at) = (Vec::with_capacity(len), Vec::with_capacity(len / LEAST_ENTRY));
+        let mut entries = Entries { bytes, at };
         // MOST_BYTES bounds the file, so all positions fit.
         Database::open(&self.path)?.foreach(b"", |key, value| {
             let start = entries.bytes.len() as u32;
