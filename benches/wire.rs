@@ -8,7 +8,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use actors::wire::{self, Encoder, State};
+use actors::encode::{self, Encoder, State};
 use bytes::BytesMut;
 use csync::{Decoder, FullMailbox, Item, Limits, ReplicaUser, Reply};
 use cyrus_store::{Config, Mailbox, Store};
@@ -137,7 +137,7 @@ fn encode_mailbox(bencher: Bencher) {
     let modseqs = store.user_modseqs(&list, Some("user00000")).unwrap().of(&entry).unwrap();
     let mailbox: Mailbox = store.open_mailbox(&entry).unwrap();
     let crcs = Crcs { basic: 1, annot: 2 };
-    let head = wire::Head {
+    let head = encode::Head {
         local_only: false,
         one_way: false,
         partition: "default",

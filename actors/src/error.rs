@@ -7,10 +7,10 @@ use csync::Code;
 use cyrus_store::{ErrorClass, StoreError};
 use sync_plan::{Kept, PlanError, Uncounted, Withheld};
 
-use crate::frames::CommandError;
-use crate::lease::{Lease, Purpose};
-use crate::pool::PoolError;
-use crate::words;
+use crate::monitor::words;
+use crate::replica::frames::CommandError;
+use crate::replica::lease::{Lease, Purpose};
+use crate::replica::pool::PoolError;
 
 /// What a failure means for the user's next try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use actors::wire::{Encoder, Head, State};
+use actors::encode::{Encoder, Head, State};
 use csync::{DlistWriter, Guid, IntermediateHead, command};
 use cyrus_store::{Config, Mailbox, MboxEntry, MboxList, Modseqs, Store};
 use sync_plan::Crcs;

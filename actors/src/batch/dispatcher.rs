@@ -1,0 +1,374 @@
+//! The Dispatcher actor: keeps users in flight, tries failed ones again, collects ends.
+//!
+//! ```text
+//!   UserLister --user--> Dispatcher --LockUser--> LockKeeper
+//!                            |  ^--lock--------------'
+//!                            '--SyncUser--> UserSync (one a user) --Synced--> report
+//! ```
+//! `--jobs` users are worked on at a time; those that come next are looked at meanwhile, on a
+//! connection that the pool lends for that, and wait for nothing if both sides are equal.
+//!
+//! The decisions are `schedule.rs`'s. A user whose lock somebody else holds waits outside the
+//! places in flight, so it delays only itself. A UserSync that dies is replaced.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::{mpsc, watch};
+use tracing::error;
+
+use crate::batch::schedule::{Job, Next, Schedule};
+use crate::error::{Class, UserError};
+use crate::monitor::events::Event;
+use crate::monitor::in_flight::WAITING;
+use crate::monitor::report::{Outcome, RunReport, Sent, Stopped, UserReport, done_line};
+use crate::replica::lease::{acquire_alone, acquire_look};
+use crate::replica::lookahead::Ahead;
+use crate::replica::pool::{PoolError, StopWaiting};
+use crate::user::advice;
+use crate::user::context::Hands;
+use crate::user::user_sync::{SyncUser, Synced, UserSync};
+use crate::work::lock_keeper::{LockKeeper, Taken, UserLock, lock};
+use crate::work::pause::sleep_until;
+use crate::work::worker_pool::Workers;
+
+/// How long users in flight may take to end after we were asked to stop: a replica that hangs must
+/// not keep us from stopping.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+
+/// Runs users.
+pub(crate) struct Dispatcher {
+    hands: Hands,
+    locks: Addr<LockKeeper>,
+    loops: Vec<ArbiterHandle>,
+}
+
+impl Dispatcher {
+    /// Starts its UserSyncs on these event loops, in turn.
+    pub(crate) fn new(
+        hands: Hands,
+        locks: Addr<LockKeeper>,
+        loops: Vec<ArbiterHandle>,
+    ) -> Dispatcher {
+        Dispatcher { hands, locks, loops }
+    }
+}
+
+impl Actor for Dispatcher {
+    type Context = Context<Self>;
+}
+
+/// Replicates all users that come through this channel; ends when it closes or `stop` turns true.
+#[derive(Message)]
+#[rtype(result = "Ran")]
+pub(crate) struct RunUsers {
+    pub(crate) users: mpsc::Receiver<Arc<str>>,
+    pub(crate) stop: watch::Receiver<bool>,
+}
+
+/// How far a run came.
+#[derive(Debug, Default)]
+pub(crate) struct Ran {
+    pub(crate) report: RunReport,
+    /// How many users were taken from the channel.
+    pub(crate) taken: usize,
+    /// Those of them that have not ended; none unless the run stopped.
+    pub(crate) open: HashSet<Arc<str>>,
+}
+
+impl Handler<RunUsers> for Dispatcher {
+    type Result = ResponseFuture<Ran>;
+
+    fn handle(&mut self, msg: RunUsers, _: &mut Context<Self>) -> Self::Result {
+        let settings = &self.hands.settings;
+        let run = Run {
+            ahead: Ahead::new(settings.jobs),
+            schedule: Schedule::new(settings.jobs, settings.retry_pause),
+            hands: self.hands.clone(),
+            locks: self.locks.clone(),
+            workers: Workers::new(self.hands.clone(), self.loops.clone()),
+            flying: HashMap::new(),
+            ran: Ran::default(),
+        };
+        Box::pin(run.run(msg.users, msg.stop))
+    }
+}
+
+type Steps = FuturesUnordered<LocalBoxFuture<'static, Step>>;
+
+/// What a user's step came to.
+enum Step {
+    /// Tried; the worker is free again, unless it died.
+    Tried { job: Job<UserLock>, synced: Synced, worker: Option<Addr<UserSync>> },
+    /// Somebody else holds the lock.
+    Busy { job: Job<UserLock>, worker: Addr<UserSync> },
+    /// The user is not to be replicated.
+    Skipped { job: Job<UserLock>, worker: Addr<UserSync> },
+    /// The wait for a lock is over.
+    Unlocked { job: Job<UserLock>, taken: Result<Taken, UserError> },
+}
+
+impl Step {
+    /// Failed before there was anything to try.
+    fn tried_nothing(job: Job<UserLock>, worker: Addr<UserSync>, e: UserError) -> Step {
+        let synced = Synced::nothing(e);
+        Step::Tried { job, synced, worker: Some(worker) }
+    }
+}
+
+struct Run {
+    ahead: Ahead,
+    schedule: Schedule<UserLock>,
+    hands: Hands,
+    locks: Addr<LockKeeper>,
+    workers: Workers,
+    /// The users in flight, and whether anything was begun to be changed for them.
+    flying: HashMap<Arc<str>, Arc<AtomicBool>>,
+    ran: Ran,
+}
+
+impl Run {
+    async fn run(
+        mut self,
+        mut users: mpsc::Receiver<Arc<str>>,
+        mut stop: watch::Receiver<bool>,
+    ) -> Ran {
+        let mut tries: Steps = FuturesUnordered::new();
+        let mut waits: Steps = FuturesUnordered::new();
+        let mut stop_open = true;
+        let mut deadline = None;
+        loop {
+            self.schedule.bound(self.ahead.in_flight());
+            let (list, until) = match self.schedule.next(Instant::now()) {
+                Next::Finished => break,
+                Next::Start(job) => {
+                    let begun = Arc::new(AtomicBool::new(false));
+                    self.flying.insert(job.userid.clone(), begun.clone());
+                    let worker = self.workers.get();
+                    tries.push(Box::pin(try_user(
+                        job,
+                        worker,
+                        begun,
+                        self.hands.clone(),
+                        self.locks.clone(),
+                    )));
+                    continue;
+                }
+                Next::Wait { list, until } => (list, until),
+            };
+            tokio::select! {
+                Some(step) = tries.next(), if !tries.is_empty() => {
+                    waits.extend(self.settle(step).await);
+                }
+                Some(step) = waits.next(), if !waits.is_empty() => {
+                    waits.extend(self.settle(step).await);
+                }
+                user = users.recv(), if list => match user {
+                    Some(userid) => {
+                        self.ran.taken += 1;
+                        self.ran.open.insert(userid.clone());
+                        self.schedule.listed(userid, Instant::now());
+                    }
+                    None => self.schedule.all_listed(),
+                },
+                () = sleep_until(until) => {}
+                () = sleep_until(deadline) => {
+                    self.give_up_flying();
+                    break;
+                }
+                changed = stop.changed(), if stop_open => {
+                    stop_open = changed.is_ok();
+                    if *stop.borrow() {
+                        self.stop(Stopped::Signal).await;
+                        deadline = Some(Instant::now() + STOP_GRACE);
+                    }
+                }
+            }
+            if self.ran.report.stopped.is_some() {
+                // Users that wait for locks of others hold nothing: let them go.
+                waits.clear();
+            }
+        }
+        self.ran
+    }
+
+    /// Takes note of a step. A user whose lock is held goes on by waiting for it.
+    async fn settle(&mut self, step: Step) -> Option<LocalBoxFuture<'static, Step>> {
+        match step {
+            Step::Busy { job, worker } => {
+                self.flying.remove(&job.userid);
+                self.workers.give_back(worker);
+                if self.hands.settings.skip_locked {
+                    self.schedule.ended();
+                    self.end(job, Outcome::Locked).await;
+                    return None;
+                }
+                if !self.schedule.waits_for_lock() {
+                    return None;
+                }
+                self.hands.board.set(&job.userid, "waiting for the sync lock");
+                Some(Box::pin(wait_for_lock(job, self.locks.clone())))
+            }
+            Step::Skipped { job, worker } => {
+                self.flying.remove(&job.userid);
+                self.workers.give_back(worker);
+                self.schedule.ended();
+                self.end(job, Outcome::Skipped).await;
+                None
+            }
+            Step::Unlocked { job, taken: Ok(Taken::Lock(lock)) } => {
+                self.schedule.got_lock(Job { lock: Some(lock), ..job });
+                None
+            }
+            Step::Unlocked { job, taken: Ok(_) } => {
+                self.schedule.lost_lock();
+                self.end(job, Outcome::Skipped).await;
+                None
+            }
+            Step::Unlocked { job, taken: Err(e) } => {
+                self.schedule.lost_lock();
+                let reason = self.in_words(&e, &job.userid);
+                self.end(job, Outcome::Failed { reason }).await;
+                None
+            }
+            Step::Tried { mut job, synced, worker } => {
+                self.flying.remove(&job.userid);
+                worker.into_iter().for_each(|worker| self.workers.give_back(worker));
+                job.sent.add(synced.sent);
+                self.ahead.looked_at(synced.mailboxes);
+                job.lock = None;
+                match synced.result {
+                    Err(UserError::Pool(PoolError::NotBegun)) => self.schedule.not_begun(job),
+                    Ok(outcome) => {
+                        self.schedule.ended();
+                        // All of it may have been sent by a try whose last answer was lost.
+                        let sent = job.sent != Sent::default();
+                        let outcome = match outcome {
+                            Outcome::Unchanged if sent => Outcome::Done,
+                            outcome => outcome,
+                        };
+                        self.end(job, outcome).await;
+                    }
+                    Err(e) => self.tried_in_vain(job, e).await,
+                }
+                None
+            }
+        }
+    }
+
+    async fn tried_in_vain(&mut self, mut job: Job<UserLock>, e: UserError) {
+        self.hands.board.set(&job.userid, "resting before another try");
+        let class = e.class();
+        let reason = self.in_words(&e, &job.userid);
+        job.trouble = Some(reason.clone());
+        job.alone |= e.is_lost();
+        let Some(job) = self.schedule.failed(job, class, Instant::now()) else { return };
+        if class == Class::Run {
+            let stopped = match e {
+                UserError::Pool(PoolError::NoConnection(why) | PoolError::SaidBye(why)) => {
+                    Stopped::NoConnection(why)
+                }
+                UserError::Pool(PoolError::Stopped) => Stopped::WhileConnecting,
+                e => Stopped::Fatal(e.to_string()),
+            };
+            self.stop(stopped).await;
+            return;
+        }
+        error!("Error in sync_do_user({}): bailing out!", job.userid);
+        self.end(job, Outcome::Failed { reason }).await;
+    }
+
+    fn in_words(&self, e: &UserError, userid: &str) -> String {
+        advice::in_words(e, userid, &self.hands.rules)
+    }
+
+    /// Starts no more users; why is told by the first reason, but that the replica could not be
+    /// reached outweighs the signal.
+    async fn stop(&mut self, why: Stopped) {
+        for job in self.schedule.stop() {
+            let reason = job.trouble.clone().unwrap_or_default();
+            self.end(job, Outcome::Failed { reason }).await;
+        }
+        match (&self.ran.report.stopped, &why) {
+            (None, _) | (Some(Stopped::Signal), Stopped::WhileConnecting) => {
+                self.ran.report.stopped = Some(why);
+            }
+            _ => {}
+        }
+        // A pool that is gone has nobody waiting.
+        let _ = self.hands.pool.send(StopWaiting).await;
+    }
+
+    /// Users that did not end in time after we were asked to stop. Those that were only looked at
+    /// count as never begun.
+    fn give_up_flying(&mut self) {
+        let flying = std::mem::take(&mut self.flying).into_iter();
+        for (userid, _) in flying.filter(|(_, begun)| begun.load(Ordering::Relaxed)) {
+            self.ran.open.remove(&userid);
+            self.ran.report.broken_off.push(userid);
+        }
+    }
+
+    async fn end(&mut self, job: Job<UserLock>, outcome: Outcome) {
+        let user = UserReport {
+            userid: job.userid.clone(),
+            outcome,
+            sent: job.sent,
+            tries: job.tries,
+            took: job.since.elapsed(),
+        };
+        self.hands.board.remove(&job.userid);
+        self.hands.progress.finished(&user.outcome);
+        if matches!(user.outcome, Outcome::Done | Outcome::Unchanged) {
+            let line = || done_line(user.name(), &user.outcome, user.sent, user.took);
+            self.hands.events.action(line).await;
+        }
+        self.hands.events.tell(Event::User(Box::new(user.clone()))).await;
+        self.ran.open.remove(&user.userid);
+        self.ran.report.add(user);
+    }
+}
+
+/// Gets a connection to look at a user on, locks the user, and replicates it.
+async fn try_user(
+    mut job: Job<UserLock>,
+    worker: Addr<UserSync>,
+    begun: Arc<AtomicBool>,
+    hands: Hands,
+    locks: Addr<LockKeeper>,
+) -> Step {
+    hands.board.set(&job.userid, WAITING);
+    hands.fading.wait(&job.userid).await;
+    let acquired =
+        if job.alone { acquire_alone(&hands.pool).await } else { acquire_look(&hands.pool).await };
+    let lease = match acquired {
+        Ok(lease) => lease,
+        Err(e) => return Step::tried_nothing(job, worker, e.into()),
+    };
+    if job.lock.is_none() {
+        match lock(&job.userid, false, &locks).await {
+            Ok(Taken::Lock(taken)) => job.lock = Some(taken),
+            Ok(Taken::Busy) => return Step::Busy { job, worker },
+            Ok(Taken::Skip) => return Step::Skipped { job, worker },
+            Err(e) => return Step::tried_nothing(job, worker, e),
+        }
+    }
+    job.since = Instant::now();
+    match worker.send(SyncUser { userid: job.userid.clone(), lease, begun }).await {
+        Ok(synced) => Step::Tried { job, synced, worker: Some(worker) },
+        Err(e) => {
+            let synced = Synced::nothing(UserError::Bug(e.to_string()));
+            Step::Tried { job, synced, worker: None }
+        }
+    }
+}
+
+async fn wait_for_lock(job: Job<UserLock>, locks: Addr<LockKeeper>) -> Step {
+    let taken = lock(&job.userid, true, &locks).await;
+    Step::Unlocked { job, taken }
+}

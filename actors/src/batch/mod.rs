@@ -1,0 +1,7 @@
+//! A run over a list of users (-A, -u, -f, -m, -s): they are listed, and handed on one after the other.
+
+pub(crate) mod dispatcher;
+pub(crate) mod names;
+pub(crate) mod run;
+pub(crate) mod schedule;
+pub(crate) mod user_lister;

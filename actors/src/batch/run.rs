@@ -1,0 +1,137 @@
+//! One run from its first user to its report: starts the actors, waits, takes them down.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use actix::prelude::*;
+use cyrus_store::{Config, Store};
+use tokio::sync::watch;
+
+use crate::batch::dispatcher::{Dispatcher, Ran, RunUsers};
+use crate::batch::names::Names;
+use crate::batch::user_lister::{ListUsers, Listed, UserLister, Work};
+use crate::monitor::events::{Event, EventSink};
+use crate::monitor::monitor::{Verbosity, Watching};
+use crate::monitor::progress::{Progress, keep_saying};
+use crate::monitor::report::{RunReport, Stopped};
+use crate::runtime::Crew;
+use crate::settings::Settings;
+
+/// Replicates this work's users. To be called on an actix system; ends when all users have ended,
+/// or soon after `stop` turns true. `progress` shows all the while how it stands; a run that takes long says so now and
+/// then on stderr.
+pub async fn replicate(
+    settings: Settings,
+    config: Arc<Config>,
+    work: Work,
+    verbosity: Verbosity,
+    stop: watch::Receiver<bool>,
+    progress: Progress,
+) -> RunReport {
+    let since = Instant::now();
+    let settings = Arc::new(settings);
+    let (events, told) = EventSink::channel(settings.narrate, settings.trace);
+    let watching = Watching::start(verbosity, told);
+
+    let running = run(settings, config, work, events.clone(), stop, progress.clone());
+    let mut report = tokio::select! {
+        report = running => report,
+        never = keep_saying(&progress, &events) => match never {},
+    };
+    report.took = since.elapsed();
+    watching.end(&events).await;
+    report
+}
+
+async fn run(
+    settings: Arc<Settings>,
+    config: Arc<Config>,
+    work: Work,
+    events: EventSink,
+    stop: watch::Receiver<bool>,
+    progress: Progress,
+) -> RunReport {
+    let store = Arc::new(Store::open(config.clone()));
+    let by_name = matches!(work, Work::Users(_));
+    let nobody = nobody(&work, &config);
+    let listed = match list(&store, work).await {
+        Ok(listed) => listed,
+        Err(why) => return RunReport { stopped: Some(why), by_name, ..RunReport::default() },
+    };
+    if listed.all.is_empty() {
+        let stopped = Some(Stopped::Nobody(nobody));
+        return RunReport { stopped, by_name, ..RunReport::default() };
+    }
+    if let Some(note) = listed.note {
+        events.tell(Event::Notice(note)).await;
+    }
+
+    progress.listed(listed.all.len());
+    let crew = Crew::start(settings, config, store.clone(), events, progress).await;
+    let dispatcher =
+        Dispatcher::new(crew.hands.clone(), crew.locks.clone(), crew.loops.clone()).start();
+    let running = dispatcher.send(RunUsers { users: listed.users, stop }).await;
+    let ran = running.unwrap_or_else(|e| {
+        let stopped = Some(Stopped::Internal(e.to_string()));
+        Ran { report: RunReport { stopped, ..RunReport::default() }, ..Ran::default() }
+    });
+    let not_reached = not_reached(&listed.all, &ran);
+    let mut report = RunReport { by_name, not_reached, ..ran.report };
+    report.list_passes = store.list_passes();
+
+    drop(dispatcher);
+    crew.stop().await;
+    report
+}
+
+async fn list(store: &Arc<Store>, work: Work) -> Result<Listed, Stopped> {
+    let lister = UserLister::new(store.clone()).start();
+    match lister.send(ListUsers(work)).await {
+        Ok(listed) => listed.map_err(|e| Stopped::Listing(e.to_string())),
+        Err(e) => Err(Stopped::Internal(e.to_string())),
+    }
+}
+
+/// What there is to say where this work selects nobody.
+fn nobody(work: &Work, config: &Config) -> String {
+    match work {
+        Work::Users(_) => "the list of users is empty".into(),
+        Work::AllUsers { prefix: None } => {
+            format!("{} lists no users", cyrus_store::paths::mailboxes_db(config).display())
+        }
+        Work::AllUsers { prefix: Some(prefix) } => format!(
+            "no mailbox's internal name and no user's name begins with {prefix:?}; a prefix is the beginning of internal names, such as user.an for the users whose names begin with \"an\""
+        ),
+    }
+}
+
+/// The users that have neither ended nor been broken off, in the order of the list.
+fn not_reached(all: &Names, ran: &Ran) -> Vec<Arc<str>> {
+    let within = all.iter().take(ran.taken).filter(|userid| ran.open.contains(*userid));
+    let beyond = all.iter().skip(ran.taken);
+    if ran.open.is_empty() {
+        return beyond.map(Arc::from).collect();
+    }
+    within.chain(beyond).map(Arc::from).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_was_not_taken_or_has_not_ended_was_not_reached() {
+        let mut all = Names::default();
+        ["a", "b", "c", "d", ""].into_iter().for_each(|userid| all.push(userid));
+        let reached = |taken, open: &[&str]| {
+            let open = open.iter().map(|userid| Arc::from(*userid)).collect();
+            let missed = not_reached(&all, &Ran { taken, open, ..Ran::default() });
+            missed.iter().map(|userid| userid.to_string()).collect::<Vec<_>>()
+        };
+        assert!(reached(5, &[]).is_empty());
+        assert_eq!(reached(3, &[]), ["d", ""]);
+        assert_eq!(reached(3, &["c", "a"]), ["a", "c", "d", ""]);
+        assert_eq!(reached(5, &[""]), [""]);
+        assert_eq!(reached(0, &[]).len(), 5);
+    }
+}

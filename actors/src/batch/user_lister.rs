@@ -1,0 +1,162 @@
+//! The UserLister actor: says which users there are, largest first, the shared mailboxes last.
+//!
+//! The users come out through a bounded channel, so a list of any length waits for those who work
+//! on it.
+
+use std::collections::HashSet;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use actix::prelude::*;
+use cyrus_store::{MboxList, Store, StoreError};
+use tokio::sync::mpsc;
+
+use crate::batch::names::Names;
+use crate::monitor::report::SHARED;
+
+/// How many users may wait in the channel.
+const USERS_WAITING: usize = 256;
+
+/// Which users to replicate.
+#[derive(Debug, Clone)]
+pub enum Work {
+    /// These, in this order (-u).
+    Users(Vec<String>),
+    /// All that have a mailbox whose internal name begins so, and the shared mailboxes (-A).
+    AllUsers {
+        /// The prefix; none for all. One that no user's internal name begins with is understood as the beginning of
+        /// users' names.
+        prefix: Option<String>,
+    },
+}
+
+/// Lists users.
+pub(crate) struct UserLister {
+    store: Arc<Store>,
+}
+
+impl UserLister {
+    pub(crate) fn new(store: Arc<Store>) -> UserLister {
+        UserLister { store }
+    }
+}
+
+impl Actor for UserLister {
+    type Context = Context<Self>;
+}
+
+/// Lists the users of this work.
+#[derive(Message)]
+#[rtype(result = "Result<Listed, StoreError>")]
+pub(crate) struct ListUsers(pub(crate) Work);
+
+/// Who was selected.
+#[derive(Debug)]
+pub(crate) struct Listed {
+    /// All of them, each once, in the order in which they are replicated.
+    pub(crate) all: Arc<Names>,
+    /// The same, one after the other.
+    pub(crate) users: mpsc::Receiver<Arc<str>>,
+    /// How the request was understood, where that is not plain.
+    pub(crate) note: Option<String>,
+}
+
+impl Handler<ListUsers> for UserLister {
+    type Result = ResponseFuture<Result<Listed, StoreError>>;
+
+    fn handle(&mut self, ListUsers(work): ListUsers, _: &mut Context<Self>) -> Self::Result {
+        let store = self.store.clone();
+        Box::pin(async move {
+            let reading = move || users(&store, work);
+            let (all, note) = match actix_rt::task::spawn_blocking(reading).await {
+                Ok(users) => users?,
+                Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            };
+            let all = Arc::new(all);
+            let (sender, users) = mpsc::channel(USERS_WAITING);
+            let to_send = all.clone();
+            actix_rt::spawn(async move {
+                for user in to_send.iter() {
+                    if sender.send(user.into()).await.is_err() {
+                        // The run was stopped.
+                        return;
+                    }
+                }
+            });
+            Ok(Listed { all, users, note })
+        })
+    }
+}
+
+/// Each user once, and a note.
+fn users(store: &Store, work: Work) -> Result<(Names, Option<String>), StoreError> {
+    match work {
+        Work::Users(names) => {
+            let mut seen = HashSet::new();
+            let mut users = Names::default();
+            for name in names.iter().filter(|name| seen.insert(name.as_str())) {
+                users.push(name);
+            }
+            users.shrink();
+            Ok((users, None))
+        }
+        Work::AllUsers { prefix } => {
+            let list = store.mailboxes()?;
+            let mut names = named(&list, prefix.as_deref())?;
+            let shared = !list.shared_tree(prefix.as_deref())?.is_empty();
+            let mut note = None;
+            if let Some(prefix) = &prefix {
+                if names.is_empty() {
+                    names = named(&list, None)?;
+                    let begin_so = names.iter().filter(|user| user.starts_with(prefix.as_str()));
+                    names = begin_so.fold(Names::default(), |mut names, user| {
+                        names.push(user);
+                        names
+                    });
+                    note = (!names.is_empty()).then(|| understood(prefix));
+                } else if !prefix.is_empty() && "user".starts_with(prefix.as_str()) {
+                    note = Some(format!(
+                        "all users' internal names begin with {prefix:?} (user.NAME): replicating all of them"
+                    ));
+                }
+            }
+            let mut sized: Vec<(u64, &str)> =
+                names.iter().map(|user| (quota_used(store, user), user)).collect();
+            sized.sort_by(|(a, _), (b, _)| b.cmp(a));
+            let mut users = Names::default();
+            sized.iter().for_each(|(_, user)| users.push(user));
+            if shared {
+                users.push(SHARED);
+            }
+            users.shrink();
+            Ok((users, note))
+        }
+    }
+}
+
+/// The users whose internal names begin so.
+fn named(list: &MboxList, prefix: Option<&str>) -> Result<Names, StoreError> {
+    let mut names = Names::default();
+    list.for_each_user(prefix, |user| {
+        names.push(user);
+        Ok(ControlFlow::Continue(()))
+    })?;
+    Ok(names)
+}
+
+/// A prefix of no user's internal name that is one of users' names.
+fn understood(prefix: &str) -> String {
+    format!(
+        "no user's internal name begins with {prefix:?}: replicating the users whose names begin so"
+    )
+}
+
+/// Bytes used by the user's quota root, 0 where none is kept: users of unknown size keep their
+/// order at the end.
+fn quota_used(store: &Store, userid: &str) -> u64 {
+    let root = store.config().names().user_inbox(userid);
+    match store.quota(&root) {
+        Ok(Some(quota)) => quota.used.first().map_or(0, |bytes| bytes.max(&0).unsigned_abs()),
+        Ok(None) | Err(_) => 0,
+    }
+}

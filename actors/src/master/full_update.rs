@@ -1,0 +1,217 @@
+//! One of our mailboxes against all of the replica's records.
+
+use std::collections::HashSet;
+
+use csync::{Guid, ReplicaMailbox};
+use cyrus_store::{Mailbox, MboxEntry, Store, StoreError};
+use sync_plan::{
+    CopybackReason, Crcs, FullMaster, FullReplica, PlanError, RecordState, crc_equal, plan_full,
+};
+
+use crate::error::UserError;
+use crate::master::message_files::{Message, MessageFiles};
+use crate::replica::staged::STAGED;
+
+/// What comparing a mailbox record by record came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Found {
+    /// The replica's mailbox has to be made again.
+    pub(crate) again: bool,
+    /// Something goes that nothing here tells was removed.
+    pub(crate) overwritten: bool,
+    /// Messages that would be removed there, as they were removed here.
+    pub(crate) removed: u64,
+    /// Messages that would be removed there though nothing says that they were removed here.
+    pub(crate) unproven: u64,
+    /// Live messages here.
+    pub(crate) live: u32,
+}
+
+impl Found {
+    /// Mailboxes and messages that go.
+    pub(crate) fn removals(&self) -> u64 {
+        u64::from(self.again && self.overwritten) + self.removed + self.unproven
+    }
+}
+
+/// What comparing a mailbox came to, its files included.
+#[derive(Debug, Default)]
+pub(crate) struct FullChecked {
+    pub(crate) found: Found,
+    /// Messages that never arrived and can't, as their files are missing or damaged.
+    pub(crate) bad: Vec<UserError>,
+    /// Our checksums without these.
+    pub(crate) crcs: Crcs,
+    /// UIDs were given out there, none that was not given out here, and there is not one record, not even an expunged one.
+    pub(crate) half_made: bool,
+}
+
+/// How many bad files are named.
+const NAMED: usize = 100;
+
+/// Compares a mailbox; one that is gone meanwhile has nothing to be compared.
+///
+/// # Errors
+/// What only the replica has is in the way, and may not go.
+pub(crate) fn check(
+    store: &Store,
+    entry: &MboxEntry,
+    full: &FullReplica,
+    overwrite: bool,
+) -> Result<FullChecked, UserError> {
+    // It is read again when it is sent, and what is wrong with it is said then.
+    let Ok(mut mailbox) = store.open_mailbox(entry) else { return Ok(FullChecked::default()) };
+    let Compared { mut found, lacking, .. } = compare(&mailbox, full, overwrite)?;
+    let mut checked = FullChecked { found, ..FullChecked::default() };
+    if found.again && found.live as usize > STAGED {
+        // It goes before ours is sent.
+        check_what_both_have(mailbox, full)?;
+        return Ok(checked);
+    }
+    checked.half_made = !found.again && full.last_uid > 0 && full.records.is_empty();
+    if found.again || checked.half_made || lacking.is_empty() {
+        return Ok(checked);
+    }
+    let damaged = |e: StoreError| damaged(&entry.name, e);
+    let mut messages = Vec::new();
+    for uid in &lacking {
+        messages.extend(mailbox.record(*uid).map_err(damaged)?.as_ref().map(Message::from));
+    }
+    let crcs = mailbox.recompute_crcs_without(&lacking).map_err(damaged)?;
+    checked.crcs = Crcs { basic: crcs.basic, annot: crcs.annot };
+    mailbox.release_index();
+    let mut files = MessageFiles::new(&mailbox);
+    for message in &messages {
+        match files.check(message) {
+            // A UID that was passed there can't be appended any more. As all else there is ours, making the mailbox
+            // again loses nothing.
+            Ok(_) if found.live as usize <= STAGED => {
+                found.again = true;
+                return Ok(FullChecked { found, ..FullChecked::default() });
+            }
+            Ok(_) => {
+                let reason = CopybackReason::GoneOnReplica { uid: message.uid };
+                return Err(PlanError::Copyback { mailbox: entry.name.clone(), reason }.into());
+            }
+            Err(e) if checked.bad.len() < NAMED => checked.bad.push(e),
+            Err(_) => {}
+        }
+    }
+    Ok(checked)
+}
+
+/// Whether the files are good of all live messages that the replica has, too.
+fn check_what_both_have(mut mailbox: Mailbox, full: &FullReplica) -> Result<(), UserError> {
+    let theirs: HashSet<Guid> =
+        full.records.iter().filter(|r| !r.expunged).map(|r| r.guid).collect();
+    let mut messages = Vec::new();
+    for record in mailbox.records(0) {
+        let record = record.map_err(|e| damaged(mailbox.name(), e))?;
+        if !record.is_expunged() && theirs.contains(&Guid(record.guid.0)) {
+            messages.push(Message::from(&record));
+        }
+    }
+    mailbox.release_index();
+    let mut files = MessageFiles::new(&mailbox);
+    messages.iter().try_for_each(|message| files.check(message).map(drop))
+}
+
+fn damaged(mailbox: &str, e: StoreError) -> UserError {
+    UserError::Mailbox { mailbox: mailbox.into(), source: Box::new(e) }
+}
+
+/// Whether our checksums, computed afresh, still differ from the replica's. A mailbox that can't be
+/// read is not compared; what is wrong with it is said when it is sent.
+pub(crate) fn do_checksums_differ(
+    store: &Store,
+    entry: &MboxEntry,
+    replica: &ReplicaMailbox,
+) -> bool {
+    let Ok(crcs) = store.open_mailbox(entry).and_then(|m| m.recompute_crcs()) else {
+        return false;
+    };
+    let ours = Crcs { basic: crcs.basic, annot: crcs.annot };
+    !crc_equal(ours, Crcs { basic: replica.sync_crc, annot: replica.sync_crc_annot })
+}
+
+/// How many messages that the replica may have live are expunged here since it last heard of the mailbox. What can't be
+/// read is not sent either.
+pub(crate) fn count_expunged(store: &Store, entry: &MboxEntry, replica: &ReplicaMailbox) -> u64 {
+    let Ok(mailbox) = store.open_mailbox(entry) else { return 0 };
+    let changed = mailbox.records(replica.highestmodseq).map_while(Result::ok);
+    let known = changed.take_while(|record| record.uid <= replica.last_uid);
+    known.filter(|record| record.is_expunged()).count() as u64
+}
+
+/// How many of these messages are not live here. One whose file is missing or damaged is not: it could not be sent.
+pub(crate) fn count_lacking(
+    store: &Store,
+    entry: &MboxEntry,
+    mut guids: HashSet<Guid>,
+) -> Result<usize, UserError> {
+    let mut mailbox = store.open_mailbox(entry)?;
+    let mut messages = Vec::new();
+    for record in mailbox.records(0) {
+        let record = record?;
+        if !record.is_expunged() && guids.contains(&Guid(record.guid.0)) {
+            messages.push(Message::from(&record));
+        }
+    }
+    mailbox.release_index();
+    let mut files = MessageFiles::new(&mailbox);
+    for message in &messages {
+        if guids.contains(&message.guid) && files.check(message).is_ok() {
+            guids.remove(&message.guid);
+        }
+    }
+    Ok(guids.len())
+}
+
+/// What a comparison came to, and what is to be done about it.
+#[derive(Debug)]
+pub(crate) struct Compared {
+    pub(crate) found: Found,
+    /// UIDs that the replica must expunge before it gets all of our records.
+    pub(crate) expunge: Vec<u32>,
+    /// UIDs of live messages that the replica lacks and has passed.
+    pub(crate) lacking: Vec<u32>,
+}
+
+/// A mailbox against the replica's records, as far as it may be made equal.
+///
+/// # Errors
+/// As [`check`]; or a record can't be read.
+pub(crate) fn compare(
+    mailbox: &Mailbox,
+    full: &FullReplica,
+    overwrite: bool,
+) -> Result<Compared, UserError> {
+    let name = mailbox.name();
+    let index = &mailbox.index;
+    let master = FullMaster {
+        last_uid: index.last_uid,
+        uidvalidity: index.uidvalidity,
+        deletedmodseq: index.deletedmodseq,
+    };
+    let ours = mailbox.records(0).map(|record| {
+        record.map(|r| RecordState {
+            uid: r.uid,
+            modseq: r.modseq,
+            guid: Guid(r.guid.0),
+            expunged: r.is_expunged(),
+        })
+    });
+    let plan = plan_full(master, ours, full).map_err(|e| damaged(name, e))?;
+    let copyback = |reason| PlanError::Copyback { mailbox: name.into(), reason };
+    let plan = plan.permitted(overwrite).map_err(copyback)?;
+    let overwritten = plan.must_be_made_again || plan.unproven > 0;
+    let live = mailbox.index.exists;
+    let found = Found {
+        again: plan.must_be_made_again,
+        overwritten,
+        removed: plan.removed as u64,
+        unproven: plan.unproven as u64,
+        live,
+    };
+    Ok(Compared { found, expunge: plan.expunge, lacking: plan.lacking })
+}

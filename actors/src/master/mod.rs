@@ -1,0 +1,16 @@
+//! The master's side: what is read off its store, and what of it is encoded and sent.
+
+pub(crate) mod bad_files;
+pub(crate) mod batches;
+pub mod encode;
+pub(crate) mod full_update;
+pub(crate) mod message_files;
+pub(crate) mod planner;
+pub(crate) mod quota_roots;
+pub(crate) mod read_partial;
+pub(crate) mod read_user;
+pub(crate) mod record_buffer;
+pub(crate) mod reserve;
+pub(crate) mod script_files;
+pub(crate) mod send_mailbox;
+pub(crate) mod upload;

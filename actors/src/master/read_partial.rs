@@ -1,0 +1,252 @@
+//! Reading some mailboxes' headers off the disk: those that the log names, and what belongs to them.
+//!
+//! ```text
+//!   names in the log --> entries here --> also asked for there: their former names, their parents
+//!   what the replica has under these names, by unique id:
+//!      here under another name   --> read it too, ask for that name, look again
+//!      here, but another user's  --> the two users must be worked on together
+//!      a tombstone here          --> to be deleted there
+//!      expired below DELETED     --> to be renamed to there
+//!      unknown here              --> left alone
+//! ```
+//! After `imap/sync_support.c:split_user_mailboxes` of cyrus-imapd 3.6.1, which adds former names, too.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use cyrus_store::{MboxEntry, MboxList, Store, StoreError};
+use sync_plan::{Folder, Moved};
+
+use crate::error::UserError;
+use crate::master::quota_roots;
+use crate::master::read_user::{TreeReader, UserRead, meta};
+
+/// What is to be looked at.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Names {
+    /// Mailboxes, there or not.
+    pub(crate) mailboxes: BTreeSet<Arc<str>>,
+    /// Those of them that the log calls removed.
+    pub(crate) removed: BTreeSet<Arc<str>>,
+    /// Quota roots.
+    pub(crate) quotas: BTreeSet<Arc<str>>,
+    /// The user whose subscriptions, seen state and scripts are to be looked at.
+    pub(crate) meta: Option<Arc<str>>,
+}
+
+/// What was read, and what the replica is to be asked for.
+#[derive(Debug)]
+pub(crate) struct SomeRead {
+    pub(crate) read: Arc<UserRead>,
+    /// Names of mailboxes.
+    pub(crate) ask: BTreeSet<String>,
+    /// Mailboxes that the log calls removed, and of which there is not even a tombstone.
+    pub(crate) unproven: Vec<String>,
+    /// Whether what belongs to the user but to no mailbox was read: not of a user without an INBOX.
+    pub(crate) has_meta: bool,
+}
+
+/// Reads the mailboxes, quota roots and so on that are there.
+pub(crate) fn read_some(
+    store: &Store,
+    wanted: &Names,
+    sieve_mailbox: bool,
+) -> Result<SomeRead, UserError> {
+    let list = store.mailboxes()?;
+    let mut tree = TreeReader::new(store, &list, sieve_mailbox);
+    let mut ask = BTreeSet::new();
+    let mut seen = HashSet::new();
+    let mut unproven = Vec::new();
+    for name in &wanted.mailboxes {
+        if wanted.removed.contains(name) && list.lookup(name)?.is_none() {
+            unproven.push(name.to_string());
+        }
+        take_in(store, &list, name, &mut tree, &mut ask, &mut seen)?;
+    }
+    if let Some(userid) = &wanted.meta
+        && matches!(store.subscriptions(&list, userid), Ok(None))
+    {
+        // What the replica has may be that of another INBOX.
+        let inbox = store.config().names().user_inbox(userid);
+        take_in(store, &list, &inbox, &mut tree, &mut ask, &mut seen)?;
+    }
+    let mut read = tree.end_without_quotas();
+    for root in &wanted.quotas {
+        quota_roots::any_root(store, &list, root, &mut read)?;
+    }
+    let has_inbox = |userid: &Arc<str>| -> Result<bool, StoreError> {
+        let inbox = list.lookup(&store.config().names().user_inbox(userid))?;
+        Ok(inbox.is_some_and(|e| !e.mbtype.is_deleted() && !e.mbtype.is_intermediate()))
+    };
+    let mut has_meta = false;
+    if let Some(userid) = &wanted.meta {
+        read.master.userid = userid.to_string();
+        has_meta = has_inbox(userid)?;
+        if has_meta {
+            meta(store, &list, userid, sieve_mailbox, &mut read);
+        }
+    }
+    sort(store, &mut read);
+    Ok(SomeRead { read: Arc::new(read), ask, unproven, has_meta })
+}
+
+/// Takes in the mailbox of this name, and the intermediates above it: the replica would make real mailboxes of those.
+fn take_in(
+    store: &Store,
+    list: &MboxList,
+    name: &str,
+    tree: &mut TreeReader<'_>,
+    ask: &mut BTreeSet<String>,
+    seen: &mut HashSet<String>,
+) -> Result<(), StoreError> {
+    ask.insert(name.to_string());
+    let Some(entry) = list.lookup(name)? else { return Ok(()) };
+    if !entry.mbtype.is_deleted() {
+        for above in parents(store, name) {
+            let Some(parent) = list.lookup(&above)? else { continue };
+            if parent.mbtype.is_intermediate() && seen.insert(above.clone()) {
+                ask.insert(above);
+                tree.add(parent)?;
+            }
+        }
+    }
+    add_with_history(entry, tree, ask, seen)
+}
+
+fn add_with_history(
+    entry: MboxEntry,
+    tree: &mut TreeReader<'_>,
+    ask: &mut BTreeSet<String>,
+    seen: &mut HashSet<String>,
+) -> Result<(), StoreError> {
+    if !seen.insert(entry.name.clone()) {
+        return Ok(());
+    }
+    ask.insert(entry.name.clone());
+    if !entry.mbtype.is_deleted() {
+        ask.extend(entry.name_history.iter().map(|former| former.name.clone()));
+    }
+    tree.add(entry)
+}
+
+/// The names above a mailbox.
+fn parents(store: &Store, name: &str) -> Vec<String> {
+    let rules = store.config().names();
+    let mut parsed = rules.parse(name);
+    let mut above = Vec::new();
+    while parsed.deleted == 0 && parsed.boxes.pop().is_some() {
+        if parsed.localpart.is_some() || !parsed.boxes.is_empty() {
+            above.push(rules.internal(&parsed));
+        }
+    }
+    above
+}
+
+/// What the replica's mailboxes are that match none of those read.
+#[derive(Debug)]
+pub(crate) struct More {
+    /// What was read before and, where anything came to it, that as well.
+    pub(crate) read: Arc<UserRead>,
+    /// Unique ids that have a tombstone here.
+    pub(crate) tombstones: HashSet<String>,
+    /// Unique ids of mailboxes that are here, whatever else became of them.
+    pub(crate) alive: HashSet<String>,
+    /// Where those are now that are not taken in: with another user, or expired.
+    pub(crate) moved: HashMap<String, Moved>,
+    /// Those of them that belong to none of those whose locks are held, and their owners.
+    pub(crate) elsewhere: BTreeMap<String, Arc<str>>,
+    /// More names to ask the replica for.
+    pub(crate) ask: BTreeSet<String>,
+}
+
+/// What came up on the replica's side and is to be looked up here.
+pub(crate) struct Question<'a> {
+    /// Unique ids of its mailboxes that match none of ours.
+    pub(crate) uniqueids: &'a [String],
+    /// Names of our mailboxes that it lacks.
+    pub(crate) new: &'a [String],
+    /// Whose mailboxes may be taken in.
+    pub(crate) locked: &'a BTreeSet<Arc<str>>,
+    pub(crate) sieve_mailbox: bool,
+}
+
+/// Looks unmatched unique ids up; those of locked users' mailboxes are taken in. So are the parents of
+/// mailboxes that the replica lacks: where it lacks the parent too, it would make up one of its own.
+pub(crate) fn read_more(
+    store: &Store,
+    before: &Arc<UserRead>,
+    question: &Question<'_>,
+) -> Result<More, UserError> {
+    let Question { uniqueids, new, locked, sieve_mailbox } = *question;
+    let list = store.mailboxes()?;
+    let mut tree = TreeReader::new(store, &list, sieve_mailbox);
+    let mut more = More {
+        read: before.clone(),
+        tombstones: HashSet::new(),
+        alive: HashSet::new(),
+        moved: HashMap::new(),
+        elsewhere: BTreeMap::new(),
+        ask: BTreeSet::new(),
+    };
+    let mut seen = HashSet::new();
+    for uniqueid in uniqueids {
+        let Some(entry) = list.find_uniqueid(uniqueid)? else { continue };
+        if entry.mbtype.is_deleted() {
+            more.tombstones.insert(uniqueid.clone());
+            continue;
+        }
+        more.alive.insert(uniqueid.clone());
+        let rules = store.config().names();
+        let MboxEntry { name, uidvalidity, .. } = entry;
+        // By name, so that it is the one that is there now.
+        let is_there = list.lookup(&name)?.is_some_and(|now| now.uniqueid == *uniqueid);
+        let owner = rules.userid(&name).unwrap_or_default();
+        let is_locked = locked.contains(owner.as_str());
+        if !is_locked {
+            more.elsewhere.insert(uniqueid.clone(), owner.as_str().into());
+        }
+        if is_locked && is_there {
+            if !before.is_broken(&name) {
+                take_in(store, &list, &name, &mut tree, &mut more.ask, &mut seen)?;
+            }
+        } else if is_there || is_locked && rules.parse(&name).deleted > 0 {
+            more.moved.insert(uniqueid.clone(), Moved { name, uidvalidity });
+        }
+    }
+    let known: HashSet<&str> = before.master.folders.iter().map(Folder::name).collect();
+    for above in new.iter().flat_map(|name| parents(store, name)) {
+        if !known.contains(above.as_str()) && !before.is_broken(&above) {
+            take_in(store, &list, &above, &mut tree, &mut more.ask, &mut seen)?;
+        }
+    }
+    let found = tree.end_without_quotas();
+    if !found.master.folders.is_empty() || !found.broken.is_empty() {
+        let mut read = UserRead::clone(before);
+        add_all(&mut read, found);
+        sort(store, &mut read);
+        more.read = Arc::new(read);
+    }
+    Ok(more)
+}
+
+fn add_all(read: &mut UserRead, found: UserRead) {
+    let known: HashSet<String> =
+        read.master.folders.iter().map(|folder| folder.uniqueid().to_string()).collect();
+    let new = found.master.folders.into_iter().filter(|f| !known.contains(f.uniqueid()));
+    read.master.folders.extend(new);
+    read.master.tombstone_names.extend(found.master.tombstone_names);
+    let mut entries = (*read.entries).clone();
+    entries.extend((*found.entries).clone());
+    read.entries = Arc::new(entries);
+    read.hosts.extend(found.hosts);
+    read.broken.extend(found.broken);
+    read.unread.extend(found.unread);
+    read.master.incomplete |= found.master.incomplete;
+}
+
+/// Mailboxes in the list's order: parents before what is below them.
+fn sort(store: &Store, read: &mut UserRead) {
+    let rules = store.config().names();
+    let key = |folder: &Folder| rules.db_key(&rules.parse(folder.name()));
+    read.master.folders.sort_by_cached_key(key);
+}

@@ -1,0 +1,401 @@
+//! Reading a user's headers off the disk.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+
+use cyrus_store::names::NameRules;
+use cyrus_store::{ErrorClass, MboxEntry, MboxList, Store, StoreError, UserModseqs};
+use sync_plan::{
+    Folder, Intermediate, MasterMailbox, MasterSeen, MasterSieve, MasterUser, Missing,
+};
+
+use crate::error::UserError;
+use crate::master::encode;
+use crate::master::quota_roots;
+use crate::monitor::report::is_shared;
+
+/// A user as read off the disk.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct UserRead {
+    pub(crate) master: MasterUser,
+    /// The mailboxes' entries by unique id, to open them again.
+    pub(crate) entries: Arc<HashMap<String, MboxEntry>>,
+    /// Mailboxes that can't be read: name and why.
+    pub(crate) broken: Vec<(String, Arc<StoreError>)>,
+    /// Why subscriptions, seen state, scripts or quota roots can't be read; mailboxes are replicated all the same.
+    pub(crate) unread: Vec<Arc<StoreError>>,
+    /// The unique id of the INBOX, if it was read.
+    pub(crate) inbox_id: Option<String>,
+    /// Names that mailboxes here had before, by unique id.
+    pub(crate) former: HashMap<String, Vec<String>>,
+    /// Who has the INBOX now of a user who is gone, if somebody got it with another name.
+    pub(crate) renamed_to: Option<Arc<str>>,
+    /// The INBOX below DELETED of whoever had a #sieve mailbox below DELETED, by the latter's unique id.
+    pub(crate) hosts: HashMap<String, Host>,
+}
+
+/// An INBOX that was removed with all of its user's mailboxes.
+#[derive(Debug, Clone)]
+pub(crate) struct Host {
+    /// The INBOX's name when there still was a user.
+    pub(crate) inbox: String,
+    /// Its entry now.
+    pub(crate) deleted: MboxEntry,
+}
+
+impl UserRead {
+    /// What can't be read as failures, mailboxes first.
+    pub(crate) fn failures(&self) -> impl Iterator<Item = UserError> + '_ {
+        let mailboxes = self.broken.iter().map(|(mailbox, e)| UserError::Unreadable {
+            mailbox: mailbox.clone(),
+            source: e.clone(),
+        });
+        mailboxes.chain(self.unread.iter().map(|e| UserError::Unread { source: e.clone() }))
+    }
+
+    /// Keeps what can't be read of a user besides its mailboxes. Nothing is taken away on the replica then.
+    pub(crate) fn cannot_read(&mut self, e: StoreError) {
+        self.master.incomplete = true;
+        self.unread.push(Arc::new(e));
+    }
+
+    /// Whether this mailbox is one of those.
+    pub(crate) fn is_broken(&self, name: &str) -> bool {
+        self.broken.iter().any(|(n, _)| n == name)
+    }
+
+    /// The highest UIDs that were given out, by unique id.
+    pub(crate) fn last_uids(&self) -> HashMap<&str, u32> {
+        let mailboxes = self.master.folders.iter().filter_map(|folder| match folder {
+            Folder::Mailbox(m) => Some((m.uniqueid.as_str(), m.last_uid)),
+            Folder::Intermediate(_) => None,
+        });
+        mailboxes.collect()
+    }
+
+    /// A mailbox's unique id.
+    pub(crate) fn uniqueid_of(&self, name: &str) -> Option<&str> {
+        self.master.folders.iter().find(|f| f.name() == name).map(Folder::uniqueid)
+    }
+}
+
+/// All that the master holds of a user or, under the empty user id, of its shared mailboxes (those
+/// whose names begin with `prefix`). None: there is no INBOX, unless that is what was asked for.
+pub(crate) fn read(
+    store: &Store,
+    userid: &str,
+    sieve_mailbox: bool,
+    prefix: Option<&str>,
+    inbox: Inbox,
+) -> Result<Option<UserRead>, UserError> {
+    let list = store.mailboxes()?;
+    if is_shared(userid) {
+        let mut tree = TreeReader::new(store, &list, false);
+        for entry in list.shared_tree(prefix)? {
+            tree.add(entry)?;
+        }
+        return Ok(Some(tree.end()));
+    }
+    let entries = list.user_tree(userid)?;
+    let name = store.config().names().user_inbox(userid);
+    let is_inbox =
+        |e: &MboxEntry| e.name == name && !e.mbtype.is_deleted() && !e.mbtype.is_intermediate();
+    let has_inbox = entries.iter().any(is_inbox);
+    if has_inbox != (inbox == Inbox::There) {
+        return Ok(None);
+    }
+    let mut tree = TreeReader::new(store, &list, sieve_mailbox);
+    for entry in entries {
+        tree.add(entry)?;
+    }
+    let mut read = tree.end();
+    read.master.userid = userid.to_string();
+    read.master.unread_inbox = read.is_broken(&name).then(|| name.clone());
+    if !has_inbox {
+        read.renamed_to = renamed_to(store, &list, &name)?;
+    }
+    if has_inbox {
+        meta(store, &list, userid, sieve_mailbox, &mut read);
+    }
+    Ok(Some(read))
+}
+
+/// Whose INBOX one is now whose old name has a tombstone.
+fn renamed_to(store: &Store, list: &MboxList, inbox: &str) -> Result<Option<Arc<str>>, StoreError> {
+    let Some(tombstone) = list.lookup(inbox)?.filter(|entry| !entry.uniqueid.is_empty()) else {
+        return Ok(None);
+    };
+    let Some(now) = list.find_uniqueid(&tombstone.uniqueid)? else { return Ok(None) };
+    let parsed = store.config().names().parse(&now.name);
+    let is_another = parsed.is_inbox() && parsed.deleted == 0 && now.name != inbox;
+    let owner = parsed.userid().filter(|_| is_another && !now.mbtype.is_deleted());
+    Ok(owner.map(|owner| owner.as_str().into()))
+}
+
+/// Whether the user to be read is one who is there or one who is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Inbox {
+    /// There must be an INBOX.
+    There,
+    /// There must be none: what is left of a user that was removed.
+    Gone,
+}
+
+/// What belongs to a user but to no mailbox, nor quota root. What of it can't be read stays as it is on the replica; Cyrus' client
+/// sends the mailboxes first, too, and fails for the rest.
+pub(crate) fn meta(
+    store: &Store,
+    list: &MboxList,
+    userid: &str,
+    sieve_mailbox: bool,
+    read: &mut UserRead,
+) {
+    if let Err(e) = subscriptions(store, list, userid, &mut read.master) {
+        read.cannot_read(e);
+    }
+    match seen(store, list, userid) {
+        Ok(seen) => read.master.seen = seen,
+        Err(e) => read.cannot_read(e),
+    }
+    if !sieve_mailbox {
+        match sieve(store, list, userid) {
+            Ok(sieve) => read.master.sieve = sieve,
+            Err(e) => read.cannot_read(e),
+        }
+    }
+}
+
+fn subscriptions(
+    store: &Store,
+    list: &MboxList,
+    userid: &str,
+    master: &mut MasterUser,
+) -> Result<(), StoreError> {
+    match store.subscriptions(list, userid)? {
+        Some(subscriptions) => master.subscriptions = subscriptions,
+        None => {
+            let path = store.subscriptions_path(list, userid)?.display().to_string();
+            let inbox = store.config().names().user_inbox(userid);
+            master.missing.push(Missing::Subscriptions { path, inbox });
+        }
+    }
+    Ok(())
+}
+
+/// Reads mailboxes' headers, whosever they are.
+pub(crate) struct TreeReader<'a> {
+    store: &'a Store,
+    list: &'a MboxList,
+    sieve_mailbox: bool,
+    modseqs: HashMap<Option<String>, UserModseqs>,
+    master: MasterUser,
+    entries: HashMap<String, MboxEntry>,
+    former: HashMap<String, Vec<String>>,
+    broken: Vec<(String, Arc<StoreError>)>,
+}
+
+impl<'a> TreeReader<'a> {
+    pub(crate) fn new(store: &'a Store, list: &'a MboxList, sieve_mailbox: bool) -> Self {
+        TreeReader {
+            store,
+            list,
+            sieve_mailbox,
+            modseqs: HashMap::new(),
+            master: MasterUser::default(),
+            entries: HashMap::new(),
+            former: HashMap::new(),
+            broken: Vec::new(),
+        }
+    }
+
+    /// Takes in an entry: a mailbox, an intermediate or a tombstone.
+    pub(crate) fn add(&mut self, entry: MboxEntry) -> Result<(), StoreError> {
+        if entry.mbtype.is_deleted() {
+            self.master.tombstone_names.push(entry.name);
+        } else if entry.mbtype.is_intermediate() {
+            self.master.folders.push(Folder::Intermediate(intermediate(&entry)));
+        } else if entry.mbtype.is_reserved() || (entry.mbtype.is_sieve() && !self.sieve_mailbox) {
+            // Not a mailbox yet, or one that goes script by script.
+        } else if let Some(twin) = self.twin_of(&entry)? {
+            self.master.incomplete = true;
+            let (mailbox, uniqueid) = (entry.name.clone(), entry.uniqueid);
+            let e = StoreError::SharedId { mailbox, other: twin, uniqueid };
+            self.broken.push((entry.name, Arc::new(e)));
+        } else {
+            let owner = self.store.config().names().userid(&entry.name);
+            let modseqs = match self.modseqs.entry(owner) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(place) => {
+                    let modseqs = self.store.user_modseqs(self.list, place.key().as_deref())?;
+                    place.insert(modseqs)
+                }
+            };
+            match read_header(self.store, self.list, modseqs, &entry) {
+                Ok(Some(mailbox)) => {
+                    self.master.folders.push(Folder::Mailbox(Box::new(mailbox)));
+                    self.entries.insert(entry.uniqueid.clone(), entry);
+                }
+                // It may be here under another name.
+                Ok(None) => self.master.incomplete = true,
+                // It is no mailbox's fault, and all of them would be wrong.
+                Err(e @ StoreError::MissingDatabase { .. }) => return Err(e),
+                Err(e) => {
+                    self.master.incomplete = true;
+                    self.broken.push((entry.name, Arc::new(e)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Another mailbox whose unique id this one has, too, as after folders were copied: whose it is, its own
+    /// entry in the list says. Everything on the wire goes by unique id, so that only one of the two can be replicated.
+    /// That entry is where former names are, too.
+    fn twin_of(&mut self, entry: &MboxEntry) -> Result<Option<String>, StoreError> {
+        if entry.uniqueid.is_empty() {
+            return Ok(None);
+        }
+        let known = self.entries.get(&entry.uniqueid).filter(|known| known.name != entry.name);
+        // A list that is not in order of unique ids, too, would have to be walked for each mailbox.
+        if !self.list.has_unique_ids() {
+            return Ok(known.map(|known| known.name.clone()));
+        }
+        let Some(by_id) = self.list.find_uniqueid(&entry.uniqueid)? else {
+            return Ok(known.map(|known| known.name.clone()));
+        };
+        if by_id.name == entry.name {
+            if !by_id.name_history.is_empty() {
+                let names = by_id.name_history.into_iter().map(|former| former.name).collect();
+                self.former.insert(entry.uniqueid.clone(), names);
+            }
+            return Ok(None);
+        }
+        // It may only have got another name since the list was read.
+        let live = |name: &str| -> Result<bool, StoreError> {
+            let now = self.list.lookup(name)?;
+            Ok(now.is_some_and(|now| now.uniqueid == entry.uniqueid && !now.mbtype.is_deleted()))
+        };
+        Ok((live(&by_id.name)? && live(&entry.name)?).then_some(by_id.name))
+    }
+
+    /// All that was read, with the quota roots that the mailboxes name.
+    fn end(self) -> UserRead {
+        let store = self.store;
+        let mut read = self.end_without_quotas();
+        quota_roots::named_roots(store, &mut read);
+        read
+    }
+
+    /// All that was read.
+    pub(crate) fn end_without_quotas(self) -> UserRead {
+        let rules = self.store.config().names();
+        let is_inbox = |entry: &&MboxEntry| rules.parse(&entry.name).is_inbox();
+        let inbox_id = self.entries.values().find(is_inbox).map(|entry| entry.uniqueid.clone());
+        UserRead {
+            hosts: hosts(rules, &self.entries),
+            master: self.master,
+            entries: Arc::new(self.entries),
+            former: self.former,
+            renamed_to: None,
+            broken: self.broken,
+            unread: Vec::new(),
+            inbox_id,
+        }
+    }
+}
+
+/// Where a #sieve mailbox below DELETED came from.
+fn hosts(rules: &NameRules, entries: &HashMap<String, MboxEntry>) -> HashMap<String, Host> {
+    let owner_of_deleted = |entry: &MboxEntry| {
+        let name = rules.parse(&entry.name);
+        name.userid().filter(|_| name.deleted > 0)
+    };
+    let mut inboxes: HashMap<String, &MboxEntry> = HashMap::new();
+    for entry in entries.values().filter(|entry| rules.parse(&entry.name).boxes.is_empty()) {
+        if let Some(owner) = owner_of_deleted(entry) {
+            let newest = inboxes.entry(owner).or_insert(entry);
+            if newest.name < entry.name {
+                *newest = entry;
+            }
+        }
+    }
+    let mut hosts = HashMap::new();
+    for entry in entries.values().filter(|entry| entry.mbtype.is_sieve()) {
+        let Some(owner) = owner_of_deleted(entry) else { continue };
+        if let Some(deleted) = inboxes.get(&owner) {
+            let inbox = rules.user_inbox(&owner);
+            let host = Host { inbox, deleted: MboxEntry::clone(deleted) };
+            hosts.insert(entry.uniqueid.clone(), host);
+        }
+    }
+    hosts
+}
+
+/// A mailbox's header; none when it was deleted or replaced since its entry was read.
+fn read_header(
+    store: &Store,
+    list: &MboxList,
+    modseqs: &UserModseqs,
+    entry: &MboxEntry,
+) -> Result<Option<MasterMailbox>, StoreError> {
+    let reading = store
+        .open_mailbox(entry)
+        .and_then(|m| modseqs.of(entry).and_then(|modseqs| encode::header(&m, modseqs)));
+    match reading {
+        Ok(header) => Ok(Some(header)),
+        Err(e) if is_stale(list, entry, &e)? => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Whether an error is only that the mailbox is no longer what its entry said.
+pub(crate) fn is_stale(
+    list: &MboxList,
+    entry: &MboxEntry,
+    e: &StoreError,
+) -> Result<bool, StoreError> {
+    if !matches!(e.class(), ErrorClass::Missing | ErrorClass::Damaged) {
+        return Ok(false);
+    }
+    let now = list.lookup(&entry.name)?;
+    Ok(!now.is_some_and(|n| n.uniqueid == entry.uniqueid && !n.mbtype.is_deleted()))
+}
+
+fn intermediate(entry: &MboxEntry) -> Intermediate {
+    Intermediate {
+        name: entry.name.clone(),
+        uniqueid: entry.uniqueid.clone(),
+        mboxtype: entry.mbtype.sync_str().unwrap_or_default(),
+        createdmodseq: entry.createdmodseq,
+        foldermodseq: entry.foldermodseq,
+    }
+}
+
+fn seen(store: &Store, list: &MboxList, userid: &str) -> Result<Vec<MasterSeen>, StoreError> {
+    let entries = store.seen(list, userid)?;
+    Ok(entries
+        .into_iter()
+        .map(|s| MasterSeen {
+            uniqueid: s.uniqueid,
+            lastread: s.lastread,
+            lastuid: s.lastuid,
+            lastchange: s.lastchange,
+            seenuids: s.seenuids,
+        })
+        .collect())
+}
+
+fn sieve(store: &Store, list: &MboxList, userid: &str) -> Result<Vec<MasterSieve>, StoreError> {
+    let scripts = store.sieve_scripts(list, userid)?;
+    Ok(scripts
+        .into_iter()
+        .map(|s| MasterSieve {
+            name: s.name,
+            last_update: s.last_update,
+            guid: s.guid.to_string(),
+            active: s.active,
+            content: s.content,
+        })
+        .collect())
+}

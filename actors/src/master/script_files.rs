@@ -1,0 +1,16 @@
+//! Whether a user's Sieve scripts are still files (`user/scripts.rs` says why that matters).
+
+use cyrus_store::Store;
+
+use crate::error::UserError;
+
+/// On a reading thread: an error where they are.
+///
+/// # Errors
+/// [`UserError::ScriptFiles`], or the store can't be read.
+pub(crate) fn check(store: &Store, userid: &str) -> Result<(), UserError> {
+    match store.scripts_only_in_folder(&store.mailboxes()?, userid)? {
+        Some(folder) => Err(UserError::ScriptFiles { folder }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,581 @@
+//! One mailbox to the replica: its new messages' files, then `APPLY MAILBOX` with its records.
+//!
+//! ```text
+//!   shared locks: [ read header, choose the batch, encode records, list files ]
+//!   mailbox lock only:                                     [ upload files ]
+//!   no lock:                                                              [ APPLY MAILBOX ]
+//! ```
+//! The index is locked only while it is read. While files are sent the shared mailbox lock is
+//! kept, so that they stay; writers need no more than that. The encoded records wait in a spool
+//! (`spool.rs`), and are sent when the replica has taken the files (`act/held.rs`).
+//!
+//! A mailbox with more new messages than a batch holds, or more bytes, is sent in several steps
+//! (`steps.rs`). The mailbox is opened once a step, and its records are passed over once.
+
+use std::collections::{HashSet, VecDeque};
+use std::io;
+use std::sync::Arc;
+
+use csync::{Guid, ReplicaMailbox, Since, command};
+use cyrus_store::{Mailbox, MboxEntry, MboxList, Modseqs, Store, StoreError};
+use sync_plan::{Crcs, FullReplica, PlanError, Verdict, compare_mailbox};
+
+use crate::error::UserError;
+use crate::master::bad_files::{BadFile, Files, NAMED};
+use crate::master::batches::{self, Base, STEP_BYTES, Step, modseq_in_step};
+use crate::master::encode::{self, State};
+use crate::master::full_update::{self, Compared, Found};
+use crate::master::message_files::Message;
+use crate::master::read_user::is_stale;
+use crate::master::record_buffer::Spool;
+use crate::master::upload::Uploader;
+use crate::monitor::progress::Progress;
+use crate::monitor::report::Sent;
+use crate::replica::frames::{FRAME_BYTES, Frame, FrameSender, InFlight, encode};
+use crate::replica::staged::Staged;
+use crate::settings::Settings;
+
+/// How a mailbox is compared and sent.
+#[derive(Debug, Clone)]
+pub(crate) enum How {
+    /// The records that are newer than the replica's modseq, on condition that it still is there.
+    Since,
+    /// The same, but compute our checksums afresh first: the mailbox may be equal after all.
+    SinceIfChecksumsDiffer,
+    /// The replica refused it: compare headers anew, compute checksums, set no condition.
+    Afresh,
+    /// All records, after a comparison one by one; into a mailbox that is made again, if `again`.
+    Full { records: Arc<FullReplica>, again: bool },
+    /// The mailbox without anything in it: can the replica make it?
+    Make,
+}
+
+/// What became of a mailbox.
+pub(crate) enum MailboxSent {
+    /// Equal after all.
+    Unchanged,
+    /// It was deleted, renamed or replaced since it was planned.
+    Replaced,
+    /// Only a comparison record by record can tell what to send.
+    NeedsFull,
+    /// Files of new messages are missing or damaged: the replica may have these messages in another mailbox, and is to be asked.
+    Lacking(Files),
+    /// All that is new of it are messages whose files are missing or damaged: nothing is said of it, so that they can
+    /// still be appended there.
+    Bad(Vec<UserError>),
+    /// Its messages are on their way, its records ready to follow them.
+    Ready(Box<Ready>),
+}
+
+/// One MAILBOX command, and what must be taken by the replica before it is sent.
+pub(crate) struct Ready {
+    /// The commands that upload its new messages, answers to come.
+    pub(crate) uploads: VecDeque<InFlight>,
+    /// What the replica's mailbox must be when it is removed, to be made again.
+    pub(crate) instead_of: Option<Box<ReplicaMailbox>>,
+    /// What goes right before it.
+    pub(crate) before: Vec<Command>,
+    /// The command itself.
+    pub(crate) records: Spool,
+    /// What the replica has taken once it says OK.
+    pub(crate) brings: Sent,
+    /// What the replica has then, if anybody wants to know.
+    pub(crate) state: Option<Box<ReplicaMailbox>>,
+    /// What follows of the same mailbox.
+    pub(crate) next: Option<Next>,
+    /// Messages that are left out, as their files are missing or damaged.
+    pub(crate) bad: Vec<UserError>,
+}
+
+/// A short command, ready to be sent.
+pub(crate) struct Command {
+    pub(crate) name: &'static str,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Where the next step of a mailbox begins.
+#[derive(Debug, Clone)]
+pub(crate) struct Next {
+    base: Base,
+    /// The steps after it, but for the last one.
+    steps: VecDeque<Step>,
+    /// UIDs of messages that were left out of those before it.
+    without: Vec<u32>,
+}
+
+/// How often a step is encoded again because files turned out to be bad: new messages may come between.
+const PASSES: usize = 8;
+
+/// One mailbox to send; the fields are those of [`SendMailbox`](crate::master::planner::SendMailbox).
+pub(crate) struct Job<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) settings: &'a Settings,
+    pub(crate) progress: &'a Progress,
+    pub(crate) entry: &'a MboxEntry,
+    pub(crate) replica: Option<Box<ReplicaMailbox>>,
+    pub(crate) how: How,
+    pub(crate) next: Option<Next>,
+    pub(crate) frames: &'a FrameSender,
+    pub(crate) staged: &'a mut Staged,
+    pub(crate) broken_off: &'a mut bool,
+    pub(crate) found: Files,
+}
+
+/// How a try to send a step came out.
+enum Pass {
+    Done(MailboxSent),
+    /// Files are bad: once more without their messages.
+    Again,
+}
+
+impl Ready {
+    /// A command that relies on nothing.
+    pub(crate) fn of(command: Vec<u8>) -> Ready {
+        Ready {
+            uploads: VecDeque::new(),
+            instead_of: None,
+            before: Vec::new(),
+            records: Spool::of(command),
+            brings: Sent::default(),
+            state: None,
+            next: None,
+            bad: Vec::new(),
+        }
+    }
+}
+
+/// How the first step begins.
+enum First {
+    Send { crcs: Crcs, compared: Option<Compared> },
+    Unchanged,
+    NeedsFull,
+}
+
+/// What one MAILBOX command is about.
+#[derive(Debug, Clone, Copy)]
+struct Said {
+    crcs: Crcs,
+    modseqs: Modseqs,
+    base: Base,
+    step: Option<Step>,
+    /// New messages' bytes that it may bring.
+    most: u64,
+}
+
+/// One MAILBOX command, and the messages that the replica must be sent before.
+struct Encoded {
+    spool: Spool,
+    partition: String,
+    messages: Vec<Message>,
+    /// How many records there are.
+    records: usize,
+    /// How many records tell the replica to expunge a message that it may have live.
+    expunged: u64,
+}
+
+impl Job<'_> {
+    /// Sends the messages of the mailbox' next step, ahead of the answers, and encodes its records. A message whose
+    /// file is missing or damaged is left out, and costs nothing but itself.
+    pub(crate) fn run(&mut self) -> Result<MailboxSent, UserError> {
+        for _ in 0..PASSES {
+            match self.pass()? {
+                Pass::Done(sent) => return Ok(sent),
+                Pass::Again => {}
+            }
+        }
+        Ok(MailboxSent::Bad(self.found.take_errors()))
+    }
+
+    fn pass(&mut self) -> Result<Pass, UserError> {
+        let done = |sent| Ok(Pass::Done(sent));
+        let list = self.store.mailboxes()?;
+        if matches!(self.how, How::Make) {
+            return self.make(&list).map(Pass::Done);
+        }
+        let Some(mailbox) = self.open(&list)? else { return done(MailboxSent::Replaced) };
+        let modseqs = self.modseqs(&list)?;
+        let mut crcs = stored_crcs(&mailbox);
+        let mut before = Vec::new();
+        let mut instead_of = None;
+        let mut compared = None;
+        let Next { base, mut steps, without } = match self.next.clone() {
+            Some(next) => next,
+            None => {
+                match self.before_first(&mailbox, modseqs)? {
+                    First::Send { crcs: said, compared: came } => (crcs, compared) = (said, came),
+                    First::Unchanged => return done(MailboxSent::Unchanged),
+                    First::NeedsFull => return done(MailboxSent::NeedsFull),
+                }
+                let mut without = Vec::new();
+                if let Some(Compared { found, expunge, lacking }) = &mut compared {
+                    if found.again {
+                        instead_of = self.replica.take();
+                    } else {
+                        before.extend(self.expunge(expunge));
+                        // Their files are known to be bad.
+                        without = std::mem::take(lacking);
+                    }
+                }
+                Next { base: self.first_base(), steps: VecDeque::new(), without }
+            }
+        };
+        self.found.leave_out(without);
+        self.found.leave_out(self.found.bad.iter().map(|bad| bad.uid).collect());
+        if !self.found.without.is_empty() {
+            crcs = self.recomputed(&mailbox)?;
+        }
+        // A mailbox that is made again is so in one step: there must be no time in which half of it is there.
+        let (many, most) = match instead_of {
+            Some(_) => (false, u64::MAX),
+            None => (batches::are_many(&mailbox, &base, self.settings.batch_messages), STEP_BYTES),
+        };
+        if steps.is_empty() && many {
+            steps = self.plan_steps(&mailbox, &base)?;
+        }
+        let step = steps.pop_front();
+        let mut said = Said { crcs, modseqs, base, step, most };
+        let encoded = self.encode_step(&mailbox, &mut said, &mut steps)?;
+        let state = self.state(&mailbox, &said, &encoded.partition)?;
+        let next = said.step.map(|Step { last_uid, highestmodseq }| {
+            let since = Some(Since { modseq: highestmodseq, crc: 0, crc_annot: 0 });
+            let base = Base { last_uid, highestmodseq, since };
+            Next { base, steps, without: self.found.without.clone() }
+        });
+        // The last step's command makes the mailbox whole.
+        let found = compared.map(|compared| compared.found);
+        let brings = Sent {
+            mailboxes: u64::from(next.is_none()),
+            removed: found.map_or(encoded.expunged, |found| found.removals()),
+            overwritten: found.map_or(0, |found| u64::from(found.overwritten)),
+            lost: found.map_or(0, |found| found.unproven),
+            ..Sent::default()
+        };
+        let rest_is_bad = match &instead_of {
+            None => encoded.records == 0 && next.is_none(),
+            // The replica's copy is the only good one, and it could not be told to keep it.
+            Some(_) => self.found.bad.iter().any(|bad| self.is_live_there(bad.uid)),
+        };
+        if !self.found.bad.is_empty() && rest_is_bad {
+            return done(MailboxSent::Bad(self.found.take_errors()));
+        }
+        let bad = self.upload(mailbox, &encoded)?;
+        if !bad.is_empty() {
+            self.found.bad.extend(bad);
+            if !self.found.asked {
+                return done(MailboxSent::Lacking(std::mem::take(&mut self.found)));
+            }
+            self.replica = self.replica.take().or(instead_of);
+            return Ok(Pass::Again);
+        }
+        let bad = self.found.take_errors();
+        let Files { uploads, .. } = std::mem::take(&mut self.found);
+        let records = encoded.spool;
+        let ready = Ready { uploads, instead_of, before, records, brings, state, next, bad };
+        done(MailboxSent::Ready(Box::new(ready)))
+    }
+
+    /// Whether the replica has a live message of this UID, in a mailbox that was compared record by record.
+    fn is_live_there(&self, uid: u32) -> bool {
+        let How::Full { records, .. } = &self.how else { return false };
+        let found = records.records.binary_search_by_key(&uid, |record| record.uid);
+        let record = found.ok().and_then(|at| records.records.get(at));
+        record.is_some_and(|record| !record.expunged)
+    }
+
+    /// A mailbox as it is before the first step: nothing in it.
+    fn make(&self, list: &MboxList) -> Result<MailboxSent, UserError> {
+        let Some(mailbox) = self.open(list)? else { return Ok(MailboxSent::Replaced) };
+        let partition = self.partition(&mailbox);
+        let head = encode::Head {
+            local_only: self.settings.local_only,
+            one_way: self.settings.one_way,
+            partition: &partition,
+            state: State::Partial { last_uid: 0, highestmodseq: 1 },
+            since: None,
+            replica: None,
+            groups: Some(""),
+        };
+        let begun = encode::Encoder::begin(&mailbox, self.modseqs(list)?, &head);
+        let bytes = begun.map_err(|e| self.damaged(e))?.end();
+        Ok(MailboxSent::Ready(Box::new(Ready::of(bytes))))
+    }
+
+    /// Where the mailbox is to be on the replica.
+    fn partition(&self, mailbox: &Mailbox) -> String {
+        self.settings.partition.clone().unwrap_or_else(|| mailbox.entry.partition.clone())
+    }
+
+    /// What the replica has once it has taken this, for the cache.
+    fn state(
+        &self,
+        mailbox: &Mailbox,
+        said: &Said,
+        partition: &str,
+    ) -> Result<Option<Box<ReplicaMailbox>>, UserError> {
+        let incomplete = said.step.is_some() || !self.found.without.is_empty();
+        if self.settings.cache.is_none() || incomplete {
+            return Ok(None);
+        }
+        let state = encode::replica_state(mailbox, said.modseqs, partition, said.crcs);
+        Ok(Some(Box::new(state.map_err(|e| self.damaged(e))?)))
+    }
+
+    fn first_base(&self) -> Base {
+        let Some(r) = &self.replica else { return Base::default() };
+        let condition =
+            Since { modseq: r.highestmodseq, crc: r.sync_crc, crc_annot: r.sync_crc_annot };
+        let trusted = matches!(self.how, How::Since | How::SinceIfChecksumsDiffer);
+        let since = match (trusted, self.settings.one_way) {
+            (true, _) => Some(condition),
+            // A replica that was told to obey would take a lower LAST_UID, should a message have come there meanwhile.
+            (false, true) => Some(Since { crc: 0, crc_annot: 0, ..condition }),
+            (false, false) => None,
+        };
+        let since = since.filter(|since| since.modseq > 0);
+        // All records go where a comparison one by one was needed: no modseq tells which differ.
+        let highestmodseq = if matches!(self.how, How::Full { .. }) { 0 } else { r.highestmodseq };
+        Base { last_uid: r.last_uid, highestmodseq, since }
+    }
+
+    /// None when the mailbox is no longer what was planned.
+    fn open(&self, list: &MboxList) -> Result<Option<Mailbox>, UserError> {
+        match self.store.open_mailbox(self.entry) {
+            Ok(mailbox) if mailbox.uniqueid() == self.entry.uniqueid => {
+                match list.lookup(&self.entry.name)? {
+                    Some(now)
+                        if now.uniqueid == self.entry.uniqueid
+                            && now.partition == self.entry.partition
+                            && !now.mbtype.is_deleted() =>
+                    {
+                        Ok(Some(mailbox))
+                    }
+                    _ => Ok(None),
+                }
+            }
+            Ok(_) => Ok(None),
+            Err(e) if is_stale(list, self.entry, &e)? => Ok(None),
+            Err(e) => Err(self.damaged(e)),
+        }
+    }
+
+    /// The groups that the mailbox's owner is in.
+    fn groups(&self) -> Result<String, UserError> {
+        let owner = self.store.config().names().userid(&self.entry.name);
+        let Some(owner) = owner else { return Ok(String::new()) };
+        Ok(self.store.mailboxes()?.groups_of(&owner)?.join("\t"))
+    }
+
+    fn modseqs(&self, list: &MboxList) -> Result<Modseqs, UserError> {
+        let owner = self.store.config().names().userid(&self.entry.name);
+        let modseqs = self.store.user_modseqs(list, owner.as_deref())?;
+        modseqs.of(self.entry).map_err(|e| self.damaged(e))
+    }
+
+    /// The doubts to be settled once the mailbox is open.
+    fn before_first(&self, m: &Mailbox, modseqs: Modseqs) -> Result<First, UserError> {
+        let mut crcs = stored_crcs(m);
+        if !matches!(self.how, How::Since) {
+            crcs = self.recomputed(m)?;
+        }
+        let mut compared = None;
+        match (&self.how, &self.replica) {
+            // LAST_UID must never go down.
+            (How::Since, Some(replica)) if replica.last_uid > m.index.last_uid => {
+                return Ok(First::NeedsFull);
+            }
+            (How::Since | How::Make, _) | (_, None) => {}
+            (How::Full { records, again }, _) => {
+                let came = full_update::compare(m, records, self.settings.overwrite)?;
+                if came.found.again && !again {
+                    return Ok(First::NeedsFull);
+                }
+                let found = Found { again: *again, ..came.found };
+                compared = Some(Compared { found, ..came });
+            }
+            (How::SinceIfChecksumsDiffer | How::Afresh, Some(replica)) => {
+                let mut ours = encode::header(m, modseqs).map_err(|e| self.damaged(e))?;
+                ours.crcs = crcs;
+                match compare_mailbox(&ours, replica, self.settings.one_way) {
+                    Verdict::Unchanged => return Ok(First::Unchanged),
+                    Verdict::ChecksumDoubt | Verdict::Full(_) => return Ok(First::NeedsFull),
+                    Verdict::Copyback(reason) => {
+                        let mailbox = self.entry.name.clone();
+                        return Err(PlanError::Copyback { mailbox, reason }.into());
+                    }
+                    Verdict::Changed => {}
+                }
+            }
+        }
+        Ok(First::Send { crcs, compared })
+    }
+
+    /// Lets the replica expunge what it must not keep, before it is sent all records.
+    fn expunge(&self, uids: &[u32]) -> Option<Command> {
+        let Job { entry, .. } = self;
+        let bytes = encode(|out| {
+            command::expunge(out, &entry.name, &entry.uniqueid, uids.iter().copied());
+        });
+        (!uids.is_empty()).then_some(Command { name: "EXPUNGE", bytes })
+    }
+
+    fn recomputed(&self, m: &Mailbox) -> Result<Crcs, UserError> {
+        let crcs = m.recompute_crcs_without(&self.found.without).map_err(|e| self.damaged(e))?;
+        Ok(Crcs { basic: crcs.basic, annot: crcs.annot })
+    }
+
+    fn plan_steps(&self, m: &Mailbox, base: &Base) -> Result<VecDeque<Step>, UserError> {
+        batches::plan(m, base, self.settings.batch_messages).map_err(|e| self.damaged(e))
+    }
+
+    /// One step's command. If it would bring too much the steps are planned anew, by bytes as well.
+    fn encode_step(
+        &self,
+        mailbox: &Mailbox,
+        said: &mut Said,
+        steps: &mut VecDeque<Step>,
+    ) -> Result<Encoded, UserError> {
+        if let Some(encoded) = self.encode(mailbox, said)? {
+            return Ok(encoded);
+        }
+        *steps = self.plan_steps(mailbox, &said.base)?;
+        said.step = steps.pop_front();
+        said.most = u64::MAX;
+        match self.encode(mailbox, said)? {
+            Some(encoded) => Ok(encoded),
+            None => Err(UserError::Bug("a step has no end".into())),
+        }
+    }
+
+    /// None when it would bring more bytes than it may.
+    fn encode(&self, mailbox: &Mailbox, said: &Said) -> Result<Option<Encoded>, UserError> {
+        let Said { crcs, modseqs, base, step, most } = *said;
+        let partition = self.partition(mailbox);
+        let mut spool = Spool::new();
+        let mut messages = Vec::new();
+        let mut records = 0;
+        let mut expunged = 0;
+        let state = match step {
+            None => State::Whole(crcs),
+            Some(Step { last_uid, highestmodseq }) => State::Partial { last_uid, highestmodseq },
+        };
+        let groups = self.groups()?;
+        let head = encode::Head {
+            local_only: self.settings.local_only,
+            one_way: self.settings.one_way,
+            partition: &partition,
+            state,
+            since: base.since,
+            replica: self.replica.as_deref(),
+            groups: Some(&groups),
+        };
+        let mut encoder =
+            encode::Encoder::begin(mailbox, modseqs, &head).map_err(|e| self.damaged(e))?;
+        let mut listed = HashSet::new();
+        let mut bytes = 0;
+        // A new record may have a modseq that the replica has reached by a change of its own; once its UID is
+        // passed there, it can't be appended any more.
+        for record in mailbox.records_beyond(base.highestmodseq, base.last_uid) {
+            let record = record.map_err(|e| self.damaged(e))?;
+            if step.is_some_and(|s| record.uid > s.last_uid) {
+                break;
+            }
+            let Some(modseq) = modseq_in_step(&record, &base, step) else { continue };
+            if self.found.without.binary_search(&record.uid).is_ok() {
+                continue;
+            }
+            records += 1;
+            encoder.record(&record, modseq).map_err(|e| self.damaged(e))?;
+            if encoder.pending() >= FRAME_BYTES {
+                encoder.drain(|bytes| spool.write(bytes)).map_err(|e| self.spool_failed(e))?;
+            }
+            expunged += u64::from(record.is_expunged() && record.uid <= base.last_uid);
+            let guid = Guid(record.guid.0);
+            if record.uid > base.last_uid
+                && !record.is_unlinked()
+                && !self.staged.contains(&partition, &guid)
+                && listed.insert(guid)
+            {
+                bytes += record.size;
+                if bytes > most && !messages.is_empty() {
+                    return Ok(None);
+                }
+                messages.push(Message::from(&record));
+            }
+        }
+        spool.write(&encoder.end()).map_err(|e| self.spool_failed(e))?;
+        Ok(Some(Encoded { spool, partition, messages, records, expunged }))
+    }
+
+    /// Sends the files. The mailbox's own lock, which keeps them where they are, is held until the last one is sent. Returns
+    /// the messages whose files are bad; an expunged one's is no loss, as the replica needs none for it.
+    fn upload(
+        &mut self,
+        mut mailbox: Mailbox,
+        encoded: &Encoded,
+    ) -> Result<Vec<BadFile>, UserError> {
+        mailbox.release_index();
+        let mut uploader = Uploader::new(&mailbox, &encoded.partition, self.frames);
+        let mut bad = Vec::new();
+        for message in &encoded.messages {
+            match uploader.send(message) {
+                Ok(()) => {
+                    self.progress.uploaded(message.size);
+                    self.staged.add(&encoded.partition, std::iter::once(message.guid));
+                }
+                Err(UserError::MessageFile { .. }) if uploader.is_good() && message.expunged => {}
+                Err(e @ UserError::MessageFile { .. }) if uploader.is_good() => {
+                    let named = self.found.bad.len() + bad.len() < NAMED;
+                    let (uid, guid) = (message.uid, message.guid);
+                    bad.push(BadFile { uid, guid, why: named.then_some(e) });
+                }
+                Err(e) => {
+                    *self.broken_off |= !uploader.is_good();
+                    return Err(e);
+                }
+            }
+        }
+        uploader.finish()?;
+        self.found.uploads.append(&mut uploader.in_flight.into());
+        Ok(bad)
+    }
+
+    fn damaged(&self, e: StoreError) -> UserError {
+        UserError::Mailbox { mailbox: self.entry.name.clone(), source: Box::new(e) }
+    }
+
+    fn spool_failed(&self, e: io::Error) -> UserError {
+        spool_failed(&self.entry.name, &e)
+    }
+}
+
+/// Sends a MAILBOX command from a thread, in frames.
+pub(crate) fn send_records(
+    records: Spool,
+    mailbox: &str,
+    frames: &FrameSender,
+) -> Result<InFlight, UserError> {
+    let failed = |e: io::Error| spool_failed(mailbox, &e);
+    let mut chunks = records.into_chunks().map_err(failed)?;
+    let mut next = || chunks.next(FRAME_BYTES).map_err(failed);
+    let first = next()?;
+    let mut after = next()?;
+    if after.is_empty() {
+        return Ok(frames.command_blocking("MAILBOX", first)?);
+    }
+    let in_flight = frames.open_blocking("MAILBOX", first)?;
+    while !after.is_empty() {
+        frames.push_blocking("MAILBOX", Frame::More(after))?;
+        // A read that fails here breaks the command off, and the writer notices.
+        after = next()?;
+    }
+    frames.push_blocking("MAILBOX", Frame::Close(after))?;
+    Ok(in_flight)
+}
+
+fn spool_failed(mailbox: &str, e: &io::Error) -> UserError {
+    UserError::Spool { mailbox: mailbox.to_string(), problem: e.to_string() }
+}
+
+fn stored_crcs(m: &Mailbox) -> Crcs {
+    Crcs { basic: m.index.sync_crcs.basic, annot: m.index.sync_crcs.annot }
+}

@@ -1,0 +1,181 @@
+//! Message files to the replica: `APPLY MESSAGE (%{partition guid size} … )`.
+//!
+//! A file is looked at before it is announced (`message_files.rs`): the replica would drop a whole
+//! batch for one bad file, and abort for one that parses to another GUID.
+
+use std::fs::File;
+use std::io::Read;
+
+use bytes::Bytes;
+use csync::DlistWriter;
+use cyrus_store::Mailbox;
+
+use crate::error::UserError;
+use crate::master::message_files::{Checked, Message, MessageFiles};
+use crate::monitor::report::Sent;
+use crate::replica::frames::{CommandError, FRAME_BYTES, Frame, FrameSender, InFlight};
+
+/// Messages in one command, as the C client's bound.
+const MESSAGES: usize = 1024;
+/// Bytes in one command after which the next message opens a new one, so that a failure costs
+/// little.
+const COMMAND_BYTES: u64 = 16 * 1024 * 1024;
+/// The command's name.
+const NAME: &str = "MESSAGE";
+
+/// Uploads one mailbox's messages.
+pub(crate) struct Uploader<'a> {
+    partition: &'a str,
+    frames: &'a FrameSender,
+    files: MessageFiles<'a>,
+    /// Bytes gathered for the next frame.
+    gathered: Vec<u8>,
+    /// The open command.
+    open: Option<Open>,
+    pub(crate) in_flight: Vec<InFlight>,
+}
+
+impl<'a> Uploader<'a> {
+    pub(crate) fn new(
+        mailbox: &'a Mailbox,
+        partition: &'a str,
+        frames: &'a FrameSender,
+    ) -> Uploader<'a> {
+        Uploader {
+            partition,
+            frames,
+            files: MessageFiles::new(mailbox),
+            gathered: Vec::new(),
+            open: None,
+            in_flight: Vec::new(),
+        }
+    }
+
+    /// Whether nothing of a command is on its way that is not closed yet: dropping the uploader would break the connection.
+    pub(crate) fn is_good(&self) -> bool {
+        !self.open.is_some_and(|open| open.begun)
+    }
+
+    /// Uploads a message. On a bad file the open command is closed in good order first.
+    pub(crate) fn send(&mut self, message: &Message) -> Result<(), UserError> {
+        let checked = match self.files.check(message) {
+            Ok(checked) => checked,
+            Err(bad) => {
+                self.finish()?;
+                return Err(bad);
+            }
+        };
+        let full = |open: Open| open.messages >= MESSAGES || open.bytes >= COMMAND_BYTES;
+        if self.open.is_some_and(full) {
+            self.finish()?;
+        }
+        self.announce(message);
+        match checked {
+            Checked::Small(length) => self.put(length)?,
+            Checked::Large(file) => self.stream(file, message)?,
+        }
+        if let Some(open) = &mut self.open {
+            open.messages += 1;
+            open.bytes += message.size;
+        }
+        Ok(())
+    }
+
+    /// Closes the open command, if there is one.
+    pub(crate) fn finish(&mut self) -> Result<(), CommandError> {
+        let Some(open) = self.open.take() else { return Ok(()) };
+        self.gathered.extend_from_slice(b")\r\n");
+        let bytes = std::mem::take(&mut self.gathered);
+        if open.begun {
+            self.frames.push_blocking(NAME, Frame::Close(bytes.into()))?;
+        } else {
+            self.in_flight.push(self.frames.command_blocking(NAME, bytes)?);
+        }
+        if let Some(command) = self.in_flight.last_mut() {
+            command.brings =
+                Sent { messages: open.messages as u64, bytes: open.bytes, ..Sent::default() };
+        }
+        Ok(())
+    }
+
+    fn announce(&mut self, message: &Message) {
+        self.make_room();
+        if self.open.is_none() {
+            self.gathered.extend_from_slice(b"APPLY MESSAGE (");
+            self.open = Some(Open::default());
+        } else {
+            self.gathered.push(b' ');
+        }
+        let mut writer = DlistWriter::new(&mut self.gathered);
+        writer.file_head(self.partition, &message.guid, message.size);
+    }
+
+    /// Sends as many bytes of what was read as a small file, in frames no larger than others: so many of these may wait
+    /// for the socket (`FRAMES_WAITING`), on so many connections, that each counts.
+    fn put(&mut self, length: usize) -> Result<(), CommandError> {
+        if length >= FRAME_BYTES {
+            self.flush()?;
+            let mut content = Bytes::from(std::mem::take(&mut self.files.small));
+            content.truncate(length);
+            while !content.is_empty() {
+                let part = content.split_to(FRAME_BYTES.min(content.len()));
+                self.frames.push_blocking(NAME, Frame::More(part))?;
+            }
+            return Ok(());
+        }
+        if self.gathered.len() + length > self.gathered.capacity() {
+            self.flush()?;
+            self.make_room();
+        }
+        self.gathered.extend_from_slice(self.files.small.get(..length).unwrap_or_default());
+        if self.gathered.len() >= FRAME_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    /// Room for a frame and the head of a message behind it.
+    fn make_room(&mut self) {
+        if self.gathered.capacity() < FRAME_BYTES {
+            self.gathered.reserve(FRAME_BYTES + 4096);
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), CommandError> {
+        if self.gathered.is_empty() {
+            return Ok(());
+        }
+        let bytes = std::mem::take(&mut self.gathered).into();
+        match &mut self.open {
+            Some(open) if !open.begun => {
+                open.begun = true;
+                self.in_flight.push(self.frames.open_blocking(NAME, bytes)?);
+                Ok(())
+            }
+            _ => self.frames.push_blocking(NAME, Frame::More(bytes)),
+        }
+    }
+
+    /// A file that shrinks now has been announced already: the caller must give the connection up,
+    /// which [`Uploader::is_good`] tells.
+    fn stream(&mut self, mut file: File, message: &Message) -> Result<(), UserError> {
+        self.flush()?;
+        let mut left = message.size;
+        while left > 0 {
+            let want = left.min(FRAME_BYTES as u64) as usize;
+            let mut chunk = vec![0; want];
+            file.read_exact(&mut chunk).map_err(|e| {
+                self.files.bad(message, format!("it changed while it was read: {e}"))
+            })?;
+            left -= want as u64;
+            self.frames.push_blocking(NAME, Frame::More(chunk.into()))?;
+        }
+        Ok(())
+    }
+}
+
+/// A command that is being put together.
+#[derive(Debug, Clone, Copy, Default)]
+struct Open {
+    messages: usize,
+    bytes: u64,
+    /// Whether a part of it is on its way.
+    begun: bool,
+}

@@ -1,0 +1,120 @@
+//! What is being done for whom at this moment; a part of `progress.rs`.
+//!
+//! Read-mostly and shared between threads: each user in flight writes its own row, a status reads
+//! all of them. No decision hangs on it.
+
+use std::borrow::Cow;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dashmap::DashMap;
+
+use crate::monitor::plain;
+use crate::monitor::report::name_of;
+use crate::monitor::words;
+
+/// The stage of users that are named in a status only by their number, as there may be many.
+pub(crate) const WAITING: &str = "waiting for a connection";
+
+/// So many users are shown one by one.
+const SHOWN: usize = 20;
+
+/// The users in flight, and what is being done for each. Clones show the same.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Board(Arc<DashMap<Arc<str>, Row>>);
+
+#[derive(Debug)]
+struct Row {
+    since: Instant,
+    stage: Cow<'static, str>,
+}
+
+impl Board {
+    /// Notes what is being done for a user now.
+    pub(crate) fn set(&self, userid: &Arc<str>, stage: impl Into<Cow<'static, str>>) {
+        let stage = stage.into();
+        match self.0.get_mut(userid) {
+            Some(mut row) => row.stage = stage,
+            None => {
+                self.0.insert(userid.clone(), Row { since: Instant::now(), stage });
+            }
+        }
+    }
+
+    /// A user is no longer in flight.
+    pub(crate) fn remove(&self, userid: &str) {
+        self.0.remove(userid);
+    }
+
+    /// One line for the whole and one a user that something is done for, slowest first: those that are longest in flight.
+    pub(crate) fn status(&self, now: Instant) -> String {
+        let mut rows: Vec<(Duration, String)> = self
+            .0
+            .iter()
+            .filter(|row| row.stage != WAITING)
+            .map(|row| {
+                let age = now.saturating_duration_since(row.since);
+                let shown = words::duration(Duration::from_secs(age.as_secs()));
+                let name = plain::line(name_of(row.key()));
+                let line = format!("\n  {name}: {} ({shown})", row.stage);
+                (age, line)
+            })
+            .collect();
+        rows.sort_by(|a, b| b.cmp(a));
+        let waiting = self.0.len().saturating_sub(rows.len());
+        let mut status = format!("{} in flight", words::count(rows.len() as u64, "user"));
+        if waiting > 0 {
+            let _ = write!(status, ", {waiting} {WAITING}");
+        }
+        for (_, line) in rows.iter().take(SHOWN) {
+            // Writing to a string can't fail.
+            let _ = write!(status, "{line}");
+        }
+        if rows.len() > SHOWN {
+            let _ = write!(status, "\n  and {} more", rows.len() - SHOWN);
+        }
+        status
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_in_flight_comes_first() {
+        let board = Board::default();
+        let (anna, shared): (Arc<str>, Arc<str>) = ("anna".into(), "".into());
+        board.set(&anna, "looking");
+        board.set(&shared, "looking");
+        board.set(&anna, format!("sending {}", "user.anna"));
+        board.0.get_mut("anna").unwrap().since = Instant::now();
+        let now = Instant::now() + Duration::from_secs(61);
+        board.0.get_mut("").unwrap().since = now - Duration::from_secs(90);
+        assert_eq!(
+            board.status(now),
+            "2 users in flight\n  shared mailboxes: looking (1m 30s)\n  anna: sending user.anna (1m 1s)"
+        );
+        board.set(&anna, WAITING);
+        assert!(board.status(now).starts_with("1 user in flight, 1 waiting for a connection\n"));
+        board.remove("anna");
+        assert!(board.status(now).starts_with("1 user in flight\n"));
+    }
+
+    #[test]
+    fn no_more_than_twenty_are_shown_the_slowest() {
+        let board = Board::default();
+        let now = Instant::now() + Duration::from_secs(1000);
+        for nr in 0..50_u64 {
+            let userid: Arc<str> = format!("user{nr}").into();
+            board.set(&userid, "looking");
+            board.0.get_mut(&userid).unwrap().since = now - Duration::from_secs(nr);
+        }
+        let status = board.status(now);
+        let lines: Vec<&str> = status.lines().collect();
+        assert_eq!(lines.len(), 22);
+        assert_eq!((lines[0], lines[1]), ("50 users in flight", "  user49: looking (49s)"));
+        assert_eq!((lines[20], lines[21]), ("  user30: looking (30s)", "  and 30 more"));
+    }
+}

@@ -1,0 +1,11 @@
+//! What a run tells: events, progress, reports.
+
+pub(crate) mod events;
+pub(crate) mod in_flight;
+pub(crate) mod monitor;
+pub(crate) mod pace;
+pub mod plain;
+pub(crate) mod progress;
+pub(crate) mod replica_state;
+pub(crate) mod report;
+pub mod words;

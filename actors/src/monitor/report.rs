@@ -1,0 +1,382 @@
+//! How users ended: the outcome of each and the count of all.
+
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::monitor::plain;
+use crate::monitor::words;
+
+/// The user id that stands for the shared mailboxes, which belong to no user. Cyrus names their
+/// sync lock so too.
+pub const SHARED: &str = "";
+
+/// Whether this user id stands for the shared mailboxes.
+pub(crate) fn is_shared(userid: &str) -> bool {
+    userid == SHARED
+}
+
+/// A user id in words.
+pub(crate) fn name_of(userid: &str) -> &str {
+    if is_shared(userid) { "shared mailboxes" } else { userid }
+}
+
+/// How one user ended. Six different things, never mixed up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Something was sent and the replica took it.
+    Done,
+    /// Both sides were already equal.
+    Unchanged,
+    /// Somebody else holds the sync lock (-N).
+    Locked,
+    /// There is a skipuser file: the user is not to be replicated.
+    Skipped,
+    /// The user has no INBOX here.
+    Absent,
+    /// The user could not be replicated.
+    Failed {
+        /// Why, in words for an admin.
+        reason: String,
+    },
+}
+
+/// A word or two.
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Outcome::Done => "replicated",
+            Outcome::Unchanged => "already equal",
+            Outcome::Locked => "locked",
+            Outcome::Skipped => "skipped",
+            Outcome::Absent => "without an INBOX",
+            Outcome::Failed { .. } => "failed",
+        })
+    }
+}
+
+/// What the replica took for one user: what it answered with OK, each thing once however often it was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sent {
+    /// Mailboxes applied.
+    pub mailboxes: u64,
+    /// Message files uploaded, of mailboxes that were applied.
+    pub messages: u64,
+    /// Bytes of these message files.
+    pub bytes: u64,
+    /// Mailboxes and messages removed.
+    pub removed: u64,
+    /// Mailboxes of which something went that only the replica had (--overwrite).
+    pub overwritten: u64,
+    /// Messages that went so.
+    pub lost: u64,
+}
+
+impl Sent {
+    /// Adds another count to this one.
+    pub fn add(&mut self, other: Sent) {
+        self.mailboxes += other.mailboxes;
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+        self.removed += other.removed;
+        self.overwritten += other.overwritten;
+        self.lost += other.lost;
+    }
+
+    /// What --overwrite took away, in words.
+    pub(crate) fn overwritten(&self) -> Option<String> {
+        (self.overwritten > 0).then(|| {
+            let mailboxes = if self.overwritten == 1 { "mailbox" } else { "mailboxes" };
+            let messages = words::count(self.lost, "message");
+            format!("{} {mailboxes}, {messages} that only the replica had", self.overwritten)
+        })
+    }
+
+    /// Adds `; sent 3 messages, 4.5 kB (1.2 MB/s)` to a summary, unless no message was sent.
+    pub(crate) fn write(&self, took: Duration, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.messages == 0 {
+            return Ok(());
+        }
+        let (messages, bytes) = (words::count(self.messages, "message"), words::bytes(self.bytes));
+        write!(f, "; sent {messages}, {bytes} ({})", words::rate(self.bytes, took))
+    }
+}
+
+/// One user's end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserReport {
+    /// The user, or [`SHARED`]: the list's own, as there are many.
+    pub userid: Arc<str>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What was sent, all tries together.
+    pub sent: Sent,
+    /// How often it was tried.
+    pub tries: u32,
+    /// From the first try to the end.
+    pub took: Duration,
+}
+
+impl UserReport {
+    /// Whose report it is, in words.
+    pub fn name(&self) -> &str {
+        name_of(&self.userid)
+    }
+}
+
+/// What became of a user that came to a good end, for -v: `DONE anna: 3 mailboxes, 12 messages, 34.5 kB in 120ms`.
+pub(crate) fn done_line(name: &str, outcome: &Outcome, sent: Sent, took: Duration) -> String {
+    let counts = [(sent.mailboxes, "mailbox", "mailboxes"), (sent.messages, "message", "messages")];
+    let mut parts: Vec<String> = counts
+        .into_iter()
+        .filter(|(number, ..)| *number > 0)
+        .map(|(number, one, more)| format!("{number} {}", if number == 1 { one } else { more }))
+        .collect();
+    if sent.messages > 0 {
+        parts.push(words::bytes(sent.bytes));
+    }
+    if parts.is_empty() {
+        parts.push(outcome.to_string());
+    }
+    format!("DONE {name}: {} in {}", parts.join(", "), words::duration(took))
+}
+
+/// Users of whom there is nothing to say but that they came to a good end. Only counted: of a list of 200,000 users
+/// a [`UserReport`] each would take half of the memory that a run may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Well {
+    /// How many were replicated.
+    pub replicated: u64,
+    /// How many were already equal.
+    pub equal: u64,
+    /// What was sent for all of them.
+    pub sent: Sent,
+}
+
+/// All users of a run.
+#[derive(Debug, Clone, Default)]
+pub struct RunReport {
+    /// The users that came to a good end, but for those below.
+    pub well: Well,
+    /// The users that did not, those of whom something was overwritten, and the shared mailboxes, in the order of their
+    /// ends.
+    pub named: Vec<UserReport>,
+    /// Users that were selected and not reached, because the run stopped before.
+    pub not_reached: Vec<Arc<str>>,
+    /// Users that were being worked on when the run was stopped, and did not end in time.
+    pub broken_off: Vec<Arc<str>>,
+    /// Whether users were named one by one (-u): one that does not exist is then a failure.
+    pub by_name: bool,
+    /// Why the run stopped before its last user; none if it did not.
+    pub stopped: Option<Stopped>,
+    /// From start to end.
+    pub took: Duration,
+    /// How often all of mailboxes.db was read; 0 where it is no file to be kept in memory.
+    pub list_passes: u64,
+}
+
+/// Why a run stopped early.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stopped {
+    /// Login, certificate or configuration: trying again would not help.
+    Fatal(String),
+    /// The replica can't be reached and -o forbids to wait.
+    NoConnection(String),
+    /// The same of rolling replication, after the replica said BYE.
+    SaidBye(String),
+    /// Asked to stop (SIGTERM, SIGINT) while the replica could not be reached.
+    WhileConnecting,
+    /// Asked to stop (SIGTERM, SIGINT); what was in flight was finished.
+    Signal,
+    /// The users could not be listed.
+    Listing(String),
+    /// There is nobody to replicate, and what was asked for.
+    Nobody(String),
+    /// A fault of ours.
+    Internal(String),
+    /// The sync log can't be worked on.
+    Log(String),
+    /// Asked to stop by the shutdown file; what was in flight was finished.
+    ShutdownFile,
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Stopped::Fatal(why) => write!(f, "stopped: {why}"),
+            Stopped::NoConnection(why) => f.write_str(why),
+            Stopped::SaidBye(why) => write!(f, "the replica said BYE: {why}"),
+            Stopped::WhileConnecting => {
+                f.write_str("interrupted while the replica could not be reached")
+            }
+            Stopped::Signal => f.write_str("interrupted"),
+            Stopped::Log(why) => write!(f, "the sync log can't be replicated: {why}"),
+            Stopped::ShutdownFile => f.write_str("stopped by the shutdown file"),
+            Stopped::Listing(why) => write!(f, "the users can't be listed: {why}"),
+            Stopped::Nobody(why) => write!(f, "nobody was selected: {why}"),
+            Stopped::Internal(why) => write!(f, "internal error: {why}; please report this"),
+        }
+    }
+}
+
+impl RunReport {
+    /// A user came to its end.
+    pub(crate) fn add(&mut self, user: UserReport) {
+        let counted = match user.outcome {
+            Outcome::Done => &mut self.well.replicated,
+            Outcome::Unchanged => &mut self.well.equal,
+            _ => return self.named.push(user),
+        };
+        if is_shared(&user.userid) || user.sent.overwritten > 0 {
+            return self.named.push(user);
+        }
+        *counted += 1;
+        self.well.sent.add(user.sent);
+    }
+
+    /// How many came to an end, good or not; the shared mailboxes count as one.
+    pub fn finished(&self) -> u64 {
+        self.well.replicated + self.well.equal + self.named.len() as u64
+    }
+
+    /// How many of the named users ended so.
+    fn count(&self, matches: fn(&Outcome) -> bool) -> u64 {
+        let users = self.named.iter().filter(|u| !is_shared(&u.userid));
+        users.filter(|u| matches(&u.outcome)).count() as u64
+    }
+
+    fn shared(&self) -> Option<&UserReport> {
+        self.named.iter().find(|u| is_shared(&u.userid))
+    }
+
+    /// How many users failed; the shared mailboxes count as one.
+    pub fn failed(&self) -> usize {
+        self.named.iter().filter(|u| matches!(u.outcome, Outcome::Failed { .. })).count()
+    }
+
+    /// Whether all that was asked for is on the replica. A user whose lock somebody else holds is not; neither is
+    /// one named with -u who does not exist or has a skipuser file. With -A a skipuser file is what the
+    /// admin asked for, and a user without an INBOX is left alone, as by Cyrus' client.
+    pub fn all_well(&self) -> bool {
+        self.is_complete()
+            && self.named.iter().all(|user| match user.outcome {
+                Outcome::Done | Outcome::Unchanged => true,
+                Outcome::Skipped | Outcome::Absent => !self.by_name,
+                Outcome::Locked | Outcome::Failed { .. } => false,
+            })
+    }
+
+    /// Whether every user that was selected came to an end.
+    pub fn is_complete(&self) -> bool {
+        self.not_reached.is_empty() && self.broken_off.is_empty()
+    }
+
+    /// What was sent for all users.
+    pub fn sent(&self) -> Sent {
+        let mut total = self.well.sent;
+        for user in &self.named {
+            total.add(user.sent);
+        }
+        total
+    }
+
+    /// Why the run stopped before its last user, and how far it came; none if it did not.
+    pub fn interruption(&self) -> Option<String> {
+        let why = self.stopped.as_ref()?;
+        if self.is_complete() {
+            return Some(why.to_string());
+        }
+        let finished = self.finished();
+        let (missed, broken_off) = (self.not_reached.len(), self.broken_off.len());
+        let all = words::count(finished + (missed + broken_off) as u64, "user");
+        let mut reached = format!("{finished} of {all} finished");
+        for (number, words) in [(broken_off, "broken off"), (missed, "not reached")] {
+            if number > 0 {
+                let _ = write!(reached, ", {number} {words}");
+            }
+        }
+        let mut text = match why {
+            Stopped::Signal | Stopped::WhileConnecting => {
+                format!("{why}: {reached}; run the same command again to go on")
+            }
+            _ => format!("{why}\n{reached}"),
+        };
+        for (users, words) in [(&self.broken_off, "broken off"), (&self.not_reached, "not reached")]
+        {
+            if !users.is_empty() {
+                let _ = write!(text, "\n{words}: {}", some_names(users));
+            }
+        }
+        Some(text)
+    }
+}
+
+/// The first users by name, and how many more there are.
+fn some_names(users: &[Arc<str>]) -> String {
+    let names: Vec<_> =
+        users.iter().take(NAMED).map(|userid| plain::line(name_of(userid))).collect();
+    let mut text = names.join(", ");
+    if users.len() > NAMED {
+        let _ = write!(text, " and {} more", users.len() - NAMED);
+    }
+    text
+}
+
+/// How many users that were not finished are named.
+const NAMED: usize = 20;
+
+/// The summary: one line, then one for each user that is not on the replica now.
+impl fmt::Display for RunReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let users = self.finished() - u64::from(self.shared().is_some());
+        let users = words::count(users, "user");
+        write!(f, "{users} in {}", words::duration(self.took))?;
+        let counts = [
+            (self.well.replicated + self.count(|o| matches!(o, Outcome::Done)), "replicated"),
+            (self.well.equal + self.count(|o| matches!(o, Outcome::Unchanged)), "already equal"),
+            (self.count(|o| matches!(o, Outcome::Locked)), "locked"),
+            (self.count(|o| matches!(o, Outcome::Skipped)), "skipped"),
+            (self.count(|o| matches!(o, Outcome::Absent)), "without an INBOX"),
+            (self.count(|o| matches!(o, Outcome::Failed { .. })), "failed"),
+        ];
+        let mut parts: Vec<String> = counts
+            .into_iter()
+            .filter(|(number, _)| *number > 0)
+            .map(|(number, word)| format!("{number} {word}"))
+            .collect();
+        if let Some(shared) = self.shared() {
+            parts.push(format!("shared mailboxes {}", shared.outcome));
+        }
+        if !parts.is_empty() {
+            write!(f, ": {}", parts.join(", "))?;
+        }
+        self.sent().write(self.took, f)?;
+        for user in &self.named {
+            if let Some(overwritten) = user.sent.overwritten() {
+                write!(f, "\noverwritten: {}: {overwritten}", plain::line(user.name()))?;
+            }
+        }
+        for user in &self.named {
+            let name = plain::line(user.name());
+            match &user.outcome {
+                Outcome::Failed { reason } => write!(f, "\nfailed: {name}: {reason}")?,
+                Outcome::Locked => {
+                    write!(f, "\nlocked: {name}: somebody else holds the sync lock")?;
+                }
+                Outcome::Skipped => write!(f, "\nskipped: {name}: there is a skipuser file")?,
+                Outcome::Absent if self.by_name => {
+                    write!(f, "\nno such user: {name:?} has no INBOX on this server")?;
+                }
+                Outcome::Absent => {
+                    write!(f, "\nwithout an INBOX: {name}: left alone on the replica")?;
+                }
+                Outcome::Done | Outcome::Unchanged => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;

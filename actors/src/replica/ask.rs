@@ -1,0 +1,151 @@
+//! A question or change for the replica, without its bytes: who asks, what the answer may be about, where it goes.
+//!
+//! Answers of csync have no tags: the first is the first command's, and so on. One too many or too few, and all that
+//! follow are taken for others'. So what can be told from an answer is checked, and one that can't be its
+//! command's ends the connection.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use csync::{Item, Value};
+use cyrus_store::names::NameRules;
+use tokio::sync::oneshot;
+
+use crate::replica::answer::Answer;
+use crate::replica::frames::CommandError;
+
+/// Where a command's answer goes.
+pub(crate) type Reply = oneshot::Sender<Result<Answer, CommandError>>;
+
+/// The other end of [`Reply`].
+pub(crate) type Pending = oneshot::Receiver<Result<Answer, CommandError>>;
+
+/// Who asks: one lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Asker {
+    pub(crate) number: u64,
+    /// Others ask on the same connection.
+    pub(crate) beside_others: bool,
+}
+
+/// What is said to the replica, but for its bytes.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    pub(crate) name: &'static str,
+    pub(crate) asker: Asker,
+    pub(crate) about: About,
+    pub(crate) reply: Reply,
+}
+
+/// What an answer may be about.
+#[derive(Debug, Clone, Default)]
+pub(crate) enum About {
+    /// Whatever lines of its kind there are.
+    #[default]
+    Anything,
+    /// This user's mailboxes.
+    User { userid: Arc<str>, rules: Arc<NameRules> },
+    /// Mailboxes of these names.
+    Names(HashSet<String>),
+    /// Mailboxes of these unique ids.
+    Ids(HashSet<String>),
+    /// This quota root.
+    Root(String),
+}
+
+impl About {
+    /// What in this line can't belong to the answer, in words.
+    pub(crate) fn foreign(&self, line: &Item) -> Option<String> {
+        let text = |key| line.value.get(key).and_then(|value: &Value| value.str().ok());
+        match line.name.as_str() {
+            "MAILBOX" => {
+                // One that says no name is told as nonsense later.
+                let (name, id) = (text("MBOXNAME")?, text("UNIQUEID")?);
+                let belongs = match self {
+                    About::Anything => true,
+                    About::User { userid, rules } => is_owner(rules, userid, name),
+                    About::Names(names) => names.contains(name),
+                    About::Ids(ids) => ids.contains(id),
+                    About::Root(_) => false,
+                };
+                (!belongs).then(|| format!("mailbox {name}"))
+            }
+            "QUOTA" => match self {
+                About::Root(root) if text("ROOT")? != root => {
+                    text("ROOT").map(|root| format!("quota root {root}"))
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+/// Whether the mailbox is that user's, live or deleted.
+fn is_owner(rules: &NameRules, userid: &str, mailbox: &str) -> bool {
+    let owner = rules.userid(mailbox);
+    // Spelt as a mailbox's owner is: whoever asks may have been named otherwise.
+    owner.is_some() && owner == rules.userid(&rules.user_inbox(userid))
+}
+
+/// Whether the bytes of a command ask for something: then lines may come before its status.
+pub(crate) fn asks(bytes: &[u8]) -> bool {
+    [&b"GET "[..], b"APPLY RESERVE ", b"APPLY CAPABILITIES "]
+        .iter()
+        .any(|verb| bytes.starts_with(verb))
+}
+
+/// Whether a command by this name asks what there is of a user.
+pub(crate) fn is_of_user(name: &str) -> bool {
+    matches!(name, "USER" | "META" | "MAILBOXES" | "UNIQUEIDS" | "QUOTA" | "FULLMAILBOX")
+}
+
+/// The word that sync_server's OK to this command begins with, where it is not everybody's
+/// (`imap/sync_server.c:cmdloop`, 3.2 to 3.12).
+pub(crate) fn own_word(name: &str) -> Option<&'static str> {
+    match name {
+        "NOOP" => Some("Noop"),
+        "RESTART" => Some("Restart"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(name: &str, entries: &[(&str, &str)]) -> Item {
+        let entries = entries.iter().map(|(key, value)| ((*key).to_string(), Value::atom(*value)));
+        Item { name: name.into(), value: Value::Map(entries.collect()) }
+    }
+
+    #[test]
+    fn what_is_another_s_is_told() {
+        let mailbox = |name| line("MAILBOX", &[("MBOXNAME", name), ("UNIQUEID", "u1")]);
+        let rules = Arc::new(NameRules::default());
+        let anna = About::User { userid: "anna".into(), rules };
+        for own in ["user.anna", "user.anna.Sent", "DELETED.user.anna.Sent.65A0B1C2"] {
+            assert_eq!(anna.foreign(&mailbox(own)), None, "{own}");
+        }
+        for other in ["user.annabel", "user.bert.anna", "shared", "DELETED.user.bert.65A0B1C2"] {
+            assert_eq!(anna.foreign(&mailbox(other)), Some(format!("mailbox {other}")));
+        }
+        let one = |name: &str| HashSet::from([name.to_string()]);
+        assert_eq!(About::Names(one("shared")).foreign(&mailbox("shared")), None);
+        assert!(About::Names(one("shared.x")).foreign(&mailbox("shared")).is_some());
+        assert_eq!(About::Ids(one("u1")).foreign(&mailbox("any")), None);
+        assert!(About::Ids(one("u2")).foreign(&mailbox("any")).is_some());
+        let quota = line("QUOTA", &[("ROOT", "user.anna")]);
+        assert_eq!(About::Root("user.anna".into()).foreign(&quota), None);
+        assert!(About::Root("user.bert".into()).foreign(&quota).is_some());
+        assert_eq!(anna.foreign(&quota), None);
+        assert_eq!(About::Anything.foreign(&mailbox("shared")), None);
+    }
+
+    #[test]
+    fn lines_come_only_before_answers_to_questions() {
+        assert!(
+            asks(b"GET USER anna\r\n") && asks(b"APPLY RESERVE %(") && !asks(b"APPLY MAILBOX %(")
+        );
+    }
+}

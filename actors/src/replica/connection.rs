@@ -1,0 +1,218 @@
+//! The Connection actor: one socket to the replica, commands ahead of their answers.
+//!
+//! ```text
+//!   Lease --Frame--> writer task --bytes--> replica --bytes--> reader task --Answer--> who asked
+//!                        '------ names of commands, in order ------^
+//! ```
+//! The writer never waits for an answer and the reader never waits for the writer, so neither
+//! answers nor commands of any size can lock the two sides up. Answers come in the order of the
+//! commands, so a queue matches them.
+//!
+//! States: *connecting* (until the reply to [`Connect`]), *open*, *closed* (the socket or the
+//! protocol broke, the replica said BYE, or the pool let go). A closed connection answers every
+//! command in flight with [`CommandError::Lost`] and tells the pool once, by [`Down`]. The one whose answer was due is told
+//! from those behind it, who asked nothing as far as anybody knows.
+//!
+//! A connection that is opened *early* takes commands as soon as the login is through. They follow what else is to be agreed on
+//! without waiting for it, which saves a round trip, and go in clear; COMPRESS follows when the pool finds
+//! it worth its own round trip. Should the agreement fail, what was sent ahead fails with
+//! [`CommandError::Unopened`](crate::replica::frames::CommandError::Unopened), and whoever sent it begins anew.
+
+pub(crate) mod queue;
+mod reader;
+mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::time::Duration;
+
+use actix::prelude::*;
+use csync::command::Tags;
+use csync::{Decoder, Limits, Session};
+use tokio::sync::{mpsc, oneshot};
+use tracing::debug;
+
+use crate::monitor::events::EventSink;
+use crate::replica::answer::Budget;
+use crate::replica::ask::Asker;
+use crate::replica::frames::{Closed, FRAMES_WAITING, Frame, FrameSender};
+use crate::replica::transport::{self, ConnectError, Ready};
+use crate::settings::Settings;
+use queue::Queue;
+pub(crate) use reader::SAID_BYE;
+use reader::{Opening, Reader};
+use writer::{WRITE_BYTES, Writer};
+
+/// One connection.
+pub(crate) struct Connection {
+    number: u64,
+    settings: Arc<Settings>,
+    events: EventSink,
+    budget: Budget,
+    down: Recipient<Down>,
+}
+
+impl Connection {
+    /// A connection that is not yet made; `down` hears of its end.
+    pub(crate) fn new(
+        number: u64,
+        settings: Arc<Settings>,
+        events: EventSink,
+        budget: Budget,
+        down: Recipient<Down>,
+    ) -> Connection {
+        Connection { number, settings, events, budget, down }
+    }
+}
+
+impl Actor for Connection {
+    type Context = Context<Self>;
+}
+
+/// Connects and logs in.
+#[derive(Message)]
+#[rtype(result = "Result<Opened, ConnectError>")]
+pub(crate) struct Connect {
+    /// Whether to be open to questions before all is agreed on, without compression.
+    pub(crate) early: bool,
+    /// Whether to say so if it takes long.
+    pub(crate) announce: bool,
+}
+
+/// A connection is open: where its commands go.
+pub(crate) struct Opened {
+    pub(crate) frames: FrameSender,
+    pub(crate) session: Arc<Session>,
+    pub(crate) clear: Arc<Clear>,
+    /// Tells for how long an answer has been due.
+    pub(crate) queue: Queue,
+}
+
+/// What a connection sends and receives in clear.
+#[derive(Debug, Default)]
+pub(crate) struct Clear {
+    /// Whether it could be compressed, and is not.
+    pub(crate) compressible: AtomicBool,
+    /// Bytes received, inflated ones too.
+    pub(crate) received: AtomicU64,
+}
+
+/// A connection ended.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Down {
+    pub(crate) number: u64,
+    pub(crate) reason: String,
+    /// It was opened early, and what was asked ahead was not heard.
+    pub(crate) unopened: bool,
+}
+
+impl Handler<Connect> for Connection {
+    type Result = ResponseFuture<Result<Opened, ConnectError>>;
+
+    fn handle(&mut self, msg: Connect, ctx: &mut Context<Self>) -> Self::Result {
+        let number = self.number;
+        let settings = self.settings.clone();
+        let events = self.events.clone();
+        let down = self.down.clone();
+        let budget = self.budget.clone();
+        let myself = ctx.address();
+        Box::pin(async move {
+            let ready = transport::connect(&settings, &events, number, msg).await?;
+            debug!(connection = number, software = %ready.session.capabilities.software, "connected");
+            let (sender, frames) = mpsc::channel(FRAMES_WAITING);
+            let session = Arc::new(ready.session.clone());
+            let compressible = AtomicBool::new(session.capabilities.compress_later);
+            let clear = Arc::new(Clear { compressible, received: AtomicU64::default() });
+            let shared = clear.clone();
+            let queue = Queue::default();
+            let end = queue.end.clone();
+            let shown = queue.clone();
+            actix_rt::spawn(async move {
+                queue.set_opening(ready.opening.is_some());
+                let last = queue.clone();
+                let around =
+                    Around { number, budget, clear: shared, timeout: settings.timeout, events };
+                serve(around, ready, frames, queue).await;
+                let closed = last.end.get().cloned();
+                let Closed { reason, unopened, .. } = closed.unwrap_or_default();
+                // The pool's mailbox has room for one Down a connection (see pool.rs).
+                if down.try_send(Down { number, reason, unopened }).is_err() {
+                    debug!(connection = number, "nobody is left to hear of the connection's end");
+                }
+                // Keeps the actor alive as long as its socket.
+                drop(myself);
+            });
+            let frames = FrameSender { frames: sender, end, asker: Asker::default() };
+            Ok(Opened { frames, session, clear, queue: shown })
+        })
+    }
+}
+
+/// What a connection needs beside its socket.
+struct Around {
+    number: u64,
+    budget: Budget,
+    clear: Arc<Clear>,
+    timeout: Duration,
+    events: EventSink,
+}
+
+/// Runs the socket until it ends; the queue then knows why it did.
+async fn serve(around: Around, ready: Ready, frames: mpsc::Receiver<Frame>, queue: Queue) {
+    let Around { number, budget, clear, timeout, events } = around;
+    let framing = ready.session.framing;
+    let writer = Writer {
+        number,
+        write: ready.write,
+        frames,
+        queue: queue.clone(),
+        framing,
+        tags: Tags::new(),
+        gathered: Vec::with_capacity(WRITE_BYTES),
+        within_command: None,
+        timeout,
+        events: events.clone(),
+    };
+    let reader = Reader {
+        number,
+        read: ready.read,
+        unread: ready.unread,
+        opening: ready.opening.map(|handshake| Opening {
+            handshake,
+            sieve_mailbox: ready.session.capabilities.sieve_mailbox_enabled,
+            until: ready.until,
+        }),
+        queue: queue.clone(),
+        decoder: Decoder::new(framing, Limits::default()),
+        clear,
+        timeout,
+        budget,
+        silent: false,
+        events,
+    };
+    let (go_on, stop) = oneshot::channel();
+    let mut writing = actix_rt::spawn(writer.run(stop));
+    let mut reading = actix_rt::spawn(reader.run());
+    tokio::select! {
+        done = &mut writing => {
+            queue.close(&done.unwrap_or_else(|e| format!("the writer failed: {e}")));
+            reading.abort();
+        }
+        done = &mut reading => {
+            let (reason, silent) =
+                done.unwrap_or_else(|e| (format!("the reader failed: {e}"), None));
+            queue.close_as(&reason, silent.is_some());
+            drop(go_on);
+            // With the writer goes its half: the replica hears that nothing follows.
+            let _ = writing.await;
+            if let Some(read) = silent {
+                let end = queue.end.clone();
+                actix_rt::spawn(async move {
+                    reader::listen_to_the_end(read).await;
+                    end.set_gone();
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! The half of a connection that receives.
+//!
+//! What can't be the answer to the command whose turn it is ends the connection: csync's answers have no tags, and what is taken
+//! for another one's does harm. So does an answer that takes too long as a whole, however it comes, and one
+//! that there is no room for.
+
+use std::io::Cursor;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use csync::command::Tags;
+use csync::{Decoder, Handshake, Item, Limits, Reply as Parsed, Status, StatusKind, Step};
+use tokio::io::AsyncReadExt;
+use tracing::error;
+
+use super::Clear;
+use super::queue::Queue;
+use crate::monitor::events::{Direction, EventSink};
+use crate::replica::answer::{Answer, Budget, Said};
+use crate::replica::ask::{is_of_user, own_word};
+use crate::replica::transport::{self, ReadHalf};
+
+/// How the reason begins where the replica ended a connection in good order, as when it is shut down.
+pub(crate) const SAID_BYE: &str = "the replica said BYE";
+
+/// How much is read at once, in bytes.
+const READ_BYTES: usize = 16 * 1024;
+/// How often an answer that is due is looked at.
+const TICK: Duration = Duration::from_millis(500);
+/// After so long those who ask beside the one whose answer is due ask elsewhere.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// So long a connection that fell silent is listened to after it was given up.
+const LISTENING: Duration = Duration::from_secs(10 * 60);
+/// So much may be said while nothing was asked: an imapd may tell what nobody wants to know.
+const UNASKED_BYTES: usize = 64 * 1024;
+
+pub(super) struct Reader {
+    pub(super) number: u64,
+    pub(super) read: ReadHalf,
+    pub(super) unread: BytesMut,
+    /// The end of the opening, where commands were sent ahead of it.
+    pub(super) opening: Option<Opening>,
+    pub(super) queue: Queue,
+    pub(super) decoder: Decoder,
+    pub(super) clear: Arc<Clear>,
+    pub(super) timeout: Duration,
+    pub(super) budget: Budget,
+    /// An answer did not come in time.
+    pub(super) silent: bool,
+    pub(super) events: EventSink,
+}
+
+/// An opening whose last answers are to come.
+pub(super) struct Opening {
+    pub(super) handshake: Handshake,
+    /// Whether Sieve scripts are to go as mailboxes: whoever asks ahead relies on it.
+    pub(super) sieve_mailbox: bool,
+    /// When it must be through.
+    pub(super) until: Instant,
+}
+
+impl Reader {
+    /// Reads until the connection ends; says why it did. What fell silent is given back, to be listened to.
+    pub(super) async fn run(mut self) -> (String, Option<ReadHalf>) {
+        if let Some(opening) = self.opening.take() {
+            if let Err(reason) = self.finish(opening).await {
+                return (reason, None);
+            }
+            self.queue.set_opening(false);
+        }
+        match self.read_answers().await {
+            Ok(never) => match never {},
+            Err(reason) => (reason, self.silent.then_some(self.read)),
+        }
+    }
+
+    async fn finish(&mut self, mut opening: Opening) -> Result<(), String> {
+        loop {
+            match opening.handshake.handle(&mut self.unread).map_err(|e| e.to_string())? {
+                Step::NeedMore => {
+                    match tokio::time::timeout_at(opening.until.into(), self.read_some()).await {
+                        Ok(read) => read?,
+                        Err(_) => return Err("its opening took too long".into()),
+                    }
+                }
+                Step::Ready(session) => {
+                    let kept = session.capabilities.sieve_mailbox_enabled == opening.sieve_mailbox;
+                    let what = "it did not enable SIEVE-MAILBOX, which it offers";
+                    return if kept { Ok(()) } else { Err(what.into()) };
+                }
+                Step::Send(_) | Step::StartCompression | Step::StartTls | Step::Early(_) => {
+                    return Err("its opening went on where it should have ended".into());
+                }
+            }
+        }
+    }
+
+    async fn read_answers(&mut self) -> Result<std::convert::Infallible, String> {
+        let mut said = Said::new(&self.budget);
+        let mut unasked = 0;
+        loop {
+            let limits = self.queue.head().map_or(Limits::ANSWERS, |due| due.limits);
+            self.decoder.set_limits(limits);
+            match self.decoder.decode(&mut self.unread) {
+                Ok(Some(Parsed::Part(record))) => said.push_record(&record),
+                Ok(Some(Parsed::Untagged(item))) => self.take_line(item, &mut said)?,
+                Ok(Some(Parsed::Continuation(_))) => {
+                    return Err("the replica asked for more where nothing was to come".into());
+                }
+                Ok(Some(Parsed::Done(status))) => {
+                    let whole = std::mem::replace(&mut said, Said::new(&self.budget));
+                    self.take_status(status, whole)?;
+                    unasked = 0;
+                    continue;
+                }
+                Ok(None) => {
+                    let read = self.wait_for_more().await?;
+                    unasked = if self.queue.head().is_some() { 0 } else { unasked + read };
+                    if unasked > UNASKED_BYTES {
+                        return Err("the replica talks without being asked".into());
+                    }
+                }
+                Err(e) => {
+                    error!("IOERROR: received bad response: {e}");
+                    return Err(format!("its answer can't be read: {e}"));
+                }
+            }
+            // A line under way counts, too.
+            if !said.held.set(said.bytes() + self.decoder.memory_bytes() + self.unread.len()) {
+                let name = self.queue.head().map_or("nothing", |due| due.name);
+                return Err(format!(
+                    "its answer to {name}, with what else it answered at the same time, takes more memory than there is for answers ({} MiB)",
+                    self.budget.room() >> 20,
+                ));
+            }
+        }
+    }
+
+    /// A line of the answer that is due.
+    fn take_line(&self, item: Item, said: &mut Said) -> Result<(), String> {
+        let Some(due) = self.queue.head() else {
+            return Err(format!("the replica said {} when nothing was asked", item.name));
+        };
+        if !due.asks {
+            return Err(out_of_step(due.name, &format!("a line {}", item.name)));
+        }
+        if let Some(what) = self.queue.foreign(&item) {
+            return Err(out_of_step(due.name, &what));
+        }
+        said.push(item, is_of_user(due.name));
+        Ok(())
+    }
+
+    /// The end of the answer that is due.
+    fn take_status(&mut self, status: Status, said: Said) -> Result<(), String> {
+        if status.kind == StatusKind::Bye {
+            return Err(format!("{SAID_BYE}: {}", status.text));
+        }
+        let unasked = || format!("the replica answered unasked: {}", status.text);
+        let due = self.queue.head().ok_or_else(unasked)?;
+        let name = due.name;
+        if let Some(tag) = due.tag
+            && status.tag.as_deref() != Some(Tags::text(tag).as_str())
+        {
+            return Err(out_of_step(
+                name,
+                &format!("the answer to {}", status.tag.unwrap_or_default()),
+            ));
+        }
+        // An answer can't come before all of its question is out, but a refusal can.
+        if !due.written && status.kind == StatusKind::Ok {
+            return Err(out_of_step(name, "an OK before it was sent"));
+        }
+        if let (None, StatusKind::Ok, Some(word)) = (due.tag, status.kind, own_word(name))
+            && (!status.text.starts_with(word) || !said.is_empty())
+        {
+            return Err(out_of_step(name, &format!("OK {}", status.text)));
+        }
+        let mut awaited = self.queue.pop(Instant::now()).ok_or_else(unasked)?;
+        match status.kind {
+            StatusKind::No => error!("{name} received NO response: {}", status.text),
+            StatusKind::Bad => error!(
+                "IOERROR: received bad response: command=<{name}> response=<BAD> errmsg=<{}>",
+                status.text
+            ),
+            StatusKind::Ok | StatusKind::Bye => {}
+        }
+        if let Some(writer) = awaited.compress.take() {
+            let agreed = status.kind == StatusKind::Ok;
+            if agreed {
+                self.inflate();
+            }
+            self.clear.compressible.store(false, Ordering::Relaxed);
+            let _ = writer.send(agreed);
+        }
+        // A server that can't write a file skips to the end of the line that it stands in
+        // (`imap/sync_support.c:sync_parseline`), which is in the midst of the next message.
+        let lost_place = (name == "MESSAGE" && status.kind != StatusKind::Ok).then(|| {
+            let text = &status.text;
+            format!("it refused messages, and may read what is left of them as commands: {text}")
+        });
+        awaited.answer(Answer { said, status });
+        lost_place.map_or(Ok(()), Err)
+    }
+
+    /// All that comes from now on is deflated, what is here already included.
+    fn inflate(&mut self) {
+        let read = std::mem::replace(&mut self.read, Box::new(tokio::io::empty()));
+        let before = Cursor::new(Bytes::from(self.unread.split()));
+        self.read = transport::inflated(Box::new(before.chain(read)));
+    }
+
+    /// Waits for more to come; silence is a fault only while an answer is due. Says how much came.
+    async fn wait_for_more(&mut self) -> Result<usize, String> {
+        let before = self.unread.len();
+        loop {
+            let read = tokio::time::timeout(TICK, self.read_some()).await;
+            let now = Instant::now();
+            if let Ok(read) = read {
+                read?;
+            }
+            let new = self.unread.len() - before;
+            self.queue.received(new, now);
+            if self.queue.says_too_much() {
+                return Err("its answer has no end".into());
+            }
+            if self.queue.is_overdue(now, self.timeout) {
+                self.silent = true;
+                return Err(format!("no answer in {} seconds", self.timeout.as_secs()));
+            }
+            if self.queue.due_for(now).is_some_and(|due| due > PATIENCE) {
+                self.queue.give_up_behind("another user's answer is slow in coming");
+            }
+            if new > 0 {
+                return Ok(new);
+            }
+        }
+    }
+
+    /// Reads what there is, at least a byte. Nothing is lost if it is broken off.
+    async fn read_some(&mut self) -> Result<(), String> {
+        let before = self.unread.len();
+        self.unread.reserve(READ_BYTES);
+        match self.read.read_buf(&mut self.unread).await {
+            Ok(0) => return Err("the replica closed the connection".into()),
+            Ok(_) => {}
+            Err(e) => return Err(e.to_string()),
+        }
+        let new = self.unread.get(before..).unwrap_or_default();
+        self.clear.received.fetch_add(new.len() as u64, Ordering::Relaxed);
+        self.events.trace(self.number, Direction::Received, new).await;
+        Ok(())
+    }
+}
+
+/// Listens to a connection that was given up until it ends.
+pub(super) async fn listen_to_the_end(mut read: ReadHalf) {
+    let mut nobody = vec![0; READ_BYTES];
+    let listening = async { while read.read(&mut nobody).await.is_ok_and(|count| count > 0) {} };
+    // By then it has ended as far as we will ever know.
+    let _ = tokio::time::timeout(LISTENING, listening).await;
+}
+
+fn out_of_step(name: &str, what: &str) -> String {
+    format!("the replica's answers are out of step: {what} came as the answer to {name}")
+}

@@ -1,0 +1,296 @@
+//! What travels from a user's work to its connection: commands as they are encoded, in order.
+//!
+//! ```text
+//!  UserSync, MailboxPlanner --Frame--> [bounded channel] --> writer --> socket
+//!        ^------------ Result<Answer> (one a command) <----- reader <--'
+//! ```
+//! A short command is one frame; a long one is opened, fed and closed, so that neither records nor
+//! message files ever sit in memory as a whole. The tags of csync over IMAP are added by the
+//! writer: whoever encodes commands need not know them.
+
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use csync::{Code, Item, StatusKind};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::monitor::report::Sent;
+use crate::replica::answer::{Answer, Said};
+use crate::replica::ask::{About, Ask, Asker, Pending};
+
+/// How many frames may wait for the socket. A frame holds up to [`FRAME_BYTES`], so about 1 MiB a
+/// connection is in flight.
+pub(crate) const FRAMES_WAITING: usize = 16;
+
+/// The size that streamed frames aim at, in bytes.
+pub(crate) const FRAME_BYTES: usize = 64 * 1024;
+
+/// A piece of the stream to the replica.
+#[derive(Debug)]
+pub(crate) enum Frame {
+    /// A whole command, its CRLF included.
+    Command { ask: Ask, bytes: Bytes },
+    /// COMPRESS: both directions are deflated from its answer on. No other answer may be due.
+    Compress { ask: Ask },
+    /// A command's beginning.
+    Open { ask: Ask, bytes: Bytes },
+    /// More of it.
+    More(Bytes),
+    /// Its end, the CRLF included.
+    Close(Bytes),
+}
+
+/// Why a command has no good answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// The connection ended before the answer.
+    #[error("the connection to the replica was lost before {command} was answered: {reason}")]
+    Lost {
+        /// The command.
+        command: &'static str,
+        /// What ended the connection.
+        reason: String,
+        /// Somebody else's answer was due when it ended: this one counts as never asked, if it only asked.
+        behind: bool,
+    },
+    /// The connection was used before all was agreed on, and then it was not agreed on.
+    #[error("the connection to the replica ended before {command} was heard: {reason}")]
+    Unopened {
+        /// The command.
+        command: &'static str,
+        /// What ended the connection.
+        reason: String,
+    },
+    /// The replica said NO or BAD.
+    #[error("the replica refused {command}: {text}")]
+    Refused {
+        /// The command.
+        command: &'static str,
+        /// The code, where the answer has a known one.
+        code: Option<Code>,
+        /// The replica's own words, code included.
+        text: String,
+    },
+    /// The answer makes no sense.
+    #[error("the replica's answer to {command} makes no sense: {problem}")]
+    Nonsense {
+        /// The command.
+        command: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl Answer {
+    /// What was said in a good answer.
+    ///
+    /// # Errors
+    /// [`CommandError::Refused`] on NO and BAD, [`CommandError::Nonsense`] on lines that can't be understood.
+    pub(crate) fn ok(self, command: &'static str) -> Result<Said, CommandError> {
+        match self.status.kind {
+            StatusKind::Ok => match self.said.nonsense {
+                Some(problem) => Err(CommandError::Nonsense { command, problem }),
+                None => Ok(self.said),
+            },
+            StatusKind::No | StatusKind::Bad | StatusKind::Bye => Err(CommandError::Refused {
+                command,
+                code: self.status.code,
+                text: self.status.text,
+            }),
+        }
+    }
+}
+
+/// A command sent, its answer to come.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    /// The command's name.
+    pub(crate) command: &'static str,
+    /// What the replica has taken once it says OK.
+    pub(crate) brings: Sent,
+    /// Its answer.
+    pub(crate) pending: Pending,
+}
+
+impl InFlight {
+    /// Whether nothing needs to be waited for any more.
+    pub(crate) fn is_answered(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// The refusal, if that is the answer and it is here.
+    pub(crate) fn refusal(&mut self) -> Option<CommandError> {
+        match self.pending.try_recv() {
+            Ok(Ok(answer)) => answer.ok(self.command).err(),
+            _ => None,
+        }
+    }
+
+    /// Waits for the answer's lines, of a command that is not about what there is of a user.
+    ///
+    /// # Errors
+    /// See [`CommandError`].
+    pub(crate) async fn answer(self) -> Result<Vec<Item>, CommandError> {
+        Ok(self.said().await?.items)
+    }
+
+    /// Waits for the answer.
+    ///
+    /// # Errors
+    /// See [`CommandError`].
+    pub(crate) async fn said(self) -> Result<Said, CommandError> {
+        match self.pending.await {
+            Ok(answer) => answer?.ok(self.command),
+            Err(_) => Err(lost(self.command)),
+        }
+    }
+}
+
+/// A command's bytes.
+pub(crate) fn encode(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut out = Vec::new();
+    write(&mut out);
+    out
+}
+
+/// The connection is gone, so gone that nobody is left to say why.
+pub(crate) fn lost(command: &'static str) -> CommandError {
+    CommandError::Lost { command, reason: "it was closed".into(), behind: false }
+}
+
+/// How a connection ended.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Closed {
+    pub(crate) reason: String,
+    /// It never was open: the last answers of the opening were not what was expected.
+    pub(crate) unopened: bool,
+    /// Whose answer was due.
+    pub(crate) head: Option<Asker>,
+    /// It fell silent: what was sent on it may still be carried out.
+    pub(crate) fading: bool,
+}
+
+/// How a connection ended, once it has, for all who use it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct End(Arc<Ending>);
+
+#[derive(Debug, Default)]
+struct Ending {
+    closed: OnceLock<Closed>,
+    /// Whether nothing that was sent can be carried out any more.
+    gone: watch::Sender<bool>,
+}
+
+impl End {
+    /// It ended so; the first word counts.
+    pub(crate) fn set(&self, closed: Closed) {
+        let _ = self.0.closed.set(closed);
+    }
+
+    /// Whether it fell silent, and may still carry out what it was sent.
+    pub(crate) fn is_fading(&self) -> bool {
+        self.get().is_some_and(|closed| closed.fading) && !*self.0.gone.borrow()
+    }
+
+    /// Nothing that was sent can be carried out any more.
+    pub(crate) fn set_gone(&self) {
+        self.0.gone.send_replace(true);
+    }
+
+    /// Waits for that.
+    pub(crate) async fn gone(&self) {
+        // The sender is ours, so this can't fail.
+        let _ = self.0.gone.subscribe().wait_for(|gone| *gone).await;
+    }
+
+    /// How it ended, if it has.
+    pub(crate) fn get(&self) -> Option<&Closed> {
+        self.0.closed.get()
+    }
+
+    /// The error of somebody's command that is not answered any more.
+    pub(crate) fn error(&self, command: &'static str, asker: Asker) -> CommandError {
+        match self.get() {
+            None => lost(command),
+            Some(Closed { reason, unopened: false, head, .. }) => {
+                let behind = head.is_some_and(|head| head != asker);
+                CommandError::Lost { command, reason: reason.clone(), behind }
+            }
+            Some(Closed { reason, unopened: true, .. }) => {
+                CommandError::Unopened { command, reason: reason.clone() }
+            }
+        }
+    }
+}
+
+/// The sending end of a lease, for async code and, through the `_blocking` forms, for threads.
+#[derive(Debug, Clone)]
+pub(crate) struct FrameSender {
+    pub(crate) frames: mpsc::Sender<Frame>,
+    pub(crate) end: End,
+    /// Whose lease it is.
+    pub(crate) asker: Asker,
+}
+
+impl FrameSender {
+    fn ask(&self, name: &'static str, about: About) -> (Ask, Pending) {
+        let (reply, pending) = oneshot::channel();
+        (Ask { name, asker: self.asker, about, reply }, pending)
+    }
+
+    fn closed(&self, name: &'static str) -> CommandError {
+        self.end.error(name, self.asker)
+    }
+
+    /// Sends a whole command ahead of its answer.
+    pub(crate) async fn command(
+        &self,
+        name: &'static str,
+        bytes: impl Into<Bytes>,
+        about: About,
+    ) -> Result<InFlight, CommandError> {
+        let (ask, pending) = self.ask(name, about);
+        let frame = Frame::Command { ask, bytes: bytes.into() };
+        self.frames.send(frame).await.map_err(|_| self.closed(name))?;
+        Ok(InFlight { command: name, brings: Sent::default(), pending })
+    }
+
+    /// Asks for compression, and waits until the replica has said yes or no.
+    pub(crate) async fn compress(&self) -> Result<(), CommandError> {
+        let (ask, pending) = self.ask("COMPRESS", About::Anything);
+        let closed = || self.closed("COMPRESS");
+        self.frames.send(Frame::Compress { ask }).await.map_err(|_| closed())?;
+        pending.await.map_err(|_| closed())?.map(drop)
+    }
+
+    /// Opens a command from a thread.
+    pub(crate) fn open_blocking(
+        &self,
+        name: &'static str,
+        bytes: Bytes,
+    ) -> Result<InFlight, CommandError> {
+        let (ask, pending) = self.ask(name, About::Anything);
+        self.push_blocking(name, Frame::Open { ask, bytes })?;
+        Ok(InFlight { command: name, brings: Sent::default(), pending })
+    }
+
+    /// Sends a whole command from a thread.
+    pub(crate) fn command_blocking(
+        &self,
+        name: &'static str,
+        bytes: impl Into<Bytes>,
+    ) -> Result<InFlight, CommandError> {
+        let (ask, pending) = self.ask(name, About::Anything);
+        self.push_blocking(name, Frame::Command { ask, bytes: bytes.into() })?;
+        Ok(InFlight { command: name, brings: Sent::default(), pending })
+    }
+
+    /// Sends any frame from a thread.
+    pub(crate) fn push_blocking(
+        &self,
+        command: &'static str,
+        frame: Frame,
+    ) -> Result<(), CommandError> {
+        self.frames.blocking_send(frame).map_err(|_| self.closed(command))
+    }
+}

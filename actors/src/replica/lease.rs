@@ -1,0 +1,192 @@
+//! Leases: a connection for one user's work or, shared, for a look.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use actix::prelude::*;
+use bytes::Bytes;
+use csync::{Framing, Session};
+use tracing::warn;
+
+use crate::replica::ask::About;
+use crate::replica::connection::Clear;
+use crate::replica::frames::{CommandError, FrameSender, InFlight};
+use crate::replica::pool::{ConnectionPool, PoolError};
+
+/// How long a user may wait for a connection to be worked on, after it was looked at.
+const WORK_WAIT: Duration = Duration::from_secs(10);
+
+/// What a connection is lent for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To ask, beside others who ask.
+    Look,
+    /// To work on one user, alone.
+    Work,
+}
+
+/// Asks for a connection to look at a user; waits until there is one.
+#[derive(Message)]
+#[rtype(result = "Result<Lease, PoolError>")]
+pub(crate) struct WantLook;
+
+/// Asks for a connection to work on a user; waits until there is one.
+#[derive(Message)]
+#[rtype(result = "Result<Lease, PoolError>")]
+pub(crate) struct WantWork;
+
+/// A lease ended.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Returned {
+    pub(crate) number: u64,
+    pub(crate) purpose: Purpose,
+    pub(crate) usable: bool,
+}
+
+/// One connection, for one user's work or, shared, for a look. Dropping it gives it back.
+pub(crate) struct Lease {
+    pub(crate) number: u64,
+    pub(crate) purpose: Purpose,
+    /// Where commands go.
+    pub(crate) frames: FrameSender,
+    /// What the replica can do.
+    pub(crate) session: Arc<Session>,
+    pub(crate) clear: Arc<Clear>,
+    /// It was idle for so long that it may be gone.
+    pub(crate) stale: bool,
+    pub(crate) pool: Addr<ConnectionPool>,
+    /// Whether it can be lent again.
+    pub(crate) usable: bool,
+}
+
+impl Lease {
+    /// Sends a command ahead of its answer.
+    ///
+    /// # Errors
+    /// [`CommandError::Lost`] when the connection is gone.
+    pub(crate) async fn send(
+        &self,
+        name: &'static str,
+        bytes: impl Into<Bytes>,
+    ) -> Result<InFlight, CommandError> {
+        self.frames.command(name, bytes, About::Anything).await
+    }
+
+    /// The same with a question whose answer can only be about this.
+    ///
+    /// # Errors
+    /// As [`send`](Lease::send).
+    pub(crate) async fn ask(
+        &self,
+        name: &'static str,
+        bytes: Vec<u8>,
+        about: About,
+    ) -> Result<InFlight, CommandError> {
+        self.frames.command(name, bytes, about).await
+    }
+
+    /// Makes sure that the answers so far were the questions' own: the connection ends where they were not. An empty
+    /// answer looks like any other command's OK, but the one to NOOP has words of its own. imapd's
+    /// answers have tags, which are enough.
+    ///
+    /// # Errors
+    /// [`CommandError::Lost`] when the connection ends.
+    pub(crate) async fn prove_in_step(&self) -> Result<(), CommandError> {
+        if self.session.framing == Framing::Csync {
+            self.send("NOOP", b"NOOP\r\n".to_vec()).await?.answer().await?;
+        }
+        Ok(())
+    }
+
+    /// The connection stands in the middle of a command, or nobody knows where: it is closed, not
+    /// given back.
+    pub(crate) fn spoil(&mut self) {
+        self.usable = false;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let returned = Returned { number: self.number, purpose: self.purpose, usable: self.usable };
+        if self.pool.try_send(returned).is_err() {
+            warn!("connection {} could not be given back", self.number);
+        }
+    }
+}
+
+/// A connection to look at a user on, beside others who look.
+///
+/// # Errors
+/// [`PoolError`] when there is none to be had.
+pub(crate) async fn acquire_look(pool: &Addr<ConnectionPool>) -> Result<Lease, PoolError> {
+    loop {
+        let lease = pool.send(WantLook).await.map_err(|_| PoolError::Stopped)??;
+        if let Some(lease) = living(lease).await {
+            return Ok(lease);
+        }
+    }
+}
+
+/// A connection to look at a user on that nobody else uses: after one was lost with its answer due, it shall take no other
+/// user's with it.
+///
+/// # Errors
+/// [`PoolError`] when there is none to be had.
+pub(crate) async fn acquire_alone(pool: &Addr<ConnectionPool>) -> Result<Lease, PoolError> {
+    loop {
+        let lease = pool.send(WantWork).await.map_err(|_| PoolError::Stopped)??;
+        if let Some(lease) = living(lease).await {
+            return Ok(lease);
+        }
+    }
+}
+
+/// A connection for one user's work.
+///
+/// # Errors
+/// [`PoolError`] when there is none to be had; [`PoolError::NotBegun`] after [`WORK_WAIT`], by when
+/// what was seen of the user is old.
+pub(crate) async fn acquire_work(pool: &Addr<ConnectionPool>) -> Result<Lease, PoolError> {
+    loop {
+        let waiting = tokio::time::timeout(WORK_WAIT, pool.send(WantWork));
+        let lease = match waiting.await {
+            Ok(answer) => answer.map_err(|_| PoolError::Stopped)??,
+            Err(_) => return Err(PoolError::NotBegun),
+        };
+        if let Some(lease) = living(lease).await
+            && let Some(lease) = compressed(lease).await
+        {
+            return Ok(lease);
+        }
+    }
+}
+
+/// The lease, compressed if that can be; none when its connection is lost.
+pub(crate) async fn compressed(mut lease: Lease) -> Option<Lease> {
+    if !lease.clear.compressible.load(Ordering::Relaxed) {
+        return Some(lease);
+    }
+    if lease.frames.compress().await.is_err() {
+        lease.spoil();
+        return None;
+    }
+    Some(lease)
+}
+
+/// The lease, if its connection answers: one that idled for long is tried first.
+async fn living(mut lease: Lease) -> Option<Lease> {
+    if !lease.stale {
+        return Some(lease);
+    }
+    let alive = match lease.send("NOOP", b"NOOP\r\n".to_vec()).await {
+        Ok(asked) => asked.answer().await.is_ok(),
+        Err(_) => false,
+    };
+    if !alive {
+        lease.spoil();
+        return None;
+    }
+    Some(lease)
+}

@@ -1,0 +1,16 @@
+//! The replica's side: connections to it, what travels on them, and what is remembered of it.
+
+pub(crate) mod answer;
+pub(crate) mod ask;
+pub(crate) mod connection;
+pub(crate) mod fading;
+pub(crate) mod frames;
+pub(crate) mod lease;
+pub(crate) mod login_check;
+pub(crate) mod lookahead;
+pub(crate) mod partitions;
+pub(crate) mod pool;
+pub(crate) mod pool_plan;
+pub(crate) mod staged;
+pub(crate) mod state_cache;
+pub(crate) mod transport;

@@ -1,0 +1,448 @@
+//! The ConnectionPool actor: makes connections, lends them, replaces lost ones.
+//!
+//! ```text
+//!   UserSync --WantLook, WantWork--> ConnectionPool --Connect--> Connection
+//!        <-----------Lease----------'      ^  ^---Down----------'
+//!        '---------Returned (on drop)------'
+//! ```
+//! A lease for work is one connection for one user: the replica keeps what it was sent for a
+//! connection until RESTART, so a user's commands must not be spread over several. A lease for a
+//! look is shared with other looks (`pool_plan.rs`).
+//!
+//! A connection that is made for looks is opened early, in clear: that saves a round trip of the four that a run with
+//! nothing to do takes, and deflate's CPU on both sides. It is compressed before the first work, or when it has
+//! received [`MUCH_IN_CLEAR`].
+
+use std::cell::Cell;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use csync::Session;
+use tokio::sync::oneshot;
+use tracing::{error, info, warn};
+
+use crate::monitor::events::{Event, EventSink};
+use crate::monitor::progress::Progress;
+use crate::replica::answer::Budget;
+use crate::replica::ask::Asker;
+use crate::replica::connection::queue::Queue;
+use crate::replica::connection::{Clear, Connect, Connection, Down, Opened, SAID_BYE};
+use crate::replica::frames::FrameSender;
+use crate::replica::lease::{Lease, Purpose, Returned, WantLook, WantWork, compressed};
+use crate::replica::lookahead::Ahead;
+use crate::replica::pool_plan::{Action, COMPLAINT_PAUSE, Fault, PoolPlan};
+use crate::replica::transport::ConnectError;
+use crate::settings::Settings;
+
+/// A connection that was idle for longer is asked for a sign of life before it is lent.
+const IDLE_TRUST: Duration = Duration::from_secs(60);
+
+/// So many bytes received in clear on one connection are enough: compression takes a round trip in which nothing else
+/// is asked on it.
+const MUCH_IN_CLEAR: u64 = 512 * 1024;
+
+/// How often it is looked, while somebody waits, whether slow connections have become good again.
+const PACE_TICK: Duration = Duration::from_secs(1);
+
+/// Why nobody gets a connection.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PoolError {
+    /// Trying again would not help: the login, a certificate or the configuration is wrong.
+    #[error("{0}")]
+    Fatal(String),
+    /// The replica can't be reached and -o forbids to wait.
+    #[error("{0}")]
+    NoConnection(String),
+    /// The same, after the replica said BYE: it is being shut down.
+    #[error("{0}")]
+    SaidBye(String),
+    /// The program was told to stop.
+    #[error("stopped while the replica could not be reached")]
+    Stopped,
+    /// The program was told to stop, or others took too long: this user was not begun.
+    #[error("not begun")]
+    NotBegun,
+}
+
+/// Lends connections.
+pub(crate) struct ConnectionPool {
+    plan: PoolPlan,
+    settings: Arc<Settings>,
+    events: EventSink,
+    /// Shows how the replica stands.
+    progress: Progress,
+    /// Event loops for the connections, used in turn.
+    loops: Vec<ArbiterHandle>,
+    members: HashMap<u64, Member>,
+    /// Connections being made, and whether they ended before we heard that they were.
+    being_made: HashMap<u64, bool>,
+    looks: VecDeque<Waiter>,
+    work: VecDeque<Waiter>,
+    next_number: u64,
+    /// Leases so far.
+    leases: Cell<u64>,
+    /// Room for answers, of all connections together.
+    budget: Budget,
+    /// Whether it is to be looked again soon at which answers are slow.
+    ticking: bool,
+    /// Whether connections may be opened early: until one was that did not do what it offered.
+    early: bool,
+    /// Nobody is lent a connection any more.
+    stopping: bool,
+    failure: PoolError,
+    /// The last connection ended because the replica said BYE.
+    bye: bool,
+    /// Why the last try to connect failed.
+    reason: String,
+    /// When it was last said that the login or a setting is wrong.
+    complained: Option<Instant>,
+}
+
+type Waiter = oneshot::Sender<Result<Lease, PoolError>>;
+
+struct Member {
+    frames: FrameSender,
+    session: Arc<Session>,
+    clear: Arc<Clear>,
+    queue: Queue,
+    since: Instant,
+}
+
+impl ConnectionPool {
+    /// A pool of at most `settings.jobs` connections on these event loops.
+    pub(crate) fn new(
+        settings: Arc<Settings>,
+        events: EventSink,
+        loops: Vec<ArbiterHandle>,
+        progress: Progress,
+        budget: Budget,
+    ) -> ConnectionPool {
+        let mut plan =
+            PoolPlan::new(settings.jobs, settings.connect_once, settings.reconnect_maxwait);
+        if settings.for_ever {
+            plan.go_on_for_ever();
+        }
+        ConnectionPool {
+            plan,
+            settings,
+            events,
+            progress,
+            loops,
+            members: HashMap::new(),
+            being_made: HashMap::new(),
+            looks: VecDeque::new(),
+            work: VecDeque::new(),
+            next_number: 1,
+            leases: Cell::new(0),
+            budget,
+            ticking: false,
+            early: true,
+            stopping: false,
+            failure: PoolError::Stopped,
+            bye: false,
+            reason: String::new(),
+            complained: None,
+        }
+    }
+
+    fn act(&mut self, actions: Vec<Action>, ctx: &mut Context<Self>) {
+        for action in actions {
+            match action {
+                Action::GrantLook(number) => {
+                    let waiter = self.looks.pop_front();
+                    self.grant(number, Purpose::Look, waiter, ctx);
+                }
+                Action::GrantWork(number) => {
+                    let waiter = self.work.pop_front();
+                    self.grant(number, Purpose::Work, waiter, ctx);
+                }
+                Action::Compress(number) => self.compress(number, ctx),
+                Action::Connect => self.connect(ctx),
+                Action::ConnectAfter(pause) => {
+                    ctx.run_later(pause, |pool, ctx| {
+                        if !pool.plan.has_given_up() && pool.plan.still_wanted() {
+                            pool.connect(ctx);
+                        }
+                    });
+                }
+                Action::GrowAfter(pause) => {
+                    ctx.run_later(pause, |pool, ctx| {
+                        if !pool.plan.has_given_up() {
+                            let actions = pool.plan.grow();
+                            pool.act(actions, ctx);
+                        }
+                    });
+                }
+                Action::Announce { wait } => self.announce(wait, ctx),
+                Action::FailWaiting => {
+                    for waiter in self.looks.drain(..).chain(self.work.drain(..)) {
+                        let _ = waiter.send(Err(self.failure.clone()));
+                    }
+                }
+            }
+        }
+    }
+
+    fn grant(
+        &mut self,
+        number: u64,
+        purpose: Purpose,
+        waiter: Option<Waiter>,
+        ctx: &mut Context<Self>,
+    ) {
+        let Some(lease) = self.lease(number, purpose, ctx) else { return };
+        // Who gave up waiting drops the lease, and it comes back by itself.
+        match waiter {
+            Some(waiter) => drop(waiter.send(Ok(lease))),
+            None => drop(lease),
+        }
+    }
+
+    fn lease(&self, number: u64, purpose: Purpose, ctx: &Context<Self>) -> Option<Lease> {
+        let member = self.members.get(&number)?;
+        self.leases.set(self.leases.get() + 1);
+        let beside_others = purpose == Purpose::Look;
+        let asker = Asker { number: self.leases.get(), beside_others };
+        Some(Lease {
+            number,
+            purpose,
+            frames: FrameSender { asker, ..member.frames.clone() },
+            session: member.session.clone(),
+            clear: member.clear.clone(),
+            stale: member.since.elapsed() > IDLE_TRUST,
+            pool: ctx.address(),
+            usable: true,
+        })
+    }
+
+    /// The connection comes back by itself when the replica has answered.
+    fn compress(&mut self, number: u64, ctx: &mut Context<Self>) {
+        if let Some(lease) = self.lease(number, Purpose::Work, ctx) {
+            ctx.spawn(async move { drop(compressed(lease).await) }.into_actor(self));
+        }
+    }
+
+    fn connect(&mut self, ctx: &mut Context<Self>) {
+        let number = self.next_number;
+        self.next_number += 1;
+        let (settings, events) = (self.settings.clone(), self.events.clone());
+        let budget = self.budget.clone();
+        let down = ctx.address().recipient();
+        let on_loop = self.loops.get(number as usize % self.loops.len().max(1));
+        let connection = match on_loop {
+            Some(handle) => Connection::start_in_arbiter(handle, move |_| {
+                Connection::new(number, settings, events, budget, down)
+            }),
+            None => Connection::new(number, settings, events, budget, down).start(),
+        };
+        self.being_made.insert(number, false);
+        let early = self.early && !self.looks.is_empty() && self.work.is_empty();
+        // Where there is a connection already, nobody waits for this one in vain.
+        let announce = self.members.is_empty() && self.being_made.len() == 1;
+        self.progress.replica().connecting(Instant::now());
+        let connecting = async move { connection.send(Connect { early, announce }).await };
+        ctx.spawn(connecting.into_actor(self).map(move |result, pool, ctx| {
+            let fell = pool.being_made.remove(&number) == Some(true);
+            let actions = match result {
+                Ok(Ok(_)) if fell => pool.plan.fell(),
+                Ok(Ok(opened)) => pool.admit(number, opened),
+                Ok(Err(e)) => pool.connect_failed(&e),
+                Err(_) => {
+                    error!("a connection failed while it was being made; trying again");
+                    pool.plan.connect_failed(Fault::Passing)
+                }
+            };
+            pool.act(actions, ctx);
+        }));
+    }
+
+    fn admit(&mut self, number: u64, opened: Opened) -> Vec<Action> {
+        let Opened { frames, session, clear, queue } = opened;
+        let since = Instant::now();
+        self.bye = false;
+        self.members.insert(number, Member { frames, session, clear, queue, since });
+        self.progress.replica().connected(self.members.len());
+        self.plan.connected(number)
+    }
+
+    fn connect_failed(&mut self, e: &ConnectError) -> Vec<Action> {
+        let now = Instant::now();
+        self.progress.replica().failed(e.problem(), now);
+        let fault = match (e.is_refused(), e.is_fatal()) {
+            (true, _) => Fault::Refused,
+            (false, true) => Fault::Setting,
+            (false, false) => Fault::Passing,
+        };
+        self.reason = e.to_string();
+        if fault != Fault::Passing {
+            // Often where it goes on for ever; somebody must look at it, but not in every line of syslog.
+            if self.complained.is_none_or(|at| now.saturating_duration_since(at) >= COMPLAINT_PAUSE)
+            {
+                self.complained = Some(now);
+                error!("can't use server '{}': {e}", self.settings.server);
+            }
+            self.failure = PoolError::Fatal(e.to_string());
+        } else {
+            warn!("no connection to server '{}': {e}", self.settings.server);
+            let why = format!("Can not connect to server '{}' ({e})", self.settings.server);
+            self.failure =
+                if self.bye { PoolError::SaidBye(why) } else { PoolError::NoConnection(why) };
+            if self.settings.connect_once && !self.plan.is_connected() && !self.bye {
+                error!("Can not connect to server '{}'", self.settings.server);
+            }
+        }
+        self.plan.connect_failed(fault)
+    }
+
+    /// Lets the plan know which connections are slow to answer; nobody else tells when one is no more, so it is looked
+    /// again as long as somebody waits.
+    fn note_pace(&mut self, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        let mut any_due = false;
+        for (number, member) in &self.members {
+            let due = member.queue.due_for(now);
+            any_due |= due.is_some();
+            self.plan.note_pace(*number, due.unwrap_or_default());
+        }
+        let waiting = !self.looks.is_empty() || !self.work.is_empty();
+        if any_due && waiting && !self.ticking && !self.stopping {
+            self.ticking = true;
+            ctx.run_later(PACE_TICK, |pool, ctx| {
+                pool.ticking = false;
+                pool.note_pace(ctx);
+                if !pool.plan.has_given_up() {
+                    let actions = pool.plan.serve();
+                    pool.act(actions, ctx);
+                }
+            });
+        }
+    }
+
+    fn announce(&self, wait: Duration, ctx: &mut Context<Self>) {
+        let line = format!(
+            "Can not connect to server '{}', retrying in {} seconds ({})",
+            self.settings.server,
+            wait.as_secs(),
+            self.reason,
+        );
+        let events = self.events.clone();
+        ctx.spawn(async move { events.tell(Event::Notice(line)).await }.into_actor(self));
+    }
+}
+
+impl Actor for ConnectionPool {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Context<Self>) {
+        // Room for a Returned of every user in flight and a Down of every connection at once, since
+        // neither may be lost.
+        ctx.set_mailbox_capacity(self.settings.jobs * 4 + Ahead::most(self.settings.jobs) + 16);
+    }
+}
+
+/// No user is to be begun any more, and nobody waits for a replica that can't be reached.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct StopWaiting;
+
+impl Handler<WantLook> for ConnectionPool {
+    type Result = ResponseFuture<Result<Lease, PoolError>>;
+
+    fn handle(&mut self, _: WantLook, ctx: &mut Context<Self>) -> Self::Result {
+        if self.stopping {
+            return Box::pin(async { Err(PoolError::NotBegun) });
+        }
+        let (grant, granted) = oneshot::channel();
+        self.looks.push_back(grant);
+        self.note_pace(ctx);
+        let actions = self.plan.want_look();
+        self.act(actions, ctx);
+        Box::pin(async move { granted.await.unwrap_or(Err(PoolError::Stopped)) })
+    }
+}
+
+impl Handler<WantWork> for ConnectionPool {
+    type Result = ResponseFuture<Result<Lease, PoolError>>;
+
+    fn handle(&mut self, _: WantWork, ctx: &mut Context<Self>) -> Self::Result {
+        if self.stopping {
+            return Box::pin(async { Err(PoolError::NotBegun) });
+        }
+        let (grant, granted) = oneshot::channel();
+        self.work.push_back(grant);
+        self.note_pace(ctx);
+        let actions = self.plan.want_work();
+        self.act(actions, ctx);
+        Box::pin(async move { granted.await.unwrap_or(Err(PoolError::Stopped)) })
+    }
+}
+
+impl Handler<Returned> for ConnectionPool {
+    type Result = ();
+
+    fn handle(&mut self, msg: Returned, ctx: &mut Context<Self>) {
+        if let Some(member) = self.members.get_mut(&msg.number) {
+            member.since = Instant::now();
+            let compressible = member.clear.compressible.load(Ordering::Relaxed);
+            if compressible && member.clear.received.load(Ordering::Relaxed) > MUCH_IN_CLEAR {
+                self.plan.received_much(msg.number);
+            }
+        }
+        self.note_pace(ctx);
+        let actions = match (msg.usable, msg.purpose) {
+            (true, Purpose::Work) => self.plan.released(msg.number),
+            (true, Purpose::Look) => self.plan.looked(msg.number),
+            (false, _) => {
+                // Dropping the member closes its channel, which ends the connection.
+                self.members.remove(&msg.number);
+                self.progress.replica().left(self.members.len());
+                // Whether it ever was open, Down will tell.
+                self.plan.down(msg.number, false)
+            }
+        };
+        self.act(actions, ctx);
+    }
+}
+
+impl Handler<Down> for ConnectionPool {
+    type Result = ();
+
+    fn handle(&mut self, msg: Down, ctx: &mut Context<Self>) {
+        let made = self.members.remove(&msg.number).is_some();
+        self.progress.replica().left(self.members.len());
+        let fell = self.being_made.get_mut(&msg.number).map(|fell| *fell = true).is_some();
+        if made || fell {
+            info!("connection {} to '{}' ended: {}", msg.number, self.settings.server, msg.reason);
+        }
+        self.bye |= made && msg.reason.starts_with(SAID_BYE);
+        self.early &= !msg.unopened;
+        // One that is being made still is, until we hear that it was.
+        let actions = if fell { Vec::new() } else { self.plan.down(msg.number, !msg.unopened) };
+        self.act(actions, ctx);
+    }
+}
+
+impl Handler<StopWaiting> for ConnectionPool {
+    type Result = ();
+
+    fn handle(&mut self, _: StopWaiting, ctx: &mut Context<Self>) {
+        self.stopping = true;
+        if self.plan.is_connected() {
+            self.plan.forget_waiting();
+            for waiter in self.looks.drain(..).chain(self.work.drain(..)) {
+                let _ = waiter.send(Err(PoolError::NotBegun));
+            }
+        } else if !self.plan.has_given_up() {
+            // Connecting at the moment is not the same as not being able to.
+            let failed = !self.reason.is_empty();
+            self.failure = if failed { PoolError::Stopped } else { PoolError::NotBegun };
+            let actions = self.plan.give_up();
+            self.act(actions, ctx);
+            // A pause or a login under way would keep this actor, and so the program, alive.
+            ctx.stop();
+        }
+    }
+}

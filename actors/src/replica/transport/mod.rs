@@ -1,0 +1,445 @@
+//! Bytes to and from the replica: sockets, compression, and the way from "connected" to "ready".
+//!
+//! The protocol itself is `csync`'s, which does no I/O; this module moves its bytes.
+
+mod address;
+mod deflate;
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use csync::{Handshake, HandshakeError, HandshakeOptions, Session, Step, TlsWish};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream, UnixStream};
+
+pub(crate) use address::Endpoint;
+pub use address::{server_options, unknown_port};
+pub(crate) use deflate::{deflated, inflated};
+
+use crate::monitor::events::{Direction, Event, EventSink};
+use crate::monitor::words::without_number;
+use crate::replica::connection::Connect;
+use crate::settings::{Settings, SocketOptions};
+
+/// The half of a connection that is read from.
+pub(crate) type ReadHalf = Box<dyn AsyncRead + Unpin + Send>;
+/// The half that is written to. Flushing it puts all that was written on the wire.
+pub(crate) type WriteHalf = Box<dyn AsyncWrite + Unpin + Send>;
+
+/// How long the replica may think about one step of the login. A wrong password alone costs
+/// `failedloginpause` (3 seconds) there.
+const LOGIN_WAIT: Duration = Duration::from_secs(60);
+/// How long the login may take as a whole, in such steps, however its bytes come.
+const LOGIN_STEPS: u32 = 3;
+
+/// So long nothing is said of a connection that is being made.
+const SILENCE: Duration = Duration::from_secs(3);
+
+/// A connection that is logged in and ready for commands.
+pub(crate) struct Ready {
+    pub(crate) read: ReadHalf,
+    pub(crate) write: WriteHalf,
+    /// What came after the last answer of the login.
+    pub(crate) unread: BytesMut,
+    /// What was agreed on or, early, what is going to be.
+    pub(crate) session: Session,
+    /// Early: who takes the answers that are still to come.
+    pub(crate) opening: Option<Handshake>,
+    /// When these must have come.
+    pub(crate) until: Instant,
+}
+
+/// Why there is no connection.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ConnectError {
+    /// The name has no address.
+    #[error("can't find the address of {host}: {problem}")]
+    Unresolved {
+        /// The host.
+        host: String,
+        /// The resolver's words.
+        problem: String,
+    },
+    /// Nobody accepts.
+    #[error("{address}: {problem}")]
+    Unreachable {
+        /// Host and port, or the socket's path.
+        address: String,
+        /// The system's words.
+        problem: String,
+    },
+    /// The connection broke during the login.
+    #[error("{address}: the connection broke during login: {problem}")]
+    Broken {
+        /// Host and port, or the socket's path.
+        address: String,
+        /// What happened.
+        problem: String,
+    },
+    /// The login went wrong.
+    #[error("{address}: {problem}")]
+    Handshake {
+        /// Host and port, or the socket's path.
+        address: String,
+        /// What went wrong.
+        problem: String,
+        /// Whether another try would end the same.
+        fatal: bool,
+        /// Whether something else than a replication server answered.
+        wrong_service: bool,
+        /// Whether the login was refused.
+        refused: bool,
+    },
+    /// -z, and the replica does not compress.
+    #[error("Failed to enable compression to server '{address}': {problem}")]
+    NotCompressed {
+        /// Host and port, or the socket's path.
+        address: String,
+        /// Why not.
+        problem: String,
+    },
+}
+
+impl ConnectError {
+    /// What went wrong, without where.
+    pub(crate) fn problem(&self) -> &str {
+        match self {
+            ConnectError::Unresolved { problem, .. }
+            | ConnectError::Unreachable { problem, .. }
+            | ConnectError::Broken { problem, .. }
+            | ConnectError::Handshake { problem, .. }
+            | ConnectError::NotCompressed { problem, .. } => problem,
+        }
+    }
+
+    /// Whether trying again would end the same, as far as one try can tell.
+    pub fn is_fatal(&self) -> bool {
+        match self {
+            ConnectError::Handshake { fatal, .. } => *fatal,
+            ConnectError::NotCompressed { .. } => true,
+            _ => false,
+        }
+    }
+
+    /// Whether the login itself was refused: by a wrong password or by a saslauthd that is busy, which say the same.
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(self, ConnectError::Handshake { refused: true, .. })
+    }
+}
+
+/// Connects, logs in and enables what both sides know.
+///
+/// The addresses are tried in order: with sync_try_imap and no port, imapd's comes before csync's. [`Connect::early`] is
+/// [`HandshakeOptions::early`], unless compression is required.
+///
+/// # Errors
+/// The last address' [`ConnectError`], or the first fatal one.
+pub(crate) async fn connect(
+    settings: &Settings,
+    events: &EventSink,
+    connection: u64,
+    how: Connect,
+) -> Result<Ready, ConnectError> {
+    // A service's name is looked up in a file.
+    let settings_there = settings.clone();
+    let looking = move || address::endpoints(&settings_there);
+    let endpoints = match actix_rt::task::spawn_blocking(looking).await {
+        Ok(endpoints) => endpoints?,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    };
+    let (mut fatal, mut last) = (None, None);
+    for endpoint in endpoints {
+        let connecting = connect_to(&endpoint, settings, events, connection, how.early);
+        match announced(connecting, &endpoint, events, how.announce).await {
+            Ok(ready) => return Ok(ready),
+            Err(e @ ConnectError::Handshake { wrong_service: true, .. }) => last = Some(e),
+            // An imapd may want TLS where the csync port does not.
+            Err(e) if e.is_fatal() => drop(fatal.get_or_insert(e)),
+            Err(e) => last = Some(e),
+        }
+    }
+    Err(fatal.or(last).unwrap_or_else(|| ConnectError::Unresolved {
+        host: settings.server.clone(),
+        problem: "no address".into(),
+    }))
+}
+
+/// Says what we wait for if it takes long, so that a run that says nothing else is not taken for dead.
+async fn announced<T>(
+    connecting: impl Future<Output = T>,
+    endpoint: &Endpoint,
+    events: &EventSink,
+    announce: bool,
+) -> T {
+    let mut connecting = std::pin::pin!(connecting);
+    if announce {
+        match tokio::time::timeout(SILENCE, &mut connecting).await {
+            Ok(ended) => return ended,
+            Err(_) => events.tell(Event::Notice(format!("connecting to {endpoint} …"))).await,
+        }
+    }
+    connecting.await
+}
+
+async fn connect_to(
+    endpoint: &Endpoint,
+    settings: &Settings,
+    events: &EventSink,
+    connection: u64,
+    early: bool,
+) -> Result<Ready, ConnectError> {
+    let (read, write) = dial(endpoint, &settings.socket).await?;
+    let options = HandshakeOptions {
+        authname: settings.authname.clone(),
+        password: settings.password.clone(),
+        realm: settings.realm.clone(),
+        try_imap: settings.try_imap,
+        want_compress: true,
+        require_compress: settings.require_compression,
+        early: early && !settings.require_compression,
+        tls: TlsWish::Never,
+        already_authenticated: matches!(endpoint, Endpoint::Unix(_)),
+        want_sieve_mailbox: settings.sieve_mailbox,
+        force: settings.one_way,
+    };
+    let wait = LOGIN_WAIT.min(settings.timeout);
+    let until = Instant::now() + wait * LOGIN_STEPS;
+    let mut login = Login {
+        address: endpoint.to_string(),
+        read,
+        write,
+        unread: BytesMut::with_capacity(8 * 1024),
+        events,
+        connection,
+        wait,
+    };
+    let handshake = Handshake::new(options);
+    let whole = tokio::time::timeout_at(until.into(), login.run(handshake)).await;
+    let Ok(ended) = whole else {
+        return Err(login.too_slow("was not through with our login", wait * LOGIN_STEPS));
+    };
+    let (session, opening) = ended?;
+    Ok(Ready {
+        read: login.read,
+        write: login.write,
+        unread: login.unread,
+        session,
+        opening,
+        until,
+    })
+}
+
+async fn dial(
+    endpoint: &Endpoint,
+    options: &SocketOptions,
+) -> Result<(ReadHalf, WriteHalf), ConnectError> {
+    let unreachable = |problem: &str| {
+        let problem = without_number(problem).to_string();
+        ConnectError::Unreachable { address: endpoint.to_string(), problem }
+    };
+    let dialing = async {
+        match endpoint {
+            Endpoint::Unix(path) => {
+                let stream = UnixStream::connect(path).await;
+                let (read, write) = stream.map_err(|e| unreachable(&e.to_string()))?.into_split();
+                Ok((Box::new(read) as ReadHalf, Box::new(write) as WriteHalf))
+            }
+            Endpoint::Tcp { host, port } => {
+                let addresses = addresses(host, *port).await?;
+                let stream = connect_any(&addresses, options).await;
+                let stream = stream.map_err(|e| unreachable(&e.to_string()))?;
+                keep_alive(&stream, options);
+                let (read, write) = stream.into_split();
+                Ok((Box::new(read) as ReadHalf, Box::new(write) as WriteHalf))
+            }
+        }
+    };
+    let wait = options.connect_wait;
+    match tokio::time::timeout(wait, dialing).await {
+        Ok(halves) => halves,
+        Err(_) => Err(unreachable(&format!("no answer in {} seconds", wait.as_secs()))),
+    }
+}
+
+/// A host's addresses with this port.
+async fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectError> {
+    let unresolved =
+        |problem: &str| ConnectError::Unresolved { host: host.into(), problem: problem.into() };
+    match tokio::net::lookup_host((host, port)).await {
+        Ok(found) => {
+            let found: Vec<SocketAddr> = found.collect();
+            if found.is_empty() { Err(unresolved("it has none")) } else { Ok(found) }
+        }
+        Err(e) => {
+            let text = e.to_string();
+            let own = "failed to lookup address information: ";
+            Err(unresolved(without_number(text.strip_prefix(own).unwrap_or(&text))))
+        }
+    }
+}
+
+/// A connection to the first of these addresses that accepts one, from our own address where one is to be used
+/// (`imap/backend.c:backend_client_bind`).
+async fn connect_any(addresses: &[SocketAddr], options: &SocketOptions) -> io::Result<TcpStream> {
+    let own = match &options.bind {
+        Some(name) => tokio::net::lookup_host((name.as_str(), 0)).await?.collect(),
+        None => Vec::new(),
+    };
+    let mut last = None;
+    for address in addresses {
+        match connect_one(*address, &own, options.bind.as_deref()).await {
+            Ok(stream) => return Ok(stream),
+            Err(e) => last = Some(e),
+        }
+    }
+    Err(last.unwrap_or_else(|| io::Error::other("no address")))
+}
+
+async fn connect_one(
+    address: SocketAddr,
+    own: &[SocketAddr],
+    bind: Option<&str>,
+) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(name) = bind {
+        let from = own.iter().find(|from| from.is_ipv4() == address.is_ipv4());
+        let none = || io::Error::other(format!("client_bind: {name} has no address of this kind"));
+        socket.bind(*from.ok_or_else(none)?)?;
+    }
+    let stream = socket.connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// A dead peer must be noticed even when nothing is said for long. Failing to ask for it is no
+/// reason to give up a good connection.
+fn keep_alive(stream: &TcpStream, options: &SocketOptions) {
+    use nix::sys::socket::{setsockopt, sockopt};
+    let _ = setsockopt(stream, sockopt::KeepAlive, &true);
+    if let Some(count) = options.keepalive_count {
+        let _ = setsockopt(stream, sockopt::TcpKeepCount, &count);
+    }
+    if let Some(seconds) = options.keepalive_idle {
+        let _ = setsockopt(stream, sockopt::TcpKeepIdle, &seconds);
+    }
+    if let Some(seconds) = options.keepalive_interval {
+        let _ = setsockopt(stream, sockopt::TcpKeepInterval, &seconds);
+    }
+}
+
+/// A login under way.
+struct Login<'a> {
+    address: String,
+    read: ReadHalf,
+    write: WriteHalf,
+    unread: BytesMut,
+    events: &'a EventSink,
+    connection: u64,
+    /// How long the replica may think about a step.
+    wait: Duration,
+}
+
+impl Login<'_> {
+    async fn run(
+        &mut self,
+        mut handshake: Handshake,
+    ) -> Result<(Session, Option<Handshake>), ConnectError> {
+        loop {
+            let step = handshake.handle(&mut self.unread).map_err(|e| self.failed(&e))?;
+            match step {
+                Step::NeedMore => self.read_more().await?,
+                Step::Send(bytes) => self.send(&bytes).await?,
+                Step::StartCompression => self.start_compression(),
+                Step::StartTls => {
+                    // Never asked for: TlsWish::Never.
+                    return Err(self.broken("the login asked for TLS, which was not wanted"));
+                }
+                Step::Early(session) => return Ok((session, Some(handshake))),
+                Step::Ready(session) => return Ok((session, None)),
+            }
+        }
+    }
+
+    async fn read_more(&mut self) -> Result<(), ConnectError> {
+        let before = self.unread.len();
+        match tokio::time::timeout(self.wait, self.read.read_buf(&mut self.unread)).await {
+            Ok(Ok(0)) => Err(self.broken("the replica closed it")),
+            Ok(Ok(_)) => {
+                let new = self.unread.get(before..).unwrap_or_default();
+                self.events.trace(self.connection, Direction::Received, new).await;
+                Ok(())
+            }
+            Ok(Err(e)) => Err(self.broken(without_number(&e.to_string()))),
+            Err(_) => Err(self.too_slow("did not answer", self.wait)),
+        }
+    }
+
+    async fn send(&mut self, bytes: &[u8]) -> Result<(), ConnectError> {
+        self.events.trace(self.connection, Direction::Sent, &without_secret(bytes)).await;
+        let sending = async {
+            self.write.write_all(bytes).await?;
+            self.write.flush().await
+        };
+        match tokio::time::timeout(self.wait, sending).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(e)) => Err(self.broken(&e.to_string())),
+            Err(_) => Err(self.too_slow("did not take our login", self.wait)),
+        }
+    }
+
+    fn start_compression(&mut self) {
+        let read = std::mem::replace(&mut self.read, Box::new(tokio::io::empty()));
+        let write = std::mem::replace(&mut self.write, Box::new(tokio::io::sink()));
+        (self.read, self.write) = (inflated(read), deflated(write));
+    }
+
+    fn broken(&self, problem: &str) -> ConnectError {
+        ConnectError::Broken { address: self.address.clone(), problem: problem.into() }
+    }
+
+    fn too_slow(&self, what: &str, wait: Duration) -> ConnectError {
+        self.broken(&format!("the replica {what} for {} seconds", wait.as_secs()))
+    }
+
+    fn failed(&self, e: &HandshakeError) -> ConnectError {
+        if let HandshakeError::CompressionRefused { text } = e {
+            let (address, problem) = (self.address.clone(), text.clone());
+            return ConnectError::NotCompressed { address, problem };
+        }
+        ConnectError::Handshake {
+            address: self.address.clone(),
+            problem: e.to_string(),
+            fatal: e.is_fatal(),
+            wrong_service: matches!(e, HandshakeError::NotReplication { .. }),
+            refused: matches!(e, HandshakeError::LoginRefused { .. }),
+        }
+    }
+}
+
+/// What a trace may show of a login: never the password.
+fn without_secret(bytes: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(bytes);
+    let secret = text.contains("AUTHENTICATE") || text.contains("LOGIN") || !text.contains(' ');
+    if !secret {
+        return bytes.to_vec();
+    }
+    let shown: Vec<&str> = text.split_whitespace().take(3).collect();
+    let kept = shown.iter().take_while(|w| w.len() < 16).copied().collect::<Vec<_>>().join(" ");
+    format!("{kept} …\r\n").into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_never_shows_the_password() {
+        let shown = without_secret(b"AUTHENTICATE PLAIN AGN5cnVzAHNlY3JldHNlY3JldA==\r\n");
+        assert_eq!(String::from_utf8(shown).unwrap(), "AUTHENTICATE PLAIN …\r\n");
+        let shown = without_secret(b"AGN5cnVzAHNlY3JldHNlY3JldA==\r\n");
+        assert_eq!(String::from_utf8(shown).unwrap(), " …\r\n");
+        assert_eq!(without_secret(b"COMPRESS DEFLATE\r\n"), b"COMPRESS DEFLATE\r\n");
+    }
+}

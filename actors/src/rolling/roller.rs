@@ -1,0 +1,367 @@
+//! The Roller actor: rolling replication of one channel.
+//!
+//! ```text
+//!   sync/log --> LogReader --entries--> Roller --LockUser--> LockKeeper
+//!                   ^                     | |
+//!                   '--Keep: what is left-' '--SyncTasks--> UserSync (one a work in flight)
+//! ```
+//! Three things go on at the same time: works are carried out, the next log is taken over, and what is
+//! done is struck from log-run. So a slow user holds up nobody, nor the log. What to do next is
+//! `rota.rs`'s decision; `try_work.rs` is what is done for one work, `outcomes.rs` what becomes of it.
+//!
+//! States: *running*; *stopping* (asked to, or no connection will ever come): nothing is begun any more, what is
+//! in flight may end; *at rest*: what is not done has been left in log-run.
+
+mod outcomes;
+
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use csync::command;
+use cyrus_store::StoreError;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use sync_plan::backlog::Backlog;
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use crate::monitor::report::Stopped;
+use crate::replica::frames::encode;
+use crate::replica::lease::acquire_look;
+use crate::replica::pool::{PoolError, StopWaiting};
+use crate::rolling::log_handle::{Finished, FromLog, LogHand};
+use crate::rolling::log_reader::{LogReader, TakenOver};
+use crate::rolling::roll::{Ask, RollReport, RollSettings};
+use crate::rolling::status::{Figures, RollStatus};
+use crate::runtime::Crew;
+use crate::user::context::Hands;
+use crate::work::attempt::{Step, try_work};
+use crate::work::lock_keeper::{LockKeeper, UserLock};
+use crate::work::pause::sleep_until;
+use crate::work::queue::{Bounds, Job, Rota};
+use crate::work::worker_pool::Workers;
+
+/// How long works in flight may take to end after SIGTERM: the whole program is to end within five
+/// seconds. What is broken off is done again by the next run.
+const STOP_GRACE: Duration = Duration::from_secs(3);
+/// How often the figures for SIGUSR1 and systemd are made.
+const FIGURES_PAUSE: Duration = Duration::from_secs(1);
+
+/// Rolls one channel.
+pub(crate) struct Roller {
+    hands: Hands,
+    locks: Addr<LockKeeper>,
+    loops: Vec<ArbiterHandle>,
+    log: Addr<LogReader>,
+    status: RollStatus,
+}
+
+impl Roller {
+    pub(crate) fn new(crew: &Crew, log: Addr<LogReader>, status: RollStatus) -> Roller {
+        let (hands, locks) = (crew.hands.clone(), crew.locks.clone());
+        Roller { hands, locks, loops: crew.loops.clone(), log, status }
+    }
+}
+
+impl Actor for Roller {
+    type Context = Context<Self>;
+}
+
+/// Rolls until it is asked to stop or, in a single pass, all is done or left.
+#[derive(Message)]
+#[rtype(result = "RollReport")]
+pub(crate) struct Roll {
+    pub(crate) settings: RollSettings,
+    pub(crate) backlog: Backlog,
+    pub(crate) stop: watch::Receiver<Ask>,
+}
+
+impl Handler<Roll> for Roller {
+    type Result = ResponseFuture<RollReport>;
+
+    fn handle(&mut self, msg: Roll, _: &mut Context<Self>) -> Self::Result {
+        let now = Instant::now();
+        let settings = &self.hands.settings;
+        let bounds = Bounds {
+            in_flight: settings.works_in_flight(),
+            first_pause: settings.retry_pause,
+            longest_pause: msg.settings.longest_pause,
+            once: msg.settings.once,
+        };
+        let restart_at = msg.settings.restart_every.map(|pause| now + pause);
+        let rolling = Rolling {
+            rota: Rota::new(msg.backlog, bounds),
+            log: LogHand::new(self.log.clone(), &msg.settings, now),
+            settings: msg.settings,
+            workers: Workers::new(self.hands.clone(), self.loops.clone()),
+            hands: self.hands.clone(),
+            locks: self.locks.clone(),
+            status: self.status.clone(),
+            report: RollReport::default(),
+            restart_at,
+            figures_at: now,
+            stopping: false,
+            meeting: None,
+        };
+        Box::pin(rolling.run(msg.stop))
+    }
+}
+
+type Steps = FuturesUnordered<LocalBoxFuture<'static, Step>>;
+type Meeting = LocalBoxFuture<'static, Result<(), PoolError>>;
+
+struct Rolling {
+    rota: Rota<UserLock>,
+    settings: RollSettings,
+    workers: Workers,
+    hands: Hands,
+    locks: Addr<LockKeeper>,
+    log: LogHand,
+    status: RollStatus,
+    report: RollReport,
+    restart_at: Option<Instant>,
+    figures_at: Instant,
+    stopping: bool,
+    /// The first login at the replica, until it is through.
+    meeting: Option<Meeting>,
+}
+
+impl Rolling {
+    async fn run(mut self, mut stop: watch::Receiver<Ask>) -> RollReport {
+        let mut tries: Steps = FuturesUnordered::new();
+        let mut waits: Steps = FuturesUnordered::new();
+        let mut stop_open = true;
+        let mut deadline = None;
+        let mut asked = *stop.borrow_and_update();
+        if !self.settings.once {
+            self.meeting = Some(self.meet());
+        }
+        loop {
+            if asked != Ask::Go && !self.stopping {
+                self.stop(Stopped::Signal).await;
+            }
+            if self.stopping {
+                // Works that wait for locks of others hold nothing: let them go.
+                waits.clear();
+            }
+            if asked == Ask::Stop && deadline.is_none() {
+                deadline = Some(Instant::now() + STOP_GRACE);
+            }
+            let now = Instant::now();
+            while let Some(job) = self.rota.start(now) {
+                tries.push(self.begin(job));
+            }
+            self.turn_to_log(now);
+            self.show(now);
+            if self.is_over() {
+                break;
+            }
+            let until = self.next_time();
+            tokio::select! {
+                Some(step) = tries.next(), if !tries.is_empty() => {
+                    waits.extend(self.settle(step).await);
+                }
+                Some(step) = waits.next(), if !waits.is_empty() => {
+                    waits.extend(self.settle(step).await);
+                }
+                heard = self.log.hear() => self.heard(heard).await,
+                met = some(&mut self.meeting) => self.met(met).await,
+                () = sleep_until(until) => self.restart_if_due(),
+                () = sleep_until(deadline) => {
+                    let left = self.rota.in_flight();
+                    warn!("{left} works were broken off; the next run does them again");
+                    break;
+                }
+                changed = stop.changed(), if stop_open => {
+                    stop_open = changed.is_ok();
+                    asked = *stop.borrow();
+                }
+            }
+        }
+        self.end().await
+    }
+
+    /// Logs in at the replica though nothing may be logged yet: that it can't be reached is said at once, and not when
+    /// the first change is waiting; systemd hears that we are ready when it is through.
+    fn meet(&self) -> Meeting {
+        let pool = self.hands.pool.clone();
+        Box::pin(async move { acquire_look(&pool).await.map(drop) })
+    }
+
+    async fn met(&mut self, met: Result<(), PoolError>) {
+        self.meeting = None;
+        match met {
+            Ok(()) | Err(PoolError::NotBegun) => {}
+            Err(e) => self.stop(stopped_by(e)).await,
+        }
+    }
+
+    fn begin(&mut self, job: Job<UserLock>) -> LocalBoxFuture<'static, Step> {
+        let worker = self.workers.get();
+        Box::pin(try_work(job, worker, self.hands.clone(), self.locks.clone()))
+    }
+
+    /// Gives the LogReader something to do if it is time and it is free.
+    fn turn_to_log(&mut self, now: Instant) {
+        if self.rota.is_unsaved() && self.log.may_save(now, self.rota.is_empty()) {
+            self.log.save(now, self.rota.take_unsaved());
+        } else if self.log.may_read(now) {
+            self.log.read(now);
+        }
+    }
+
+    async fn heard(&mut self, heard: FromLog) {
+        let now = Instant::now();
+        match heard {
+            FromLog::Entries(entries) => self.rota.add(&entries, now),
+            FromLog::Saved(Ok(())) => {}
+            FromLog::Saved(Err(e)) => self.not_saved(&e),
+            FromLog::Read(entries, result) => {
+                self.rota.add(&entries, now);
+                match result {
+                    Ok(TakenOver { shutdown: true, .. }) => self.stop(Stopped::ShutdownFile).await,
+                    Ok(TakenOver { rival: Some(rival), .. }) => {
+                        self.stop(Stopped::Log(rival.to_string())).await;
+                    }
+                    Ok(_) => {
+                        if let Some(time) = self.status.readable(now) {
+                            let seconds = time.as_secs();
+                            info!("the sync log can be read again, after {seconds} seconds");
+                        }
+                    }
+                    Err(e) if self.settings.once => self.stop(Stopped::Log(e.to_string())).await,
+                    Err(e) => {
+                        if self.status.unreadable(e.to_string(), now) {
+                            error!("IOERROR: the sync log can't be read: {e}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Nothing is begun any more; why is told by the first reason, but that the replica could not be
+    /// reached outweighs the signal.
+    async fn stop(&mut self, why: Stopped) {
+        self.stopping = true;
+        self.log.read_no_more();
+        self.restart_at = None;
+        self.rota.stop();
+        match (&self.report.stopped, &why) {
+            (None, _) | (Some(Stopped::Signal), Stopped::WhileConnecting) => {
+                self.report.stopped = Some(why);
+            }
+            _ => {}
+        }
+        // A pool that is gone has nobody waiting.
+        let _ = self.hands.pool.send(StopWaiting).await;
+    }
+
+    /// Whether nothing is left to be waited for.
+    fn is_over(&self) -> bool {
+        let ending = self.stopping || (self.settings.once && self.log.is_read());
+        ending && self.rota.is_at_rest() && self.meeting.is_none()
+    }
+
+    fn next_time(&self) -> Option<Instant> {
+        let log = self.log.next_time(self.rota.is_unsaved());
+        [self.rota.wakes_at(), log, self.restart_at, Some(self.figures_at)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// RESTART, as the C client does every `-t` seconds; it also shows that the link is alive.
+    fn restart_if_due(&mut self) {
+        let now = Instant::now();
+        let (Some(at), Some(every)) = (self.restart_at, self.settings.restart_every) else {
+            return;
+        };
+        if now < at {
+            return;
+        }
+        self.restart_at = Some(now + every);
+        let pool = self.hands.pool.clone();
+        actix_rt::spawn(async move {
+            let Ok(lease) = acquire_look(&pool).await else { return };
+            let asked = lease.send("RESTART", encode(command::restart)).await;
+            let answered = match asked {
+                Ok(in_flight) => in_flight.answer().await,
+                Err(e) => Err(e),
+            };
+            match answered {
+                Ok(_) => info!("sync_client RESTART succeeded"),
+                Err(e) => warn!("sync_client RESTART failed: {e}"),
+            }
+        });
+    }
+
+    /// Makes the figures for whoever asks.
+    fn show(&mut self, now: Instant) {
+        if now < self.figures_at && !self.stopping {
+            return;
+        }
+        self.figures_at = now + FIGURES_PAUSE;
+        self.hands.progress.note(now);
+        self.status.set(Figures {
+            waiting: self.rota.users(),
+            in_flight: self.rota.in_flight(),
+            oldest: self.rota.oldest(),
+            done: self.report.done,
+            sent: self.report.sent,
+            troubles: self.rota.troubles(),
+        });
+    }
+
+    /// Leaves what is not done in log-run.
+    async fn end(mut self) -> RollReport {
+        match self.log.finish().await {
+            // What is not taken in stays where it is: log-run must not be written anew.
+            Finished::WithinReading => {
+                self.report.unread = true;
+                return self.report_left();
+            }
+            Finished::Saved(Err(e)) => self.not_saved(&e),
+            Finished::Saved(Ok(())) => {}
+        }
+        if self.rota.is_unsaved() {
+            self.log.save(Instant::now(), self.rota.take_unsaved());
+            if let Finished::Saved(Err(e)) = self.log.finish().await {
+                self.not_saved(&e);
+            }
+        }
+        self.report_left()
+    }
+
+    fn not_saved(&mut self, e: &StoreError) {
+        error!("IOERROR: the sync log can't be written: {e}");
+        self.rota.not_saved();
+    }
+
+    fn report_left(mut self) -> RollReport {
+        let troubles = self.rota.troubles().into_iter();
+        self.report.troubles =
+            troubles.map(|(user, t)| (user.to_string(), t.reason, t.kind)).collect();
+        self.report.troubles.sort_by(|a, b| a.0.cmp(&b.0));
+        self.report.left = self.rota.users();
+        self.report
+    }
+}
+
+/// Why a channel ends that gets no connection.
+fn stopped_by(e: PoolError) -> Stopped {
+    match e {
+        PoolError::NoConnection(why) => Stopped::NoConnection(why),
+        PoolError::SaidBye(why) => Stopped::SaidBye(why),
+        PoolError::Stopped => Stopped::WhileConnecting,
+        e => Stopped::Fatal(e.to_string()),
+    }
+}
+
+/// Waits for what there is; for ever if there is nothing.
+async fn some<T>(what: &mut Option<LocalBoxFuture<'static, T>>) -> T {
+    match what {
+        Some(what) => what.await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,277 @@
+//! What becomes of a Roller's works: done, deferred, or failed and tried again; and what syslog hears of it, in the C client's
+//! words where it has them.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix::prelude::*;
+use cyrus_store::sync_log::Entry;
+use futures_util::future::LocalBoxFuture;
+use sync_plan::{Kept, Uncounted, Withheld};
+use tracing::{error, info, warn};
+
+use super::{Rolling, stopped_by};
+use crate::error::{Class, UserError};
+use crate::monitor::report::{Outcome, Sent, Stopped, done_line, name_of};
+use crate::replica::frames::CommandError;
+use crate::replica::pool::PoolError;
+use crate::user::advice;
+use crate::user::user_sync::UserSync;
+use crate::work::aside::{Failure, Quarantined};
+use crate::work::attempt::{Step, wait_for_lock};
+use crate::work::lock_keeper::{Taken, UserLock};
+use crate::work::queue::{Job, Kind};
+
+/// Why such a user is left alone.
+const SKIPPED: &str = "there is a skipuser file";
+
+impl Rolling {
+    /// Takes note of a step. A work whose lock is held goes on by waiting for it.
+    pub(super) async fn settle(&mut self, step: Step) -> Option<LocalBoxFuture<'static, Step>> {
+        let now = Instant::now();
+        match step {
+            Step::Tried { mut job, synced, took, worker } => {
+                self.landed(&job, worker);
+                job.locks.clear();
+                self.report.sent.add(synced.sent);
+                match synced.result {
+                    Ok(outcome) => {
+                        self.done(&job, &outcome, synced.sent, took, Vec::new(), now).await;
+                    }
+                    Err(e) => {
+                        let meta_of = &synced.failed_meta_of;
+                        let failures = self.as_entries(&job, &e, meta_of);
+                        match failures.filter(|_| synced.all_else_done) {
+                            Some(failures) => {
+                                let outcome = Outcome::Done;
+                                self.done(&job, &outcome, synced.sent, took, failures, now).await;
+                            }
+                            None => self.tried_in_vain(&job, e, now).await,
+                        }
+                    }
+                }
+                None
+            }
+            Step::Busy { job, userid, worker } => {
+                self.landed(&job, Some(worker));
+                if job.work.users.len() > 1 {
+                    self.rota.split(&job, now);
+                    return None;
+                }
+                if self.hands.settings.skip_locked {
+                    let reason = "somebody else holds the sync lock";
+                    if self.rota.deferred(&job, Kind::Locked, reason, now) {
+                        info!("  Deferred: USER {userid} ({reason})");
+                    }
+                    return None;
+                }
+                if !self.rota.waits_for_lock(&job) {
+                    return None;
+                }
+                self.hands.board.set(&job.work.key(), "waiting for the sync lock");
+                Some(Box::pin(wait_for_lock(job, userid, self.locks.clone())))
+            }
+            Step::Skipped { job, userid, worker } => {
+                self.landed(&job, Some(worker));
+                if job.work.users.len() > 1 {
+                    self.rota.split(&job, now);
+                    return None;
+                }
+                let news = self.rota.deferred(&job, Kind::Skipped, SKIPPED, now);
+                self.tell_skipped(&userid, news);
+                None
+            }
+            Step::Unlocked { mut job, userid, taken } => {
+                match taken {
+                    Ok(Taken::Lock(lock)) => {
+                        job.locks = vec![(userid, lock)];
+                        self.rota.got_lock(job);
+                    }
+                    Ok(_) => {
+                        let news = self.rota.waited_in_vain(&job, Kind::Skipped, SKIPPED, now);
+                        self.tell_skipped(&userid, news);
+                    }
+                    Err(e) => {
+                        error!("IOERROR: user replication failed: error=<{e}> userid=<{userid}>");
+                        self.rota.waited_in_vain(&job, Kind::Failed, &e.to_string(), now);
+                    }
+                }
+                None
+            }
+        }
+    }
+
+    fn landed(&mut self, job: &Job<UserLock>, worker: Option<Addr<UserSync>>) {
+        for (userid, _) in &job.work.users {
+            self.hands.board.remove(userid);
+        }
+        worker.into_iter().for_each(|worker| self.workers.give_back(worker));
+    }
+
+    fn tell_skipped(&self, userid: &str, news: bool) {
+        if news {
+            warn!(
+                "user {} is not replicated: {SKIPPED}; what is logged of it is kept",
+                name_of(userid)
+            );
+        }
+    }
+
+    async fn done(
+        &mut self,
+        job: &Job<UserLock>,
+        outcome: &Outcome,
+        sent: Sent,
+        took: Duration,
+        failures: Vec<Failure>,
+        now: Instant,
+    ) {
+        self.report.done += job.work.users.len() as u64;
+        if failures.is_empty() {
+            let names = job.work.users.iter().map(|(userid, _)| name_of(userid));
+            let line = || done_line(&names.collect::<Vec<_>>().join(" "), outcome, sent, took);
+            self.hands.events.action(line).await;
+        }
+        let (healed, quarantined) = self.rota.done(job, failures, now);
+        for who in healed {
+            info!("{who} is no longer in quarantine");
+        }
+        for Quarantined { failure, pause } in quarantined {
+            let Failure { owner, entry, reason } = failure;
+            let (userid, again) = (name_of(&owner), again_in(pause));
+            error!(
+                "SYNCERROR: mailbox in quarantine: entry=<{entry}> userid=<{userid}> error=<{reason}>, {again}"
+            );
+        }
+    }
+
+    async fn tried_in_vain(&mut self, job: &Job<UserLock>, e: UserError, now: Instant) {
+        match e {
+            UserError::Pool(PoolError::NotBegun) | UserError::CameOrWent => {
+                self.rota.not_begun(job);
+            }
+            UserError::Linked { userid, other } => self.rota.linked(job, &userid, &other, now),
+            e if e.class() == Class::Run && !is_one_users(&e) => {
+                self.rota.not_begun(job);
+                let stopped = match e {
+                    UserError::Pool(e) => stopped_by(e),
+                    e => Stopped::Fatal(e.to_string()),
+                };
+                self.stop(stopped).await;
+            }
+            _ if job.work.users.len() > 1 && !self.rota.was_split(job, now) => {
+                self.rota.split(job, now);
+            }
+            e => {
+                let whole = e.more_may_help();
+                if whole {
+                    self.tell_promotions(job);
+                }
+                let links_fault = matches!(
+                    &e,
+                    UserError::Command(CommandError::Lost { .. })
+                        | UserError::Refused {
+                            source: CommandError::Lost { .. } | CommandError::Unopened { .. },
+                            ..
+                        }
+                );
+                let reason = advice::in_words(&e, &job.work.key(), &self.hands.rules);
+                let (pause, quarantined) = self.rota.failed(job, &reason, whole, links_fault, now);
+                if quarantined {
+                    let userid = name_of(&job.work.key()).to_string();
+                    let again = again_in(pause);
+                    error!(
+                        "SYNCERROR: user in quarantine: userid=<{userid}> error=<{reason}>, {again}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// What failed, as entries of the log, where that is nothing but single mailboxes, or what must wait for them. If all
+    /// else of the work is done these rest by themselves, and nothing is promoted, as all of the user could not mend them.
+    /// What the replica refused is tried with all of the user first.
+    fn as_entries(
+        &self,
+        job: &Job<UserLock>,
+        e: &UserError,
+        meta_of: &BTreeSet<Arc<str>>,
+    ) -> Option<Vec<Failure>> {
+        if job.work.users.iter().any(|(_, tasks)| tasks.unuser) {
+            // UNUSER waits for them, and the user with it.
+            return None;
+        }
+        let all_whole = job.work.users.iter().all(|(_, tasks)| tasks.whole);
+        let rules = &self.hands.rules;
+        let key = job.work.key();
+        let meta = || meta_of.iter().map(|userid| Entry::Meta(userid.to_string()));
+        let mut failures = Vec::new();
+        for e in e.each() {
+            let entries = match e {
+                UserError::Plan(_)
+                | UserError::Unreadable { .. }
+                | UserError::Mailbox { .. }
+                | UserError::MessageFile { .. }
+                | UserError::DeletedThere { .. } => vec![mailbox_entry(e)?],
+                UserError::Refused { source: CommandError::Refused { .. }, .. } if all_whole => {
+                    vec![mailbox_entry(e)?]
+                }
+                UserError::Kept(Kept::QuotaRoot { root, .. }) => vec![Entry::Quota(root.clone())],
+                UserError::Uncounted(Uncounted { root, .. }) => vec![Entry::Quota(root.clone())],
+                UserError::Kept(Kept::Subscriptions { .. }) => meta().collect(),
+                UserError::Withheld(Withheld { mailboxes, quotas, meta: meta_too }) => {
+                    let mailboxes = mailboxes.iter().cloned().map(Entry::Mailbox);
+                    let quotas = quotas.iter().cloned().map(Entry::Quota);
+                    let meta = meta().filter(|_| *meta_too > 0);
+                    mailboxes.chain(quotas).chain(meta).collect()
+                }
+                _ => return None,
+            };
+            for entry in entries {
+                let name = match &entry {
+                    Entry::Mailbox(name) | Entry::Quota(name) => rules.userid(name),
+                    Entry::Meta(userid) => Some(userid.clone()),
+                    _ => Some(key.to_string()),
+                };
+                let owner = name.unwrap_or_default().as_str().into();
+                let reason = advice::in_words(e, &key, rules);
+                failures.push(Failure { owner, entry, reason });
+            }
+        }
+        Some(failures)
+    }
+
+    /// As the C client words it.
+    fn tell_promotions(&self, job: &Job<UserLock>) {
+        for (userid, tasks) in job.work.users.iter().filter(|(userid, _)| !userid.is_empty()) {
+            for name in &tasks.mailboxes {
+                info!("  Promoting: MAILBOX {name} -> USER {userid}");
+            }
+            for root in &tasks.quotas {
+                info!("  Promoting: QUOTA {root} -> USER {userid}");
+            }
+            if tasks.meta {
+                info!("  Promoting: META {userid} -> USER {userid}");
+            }
+        }
+    }
+}
+
+fn mailbox_entry(e: &UserError) -> Option<Entry> {
+    Some(Entry::Mailbox(e.mailbox()?.to_string()))
+}
+
+/// When something that failed is tried again.
+fn again_in(pause: Option<Duration>) -> String {
+    match pause {
+        Some(pause) => format!("tried again in {}", humantime::format_duration(pause)),
+        None => "left in the log".into(),
+    }
+}
+
+/// Whether this stops one user only, though it would stop a run over all: a mailbox here came to a partition that the
+/// replica lacks.
+fn is_one_users(e: &UserError) -> bool {
+    matches!(e, UserError::NoPartition { by_option: false, .. })
+}

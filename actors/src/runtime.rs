@@ -1,0 +1,106 @@
+//! Everything that works on one replica: threads that read, the pool, the locks, the event loops.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use actix::prelude::*;
+use cyrus_store::{Config, Store};
+
+use crate::master::planner::MailboxPlanner;
+use crate::monitor::events::EventSink;
+use crate::monitor::progress::Progress;
+use crate::replica::answer::Budget;
+use crate::replica::fading::Fading;
+use crate::replica::partitions::Partitions;
+use crate::replica::pool::ConnectionPool;
+use crate::replica::state_cache::Cache;
+use crate::settings::Settings;
+use crate::user::context::Hands;
+use crate::work::lock_keeper::LockKeeper;
+
+/// The actors below a Dispatcher or a Roller.
+pub(crate) struct Crew {
+    pub(crate) hands: Hands,
+    pub(crate) locks: Addr<LockKeeper>,
+    pub(crate) loops: Vec<ArbiterHandle>,
+    arbiters: Vec<Arbiter>,
+}
+
+impl Crew {
+    /// Starts them. No connection is made yet.
+    pub(crate) async fn start(
+        settings: Arc<Settings>,
+        config: Arc<Config>,
+        store: Arc<Store>,
+        events: EventSink,
+        progress: Progress,
+    ) -> Crew {
+        let arbiters: Vec<Arbiter> = (0..event_loops(&settings)).map(|_| Arbiter::new()).collect();
+        let loops: Vec<ArbiterHandle> = arbiters.iter().map(Arbiter::handle).collect();
+        let planners = || {
+            let (store, settings, progress) = (store.clone(), settings.clone(), progress.clone());
+            SyncArbiter::start(settings.jobs, move || MailboxPlanner {
+                store: store.clone(),
+                settings: settings.clone(),
+                progress: progress.clone(),
+            })
+        };
+        let (reader, streamer) = (planners(), planners());
+        progress.replica().start(settings.replica());
+        let budget = Budget::default();
+        let (s, e, l, p) = (settings.clone(), events.clone(), loops.clone(), progress.clone());
+        let pool = ConnectionPool::new(s, e, l, p, budget.clone()).start();
+        let channel = settings.channel.as_deref();
+        let cache = match &settings.cache {
+            Some(path) => open_cache(path, &settings, &config).await.map(Arc::new),
+            None => None,
+        };
+        let rules = Arc::new(config.names().clone());
+        let sieve_folder = config.get("sieve_folder").unwrap_or("#sieve").into();
+        let locks = LockKeeper::new(config, &settings.server, channel, events.clone()).start();
+        let board = progress.board().clone();
+        let hands = Hands {
+            settings,
+            events,
+            progress,
+            board,
+            rules,
+            sieve_folder,
+            pool,
+            budget,
+            cache,
+            partitions: Partitions::default(),
+            fading: Fading::default(),
+            reader,
+            streamer,
+        };
+        Crew { hands, locks, loops, arbiters }
+    }
+
+    /// Ends the event loops; what still runs there ends with them.
+    pub(crate) async fn stop(self) {
+        drop((self.hands, self.locks, self.loops));
+        for arbiter in self.arbiters {
+            arbiter.stop();
+            // A thread that panicked has told so already.
+            let _ = actix_rt::task::spawn_blocking(move || arbiter.join()).await;
+        }
+    }
+}
+
+/// The cache of what this replica has: told apart by everything that says which replica it is.
+async fn open_cache(path: &Path, settings: &Settings, config: &Config) -> Option<Cache> {
+    let port = settings.port.as_deref().unwrap_or_default();
+    let channel = settings.channel.as_deref().unwrap_or_default();
+    let replica = format!("{} {port} {channel}", settings.server);
+    let (path, rules) = (path.to_path_buf(), config.names().clone());
+    let opening = move || Cache::open(&path, &replica, rules);
+    actix_rt::task::spawn_blocking(opening).await.ok().flatten()
+}
+
+/// Event loops for connections and users: compression and parsing are the work on them, so no more
+/// than there are cores.
+fn event_loops(settings: &Settings) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    settings.jobs.min(cores).max(1)
+}

@@ -1,0 +1,151 @@
+//! What an admin can do about a user's failure. Each piece of advice is tried by a test in `tests/it/advice.rs`.
+
+use cyrus_store::StoreError;
+use cyrus_store::names::NameRules;
+use sync_plan::PlanError;
+
+use crate::error::UserError;
+use crate::monitor::plain;
+use crate::monitor::report::is_shared;
+use crate::replica::frames::CommandError;
+
+/// So much of an error is shown, in bytes: there is room for the advice behind it in a line.
+const ERROR_BYTES: usize = plain::LINE_BYTES / 2;
+
+/// The error in words, and behind a semicolon what to do about it, if that is known.
+pub(crate) fn in_words(e: &UserError, userid: &str, rules: &NameRules) -> String {
+    let e_in_words = e.to_string();
+    let said = plain::line_of(&e_in_words, ERROR_BYTES);
+    match advice(e, userid, rules) {
+        Some(advice) => format!("{said}; {}", plain::line(&advice)),
+        None => said.into_owned(),
+    }
+}
+
+fn advice(e: &UserError, userid: &str, rules: &NameRules) -> Option<String> {
+    let reconstruct = |mailbox: &str| {
+        let name = rules.external(&rules.parse(mailbox));
+        format!("reconstruct {}", quoted(&name))
+    };
+    match e {
+        // What can't be read here comes first: until it can, what the replica has of it may be the only copy.
+        UserError::Several { of } => {
+            let unread = of.iter().find(|e| is_unread(e));
+            unread.or(of.first()).and_then(|e| advice(e, userid, rules))
+        }
+        UserError::Plan(PlanError::NeedsInbox { .. } | PlanError::NameHeld { alive: true, .. }) => {
+            None
+        }
+        // With names, so that it is done to nobody else.
+        UserError::Plan(e) => {
+            let whose = if is_shared(userid) { ("-A", e.mailbox()) } else { ("-u", userid) };
+            Some(format!(
+                "if what only the replica has of this mailbox may go, `sync_client -O --overwrite {} {}` lets ours take its place",
+                whose.0,
+                quoted(whose.1)
+            ))
+        }
+        UserError::TooManyRemovals { .. } => {
+            Some("if so much may go, run again with --max-deletes and a higher number".into())
+        }
+        UserError::ScriptFiles { .. } => Some(format!(
+            "let Cyrus move them there: a login to its ManageSieve service (timsieved) as this user, or as an admin for {}, does it",
+            quoted(userid)
+        )),
+        UserError::Uncounted(_) => Some("`quota -f` there mends it".into()),
+        UserError::OnlyThere { .. } => Some("if it may go, delete it there".into()),
+        UserError::DeletedThere { uniqueid, .. } => Some(format!(
+            "if no mailbox there has that id any more, `cyr_dbtool MAILBOXES.DB twoskip delete I{uniqueid}` there, with the path of its mailboxes.db, lets it be made"
+        )),
+        UserError::Refused { source: CommandError::Refused { command: "MESSAGE", .. }, .. } => Some(
+            "look into the replica's syslog: it could not keep a message, as when its disk is full"
+                .into(),
+        ),
+        UserError::MessageFile { mailbox, missing: true, .. } => Some(format!(
+            "put the file back from a backup, or let `{}` here drop the message, and run again",
+            reconstruct(mailbox)
+        )),
+        UserError::MessageFile { .. } => Some("put the file back from a backup".into()),
+        UserError::Mailbox { mailbox, source } if is_damaged(source) => {
+            Some(format!("repair it here with `{}` and run again", reconstruct(mailbox)))
+        }
+        UserError::Unreadable { mailbox, source, .. } if is_damaged(source) => {
+            Some(format!("repair it here with `{}` and run again", reconstruct(mailbox)))
+        }
+        _ => None,
+    }
+}
+
+/// Whether something here can't be read, so that nothing there may be given up for ours.
+fn is_unread(e: &UserError) -> bool {
+    use UserError::{Mailbox, MessageFile, Store, Unread, Unreadable};
+    matches!(e, Mailbox { .. } | MessageFile { .. } | Store(_) | Unread { .. } | Unreadable { .. })
+}
+
+/// Whether these are a mailbox's own files, which reconstruct makes again.
+fn is_damaged(e: &StoreError) -> bool {
+    matches!(e, StoreError::DamagedMailbox { .. } | StoreError::DamagedRecord { .. })
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
+    let bare = !word.is_empty() && word.chars().all(plain);
+    let quoted = if bare { word.to_string() } else { format!("'{}'", word.replace('\'', "'\\''")) };
+    // A name is no option.
+    if word.starts_with('-') { format!("-- {quoted}") } else { quoted }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn words_are_quoted_where_a_shell_would_take_them_apart() {
+        assert_eq!(quoted("anna@example.com"), "anna@example.com");
+        assert_eq!(quoted("user/anna/Sent Items"), "'user/anna/Sent Items'");
+        assert_eq!(quoted("a\"b$c`d\\e!"), "'a\"b$c`d\\e!'");
+        assert_eq!(quoted("o'neil"), "'o'\\''neil'");
+        assert_eq!(quoted("-x"), "-- -x");
+    }
+
+    #[test]
+    fn a_users_failure_says_what_to_do() {
+        let rules = NameRules::default();
+        let held = PlanError::NameHeld {
+            mailbox: "user.anna.x".into(),
+            uniqueid: "i".into(),
+            alive: false,
+        };
+        let held = UserError::Plan(held);
+        let words = in_words(&held, "anna", &rules);
+        assert!(words.contains("`sync_client -O --overwrite -u anna` lets"), "{words}");
+        let words = in_words(&held, "", &rules);
+        assert!(words.contains("`sync_client -O --overwrite -A user.anna.x` lets"), "{words}");
+    }
+
+    #[test]
+    fn nothing_is_given_up_there_while_something_here_can_not_be_read() {
+        let held = PlanError::NeedsInbox { mailbox: "user.anna.x".into() };
+        let of = vec![
+            PlanError::NameHeld {
+                mailbox: "user.anna.x".into(),
+                uniqueid: "i".into(),
+                alive: false,
+            }
+            .into(),
+            held.into(),
+            UserError::MessageFile {
+                mailbox: "user.anna.y".into(),
+                uid: 3,
+                path: PathBuf::from("/spool/3."),
+                missing: false,
+                problem: "short".into(),
+            },
+        ];
+        let words = in_words(&UserError::Several { of }, "anna", &NameRules::default());
+        assert!(!words.contains("overwrite") && words.ends_with("from a backup"), "{words}");
+    }
+}

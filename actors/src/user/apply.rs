@@ -1,0 +1,521 @@
+//! Carrying out a user's plan: commands out in order, answers in as they come.
+
+mod contest;
+mod held;
+mod meta;
+mod partition;
+mod refused;
+mod removals;
+mod reserve;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use csync::{Code, IntermediateHead, ReplicaMailbox, ReplicaUser, command};
+use cyrus_store::MboxEntry;
+use sync_plan::{Doubt, FullReplica, MailboxUpdate, UserPlan};
+use tracing::{error, info, warn};
+
+use self::contest::Loser;
+use self::held::Holding;
+use self::removals::Removals;
+use crate::error::UserError;
+use crate::master::bad_files::Files;
+use crate::master::full_update::Found;
+use crate::master::planner::SendMailbox;
+use crate::master::read_user::{Host, UserRead};
+use crate::master::send_mailbox::{How, MailboxSent, Next, Ready};
+use crate::monitor::report::Sent;
+use crate::replica::answer::Held;
+use crate::replica::frames::{CommandError, InFlight, encode};
+use crate::replica::lease::Lease;
+use crate::replica::staged::{STAGED, Staged};
+use crate::user::context::Hands;
+
+/// How many mailboxes may be ahead of their answers: enough to hide any round trip, few enough to
+/// notice a failing replica soon.
+const MAILBOXES_AHEAD: usize = 64;
+
+/// If it keeps fewer bytes of messages, all of them uploaded, the replica is told to forget them before it has answered: should it
+/// refuse a mailbox they are sent again, which costs less than a round trip of every user.
+const FORGET_AHEAD: u64 = 1024 * 1024;
+
+/// What came of a plan.
+pub(crate) struct Acted {
+    pub(crate) settled: Settled,
+    /// What failed by itself, while all else went on.
+    pub(crate) failed: Vec<UserError>,
+    /// Whether RESTART was sent and answered, and nothing sent behind it.
+    pub(crate) restarted: bool,
+}
+
+/// How a plan ended.
+pub(crate) enum Settled {
+    /// All of it is on the replica.
+    Done,
+    /// Names changed: look at both sides again. The replica said that these mailboxes were moved, and its words.
+    LookAgain { moved: HashMap<String, String> },
+}
+
+/// A command about a mailbox, sent.
+struct Ahead {
+    mailbox: String,
+    commands: Vec<InFlight>,
+    /// What the replica has of it once it has taken all of them, where that is known.
+    state: Option<Box<ReplicaMailbox>>,
+}
+
+/// A plan being carried out.
+pub(crate) struct Acting<'a> {
+    hands: &'a Hands,
+    userid: &'a Arc<str>,
+    lease: &'a mut Lease,
+    read: &'a UserRead,
+    ahead: VecDeque<Ahead>,
+    /// What waits for messages to be taken.
+    holding: Holding,
+    /// Mailboxes that the replica refused for a checksum or a change under our hands.
+    doubtful: Vec<String>,
+    /// Mailboxes that only a comparison record by record can settle.
+    full: Vec<String>,
+    /// The replica's records of those that were compared already, by unique id.
+    fulls: HashMap<String, Full>,
+    /// What is to be removed there.
+    removals: Removals,
+    /// Mailboxes there that give way to ours.
+    losers: Vec<Loser>,
+    look_again: bool,
+    /// Mailboxes that the replica has elsewhere, as it says, and its words.
+    moved: HashMap<String, String>,
+    /// What failed by itself, while all else went on.
+    failed: Vec<UserError>,
+    /// What the replica has of the mailboxes that it has taken.
+    states: &'a mut Vec<ReplicaMailbox>,
+    /// What the replica has taken.
+    sent: &'a mut Sent,
+    /// Messages that the replica has taken, by the mailbox that still is to be applied.
+    uploaded: HashMap<String, Sent>,
+    /// The replica's mailboxes that have messages.
+    holders: Vec<String>,
+    /// Messages that were sent, and their bytes.
+    messages: usize,
+    bytes: u64,
+    /// Nothing was sent after the last RESTART.
+    restarted: bool,
+}
+
+impl<'a> Acting<'a> {
+    pub(crate) fn new(
+        hands: &'a Hands,
+        userid: &'a Arc<str>,
+        lease: &'a mut Lease,
+        read: &'a UserRead,
+        states: &'a mut Vec<ReplicaMailbox>,
+        sent: &'a mut Sent,
+    ) -> Acting<'a> {
+        Acting {
+            hands,
+            userid,
+            lease,
+            read,
+            ahead: VecDeque::new(),
+            holding: Holding::default(),
+            doubtful: Vec::new(),
+            full: Vec::new(),
+            fulls: HashMap::new(),
+            removals: Removals::default(),
+            losers: Vec::new(),
+            look_again: false,
+            moved: HashMap::new(),
+            failed: Vec::new(),
+            states,
+            sent,
+            uploaded: HashMap::new(),
+            holders: Vec::new(),
+            messages: 0,
+            bytes: 0,
+            restarted: false,
+        }
+    }
+
+    /// Carries the plan out, as far as it goes.
+    pub(crate) async fn run(
+        mut self,
+        replica: &ReplicaUser,
+        plan: UserPlan,
+        staged: &mut Staged,
+    ) -> Result<Acted, UserError> {
+        let mut result = self.carry_out(replica, plan, staged).await;
+        if let Err(UserError::Command(CommandError::Lost { .. })) = &result
+            && let Some(refused) = self.holding.refused()
+        {
+            result = Err(refused);
+        }
+        if result.is_err() && self.lease.usable {
+            // What was sent ahead counts as far as the replica takes it.
+            let _ = self.drain(0).await;
+        }
+        Ok(Acted { settled: result?, failed: self.failed, restarted: self.restarted })
+    }
+
+    async fn carry_out(
+        &mut self,
+        replica: &ReplicaUser,
+        mut plan: UserPlan,
+        staged: &mut Staged,
+    ) -> Result<Settled, UserError> {
+        let holders = replica.mailboxes.iter().filter(|r| r.last_uid > 0);
+        self.holders = holders.map(|r| r.name.clone()).collect();
+        self.settle_contests(&mut plan).await?;
+        self.compare_in_full(&mut plan).await?;
+        self.keep_what_may_have_moved(&mut plan).await?;
+        self.check_removals(&plan).await?;
+        let names_stay = plan.renames.is_empty() && plan.deletes.is_empty();
+        if names_stay {
+            self.prove_partitions(replica, &plan).await?;
+        }
+        self.reserve(replica, &plan, staged).await?;
+        self.delete(&plan.deletes).await?;
+        self.take_contested().await?;
+        if self.rename(&plan).await? {
+            return Ok(Settled::LookAgain { moved: HashMap::new() });
+        }
+        if !names_stay {
+            self.drain(0).await?;
+            self.prove_partitions(replica, &plan).await?;
+        }
+        let mut guests = Vec::new();
+        for update in plan.updates {
+            match self.host_of(&update, replica) {
+                None => self.update(update, staged).await?,
+                Some(host) => guests.push((update, host)),
+            }
+        }
+        self.release().await?;
+        for (update, Host { inbox, deleted }) in guests {
+            self.rename_host(&deleted.name, &inbox, &deleted).await?;
+            self.update(update, staged).await?;
+            self.release().await?;
+            self.rename_host(&inbox, &deleted.name, &deleted).await?;
+        }
+        self.meta(plan.quotas, plan.subscriptions, plan.sieve, plan.seen).await?;
+        self.hands.board.set(self.userid, "waiting for the replica's answers");
+        if self.keeps_little(staged) && self.doubtful.is_empty() && self.full.is_empty() {
+            self.restart(staged).await?;
+            self.restarted = true;
+        }
+        self.drain(0).await?;
+        self.restarted &= self.doubtful.is_empty() && self.full.is_empty();
+        self.settle_doubtful(staged).await?;
+        self.settle_in_full(staged).await?;
+        let moved = std::mem::take(&mut self.moved);
+        Ok(if self.look_again { Settled::LookAgain { moved } } else { Settled::Done })
+    }
+
+    /// Whether what the replica keeps until RESTART is so little that it may be sent again.
+    fn keeps_little(&self, staged: &Staged) -> bool {
+        self.bytes < FORGET_AHEAD && staged.len() <= self.messages
+    }
+
+    async fn delete(&mut self, names: &[String]) -> Result<(), UserError> {
+        let local = self.hands.settings.local_only;
+        let name = if local { "LOCAL_UNMAILBOX" } else { "UNMAILBOX" };
+        for mailbox in names {
+            self.hands.events.action(|| format!("{name} {mailbox}")).await;
+            let bytes = encode(|out| command::unmailbox(out, local, mailbox));
+            let mut in_flight = self.lease.send("UNMAILBOX", bytes).await?;
+            in_flight.brings.removed = 1;
+            self.push(mailbox, vec![in_flight], None).await?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether anything was renamed.
+    async fn rename(&mut self, plan: &UserPlan) -> Result<bool, UserError> {
+        let local = self.hands.settings.local_only;
+        let name = if local { "LOCAL_RENAME" } else { "RENAME" };
+        let mut asked = Vec::new();
+        for r in &plan.renames {
+            self.hands
+                .events
+                .action(|| format!("{name} {} -> {} ({})", r.from, r.to, r.partition))
+                .await;
+            let bytes = encode(|out| {
+                command::rename(out, local, &r.from, &r.to, &r.partition, r.uidvalidity);
+            });
+            asked.push((r, self.lease.send("RENAME", bytes).await?));
+        }
+        // One that builds on another that failed finds its name taken or missing, and fails too.
+        let mut failed = None;
+        for (r, in_flight) in asked {
+            if let Err(source) = in_flight.answer().await {
+                error!("do_folders(): failed to rename: {} -> {}", r.from, r.to);
+                let e = UserError::Refused { mailbox: r.to.clone(), source };
+                failed.get_or_insert((e, &r.partition));
+            }
+        }
+        if let Some((e, partition)) = failed {
+            let lost = matches!(&e, UserError::Refused { source: CommandError::Lost { .. }, .. });
+            if !lost {
+                self.check_refused_partition(partition).await?;
+            }
+            return Err(e);
+        }
+        if !plan.renames.is_empty() {
+            self.drain(0).await?;
+        }
+        Ok(!plan.renames.is_empty())
+    }
+
+    async fn update(
+        &mut self,
+        update: MailboxUpdate,
+        staged: &mut Staged,
+    ) -> Result<(), UserError> {
+        match update {
+            MailboxUpdate::Intermediate(i) => {
+                let head = IntermediateHead {
+                    uniqueid: &i.uniqueid,
+                    mboxname: &i.name,
+                    mboxtype: &i.mboxtype,
+                    uidvalidity: 0,
+                    partition: None,
+                    acl: None,
+                    createdmodseq: i.createdmodseq,
+                    foldermodseq: i.foldermodseq,
+                };
+                let bytes = encode(|out| csync::apply_intermediate(out, &head));
+                self.hold(&i.name, Ready::of(bytes)).await
+            }
+            MailboxUpdate::Send { name, uniqueid, replica, doubt } => {
+                let how = match (doubt, self.fulls.get(&uniqueid)) {
+                    (_, Some(full)) => full.how(),
+                    (Doubt::Checksum, None) => How::SinceIfChecksumsDiffer,
+                    (Doubt::None | Doubt::Full, None) => How::Since,
+                };
+                self.send_mailbox(&name, &uniqueid, replica, how, staged).await
+            }
+        }
+    }
+
+    /// A replica (3.6.1) can't make a #sieve mailbox, not even one below DELETED, of a user of whom it never had an
+    /// INBOX (`sync_support.c:sync_apply_mailbox` makes the user's script folder first). Then the deleted
+    /// INBOX gets its old name back for as long as that takes.
+    fn host_of(&self, update: &MailboxUpdate, replica: &ReplicaUser) -> Option<Host> {
+        let MailboxUpdate::Send { uniqueid, replica: None, .. } = update else { return None };
+        let host = self.read.hosts.get(uniqueid)?;
+        let there = replica.mailboxes.iter().any(|r| r.name == host.inbox);
+        (!there).then(|| host.clone())
+    }
+
+    async fn rename_host(
+        &mut self,
+        from: &str,
+        to: &str,
+        inbox: &MboxEntry,
+    ) -> Result<(), UserError> {
+        let local = self.hands.settings.local_only;
+        let partition = self.hands.settings.partition.as_ref().unwrap_or(&inbox.partition);
+        let bytes =
+            encode(|out| command::rename(out, local, from, to, partition, inbox.uidvalidity));
+        let in_flight = self.lease.send("RENAME", bytes).await?;
+        self.push(from, vec![in_flight], None).await
+    }
+
+    /// Streams one mailbox, step by step. What is wrong with it alone is kept for the end; what is wrong with
+    /// the connection ends the user.
+    async fn send_mailbox(
+        &mut self,
+        name: &str,
+        uniqueid: &str,
+        replica: Option<Box<ReplicaMailbox>>,
+        how: How,
+        staged: &mut Staged,
+    ) -> Result<(), UserError> {
+        let Some(entry) = self.read.entries.get(uniqueid).cloned() else {
+            return Err(UserError::Bug(format!("mailbox {name} was planned but never read")));
+        };
+        self.hands.board.set(self.userid, format!("sending {name}"));
+        let mut next: Option<Next> = None;
+        let mut files = Files::default();
+        loop {
+            let this = next.clone();
+            let sending = self.hands.streamer.send(SendMailbox {
+                entry: entry.clone(),
+                replica: replica.clone(),
+                how: how.clone(),
+                next: next.take(),
+                frames: self.lease.frames.clone(),
+                staged: std::mem::take(staged),
+                files: std::mem::take(&mut files),
+            });
+            let done = sending.await.map_err(|e| {
+                // The thread may have died in the middle of a command.
+                self.lease.spoil();
+                UserError::Bug(e.to_string())
+            })?;
+            *staged = done.staged;
+            if done.broken_off {
+                self.lease.spoil();
+            }
+            match done.result {
+                Ok(MailboxSent::Unchanged) => return Ok(()),
+                Ok(MailboxSent::Replaced) => {
+                    self.look_again = true;
+                    return Ok(());
+                }
+                Ok(MailboxSent::NeedsFull) => {
+                    self.full.push(name.to_string());
+                    return Ok(());
+                }
+                Ok(MailboxSent::Lacking(mut lacking)) => {
+                    self.ask_for_lacking(uniqueid, &mut lacking, staged).await?;
+                    (next, files) = (this, lacking);
+                    continue;
+                }
+                Ok(MailboxSent::Bad(bad)) => {
+                    self.keep_all(bad);
+                    return Ok(());
+                }
+                Ok(MailboxSent::Ready(mut ready)) => {
+                    next = ready.next.take();
+                    self.keep_all(std::mem::take(&mut ready.bad));
+                    self.hold(name, *ready).await?;
+                }
+                Err(
+                    e @ (UserError::Mailbox { .. }
+                    | UserError::MessageFile { .. }
+                    | UserError::Plan(_)),
+                ) => {
+                    // Its uploads may be under way; their answers are of no use any more.
+                    self.keep(e);
+                    return Ok(());
+                }
+                Err(e) => return Err(self.of_missing_partition(name, e)),
+            }
+            if staged.len() >= STAGED {
+                self.restart(staged).await?;
+            }
+            if next.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Lets the replica forget the messages it was sent: they are in their mailboxes by then; what comes again is
+    /// uploaded again.
+    async fn restart(&mut self, staged: &mut Staged) -> Result<(), UserError> {
+        self.release().await?;
+        let in_flight = self.lease.send("RESTART", encode(command::restart)).await?;
+        self.push("RESTART", vec![in_flight], None).await?;
+        staged.clear();
+        Ok(())
+    }
+
+    async fn push(
+        &mut self,
+        mailbox: &str,
+        commands: Vec<InFlight>,
+        state: Option<Box<ReplicaMailbox>>,
+    ) -> Result<(), UserError> {
+        self.ahead.push_back(Ahead { mailbox: mailbox.to_string(), commands, state });
+        self.drain(MAILBOXES_AHEAD).await
+    }
+
+    /// Takes answers until at most `left` are awaited.
+    async fn drain(&mut self, left: usize) -> Result<(), UserError> {
+        while self.ahead.len() > left {
+            let Some(Ahead { mailbox, commands, mut state }) = self.ahead.pop_front() else {
+                break;
+            };
+            for in_flight in commands {
+                let (name, brings) = (in_flight.command, in_flight.brings);
+                match in_flight.answer().await {
+                    Ok(_) => self.count(name, &mailbox, brings),
+                    Err(e @ CommandError::Lost { .. }) => {
+                        return Err(self.of_missing_partition(&mailbox, e.into()));
+                    }
+                    Err(e) => {
+                        state = None;
+                        self.refused(name, &mailbox, e);
+                    }
+                }
+            }
+            self.states.extend(state.map(|state| *state));
+        }
+        Ok(())
+    }
+
+    /// Messages count once their mailbox is applied: those of one that failed are uploaded again by the next try.
+    fn count(&mut self, command: &str, mailbox: &str, brings: Sent) {
+        match command {
+            "MESSAGE" => self.uploaded.entry(mailbox.to_string()).or_default().add(brings),
+            // What no mailbox has got by now is forgotten.
+            "RESTART" => self.uploaded.clear(),
+            _ => {
+                self.sent.add(brings);
+                if command == "MAILBOX"
+                    && let Some(uploaded) = self.uploaded.remove(mailbox)
+                {
+                    self.sent.add(uploaded);
+                }
+            }
+        }
+    }
+
+    /// Sorts a refusal: to be looked at again, or an error to be kept.
+    fn refused(&mut self, name: &'static str, mailbox: &str, e: CommandError) {
+        let code = match &e {
+            CommandError::Refused { code, .. } => code.clone(),
+            _ => None,
+        };
+        match (name, code) {
+            ("UNMAILBOX", Some(Code::MailboxNonexistent)) => {}
+            ("MAILBOX", Some(Code::SyncChecksum | Code::SyncChanged)) => {
+                info!("SYNCNOTICE: {e}: mailbox=<{mailbox}>, comparing afresh and trying again");
+                if !self.doubtful.iter().any(|m| m == mailbox) {
+                    self.doubtful.push(mailbox.to_string());
+                }
+            }
+            ("MAILBOX", Some(Code::MailboxMoved)) => {
+                self.look_again = true;
+                self.moved.insert(mailbox.to_string(), e.to_string());
+            }
+            ("MAILBOX", Some(Code::MailboxNonexistent)) => self.look_again = true,
+            ("MAILBOX" | "MESSAGE" | "UNMAILBOX" | "RENAME", _) => {
+                self.keep(UserError::Refused { mailbox: mailbox.to_string(), source: e });
+            }
+            _ => self.keep(UserError::RefusedItem { what: mailbox.to_string(), source: e }),
+        }
+    }
+
+    fn keep_all(&mut self, errors: Vec<UserError>) {
+        for e in errors {
+            self.keep(e);
+        }
+    }
+
+    fn keep(&mut self, e: UserError) {
+        warn!("user {}: {e}", self.userid);
+        self.failed.push(e);
+    }
+}
+
+/// One of the replica's mailboxes with all its records.
+struct Full {
+    mailbox: Box<ReplicaMailbox>,
+    records: Arc<FullReplica>,
+    found: Found,
+    /// The room for them.
+    _held: Held,
+}
+
+impl Full {
+    fn how(&self) -> How {
+        How::Full { records: self.records.clone(), again: self.found.again }
+    }
+}
+
+fn nonsense(command: &'static str, e: &dyn std::fmt::Display) -> UserError {
+    CommandError::Nonsense { command, problem: e.to_string() }.into()
+}

@@ -1,0 +1,98 @@
+//! Names that another mailbox has on the replica, with -O: ours takes its place.
+//!
+//! A server in force mode would replace that mailbox unseen when it is sent ours (`imap/sync_support.c:sync_apply_mailbox` of
+//! cyrus-imapd 3.6.1, `opt_force`), mail that is nowhere else included. So it is looked into first: it goes if each live message in it is
+//! live in ours, too, or with --overwrite. Else it stays, and ours is left out.
+
+use std::collections::HashSet;
+
+use csync::{Guid, ReplicaMailbox, command};
+use sync_plan::UserPlan;
+use tracing::info;
+
+use super::{Acting, Full};
+use crate::error::UserError;
+use crate::master::planner::CountLacking;
+use crate::monitor::report::Sent;
+use crate::monitor::words;
+use crate::replica::frames::{CommandError, encode};
+
+/// A mailbox of the replica's that gives way.
+pub(super) struct Loser {
+    mailbox: Box<ReplicaMailbox>,
+    /// The unique id of ours.
+    ours: String,
+    /// How many live messages are in it and not in ours.
+    lost: u64,
+}
+
+impl Acting<'_> {
+    /// Decides about each contested name: the replica's mailbox goes, or ours has failed. What goes is counted, and stays until
+    /// [`Acting::take_contested`].
+    pub(super) async fn settle_contests(&mut self, plan: &mut UserPlan) -> Result<(), UserError> {
+        for contest in std::mem::take(&mut plan.contests) {
+            let found = self.fetch_full(&contest.mailbox, &contest.theirs).await?;
+            let Some(Full { mailbox, records, .. }) = found else {
+                self.look_again = true;
+                continue;
+            };
+            let live = records.records.iter().filter(|r| !r.expunged).map(|r| r.guid);
+            let lost = self.lacking(&contest.ours, live.collect()).await?;
+            if lost > 0 && !self.hands.settings.overwrite {
+                self.keep(contest.lost().into());
+                continue;
+            }
+            self.removals.count_contested(lost);
+            self.losers.push(Loser { mailbox, ours: contest.ours, lost });
+        }
+        Ok(())
+    }
+
+    /// How many of these messages are not live in ours. A name without a mailbox has none.
+    async fn lacking(&self, ours: &str, guids: HashSet<Guid>) -> Result<u64, UserError> {
+        let Some(entry) = self.read.entries.get(ours).cloned().filter(|_| !guids.is_empty()) else {
+            return Ok(guids.len() as u64);
+        };
+        let counting = self.hands.reader.send(CountLacking { entry, guids });
+        let lacking = counting.await.map_err(|e| UserError::Bug(e.to_string()))??;
+        Ok(lacking as u64)
+    }
+
+    /// Removes the replica's mailboxes that give way, if they are still what they were, children first. Ours come with the next
+    /// look.
+    pub(super) async fn take_contested(&mut self) -> Result<(), UserError> {
+        let mut losers = std::mem::take(&mut self.losers);
+        losers.sort_unstable_by(|a, b| b.mailbox.name.cmp(&a.mailbox.name));
+        for Loser { mailbox, ours, lost } in losers {
+            self.look_again = true;
+            if !self.is_still(&mailbox).await? {
+                continue;
+            }
+            let (name, theirs) = (&mailbox.name, &mailbox.uniqueid);
+            info!(
+                "SYNCNOTICE: mailbox uniqueid changed - replacing: mailbox=<{name}> origuniqueid=<{theirs}> newuniqueid=<{ours}>"
+            );
+            if lost > 0 {
+                let lost = words::count(lost, "message");
+                let line = || format!("OVERWRITE {name} ({lost} that only the replica had)");
+                info!("SYNCNOTICE: {}", line());
+                self.hands.events.action(line).await;
+            }
+            let local = self.hands.settings.local_only;
+            let command = if local { "LOCAL_UNMAILBOX" } else { "UNMAILBOX" };
+            self.hands.events.action(|| format!("{command} {name}")).await;
+            let bytes = encode(|out| command::unmailbox(out, local, name));
+            match self.lease.send("UNMAILBOX", bytes).await?.answer().await {
+                Ok(_) => self.sent.add(Sent {
+                    removed: 1 + lost,
+                    overwritten: u64::from(lost > 0),
+                    lost,
+                    ..Sent::default()
+                }),
+                Err(e @ CommandError::Lost { .. }) => return Err(e.into()),
+                Err(source) => self.keep(UserError::Refused { mailbox: name.clone(), source }),
+            }
+        }
+        Ok(())
+    }
+}

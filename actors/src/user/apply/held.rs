@@ -1,0 +1,192 @@
+//! MAILBOX commands that wait until the replica has taken the messages they rely on.
+//!
+//! ```text
+//!   streamer    MESSAGE a ------ MESSAGE b ------ (c has no new messages)
+//!   held                 [a]              [a b]            [a b c]
+//!   replica              OK a ----------> MAILBOX a   OK b --> MAILBOX b, MAILBOX c
+//! ```
+//! A server that is told of a message which it was never sent, or could not keep, kills itself
+//! (`imap/sync_support.c:sync_apply_mailbox`, 3.2 to 3.12). So records follow their messages' OK; the next mailboxes'
+//! messages are uploaded meanwhile, and the last ones of a user are waited for: a round trip a user. What is
+//! held stays in the master's order, as a folder must not come before what is above it. Where messages are refused
+//! the connection ends (`connection/reader.rs`), and the user fails by the name of their mailbox.
+
+use std::collections::VecDeque;
+
+use csync::{ReplicaMailbox, command};
+use tracing::info;
+
+use super::{Acting, MAILBOXES_AHEAD};
+use crate::error::UserError;
+use crate::master::planner::SendRecords;
+use crate::master::record_buffer::Spool;
+use crate::master::send_mailbox::{Command, Ready};
+use crate::monitor::report::Sent;
+use crate::replica::frames::{CommandError, FRAME_BYTES, InFlight, encode};
+
+/// How many bytes of records may be held in memory, and how many at all.
+const HELD_IN_MEMORY: usize = 2 * 1024 * 1024;
+const HELD: usize = 64 * 1024 * 1024;
+
+/// A MAILBOX command, ready to be sent.
+struct Held {
+    mailbox: String,
+    uploads: VecDeque<InFlight>,
+    instead_of: Option<Box<ReplicaMailbox>>,
+    before: Vec<Command>,
+    records: Spool,
+    brings: Sent,
+    state: Option<Box<ReplicaMailbox>>,
+}
+
+/// The commands that are held.
+#[derive(Default)]
+pub(super) struct Holding {
+    queue: VecDeque<Held>,
+}
+
+impl Holding {
+    fn is_full(&self) -> bool {
+        let sum = |size: fn(&Spool) -> usize| -> usize {
+            self.queue.iter().map(|held| size(&held.records)).sum()
+        };
+        self.queue.len() > MAILBOXES_AHEAD
+            || sum(Spool::in_memory) > HELD_IN_MEMORY
+            || sum(Spool::size) > HELD
+    }
+
+    /// The first mailbox whose messages were refused, and how: that is why the connection ended.
+    pub(super) fn refused(&mut self) -> Option<UserError> {
+        for held in &mut self.queue {
+            let refused = held.uploads.iter_mut().find_map(InFlight::refusal);
+            if let Some(source) = refused {
+                return Some(UserError::Refused { mailbox: held.mailbox.clone(), source });
+            }
+        }
+        None
+    }
+}
+
+impl Acting<'_> {
+    /// Sends a mailbox' records once its messages are taken. What is ready by now goes at once.
+    pub(super) async fn hold(&mut self, mailbox: &str, ready: Ready) -> Result<(), UserError> {
+        let Ready { uploads, instead_of, before, records, brings, state, .. } = ready;
+        for upload in &uploads {
+            self.messages += upload.brings.messages as usize;
+            self.bytes += upload.brings.bytes;
+        }
+        let mailbox = mailbox.to_string();
+        let held = Held { mailbox, uploads, instead_of, before, records, brings, state };
+        self.holding.queue.push_back(held);
+        while self.holding.is_full() && self.release_first(true).await? {}
+        while self.release_first(false).await? {}
+        Ok(())
+    }
+
+    /// Waits until all that is held is sent.
+    pub(super) async fn release(&mut self) -> Result<(), UserError> {
+        while self.release_first(true).await? {}
+        Ok(())
+    }
+
+    /// Sends what was held first. False if nothing is held or, unless it is to be waited for, its messages
+    /// are not taken yet.
+    async fn release_first(&mut self, wait: bool) -> Result<bool, UserError> {
+        let Some(first) = self.holding.queue.front_mut() else { return Ok(false) };
+        if !wait && !first.uploads.iter().all(InFlight::is_answered) {
+            return Ok(false);
+        }
+        let Some(mut held) = self.holding.queue.pop_front() else { return Ok(false) };
+        for upload in std::mem::take(&mut held.uploads) {
+            let (name, brings) = (upload.command, upload.brings);
+            match upload.answer().await {
+                Ok(_) => self.count(name, &held.mailbox, brings),
+                Err(e @ CommandError::Lost { .. }) => {
+                    return Err(self.of_missing_partition(&held.mailbox, e.into()));
+                }
+                Err(source) => {
+                    self.lease.spoil();
+                    return Err(UserError::Refused { mailbox: held.mailbox, source });
+                }
+            }
+        }
+        self.send_held(held).await?;
+        Ok(true)
+    }
+
+    async fn send_held(&mut self, held: Held) -> Result<(), UserError> {
+        if let Some(old) = &held.instead_of
+            && !self.remove(old, held.brings).await?
+        {
+            return Ok(());
+        }
+        if held.brings.overwritten > 0 {
+            let lost = crate::monitor::words::count(held.brings.lost, "message");
+            let line = || format!("OVERWRITE {} ({lost} that only the replica had)", held.mailbox);
+            info!("SYNCNOTICE: {}", line());
+            self.hands.events.action(line).await;
+        }
+        let local = self.hands.settings.local_only;
+        let command = if local { "LOCAL_MAILBOX" } else { "MAILBOX" };
+        self.hands.events.action(|| format!("{command} {}", held.mailbox)).await;
+        let mut commands = Vec::new();
+        for Command { name, bytes } in held.before {
+            commands.push(self.lease.send(name, bytes).await?);
+        }
+        let mut in_flight = self.send_records(&held.mailbox, held.records).await?;
+        in_flight.brings = held.brings;
+        commands.push(in_flight);
+        self.push(&held.mailbox, commands, held.state).await
+    }
+
+    /// Removes a mailbox that is to be made again, if it still is what it was. All its messages are known to be kept by
+    /// the replica for what follows.
+    async fn remove(&mut self, old: &ReplicaMailbox, brings: Sent) -> Result<bool, UserError> {
+        if !self.is_still(old).await? {
+            self.look_again = true;
+            return Ok(false);
+        }
+        let why =
+            if brings.overwritten > 0 { "overwriting it" } else { "it lacks messages of ours" };
+        info!("SYNCNOTICE: making a mailbox of the replica again, {why}: mailbox=<{}>", old.name);
+        let local = self.hands.settings.local_only;
+        let name = if local { "LOCAL_UNMAILBOX" } else { "UNMAILBOX" };
+        self.hands.events.action(|| format!("{name} {}", old.name)).await;
+        let bytes = encode(|out| command::unmailbox(out, local, &old.name));
+        match self.lease.send("UNMAILBOX", bytes).await?.answer().await {
+            Ok(_) => Ok(true),
+            Err(e @ CommandError::Lost { .. }) => Err(e.into()),
+            Err(source) => {
+                self.keep(UserError::Refused { mailbox: old.name.clone(), source });
+                Ok(false)
+            }
+        }
+    }
+
+    /// Sends a MAILBOX command ahead of its answer.
+    pub(super) async fn send_records(
+        &mut self,
+        mailbox: &str,
+        records: Spool,
+    ) -> Result<InFlight, UserError> {
+        if (1..=FRAME_BYTES).contains(&records.in_memory()) {
+            let mut chunks = records.into_chunks().map_err(|e| bug(&e))?;
+            let bytes = chunks.next(FRAME_BYTES).map_err(|e| bug(&e))?;
+            return Ok(self.lease.send("MAILBOX", bytes).await?);
+        }
+        let frames = self.lease.frames.clone();
+        let message = SendRecords { mailbox: mailbox.to_string(), records, frames };
+        let sent = self.hands.streamer.send(message).await;
+        let sent = sent.map_err(|e| UserError::Bug(e.to_string())).and_then(|sent| sent);
+        if sent.is_err() {
+            // It may stand in the middle of the command.
+            self.lease.spoil();
+        }
+        sent
+    }
+}
+
+/// What is in memory can always be read.
+fn bug(e: &std::io::Error) -> UserError {
+    UserError::Bug(e.to_string())
+}

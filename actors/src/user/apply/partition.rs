@@ -1,0 +1,213 @@
+//! Whether the replica has the partitions that this user's new mailboxes are to be on.
+//!
+//! ```text
+//!   a mailbox of the user is there already -----------------------------------> it has it
+//!   MAILBOX without records, for a mailbox that is to be made there --OK------> it has it
+//!        '--NO without a code--> MESSAGE with an empty file --OK, NO----------> it has it
+//!                                      '--the server dies of a failed assertion--> it does not
+//! ```
+//! The NO of 3.6.1 is "Unknown error", which a full disk or a forbidden name get too, so the last step tells them
+//! apart, by the server's last words. It costs a replica that lacks the partition one server process, and a good one
+//! nothing. A connection that ends in any other way says nothing about partitions.
+
+use std::time::Instant;
+
+use csync::{DlistWriter, Guid, ReplicaMailbox, ReplicaUser};
+use sync_plan::{MailboxUpdate, UserPlan};
+
+use super::Acting;
+use crate::error::UserError;
+use crate::master::bad_files::Files;
+use crate::master::planner::SendMailbox;
+use crate::master::send_mailbox::{How, MailboxSent};
+use crate::replica::frames::{CommandError, encode};
+use crate::replica::staged::Staged;
+
+/// The SHA-1 of nothing.
+const EMPTY: Guid = Guid([
+    0xda, 0x39, 0xa3, 0xee, 0x5e, 0x6b, 0x4b, 0x0d, 0x32, 0x55, 0xbf, 0xef, 0x95, 0x60, 0x18, 0x90,
+    0xaf, 0xd8, 0x07, 0x09,
+]);
+
+/// The assertion that a server dies of which is sent a file for a partition that it lacks.
+const LAST_WORDS: &str = "base != NULL";
+
+/// What asking for a partition came to, where it is not there.
+enum Probe {
+    /// The replica lacks it.
+    Missing,
+    /// What was asked tells nothing.
+    Unknown,
+    Failed(UserError),
+}
+
+impl From<UserError> for Probe {
+    fn from(e: UserError) -> Probe {
+        Probe::Failed(e)
+    }
+}
+
+impl Acting<'_> {
+    /// Finds out about each partition that a new mailbox is to be on, unless it is known.
+    ///
+    /// # Errors
+    /// [`UserError::NoPartition`] if the replica lacks one.
+    pub(super) async fn prove_partitions(
+        &mut self,
+        replica: &ReplicaUser,
+        plan: &UserPlan,
+    ) -> Result<(), UserError> {
+        for update in &plan.updates {
+            let MailboxUpdate::Send { uniqueid, replica: there, .. } = update else { continue };
+            // A name without a mailbox has no partition.
+            let is_new = |there: &ReplicaMailbox| there.partition.is_empty();
+            if !there.as_deref().is_none_or(is_new) {
+                continue;
+            }
+            let Some(partition) = self.partition_of(uniqueid) else { continue };
+            if self.is_proven(replica, &partition) || self.host_of(update, replica).is_some() {
+                // It is there, or the mailbox can't be made yet.
+                continue;
+            }
+            let known = self.hands.partitions.of(&partition);
+            let inbox = self.new_inbox(plan).filter(|inbox| inbox != uniqueid);
+            let probe = known
+                .there
+                .get_or_try_init(|| self.try_partition(uniqueid, inbox.as_deref(), &partition));
+            match probe.await {
+                Ok(()) | Err(Probe::Unknown) => {}
+                Err(Probe::Missing) => return Err(self.no_partition(partition)),
+                Err(Probe::Failed(e)) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the replica is known to have this partition, from other users' work or a mailbox of this one.
+    pub(super) fn is_proven(&self, replica: &ReplicaUser, partition: &str) -> bool {
+        let partitions = &self.hands.partitions;
+        if !partitions.has(partition)
+            && replica.mailboxes.iter().any(|there| there.partition == partition)
+        {
+            partitions.seen(partition);
+        }
+        partitions.has(partition)
+    }
+
+    /// Where a mailbox of ours is to be on the replica.
+    pub(super) fn partition_of(&self, uniqueid: &str) -> Option<String> {
+        let entry = self.read.entries.get(uniqueid)?;
+        let chosen = self.hands.settings.partition.as_ref();
+        Some(chosen.unwrap_or(&entry.partition).clone())
+    }
+
+    /// A mailbox could not be brought to this partition: an error if that is because the replica lacks it.
+    pub(super) async fn check_refused_partition(
+        &mut self,
+        partition: &str,
+    ) -> Result<(), UserError> {
+        let known = self.hands.partitions.of(partition);
+        match known.there.get_or_try_init(|| self.takes_files(partition)).await {
+            Ok(()) | Err(Probe::Unknown) => Ok(()),
+            Err(Probe::Missing) => Err(self.no_partition(partition.to_string())),
+            Err(Probe::Failed(e)) => Err(e),
+        }
+    }
+
+    /// The error, or that the partition of this mailbox is missing where that is what the server died of.
+    pub(super) fn of_missing_partition(&self, mailbox: &str, e: UserError) -> UserError {
+        let died = matches!(&e, UserError::Command(CommandError::Lost { reason, .. }) if reason.contains(LAST_WORDS));
+        let partition = || self.partition_of(self.read.uniqueid_of(mailbox)?);
+        match partition().filter(|_| died) {
+            Some(partition) => {
+                self.hands.partitions.of(&partition).set_missing(Instant::now());
+                self.no_partition(partition)
+            }
+            None => e,
+        }
+    }
+
+    fn no_partition(&self, partition: String) -> UserError {
+        let by_option = self.hands.settings.partition.is_some();
+        UserError::NoPartition { partition, by_option }
+    }
+
+    /// The user's INBOX, if it is to be made there.
+    fn new_inbox(&self, plan: &UserPlan) -> Option<String> {
+        let inbox = self.read.inbox_id.as_ref()?;
+        let makes_it = |update: &MailboxUpdate| matches!(update, MailboxUpdate::Send { uniqueid, replica: None, .. } if uniqueid == inbox);
+        plan.updates.iter().any(makes_it).then(|| inbox.clone())
+    }
+
+    async fn try_partition(
+        &mut self,
+        uniqueid: &str,
+        inbox: Option<&str>,
+        partition: &str,
+    ) -> Result<(), Probe> {
+        let known = self.hands.partitions.of(partition);
+        if known.is_missing(Instant::now()) {
+            return Err(Probe::Missing);
+        }
+        // A folder is refused as long as its INBOX is not there.
+        if let Some(inbox) = inbox
+            && let Err(e) = self.make_empty(inbox).await
+            && !matches!(e, UserError::Command(CommandError::Refused { .. }))
+        {
+            return Err(e.into());
+        }
+        match self.make_empty(uniqueid).await {
+            Ok(()) => Ok(()),
+            Err(UserError::Command(CommandError::Refused { code: None, .. })) => {
+                self.takes_files(partition).await
+            }
+            // Busy, or elsewhere: that mailbox will hear it again.
+            Err(UserError::Command(CommandError::Refused { .. })) => Err(Probe::Unknown),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// Lets the replica make a mailbox without anything in it; what is in it follows.
+    async fn make_empty(&mut self, uniqueid: &str) -> Result<(), UserError> {
+        let Some(entry) = self.read.entries.get(uniqueid).cloned() else { return Ok(()) };
+        let making = self.hands.streamer.send(SendMailbox {
+            entry,
+            replica: None,
+            how: How::Make,
+            next: None,
+            frames: self.lease.frames.clone(),
+            staged: Staged::default(),
+            files: Files::default(),
+        });
+        let done = making.await.map_err(|e| {
+            self.lease.spoil();
+            UserError::Bug(e.to_string())
+        })?;
+        if done.broken_off {
+            self.lease.spoil();
+        }
+        let MailboxSent::Ready(ready) = done.result? else { return Ok(()) };
+        self.send_records("", ready.records).await?.answer().await?;
+        Ok(())
+    }
+
+    /// Sends a file of no bytes; the server of a replica without this partition dies of it.
+    async fn takes_files(&mut self, partition: &str) -> Result<(), Probe> {
+        let bytes = encode(|out| {
+            out.extend_from_slice(b"APPLY MESSAGE (");
+            DlistWriter::new(out).file_head(partition, &EMPTY, 0);
+            out.extend_from_slice(b")\r\n");
+        });
+        let failed = |e: CommandError| Probe::Failed(e.into());
+        let asked = self.lease.send("MESSAGE", bytes).await.map_err(failed)?;
+        match asked.answer().await {
+            Ok(_) | Err(CommandError::Refused { .. }) => Ok(()),
+            Err(CommandError::Lost { reason, .. }) if reason.contains(LAST_WORDS) => {
+                self.lease.spoil();
+                self.hands.partitions.of(partition).set_missing(Instant::now());
+                Err(Probe::Missing)
+            }
+            Err(e) => Err(failed(e)),
+        }
+    }
+}

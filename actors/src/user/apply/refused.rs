@@ -1,0 +1,267 @@
+//! Mailboxes that a plain change did not settle: compared afresh, then record by record.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use csync::{Code, ReplicaMailbox, command};
+use cyrus_store::MboxEntry;
+use sync_plan::{CopybackReason, Crcs, Doubt, MailboxUpdate, PlanError, UserPlan, crc_equal};
+use tracing::info;
+
+use super::{Acting, Full};
+use crate::error::UserError;
+use crate::master::full_update::{Found, FullChecked};
+use crate::master::planner::{CheckFull, DoChecksumsDiffer};
+use crate::master::reserve::Holder;
+use crate::master::send_mailbox::How;
+use crate::replica::ask::About;
+use crate::replica::frames::{CommandError, encode};
+use crate::replica::staged::{STAGED, Staged};
+
+impl Acting<'_> {
+    /// Mailboxes the replica refused: its present state is asked for, our checksums are computed
+    /// afresh and the change is sent once more without a condition.
+    pub(super) async fn settle_doubtful(&mut self, staged: &mut Staged) -> Result<(), UserError> {
+        let doubtful = std::mem::take(&mut self.doubtful);
+        if doubtful.is_empty() {
+            return Ok(());
+        }
+        let found = self.replica_mailboxes(&doubtful).await?;
+        for name in &doubtful {
+            let Some(uniqueid) = self.read.uniqueid_of(name).map(str::to_string) else {
+                self.look_again = true;
+                continue;
+            };
+            let replica = found.get(&uniqueid).cloned();
+            self.send_mailbox(name, &uniqueid, replica, How::Afresh, staged).await?;
+        }
+        self.release().await?;
+        self.drain(0).await?;
+        self.full.append(&mut self.doubtful);
+        Ok(())
+    }
+
+    /// The last resort: compare record by record, let the replica expunge what it must not keep,
+    /// and send all records. What is refused then has something that only copyback can settle.
+    pub(super) async fn settle_in_full(&mut self, staged: &mut Staged) -> Result<(), UserError> {
+        for name in std::mem::take(&mut self.full) {
+            let Some(uniqueid) = self.read.uniqueid_of(&name).map(str::to_string) else {
+                self.look_again = true;
+                continue;
+            };
+            let Some(full) = self.fetch_full(&name, &uniqueid).await? else {
+                self.look_again = true;
+                continue;
+            };
+            if let Err(e) = self.settle_one_in_full(&name, &uniqueid, full, staged).await {
+                match e {
+                    UserError::Plan(_)
+                    | UserError::TooManyRemovals { .. }
+                    | UserError::Mailbox { .. }
+                    | UserError::MessageFile { .. }
+                    | UserError::MayHaveMoved { .. } => self.keep(e),
+                    e => return Err(e),
+                }
+            }
+        }
+        self.release().await?;
+        self.drain(0).await?;
+        for mailbox in std::mem::take(&mut self.doubtful) {
+            let reason = CopybackReason::Refused { code: Code::SyncChecksum.to_string() };
+            self.keep(PlanError::Copyback { mailbox, reason }.into());
+        }
+        Ok(())
+    }
+
+    async fn settle_one_in_full(
+        &mut self,
+        name: &str,
+        uniqueid: &str,
+        mut full: Full,
+        staged: &mut Staged,
+    ) -> Result<(), UserError> {
+        let Some(entry) = self.read.entries.get(uniqueid).cloned() else { return Ok(()) };
+        let FullChecked { found, bad, half_made, .. } = self.check_full(entry, &full).await?;
+        if half_made {
+            info!(
+                "SYNCNOTICE: mailbox was left half made on the replica, making it again: mailbox=<{name}>"
+            );
+            return self.remake(&full.mailbox).await;
+        }
+        if found.removed > 0 && !self.read.broken.is_empty() {
+            return Err(UserError::MayHaveMoved { mailbox: name.to_string() });
+        }
+        full.found = found;
+        self.keep_all(bad);
+        if !self.fulls.contains_key(uniqueid) {
+            self.check_more_removals(&full.found)?;
+        }
+        if full.found.again && full.found.live as usize > STAGED {
+            // The replica can't keep all its messages meanwhile. It may be overwritten, or it would not have come here.
+            return self.remake(&full.mailbox).await;
+        }
+        let there = &full.mailbox;
+        if full.found.again {
+            self.hands.partitions.seen(&there.partition);
+            let holder = Holder {
+                uniqueid: uniqueid.to_string(),
+                name: name.to_string(),
+                last_uid: there.last_uid,
+                highestmodseq: there.highestmodseq,
+                changed: true,
+            };
+            self.ask_reserve(vec![(uniqueid.to_string(), 0)], vec![holder], true, staged).await?;
+        }
+        self.send_mailbox(name, uniqueid, Some(full.mailbox.clone()), full.how(), staged).await
+    }
+
+    async fn check_full(
+        &mut self,
+        entry: MboxEntry,
+        full: &Full,
+    ) -> Result<FullChecked, UserError> {
+        let checking = self.hands.reader.send(CheckFull { entry, full: full.records.clone() });
+        checking.await.map_err(|e| UserError::Bug(e.to_string()))?
+    }
+
+    /// A sync_server that dies while it makes a mailbox leaves one behind that has our last UID and
+    /// modseq, and not one record (3.6.1). Nothing can be appended to it any more, as its UIDs count
+    /// as given out; and as it holds nothing, it can go, and is made again by the next look, if it still is what it was.
+    async fn remake(&mut self, old: &ReplicaMailbox) -> Result<(), UserError> {
+        self.look_again = true;
+        if self.is_still(old).await? {
+            self.delete(std::slice::from_ref(&old.name)).await?;
+        }
+        Ok(())
+    }
+
+    /// Compares those mailboxes whose headers can't tell, before anything is changed. One that needs copyback is taken
+    /// out of the plan: it is left as it is on both sides, and named in the end.
+    pub(super) async fn compare_in_full(&mut self, plan: &mut UserPlan) -> Result<(), UserError> {
+        let mut out = HashSet::new();
+        for update in &plan.updates {
+            let MailboxUpdate::Send { name, uniqueid, doubt, replica } = update else { continue };
+            let Some(entry) = self.read.entries.get(uniqueid).cloned() else { continue };
+            let in_full = match (doubt, replica) {
+                (Doubt::Full, _) => true,
+                (Doubt::Checksum, Some(replica)) => {
+                    let question =
+                        DoChecksumsDiffer { entry: entry.clone(), replica: replica.clone() };
+                    let asking = self.hands.reader.send(question);
+                    asking.await.map_err(|e| UserError::Bug(e.to_string()))??
+                }
+                _ => false,
+            };
+            if !in_full {
+                continue;
+            }
+            // Its header is the same: it is equal if all that differs are messages whose files are bad.
+            let same = replica.as_deref().filter(|_| *doubt == Doubt::Checksum);
+            match self.compare_one_in_full(name, uniqueid, entry, same).await {
+                Ok(Came::Compared) => {}
+                Ok(Came::MustGo) => {
+                    self.full.push(name.clone());
+                    out.insert(uniqueid.clone());
+                }
+                Ok(Came::Equal) => {
+                    out.insert(uniqueid.clone());
+                }
+                Err(
+                    e @ (UserError::Plan(_)
+                    | UserError::Mailbox { .. }
+                    | UserError::MessageFile { .. }),
+                ) => {
+                    self.keep(e);
+                    out.insert(uniqueid.clone());
+                }
+                Err(e) => return Err(e),
+            }
+        }
+        let stays = |update: &MailboxUpdate| match update {
+            MailboxUpdate::Send { uniqueid, .. } => !out.contains(uniqueid),
+            MailboxUpdate::Intermediate(_) => true,
+        };
+        plan.updates.retain(stays);
+        Ok(())
+    }
+
+    async fn compare_one_in_full(
+        &mut self,
+        name: &str,
+        uniqueid: &str,
+        entry: MboxEntry,
+        same: Option<&ReplicaMailbox>,
+    ) -> Result<Came, UserError> {
+        // Under its old name there, if it is to be renamed: then it is compared after that.
+        let Some(mut full) = self.fetch_full(name, uniqueid).await? else {
+            return Ok(Came::Compared);
+        };
+        let FullChecked { found, bad, crcs, half_made } = self.check_full(entry, &full).await?;
+        if half_made {
+            return Ok(Came::MustGo);
+        }
+        let theirs = |r: &ReplicaMailbox| Crcs { basic: r.sync_crc, annot: r.sync_crc_annot };
+        let equal = !bad.is_empty() && same.is_some_and(|same| crc_equal(crcs, theirs(same)));
+        self.keep_all(bad);
+        if equal {
+            return Ok(Came::Equal);
+        }
+        full.found = found;
+        self.fulls.insert(uniqueid.to_string(), full);
+        // The replica can't keep all its messages meanwhile.
+        let too_large = found.again && found.live as usize > STAGED;
+        Ok(if too_large { Came::MustGo } else { Came::Compared })
+    }
+
+    /// A mailbox with all its records; none where the replica has no such mailbox of this id.
+    pub(super) async fn fetch_full(
+        &mut self,
+        name: &str,
+        uniqueid: &str,
+    ) -> Result<Option<Full>, UserError> {
+        self.hands.events.action(|| format!("FULLMAILBOX {name}")).await;
+        let bytes = encode(|out| command::get_fullmailbox(out, name));
+        let about = About::Names(HashSet::from([name.to_string()]));
+        let said = match self.lease.ask("FULLMAILBOX", bytes, about).await?.said().await {
+            Err(CommandError::Refused { code: Some(Code::MailboxNonexistent), .. }) => {
+                return Ok(None);
+            }
+            answer => answer?,
+        };
+        let mailbox = said.user.mailboxes.into_iter().next();
+        let Some(mailbox) = mailbox.filter(|m| m.uniqueid == uniqueid) else { return Ok(None) };
+        let (mailbox, records) = (Box::new(mailbox), Arc::new(said.records));
+        Ok(Some(Full { mailbox, records, found: Found::default(), _held: said.held }))
+    }
+
+    /// Whether a mailbox there still is what it was when this was said of it.
+    pub(super) async fn is_still(&mut self, then: &ReplicaMailbox) -> Result<bool, UserError> {
+        let found = self.replica_mailboxes(std::slice::from_ref(&then.name)).await?;
+        Ok(found.get(&then.uniqueid).is_some_and(|now| {
+            (now.last_uid, now.highestmodseq, now.sync_crc, now.sync_crc_annot)
+                == (then.last_uid, then.highestmodseq, then.sync_crc, then.sync_crc_annot)
+        }))
+    }
+
+    async fn replica_mailboxes(
+        &mut self,
+        names: &[String],
+    ) -> Result<HashMap<String, Box<ReplicaMailbox>>, UserError> {
+        self.hands.events.action(|| format!("MAILBOXES {}", names.join(" "))).await;
+        let bytes = encode(|out| command::get_mailboxes(out, names.iter().map(String::as_str)));
+        let about = About::Names(names.iter().cloned().collect());
+        let said = self.lease.ask("MAILBOXES", bytes, about).await?.said().await?;
+        let found = said.user.mailboxes.into_iter();
+        Ok(found.map(|m| (m.uniqueid.clone(), Box::new(m))).collect())
+    }
+}
+
+/// What came of comparing a mailbox before anything is changed.
+enum Came {
+    /// It is known what to do about it.
+    Compared,
+    /// What is there has to be removed before anything is sent.
+    MustGo,
+    /// All that can be sent is there.
+    Equal,
+}

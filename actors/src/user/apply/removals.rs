@@ -1,0 +1,164 @@
+//! How much of a user may be removed on the replica in one run: `--max-deletes`, and a bound of its own for what
+//! `--overwrite` takes.
+//!
+//! It is counted before anything of the user is changed: mailboxes that go or are made again, messages that a comparison
+//! found, and messages that were expunged here since the replica last heard of their mailbox.
+
+use sync_plan::{MailboxUpdate, UserPlan};
+
+use super::Acting;
+use crate::error::UserError;
+use crate::master::full_update::Found;
+use crate::master::planner::CountExpunged;
+
+/// How many messages of a user --overwrite takes that nothing here tells were removed, where --max-deletes does not say:
+/// what a few days without the master leave behind, but not what a user lives on.
+const OVERWRITTEN: u64 = 100;
+
+/// What a run would remove of a user, or has.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Removals {
+    mailboxes: u64,
+    messages: u64,
+    /// Of the messages, those that nothing here tells were removed.
+    unproven: u64,
+}
+
+impl Removals {
+    fn add(&mut self, found: &Found) {
+        self.mailboxes += u64::from(found.again && found.overwritten);
+        self.messages += found.removed + found.unproven;
+        self.unproven += found.unproven;
+    }
+
+    /// A mailbox goes whose name ours is to have, with so many messages that nothing here tells were removed.
+    pub(super) fn count_contested(&mut self, unproven: u64) {
+        self.mailboxes += 1;
+        self.messages += unproven;
+        self.unproven += unproven;
+    }
+
+    /// Whether so much may go, of a user of whom `gone` went before.
+    fn permitted(&self, gone: u64, max_deletes: Option<u64>) -> Result<(), UserError> {
+        let Removals { mailboxes, messages, unproven } = *self;
+        match max_deletes {
+            Some(most) if gone + mailboxes + messages > most => {
+                let messages = messages + gone;
+                Err(UserError::TooManyRemovals { mailboxes, messages, most, by_option: true })
+            }
+            None if unproven > OVERWRITTEN => Err(UserError::TooManyRemovals {
+                mailboxes: 0,
+                messages: unproven,
+                most: OVERWRITTEN,
+                by_option: false,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Acting<'_> {
+    /// Counts what the plan would remove.
+    ///
+    /// # Errors
+    /// [`UserError::TooManyRemovals`]
+    pub(super) async fn check_removals(&mut self, plan: &UserPlan) -> Result<(), UserError> {
+        let mut removals = self.removals;
+        removals.mailboxes += plan.deletes.len() as u64;
+        for full in self.fulls.values() {
+            removals.add(&full.found);
+        }
+        for update in &plan.updates {
+            let MailboxUpdate::Send { uniqueid, replica: Some(replica), .. } = update else {
+                continue;
+            };
+            if !self.fulls.contains_key(uniqueid)
+                && self.hands.settings.max_deletes.is_some()
+                && let Some(entry) = self.read.entries.get(uniqueid).cloned()
+            {
+                let counting =
+                    self.hands.reader.send(CountExpunged { entry, replica: replica.clone() });
+                removals.messages +=
+                    counting.await.map_err(|e| UserError::Bug(e.to_string()))??;
+            }
+        }
+        removals.permitted(self.sent.removed, self.hands.settings.max_deletes)?;
+        self.removals = removals;
+        Ok(())
+    }
+
+    /// While a mailbox of the user can't be read here, messages that went from others may be in it: a mailbox that would lose some
+    /// there is left out, and named.
+    pub(super) async fn keep_what_may_have_moved(
+        &mut self,
+        plan: &mut UserPlan,
+    ) -> Result<(), UserError> {
+        if self.read.broken.is_empty() {
+            return Ok(());
+        }
+        let mut staying = Vec::new();
+        for update in std::mem::take(&mut plan.updates) {
+            if self.would_remove(&update).await? {
+                self.keep(UserError::MayHaveMoved { mailbox: update.name().to_string() });
+            } else {
+                staying.push(update);
+            }
+        }
+        plan.updates = staying;
+        Ok(())
+    }
+
+    /// Whether live messages go there with this.
+    async fn would_remove(&self, update: &MailboxUpdate) -> Result<bool, UserError> {
+        let MailboxUpdate::Send { uniqueid, replica: Some(replica), .. } = update else {
+            return Ok(false);
+        };
+        if let Some(full) = self.fulls.get(uniqueid) {
+            return Ok(full.found.removed > 0);
+        }
+        let Some(entry) = self.read.entries.get(uniqueid).cloned() else { return Ok(false) };
+        let counting = self.hands.reader.send(CountExpunged { entry, replica: replica.clone() });
+        let count = counting.await.map_err(|e| UserError::Bug(e.to_string()))??;
+        Ok(count > 0)
+    }
+
+    /// The same of a mailbox that turned out late to need a comparison. It comes on top of all that was counted.
+    pub(super) fn check_more_removals(&mut self, found: &Found) -> Result<(), UserError> {
+        let mut removals = self.removals;
+        removals.add(found);
+        let before =
+            self.sent.removed.saturating_sub(self.removals.mailboxes + self.removals.messages);
+        removals.permitted(before, self.hands.settings.max_deletes)?;
+        self.removals = removals;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_proven_is_bounded_by_the_option_alone() {
+        let mut removals = Removals::default();
+        let found = Found { again: true, overwritten: true, removed: 1000, unproven: 100, live: 9 };
+        removals.add(&found);
+        assert!(removals.permitted(0, None).is_ok());
+        assert!(removals.permitted(0, Some(1101)).is_ok());
+        assert!(removals.permitted(1, Some(1101)).is_err());
+        let e = removals.permitted(0, Some(1100)).unwrap_err().to_string();
+        assert!(e.starts_with("1100 messages and 1 mailbox would be removed"), "{e}");
+        removals.add(&Found { unproven: 1, ..Found::default() });
+        let e = removals.permitted(0, None).unwrap_err().to_string();
+        assert!(e.starts_with("101 messages that only the replica has"), "{e}");
+        assert!(e.contains("--overwrite takes 100 by itself"), "{e}");
+        assert!(removals.permitted(0, Some(5000)).is_ok());
+    }
+
+    #[test]
+    fn nothing_may_go_with_zero() {
+        assert!(Removals::default().permitted(0, Some(0)).is_ok());
+        let one = Removals { mailboxes: 1, ..Removals::default() };
+        assert!(one.permitted(0, Some(0)).is_err());
+    }
+}

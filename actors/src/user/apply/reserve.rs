@@ -1,0 +1,134 @@
+//! RESERVE: which messages the replica has already, so that they need no upload, nor a good file here.
+
+use std::collections::HashSet;
+
+use csync::{Guid, ReplicaUser, command};
+use sync_plan::{MailboxUpdate, UserPlan};
+
+use super::{Acting, nonsense};
+use crate::error::UserError;
+use crate::master::bad_files::Files;
+use crate::master::planner::FindReserve;
+use crate::master::reserve::{GUIDS, Holder, Reserve, Wanted};
+use crate::replica::frames::{InFlight, encode};
+use crate::replica::staged::Staged;
+
+impl Acting<'_> {
+    /// Asks which of the new messages the replica has already, in folders where it may have them.
+    pub(super) async fn reserve(
+        &mut self,
+        replica: &ReplicaUser,
+        plan: &UserPlan,
+        staged: &mut Staged,
+    ) -> Result<(), UserError> {
+        let last_uids = self.read.last_uids();
+        let mut changed = HashSet::new();
+        let mut updates = Vec::new();
+        for update in &plan.updates {
+            let MailboxUpdate::Send { uniqueid, replica, .. } = update else { continue };
+            changed.insert(uniqueid.as_str());
+            // One that is to be made again has all its messages there.
+            let again = self.fulls.get(uniqueid).is_some_and(|full| full.found.again);
+            let there = replica.as_ref().filter(|_| !again).map_or(0, |r| r.last_uid);
+            if last_uids.get(uniqueid.as_str()).is_some_and(|here| *here > there) {
+                updates.push((uniqueid.clone(), there));
+            }
+        }
+        let holders: Vec<Holder> = replica
+            .mailboxes
+            .iter()
+            .filter(|r| r.last_uid > 0)
+            .map(|r| Holder {
+                changed: changed.contains(r.uniqueid.as_str()),
+                uniqueid: r.uniqueid.clone(),
+                name: r.name.clone(),
+                last_uid: r.last_uid,
+                highestmodseq: r.highestmodseq,
+            })
+            .collect();
+        if updates.is_empty() || holders.is_empty() {
+            return Ok(());
+        }
+        for there in &replica.mailboxes {
+            self.hands.partitions.seen(&there.partition);
+        }
+        let again = self.fulls.values().any(|full| full.found.again);
+        self.ask_reserve(updates, holders, again, staged).await
+    }
+
+    /// Asks for new messages of `updates`, as [`Wanted`] says, in the mailboxes of `holders`.
+    pub(super) async fn ask_reserve(
+        &mut self,
+        updates: Vec<(String, u32)>,
+        holders: Vec<Holder>,
+        at_any_size: bool,
+        staged: &mut Staged,
+    ) -> Result<(), UserError> {
+        let asking = self.hands.reader.send(FindReserve(Wanted {
+            entries: self.read.entries.clone(),
+            updates,
+            holders,
+            partition: self.hands.settings.partition.clone(),
+            at_any_size,
+        }));
+        let reserves = asking.await.map_err(|e| UserError::Bug(e.to_string()))??;
+        // A replica dies of a file that it is to find a place for on a partition that it lacks.
+        let reserves = reserves.into_iter().filter(|r| self.hands.partitions.has(&r.partition));
+        let mut asked = Vec::new();
+        for r in reserves {
+            let in_flight = self.send_reserve(&r).await?;
+            asked.push((r, in_flight));
+        }
+        for (r, in_flight) in asked {
+            missing_there(&r, in_flight, staged).await?;
+        }
+        Ok(())
+    }
+
+    async fn send_reserve(&self, r: &Reserve) -> Result<InFlight, UserError> {
+        let bytes = encode(|out| {
+            command::reserve(out, &r.partition, r.folders.iter().map(String::as_str), &r.guids);
+        });
+        Ok(self.lease.send("RESERVE", bytes).await?)
+    }
+
+    /// Asks for messages whose files are bad here: the replica may have them in any of the user's mailboxes.
+    pub(super) async fn ask_for_lacking(
+        &mut self,
+        uniqueid: &str,
+        files: &mut Files,
+        staged: &mut Staged,
+    ) -> Result<(), UserError> {
+        let mut missing: HashSet<Guid> = files.lacking().collect();
+        let guids: Vec<Guid> = missing.iter().copied().collect();
+        if let Some(partition) = self.partition_of(uniqueid)
+            && self.hands.partitions.has(&partition)
+            && !self.holders.is_empty()
+        {
+            missing.clear();
+            for guids in guids.chunks(GUIDS) {
+                let (folders, guids) = (self.holders.clone(), guids.to_vec());
+                let asked = Reserve { partition: partition.clone(), folders, guids };
+                let in_flight = self.send_reserve(&asked).await?;
+                missing.extend(missing_there(&asked, in_flight, staged).await?);
+            }
+        }
+        files.found_there(&missing);
+        Ok(())
+    }
+}
+
+/// What of this the replica lacks; the rest is staged.
+async fn missing_there(
+    asked: &Reserve,
+    in_flight: InFlight,
+    staged: &mut Staged,
+) -> Result<HashSet<Guid>, UserError> {
+    let mut missing = HashSet::new();
+    for item in in_flight.answer().await? {
+        missing.extend(csync::missing(&item).map_err(|e| nonsense("RESERVE", &e))?);
+    }
+    let found = asked.guids.iter().filter(|guid| !missing.contains(guid)).copied();
+    staged.add(&asked.partition, found);
+    Ok(missing)
+}

@@ -1,0 +1,325 @@
+//! Looking at both sides of a user at once, and planning.
+//!
+//! ```text
+//!   Scope::Whole, Gone   GET USER u                          beside reading all of the user
+//!   (shared mailboxes)   GET MAILBOXES, GET UNIQUEIDS        of all that are here
+//!   Scope::Some          GET MAILBOXES, GET META, GET QUOTA  of what the log names (look_some.rs)
+//!        '--> what the replica has and we have not, by unique id: a tombstone? another name? another user's? --> plan
+//! ```
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use csync::{Code, command};
+use sync_plan::{Folder, Options, Tombstones, UserPlan, plan_user, unmatched_folders};
+
+use crate::error::UserError;
+use crate::master::planner::{ReadMore, ReadUser};
+use crate::master::read_partial::Names;
+use crate::master::read_user::{Inbox, UserRead};
+use crate::monitor::report::is_shared;
+use crate::replica::answer::Theirs;
+use crate::replica::ask::About;
+use crate::replica::frames::{CommandError, InFlight, encode};
+use crate::replica::lease::Lease;
+use crate::user::context::Hands;
+use crate::user::look_partial::some_sides;
+use crate::user::scripts;
+
+/// How many mailboxes are asked for in one command.
+const NAMES: usize = 500;
+/// How often what the replica has may lead to more names to be looked at. Each takes a chain of renames.
+const ROUNDS: usize = 8;
+
+/// What is looked at.
+#[derive(Debug, Clone)]
+pub(crate) enum Scope {
+    /// All of a user who is there.
+    Whole,
+    /// What is left of a user who was removed.
+    Gone,
+    /// What the log names.
+    Some(Arc<Names>),
+}
+
+/// A look to be taken.
+#[derive(Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub(crate) userid: &'a Arc<str>,
+    pub(crate) scope: &'a Scope,
+    /// Users whose sync locks are held: only their mailboxes may be touched.
+    pub(crate) locked: &'a Arc<BTreeSet<Arc<str>>>,
+    /// Not the first look: trust no cache, and look for our mailboxes under any name.
+    pub(crate) again: bool,
+}
+
+/// Both sides of a user.
+pub(crate) struct Look {
+    pub(crate) read: Arc<UserRead>,
+    pub(crate) replica: Theirs,
+    pub(crate) plan: UserPlan,
+    /// What was taken out of the plan, as the replica refused it just now.
+    pub(crate) refused: Vec<(String, CommandError)>,
+    /// Other users here whose mailboxes the replica has under names that were looked at.
+    pub(crate) elsewhere: BTreeSet<Arc<str>>,
+    /// Mailboxes that were taken in because the replica has them under names that were looked at.
+    pub(crate) taken_in: BTreeSet<Arc<str>>,
+}
+
+/// Asks both sides and plans. None when the user is not there or, with [`Scope::Gone`], is.
+pub(crate) async fn look(
+    hands: &Hands,
+    view: View<'_>,
+    lease: &Lease,
+) -> Result<Option<Look>, UserError> {
+    let sieve_mailbox = lease.session.capabilities.sieve_mailbox_enabled;
+    let read_user = |inbox| ReadUser { userid: view.userid.clone(), sieve_mailbox, inbox };
+    let sides = match view.scope {
+        Scope::Some(names) => Some(some_sides(hands, names, view.again, lease).await?),
+        Scope::Whole if is_shared(view.userid) => {
+            shared_sides(hands, read_user(Inbox::There), lease).await?
+        }
+        Scope::Whole => {
+            scripts::may_ask(hands, view.userid, sieve_mailbox).await?;
+            user_sides(hands, read_user(Inbox::There), lease).await?
+        }
+        Scope::Gone => user_sides(hands, read_user(Inbox::Gone), lease).await?,
+    };
+    let Some((mut read, mut replica)) = sides else { return Ok(None) };
+    if matches!(view.scope, Scope::Gone) {
+        leave_what_is_no_mailbox(&read, &mut replica);
+    }
+    if view.again {
+        ask_for_the_missing(&read, &mut replica, lease).await?;
+    }
+    let mut tombstones = Tombstones::default();
+    let mut looked_up = HashSet::new();
+    let mut elsewhere = BTreeMap::new();
+    let mut taken_in: BTreeSet<Arc<str>> = BTreeSet::new();
+    for _ in 0..ROUNDS {
+        let mut unmatched: Vec<String> =
+            unmatched_folders(&read.master, &replica).iter().map(|r| r.uniqueid.clone()).collect();
+        unmatched.retain(|id| looked_up.insert(id.clone()));
+        let mut new = if is_some(view.scope) { lacking(&read, &replica) } else { Vec::new() };
+        new.retain(|name| looked_up.insert(name.clone()));
+        if unmatched.is_empty() && new.is_empty() {
+            break;
+        }
+        let question = ReadMore {
+            read: read.clone(),
+            uniqueids: unmatched,
+            new,
+            locked: view.locked.clone(),
+            sieve_mailbox,
+        };
+        let asking = hands.reader.send(question);
+        let more = asking.await.map_err(|e| UserError::Bug(e.to_string()))??;
+        tombstones.uniqueids.extend(more.tombstones);
+        tombstones.alive.extend(more.alive);
+        tombstones.moved.extend(more.moved);
+        elsewhere.extend(more.elsewhere);
+        read = more.read;
+        if more.ask.is_empty() {
+            break;
+        }
+        taken_in.extend(more.ask.iter().map(|name| name.as_str().into()));
+        for asked in ask_for_mailboxes(hands, &more.ask, lease).await? {
+            take(asked, &mut replica).await?;
+        }
+        once_each(&mut replica);
+    }
+    let options = Options {
+        one_way: hands.settings.one_way,
+        partition: hands.settings.partition.clone(),
+        sieve_mailbox,
+        all_asked: matches!(view.scope, Scope::Whole),
+    };
+    let plan = plan_user(&read.master, &replica, &tombstones, &options);
+    let elsewhere = elsewhere.into_values().collect();
+    Ok(Some(Look { read, replica, plan, refused: Vec::new(), elsewhere, taken_in }))
+}
+
+/// Of a user without an INBOX only mailboxes are looked at: what else the replica has of that user stays, as with the C
+/// client, until UNUSER takes it.
+fn leave_what_is_no_mailbox(read: &UserRead, replica: &mut Theirs) {
+    replica.subscriptions.clear();
+    replica.seen.clear();
+    replica.sieve.clear();
+    replica.quotas.retain(|quota| read.master.quotas.iter().any(|ours| ours.root == quota.root));
+}
+
+fn is_some(scope: &Scope) -> bool {
+    matches!(scope, Scope::Some(_))
+}
+
+/// Names of our mailboxes that the replica lacks.
+fn lacking(read: &UserRead, replica: &Theirs) -> Vec<String> {
+    let there: HashSet<&str> = replica.mailboxes.iter().map(|r| r.uniqueid.as_str()).collect();
+    let folders = read.master.folders.iter().filter(|folder| !there.contains(folder.uniqueid()));
+    folders.map(|folder| folder.name().to_string()).collect()
+}
+
+pub(crate) type Sides = (Arc<UserRead>, Theirs);
+
+/// One question tells all that the replica has of a user, so both sides are read at the same time.
+async fn user_sides(
+    hands: &Hands,
+    read_user: ReadUser,
+    lease: &Lease,
+) -> Result<Option<Sides>, UserError> {
+    let bytes = encode(|out| command::get_user(out, &read_user.userid));
+    let about = About::User { userid: read_user.userid.clone(), rules: hands.rules.clone() };
+    let asked = lease.ask("USER", bytes, about).await?;
+    let reading = hands.reader.send(read_user);
+    let mut replica = Theirs::default();
+    let (theirs, ours) = futures_util::future::join(take(asked, &mut replica), reading).await;
+    let ours = ours.map_err(|e| UserError::Bug(e.to_string()))??;
+    if let Some(read) = &ours {
+        hands.budget.expect(read.master.folders.len());
+    }
+    theirs?;
+    let Some(read) = ours else { return Ok(None) };
+    if replica.mailboxes.is_empty() {
+        lease.prove_in_step().await?;
+    }
+    ask_for_former_names(hands, &read, lease, &mut replica).await?;
+    if !replica.mailboxes.is_empty() {
+        ask_for_quotas(&read, lease, &mut replica).await?;
+    }
+    Ok(Some((read, replica)))
+}
+
+/// Mailboxes that the replica lacks under the user's name may be there under a name that they had here before, such as
+/// another user's: they are renamed then, instead of being sent again (`imap/sync_support.c:sync_do_mailboxes` of
+/// cyrus-imapd 3.6.1). What else is found under these names is not this user's concern.
+async fn ask_for_former_names(
+    hands: &Hands,
+    read: &UserRead,
+    lease: &Lease,
+    replica: &mut Theirs,
+) -> Result<(), CommandError> {
+    if read.former.is_empty() {
+        return Ok(());
+    }
+    let there: HashSet<&str> = replica.mailboxes.iter().map(|r| r.uniqueid.as_str()).collect();
+    let ids = read.master.folders.iter().map(Folder::uniqueid);
+    let missing: HashSet<&str> = ids.filter(|id| !there.contains(id)).collect();
+    let names: BTreeSet<&String> =
+        missing.iter().filter_map(|id| read.former.get(*id)).flatten().collect();
+    let mut found = Theirs::default();
+    for in_flight in ask_for_mailboxes(hands, names, lease).await? {
+        take(in_flight, &mut found).await?;
+    }
+    found.mailboxes.retain(|r| missing.contains(r.uniqueid.as_str()));
+    replica.mailboxes.extend(std::mem::take(&mut found.mailboxes));
+    once_each(replica);
+    Ok(())
+}
+
+/// GET USER tells only of quota roots that the replica's mailboxes name. A mailbox that was renamed
+/// may name a root that is none of its own any more, and then each side names others.
+async fn ask_for_quotas(
+    read: &UserRead,
+    lease: &Lease,
+    replica: &mut Theirs,
+) -> Result<(), CommandError> {
+    let mut asked = Vec::new();
+    for quota in &read.master.quotas {
+        if !replica.quotas.iter().any(|theirs| theirs.root == quota.root) {
+            let bytes = encode(|out| command::get_quota(out, &quota.root));
+            let about = About::Root(quota.root.clone());
+            asked.push(lease.ask("QUOTA", bytes, about).await?);
+        }
+    }
+    for in_flight in asked {
+        take(in_flight, replica).await?;
+    }
+    Ok(())
+}
+
+/// The replica is asked for our shared mailboxes by name (tombstones too), by unique id (they may
+/// have another name there), and for their quota roots.
+async fn shared_sides(
+    hands: &Hands,
+    read_user: ReadUser,
+    lease: &Lease,
+) -> Result<Option<Sides>, UserError> {
+    let reading = hands.reader.send(read_user).await;
+    let Some(read) = reading.map_err(|e| UserError::Bug(e.to_string()))?? else { return Ok(None) };
+    let master = &read.master;
+    hands.budget.expect(master.folders.len());
+    let live = master.folders.iter().map(Folder::name);
+    let names: Vec<&str> = live.chain(master.tombstone_names.iter().map(String::as_str)).collect();
+    let ids: Vec<&str> = master.folders.iter().map(Folder::uniqueid).collect();
+    let mut asked = ask_for_mailboxes(hands, names, lease).await?;
+    asked.extend(ask_for_ids(&ids, lease).await?);
+    let mut replica = Theirs::default();
+    for in_flight in asked {
+        take(in_flight, &mut replica).await?;
+    }
+    if replica.mailboxes.is_empty() {
+        lease.prove_in_step().await?;
+    }
+    ask_for_quotas(&read, lease, &mut replica).await?;
+    once_each(&mut replica);
+    Ok(Some((read, replica)))
+}
+
+/// Our mailboxes that the replica seems to lack may be there under names that nobody would guess.
+async fn ask_for_the_missing(
+    read: &UserRead,
+    replica: &mut Theirs,
+    lease: &Lease,
+) -> Result<(), CommandError> {
+    let there: HashSet<&str> = replica.mailboxes.iter().map(|r| r.uniqueid.as_str()).collect();
+    let ids = read.master.folders.iter().map(Folder::uniqueid);
+    let missing: Vec<&str> = ids.filter(|id| !there.contains(id)).collect();
+    for in_flight in ask_for_ids(&missing, lease).await? {
+        take(in_flight, replica).await?;
+    }
+    once_each(replica);
+    Ok(())
+}
+
+/// Asks the replica for mailboxes by name.
+pub(crate) async fn ask_for_mailboxes(
+    hands: &Hands,
+    names: impl IntoIterator<Item = impl AsRef<str>>,
+    lease: &Lease,
+) -> Result<Vec<InFlight>, CommandError> {
+    let names: Vec<_> = names.into_iter().collect();
+    let mut asked = Vec::new();
+    for names in names.chunks(NAMES) {
+        let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+        hands.events.action(|| format!("MAILBOXES {}", names.join(" "))).await;
+        let bytes = encode(|out| command::get_mailboxes(out, names.iter().copied()));
+        let about = About::Names(names.iter().map(|name| (*name).to_string()).collect());
+        asked.push(lease.ask("MAILBOXES", bytes, about).await?);
+    }
+    Ok(asked)
+}
+
+async fn ask_for_ids(ids: &[&str], lease: &Lease) -> Result<Vec<InFlight>, CommandError> {
+    let mut asked = Vec::new();
+    for ids in ids.chunks(NAMES) {
+        let bytes = encode(|out| command::get_uniqueids(out, ids.iter().copied()));
+        let about = About::Ids(ids.iter().map(|id| (*id).to_string()).collect());
+        asked.push(lease.ask("UNIQUEIDS", bytes, about).await?);
+    }
+    Ok(asked)
+}
+
+/// A mailbox that was asked for twice, by name and by unique id, is one.
+pub(crate) fn once_each(replica: &mut Theirs) {
+    let mut seen = HashSet::new();
+    replica.mailboxes.retain(|m| seen.insert(m.uniqueid.clone()));
+}
+
+/// Takes in an answer. What is unknown there is not there.
+pub(crate) async fn take(asked: InFlight, replica: &mut Theirs) -> Result<(), CommandError> {
+    match asked.said().await {
+        Err(CommandError::Refused { code: Some(Code::MailboxNonexistent), .. }) => {}
+        answer => replica.add(answer?),
+    }
+    Ok(())
+}

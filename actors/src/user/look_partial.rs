@@ -1,0 +1,107 @@
+//! Looking at what the log names: some mailboxes, quota roots, and what else belongs to a user.
+//!
+//! Everything is asked for at once. What the cache knows of a mailbox need not be asked for, once this connection's replica was
+//! found to be the one that it knows: the
+//! change is sent on the condition that the replica is still there, and an answer that it is not drops
+//! what the cache says of the user.
+
+use std::collections::{BTreeSet, HashSet};
+use std::sync::Arc;
+
+use csync::{ReplicaMailbox, command};
+use tracing::{info, warn};
+
+use crate::error::UserError;
+use crate::master::planner::ReadSome;
+use crate::master::read_partial::Names;
+use crate::replica::answer::Theirs;
+use crate::replica::ask::About;
+use crate::replica::frames::encode;
+use crate::replica::lease::Lease;
+use crate::replica::state_cache::{Belief, Cache, first_missing};
+use crate::user::context::Hands;
+use crate::user::look::{Sides, ask_for_mailboxes, once_each, take};
+use crate::user::scripts;
+
+/// What watchers of the C client look for, where a mailbox would have to go there and nothing here proves that it was deleted.
+pub(crate) const NO_TOMBSTONE: &str = "SYNCNOTICE: attempt to UNMAILBOX without a tombstone";
+
+/// Both sides of what the log names.
+pub(crate) async fn some_sides(
+    hands: &Hands,
+    names: &Arc<Names>,
+    again: bool,
+    lease: &Lease,
+) -> Result<Sides, UserError> {
+    let sieve_mailbox = lease.session.capabilities.sieve_mailbox_enabled;
+    if let Some(userid) = &names.meta {
+        scripts::may_ask(hands, userid, sieve_mailbox).await?;
+    }
+    let question = ReadSome { names: names.clone(), sieve_mailbox };
+    let reading = hands.reader.send(question).await;
+    let some = reading.map_err(|e| UserError::Bug(e.to_string()))??;
+    if !again {
+        // As the C client does, which asks nobody (`imap/sync_support.c:do_unmailbox` of cyrus-imapd 3.6.1).
+        for name in &some.unproven {
+            warn!("{NO_TOMBSTONE}: mailbox=<{name}>");
+        }
+    }
+    let (known, ask) = from_cache(hands, some.ask, again, lease).await?;
+    let mut asked = ask_for_mailboxes(hands, &ask, lease).await?;
+    if let Some(userid) = names.meta.as_ref().filter(|_| some.has_meta) {
+        hands.events.action(|| format!("META {userid}")).await;
+        asked.push(lease.send("META", encode(|out| command::get_meta(out, userid))).await?);
+    }
+    for root in &names.quotas {
+        let bytes = encode(|out| command::get_quota(out, root));
+        asked.push(lease.ask("QUOTA", bytes, About::Root(root.to_string())).await?);
+    }
+    let any_asked = !asked.is_empty();
+    let mut replica = Theirs::knowing(known);
+    for in_flight in asked {
+        take(in_flight, &mut replica).await?;
+    }
+    if any_asked && replica.mailboxes.is_empty() {
+        lease.prove_in_step().await?;
+    }
+    once_each(&mut replica);
+    Ok((some.read, replica))
+}
+
+/// What the cache knows, and the names that are left to be asked for.
+async fn from_cache(
+    hands: &Hands,
+    ask: BTreeSet<String>,
+    again: bool,
+    lease: &Lease,
+) -> Result<(Vec<ReplicaMailbox>, BTreeSet<String>), UserError> {
+    let Some(cache) = hands.cache.as_ref().filter(|_| !again) else { return Ok((Vec::new(), ask)) };
+    match cache.belief(lease.number) {
+        Belief::Proven => {}
+        Belief::Asking => return Ok((Vec::new(), ask)),
+        Belief::Unknown => {
+            let proven = prove(cache, lease).await;
+            cache.proven(lease.number, proven.is_ok());
+            proven?;
+        }
+    }
+    Ok(cache.known(ask).await)
+}
+
+/// Finds out whether the replica is the one that is remembered; forgets all if it is not.
+async fn prove(cache: &Cache, lease: &Lease) -> Result<(), UserError> {
+    let sample = cache.sample().await;
+    let mut said = Theirs::default();
+    if !sample.is_empty() {
+        let names: HashSet<String> = sample.iter().map(|m| m.name.clone()).collect();
+        let bytes = encode(|out| command::get_mailboxes(out, names.iter().map(String::as_str)));
+        take(lease.ask("MAILBOXES", bytes, About::Names(names)).await?, &mut said).await?;
+    }
+    if let Some(mailbox) = first_missing(&sample, &said.mailboxes) {
+        info!(
+            "the replica lacks what it had of mailbox {mailbox}: it seems to be another one, or set back, and is asked for everything"
+        );
+        cache.forget_all().await;
+    }
+    Ok(())
+}

@@ -1,0 +1,14 @@
+//! One user: both sides are looked at, the difference is planned, and the plan is applied.
+
+pub(crate) mod advice;
+pub(crate) mod apply;
+pub(crate) mod context;
+pub(crate) mod look;
+pub(crate) mod look_partial;
+pub(crate) mod refused_mailboxes;
+pub(crate) mod removal;
+pub(crate) mod scripts;
+pub(crate) mod server_annotations;
+pub(crate) mod tasks;
+pub(crate) mod user_sync;
+pub(crate) mod user_work;

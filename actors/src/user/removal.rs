@@ -1,0 +1,91 @@
+//! A user who was removed: what is left of it here goes first, then UNUSER.
+//!
+//! UNUSER removes the replica's live mailboxes of that user at once and for good. Those that were
+//! renamed here, below DELETED or to another user, must have got their new names before: so the whole
+//! tree is looked at. A user of that name who is there (again) is replicated, and nothing is removed. Where the replica has a
+//! mailbox with mail of which nothing here tells that it was deleted, there is no UNUSER: the user fails by its name.
+//!
+//! A user who got another name keeps the unique id of the INBOX, by which the replica finds the file of subscriptions: UNUSER
+//! of the old name empties the new one's. So these are replicated once more afterwards. Quota roots of the old name go with UNUSER.
+//!
+//! Source: `imap/sync_support.c` (do_unuser, sync_apply_unuser) of cyrus-imapd 3.6.1.
+
+use std::collections::HashSet;
+
+use csync::{Code, ReplicaMailbox, command};
+use sync_plan::Folder;
+
+use crate::error::UserError;
+use crate::master::planner::ReadUser;
+use crate::master::read_user::Inbox;
+use crate::monitor::report::{Outcome, is_shared};
+use crate::replica::frames::{CommandError, encode};
+use crate::replica::lease::{Lease, acquire_look};
+use crate::user::look::Scope;
+use crate::user::user_work::UserWork;
+
+pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, UserError> {
+    if is_shared(&work.userid) {
+        return Ok(Outcome::Absent);
+    }
+    let Some(seen) = work.look(&Scope::Gone, &lease, false).await? else {
+        return work.run(&Scope::Whole, lease).await;
+    };
+    drop(lease);
+    let rules = work.hands.rules.clone();
+    let owned = |name: &str| {
+        let name = rules.parse(name);
+        name.deleted == 0 && name.userid().as_deref() == Some(&*work.userid)
+    };
+    let lives = |folder: &Folder| owned(folder.name());
+    let here: HashSet<&str> = seen.read.master.folders.iter().map(Folder::uniqueid).collect();
+    let goes = |m: &&ReplicaMailbox| owned(&m.name) && !here.contains(m.uniqueid.as_str());
+    let mailboxes = seen.replica.mailboxes.iter().filter(goes).count() as u64;
+    if let Some(most) = work.hands.settings.max_deletes.filter(|most| mailboxes > *most) {
+        return Err(UserError::TooManyRemovals { mailboxes, messages: 0, most, by_option: true });
+    }
+    let kept: Vec<String> = seen.plan.orphans.iter().filter(|name| owned(name)).cloned().collect();
+    let holds = |m: &&ReplicaMailbox| m.last_uid > 0 && kept.contains(&m.name);
+    let kept: Vec<String> =
+        seen.replica.mailboxes.iter().filter(holds).map(|m| m.name.clone()).collect();
+    let some_live = seen.read.master.folders.iter().any(lives);
+    let renamed_to = seen.read.renamed_to.clone();
+    if let Some(other) = &renamed_to
+        && !work.holds_lock_of(other)
+    {
+        return Err(UserError::Linked { userid: work.userid.clone(), other: other.clone() });
+    }
+    let outcome = work.after_look(&Scope::Gone, seen).await?;
+    if some_live {
+        // Without an INBOX, and yet not gone.
+        return Ok(outcome);
+    }
+    let only_there = kept.into_iter().map(|mailbox| UserError::OnlyThere { mailbox });
+    if let Some(e) = UserError::all_of(only_there.collect()) {
+        return Err(e);
+    }
+    if let Some(cache) = &work.hands.cache {
+        cache.forget_user(&work.userid).await;
+    }
+    let lease = acquire_look(&work.hands.pool).await?;
+    // All that took its time.
+    let userid = work.userid.clone();
+    let still = ReadUser { userid, sieve_mailbox: true, inbox: Inbox::Gone };
+    let still = work.hands.reader.send(still).await;
+    if still.map_err(|e| UserError::Bug(e.to_string()))??.is_none() {
+        return Err(UserError::CameOrWent);
+    }
+    let local = work.hands.settings.local_only;
+    let userid = work.userid.clone();
+    let name = if local { "LOCAL_UNUSER" } else { "UNUSER" };
+    work.hands.events.action(|| format!("{name} {userid}")).await;
+    let bytes = encode(|out| command::unuser(out, local, &userid));
+    let asked = lease.send("UNUSER", bytes).await?;
+    work.meta_of.extend(renamed_to);
+    match asked.answer().await {
+        Ok(_) | Err(CommandError::Refused { code: Some(Code::MailboxNonexistent), .. }) => {
+            Ok(Outcome::Done)
+        }
+        Err(e) => Err(e.into()),
+    }
+}

@@ -1,0 +1,160 @@
+//! What the log says is to be done, as parts that are looked at and carried out one after the other.
+//!
+//! Mailboxes of users that are worked on together are one part, so that what went from one to the
+//! other is seen as a rename; it comes before all that is about one of them alone.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use cyrus_store::names::NameRules;
+use sync_plan::backlog::Work;
+
+use crate::master::read_partial::Names;
+use crate::monitor::report::is_shared;
+
+/// One piece of a user's work.
+#[derive(Debug, Clone)]
+pub(crate) enum Part {
+    /// All of the user.
+    Whole,
+    /// What was named.
+    Some(Arc<Names>),
+    /// The user was removed.
+    Unuser,
+    /// The annotations of the server.
+    Server,
+}
+
+/// The same parts for a replica that takes no mailboxes of scripts (named `folder`): what is logged of one is a
+/// change of its owner's scripts.
+pub(crate) fn scripts_as_meta(
+    rules: &NameRules,
+    folder: &str,
+    parts: Vec<(Arc<str>, Part)>,
+) -> Vec<(Arc<str>, Part)> {
+    let mut owners: BTreeSet<Arc<str>> = BTreeSet::new();
+    for (_, part) in &parts {
+        if let Part::Some(names) = part {
+            let scripts = |name: &Arc<str>| owner_of_scripts(rules, folder, name);
+            owners.extend(names.mailboxes.iter().filter_map(scripts));
+        }
+    }
+    let meta = owners.into_iter().map(|owner| {
+        let names = Names { meta: Some(owner.clone()), ..Names::default() };
+        (owner, Part::Some(Arc::new(names)))
+    });
+    parts.into_iter().chain(meta).collect()
+}
+
+/// Whose scripts are in this mailbox.
+fn owner_of_scripts(rules: &NameRules, folder: &str, name: &str) -> Option<Arc<str>> {
+    let parsed = rules.parse(name);
+    let is_sieve = parsed.deleted == 0 && parsed.boxes == [folder];
+    parsed.userid().filter(|_| is_sieve).map(|owner| owner.as_str().into())
+}
+
+/// The parts of a work, each with its user.
+pub(crate) fn parts(work: &Work) -> Vec<(Arc<str>, Part)> {
+    let mut parts = Vec::new();
+    let mut named = Names::default();
+    for (_, tasks) in &work.users {
+        named.mailboxes.extend(tasks.mailboxes.iter().cloned());
+        named.removed.extend(tasks.removed.iter().cloned());
+        named.quotas.extend(tasks.quotas.iter().cloned());
+    }
+    let alone = work.users.len() == 1;
+    if let (true, Some((userid, tasks))) = (alone, work.users.first()) {
+        named.meta = (tasks.meta && !is_shared(userid)).then(|| userid.clone());
+    }
+    if !named.mailboxes.is_empty() || !named.quotas.is_empty() || named.meta.is_some() {
+        parts.push((work.key(), Part::Some(Arc::new(named))));
+    }
+    // Who is gone comes first: the new name of a user who got another one is not to lose anything by it.
+    let gone = work.users.iter().filter(|(_, tasks)| tasks.unuser);
+    parts.extend(gone.map(|(userid, _)| (userid.clone(), Part::Unuser)));
+    for (userid, tasks) in &work.users {
+        if tasks.server {
+            parts.push((userid.clone(), Part::Server));
+        }
+        if tasks.unuser {
+            // Above.
+        } else if tasks.whole {
+            parts.push((userid.clone(), Part::Whole));
+        } else if tasks.meta && !alone && !is_shared(userid) {
+            let meta = Names { meta: Some(userid.clone()), ..Names::default() };
+            parts.push((userid.clone(), Part::Some(Arc::new(meta))));
+        }
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use cyrus_store::sync_log::Entry;
+    use sync_plan::backlog::Backlog;
+
+    use super::*;
+
+    fn said(entries: &[Entry]) -> Vec<String> {
+        let mut backlog = Backlog::new(NameRules::default());
+        entries.iter().for_each(|entry| backlog.add(entry, Instant::now()));
+        let work = backlog.take_next().unwrap();
+        let words = |(userid, part): (Arc<str>, Part)| match part {
+            Part::Some(n) => {
+                format!("{userid}: {:?} {:?} {:?}", n.mailboxes, n.quotas, n.meta)
+            }
+            part => format!("{userid}: {part:?}"),
+        };
+        parts(&work).into_iter().map(words).collect()
+    }
+
+    #[test]
+    fn one_user_is_looked_at_in_one_go() {
+        let entries = [
+            Entry::Mailbox("user.anna.b".into()),
+            Entry::Unmailbox("user.anna.a".into()),
+            Entry::Seen("anna".into(), "shared".into()),
+            Entry::Quota("user.anna".into()),
+        ];
+        let wanted = r#"anna: {"user.anna.a", "user.anna.b"} {"user.anna"} Some("anna")"#;
+        assert_eq!(said(&entries), [wanted]);
+        assert_eq!(said(&[Entry::Unuser("anna".into())]), ["anna: Unuser"]);
+    }
+
+    #[test]
+    fn scripts_go_with_what_is_no_mailbox_where_they_must() {
+        let names = ["user.anna.#sieve", "user.anna.x.#sieve", "DELETED.user.bert.#sieve.5F", "x"];
+        let mailboxes = names.into_iter().map(Arc::from).collect();
+        let part = Part::Some(Arc::new(Names { mailboxes, ..Names::default() }));
+        let rules = NameRules::default();
+        let parts = scripts_as_meta(
+            &rules,
+            "#sieve",
+            vec![("anna".into(), part), ("carl".into(), Part::Whole)],
+        );
+        assert_eq!(parts.len(), 3);
+        let Some((owner, Part::Some(names))) = parts.last() else { panic!("{parts:?}") };
+        assert_eq!((&**owner, names.meta.as_deref()), ("anna", Some("anna")));
+    }
+
+    #[test]
+    fn what_went_from_one_user_to_another_comes_before_what_is_one_users() {
+        let entries = [
+            Entry::User("bert".into()),
+            Entry::Meta("anna".into()),
+            Entry::Rename("user.anna.a".into(), "user.bert.a".into()),
+        ];
+        let wanted =
+            [r#"anna: {"user.anna.a"} {} None"#, r#"anna: {} {} Some("anna")"#, "bert: Whole"];
+        assert_eq!(said(&entries), wanted);
+        assert_eq!(said(&[Entry::Annotation(String::new())]), [": Server"]);
+        let entries = [
+            Entry::Rename("user.zoe".into(), "user.anna".into()),
+            Entry::Unuser("zoe".into()),
+            Entry::User("anna".into()),
+        ];
+        assert_eq!(said(&entries), ["zoe: Unuser", "anna: Whole"]);
+    }
+}

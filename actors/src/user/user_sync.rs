@@ -1,0 +1,126 @@
+//! The UserSync actor: replicates one user at a time: look, plan, act.
+//!
+//! ```text
+//!                 .--ReadUser, ReadSome--> MailboxPlanner (threads) --> what the master has --.
+//!   SyncUser,  --> look                                                                     plan --> act
+//!   SyncTasks     '--GET USER, MAILBOXES-> replica ----------------------> what it has -------'
+//!
+//!   act: RESERVE, UNMAILBOX, RENAME (then look again), MAILBOX with its messages, QUOTA, SUB,
+//!        SIEVE, SEEN, RESTART; each sent ahead of the answers to those before it.
+//! ```
+//! A mailbox that fails does not stop the user's others; the user then counts as failed, naming all that did. The shared
+//! mailboxes are one more user, without a name: they are asked for by name and by unique id instead of by GET USER. Interleaving: a UserSync works on one user, or on some that
+//! are worked on together, at a time (its sender waits for the reply), so its state is that of one user.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use actix::prelude::*;
+use sync_plan::backlog;
+
+use crate::error::UserError;
+use crate::monitor::report::{Outcome, Sent};
+use crate::replica::lease::Lease;
+use crate::user::context::Hands;
+use crate::user::look::Scope;
+use crate::user::tasks::{parts, scripts_as_meta};
+use crate::user::user_work::UserWork;
+
+/// Replicates users, one at a time.
+pub(crate) struct UserSync {
+    hands: Hands,
+}
+
+impl UserSync {
+    pub(crate) fn new(hands: Hands) -> UserSync {
+        UserSync { hands }
+    }
+}
+
+impl Actor for UserSync {
+    type Context = Context<Self>;
+}
+
+/// Replicates this user, whose sync lock the sender holds.
+#[derive(Message)]
+#[rtype(result = "Synced")]
+pub(crate) struct SyncUser {
+    pub(crate) userid: Arc<str>,
+    /// A connection to look on.
+    pub(crate) lease: Lease,
+    /// Turned true when it is begun to change something on the replica.
+    pub(crate) begun: Arc<AtomicBool>,
+}
+
+/// Carries out what the log says is to be done for these users, whose sync locks the sender holds.
+#[derive(Message)]
+#[rtype(result = "Synced")]
+pub(crate) struct SyncTasks {
+    pub(crate) work: Arc<backlog::Work>,
+    /// A connection to look on.
+    pub(crate) lease: Lease,
+}
+
+/// How it went.
+#[derive(Debug, MessageResponse)]
+pub(crate) struct Synced {
+    /// What was sent, even where it failed in the end.
+    pub(crate) sent: Sent,
+    pub(crate) result: Result<Outcome, UserError>,
+    /// How many mailboxes were looked at, on the side that has more.
+    pub(crate) mailboxes: usize,
+    /// What failed, failed by itself: all else that was to be done is done.
+    pub(crate) all_else_done: bool,
+    /// Users of whom something failed by itself that belongs to no mailbox.
+    pub(crate) failed_meta_of: BTreeSet<Arc<str>>,
+}
+
+impl Synced {
+    /// It failed before anything was done.
+    pub(crate) fn nothing(e: UserError) -> Synced {
+        Synced {
+            sent: Sent::default(),
+            result: Err(e),
+            mailboxes: 0,
+            all_else_done: false,
+            failed_meta_of: BTreeSet::new(),
+        }
+    }
+}
+
+impl Handler<SyncUser> for UserSync {
+    type Result = ResponseFuture<Synced>;
+
+    fn handle(&mut self, msg: SyncUser, _: &mut Context<Self>) -> Self::Result {
+        let hands = self.hands.clone();
+        Box::pin(async move {
+            let locked = Arc::new(BTreeSet::from([msg.userid.clone()]));
+            let mut work = UserWork::new(hands, msg.userid, locked, msg.begun);
+            let result = work.run(&Scope::Whole, msg.lease).await;
+            let result = work.with_only_there(result);
+            work.complain_of(&result);
+            work.synced(result)
+        })
+    }
+}
+
+impl Handler<SyncTasks> for UserSync {
+    type Result = ResponseFuture<Synced>;
+
+    fn handle(&mut self, msg: SyncTasks, _: &mut Context<Self>) -> Self::Result {
+        let hands = self.hands.clone();
+        Box::pin(async move {
+            let locked = msg.work.users.iter().map(|(userid, _)| userid.clone()).collect();
+            let mut work = UserWork::new(hands, msg.work.key(), Arc::new(locked), Arc::default());
+            work.no_foreign_mailboxes = true;
+            let mut parts = parts(&msg.work);
+            if !msg.lease.session.capabilities.sieve_mailbox_enabled {
+                let hands = &work.hands;
+                parts = scripts_as_meta(&hands.rules, &hands.sieve_folder, parts);
+            }
+            let result = work.run_parts(parts, msg.lease).await;
+            work.synced(result)
+        })
+    }
+}

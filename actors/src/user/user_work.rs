@@ -1,0 +1,504 @@
+//! One attempt at one user, or at some that are worked on together: both sides are looked at, the difference is acted on, and
+//! what came of it is said.
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use csync::{ReplicaMailbox, command};
+use sync_plan::{MailboxUpdate, PlanError, UserPlan};
+use tracing::{error, info, warn};
+
+use crate::error::{Class, UserError};
+use crate::master::read_partial::Names;
+use crate::monitor::in_flight::WAITING;
+use crate::monitor::report::{Outcome, Sent, is_shared};
+use crate::replica::frames::{InFlight, encode};
+use crate::replica::lease::{Lease, acquire_look, acquire_work};
+use crate::replica::pool::PoolError;
+use crate::replica::staged::Staged;
+use crate::user::apply::{Acted, Acting, Settled};
+use crate::user::context::Hands;
+use crate::user::look::{Look, Scope, View, look};
+use crate::user::look_partial::NO_TOMBSTONE;
+use crate::user::refused_mailboxes::Refused;
+use crate::user::removal;
+use crate::user::server_annotations;
+use crate::user::tasks::Part;
+use crate::user::user_sync::Synced;
+
+/// How often renames and changes under our hands may make us look again: as often as the C client, and
+/// once more for a user who was removed and made again.
+const LOOKS: u32 = 4;
+
+/// One user's work.
+pub(crate) struct UserWork {
+    pub(crate) hands: Hands,
+    pub(crate) userid: Arc<str>,
+    /// Users whose locks are held.
+    locked: Arc<BTreeSet<Arc<str>>>,
+    begun: Arc<AtomicBool>,
+    sent: Sent,
+    mailboxes: usize,
+    /// Whether a mailbox that came from another user ends the work: both are to be locked first.
+    pub(crate) no_foreign_mailboxes: bool,
+    /// Mailboxes that are to be looked at once more in the end.
+    taken_in: BTreeSet<Arc<str>>,
+    /// Mailboxes of the user, as of the last look, that only the replica has and that stay there.
+    only_there: Vec<String>,
+    /// Users whose subscriptions may have been lost on the replica, to be looked at in the end.
+    pub(crate) meta_of: BTreeSet<Arc<str>>,
+    /// The last RESTART, whose answer shows that all answers before it were the commands' own.
+    restarted: Option<InFlight>,
+    /// The error that was returned last is of what failed by itself, while all else was done.
+    all_else_done: bool,
+    /// Users of whom something failed by itself that belongs to no mailbox.
+    failed_meta_of: BTreeSet<Arc<str>>,
+    /// Mailboxes that the replica refused in this attempt.
+    refused: Refused,
+}
+
+impl UserWork {
+    pub(crate) fn new(
+        hands: Hands,
+        userid: Arc<str>,
+        locked: Arc<BTreeSet<Arc<str>>>,
+        begun: Arc<AtomicBool>,
+    ) -> UserWork {
+        let sent = Sent::default();
+        let (taken_in, meta_of) = (BTreeSet::new(), BTreeSet::new());
+        UserWork {
+            hands,
+            userid,
+            locked,
+            begun,
+            sent,
+            mailboxes: 0,
+            no_foreign_mailboxes: false,
+            taken_in,
+            only_there: Vec::new(),
+            meta_of,
+            restarted: None,
+            all_else_done: false,
+            failed_meta_of: BTreeSet::new(),
+            refused: Refused::default(),
+        }
+    }
+
+    pub(crate) fn synced(self, result: Result<Outcome, UserError>) -> Synced {
+        let UserWork { sent, mailboxes, all_else_done, failed_meta_of, .. } = self;
+        Synced { sent, result, mailboxes, all_else_done, failed_meta_of }
+    }
+
+    /// The outcome, unless something failed by itself.
+    fn but_for(
+        &mut self,
+        failures: Vec<UserError>,
+        outcome: Outcome,
+    ) -> Result<Outcome, UserError> {
+        if failures.iter().flat_map(UserError::each).any(UserError::is_of_meta) {
+            self.failed_meta_of.insert(self.userid.clone());
+        }
+        let Some(e) = UserError::all_of(failures) else { return Ok(outcome) };
+        self.all_else_done = true;
+        Err(e)
+    }
+
+    /// Whether this user's sync lock is held.
+    pub(crate) fn holds_lock_of(&self, userid: &str) -> bool {
+        self.locked.contains(userid)
+    }
+
+    /// Carries out all parts; that one fails does not keep the others from being done. The first error that cut a part short
+    /// counts, else all that failed by itself.
+    pub(crate) async fn run_parts(
+        &mut self,
+        parts: Vec<(Arc<str>, Part)>,
+        lease: Lease,
+    ) -> Result<Outcome, UserError> {
+        let mut first = Some(lease);
+        let mut outcome = Outcome::Unchanged;
+        let mut by_themselves = Vec::new();
+        let mut cut_short = None;
+        let mut parts: VecDeque<(Arc<str>, Part)> = parts.into();
+        while let Some((userid, part)) = parts.pop_front() {
+            self.userid = userid;
+            self.all_else_done = false;
+            let lease = match first.take() {
+                Some(lease) => lease,
+                None => acquire_look(&self.hands.pool).await?,
+            };
+            let result = self.run_part(part, lease).await;
+            self.complain_of(&result);
+            self.add_what_follows(&mut parts);
+            match result {
+                Ok(Outcome::Unchanged) => {}
+                Ok(now) if outcome == Outcome::Unchanged => outcome = now,
+                Ok(_) => {}
+                Err(e) if self.all_else_done => by_themselves.push(e),
+                Err(e @ UserError::Pool(_)) => return Err(e),
+                Err(e) => cut_short = cut_short.or(Some(e)),
+            }
+        }
+        self.all_else_done = false;
+        match cut_short {
+            Some(e) => Err(e),
+            None => self.but_for(by_themselves, outcome),
+        }
+    }
+
+    /// What was taken in, and whose subscriptions may be lost, is looked at in the end.
+    fn add_what_follows(&mut self, parts: &mut VecDeque<(Arc<str>, Part)>) {
+        let mailboxes = std::mem::take(&mut self.taken_in);
+        if !mailboxes.is_empty() {
+            let names = Names { mailboxes, ..Names::default() };
+            parts.push_back((self.userid.clone(), Part::Some(Arc::new(names))));
+        }
+        for userid in std::mem::take(&mut self.meta_of) {
+            let names = Names { meta: Some(userid.clone()), ..Names::default() };
+            parts.push_back((userid, Part::Some(Arc::new(names))));
+        }
+    }
+
+    async fn run_part(&mut self, part: Part, lease: Lease) -> Result<Outcome, UserError> {
+        match part {
+            Part::Whole => match self.run(&Scope::Whole, lease).await? {
+                // What a removed user left below DELETED is not to be forgotten.
+                Outcome::Absent if !is_shared(&self.userid) => {
+                    let lease = acquire_look(&self.hands.pool).await?;
+                    self.run(&Scope::Gone, lease).await
+                }
+                outcome => Ok(outcome),
+            },
+            Part::Some(names) => self.run(&Scope::Some(names), lease).await,
+            Part::Unuser => removal::run(self, lease).await,
+            Part::Server => {
+                server_annotations::run(&self.hands, &lease).await.map_err(|e| e.of_look(&lease))
+            }
+        }
+    }
+
+    /// Looks and, where the sides differ, acts.
+    pub(crate) async fn run(
+        &mut self,
+        scope: &Scope,
+        to_look: Lease,
+    ) -> Result<Outcome, UserError> {
+        let userid = self.userid.clone();
+        if !is_shared(&userid) && matches!(scope, Scope::Whole) {
+            self.hands.events.action(|| format!("USER {userid}")).await;
+        }
+        let result = match self.look(scope, &to_look, false).await {
+            Ok(None) => {
+                self.hands.events.action(|| format!("Does not exist locally {userid}")).await;
+                Ok(Outcome::Absent)
+            }
+            Ok(Some(seen)) => {
+                drop(to_look);
+                let mut result = self.after_look(scope, seen).await;
+                while let Err(e) = &result
+                    && self.refused.note(e)
+                {
+                    self.complain_of(&result);
+                    result = self.again_without(scope).await;
+                }
+                result
+            }
+            Err(e) => Err(e),
+        };
+        if result.is_err()
+            && let Some(cache) = &self.hands.cache
+        {
+            cache.forget_user(&userid).await;
+        }
+        result
+    }
+
+    /// Once more, without what the replica refused.
+    async fn again_without(&mut self, scope: &Scope) -> Result<Outcome, UserError> {
+        let lease = acquire_look(&self.hands.pool).await?;
+        let seen = self.look(scope, &lease, true).await?.ok_or(UserError::CameOrWent)?;
+        drop(lease);
+        self.after_look(scope, seen).await
+    }
+
+    /// Acts on what was seen, if there is anything to do.
+    pub(crate) async fn after_look(
+        &mut self,
+        scope: &Scope,
+        seen: Look,
+    ) -> Result<Outcome, UserError> {
+        if seen.plan.is_empty() {
+            self.remember(&seen, &HashSet::new(), Vec::new()).await;
+            return self.but_for(failures(&seen, &seen.plan), Outcome::Unchanged);
+        }
+        self.hands.board.set(&self.userid, WAITING);
+        let mut lease = acquire_work(&self.hands.pool).await?;
+        self.begun.store(true, Ordering::Relaxed);
+        let worked = self.work(scope, seen, &mut lease).await;
+        if worked.is_err() {
+            for userid in self.locked.iter() {
+                self.hands.fading.note(userid, &lease.frames.end);
+            }
+        }
+        if worked.is_err() && !self.all_else_done {
+            return worked;
+        }
+        // The connection need not wait for it: who comes next comes behind.
+        drop(lease);
+        if let Some(restarted) = self.restarted.take()
+            && let Err(e) = restarted.said().await
+        {
+            self.all_else_done = false;
+            return Err(e.into());
+        }
+        worked
+    }
+
+    pub(crate) async fn look(
+        &mut self,
+        scope: &Scope,
+        lease: &Lease,
+        again: bool,
+    ) -> Result<Option<Look>, UserError> {
+        self.hands.board.set(&self.userid, "looking at both sides");
+        let view = View { userid: &self.userid, scope, locked: &self.locked, again };
+        let mut seen = look(&self.hands, view, lease).await.map_err(|e| e.of_look(lease))?;
+        if let Some(seen) = &mut seen {
+            let partition = self.hands.settings.partition.as_deref();
+            seen.refused = self.refused.leave_out(&mut seen.plan, &seen.read.entries, partition);
+        }
+        if let Some(seen) = &seen {
+            let (here, there) = (seen.read.master.folders.len(), seen.replica.mailboxes.len());
+            self.mailboxes = self.mailboxes.max(here).max(there);
+            if self.no_foreign_mailboxes
+                && let Some(other) = seen.elsewhere.first()
+            {
+                let (userid, other) = (self.userid.clone(), other.clone());
+                return Err(UserError::Linked { userid, other });
+            }
+            self.report_orphans(scope, seen);
+            self.only_there = self.only_there(seen);
+        }
+        Ok(seen)
+    }
+
+    /// Mailboxes that the replica has of the user and we have not, without proof that they were deleted here. Among shared mailboxes they
+    /// may be another master's; what is below DELETED the replica's own cyr_expire takes; a name without a mailbox holds nothing.
+    fn only_there(&self, seen: &Look) -> Vec<String> {
+        if is_shared(&self.userid) {
+            return Vec::new();
+        }
+        let orphans: HashSet<&str> = seen.plan.orphans.iter().map(String::as_str).collect();
+        let there = seen.replica.mailboxes.iter().filter(|r| !r.partition.is_empty());
+        let lives = |name: &&str| self.hands.rules.parse(name).deleted == 0;
+        let names = there.map(|r| r.name.as_str()).filter(|name| orphans.contains(name));
+        names.filter(lives).map(str::to_string).collect()
+    }
+
+    /// A user of whom the replica has more is not equal.
+    pub(crate) fn with_only_there(
+        &mut self,
+        result: Result<Outcome, UserError>,
+    ) -> Result<Outcome, UserError> {
+        let mailboxes = std::mem::take(&mut self.only_there);
+        let only_there = mailboxes.into_iter().map(|mailbox| UserError::OnlyThere { mailbox });
+        match result {
+            Ok(outcome @ (Outcome::Done | Outcome::Unchanged)) => {
+                UserError::all_of(only_there.collect()).map_or(Ok(outcome), Err)
+            }
+            // One that is tried again looks again.
+            Err(e) if e.class() == Class::Lasting => {
+                let all = [e].into_iter().chain(only_there).collect();
+                UserError::all_of(all).map_or(Ok(Outcome::Done), Err)
+            }
+            other => other,
+        }
+    }
+
+    /// Carries out what was seen to be done, and looks again when names changed.
+    async fn work(
+        &mut self,
+        scope: &Scope,
+        mut seen: Look,
+        lease: &mut Lease,
+    ) -> Result<Outcome, UserError> {
+        self.restarted = None;
+        let mut staged = Staged::default();
+        let mut scope = scope.clone();
+        let mut moved = HashMap::new();
+        let mut deleted_there = HashMap::new();
+        for _ in 0..LOOKS {
+            self.go_on_with(&mut scope, &mut seen);
+            let plan = std::mem::take(&mut seen.plan);
+            let left_out = failures(&seen, &plan);
+            let anew = self.is_made_anew(&seen, &plan);
+            let touched = self.forget_touched(&plan).await;
+            let mut states = Vec::new();
+            let acting = Acting::new(
+                &self.hands,
+                &self.userid,
+                lease,
+                &seen.read,
+                &mut states,
+                &mut self.sent,
+            );
+            let acted = acting.run(&seen.replica, plan, &mut staged).await;
+            // The replica forgets what it was sent for this user.
+            if !acted.as_ref().is_ok_and(|acted| acted.restarted) {
+                self.restarted = restart(lease).await;
+            }
+            staged.clear();
+            let Acted { settled, failed, .. } = acted?;
+            match settled {
+                Settled::Done if !anew => {
+                    let deleted_there = deleted_there.into_values();
+                    let failed = failed.into_iter().chain(left_out).chain(deleted_there);
+                    let done = self.but_for(failed.collect(), Outcome::Done)?;
+                    self.remember(&seen, &touched, states).await;
+                    return Ok(done);
+                }
+                Settled::Done => {}
+                Settled::LookAgain { moved: now } => {
+                    deleted_there.extend(self.deleted_there(&seen, &moved, &now));
+                    moved = now;
+                }
+            }
+            match self.look(&scope, lease, true).await? {
+                Some(again) => seen = again,
+                None => return Err(UserError::CameOrWent),
+            }
+            // Asked for in vain twice.
+            seen.plan.updates.retain(|update| !deleted_there.contains_key(update.name()));
+            if seen.plan.is_empty() {
+                let deleted_there = deleted_there.into_values();
+                let failed = failures(&seen, &seen.plan).into_iter().chain(deleted_there);
+                return self.but_for(failed.collect(), Outcome::Done);
+            }
+        }
+        Err(UserError::Unsettled { tries: LOOKS })
+    }
+
+    /// A mailbox that the replica does not have and says twice in a row to have elsewhere was deleted there: its unique
+    /// id is known, but only as a deleted mailbox's (`imap/sync_support.c:sync_apply_mailbox` of cyrus-imapd 3.6.1).
+    fn deleted_there(
+        &self,
+        seen: &Look,
+        before: &HashMap<String, String>,
+        now: &HashMap<String, String>,
+    ) -> Vec<(String, UserError)> {
+        let twice = now.iter().filter(|(mailbox, _)| before.contains_key(*mailbox));
+        let failure = |(mailbox, text): (&String, &String)| {
+            let uniqueid = seen.read.uniqueid_of(mailbox).unwrap_or_default().to_string();
+            let (name, text) = (mailbox.clone(), text.clone());
+            (name.clone(), UserError::DeletedThere { mailbox: name, uniqueid, text })
+        };
+        twice.map(failure).collect()
+    }
+
+    /// Whether this makes an INBOX for a user of whom the replica knows something. Subscriptions, seen state and
+    /// quota are then to be compared again: what the replica said belonged to another INBOX, of a user of
+    /// that name who was removed here.
+    fn is_made_anew(&self, seen: &Look, plan: &UserPlan) -> bool {
+        let there = &seen.replica;
+        let unknown = there.mailboxes.is_empty()
+            && there.quotas.is_empty()
+            && there.subscriptions.is_empty()
+            && there.seen.is_empty();
+        !unknown
+            && plan.updates.iter().any(|update| match update {
+                MailboxUpdate::Send { uniqueid, replica: None, .. } => {
+                    Some(uniqueid.as_str()) == seen.read.inbox_id.as_deref()
+                }
+                _ => false,
+            })
+    }
+
+    /// Mailboxes that were taken in are to be looked at again with the others: once they are renamed nothing leads
+    /// to them any more. Another user's are a part of their own if all of one user is looked at.
+    fn go_on_with(&mut self, scope: &mut Scope, seen: &mut Look) {
+        let taken_in = std::mem::take(&mut seen.taken_in);
+        match scope {
+            Scope::Some(names) => Arc::make_mut(names).mailboxes.extend(taken_in),
+            Scope::Whole | Scope::Gone => self.taken_in.extend(taken_in),
+        }
+    }
+
+    /// Lets the cache remember what the replica has: what it said, and what it has been sent since.
+    async fn remember(&self, seen: &Look, touched: &HashSet<String>, sent: Vec<ReplicaMailbox>) {
+        let Some(cache) = &self.hands.cache else { return };
+        let said = seen.replica.mailboxes.iter().filter(|m| !touched.contains(&m.name));
+        cache.remember(said.cloned().chain(sent).collect()).await;
+    }
+
+    /// What is changed must not be found in the cache if we end in the middle. Returns the names.
+    async fn forget_touched(&self, plan: &UserPlan) -> HashSet<String> {
+        let Some(cache) = &self.hands.cache else { return HashSet::new() };
+        let moved = plan.renames.iter().flat_map(|r| [r.from.clone(), r.to.clone()]);
+        let updated = plan.updates.iter().map(|update| update.name().to_string());
+        let contested = plan.contests.iter().map(|contest| contest.mailbox.clone());
+        let deleted = plan.deletes.iter().cloned().chain(contested);
+        let touched: HashSet<String> = deleted.chain(moved).chain(updated).collect();
+        cache.forget(touched.iter().cloned().collect()).await;
+        touched
+    }
+
+    /// Mailboxes on the replica that we must not delete. Those that the log called removed and that have no tombstone at all
+    /// were told of before.
+    fn report_orphans(&self, scope: &Scope, look: &Look) {
+        let tombstones = &look.read.master.tombstone_names;
+        let told = |name: &str| match scope {
+            Scope::Some(names) => {
+                names.removed.contains(name) && !tombstones.iter().any(|known| known == name)
+            }
+            Scope::Whole | Scope::Gone => false,
+        };
+        for name in look.plan.orphans.iter().filter(|name| !told(name)) {
+            warn!("{NO_TOMBSTONE}: mailbox=<{name}>");
+        }
+        for left_out in &look.plan.left_out {
+            if let PlanError::NameHeld { mailbox, .. } = left_out {
+                info!(
+                    "SYNCNOTICE: MAILBOX not sent, as the replica would refuse it with IMAP_MAILBOX_MOVED: mailbox=<{mailbox}>"
+                );
+            }
+        }
+    }
+
+    pub(crate) fn complain_of(&self, result: &Result<Outcome, UserError>) {
+        let e = match result {
+            Ok(_)
+            | Err(
+                UserError::Pool(PoolError::NotBegun | PoolError::Stopped)
+                | UserError::CameOrWent
+                | UserError::Linked { .. },
+            ) => return,
+            Err(e) => e,
+        };
+        let settings = &self.hands.settings;
+        error!(
+            "IOERROR: user replication failed: error=<{e}> userid=<{}> channel=<{}> servername=<{}>",
+            self.userid,
+            settings.channel.as_deref().unwrap_or(""),
+            settings.server,
+        );
+    }
+}
+
+/// Mailboxes that could not be read or planned.
+fn failures(seen: &Look, plan: &UserPlan) -> Vec<UserError> {
+    let left_out = plan.left_out.iter().cloned().map(UserError::from);
+    let withheld = (!plan.withheld.is_empty()).then(|| UserError::Withheld(plan.withheld.clone()));
+    let kept = plan.kept.iter().cloned().map(UserError::from);
+    let uncounted = plan.uncounted.iter().cloned().map(UserError::from);
+    let refused = seen.refused.iter().cloned();
+    let refused = refused.map(|(mailbox, source)| UserError::Refused { mailbox, source });
+    let of_plan = left_out.chain(withheld).chain(kept).chain(uncounted);
+    seen.read.failures().chain(of_plan).chain(refused).collect()
+}
+
+/// Lets the replica forget the messages it was sent for this user. Sent ahead: whoever uses the
+/// connection next comes after it, and a connection that broke tells its next user.
+async fn restart(lease: &Lease) -> Option<InFlight> {
+    lease.send("RESTART", encode(command::restart)).await.ok()
+}

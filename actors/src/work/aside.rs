@@ -1,0 +1,222 @@
+//! What rests by itself while all else of its user goes on: a mailbox that needs copyback, one that can't be read, and so on.
+//! A plain value beside the [`crate::work::queue::Rota`], which asks it when to try again.
+//!
+//! Each rests 1, 2, 4 … seconds; from the fourth failure in a row on it is in quarantine, and reported. In a single pass over a
+//! log it is then left.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cyrus_store::sync_log::Entry;
+use sync_plan::backlog::Tasks;
+
+use crate::error::NAMED;
+use crate::work::queue::{Bounds, Kind, QUARANTINE, Trouble};
+
+/// One thing of a user that failed by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// Whose it is.
+    pub(crate) owner: Arc<str>,
+    /// The entry of the log that stands for it.
+    pub(crate) entry: Entry,
+    /// In words for an admin.
+    pub(crate) reason: String,
+}
+
+/// One that is in quarantine from now on.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Quarantined {
+    pub(crate) failure: Failure,
+    /// When it is tried again, if it is.
+    pub(crate) pause: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct Aside {
+    owner: Arc<str>,
+    trouble: Trouble,
+    /// When it is tried again; none while it is tried, or if it is left.
+    wake: Option<Instant>,
+}
+
+/// All that rests by itself.
+#[derive(Debug, Default)]
+pub(crate) struct Asides {
+    all: HashMap<Entry, Aside>,
+}
+
+impl Asides {
+    /// It failed, once more perhaps. Returns whether it is in quarantine from now on.
+    pub(crate) fn failed(
+        &mut self,
+        failure: Failure,
+        bounds: &Bounds,
+        now: Instant,
+    ) -> Option<Quarantined> {
+        let Failure { owner, entry, reason } = failure.clone();
+        let times = self.all.get(&entry).map_or(0, |aside| aside.trouble.times) + 1;
+        let doubled = 1_u32.checked_shl(times - 1).unwrap_or(u32::MAX);
+        let pause = bounds.first_pause.saturating_mul(doubled).min(bounds.longest_pause);
+        let pause = (!bounds.once || times < QUARANTINE).then_some(pause);
+        let trouble = Trouble { kind: Kind::Failed, times, reason, links_fault: false };
+        let wake = pause.map(|pause| now + pause);
+        self.all.insert(entry, Aside { owner, trouble, wake });
+        (times == QUARANTINE).then_some(Quarantined { failure, pause })
+    }
+
+    /// What is to be tried now.
+    pub(crate) fn due(&mut self, now: Instant) -> Vec<Entry> {
+        let mut due = Vec::new();
+        for (entry, aside) in &mut self.all {
+            if aside.wake.is_some_and(|at| at <= now) {
+                aside.wake = None;
+                due.push(entry.clone());
+            }
+        }
+        due
+    }
+
+    /// When the next one is to be tried.
+    pub(crate) fn wakes_at(&self) -> Option<Instant> {
+        self.all.values().filter_map(|aside| aside.wake).min()
+    }
+
+    /// This user's tasks were carried out: what of them is not among `failures` is well. Returns these, and whether each was in
+    /// quarantine.
+    pub(crate) fn done(
+        &mut self,
+        userid: &Arc<str>,
+        tasks: &Tasks,
+        failures: &[Failure],
+    ) -> Vec<(Entry, bool)> {
+        let all_of_user = tasks.whole || tasks.unuser;
+        let is_well = |entry: &Entry, aside: &Aside| {
+            aside.owner == *userid
+                && (all_of_user || covers(tasks, entry))
+                && !failures.iter().any(|failure| failure.entry == *entry)
+        };
+        let well = self.all.iter().filter(|(entry, aside)| is_well(entry, aside));
+        let well: Vec<(Entry, bool)> =
+            well.map(|(entry, aside)| (entry.clone(), aside.trouble.is_quarantined())).collect();
+        for (entry, _) in &well {
+            self.all.remove(entry);
+        }
+        well
+    }
+
+    /// The worst of each user's troubles, and what else of the user rests.
+    pub(crate) fn troubles(&self) -> HashMap<Arc<str>, Trouble> {
+        let mut by_owner: HashMap<Arc<str>, Vec<(&Entry, &Trouble)>> = HashMap::new();
+        for (entry, aside) in &self.all {
+            by_owner.entry(aside.owner.clone()).or_default().push((entry, &aside.trouble));
+        }
+        let worded = |(owner, mut of): (Arc<str>, Vec<(&Entry, &Trouble)>)| {
+            of.sort_by_key(|(_, trouble)| Reverse((trouble.times, &trouble.reason)));
+            let ((_, worst), others) = of.split_first()?;
+            let mut names: Vec<String> = others.iter().map(|(entry, _)| name_of(entry)).collect();
+            names.sort();
+            if let Some(more) = names.len().checked_sub(NAMED).filter(|more| *more > 0) {
+                names.truncate(NAMED);
+                names.push(format!("{more} more"));
+            }
+            let others = match names.as_slice() {
+                [] => String::new(),
+                names => format!(" (and {})", names.join(", ")),
+            };
+            let reason = format!("{}{others}", worst.reason);
+            Some((owner, Trouble { reason, ..(*worst).clone() }))
+        };
+        by_owner.into_iter().filter_map(worded).collect()
+    }
+}
+
+/// What an entry of the log is about.
+fn name_of(entry: &Entry) -> String {
+    match entry {
+        Entry::Mailbox(name) => name.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// Whether these tasks are about this.
+fn covers(tasks: &Tasks, entry: &Entry) -> bool {
+    match entry {
+        Entry::Mailbox(name) => tasks.mailboxes.contains(name.as_str()),
+        Entry::Quota(root) => tasks.quotas.contains(root.as_str()),
+        Entry::Meta(_) => tasks.meta,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bounds(once: bool) -> Bounds {
+        let (first, longest) = (Duration::from_secs(1), Duration::from_secs(5));
+        Bounds { in_flight: 1, first_pause: first, longest_pause: longest, once }
+    }
+
+    fn failure(name: &str) -> Failure {
+        let entry = Entry::Mailbox(name.into());
+        Failure { owner: "anna".into(), entry, reason: format!("mailbox {name}: no") }
+    }
+
+    fn tasks(names: &[&str]) -> Tasks {
+        let mut tasks = Tasks::default();
+        tasks.mailboxes.extend(names.iter().map(|name| Arc::from(*name)));
+        tasks
+    }
+
+    #[test]
+    fn it_rests_longer_each_time_and_is_reported_once() {
+        let mut now = Instant::now();
+        let mut asides = Asides::default();
+        for (pause, quarantined) in [(1, false), (2, false), (4, false), (5, true), (5, false)] {
+            let news = asides.failed(failure("a"), &bounds(false), now);
+            assert_eq!(news.is_some(), quarantined);
+            assert_eq!(asides.wakes_at(), Some(now + Duration::from_secs(pause)));
+            assert!(asides.due(now).is_empty());
+            now += Duration::from_secs(pause);
+            assert_eq!(asides.due(now), [Entry::Mailbox("a".into())]);
+            assert_eq!(asides.wakes_at(), None, "it is being tried");
+        }
+        assert!(asides.troubles()["anna"].is_quarantined());
+        let well = asides.done(&"anna".into(), &tasks(&["a"]), &[]);
+        assert_eq!(well, [(Entry::Mailbox("a".into()), true)]);
+        assert!(asides.troubles().is_empty());
+    }
+
+    #[test]
+    fn a_single_pass_leaves_what_fails_four_times() {
+        let now = Instant::now();
+        let mut asides = Asides::default();
+        for _ in 1..QUARANTINE {
+            assert_eq!(asides.failed(failure("a"), &bounds(true), now), None);
+        }
+        let news = asides.failed(failure("a"), &bounds(true), now).unwrap();
+        assert_eq!((news.pause, asides.wakes_at()), (None, None));
+    }
+
+    #[test]
+    fn what_was_done_is_well_and_what_was_not_looked_at_is_not() {
+        let now = Instant::now();
+        let mut asides = Asides::default();
+        for name in ["a", "b", "c"] {
+            asides.failed(failure(name), &bounds(false), now);
+        }
+        let anna: Arc<str> = "anna".into();
+        assert_eq!(asides.done(&"bert".into(), &tasks(&["a", "b"]), &[]), []);
+        let well = asides.done(&anna, &tasks(&["a", "b"]), &[failure("b")]);
+        assert_eq!(well, [(Entry::Mailbox("a".into()), false)]);
+        let said = &asides.troubles()["anna"].reason;
+        assert_eq!(said, "mailbox c: no (and b)");
+        let mut whole = Tasks::default();
+        whole.whole = true;
+        assert_eq!(asides.done(&anna, &whole, &[failure("c")]).len(), 1);
+        assert_eq!(asides.done(&anna, &whole, &[]).len(), 1);
+    }
+}

@@ -1,0 +1,396 @@
+//! Who comes next in rolling replication: a plain value that takes events and the time, and says what to do.
+//!
+//! ```text
+//!   backlog --start--> in flight --done--> gone
+//!      ^                  | | '---waits for a lock that somebody else holds (no place taken)--> ready
+//!      |                  | '----not begun, or linked with another user: at once again
+//!      '-----rests <------'      failed, skipped, or locked with -N: longer each time
+//! ```
+//! A work of which single mailboxes failed is done; these rest by themselves (`aside.rs`).
+//! A user that fails four times in a row is in *quarantine*: reported, and tried again ever more rarely, until it
+//! goes well. It is never dropped. New entries of a user that rests wait with it.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use cyrus_store::sync_log::Entry;
+use sync_plan::backlog::{Backlog, Work};
+
+use crate::monitor::report::name_of;
+use crate::work::aside::{Asides, Failure, Quarantined};
+
+/// From so many failures in a row on a user is in quarantine.
+pub(crate) const QUARANTINE: u32 = 4;
+/// The longest pause after a failure that may well be the link's fault.
+const LINK_PAUSE: Duration = Duration::from_secs(5);
+/// How often a skipped or locked user is looked at again.
+const SKIP_PAUSE: Duration = Duration::from_secs(5);
+const LOCKED_PAUSE: Duration = Duration::from_secs(1);
+/// How long it is remembered that users could not be worked on together.
+const SPLIT: Duration = Duration::from_secs(10);
+
+/// How much at once, how long to rest, and whether a failure is final.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) in_flight: usize,
+    pub(crate) first_pause: Duration,
+    pub(crate) longest_pause: Duration,
+    /// One pass over a log (-1, -f): who fails four times, or can't be begun, is left.
+    pub(crate) once: bool,
+}
+
+/// Work being carried out.
+#[derive(Debug)]
+pub(crate) struct Job<L> {
+    pub(crate) work: Arc<Work>,
+    /// Locks that were waited for, by user.
+    pub(crate) locks: Vec<(Arc<str>, L)>,
+    /// A connection was lost with an answer about one of its users due: they are asked for alone.
+    pub(crate) alone: bool,
+}
+
+/// Why a user is not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Its last try failed.
+    Failed,
+    /// Somebody else holds its lock (-N).
+    Locked,
+    /// There is a skipuser file.
+    Skipped,
+}
+
+/// A user that is not done.
+#[derive(Debug, Clone)]
+pub(crate) struct Trouble {
+    pub(crate) kind: Kind,
+    /// How often in a row.
+    pub(crate) times: u32,
+    /// In words for an admin.
+    pub(crate) reason: String,
+    /// Whether it may be the link's fault.
+    pub(crate) links_fault: bool,
+}
+
+impl Trouble {
+    pub(crate) fn is_quarantined(&self) -> bool {
+        self.kind == Kind::Failed && self.times >= QUARANTINE
+    }
+}
+
+/// The rota of one channel.
+#[derive(Debug)]
+pub(crate) struct Rota<L> {
+    backlog: Backlog,
+    bounds: Bounds,
+    ready: VecDeque<Job<L>>,
+    resting: Vec<(Instant, Arc<Work>)>,
+    troubles: HashMap<Arc<str>, Trouble>,
+    /// What rests by itself while its users' other work goes on.
+    asides: Asides,
+    /// Users that could not be worked on together, and until when that is remembered.
+    split: HashMap<Arc<str>, Instant>,
+    in_flight: usize,
+    waiting: usize,
+    stopped: bool,
+    /// Something was done that log-run still tells of.
+    unsaved: bool,
+}
+
+impl<L> Rota<L> {
+    pub(crate) fn new(backlog: Backlog, bounds: Bounds) -> Rota<L> {
+        Rota {
+            backlog,
+            bounds,
+            ready: VecDeque::new(),
+            resting: Vec::new(),
+            troubles: HashMap::new(),
+            asides: Asides::default(),
+            split: HashMap::new(),
+            in_flight: 0,
+            waiting: 0,
+            stopped: false,
+            unsaved: false,
+        }
+    }
+
+    /// The log says so.
+    pub(crate) fn add(&mut self, entries: &[Entry], now: Instant) {
+        for entry in entries {
+            self.backlog.add(entry, now);
+        }
+    }
+
+    /// The next work, if any can be begun now.
+    pub(crate) fn start(&mut self, now: Instant) -> Option<Job<L>> {
+        if self.stopped || self.in_flight >= self.bounds.in_flight.max(1) {
+            return None;
+        }
+        let mut i = 0;
+        while let Some((at, _)) = self.resting.get(i) {
+            if *at <= now {
+                let (_, work) = self.resting.swap_remove(i);
+                self.backlog.wake(&work);
+            } else {
+                i += 1;
+            }
+        }
+        for entry in self.asides.due(now) {
+            self.backlog.take_up(&entry);
+        }
+        let job = match self.ready.pop_front() {
+            Some(job) => job,
+            None => Job { work: self.backlog.take_next()?, locks: Vec::new(), alone: false },
+        };
+        let lost = |userid| self.troubles.get(userid).is_some_and(|t: &Trouble| t.links_fault);
+        let alone = job.work.users.iter().any(|(userid, _)| lost(userid));
+        let job = Job { alone, ..job };
+        self.in_flight += 1;
+        Some(job)
+    }
+
+    /// When somebody's rest is over and there is room for it.
+    pub(crate) fn wakes_at(&self) -> Option<Instant> {
+        let full = self.in_flight >= self.bounds.in_flight.max(1);
+        if self.stopped || full {
+            return None;
+        }
+        self.resting.iter().map(|(at, _)| *at).chain(self.asides.wakes_at()).min()
+    }
+
+    /// A work ended well, but for `failures`, which rest by themselves. Returns in words who is no longer in quarantine, and
+    /// which failures are from now on.
+    pub(crate) fn done(
+        &mut self,
+        job: &Job<L>,
+        failures: Vec<Failure>,
+        now: Instant,
+    ) -> (Vec<String>, Vec<Quarantined>) {
+        self.in_flight -= 1;
+        self.unsaved = true;
+        let mut healed = Vec::new();
+        let since = job.work.users.iter().filter_map(|(_, tasks)| tasks.since).min();
+        for (userid, tasks) in &job.work.users {
+            if self.troubles.remove(userid).is_some_and(|trouble| trouble.is_quarantined()) {
+                healed.push(format!("user {}", name_of(userid)));
+            }
+            for (entry, was_quarantined) in self.asides.done(userid, tasks, &failures) {
+                self.backlog.forget_aside(&entry);
+                if was_quarantined {
+                    healed.push(entry.to_string());
+                }
+            }
+        }
+        let mut quarantined = Vec::new();
+        for failure in failures {
+            self.backlog.lay_aside(&failure.owner, failure.entry.clone(), since);
+            quarantined.extend(self.asides.failed(failure, &self.bounds, now));
+        }
+        self.backlog.done(&job.work.key());
+        (healed, quarantined)
+    }
+
+    /// A work failed: it comes again after a rest, with all of its users' data if `whole`. Returns the rest,
+    /// none if it is not tried again, and whether its users are in quarantine from now on.
+    pub(crate) fn failed(
+        &mut self,
+        job: &Job<L>,
+        reason: &str,
+        whole: bool,
+        links_fault: bool,
+        now: Instant,
+    ) -> (Option<Duration>, bool) {
+        self.in_flight -= 1;
+        self.not_done(job, Kind::Failed, reason, whole, links_fault, now)
+    }
+
+    /// A work in flight can't be begun now. Returns whether that is news.
+    pub(crate) fn deferred(
+        &mut self,
+        job: &Job<L>,
+        kind: Kind,
+        reason: &str,
+        now: Instant,
+    ) -> bool {
+        self.in_flight -= 1;
+        self.not_done(job, kind, reason, false, false, now);
+        job.work
+            .users
+            .iter()
+            .any(|(userid, _)| self.troubles.get(userid).is_some_and(|trouble| trouble.times == 1))
+    }
+
+    /// A work that waited for a lock can't be begun. Returns whether that is news.
+    pub(crate) fn waited_in_vain(
+        &mut self,
+        job: &Job<L>,
+        kind: Kind,
+        reason: &str,
+        now: Instant,
+    ) -> bool {
+        self.waiting -= 1;
+        self.in_flight += 1;
+        self.deferred(job, kind, reason, now)
+    }
+
+    fn not_done(
+        &mut self,
+        job: &Job<L>,
+        kind: Kind,
+        reason: &str,
+        whole: bool,
+        links_fault: bool,
+        now: Instant,
+    ) -> (Option<Duration>, bool) {
+        let mut times = 0;
+        for (userid, _) in &job.work.users {
+            let before = self.troubles.get(userid).filter(|trouble| trouble.kind == kind);
+            let count = before.map_or(0, |trouble| trouble.times) + 1;
+            times = times.max(count);
+            let reason = reason.to_string();
+            let trouble = Trouble { kind, times: count, reason, links_fault };
+            self.troubles.insert(userid.clone(), trouble);
+        }
+        let Some(work) = self.backlog.put_back(&job.work.key(), whole) else {
+            return (None, false);
+        };
+        let pause = match kind {
+            Kind::Skipped => SKIP_PAUSE,
+            Kind::Locked => LOCKED_PAUSE,
+            Kind::Failed => {
+                let longest = self.bounds.longest_pause;
+                let longest = if links_fault { longest.min(LINK_PAUSE) } else { longest };
+                let doubled = 1_u32.checked_shl(times - 1).unwrap_or(u32::MAX);
+                self.bounds.first_pause.saturating_mul(doubled).min(longest)
+            }
+        };
+        let quarantined = kind == Kind::Failed && times == QUARANTINE;
+        if self.bounds.once && (kind != Kind::Failed || times >= QUARANTINE) {
+            return (None, quarantined);
+        }
+        self.resting.push((now + pause, work));
+        (Some(pause), quarantined)
+    }
+
+    /// A work in flight was not begun after all: it comes again at once.
+    pub(crate) fn not_begun(&mut self, job: &Job<L>) {
+        self.in_flight -= 1;
+        if let Some(work) = self.backlog.put_back(&job.work.key(), false) {
+            self.backlog.wake(&work);
+        }
+    }
+
+    /// A mailbox went from one of these users to the other: they are to be worked on together, at once or, if
+    /// that was tried in vain just now, a moment later.
+    pub(crate) fn linked(&mut self, job: &Job<L>, one: &Arc<str>, other: &Arc<str>, now: Instant) {
+        self.in_flight -= 1;
+        self.split.retain(|_, until| *until > now);
+        let Some(work) = self.backlog.put_back(&job.work.key(), false) else { return };
+        if self.split.contains_key(one) || self.split.contains_key(other) {
+            self.resting.push((now + LOCKED_PAUSE, work));
+        } else {
+            self.backlog.wake(&work);
+        }
+        self.backlog.link(one, other);
+    }
+
+    /// Whether a work of several users was split a moment ago, in vain.
+    pub(crate) fn was_split(&self, job: &Job<L>, now: Instant) -> bool {
+        let until = |userid| self.split.get(userid).is_some_and(|until| *until > now);
+        job.work.users.iter().any(|(userid, _)| until(userid))
+    }
+
+    /// One of several users is locked or fails: the others are not to suffer for it, unless a mailbox really went
+    /// from one to the other.
+    pub(crate) fn split(&mut self, job: &Job<L>, now: Instant) {
+        self.in_flight -= 1;
+        self.split.retain(|_, until| *until > now);
+        for (userid, _) in &job.work.users {
+            self.split.insert(userid.clone(), now + SPLIT);
+        }
+        self.backlog.split(&job.work.key());
+    }
+
+    /// Somebody else holds a lock: the work makes room while it waits. False when we were stopped
+    /// meanwhile, and it need not wait.
+    pub(crate) fn waits_for_lock(&mut self, job: &Job<L>) -> bool {
+        self.in_flight -= 1;
+        self.backlog.waits(&job.work.key());
+        if !self.stopped {
+            self.waiting += 1;
+        }
+        !self.stopped
+    }
+
+    /// The wait is over; with the lock it goes first, since it blocks others.
+    pub(crate) fn got_lock(&mut self, job: Job<L>) {
+        self.waiting -= 1;
+        self.backlog.go_on(&job.work.key());
+        self.ready.push_front(job);
+    }
+
+    /// Nothing is to be begun any more. Works that wait for locks are no longer waited for.
+    pub(crate) fn stop(&mut self) {
+        self.stopped = true;
+        self.waiting = 0;
+        self.ready.clear();
+    }
+
+    /// Whether nothing more will happen by itself: all is done or left. To be asked when
+    /// [`Rota::start`] has nothing.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.in_flight + self.waiting == 0
+            && (self.stopped
+                || (self.ready.is_empty()
+                    && self.resting.is_empty()
+                    && self.asides.wakes_at().is_none()))
+    }
+
+    /// Whether everything is done.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.backlog.is_empty()
+    }
+
+    /// Whether log-run tells of things that are done.
+    pub(crate) fn is_unsaved(&self) -> bool {
+        self.unsaved
+    }
+
+    /// What is not done, for log-run.
+    pub(crate) fn take_unsaved(&mut self) -> Vec<Entry> {
+        self.unsaved = false;
+        self.backlog.entries().collect()
+    }
+
+    /// log-run could not be written.
+    pub(crate) fn not_saved(&mut self) {
+        self.unsaved = true;
+    }
+
+    /// How many users have something to be done.
+    pub(crate) fn users(&self) -> usize {
+        self.backlog.users()
+    }
+
+    /// How many works are in flight.
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// When the oldest entry came that is not done.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.backlog.oldest()
+    }
+
+    /// Users that are not done, or not in all, and why.
+    pub(crate) fn troubles(&self) -> HashMap<Arc<str>, Trouble> {
+        let mut all = self.asides.troubles();
+        all.extend(self.troubles.iter().map(|(userid, trouble)| (userid.clone(), trouble.clone())));
+        all
+    }
+}
+
+#[cfg(test)]
+#[path = "queue_tests.rs"]
+mod tests;

@@ -1,0 +1,39 @@
+//! UserSync actors to give users to: made as they are needed, on the event loops in turn, and used again.
+
+use actix::prelude::*;
+
+use crate::user::context::Hands;
+use crate::user::user_sync::UserSync;
+
+/// UserSyncs that have nothing to do, and how to make more.
+pub(crate) struct Workers {
+    hands: Hands,
+    loops: Vec<ArbiterHandle>,
+    idle: Vec<Addr<UserSync>>,
+    made: usize,
+}
+
+impl Workers {
+    /// Workers on these event loops.
+    pub(crate) fn new(hands: Hands, loops: Vec<ArbiterHandle>) -> Workers {
+        Workers { hands, loops, idle: Vec::new(), made: 0 }
+    }
+
+    /// One that has nothing to do.
+    pub(crate) fn get(&mut self) -> Addr<UserSync> {
+        if let Some(worker) = self.idle.pop() {
+            return worker;
+        }
+        let hands = self.hands.clone();
+        self.made += 1;
+        match self.loops.get(self.made % self.loops.len().max(1)) {
+            Some(handle) => UserSync::start_in_arbiter(handle, move |_| UserSync::new(hands)),
+            None => UserSync::new(hands).start(),
+        }
+    }
+
+    /// One is done with its user. Those that died are not given back.
+    pub(crate) fn give_back(&mut self, worker: Addr<UserSync>) {
+        self.idle.push(worker);
+    }
+}
