@@ -41,7 +41,7 @@ fn answer(master: &MasterStore, what: &str, name: &str) -> Vec<u8> {
     let server = replica.serve("127.0.0.1:0").unwrap();
     let port = server.address().port();
     let config = Config::load(master.conf_for("bench", port).unwrap()).unwrap();
-    let work = actors::Work::AllUsers { prefix: None };
+    let work = actors::Selection::AllUsers { prefix: None };
     let report = actix_rt::System::new().block_on(async move {
         let (_keep, stop) = tokio::sync::watch::channel(false);
         let (verbosity, board) = Default::default();

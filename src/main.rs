@@ -19,7 +19,7 @@ mod users;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use actors::{Progress, RunReport, Stopped, Verbosity, Work};
+use actors::{Progress, RunReport, Selection, Stopped, Verbosity};
 use tokio::sync::watch;
 
 use crate::cli::{Args, Mode};
@@ -56,8 +56,8 @@ fn run(args: Args) -> Result<Exit, Failure> {
         let mut stop = signals::watch(progress.clone());
         start::let_signals_in();
         let work = match mode {
-            Mode::Users => Work::Users(read_names(args, &mut stop).await?),
-            _ => Work::AllUsers { prefix: args.objects.first().cloned() },
+            Mode::Users => Selection::Users(read_names(args, &mut stop).await?),
+            _ => Selection::AllUsers { prefix: args.objects.first().cloned() },
         };
         Ok(actors::replicate(settings, config, work, verbosity, stop, progress).await)
     })?;

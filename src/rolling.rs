@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use actors::{Ask, RollReport, RollSettings, RollStatus, Settings, Stopped};
+use actors::{RollReport, RollSettings, RollStatus, Settings, StopRequest, Stopped};
 use cyrus_store::Config;
 use futures_util::future::join_all;
 use tokio::sync::watch;
@@ -102,7 +102,7 @@ async fn roll_all(
     loop {
         let rows = all.iter().map(|c| (c.prefix(), c.status.clone()));
         *shown.borrow_mut() = rows.collect();
-        let (ask, asked) = watch::channel(Ask::Go);
+        let (ask, asked) = watch::channel(StopRequest::Go);
         let rolling =
             join_all(all.into_iter().map(|c| roll_one(args, config.clone(), c, asked.clone())));
         let mut rolling = std::pin::pin!(rolling);
@@ -119,7 +119,7 @@ async fn roll_all(
                         notifier.stopping();
                     }
                     // Whoever rolls holds the other end.
-                    let _ = ask.send(if reload { Ask::Finish } else { Ask::Stop });
+                    let _ = ask.send(if reload { StopRequest::Finish } else { StopRequest::Stop });
                 }
             }
         };
@@ -160,14 +160,14 @@ async fn roll_one(
     args: &Args,
     config: Arc<Config>,
     channel: Channel,
-    asked: watch::Receiver<Ask>,
+    asked: watch::Receiver<StopRequest>,
 ) -> Exit {
     let prefix = channel.prefix();
     let once = channel.rolling.once;
     let Channel { settings, rolling, status, .. } = channel;
     let report =
         actors::roll(settings, rolling, config, verbosity(args), asked.clone(), status).await;
-    let goes_on = *asked.borrow() == Ask::Finish
+    let goes_on = *asked.borrow() == StopRequest::Finish
         && matches!(report.stopped, Some(Stopped::Signal | Stopped::WhileConnecting));
     if goes_on {
         // SIGHUP is no end.

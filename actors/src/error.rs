@@ -16,13 +16,13 @@ use crate::replica::pool::PoolError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
     /// Something in passing: try again after a pause.
-    Passing,
+    Transient,
     /// It may be a file that was caught in the middle of a change: one more try tells.
     Unsure,
     /// It would end the same: report it.
-    Lasting,
+    Permanent,
     /// No user can be replicated any more: stop the run.
-    Run,
+    Fatal,
 }
 
 /// A user's failure.
@@ -199,14 +199,14 @@ pub enum UserError {
     },
     /// A bug of ours.
     #[error("internal error: {0}; please report this")]
-    Bug(String),
+    Internal(String),
 }
 
 impl From<CommandError> for UserError {
     /// What was asked too early counts as never asked.
     fn from(e: CommandError) -> UserError {
         match e {
-            CommandError::Unopened { .. } => UserError::Pool(PoolError::NotBegun),
+            CommandError::HandshakeAborted { .. } => UserError::Pool(PoolError::NotBegun),
             e => UserError::Command(e),
         }
     }
@@ -268,14 +268,14 @@ impl UserError {
             UserError::Several { of } => class_of_several(of),
             UserError::Withheld(_) => Class::Unsure,
             UserError::Unsettled { .. } | UserError::CameOrWent | UserError::Linked { .. } => {
-                Class::Passing
+                Class::Transient
             }
             UserError::Store(e) => class_of_store(e),
             UserError::Mailbox { source, .. } => class_of_store(source),
             UserError::Unreadable { source, .. } | UserError::Unread { source } => {
                 class_of_store(source)
             }
-            UserError::Pool(_) | UserError::NoPartition { .. } => Class::Run,
+            UserError::Pool(_) | UserError::NoPartition { .. } => Class::Fatal,
             UserError::MessageFile { .. }
             | UserError::Spool { .. }
             | UserError::Plan(_)
@@ -286,7 +286,7 @@ impl UserError {
             | UserError::DeletedThere { .. }
             | UserError::OnlyThere { .. }
             | UserError::MayHaveMoved { .. }
-            | UserError::Bug(_) => Class::Lasting,
+            | UserError::Internal(_) => Class::Permanent,
         }
     }
 }
@@ -296,7 +296,7 @@ impl UserError {
     /// the connection ended, this user counts as not begun.
     pub(crate) fn of_look(self, lease: &Lease) -> UserError {
         let behind = matches!(&self, UserError::Command(CommandError::Lost { behind: true, .. }));
-        if behind && lease.purpose == Purpose::Look {
+        if behind && lease.purpose == Purpose::Shared {
             return UserError::Pool(PoolError::NotBegun);
         }
         self
@@ -317,8 +317,8 @@ impl UserError {
     /// connection or our own store is what failed.
     pub(crate) fn more_may_help(&self) -> bool {
         let refused = |e: &CommandError| match e {
-            CommandError::Lost { .. } | CommandError::Unopened { .. } => false,
-            CommandError::Nonsense { .. } => true,
+            CommandError::Lost { .. } | CommandError::HandshakeAborted { .. } => false,
+            CommandError::InvalidAnswer { .. } => true,
             CommandError::Refused { code, .. } => *code != Some(Code::MailboxLocked),
         };
         match self {
@@ -377,21 +377,21 @@ fn several(of: &[UserError]) -> String {
 /// A try again may help if it may help any of them.
 fn class_of_several(of: &[UserError]) -> Class {
     let classes = || of.iter().map(UserError::class);
-    if classes().any(|class| class == Class::Run) {
-        Class::Run
-    } else if classes().any(|class| class == Class::Passing) {
-        Class::Passing
+    if classes().any(|class| class == Class::Fatal) {
+        Class::Fatal
+    } else if classes().any(|class| class == Class::Transient) {
+        Class::Transient
     } else if classes().any(|class| class == Class::Unsure) {
         Class::Unsure
     } else {
-        Class::Lasting
+        Class::Permanent
     }
 }
 
 fn class_of(e: &CommandError) -> Class {
     match e {
-        CommandError::Lost { .. } | CommandError::Unopened { .. } => Class::Passing,
-        CommandError::Nonsense { .. } => Class::Lasting,
+        CommandError::Lost { .. } | CommandError::HandshakeAborted { .. } => Class::Transient,
+        CommandError::InvalidAnswer { .. } => Class::Permanent,
         CommandError::Refused { code, .. } => match code {
             Some(
                 Code::MailboxLocked
@@ -399,8 +399,8 @@ fn class_of(e: &CommandError) -> Class {
                 | Code::MailboxNonexistent
                 | Code::SyncChanged
                 | Code::SyncChecksum,
-            ) => Class::Passing,
-            _ => Class::Lasting,
+            ) => Class::Transient,
+            _ => Class::Permanent,
         },
     }
 }
@@ -409,8 +409,8 @@ fn class_of(e: &CommandError) -> Class {
 /// a second later is broken, and no waiting mends it.
 fn class_of_store(e: &StoreError) -> Class {
     match e.class() {
-        ErrorClass::Locked => Class::Passing,
+        ErrorClass::Locked => Class::Transient,
         ErrorClass::Missing | ErrorClass::Damaged => Class::Unsure,
-        _ => Class::Lasting,
+        _ => Class::Permanent,
     }
 }

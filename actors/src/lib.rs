@@ -30,7 +30,7 @@
 //! | `frames.rs`, `ask.rs`, `answer.rs`, `fading.rs`, `transport/` | what travels to a connection, and back; sockets, login, deflate |
 //! | `cache.rs`, `partitions.rs` | what a replica has, remembered between rolling runs or for the run |
 //! | `settings.rs`, `events.rs`, `names.rs`, `report.rs`, `error.rs`, `advice.rs`, `words.rs`, `plain.rs` | what a run is told, tells, and ends with |
-//! | `progress.rs` with `board.rs`, `pace.rs`, `replica_state.rs`; `figures.rs` | how a run stands, for whoever asks; in rolling replication |
+//! | `progress.rs` with `in_flight.rs`, `pace.rs`, `replica_state.rs`; `figures.rs` | how a run stands, for whoever asks; in rolling replication |
 #![forbid(unsafe_code)]
 
 mod batch;
@@ -46,7 +46,7 @@ mod error;
 mod settings;
 
 pub use batch::run::replicate;
-pub use batch::user_lister::Work;
+pub use batch::user_lister::Selection;
 pub use error::{Class, UserError};
 pub use master::encode;
 pub use monitor::monitor::{Verbosity, notice};
@@ -58,6 +58,6 @@ pub use replica::login_check::{LoginCheck, check_logins};
 pub use replica::pool::PoolError;
 pub use replica::transport::{ConnectError, server_options, unknown_port};
 pub use rolling::log_reader::{EarlyClaim, LogSource};
-pub use rolling::roll::{Ask, RollReport, RollSettings, roll};
+pub use rolling::roll::{RollReport, RollSettings, StopRequest, roll};
 pub use rolling::status::RollStatus;
 pub use settings::{Settings, SocketOptions};

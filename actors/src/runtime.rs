@@ -15,18 +15,18 @@ use crate::replica::partitions::Partitions;
 use crate::replica::pool::ConnectionPool;
 use crate::replica::state_cache::Cache;
 use crate::settings::Settings;
-use crate::user::context::Hands;
+use crate::user::context::SyncContext;
 use crate::work::lock_keeper::LockKeeper;
 
 /// The actors below a Dispatcher or a Roller.
-pub(crate) struct Crew {
-    pub(crate) hands: Hands,
+pub(crate) struct Runtime {
+    pub(crate) context: SyncContext,
     pub(crate) locks: Addr<LockKeeper>,
     pub(crate) loops: Vec<ArbiterHandle>,
     arbiters: Vec<Arbiter>,
 }
 
-impl Crew {
+impl Runtime {
     /// Starts them. No connection is made yet.
     pub(crate) async fn start(
         settings: Arc<Settings>,
@@ -34,7 +34,7 @@ impl Crew {
         store: Arc<Store>,
         events: EventSink,
         progress: Progress,
-    ) -> Crew {
+    ) -> Runtime {
         let arbiters: Vec<Arbiter> = (0..event_loops(&settings)).map(|_| Arbiter::new()).collect();
         let loops: Vec<ArbiterHandle> = arbiters.iter().map(Arbiter::handle).collect();
         let planners = || {
@@ -58,12 +58,12 @@ impl Crew {
         let rules = Arc::new(config.names().clone());
         let sieve_folder = config.get("sieve_folder").unwrap_or("#sieve").into();
         let locks = LockKeeper::new(config, &settings.server, channel, events.clone()).start();
-        let board = progress.board().clone();
-        let hands = Hands {
+        let in_flight = progress.in_flight().clone();
+        let context = SyncContext {
             settings,
             events,
             progress,
-            board,
+            in_flight,
             rules,
             sieve_folder,
             pool,
@@ -74,12 +74,12 @@ impl Crew {
             reader,
             streamer,
         };
-        Crew { hands, locks, loops, arbiters }
+        Runtime { context, locks, loops, arbiters }
     }
 
     /// Ends the event loops; what still runs there ends with them.
     pub(crate) async fn stop(self) {
-        drop((self.hands, self.locks, self.loops));
+        drop((self.context, self.locks, self.loops));
         for arbiter in self.arbiters {
             arbiter.stop();
             // A thread that panicked has told so already.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use actors::{RunReport, Settings, Verbosity, Work};
+use actors::{RunReport, Selection, Settings, Verbosity};
 use cyrus_store::Config;
 use testkit::c_client::{self, Outcome};
 use testkit::oracle::{self, Report};
@@ -135,7 +135,7 @@ pub(crate) fn settings(port: u16) -> Settings {
 }
 
 /// Replicates within the test itself.
-pub(crate) fn in_process(settings: Settings, config: Arc<Config>, work: Work) -> RunReport {
+pub(crate) fn in_process(settings: Settings, config: Arc<Config>, work: Selection) -> RunReport {
     actix_rt::System::new().block_on(async move {
         let (_keep, stop) = tokio::sync::watch::channel(false);
         let progress = actors::Progress::default();

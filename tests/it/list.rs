@@ -74,7 +74,7 @@ fn a_run_reads_it_once() {
     let server = replica.serve("127.0.0.1:0").unwrap();
     let config = Arc::new(Config::load(master.imapd_conf()).unwrap());
     for done in [30, 0] {
-        let work = actors::Work::AllUsers { prefix: None };
+        let work = actors::Selection::AllUsers { prefix: None };
         let mut settings = settings(server.address().port());
         settings.jobs = 4;
         let report = in_process(settings, config.clone(), work);

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use actors::Work;
+use actors::Selection;
 use cyrus_store::Config;
 use testkit::fill::{self, FillOptions};
 use testkit::install::BIN;
@@ -312,7 +312,7 @@ impl Scripts {
     fn replicate(&self) -> Vec<String> {
         let config = Arc::new(Config::load(self.pair.master.imapd_conf()).unwrap());
         let settings = settings(self.pair.replica.csync_port().unwrap());
-        let work = Work::Users(vec!["anna".into()]);
+        let work = Selection::Users(vec!["anna".into()]);
         let report = in_process(settings, config, work);
         // Our lock files are root's here; Cyrus must be able to take them.
         let locks = self.pair.master.config_dir();

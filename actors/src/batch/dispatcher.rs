@@ -22,20 +22,20 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, watch};
 use tracing::error;
 
-use crate::batch::schedule::{Job, Next, Schedule};
+use crate::batch::schedule::{Next, Schedule, UserJob};
 use crate::error::{Class, UserError};
 use crate::monitor::events::Event;
 use crate::monitor::in_flight::WAITING;
 use crate::monitor::report::{Outcome, RunReport, Sent, Stopped, UserReport, done_line};
-use crate::replica::lease::{acquire_alone, acquire_look};
+use crate::replica::lease::{acquire_exclusive_look, acquire_shared};
 use crate::replica::lookahead::Ahead;
 use crate::replica::pool::{PoolError, StopWaiting};
 use crate::user::advice;
-use crate::user::context::Hands;
+use crate::user::context::SyncContext;
 use crate::user::user_sync::{SyncUser, Synced, UserSync};
-use crate::work::lock_keeper::{LockKeeper, Taken, UserLock, lock};
+use crate::work::lock_keeper::{LockKeeper, LockOutcome, UserLock, lock};
 use crate::work::pause::sleep_until;
-use crate::work::worker_pool::Workers;
+use crate::work::worker_pool::WorkerPool;
 
 /// How long users in flight may take to end after we were asked to stop: a replica that hangs must
 /// not keep us from stopping.
@@ -43,7 +43,7 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// Runs users.
 pub(crate) struct Dispatcher {
-    hands: Hands,
+    context: SyncContext,
     locks: Addr<LockKeeper>,
     loops: Vec<ArbiterHandle>,
 }
@@ -51,11 +51,11 @@ pub(crate) struct Dispatcher {
 impl Dispatcher {
     /// Starts its UserSyncs on these event loops, in turn.
     pub(crate) fn new(
-        hands: Hands,
+        context: SyncContext,
         locks: Addr<LockKeeper>,
         loops: Vec<ArbiterHandle>,
     ) -> Dispatcher {
-        Dispatcher { hands, locks, loops }
+        Dispatcher { context, locks, loops }
     }
 }
 
@@ -85,13 +85,13 @@ impl Handler<RunUsers> for Dispatcher {
     type Result = ResponseFuture<Ran>;
 
     fn handle(&mut self, msg: RunUsers, _: &mut Context<Self>) -> Self::Result {
-        let settings = &self.hands.settings;
+        let settings = &self.context.settings;
         let run = Run {
             ahead: Ahead::new(settings.jobs),
             schedule: Schedule::new(settings.jobs, settings.retry_pause),
-            hands: self.hands.clone(),
+            context: self.context.clone(),
             locks: self.locks.clone(),
-            workers: Workers::new(self.hands.clone(), self.loops.clone()),
+            workers: WorkerPool::new(self.context.clone(), self.loops.clone()),
             flying: HashMap::new(),
             ran: Ran::default(),
         };
@@ -99,34 +99,34 @@ impl Handler<RunUsers> for Dispatcher {
     }
 }
 
-type Steps = FuturesUnordered<LocalBoxFuture<'static, Step>>;
+type Steps = FuturesUnordered<LocalBoxFuture<'static, UserEvent>>;
 
 /// What a user's step came to.
-enum Step {
+enum UserEvent {
     /// Tried; the worker is free again, unless it died.
-    Tried { job: Job<UserLock>, synced: Synced, worker: Option<Addr<UserSync>> },
+    Tried { job: UserJob<UserLock>, synced: Synced, worker: Option<Addr<UserSync>> },
     /// Somebody else holds the lock.
-    Busy { job: Job<UserLock>, worker: Addr<UserSync> },
+    Busy { job: UserJob<UserLock>, worker: Addr<UserSync> },
     /// The user is not to be replicated.
-    Skipped { job: Job<UserLock>, worker: Addr<UserSync> },
+    Skipped { job: UserJob<UserLock>, worker: Addr<UserSync> },
     /// The wait for a lock is over.
-    Unlocked { job: Job<UserLock>, taken: Result<Taken, UserError> },
+    Unlocked { job: UserJob<UserLock>, taken: Result<LockOutcome, UserError> },
 }
 
-impl Step {
+impl UserEvent {
     /// Failed before there was anything to try.
-    fn tried_nothing(job: Job<UserLock>, worker: Addr<UserSync>, e: UserError) -> Step {
+    fn tried_nothing(job: UserJob<UserLock>, worker: Addr<UserSync>, e: UserError) -> UserEvent {
         let synced = Synced::nothing(e);
-        Step::Tried { job, synced, worker: Some(worker) }
+        UserEvent::Tried { job, synced, worker: Some(worker) }
     }
 }
 
 struct Run {
     ahead: Ahead,
     schedule: Schedule<UserLock>,
-    hands: Hands,
+    context: SyncContext,
     locks: Addr<LockKeeper>,
-    workers: Workers,
+    workers: WorkerPool,
     /// The users in flight, and whether anything was begun to be changed for them.
     flying: HashMap<Arc<str>, Arc<AtomicBool>>,
     ran: Ran,
@@ -154,7 +154,7 @@ impl Run {
                         job,
                         worker,
                         begun,
-                        self.hands.clone(),
+                        self.context.clone(),
                         self.locks.clone(),
                     )));
                     continue;
@@ -198,12 +198,12 @@ impl Run {
     }
 
     /// Takes note of a step. A user whose lock is held goes on by waiting for it.
-    async fn settle(&mut self, step: Step) -> Option<LocalBoxFuture<'static, Step>> {
+    async fn settle(&mut self, step: UserEvent) -> Option<LocalBoxFuture<'static, UserEvent>> {
         match step {
-            Step::Busy { job, worker } => {
+            UserEvent::Busy { job, worker } => {
                 self.flying.remove(&job.userid);
                 self.workers.give_back(worker);
-                if self.hands.settings.skip_locked {
+                if self.context.settings.skip_locked {
                     self.schedule.ended();
                     self.end(job, Outcome::Locked).await;
                     return None;
@@ -211,32 +211,32 @@ impl Run {
                 if !self.schedule.waits_for_lock() {
                     return None;
                 }
-                self.hands.board.set(&job.userid, "waiting for the sync lock");
+                self.context.in_flight.set(&job.userid, "waiting for the sync lock");
                 Some(Box::pin(wait_for_lock(job, self.locks.clone())))
             }
-            Step::Skipped { job, worker } => {
+            UserEvent::Skipped { job, worker } => {
                 self.flying.remove(&job.userid);
                 self.workers.give_back(worker);
                 self.schedule.ended();
                 self.end(job, Outcome::Skipped).await;
                 None
             }
-            Step::Unlocked { job, taken: Ok(Taken::Lock(lock)) } => {
-                self.schedule.got_lock(Job { lock: Some(lock), ..job });
+            UserEvent::Unlocked { job, taken: Ok(LockOutcome::Lock(lock)) } => {
+                self.schedule.got_lock(UserJob { lock: Some(lock), ..job });
                 None
             }
-            Step::Unlocked { job, taken: Ok(_) } => {
+            UserEvent::Unlocked { job, taken: Ok(_) } => {
                 self.schedule.lost_lock();
                 self.end(job, Outcome::Skipped).await;
                 None
             }
-            Step::Unlocked { job, taken: Err(e) } => {
+            UserEvent::Unlocked { job, taken: Err(e) } => {
                 self.schedule.lost_lock();
                 let reason = self.in_words(&e, &job.userid);
                 self.end(job, Outcome::Failed { reason }).await;
                 None
             }
-            Step::Tried { mut job, synced, worker } => {
+            UserEvent::Tried { mut job, synced, worker } => {
                 self.flying.remove(&job.userid);
                 worker.into_iter().for_each(|worker| self.workers.give_back(worker));
                 job.sent.add(synced.sent);
@@ -261,14 +261,14 @@ impl Run {
         }
     }
 
-    async fn tried_in_vain(&mut self, mut job: Job<UserLock>, e: UserError) {
-        self.hands.board.set(&job.userid, "resting before another try");
+    async fn tried_in_vain(&mut self, mut job: UserJob<UserLock>, e: UserError) {
+        self.context.in_flight.set(&job.userid, "resting before another try");
         let class = e.class();
         let reason = self.in_words(&e, &job.userid);
         job.trouble = Some(reason.clone());
         job.alone |= e.is_lost();
         let Some(job) = self.schedule.failed(job, class, Instant::now()) else { return };
-        if class == Class::Run {
+        if class == Class::Fatal {
             let stopped = match e {
                 UserError::Pool(PoolError::NoConnection(why) | PoolError::SaidBye(why)) => {
                     Stopped::NoConnection(why)
@@ -284,7 +284,7 @@ impl Run {
     }
 
     fn in_words(&self, e: &UserError, userid: &str) -> String {
-        advice::in_words(e, userid, &self.hands.rules)
+        advice::in_words(e, userid, &self.context.rules)
     }
 
     /// Starts no more users; why is told by the first reason, but that the replica could not be
@@ -301,7 +301,7 @@ impl Run {
             _ => {}
         }
         // A pool that is gone has nobody waiting.
-        let _ = self.hands.pool.send(StopWaiting).await;
+        let _ = self.context.pool.send(StopWaiting).await;
     }
 
     /// Users that did not end in time after we were asked to stop. Those that were only looked at
@@ -314,7 +314,7 @@ impl Run {
         }
     }
 
-    async fn end(&mut self, job: Job<UserLock>, outcome: Outcome) {
+    async fn end(&mut self, job: UserJob<UserLock>, outcome: Outcome) {
         let user = UserReport {
             userid: job.userid.clone(),
             outcome,
@@ -322,13 +322,13 @@ impl Run {
             tries: job.tries,
             took: job.since.elapsed(),
         };
-        self.hands.board.remove(&job.userid);
-        self.hands.progress.finished(&user.outcome);
+        self.context.in_flight.remove(&job.userid);
+        self.context.progress.finished(&user.outcome);
         if matches!(user.outcome, Outcome::Done | Outcome::Unchanged) {
             let line = || done_line(user.name(), &user.outcome, user.sent, user.took);
-            self.hands.events.action(line).await;
+            self.context.events.action(line).await;
         }
-        self.hands.events.tell(Event::User(Box::new(user.clone()))).await;
+        self.context.events.tell(Event::User(Box::new(user.clone()))).await;
         self.ran.open.remove(&user.userid);
         self.ran.report.add(user);
     }
@@ -336,39 +336,42 @@ impl Run {
 
 /// Gets a connection to look at a user on, locks the user, and replicates it.
 async fn try_user(
-    mut job: Job<UserLock>,
+    mut job: UserJob<UserLock>,
     worker: Addr<UserSync>,
     begun: Arc<AtomicBool>,
-    hands: Hands,
+    context: SyncContext,
     locks: Addr<LockKeeper>,
-) -> Step {
-    hands.board.set(&job.userid, WAITING);
-    hands.fading.wait(&job.userid).await;
-    let acquired =
-        if job.alone { acquire_alone(&hands.pool).await } else { acquire_look(&hands.pool).await };
+) -> UserEvent {
+    context.in_flight.set(&job.userid, WAITING);
+    context.fading.wait(&job.userid).await;
+    let acquired = if job.alone {
+        acquire_exclusive_look(&context.pool).await
+    } else {
+        acquire_shared(&context.pool).await
+    };
     let lease = match acquired {
         Ok(lease) => lease,
-        Err(e) => return Step::tried_nothing(job, worker, e.into()),
+        Err(e) => return UserEvent::tried_nothing(job, worker, e.into()),
     };
     if job.lock.is_none() {
         match lock(&job.userid, false, &locks).await {
-            Ok(Taken::Lock(taken)) => job.lock = Some(taken),
-            Ok(Taken::Busy) => return Step::Busy { job, worker },
-            Ok(Taken::Skip) => return Step::Skipped { job, worker },
-            Err(e) => return Step::tried_nothing(job, worker, e),
+            Ok(LockOutcome::Lock(taken)) => job.lock = Some(taken),
+            Ok(LockOutcome::Busy) => return UserEvent::Busy { job, worker },
+            Ok(LockOutcome::Skip) => return UserEvent::Skipped { job, worker },
+            Err(e) => return UserEvent::tried_nothing(job, worker, e),
         }
     }
     job.since = Instant::now();
     match worker.send(SyncUser { userid: job.userid.clone(), lease, begun }).await {
-        Ok(synced) => Step::Tried { job, synced, worker: Some(worker) },
+        Ok(synced) => UserEvent::Tried { job, synced, worker: Some(worker) },
         Err(e) => {
-            let synced = Synced::nothing(UserError::Bug(e.to_string()));
-            Step::Tried { job, synced, worker: None }
+            let synced = Synced::nothing(UserError::Internal(e.to_string()));
+            UserEvent::Tried { job, synced, worker: None }
         }
     }
 }
 
-async fn wait_for_lock(job: Job<UserLock>, locks: Addr<LockKeeper>) -> Step {
+async fn wait_for_lock(job: UserJob<UserLock>, locks: Addr<LockKeeper>) -> UserEvent {
     let taken = lock(&job.userid, true, &locks).await;
-    Step::Unlocked { job, taken }
+    UserEvent::Unlocked { job, taken }
 }

@@ -9,12 +9,12 @@ use tokio::sync::watch;
 
 use crate::batch::dispatcher::{Dispatcher, Ran, RunUsers};
 use crate::batch::names::Names;
-use crate::batch::user_lister::{ListUsers, Listed, UserLister, Work};
+use crate::batch::user_lister::{ListUsers, Listed, Selection, UserLister};
 use crate::monitor::events::{Event, EventSink};
 use crate::monitor::monitor::{Verbosity, Watching};
 use crate::monitor::progress::{Progress, keep_saying};
 use crate::monitor::report::{RunReport, Stopped};
-use crate::runtime::Crew;
+use crate::runtime::Runtime;
 use crate::settings::Settings;
 
 /// Replicates this work's users. To be called on an actix system; ends when all users have ended,
@@ -23,7 +23,7 @@ use crate::settings::Settings;
 pub async fn replicate(
     settings: Settings,
     config: Arc<Config>,
-    work: Work,
+    work: Selection,
     verbosity: Verbosity,
     stop: watch::Receiver<bool>,
     progress: Progress,
@@ -46,13 +46,13 @@ pub async fn replicate(
 async fn run(
     settings: Arc<Settings>,
     config: Arc<Config>,
-    work: Work,
+    work: Selection,
     events: EventSink,
     stop: watch::Receiver<bool>,
     progress: Progress,
 ) -> RunReport {
     let store = Arc::new(Store::open(config.clone()));
-    let by_name = matches!(work, Work::Users(_));
+    let by_name = matches!(work, Selection::Users(_));
     let nobody = nobody(&work, &config);
     let listed = match list(&store, work).await {
         Ok(listed) => listed,
@@ -67,9 +67,10 @@ async fn run(
     }
 
     progress.listed(listed.all.len());
-    let crew = Crew::start(settings, config, store.clone(), events, progress).await;
+    let runtime = Runtime::start(settings, config, store.clone(), events, progress).await;
     let dispatcher =
-        Dispatcher::new(crew.hands.clone(), crew.locks.clone(), crew.loops.clone()).start();
+        Dispatcher::new(runtime.context.clone(), runtime.locks.clone(), runtime.loops.clone())
+            .start();
     let running = dispatcher.send(RunUsers { users: listed.users, stop }).await;
     let ran = running.unwrap_or_else(|e| {
         let stopped = Some(Stopped::Internal(e.to_string()));
@@ -80,11 +81,11 @@ async fn run(
     report.list_passes = store.list_passes();
 
     drop(dispatcher);
-    crew.stop().await;
+    runtime.stop().await;
     report
 }
 
-async fn list(store: &Arc<Store>, work: Work) -> Result<Listed, Stopped> {
+async fn list(store: &Arc<Store>, work: Selection) -> Result<Listed, Stopped> {
     let lister = UserLister::new(store.clone()).start();
     match lister.send(ListUsers(work)).await {
         Ok(listed) => listed.map_err(|e| Stopped::Listing(e.to_string())),
@@ -93,13 +94,13 @@ async fn list(store: &Arc<Store>, work: Work) -> Result<Listed, Stopped> {
 }
 
 /// What there is to say where this work selects nobody.
-fn nobody(work: &Work, config: &Config) -> String {
+fn nobody(work: &Selection, config: &Config) -> String {
     match work {
-        Work::Users(_) => "the list of users is empty".into(),
-        Work::AllUsers { prefix: None } => {
+        Selection::Users(_) => "the list of users is empty".into(),
+        Selection::AllUsers { prefix: None } => {
             format!("{} lists no users", cyrus_store::paths::mailboxes_db(config).display())
         }
-        Work::AllUsers { prefix: Some(prefix) } => format!(
+        Selection::AllUsers { prefix: Some(prefix) } => format!(
             "no mailbox's internal name and no user's name begins with {prefix:?}; a prefix is the beginning of internal names, such as user.an for the users whose names begin with \"an\""
         ),
     }

@@ -21,7 +21,7 @@ const READY: usize = 64;
 
 /// A user and what was done so far.
 #[derive(Debug)]
-pub(crate) struct Job<L> {
+pub(crate) struct UserJob<L> {
     pub(crate) userid: Arc<str>,
     /// How often it was tried.
     pub(crate) tries: u32,
@@ -39,7 +39,7 @@ pub(crate) struct Job<L> {
 #[derive(Debug)]
 pub(crate) enum Next<L> {
     /// Replicate this user.
-    Start(Job<L>),
+    Start(UserJob<L>),
     /// Wait for something to happen: a user to be listed (if asked for), one in flight to end, or
     /// this time.
     Wait { list: bool, until: Option<Instant> },
@@ -52,8 +52,8 @@ pub(crate) enum Next<L> {
 pub(crate) struct Schedule<L> {
     in_flight_most: usize,
     first_pause: Duration,
-    ready: VecDeque<Job<L>>,
-    resting: Vec<(Instant, Job<L>)>,
+    ready: VecDeque<UserJob<L>>,
+    resting: Vec<(Instant, UserJob<L>)>,
     in_flight: usize,
     waiting: usize,
     listing: bool,
@@ -83,7 +83,7 @@ impl<L> Schedule<L> {
     /// Another user is to be replicated.
     pub(crate) fn listed(&mut self, userid: Arc<str>, since: Instant) {
         let sent = Sent::default();
-        self.ready.push_back(Job {
+        self.ready.push_back(UserJob {
             userid,
             tries: 0,
             since,
@@ -101,7 +101,7 @@ impl<L> Schedule<L> {
 
     /// No user is to be started or tried again any more. Users that were never tried, those that
     /// wait for locks among them, are forgotten; those that rested after a failure come back.
-    pub(crate) fn stop(&mut self) -> Vec<Job<L>> {
+    pub(crate) fn stop(&mut self) -> Vec<UserJob<L>> {
         self.stopped = true;
         self.listing = false;
         self.waiting = 0;
@@ -145,7 +145,7 @@ impl<L> Schedule<L> {
     }
 
     /// The wait is over; with the lock it goes first, since it blocks others.
-    pub(crate) fn got_lock(&mut self, mut job: Job<L>) {
+    pub(crate) fn got_lock(&mut self, mut job: UserJob<L>) {
         self.waiting -= 1;
         job.tries -= 1;
         self.ready.push_front(job);
@@ -162,7 +162,7 @@ impl<L> Schedule<L> {
     }
 
     /// A user in flight was not begun after all: it comes next.
-    pub(crate) fn not_begun(&mut self, mut job: Job<L>) {
+    pub(crate) fn not_begun(&mut self, mut job: UserJob<L>) {
         self.in_flight -= 1;
         if !self.stopped {
             job.tries -= 1;
@@ -171,12 +171,17 @@ impl<L> Schedule<L> {
     }
 
     /// A user in flight failed. Gives the job back when it is not to be tried again.
-    pub(crate) fn failed(&mut self, job: Job<L>, class: Class, now: Instant) -> Option<Job<L>> {
+    pub(crate) fn failed(
+        &mut self,
+        job: UserJob<L>,
+        class: Class,
+        now: Instant,
+    ) -> Option<UserJob<L>> {
         self.in_flight -= 1;
         let tries = match class {
-            Class::Passing => TRIES,
+            Class::Transient => TRIES,
             Class::Unsure => UNSURE_TRIES,
-            Class::Lasting | Class::Run => 0,
+            Class::Permanent | Class::Fatal => 0,
         };
         if job.tries >= tries || self.stopped {
             return Some(job);
@@ -200,7 +205,7 @@ mod tests {
         s
     }
 
-    fn started(s: &mut Schedule<()>, now: Instant) -> Job<()> {
+    fn started(s: &mut Schedule<()>, now: Instant) -> UserJob<()> {
         match s.next(now) {
             Next::Start(job) => job,
             other => panic!("{other:?}"),
@@ -227,13 +232,13 @@ mod tests {
         let mut s = schedule(1, &["a"], now);
         for pause in [1, 2, 4] {
             let job = started(&mut s, now);
-            assert!(s.failed(job, Class::Passing, now).is_none());
+            assert!(s.failed(job, Class::Transient, now).is_none());
             let Next::Wait { until: Some(at), .. } = s.next(now) else { panic!("no rest") };
             assert_eq!(at - now, Duration::from_secs(pause));
             now = at;
         }
         let job = started(&mut s, now);
-        assert_eq!(s.failed(job, Class::Passing, now).unwrap().tries, TRIES);
+        assert_eq!(s.failed(job, Class::Transient, now).unwrap().tries, TRIES);
         assert!(matches!(s.next(now), Next::Finished));
     }
 
@@ -252,7 +257,7 @@ mod tests {
         let now = Instant::now();
         let mut s = schedule(1, &["a"], now);
         let job = started(&mut s, now);
-        assert!(s.failed(job, Class::Lasting, now).is_some());
+        assert!(s.failed(job, Class::Permanent, now).is_some());
     }
 
     #[test]
@@ -262,7 +267,7 @@ mod tests {
         let a = started(&mut s, now);
         assert!(s.waits_for_lock());
         assert_eq!(&*started(&mut s, now).userid, "b");
-        s.got_lock(Job { lock: Some(()), ..a });
+        s.got_lock(UserJob { lock: Some(()), ..a });
         s.ended();
         let a = started(&mut s, now);
         assert_eq!((&*a.userid, a.tries, a.lock), ("a", 1, Some(())));
@@ -297,9 +302,9 @@ mod tests {
         let now = Instant::now();
         let mut s = schedule(3, &["a", "b", "c"], now);
         let [a, b, _] = [(); 3].map(|()| started(&mut s, now));
-        assert!(s.failed(a, Class::Passing, now).is_none());
+        assert!(s.failed(a, Class::Transient, now).is_none());
         assert_eq!(&*s.stop()[0].userid, "a");
-        assert_eq!(&*s.failed(b, Class::Passing, now).unwrap().userid, "b");
+        assert_eq!(&*s.failed(b, Class::Transient, now).unwrap().userid, "b");
         assert!(!s.waits_for_lock());
         assert!(matches!(s.next(now), Next::Finished));
     }

@@ -19,7 +19,7 @@ const USERS_WAITING: usize = 256;
 
 /// Which users to replicate.
 #[derive(Debug, Clone)]
-pub enum Work {
+pub enum Selection {
     /// These, in this order (-u).
     Users(Vec<String>),
     /// All that have a mailbox whose internal name begins so, and the shared mailboxes (-A).
@@ -48,7 +48,7 @@ impl Actor for UserLister {
 /// Lists the users of this work.
 #[derive(Message)]
 #[rtype(result = "Result<Listed, StoreError>")]
-pub(crate) struct ListUsers(pub(crate) Work);
+pub(crate) struct ListUsers(pub(crate) Selection);
 
 /// Who was selected.
 #[derive(Debug)]
@@ -89,9 +89,9 @@ impl Handler<ListUsers> for UserLister {
 }
 
 /// Each user once, and a note.
-fn users(store: &Store, work: Work) -> Result<(Names, Option<String>), StoreError> {
+fn users(store: &Store, work: Selection) -> Result<(Names, Option<String>), StoreError> {
     match work {
-        Work::Users(names) => {
+        Selection::Users(names) => {
             let mut seen = HashSet::new();
             let mut users = Names::default();
             for name in names.iter().filter(|name| seen.insert(name.as_str())) {
@@ -100,7 +100,7 @@ fn users(store: &Store, work: Work) -> Result<(Names, Option<String>), StoreErro
             users.shrink();
             Ok((users, None))
         }
-        Work::AllUsers { prefix } => {
+        Selection::AllUsers { prefix } => {
             let list = store.mailboxes()?;
             let mut names = named(&list, prefix.as_deref())?;
             let shared = !list.shared_tree(prefix.as_deref())?.is_empty();

@@ -6,7 +6,7 @@ use std::collections::{HashSet, VecDeque};
 use csync::Guid;
 
 use crate::error::UserError;
-use crate::replica::frames::InFlight;
+use crate::replica::frames::PendingCommand;
 
 /// How many bad files of one step are named.
 pub(crate) const NAMED: usize = 100;
@@ -17,7 +17,7 @@ pub(crate) struct Files {
     /// UIDs, rising, of messages that are left out.
     pub(crate) without: Vec<u32>,
     pub(crate) bad: Vec<BadFile>,
-    pub(crate) uploads: VecDeque<InFlight>,
+    pub(crate) uploads: VecDeque<PendingCommand>,
     /// The replica was asked whether it has those with bad files.
     pub(crate) asked: bool,
 }

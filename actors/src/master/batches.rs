@@ -32,7 +32,7 @@ pub(crate) struct Base {
 
 /// A step that is not the last: up to this UID and modseq.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Step {
+pub(crate) struct Batch {
     pub(crate) last_uid: u32,
     pub(crate) highestmodseq: u64,
 }
@@ -60,7 +60,7 @@ pub(crate) fn plan(
     mailbox: &Mailbox,
     base: &Base,
     batch: u32,
-) -> Result<VecDeque<Step>, StoreError> {
+) -> Result<VecDeque<Batch>, StoreError> {
     let new = mailbox.records_from_uid(base.last_uid.saturating_add(1));
     plan_over(new, base.highestmodseq, mailbox.index.highestmodseq, batch)
 }
@@ -70,14 +70,14 @@ fn plan_over(
     base_modseq: u64,
     highestmodseq: u64,
     batch: u32,
-) -> Result<VecDeque<Step>, StoreError> {
+) -> Result<VecDeque<Batch>, StoreError> {
     let chunks = chunks(new, if batch == 0 { u32::MAX } else { batch })?;
     let mut steps = VecDeque::new();
     let mut after = u64::MAX;
     for chunk in chunks.iter().rev() {
         // Nothing comes after the last chunk: it is no step.
         if after != u64::MAX {
-            let step = Step { last_uid: chunk.last_uid, highestmodseq: after.saturating_sub(1) };
+            let step = Batch { last_uid: chunk.last_uid, highestmodseq: after.saturating_sub(1) };
             steps.push_front(step);
         }
         after = after.min(chunk.lowest_modseq);
@@ -124,7 +124,11 @@ fn chunks(
 }
 
 /// The modseq a record is sent with; none when it is to be sent in a later step.
-pub(crate) fn modseq_in_step(record: &IndexRecord, base: &Base, step: Option<Step>) -> Option<u64> {
+pub(crate) fn modseq_in_step(
+    record: &IndexRecord,
+    base: &Base,
+    step: Option<Batch>,
+) -> Option<u64> {
     match step {
         Some(step) if record.modseq > step.highestmodseq => {
             (record.uid > base.last_uid).then_some(step.highestmodseq)
@@ -180,7 +184,7 @@ mod tests {
     #[test]
     fn new_records_are_shown_at_the_steps_modseq_and_old_ones_left_for_later() {
         let base = Base { last_uid: 10, highestmodseq: 5, since: None };
-        let step = Some(Step { last_uid: 20, highestmodseq: 9 });
+        let step = Some(Batch { last_uid: 20, highestmodseq: 9 });
         assert_eq!(modseq_in_step(&record(15, 8), &base, step), Some(8));
         assert_eq!(modseq_in_step(&record(15, 12), &base, step), Some(9));
         assert_eq!(modseq_in_step(&record(7, 12), &base, step), None);

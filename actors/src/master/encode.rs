@@ -285,7 +285,7 @@ impl<'m> Encoder<'m> {
         self.out.len()
     }
 
-    /// Hands what was encoded to `taker` and forgets it.
+    /// SyncContext what was encoded to `taker` and forgets it.
     ///
     /// # Errors
     /// The taker's.

@@ -21,17 +21,17 @@ use crate::master::bad_files::Files;
 use crate::master::full_update;
 use crate::master::full_update::FullChecked;
 use crate::master::read_partial;
-use crate::master::read_partial::{More, Names, Question, SomeRead};
+use crate::master::read_partial::{Lookup, LookupRequest, Names, SomeRead};
 use crate::master::read_user;
 use crate::master::read_user::{Inbox, UserRead};
-use crate::master::record_buffer::Spool;
+use crate::master::record_buffer::RecordBuffer;
 use crate::master::reserve;
 use crate::master::reserve::{Reserve, Wanted};
 use crate::master::script_files;
 use crate::master::send_mailbox;
-use crate::master::send_mailbox::{How, MailboxSent, Next};
+use crate::master::send_mailbox::{MailboxSent, Next, SendMode};
 use crate::monitor::progress::Progress;
-use crate::replica::frames::{FrameSender, InFlight};
+use crate::replica::frames::{FrameSender, PendingCommand};
 use crate::replica::staged::Staged;
 use crate::settings::Settings;
 
@@ -68,7 +68,7 @@ pub(crate) struct ReadSome {
 
 /// What these unique ids of the replica's are here, and what is above our mailboxes that it lacks.
 #[derive(Message)]
-#[rtype(result = "Result<More, UserError>")]
+#[rtype(result = "Result<Lookup, UserError>")]
 pub(crate) struct ReadMore {
     pub(crate) read: Arc<UserRead>,
     pub(crate) uniqueids: Vec<String>,
@@ -101,7 +101,7 @@ pub(crate) struct SendMailbox {
     pub(crate) entry: MboxEntry,
     /// What the replica has, none where it lacks the mailbox.
     pub(crate) replica: Option<Box<ReplicaMailbox>>,
-    pub(crate) how: How,
+    pub(crate) how: SendMode,
     /// Where to go on; none at the beginning.
     pub(crate) next: Option<Next>,
     pub(crate) frames: FrameSender,
@@ -112,10 +112,10 @@ pub(crate) struct SendMailbox {
 
 /// Streams a MAILBOX command that was ready before.
 #[derive(Message)]
-#[rtype(result = "Result<InFlight, UserError>")]
+#[rtype(result = "Result<PendingCommand, UserError>")]
 pub(crate) struct SendRecords {
     pub(crate) mailbox: String,
-    pub(crate) records: Spool,
+    pub(crate) records: RecordBuffer,
     pub(crate) frames: FrameSender,
 }
 
@@ -128,7 +128,7 @@ pub(crate) struct DoChecksumsDiffer {
     pub(crate) replica: Box<ReplicaMailbox>,
 }
 
-/// How many messages that the replica may have live are expunged here since it last heard of the mailbox.
+/// SendMode many messages that the replica may have live are expunged here since it last heard of the mailbox.
 #[derive(Message)]
 #[rtype(result = "Result<u64, UserError>")]
 pub(crate) struct CountExpunged {
@@ -144,7 +144,7 @@ pub(crate) struct CheckFull {
     pub(crate) full: Arc<FullReplica>,
 }
 
-/// How many of these messages are not live in this mailbox, or could not be sent.
+/// SendMode many of these messages are not live in this mailbox, or could not be sent.
 #[derive(Message)]
 #[rtype(result = "Result<usize, UserError>")]
 pub(crate) struct CountLacking {
@@ -152,7 +152,7 @@ pub(crate) struct CountLacking {
     pub(crate) guids: HashSet<Guid>,
 }
 
-/// How it went.
+/// SendMode it went.
 #[derive(MessageResponse)]
 pub(crate) struct SendDone {
     pub(crate) result: Result<MailboxSent, UserError>,
@@ -166,7 +166,7 @@ pub(crate) struct SendDone {
 fn guarded<T>(work: impl FnOnce() -> Result<T, UserError>) -> Result<T, UserError> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => result,
-        Err(panic) => Err(UserError::Bug(panic_text(panic.as_ref()))),
+        Err(panic) => Err(UserError::Internal(panic_text(panic.as_ref()))),
     }
 }
 
@@ -197,10 +197,10 @@ impl Handler<ReadSome> for MailboxPlanner {
 }
 
 impl Handler<ReadMore> for MailboxPlanner {
-    type Result = Result<More, UserError>;
+    type Result = Result<Lookup, UserError>;
 
     fn handle(&mut self, msg: ReadMore, _: &mut SyncContext<Self>) -> Self::Result {
-        let question = Question {
+        let question = LookupRequest {
             uniqueids: &msg.uniqueids,
             new: &msg.new,
             locked: &msg.locked,
@@ -259,7 +259,7 @@ impl Handler<CheckFull> for MailboxPlanner {
 }
 
 impl Handler<SendRecords> for MailboxPlanner {
-    type Result = Result<InFlight, UserError>;
+    type Result = Result<PendingCommand, UserError>;
 
     fn handle(&mut self, msg: SendRecords, _: &mut SyncContext<Self>) -> Self::Result {
         guarded(|| send_mailbox::send_records(msg.records, &msg.mailbox, &msg.frames))
@@ -280,7 +280,7 @@ impl Handler<SendMailbox> for MailboxPlanner {
     fn handle(&mut self, msg: SendMailbox, _: &mut SyncContext<Self>) -> Self::Result {
         let mut staged = msg.staged;
         let mut broken_off = false;
-        let mut job = send_mailbox::Job {
+        let mut job = send_mailbox::MailboxSender {
             store: &self.store,
             settings: &self.settings,
             progress: &self.progress,
@@ -296,7 +296,7 @@ impl Handler<SendMailbox> for MailboxPlanner {
         let result = catch_unwind(AssertUnwindSafe(|| job.run()));
         let result = result.unwrap_or_else(|panic| {
             broken_off = true;
-            Err(UserError::Bug(panic_text(panic.as_ref())))
+            Err(UserError::Internal(panic_text(panic.as_ref())))
         });
         SendDone { result, staged, broken_off }
     }

@@ -144,7 +144,7 @@ fn parents(store: &Store, name: &str) -> Vec<String> {
 
 /// What the replica's mailboxes are that match none of those read.
 #[derive(Debug)]
-pub(crate) struct More {
+pub(crate) struct Lookup {
     /// What was read before and, where anything came to it, that as well.
     pub(crate) read: Arc<UserRead>,
     /// Unique ids that have a tombstone here.
@@ -155,12 +155,12 @@ pub(crate) struct More {
     pub(crate) moved: HashMap<String, Moved>,
     /// Those of them that belong to none of those whose locks are held, and their owners.
     pub(crate) elsewhere: BTreeMap<String, Arc<str>>,
-    /// More names to ask the replica for.
+    /// Lookup names to ask the replica for.
     pub(crate) ask: BTreeSet<String>,
 }
 
 /// What came up on the replica's side and is to be looked up here.
-pub(crate) struct Question<'a> {
+pub(crate) struct LookupRequest<'a> {
     /// Unique ids of its mailboxes that match none of ours.
     pub(crate) uniqueids: &'a [String],
     /// Names of our mailboxes that it lacks.
@@ -175,12 +175,12 @@ pub(crate) struct Question<'a> {
 pub(crate) fn read_more(
     store: &Store,
     before: &Arc<UserRead>,
-    question: &Question<'_>,
-) -> Result<More, UserError> {
-    let Question { uniqueids, new, locked, sieve_mailbox } = *question;
+    question: &LookupRequest<'_>,
+) -> Result<Lookup, UserError> {
+    let LookupRequest { uniqueids, new, locked, sieve_mailbox } = *question;
     let list = store.mailboxes()?;
     let mut tree = TreeReader::new(store, &list, sieve_mailbox);
-    let mut more = More {
+    let mut more = Lookup {
         read: before.clone(),
         tombstones: HashSet::new(),
         alive: HashSet::new(),

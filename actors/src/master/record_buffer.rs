@@ -10,19 +10,19 @@ use tempfile::SpooledData;
 const SPOOL_BYTES: usize = 2 * 1024 * 1024;
 
 /// What is written now is read later, in the same order.
-pub(crate) struct Spool {
+pub(crate) struct RecordBuffer {
     file: tempfile::SpooledTempFile,
     size: usize,
 }
 
-impl Spool {
-    pub(crate) fn new() -> Spool {
-        Spool { file: tempfile::spooled_tempfile(SPOOL_BYTES), size: 0 }
+impl RecordBuffer {
+    pub(crate) fn new() -> RecordBuffer {
+        RecordBuffer { file: tempfile::spooled_tempfile(SPOOL_BYTES), size: 0 }
     }
 
     /// One that holds this, in memory whatever its size.
-    pub(crate) fn of(bytes: Vec<u8>) -> Spool {
-        let mut spool = Spool { file: tempfile::spooled_tempfile(bytes.len()), size: 0 };
+    pub(crate) fn of(bytes: Vec<u8>) -> RecordBuffer {
+        let mut spool = RecordBuffer { file: tempfile::spooled_tempfile(bytes.len()), size: 0 };
         // Memory takes anything.
         let _ = spool.write(&bytes);
         spool
@@ -81,7 +81,7 @@ mod tests {
         const MOST: usize = 64 * 1024;
         for size in [0, 10, MOST, SPOOL_BYTES + 12345] {
             let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
-            let mut spool = Spool::new();
+            let mut spool = RecordBuffer::new();
             for part in bytes.chunks(50_000) {
                 spool.write(part).unwrap();
             }

@@ -22,22 +22,22 @@ use sync_plan::{Crcs, FullReplica, PlanError, Verdict, compare_mailbox};
 
 use crate::error::UserError;
 use crate::master::bad_files::{BadFile, Files, NAMED};
-use crate::master::batches::{self, Base, STEP_BYTES, Step, modseq_in_step};
+use crate::master::batches::{self, Base, Batch, STEP_BYTES, modseq_in_step};
 use crate::master::encode::{self, State};
 use crate::master::full_update::{self, Compared, Found};
 use crate::master::message_files::Message;
 use crate::master::read_user::is_stale;
-use crate::master::record_buffer::Spool;
+use crate::master::record_buffer::RecordBuffer;
 use crate::master::upload::Uploader;
 use crate::monitor::progress::Progress;
 use crate::monitor::report::Sent;
-use crate::replica::frames::{FRAME_BYTES, Frame, FrameSender, InFlight, encode};
+use crate::replica::frames::{FRAME_BYTES, Frame, FrameSender, PendingCommand, encode};
 use crate::replica::staged::Staged;
 use crate::settings::Settings;
 
-/// How a mailbox is compared and sent.
+/// SendMode a mailbox is compared and sent.
 #[derive(Debug, Clone)]
-pub(crate) enum How {
+pub(crate) enum SendMode {
     /// The records that are newer than the replica's modseq, on condition that it still is there.
     Since,
     /// The same, but compute our checksums afresh first: the mailbox may be equal after all.
@@ -70,13 +70,13 @@ pub(crate) enum MailboxSent {
 /// One MAILBOX command, and what must be taken by the replica before it is sent.
 pub(crate) struct Ready {
     /// The commands that upload its new messages, answers to come.
-    pub(crate) uploads: VecDeque<InFlight>,
+    pub(crate) uploads: VecDeque<PendingCommand>,
     /// What the replica's mailbox must be when it is removed, to be made again.
     pub(crate) instead_of: Option<Box<ReplicaMailbox>>,
     /// What goes right before it.
     pub(crate) before: Vec<Command>,
     /// The command itself.
-    pub(crate) records: Spool,
+    pub(crate) records: RecordBuffer,
     /// What the replica has taken once it says OK.
     pub(crate) brings: Sent,
     /// What the replica has then, if anybody wants to know.
@@ -98,22 +98,22 @@ pub(crate) struct Command {
 pub(crate) struct Next {
     base: Base,
     /// The steps after it, but for the last one.
-    steps: VecDeque<Step>,
+    steps: VecDeque<Batch>,
     /// UIDs of messages that were left out of those before it.
     without: Vec<u32>,
 }
 
-/// How often a step is encoded again because files turned out to be bad: new messages may come between.
+/// SendMode often a step is encoded again because files turned out to be bad: new messages may come between.
 const PASSES: usize = 8;
 
 /// One mailbox to send; the fields are those of [`SendMailbox`](crate::master::planner::SendMailbox).
-pub(crate) struct Job<'a> {
+pub(crate) struct MailboxSender<'a> {
     pub(crate) store: &'a Store,
     pub(crate) settings: &'a Settings,
     pub(crate) progress: &'a Progress,
     pub(crate) entry: &'a MboxEntry,
     pub(crate) replica: Option<Box<ReplicaMailbox>>,
-    pub(crate) how: How,
+    pub(crate) how: SendMode,
     pub(crate) next: Option<Next>,
     pub(crate) frames: &'a FrameSender,
     pub(crate) staged: &'a mut Staged,
@@ -121,7 +121,7 @@ pub(crate) struct Job<'a> {
     pub(crate) found: Files,
 }
 
-/// How a try to send a step came out.
+/// SendMode a try to send a step came out.
 enum Pass {
     Done(MailboxSent),
     /// Files are bad: once more without their messages.
@@ -135,7 +135,7 @@ impl Ready {
             uploads: VecDeque::new(),
             instead_of: None,
             before: Vec::new(),
-            records: Spool::of(command),
+            records: RecordBuffer::of(command),
             brings: Sent::default(),
             state: None,
             next: None,
@@ -144,8 +144,8 @@ impl Ready {
     }
 }
 
-/// How the first step begins.
-enum First {
+/// SendMode the first step begins.
+enum Precheck {
     Send { crcs: Crcs, compared: Option<Compared> },
     Unchanged,
     NeedsFull,
@@ -153,27 +153,27 @@ enum First {
 
 /// What one MAILBOX command is about.
 #[derive(Debug, Clone, Copy)]
-struct Said {
+struct CommandHead {
     crcs: Crcs,
     modseqs: Modseqs,
     base: Base,
-    step: Option<Step>,
+    step: Option<Batch>,
     /// New messages' bytes that it may bring.
     most: u64,
 }
 
 /// One MAILBOX command, and the messages that the replica must be sent before.
 struct Encoded {
-    spool: Spool,
+    spool: RecordBuffer,
     partition: String,
     messages: Vec<Message>,
-    /// How many records there are.
+    /// SendMode many records there are.
     records: usize,
-    /// How many records tell the replica to expunge a message that it may have live.
+    /// SendMode many records tell the replica to expunge a message that it may have live.
     expunged: u64,
 }
 
-impl Job<'_> {
+impl MailboxSender<'_> {
     /// Sends the messages of the mailbox' next step, ahead of the answers, and encodes its records. A message whose
     /// file is missing or damaged is left out, and costs nothing but itself.
     pub(crate) fn run(&mut self) -> Result<MailboxSent, UserError> {
@@ -189,7 +189,7 @@ impl Job<'_> {
     fn pass(&mut self) -> Result<Pass, UserError> {
         let done = |sent| Ok(Pass::Done(sent));
         let list = self.store.mailboxes()?;
-        if matches!(self.how, How::Make) {
+        if matches!(self.how, SendMode::Make) {
             return self.make(&list).map(Pass::Done);
         }
         let Some(mailbox) = self.open(&list)? else { return done(MailboxSent::Replaced) };
@@ -202,9 +202,11 @@ impl Job<'_> {
             Some(next) => next,
             None => {
                 match self.before_first(&mailbox, modseqs)? {
-                    First::Send { crcs: said, compared: came } => (crcs, compared) = (said, came),
-                    First::Unchanged => return done(MailboxSent::Unchanged),
-                    First::NeedsFull => return done(MailboxSent::NeedsFull),
+                    Precheck::Send { crcs: said, compared: came } => {
+                        (crcs, compared) = (said, came)
+                    }
+                    Precheck::Unchanged => return done(MailboxSent::Unchanged),
+                    Precheck::NeedsFull => return done(MailboxSent::NeedsFull),
                 }
                 let mut without = Vec::new();
                 if let Some(Compared { found, expunge, lacking }) = &mut compared {
@@ -233,10 +235,10 @@ impl Job<'_> {
             steps = self.plan_steps(&mailbox, &base)?;
         }
         let step = steps.pop_front();
-        let mut said = Said { crcs, modseqs, base, step, most };
+        let mut said = CommandHead { crcs, modseqs, base, step, most };
         let encoded = self.encode_step(&mailbox, &mut said, &mut steps)?;
         let state = self.state(&mailbox, &said, &encoded.partition)?;
-        let next = said.step.map(|Step { last_uid, highestmodseq }| {
+        let next = said.step.map(|Batch { last_uid, highestmodseq }| {
             let since = Some(Since { modseq: highestmodseq, crc: 0, crc_annot: 0 });
             let base = Base { last_uid, highestmodseq, since };
             Next { base, steps, without: self.found.without.clone() }
@@ -276,7 +278,7 @@ impl Job<'_> {
 
     /// Whether the replica has a live message of this UID, in a mailbox that was compared record by record.
     fn is_live_there(&self, uid: u32) -> bool {
-        let How::Full { records, .. } = &self.how else { return false };
+        let SendMode::Full { records, .. } = &self.how else { return false };
         let found = records.records.binary_search_by_key(&uid, |record| record.uid);
         let record = found.ok().and_then(|at| records.records.get(at));
         record.is_some_and(|record| !record.expunged)
@@ -309,7 +311,7 @@ impl Job<'_> {
     fn state(
         &self,
         mailbox: &Mailbox,
-        said: &Said,
+        said: &CommandHead,
         partition: &str,
     ) -> Result<Option<Box<ReplicaMailbox>>, UserError> {
         let incomplete = said.step.is_some() || !self.found.without.is_empty();
@@ -324,7 +326,7 @@ impl Job<'_> {
         let Some(r) = &self.replica else { return Base::default() };
         let condition =
             Since { modseq: r.highestmodseq, crc: r.sync_crc, crc_annot: r.sync_crc_annot };
-        let trusted = matches!(self.how, How::Since | How::SinceIfChecksumsDiffer);
+        let trusted = matches!(self.how, SendMode::Since | SendMode::SinceIfChecksumsDiffer);
         let since = match (trusted, self.settings.one_way) {
             (true, _) => Some(condition),
             // A replica that was told to obey would take a lower LAST_UID, should a message have come there meanwhile.
@@ -333,7 +335,8 @@ impl Job<'_> {
         };
         let since = since.filter(|since| since.modseq > 0);
         // All records go where a comparison one by one was needed: no modseq tells which differ.
-        let highestmodseq = if matches!(self.how, How::Full { .. }) { 0 } else { r.highestmodseq };
+        let highestmodseq =
+            if matches!(self.how, SendMode::Full { .. }) { 0 } else { r.highestmodseq };
         Base { last_uid: r.last_uid, highestmodseq, since }
     }
 
@@ -372,32 +375,32 @@ impl Job<'_> {
     }
 
     /// The doubts to be settled once the mailbox is open.
-    fn before_first(&self, m: &Mailbox, modseqs: Modseqs) -> Result<First, UserError> {
+    fn before_first(&self, m: &Mailbox, modseqs: Modseqs) -> Result<Precheck, UserError> {
         let mut crcs = stored_crcs(m);
-        if !matches!(self.how, How::Since) {
+        if !matches!(self.how, SendMode::Since) {
             crcs = self.recomputed(m)?;
         }
         let mut compared = None;
         match (&self.how, &self.replica) {
             // LAST_UID must never go down.
-            (How::Since, Some(replica)) if replica.last_uid > m.index.last_uid => {
-                return Ok(First::NeedsFull);
+            (SendMode::Since, Some(replica)) if replica.last_uid > m.index.last_uid => {
+                return Ok(Precheck::NeedsFull);
             }
-            (How::Since | How::Make, _) | (_, None) => {}
-            (How::Full { records, again }, _) => {
+            (SendMode::Since | SendMode::Make, _) | (_, None) => {}
+            (SendMode::Full { records, again }, _) => {
                 let came = full_update::compare(m, records, self.settings.overwrite)?;
                 if came.found.again && !again {
-                    return Ok(First::NeedsFull);
+                    return Ok(Precheck::NeedsFull);
                 }
                 let found = Found { again: *again, ..came.found };
                 compared = Some(Compared { found, ..came });
             }
-            (How::SinceIfChecksumsDiffer | How::Afresh, Some(replica)) => {
+            (SendMode::SinceIfChecksumsDiffer | SendMode::Afresh, Some(replica)) => {
                 let mut ours = encode::header(m, modseqs).map_err(|e| self.damaged(e))?;
                 ours.crcs = crcs;
                 match compare_mailbox(&ours, replica, self.settings.one_way) {
-                    Verdict::Unchanged => return Ok(First::Unchanged),
-                    Verdict::ChecksumDoubt | Verdict::Full(_) => return Ok(First::NeedsFull),
+                    Verdict::Unchanged => return Ok(Precheck::Unchanged),
+                    Verdict::ChecksumDoubt | Verdict::Full(_) => return Ok(Precheck::NeedsFull),
                     Verdict::Copyback(reason) => {
                         let mailbox = self.entry.name.clone();
                         return Err(PlanError::Copyback { mailbox, reason }.into());
@@ -406,12 +409,12 @@ impl Job<'_> {
                 }
             }
         }
-        Ok(First::Send { crcs, compared })
+        Ok(Precheck::Send { crcs, compared })
     }
 
     /// Lets the replica expunge what it must not keep, before it is sent all records.
     fn expunge(&self, uids: &[u32]) -> Option<Command> {
-        let Job { entry, .. } = self;
+        let MailboxSender { entry, .. } = self;
         let bytes = encode(|out| {
             command::expunge(out, &entry.name, &entry.uniqueid, uids.iter().copied());
         });
@@ -423,7 +426,7 @@ impl Job<'_> {
         Ok(Crcs { basic: crcs.basic, annot: crcs.annot })
     }
 
-    fn plan_steps(&self, m: &Mailbox, base: &Base) -> Result<VecDeque<Step>, UserError> {
+    fn plan_steps(&self, m: &Mailbox, base: &Base) -> Result<VecDeque<Batch>, UserError> {
         batches::plan(m, base, self.settings.batch_messages).map_err(|e| self.damaged(e))
     }
 
@@ -431,8 +434,8 @@ impl Job<'_> {
     fn encode_step(
         &self,
         mailbox: &Mailbox,
-        said: &mut Said,
-        steps: &mut VecDeque<Step>,
+        said: &mut CommandHead,
+        steps: &mut VecDeque<Batch>,
     ) -> Result<Encoded, UserError> {
         if let Some(encoded) = self.encode(mailbox, said)? {
             return Ok(encoded);
@@ -442,21 +445,21 @@ impl Job<'_> {
         said.most = u64::MAX;
         match self.encode(mailbox, said)? {
             Some(encoded) => Ok(encoded),
-            None => Err(UserError::Bug("a step has no end".into())),
+            None => Err(UserError::Internal("a step has no end".into())),
         }
     }
 
     /// None when it would bring more bytes than it may.
-    fn encode(&self, mailbox: &Mailbox, said: &Said) -> Result<Option<Encoded>, UserError> {
-        let Said { crcs, modseqs, base, step, most } = *said;
+    fn encode(&self, mailbox: &Mailbox, said: &CommandHead) -> Result<Option<Encoded>, UserError> {
+        let CommandHead { crcs, modseqs, base, step, most } = *said;
         let partition = self.partition(mailbox);
-        let mut spool = Spool::new();
+        let mut spool = RecordBuffer::new();
         let mut messages = Vec::new();
         let mut records = 0;
         let mut expunged = 0;
         let state = match step {
             None => State::Whole(crcs),
-            Some(Step { last_uid, highestmodseq }) => State::Partial { last_uid, highestmodseq },
+            Some(Batch { last_uid, highestmodseq }) => State::Partial { last_uid, highestmodseq },
         };
         let groups = self.groups()?;
         let head = encode::Head {
@@ -550,10 +553,10 @@ impl Job<'_> {
 
 /// Sends a MAILBOX command from a thread, in frames.
 pub(crate) fn send_records(
-    records: Spool,
+    records: RecordBuffer,
     mailbox: &str,
     frames: &FrameSender,
-) -> Result<InFlight, UserError> {
+) -> Result<PendingCommand, UserError> {
     let failed = |e: io::Error| spool_failed(mailbox, &e);
     let mut chunks = records.into_chunks().map_err(failed)?;
     let mut next = || chunks.next(FRAME_BYTES).map_err(failed);

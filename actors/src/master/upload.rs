@@ -13,7 +13,7 @@ use cyrus_store::Mailbox;
 use crate::error::UserError;
 use crate::master::message_files::{Checked, Message, MessageFiles};
 use crate::monitor::report::Sent;
-use crate::replica::frames::{CommandError, FRAME_BYTES, Frame, FrameSender, InFlight};
+use crate::replica::frames::{CommandError, FRAME_BYTES, Frame, FrameSender, PendingCommand};
 
 /// Messages in one command, as the C client's bound.
 const MESSAGES: usize = 1024;
@@ -32,7 +32,7 @@ pub(crate) struct Uploader<'a> {
     gathered: Vec<u8>,
     /// The open command.
     open: Option<Open>,
-    pub(crate) in_flight: Vec<InFlight>,
+    pub(crate) in_flight: Vec<PendingCommand>,
 }
 
 impl<'a> Uploader<'a> {

@@ -22,7 +22,7 @@ const SHOWN: usize = 20;
 
 /// The users in flight, and what is being done for each. Clones show the same.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Board(Arc<DashMap<Arc<str>, Row>>);
+pub(crate) struct InFlight(Arc<DashMap<Arc<str>, Row>>);
 
 #[derive(Debug)]
 struct Row {
@@ -30,7 +30,7 @@ struct Row {
     stage: Cow<'static, str>,
 }
 
-impl Board {
+impl InFlight {
     /// Notes what is being done for a user now.
     pub(crate) fn set(&self, userid: &Arc<str>, stage: impl Into<Cow<'static, str>>) {
         let stage = stage.into();
@@ -84,34 +84,36 @@ mod tests {
 
     #[test]
     fn the_longest_in_flight_comes_first() {
-        let board = Board::default();
+        let in_flight = InFlight::default();
         let (anna, shared): (Arc<str>, Arc<str>) = ("anna".into(), "".into());
-        board.set(&anna, "looking");
-        board.set(&shared, "looking");
-        board.set(&anna, format!("sending {}", "user.anna"));
-        board.0.get_mut("anna").unwrap().since = Instant::now();
+        in_flight.set(&anna, "looking");
+        in_flight.set(&shared, "looking");
+        in_flight.set(&anna, format!("sending {}", "user.anna"));
+        in_flight.0.get_mut("anna").unwrap().since = Instant::now();
         let now = Instant::now() + Duration::from_secs(61);
-        board.0.get_mut("").unwrap().since = now - Duration::from_secs(90);
+        in_flight.0.get_mut("").unwrap().since = now - Duration::from_secs(90);
         assert_eq!(
-            board.status(now),
+            in_flight.status(now),
             "2 users in flight\n  shared mailboxes: looking (1m 30s)\n  anna: sending user.anna (1m 1s)"
         );
-        board.set(&anna, WAITING);
-        assert!(board.status(now).starts_with("1 user in flight, 1 waiting for a connection\n"));
-        board.remove("anna");
-        assert!(board.status(now).starts_with("1 user in flight\n"));
+        in_flight.set(&anna, WAITING);
+        assert!(
+            in_flight.status(now).starts_with("1 user in flight, 1 waiting for a connection\n")
+        );
+        in_flight.remove("anna");
+        assert!(in_flight.status(now).starts_with("1 user in flight\n"));
     }
 
     #[test]
     fn no_more_than_twenty_are_shown_the_slowest() {
-        let board = Board::default();
+        let in_flight = InFlight::default();
         let now = Instant::now() + Duration::from_secs(1000);
         for nr in 0..50_u64 {
             let userid: Arc<str> = format!("user{nr}").into();
-            board.set(&userid, "looking");
-            board.0.get_mut(&userid).unwrap().since = now - Duration::from_secs(nr);
+            in_flight.set(&userid, "looking");
+            in_flight.0.get_mut(&userid).unwrap().since = now - Duration::from_secs(nr);
         }
-        let status = board.status(now);
+        let status = in_flight.status(now);
         let lines: Vec<&str> = status.lines().collect();
         assert_eq!(lines.len(), 22);
         assert_eq!((lines[0], lines[1]), ("50 users in flight", "  user49: looking (49s)"));

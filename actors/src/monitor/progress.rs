@@ -4,7 +4,7 @@
 //!   Dispatcher: users listed, finished --.
 //!   uploader: messages, bytes -----------+--> Progress --> signals, keep_saying (below), RollStatus
 //!   pool: connections, or why none ------|
-//!   UserSync: what is done for whom -----'  (board.rs)
+//!   UserSync: what is done for whom -----'  (in_flight.rs)
 //! ```
 //! Shared between threads; each writes its own part, whoever asks reads all of them. No decision hangs on it, but that
 //! systemd is told to be ready once somebody has logged in at the replica.
@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::monitor::events::{Event, EventSink};
-use crate::monitor::in_flight::Board;
+use crate::monitor::in_flight::InFlight;
 use crate::monitor::pace::{Pace, Rate};
 use crate::monitor::replica_state::ReplicaState;
 use crate::monitor::report::Outcome;
@@ -35,7 +35,7 @@ pub struct Progress(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    board: Board,
+    in_flight: InFlight,
     users: Mutex<Users>,
     messages: AtomicU64,
     bytes: AtomicU64,
@@ -54,8 +54,8 @@ struct Users {
 
 impl Progress {
     /// Who is in flight.
-    pub(crate) fn board(&self) -> &Board {
-        &self.0.board
+    pub(crate) fn in_flight(&self) -> &InFlight {
+        &self.0.in_flight
     }
 
     /// The list is read: it has so many users.
@@ -126,7 +126,7 @@ impl Progress {
 
     /// The line, and who is in flight, slowest first.
     pub fn text(&self, now: Instant) -> String {
-        format!("{}\n{}", self.line(now), self.board().status(now))
+        format!("{}\n{}", self.line(now), self.in_flight().status(now))
     }
 }
 

@@ -16,7 +16,7 @@
 //! A connection that is opened *early* takes commands as soon as the login is through. They follow what else is to be agreed on
 //! without waiting for it, which saves a round trip, and go in clear; COMPRESS follows when the pool finds
 //! it worth its own round trip. Should the agreement fail, what was sent ahead fails with
-//! [`CommandError::Unopened`](crate::replica::frames::CommandError::Unopened), and whoever sent it begins anew.
+//! [`CommandError::HandshakeAborted`](crate::replica::frames::CommandError::HandshakeAborted), and whoever sent it begins anew.
 
 pub(crate) mod queue;
 mod reader;
@@ -83,14 +83,14 @@ pub(crate) struct Connect {
 pub(crate) struct Opened {
     pub(crate) frames: FrameSender,
     pub(crate) session: Arc<Session>,
-    pub(crate) clear: Arc<Clear>,
+    pub(crate) clear: Arc<CompressionState>,
     /// Tells for how long an answer has been due.
     pub(crate) queue: Queue,
 }
 
 /// What a connection sends and receives in clear.
 #[derive(Debug, Default)]
-pub(crate) struct Clear {
+pub(crate) struct CompressionState {
     /// Whether it could be compressed, and is not.
     pub(crate) compressible: AtomicBool,
     /// Bytes received, inflated ones too.
@@ -123,7 +123,7 @@ impl Handler<Connect> for Connection {
             let (sender, frames) = mpsc::channel(FRAMES_WAITING);
             let session = Arc::new(ready.session.clone());
             let compressible = AtomicBool::new(session.capabilities.compress_later);
-            let clear = Arc::new(Clear { compressible, received: AtomicU64::default() });
+            let clear = Arc::new(CompressionState { compressible, received: AtomicU64::default() });
             let shared = clear.clone();
             let queue = Queue::default();
             let end = queue.end.clone();
@@ -153,7 +153,7 @@ impl Handler<Connect> for Connection {
 struct Around {
     number: u64,
     budget: Budget,
-    clear: Arc<Clear>,
+    clear: Arc<CompressionState>,
     timeout: Duration,
     events: EventSink,
 }

@@ -55,7 +55,7 @@ pub enum CommandError {
     },
     /// The connection was used before all was agreed on, and then it was not agreed on.
     #[error("the connection to the replica ended before {command} was heard: {reason}")]
-    Unopened {
+    HandshakeAborted {
         /// The command.
         command: &'static str,
         /// What ended the connection.
@@ -73,7 +73,7 @@ pub enum CommandError {
     },
     /// The answer makes no sense.
     #[error("the replica's answer to {command} makes no sense: {problem}")]
-    Nonsense {
+    InvalidAnswer {
         /// The command.
         command: &'static str,
         /// What is wrong with it.
@@ -85,11 +85,11 @@ impl Answer {
     /// What was said in a good answer.
     ///
     /// # Errors
-    /// [`CommandError::Refused`] on NO and BAD, [`CommandError::Nonsense`] on lines that can't be understood.
+    /// [`CommandError::Refused`] on NO and BAD, [`CommandError::InvalidAnswer`] on lines that can't be understood.
     pub(crate) fn ok(self, command: &'static str) -> Result<Said, CommandError> {
         match self.status.kind {
             StatusKind::Ok => match self.said.nonsense {
-                Some(problem) => Err(CommandError::Nonsense { command, problem }),
+                Some(problem) => Err(CommandError::InvalidAnswer { command, problem }),
                 None => Ok(self.said),
             },
             StatusKind::No | StatusKind::Bad | StatusKind::Bye => Err(CommandError::Refused {
@@ -103,7 +103,7 @@ impl Answer {
 
 /// A command sent, its answer to come.
 #[derive(Debug)]
-pub(crate) struct InFlight {
+pub(crate) struct PendingCommand {
     /// The command's name.
     pub(crate) command: &'static str,
     /// What the replica has taken once it says OK.
@@ -112,7 +112,7 @@ pub(crate) struct InFlight {
     pub(crate) pending: Pending,
 }
 
-impl InFlight {
+impl PendingCommand {
     /// Whether nothing needs to be waited for any more.
     pub(crate) fn is_answered(&self) -> bool {
         !self.pending.is_empty()
@@ -217,7 +217,7 @@ impl End {
                 CommandError::Lost { command, reason: reason.clone(), behind }
             }
             Some(Closed { reason, unopened: true, .. }) => {
-                CommandError::Unopened { command, reason: reason.clone() }
+                CommandError::HandshakeAborted { command, reason: reason.clone() }
             }
         }
     }
@@ -248,11 +248,11 @@ impl FrameSender {
         name: &'static str,
         bytes: impl Into<Bytes>,
         about: About,
-    ) -> Result<InFlight, CommandError> {
+    ) -> Result<PendingCommand, CommandError> {
         let (ask, pending) = self.ask(name, about);
         let frame = Frame::Command { ask, bytes: bytes.into() };
         self.frames.send(frame).await.map_err(|_| self.closed(name))?;
-        Ok(InFlight { command: name, brings: Sent::default(), pending })
+        Ok(PendingCommand { command: name, brings: Sent::default(), pending })
     }
 
     /// Asks for compression, and waits until the replica has said yes or no.
@@ -268,10 +268,10 @@ impl FrameSender {
         &self,
         name: &'static str,
         bytes: Bytes,
-    ) -> Result<InFlight, CommandError> {
+    ) -> Result<PendingCommand, CommandError> {
         let (ask, pending) = self.ask(name, About::Anything);
         self.push_blocking(name, Frame::Open { ask, bytes })?;
-        Ok(InFlight { command: name, brings: Sent::default(), pending })
+        Ok(PendingCommand { command: name, brings: Sent::default(), pending })
     }
 
     /// Sends a whole command from a thread.
@@ -279,10 +279,10 @@ impl FrameSender {
         &self,
         name: &'static str,
         bytes: impl Into<Bytes>,
-    ) -> Result<InFlight, CommandError> {
+    ) -> Result<PendingCommand, CommandError> {
         let (ask, pending) = self.ask(name, About::Anything);
         self.push_blocking(name, Frame::Command { ask, bytes: bytes.into() })?;
-        Ok(InFlight { command: name, brings: Sent::default(), pending })
+        Ok(PendingCommand { command: name, brings: Sent::default(), pending })
     }
 
     /// Sends any frame from a thread.

@@ -10,8 +10,8 @@ use csync::{Framing, Session};
 use tracing::warn;
 
 use crate::replica::ask::About;
-use crate::replica::connection::Clear;
-use crate::replica::frames::{CommandError, FrameSender, InFlight};
+use crate::replica::connection::CompressionState;
+use crate::replica::frames::{CommandError, FrameSender, PendingCommand};
 use crate::replica::pool::{ConnectionPool, PoolError};
 
 /// How long a user may wait for a connection to be worked on, after it was looked at.
@@ -21,20 +21,20 @@ const WORK_WAIT: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// To ask, beside others who ask.
-    Look,
+    Shared,
     /// To work on one user, alone.
-    Work,
+    Exclusive,
 }
 
 /// Asks for a connection to look at a user; waits until there is one.
 #[derive(Message)]
 #[rtype(result = "Result<Lease, PoolError>")]
-pub(crate) struct WantLook;
+pub(crate) struct WantShared;
 
 /// Asks for a connection to work on a user; waits until there is one.
 #[derive(Message)]
 #[rtype(result = "Result<Lease, PoolError>")]
-pub(crate) struct WantWork;
+pub(crate) struct WantExclusive;
 
 /// A lease ended.
 #[derive(Message)]
@@ -53,7 +53,7 @@ pub(crate) struct Lease {
     pub(crate) frames: FrameSender,
     /// What the replica can do.
     pub(crate) session: Arc<Session>,
-    pub(crate) clear: Arc<Clear>,
+    pub(crate) clear: Arc<CompressionState>,
     /// It was idle for so long that it may be gone.
     pub(crate) stale: bool,
     pub(crate) pool: Addr<ConnectionPool>,
@@ -70,7 +70,7 @@ impl Lease {
         &self,
         name: &'static str,
         bytes: impl Into<Bytes>,
-    ) -> Result<InFlight, CommandError> {
+    ) -> Result<PendingCommand, CommandError> {
         self.frames.command(name, bytes, About::Anything).await
     }
 
@@ -83,7 +83,7 @@ impl Lease {
         name: &'static str,
         bytes: Vec<u8>,
         about: About,
-    ) -> Result<InFlight, CommandError> {
+    ) -> Result<PendingCommand, CommandError> {
         self.frames.command(name, bytes, about).await
     }
 
@@ -120,9 +120,9 @@ impl Drop for Lease {
 ///
 /// # Errors
 /// [`PoolError`] when there is none to be had.
-pub(crate) async fn acquire_look(pool: &Addr<ConnectionPool>) -> Result<Lease, PoolError> {
+pub(crate) async fn acquire_shared(pool: &Addr<ConnectionPool>) -> Result<Lease, PoolError> {
     loop {
-        let lease = pool.send(WantLook).await.map_err(|_| PoolError::Stopped)??;
+        let lease = pool.send(WantShared).await.map_err(|_| PoolError::Stopped)??;
         if let Some(lease) = living(lease).await {
             return Ok(lease);
         }
@@ -134,9 +134,11 @@ pub(crate) async fn acquire_look(pool: &Addr<ConnectionPool>) -> Result<Lease, P
 ///
 /// # Errors
 /// [`PoolError`] when there is none to be had.
-pub(crate) async fn acquire_alone(pool: &Addr<ConnectionPool>) -> Result<Lease, PoolError> {
+pub(crate) async fn acquire_exclusive_look(
+    pool: &Addr<ConnectionPool>,
+) -> Result<Lease, PoolError> {
     loop {
-        let lease = pool.send(WantWork).await.map_err(|_| PoolError::Stopped)??;
+        let lease = pool.send(WantExclusive).await.map_err(|_| PoolError::Stopped)??;
         if let Some(lease) = living(lease).await {
             return Ok(lease);
         }
@@ -148,9 +150,9 @@ pub(crate) async fn acquire_alone(pool: &Addr<ConnectionPool>) -> Result<Lease, 
 /// # Errors
 /// [`PoolError`] when there is none to be had; [`PoolError::NotBegun`] after [`WORK_WAIT`], by when
 /// what was seen of the user is old.
-pub(crate) async fn acquire_work(pool: &Addr<ConnectionPool>) -> Result<Lease, PoolError> {
+pub(crate) async fn acquire_exclusive(pool: &Addr<ConnectionPool>) -> Result<Lease, PoolError> {
     loop {
-        let waiting = tokio::time::timeout(WORK_WAIT, pool.send(WantWork));
+        let waiting = tokio::time::timeout(WORK_WAIT, pool.send(WantExclusive));
         let lease = match waiting.await {
             Ok(answer) => answer.map_err(|_| PoolError::Stopped)??,
             Err(_) => return Err(PoolError::NotBegun),

@@ -1,7 +1,7 @@
 //! The ConnectionPool actor: makes connections, lends them, replaces lost ones.
 //!
 //! ```text
-//!   UserSync --WantLook, WantWork--> ConnectionPool --Connect--> Connection
+//!   UserSync --WantShared, WantExclusive--> ConnectionPool --Connect--> Connection
 //!        <-----------Lease----------'      ^  ^---Down----------'
 //!        '---------Returned (on drop)------'
 //! ```
@@ -29,9 +29,9 @@ use crate::monitor::progress::Progress;
 use crate::replica::answer::Budget;
 use crate::replica::ask::Asker;
 use crate::replica::connection::queue::Queue;
-use crate::replica::connection::{Clear, Connect, Connection, Down, Opened, SAID_BYE};
+use crate::replica::connection::{CompressionState, Connect, Connection, Down, Opened, SAID_BYE};
 use crate::replica::frames::FrameSender;
-use crate::replica::lease::{Lease, Purpose, Returned, WantLook, WantWork, compressed};
+use crate::replica::lease::{Lease, Purpose, Returned, WantExclusive, WantShared, compressed};
 use crate::replica::lookahead::Ahead;
 use crate::replica::pool_plan::{Action, COMPLAINT_PAUSE, Fault, PoolPlan};
 use crate::replica::transport::ConnectError;
@@ -106,7 +106,7 @@ type Waiter = oneshot::Sender<Result<Lease, PoolError>>;
 struct Member {
     frames: FrameSender,
     session: Arc<Session>,
-    clear: Arc<Clear>,
+    clear: Arc<CompressionState>,
     queue: Queue,
     since: Instant,
 }
@@ -151,13 +151,13 @@ impl ConnectionPool {
     fn act(&mut self, actions: Vec<Action>, ctx: &mut Context<Self>) {
         for action in actions {
             match action {
-                Action::GrantLook(number) => {
+                Action::GrantShared(number) => {
                     let waiter = self.looks.pop_front();
-                    self.grant(number, Purpose::Look, waiter, ctx);
+                    self.grant(number, Purpose::Shared, waiter, ctx);
                 }
-                Action::GrantWork(number) => {
+                Action::GrantExclusive(number) => {
                     let waiter = self.work.pop_front();
-                    self.grant(number, Purpose::Work, waiter, ctx);
+                    self.grant(number, Purpose::Exclusive, waiter, ctx);
                 }
                 Action::Compress(number) => self.compress(number, ctx),
                 Action::Connect => self.connect(ctx),
@@ -204,7 +204,7 @@ impl ConnectionPool {
     fn lease(&self, number: u64, purpose: Purpose, ctx: &Context<Self>) -> Option<Lease> {
         let member = self.members.get(&number)?;
         self.leases.set(self.leases.get() + 1);
-        let beside_others = purpose == Purpose::Look;
+        let beside_others = purpose == Purpose::Shared;
         let asker = Asker { number: self.leases.get(), beside_others };
         Some(Lease {
             number,
@@ -220,7 +220,7 @@ impl ConnectionPool {
 
     /// The connection comes back by itself when the replica has answered.
     fn compress(&mut self, number: u64, ctx: &mut Context<Self>) {
-        if let Some(lease) = self.lease(number, Purpose::Work, ctx) {
+        if let Some(lease) = self.lease(number, Purpose::Exclusive, ctx) {
             ctx.spawn(async move { drop(compressed(lease).await) }.into_actor(self));
         }
     }
@@ -348,33 +348,33 @@ impl Actor for ConnectionPool {
 #[rtype(result = "()")]
 pub(crate) struct StopWaiting;
 
-impl Handler<WantLook> for ConnectionPool {
+impl Handler<WantShared> for ConnectionPool {
     type Result = ResponseFuture<Result<Lease, PoolError>>;
 
-    fn handle(&mut self, _: WantLook, ctx: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, _: WantShared, ctx: &mut Context<Self>) -> Self::Result {
         if self.stopping {
             return Box::pin(async { Err(PoolError::NotBegun) });
         }
         let (grant, granted) = oneshot::channel();
         self.looks.push_back(grant);
         self.note_pace(ctx);
-        let actions = self.plan.want_look();
+        let actions = self.plan.want_shared();
         self.act(actions, ctx);
         Box::pin(async move { granted.await.unwrap_or(Err(PoolError::Stopped)) })
     }
 }
 
-impl Handler<WantWork> for ConnectionPool {
+impl Handler<WantExclusive> for ConnectionPool {
     type Result = ResponseFuture<Result<Lease, PoolError>>;
 
-    fn handle(&mut self, _: WantWork, ctx: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, _: WantExclusive, ctx: &mut Context<Self>) -> Self::Result {
         if self.stopping {
             return Box::pin(async { Err(PoolError::NotBegun) });
         }
         let (grant, granted) = oneshot::channel();
         self.work.push_back(grant);
         self.note_pace(ctx);
-        let actions = self.plan.want_work();
+        let actions = self.plan.want_exclusive();
         self.act(actions, ctx);
         Box::pin(async move { granted.await.unwrap_or(Err(PoolError::Stopped)) })
     }
@@ -393,8 +393,8 @@ impl Handler<Returned> for ConnectionPool {
         }
         self.note_pace(ctx);
         let actions = match (msg.usable, msg.purpose) {
-            (true, Purpose::Work) => self.plan.released(msg.number),
-            (true, Purpose::Look) => self.plan.looked(msg.number),
+            (true, Purpose::Exclusive) => self.plan.released(msg.number),
+            (true, Purpose::Shared) => self.plan.looked(msg.number),
             (false, _) => {
                 // Dropping the member closes its channel, which ends the connection.
                 self.members.remove(&msg.number);

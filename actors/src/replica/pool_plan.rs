@@ -3,9 +3,9 @@
 //! A plain value: events in, actions out; the actor around it (`pool.rs`) does as it is told.
 //!
 //! ```text
-//!              .--GrantLook: up to LOOKS_AHEAD users ask at the same time--.
+//!              .--GrantShared: up to LOOKS_AHEAD users ask at the same time--.
 //!   connection |                                                           |  free
-//!              '--GrantWork: one user, until RESTART-----------------------'
+//!              '--GrantExclusive: one user, until RESTART-----------------------'
 //! ```
 //! One user's work has a connection to itself. Questions about the next users go out meanwhile on
 //! connections that nobody works on, since behind another user's gigabytes they would wait long;
@@ -63,9 +63,9 @@ pub(crate) enum Action {
     /// Ask [`PoolPlan::grow`] after this pause whether more are needed.
     GrowAfter(Duration),
     /// Let who waits longest to look at a user do so on this connection, beside others.
-    GrantLook(u64),
+    GrantShared(u64),
     /// Give this connection to who waits longest to work on a user.
-    GrantWork(u64),
+    GrantExclusive(u64),
     /// Ask for compression on this connection, which counts as worked on until it is released.
     Compress(u64),
     /// Tell the admin that there is no connection and when the next try is.
@@ -96,8 +96,8 @@ pub(crate) struct PoolPlan {
     connecting: usize,
     /// A pause before growing is running.
     growing: bool,
-    looks_wanted: usize,
-    work_wanted: usize,
+    shared_wanted: usize,
+    exclusive_wanted: usize,
     next_wait: Duration,
     /// Whether a connection that is gone was open once, and not only lent early.
     met: bool,
@@ -119,8 +119,8 @@ impl PoolPlan {
             open: BTreeMap::new(),
             connecting: 0,
             growing: false,
-            looks_wanted: 0,
-            work_wanted: 0,
+            shared_wanted: 0,
+            exclusive_wanted: 0,
             next_wait: FIRST_WAIT,
             met: false,
             refusals: 0,
@@ -145,21 +145,21 @@ impl PoolPlan {
     }
 
     /// Somebody wants to look at a user.
-    pub(crate) fn want_look(&mut self) -> Vec<Action> {
-        self.looks_wanted += 1;
+    pub(crate) fn want_shared(&mut self) -> Vec<Action> {
+        self.shared_wanted += 1;
         self.serve()
     }
 
     /// Somebody wants to work on a user.
-    pub(crate) fn want_work(&mut self) -> Vec<Action> {
-        self.work_wanted += 1;
+    pub(crate) fn want_exclusive(&mut self) -> Vec<Action> {
+        self.exclusive_wanted += 1;
         self.serve()
     }
 
     /// Nobody waits any more.
     pub(crate) fn forget_waiting(&mut self) {
-        self.looks_wanted = 0;
-        self.work_wanted = 0;
+        self.shared_wanted = 0;
+        self.exclusive_wanted = 0;
     }
 
     /// A connection is up.
@@ -187,7 +187,7 @@ impl PoolPlan {
             return self.refused();
         }
         // One try at a time while the replica is away.
-        if self.connecting > 0 || self.looks_wanted + self.work_wanted == 0 {
+        if self.connecting > 0 || self.shared_wanted + self.exclusive_wanted == 0 {
             return Vec::new();
         }
         let wait = self.next_wait;
@@ -277,7 +277,7 @@ impl PoolPlan {
 
     /// The pause after a failed try is over: whether anybody still waits for a connection.
     pub(crate) fn still_wanted(&mut self) -> bool {
-        let wanted = self.looks_wanted + self.work_wanted > 0;
+        let wanted = self.shared_wanted + self.exclusive_wanted > 0;
         if !wanted {
             self.connecting = self.connecting.saturating_sub(1);
         }
@@ -290,16 +290,16 @@ impl PoolPlan {
             return self.fail_waiting();
         }
         let mut actions = Vec::new();
-        while self.work_unserved() > 0
+        while self.exclusive_unserved() > 0
             && let Some(number) = self.free_by_looks().first().filter(|f| f.0 == 0).map(|f| f.1)
         {
-            self.work_wanted -= 1;
+            self.exclusive_wanted -= 1;
             if let Some(used) = self.open.get_mut(&number) {
                 used.worked_on = true;
                 // Whoever works compresses first.
                 used.to_compress = false;
             }
-            actions.push(Action::GrantWork(number));
+            actions.push(Action::GrantExclusive(number));
         }
         for (number, used) in &mut self.open {
             if used.to_compress && used.looks == 0 && !used.worked_on && used.owes <= SLOW {
@@ -308,19 +308,19 @@ impl PoolPlan {
                 actions.push(Action::Compress(*number));
             }
         }
-        while self.looks_unserved() > 0
+        while self.shared_unserved() > 0
             && let Some(number) = self.to_look_on()
         {
-            self.looks_wanted -= 1;
+            self.shared_wanted -= 1;
             if let Some(used) = self.open.get_mut(&number) {
                 used.looks += 1;
             }
-            actions.push(Action::GrantLook(number));
+            actions.push(Action::GrantShared(number));
         }
         if self.open.is_empty() {
-            let first = self.connecting == 0 && self.looks_wanted + self.work_wanted > 0;
+            let first = self.connecting == 0 && self.shared_wanted + self.exclusive_wanted > 0;
             let trouble = self.next_wait > FIRST_WAIT;
-            let second = self.connecting == 1 && self.looks_wanted > MANY_LOOKS && !trouble;
+            let second = self.connecting == 1 && self.shared_wanted > MANY_LOOKS && !trouble;
             if first || second {
                 self.connecting += 1;
                 actions.push(Action::Connect);
@@ -348,20 +348,20 @@ impl PoolPlan {
 
     /// How many connections more would serve all who wait now.
     fn lacking(&self) -> usize {
-        let wanted = self.work_unserved() + self.looks_unserved().div_ceil(LOOKS_AHEAD);
+        let wanted = self.exclusive_unserved() + self.shared_unserved().div_ceil(LOOKS_AHEAD);
         wanted.saturating_sub(self.connecting)
     }
 
     /// How many wait to work who may.
-    fn work_unserved(&self) -> usize {
+    fn exclusive_unserved(&self) -> usize {
         let worked_on = self.open.values().filter(|used| used.worked_on).count();
-        self.work_wanted.min(self.jobs.saturating_sub(worked_on))
+        self.exclusive_wanted.min(self.jobs.saturating_sub(worked_on))
     }
 
     /// How many wait to look who may: what was looked at too early would have to be looked at
     /// again, so nobody looks while a round of users waits to be worked on.
-    fn looks_unserved(&self) -> usize {
-        if self.work_wanted < self.jobs { self.looks_wanted } else { 0 }
+    fn shared_unserved(&self) -> usize {
+        if self.exclusive_wanted < self.jobs { self.shared_wanted } else { 0 }
     }
 
     /// The connections that nobody works on and that answer in time: how many looks they owe answers to, fewest first, and
@@ -378,7 +378,7 @@ impl PoolPlan {
     fn to_look_on(&self) -> Option<u64> {
         let trouble = self.next_wait > FIRST_WAIT;
         let on_their_way = if trouble { 0 } else { self.connecting };
-        let left_free = self.work_unserved().saturating_sub(on_their_way);
+        let left_free = self.exclusive_unserved().saturating_sub(on_their_way);
         let stays = |number: &u64| self.open.get(number).is_some_and(|used| !used.to_compress);
         let free = self.free_by_looks();
         let (looks, number) = *free.get(left_free..)?.iter().find(|(_, number)| stays(number))?;
@@ -387,11 +387,11 @@ impl PoolPlan {
     }
 
     fn fail_waiting(&mut self) -> Vec<Action> {
-        if self.looks_wanted + self.work_wanted == 0 {
+        if self.shared_wanted + self.exclusive_wanted == 0 {
             return Vec::new();
         }
-        self.looks_wanted = 0;
-        self.work_wanted = 0;
+        self.shared_wanted = 0;
+        self.exclusive_wanted = 0;
         vec![Action::FailWaiting]
     }
 }

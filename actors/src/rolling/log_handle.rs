@@ -25,7 +25,7 @@ const SAVE_SHARE: u32 = 20;
 const READING_GRACE: Duration = Duration::from_secs(1);
 
 /// The hand on the log.
-pub(crate) struct LogHand {
+pub(crate) struct LogHandle {
     log: Addr<LogReader>,
     doing: Option<Doing>,
     /// When the log is taken over next; none if it is not to be read any more.
@@ -61,10 +61,10 @@ pub(crate) enum Finished {
     Saved(Result<(), StoreError>),
 }
 
-impl LogHand {
+impl LogHandle {
     /// A log that is read at once.
-    pub(crate) fn new(log: Addr<LogReader>, settings: &RollSettings, now: Instant) -> LogHand {
-        LogHand {
+    pub(crate) fn new(log: Addr<LogReader>, settings: &RollSettings, now: Instant) -> LogHandle {
+        LogHandle {
             log,
             doing: None,
             read_at: Some(now),

@@ -18,7 +18,7 @@ use crate::monitor::words;
 use crate::rolling::log_reader::{EarlyClaim, LetGo, LogReader, LogSource};
 use crate::rolling::roller::{Roll, Roller};
 use crate::rolling::status::RollStatus;
-use crate::runtime::Crew;
+use crate::runtime::Runtime;
 use crate::settings::Settings;
 use crate::work::queue::Kind;
 
@@ -47,7 +47,7 @@ pub struct RollSettings {
 
 /// What the program is asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ask {
+pub enum StopRequest {
     /// Go on.
     Go,
     /// Begin nothing more, finish what is in flight however long it takes (SIGHUP).
@@ -134,7 +134,7 @@ pub async fn roll(
     rolling: RollSettings,
     config: Arc<Config>,
     verbosity: Verbosity,
-    stop: watch::Receiver<Ask>,
+    stop: watch::Receiver<StopRequest>,
     status: RollStatus,
 ) -> RollReport {
     let since = Instant::now();
@@ -144,12 +144,12 @@ pub async fn roll(
     let store = Arc::new(Store::open(config.clone()));
     let backlog = Backlog::new(config.names().clone());
     let progress = status.progress().clone();
-    let crew = Crew::start(settings, config, store, events.clone(), progress).await;
+    let runtime = Runtime::start(settings, config, store, events.clone(), progress).await;
     let (source, claim) = (rolling.source.clone(), rolling.claim.clone());
     let claims = matches!(source, LogSource::Channel(_));
     // One thread: a log has one reader.
     let log = SyncArbiter::start(1, move || LogReader::new(source.clone(), claim.clone()));
-    let roller = Roller::new(&crew, log.clone(), status);
+    let roller = Roller::new(&runtime, log.clone(), status);
     // On an event loop of its own: merging a long log must not hold up connections.
     let roller_loop = Arbiter::new();
     let roller = Roller::start_in_arbiter(&roller_loop.handle(), move |_| roller);
@@ -168,7 +168,7 @@ pub async fn roll(
     if claims {
         let _ = tokio::time::timeout(LET_GO, log.send(LetGo)).await;
     }
-    crew.stop().await;
+    runtime.stop().await;
     watching.end(&events).await;
     report
 }

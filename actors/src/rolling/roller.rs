@@ -27,29 +27,29 @@ use tracing::{error, info, warn};
 
 use crate::monitor::report::Stopped;
 use crate::replica::frames::encode;
-use crate::replica::lease::acquire_look;
+use crate::replica::lease::acquire_shared;
 use crate::replica::pool::{PoolError, StopWaiting};
-use crate::rolling::log_handle::{Finished, FromLog, LogHand};
+use crate::rolling::log_handle::{Finished, FromLog, LogHandle};
 use crate::rolling::log_reader::{LogReader, TakenOver};
-use crate::rolling::roll::{Ask, RollReport, RollSettings};
-use crate::rolling::status::{Figures, RollStatus};
-use crate::runtime::Crew;
-use crate::user::context::Hands;
-use crate::work::attempt::{Step, try_work};
+use crate::rolling::roll::{RollReport, RollSettings, StopRequest};
+use crate::rolling::status::{ChannelStats, RollStatus};
+use crate::runtime::Runtime;
+use crate::user::context::SyncContext;
+use crate::work::attempt::{AttemptEvent, try_work};
 use crate::work::lock_keeper::{LockKeeper, UserLock};
 use crate::work::pause::sleep_until;
-use crate::work::queue::{Bounds, Job, Rota};
-use crate::work::worker_pool::Workers;
+use crate::work::queue::{Bounds, WorkJob, WorkQueue};
+use crate::work::worker_pool::WorkerPool;
 
 /// How long works in flight may take to end after SIGTERM: the whole program is to end within five
 /// seconds. What is broken off is done again by the next run.
 const STOP_GRACE: Duration = Duration::from_secs(3);
-/// How often the figures for SIGUSR1 and systemd are made.
+/// How often the stats for SIGUSR1 and systemd are made.
 const FIGURES_PAUSE: Duration = Duration::from_secs(1);
 
 /// Rolls one channel.
 pub(crate) struct Roller {
-    hands: Hands,
+    context: SyncContext,
     locks: Addr<LockKeeper>,
     loops: Vec<ArbiterHandle>,
     log: Addr<LogReader>,
@@ -57,9 +57,9 @@ pub(crate) struct Roller {
 }
 
 impl Roller {
-    pub(crate) fn new(crew: &Crew, log: Addr<LogReader>, status: RollStatus) -> Roller {
-        let (hands, locks) = (crew.hands.clone(), crew.locks.clone());
-        Roller { hands, locks, loops: crew.loops.clone(), log, status }
+    pub(crate) fn new(runtime: &Runtime, log: Addr<LogReader>, status: RollStatus) -> Roller {
+        let (context, locks) = (runtime.context.clone(), runtime.locks.clone());
+        Roller { context, locks, loops: runtime.loops.clone(), log, status }
     }
 }
 
@@ -73,7 +73,7 @@ impl Actor for Roller {
 pub(crate) struct Roll {
     pub(crate) settings: RollSettings,
     pub(crate) backlog: Backlog,
-    pub(crate) stop: watch::Receiver<Ask>,
+    pub(crate) stop: watch::Receiver<StopRequest>,
 }
 
 impl Handler<Roll> for Roller {
@@ -81,7 +81,7 @@ impl Handler<Roll> for Roller {
 
     fn handle(&mut self, msg: Roll, _: &mut Context<Self>) -> Self::Result {
         let now = Instant::now();
-        let settings = &self.hands.settings;
+        let settings = &self.context.settings;
         let bounds = Bounds {
             in_flight: settings.works_in_flight(),
             first_pause: settings.retry_pause,
@@ -90,11 +90,11 @@ impl Handler<Roll> for Roller {
         };
         let restart_at = msg.settings.restart_every.map(|pause| now + pause);
         let rolling = Rolling {
-            rota: Rota::new(msg.backlog, bounds),
-            log: LogHand::new(self.log.clone(), &msg.settings, now),
+            queue: WorkQueue::new(msg.backlog, bounds),
+            log: LogHandle::new(self.log.clone(), &msg.settings, now),
             settings: msg.settings,
-            workers: Workers::new(self.hands.clone(), self.loops.clone()),
-            hands: self.hands.clone(),
+            workers: WorkerPool::new(self.context.clone(), self.loops.clone()),
+            context: self.context.clone(),
             locks: self.locks.clone(),
             status: self.status.clone(),
             report: RollReport::default(),
@@ -107,16 +107,16 @@ impl Handler<Roll> for Roller {
     }
 }
 
-type Steps = FuturesUnordered<LocalBoxFuture<'static, Step>>;
+type Steps = FuturesUnordered<LocalBoxFuture<'static, AttemptEvent>>;
 type Meeting = LocalBoxFuture<'static, Result<(), PoolError>>;
 
 struct Rolling {
-    rota: Rota<UserLock>,
+    queue: WorkQueue<UserLock>,
     settings: RollSettings,
-    workers: Workers,
-    hands: Hands,
+    workers: WorkerPool,
+    context: SyncContext,
     locks: Addr<LockKeeper>,
-    log: LogHand,
+    log: LogHandle,
     status: RollStatus,
     report: RollReport,
     restart_at: Option<Instant>,
@@ -127,7 +127,7 @@ struct Rolling {
 }
 
 impl Rolling {
-    async fn run(mut self, mut stop: watch::Receiver<Ask>) -> RollReport {
+    async fn run(mut self, mut stop: watch::Receiver<StopRequest>) -> RollReport {
         let mut tries: Steps = FuturesUnordered::new();
         let mut waits: Steps = FuturesUnordered::new();
         let mut stop_open = true;
@@ -137,18 +137,18 @@ impl Rolling {
             self.meeting = Some(self.meet());
         }
         loop {
-            if asked != Ask::Go && !self.stopping {
+            if asked != StopRequest::Go && !self.stopping {
                 self.stop(Stopped::Signal).await;
             }
             if self.stopping {
                 // Works that wait for locks of others hold nothing: let them go.
                 waits.clear();
             }
-            if asked == Ask::Stop && deadline.is_none() {
+            if asked == StopRequest::Stop && deadline.is_none() {
                 deadline = Some(Instant::now() + STOP_GRACE);
             }
             let now = Instant::now();
-            while let Some(job) = self.rota.start(now) {
+            while let Some(job) = self.queue.start(now) {
                 tries.push(self.begin(job));
             }
             self.turn_to_log(now);
@@ -168,7 +168,7 @@ impl Rolling {
                 met = some(&mut self.meeting) => self.met(met).await,
                 () = sleep_until(until) => self.restart_if_due(),
                 () = sleep_until(deadline) => {
-                    let left = self.rota.in_flight();
+                    let left = self.queue.in_flight();
                     warn!("{left} works were broken off; the next run does them again");
                     break;
                 }
@@ -184,8 +184,8 @@ impl Rolling {
     /// Logs in at the replica though nothing may be logged yet: that it can't be reached is said at once, and not when
     /// the first change is waiting; systemd hears that we are ready when it is through.
     fn meet(&self) -> Meeting {
-        let pool = self.hands.pool.clone();
-        Box::pin(async move { acquire_look(&pool).await.map(drop) })
+        let pool = self.context.pool.clone();
+        Box::pin(async move { acquire_shared(&pool).await.map(drop) })
     }
 
     async fn met(&mut self, met: Result<(), PoolError>) {
@@ -196,15 +196,15 @@ impl Rolling {
         }
     }
 
-    fn begin(&mut self, job: Job<UserLock>) -> LocalBoxFuture<'static, Step> {
+    fn begin(&mut self, job: WorkJob<UserLock>) -> LocalBoxFuture<'static, AttemptEvent> {
         let worker = self.workers.get();
-        Box::pin(try_work(job, worker, self.hands.clone(), self.locks.clone()))
+        Box::pin(try_work(job, worker, self.context.clone(), self.locks.clone()))
     }
 
     /// Gives the LogReader something to do if it is time and it is free.
     fn turn_to_log(&mut self, now: Instant) {
-        if self.rota.is_unsaved() && self.log.may_save(now, self.rota.is_empty()) {
-            self.log.save(now, self.rota.take_unsaved());
+        if self.queue.is_unsaved() && self.log.may_save(now, self.queue.is_empty()) {
+            self.log.save(now, self.queue.take_unsaved());
         } else if self.log.may_read(now) {
             self.log.read(now);
         }
@@ -213,11 +213,11 @@ impl Rolling {
     async fn heard(&mut self, heard: FromLog) {
         let now = Instant::now();
         match heard {
-            FromLog::Entries(entries) => self.rota.add(&entries, now),
+            FromLog::Entries(entries) => self.queue.add(&entries, now),
             FromLog::Saved(Ok(())) => {}
             FromLog::Saved(Err(e)) => self.not_saved(&e),
             FromLog::Read(entries, result) => {
-                self.rota.add(&entries, now);
+                self.queue.add(&entries, now);
                 match result {
                     Ok(TakenOver { shutdown: true, .. }) => self.stop(Stopped::ShutdownFile).await,
                     Ok(TakenOver { rival: Some(rival), .. }) => {
@@ -246,7 +246,7 @@ impl Rolling {
         self.stopping = true;
         self.log.read_no_more();
         self.restart_at = None;
-        self.rota.stop();
+        self.queue.stop();
         match (&self.report.stopped, &why) {
             (None, _) | (Some(Stopped::Signal), Stopped::WhileConnecting) => {
                 self.report.stopped = Some(why);
@@ -254,18 +254,18 @@ impl Rolling {
             _ => {}
         }
         // A pool that is gone has nobody waiting.
-        let _ = self.hands.pool.send(StopWaiting).await;
+        let _ = self.context.pool.send(StopWaiting).await;
     }
 
     /// Whether nothing is left to be waited for.
     fn is_over(&self) -> bool {
         let ending = self.stopping || (self.settings.once && self.log.is_read());
-        ending && self.rota.is_at_rest() && self.meeting.is_none()
+        ending && self.queue.is_at_rest() && self.meeting.is_none()
     }
 
     fn next_time(&self) -> Option<Instant> {
-        let log = self.log.next_time(self.rota.is_unsaved());
-        [self.rota.wakes_at(), log, self.restart_at, Some(self.figures_at)]
+        let log = self.log.next_time(self.queue.is_unsaved());
+        [self.queue.wakes_at(), log, self.restart_at, Some(self.figures_at)]
             .into_iter()
             .flatten()
             .min()
@@ -281,9 +281,9 @@ impl Rolling {
             return;
         }
         self.restart_at = Some(now + every);
-        let pool = self.hands.pool.clone();
+        let pool = self.context.pool.clone();
         actix_rt::spawn(async move {
-            let Ok(lease) = acquire_look(&pool).await else { return };
+            let Ok(lease) = acquire_shared(&pool).await else { return };
             let asked = lease.send("RESTART", encode(command::restart)).await;
             let answered = match asked {
                 Ok(in_flight) => in_flight.answer().await,
@@ -296,20 +296,20 @@ impl Rolling {
         });
     }
 
-    /// Makes the figures for whoever asks.
+    /// Makes the stats for whoever asks.
     fn show(&mut self, now: Instant) {
         if now < self.figures_at && !self.stopping {
             return;
         }
         self.figures_at = now + FIGURES_PAUSE;
-        self.hands.progress.note(now);
-        self.status.set(Figures {
-            waiting: self.rota.users(),
-            in_flight: self.rota.in_flight(),
-            oldest: self.rota.oldest(),
+        self.context.progress.note(now);
+        self.status.set(ChannelStats {
+            waiting: self.queue.users(),
+            in_flight: self.queue.in_flight(),
+            oldest: self.queue.oldest(),
             done: self.report.done,
             sent: self.report.sent,
-            troubles: self.rota.troubles(),
+            troubles: self.queue.troubles(),
         });
     }
 
@@ -324,8 +324,8 @@ impl Rolling {
             Finished::Saved(Err(e)) => self.not_saved(&e),
             Finished::Saved(Ok(())) => {}
         }
-        if self.rota.is_unsaved() {
-            self.log.save(Instant::now(), self.rota.take_unsaved());
+        if self.queue.is_unsaved() {
+            self.log.save(Instant::now(), self.queue.take_unsaved());
             if let Finished::Saved(Err(e)) = self.log.finish().await {
                 self.not_saved(&e);
             }
@@ -335,15 +335,15 @@ impl Rolling {
 
     fn not_saved(&mut self, e: &StoreError) {
         error!("IOERROR: the sync log can't be written: {e}");
-        self.rota.not_saved();
+        self.queue.not_saved();
     }
 
     fn report_left(mut self) -> RollReport {
-        let troubles = self.rota.troubles().into_iter();
+        let troubles = self.queue.troubles().into_iter();
         self.report.troubles =
             troubles.map(|(user, t)| (user.to_string(), t.reason, t.kind)).collect();
         self.report.troubles.sort_by(|a, b| a.0.cmp(&b.0));
-        self.report.left = self.rota.users();
+        self.report.left = self.queue.users();
         self.report
     }
 }

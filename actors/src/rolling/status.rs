@@ -20,12 +20,12 @@ pub struct RollStatus {
 
 #[derive(Debug, Default)]
 struct State {
-    figures: Figures,
+    stats: ChannelStats,
     ready: bool,
     unreadable: Option<Unreadable>,
     /// Something that an admin should see each time he looks.
     warning: Option<String>,
-    /// When the figures were last made.
+    /// When the stats were last made.
     alive: Option<Instant>,
 }
 
@@ -43,9 +43,9 @@ const TELL_PAUSE: Duration = Duration::from_secs(60);
 /// So many users that are not done are shown one by one.
 const SHOWN: usize = 20;
 
-/// The figures of one moment.
+/// The stats of one moment.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Figures {
+pub(crate) struct ChannelStats {
     /// Users with something to be done, those in flight among them.
     pub(crate) waiting: usize,
     pub(crate) in_flight: usize,
@@ -57,9 +57,9 @@ pub(crate) struct Figures {
 }
 
 impl RollStatus {
-    pub(crate) fn set(&self, figures: Figures) {
+    pub(crate) fn set(&self, stats: ChannelStats) {
         self.with(|state| {
-            state.figures = figures;
+            state.stats = stats;
             state.alive = Some(Instant::now());
         });
     }
@@ -120,7 +120,7 @@ impl RollStatus {
     pub fn line(&self, now: Instant) -> String {
         let (f, unreadable, warning) = self.with(|state| {
             let unreadable = state.unreadable.as_ref().map(|u| (u.reason.clone(), u.since));
-            (state.figures.clone(), unreadable, state.warning.clone())
+            (state.stats.clone(), unreadable, state.warning.clone())
         });
         let behind = f.oldest.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         let mut line = format!(
@@ -167,7 +167,7 @@ impl RollStatus {
     /// The line, one more for each user that is not done, those that failed most often first, and who is in flight.
     pub fn text(&self, now: Instant) -> String {
         let mut text = self.line(now);
-        let troubles = self.with(|state| state.figures.troubles.clone());
+        let troubles = self.with(|state| state.stats.troubles.clone());
         let mut troubles: Vec<_> = troubles.into_iter().collect();
         troubles.sort_by(|a, b| b.1.times.cmp(&a.1.times).then_with(|| a.0.cmp(&b.0)));
         for (userid, trouble) in troubles.iter().take(SHOWN) {
@@ -178,7 +178,7 @@ impl RollStatus {
         if troubles.len() > SHOWN {
             let _ = write!(text, "\n  and {} more", troubles.len() - SHOWN);
         }
-        let _ = write!(text, "\n{}", self.progress.board().status(now));
+        let _ = write!(text, "\n{}", self.progress.in_flight().status(now));
         text
     }
 }
@@ -194,7 +194,7 @@ mod tests {
         assert!(!status.is_ready());
         let trouble =
             |kind, times| Trouble { kind, times, reason: "no index".into(), links_fault: false };
-        status.set(Figures {
+        status.set(ChannelStats {
             waiting: 3,
             in_flight: 1,
             oldest: Some(now),

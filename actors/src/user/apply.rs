@@ -24,15 +24,15 @@ use crate::master::bad_files::Files;
 use crate::master::full_update::Found;
 use crate::master::planner::SendMailbox;
 use crate::master::read_user::{Host, UserRead};
-use crate::master::send_mailbox::{How, MailboxSent, Next, Ready};
+use crate::master::send_mailbox::{MailboxSent, Next, Ready, SendMode};
 use crate::monitor::report::Sent;
 use crate::replica::answer::Held;
-use crate::replica::frames::{CommandError, InFlight, encode};
+use crate::replica::frames::{CommandError, PendingCommand, encode};
 use crate::replica::lease::Lease;
 use crate::replica::staged::{STAGED, Staged};
-use crate::user::context::Hands;
+use crate::user::context::SyncContext;
 
-/// How many mailboxes may be ahead of their answers: enough to hide any round trip, few enough to
+/// SendMode many mailboxes may be ahead of their answers: enough to hide any round trip, few enough to
 /// notice a failing replica soon.
 const MAILBOXES_AHEAD: usize = 64;
 
@@ -41,7 +41,7 @@ const MAILBOXES_AHEAD: usize = 64;
 const FORGET_AHEAD: u64 = 1024 * 1024;
 
 /// What came of a plan.
-pub(crate) struct Acted {
+pub(crate) struct Applied {
     pub(crate) settled: Settled,
     /// What failed by itself, while all else went on.
     pub(crate) failed: Vec<UserError>,
@@ -49,7 +49,7 @@ pub(crate) struct Acted {
     pub(crate) restarted: bool,
 }
 
-/// How a plan ended.
+/// SendMode a plan ended.
 pub(crate) enum Settled {
     /// All of it is on the replica.
     Done,
@@ -60,21 +60,21 @@ pub(crate) enum Settled {
 /// A command about a mailbox, sent.
 struct Ahead {
     mailbox: String,
-    commands: Vec<InFlight>,
+    commands: Vec<PendingCommand>,
     /// What the replica has of it once it has taken all of them, where that is known.
     state: Option<Box<ReplicaMailbox>>,
 }
 
 /// A plan being carried out.
-pub(crate) struct Acting<'a> {
-    hands: &'a Hands,
+pub(crate) struct Apply<'a> {
+    context: &'a SyncContext,
     userid: &'a Arc<str>,
     lease: &'a mut Lease,
     read: &'a UserRead,
     ahead: VecDeque<Ahead>,
     /// What waits for messages to be taken.
     holding: Holding,
-    /// Mailboxes that the replica refused for a checksum or a change under our hands.
+    /// Mailboxes that the replica refused for a checksum or a change meanwhile.
     doubtful: Vec<String>,
     /// Mailboxes that only a comparison record by record can settle.
     full: Vec<String>,
@@ -104,17 +104,17 @@ pub(crate) struct Acting<'a> {
     restarted: bool,
 }
 
-impl<'a> Acting<'a> {
+impl<'a> Apply<'a> {
     pub(crate) fn new(
-        hands: &'a Hands,
+        context: &'a SyncContext,
         userid: &'a Arc<str>,
         lease: &'a mut Lease,
         read: &'a UserRead,
         states: &'a mut Vec<ReplicaMailbox>,
         sent: &'a mut Sent,
-    ) -> Acting<'a> {
-        Acting {
-            hands,
+    ) -> Apply<'a> {
+        Apply {
+            context,
             userid,
             lease,
             read,
@@ -144,7 +144,7 @@ impl<'a> Acting<'a> {
         replica: &ReplicaUser,
         plan: UserPlan,
         staged: &mut Staged,
-    ) -> Result<Acted, UserError> {
+    ) -> Result<Applied, UserError> {
         let mut result = self.carry_out(replica, plan, staged).await;
         if let Err(UserError::Command(CommandError::Lost { .. })) = &result
             && let Some(refused) = self.holding.refused()
@@ -155,7 +155,7 @@ impl<'a> Acting<'a> {
             // What was sent ahead counts as far as the replica takes it.
             let _ = self.drain(0).await;
         }
-        Ok(Acted { settled: result?, failed: self.failed, restarted: self.restarted })
+        Ok(Applied { settled: result?, failed: self.failed, restarted: self.restarted })
     }
 
     async fn carry_out(
@@ -199,7 +199,7 @@ impl<'a> Acting<'a> {
             self.rename_host(&inbox, &deleted.name, &deleted).await?;
         }
         self.meta(plan.quotas, plan.subscriptions, plan.sieve, plan.seen).await?;
-        self.hands.board.set(self.userid, "waiting for the replica's answers");
+        self.context.in_flight.set(self.userid, "waiting for the replica's answers");
         if self.keeps_little(staged) && self.doubtful.is_empty() && self.full.is_empty() {
             self.restart(staged).await?;
             self.restarted = true;
@@ -218,10 +218,10 @@ impl<'a> Acting<'a> {
     }
 
     async fn delete(&mut self, names: &[String]) -> Result<(), UserError> {
-        let local = self.hands.settings.local_only;
+        let local = self.context.settings.local_only;
         let name = if local { "LOCAL_UNMAILBOX" } else { "UNMAILBOX" };
         for mailbox in names {
-            self.hands.events.action(|| format!("{name} {mailbox}")).await;
+            self.context.events.action(|| format!("{name} {mailbox}")).await;
             let bytes = encode(|out| command::unmailbox(out, local, mailbox));
             let mut in_flight = self.lease.send("UNMAILBOX", bytes).await?;
             in_flight.brings.removed = 1;
@@ -232,11 +232,11 @@ impl<'a> Acting<'a> {
 
     /// Returns whether anything was renamed.
     async fn rename(&mut self, plan: &UserPlan) -> Result<bool, UserError> {
-        let local = self.hands.settings.local_only;
+        let local = self.context.settings.local_only;
         let name = if local { "LOCAL_RENAME" } else { "RENAME" };
         let mut asked = Vec::new();
         for r in &plan.renames {
-            self.hands
+            self.context
                 .events
                 .action(|| format!("{name} {} -> {} ({})", r.from, r.to, r.partition))
                 .await;
@@ -290,8 +290,8 @@ impl<'a> Acting<'a> {
             MailboxUpdate::Send { name, uniqueid, replica, doubt } => {
                 let how = match (doubt, self.fulls.get(&uniqueid)) {
                     (_, Some(full)) => full.how(),
-                    (Doubt::Checksum, None) => How::SinceIfChecksumsDiffer,
-                    (Doubt::None | Doubt::Full, None) => How::Since,
+                    (Doubt::Checksum, None) => SendMode::SinceIfChecksumsDiffer,
+                    (Doubt::None | Doubt::Full, None) => SendMode::Since,
                 };
                 self.send_mailbox(&name, &uniqueid, replica, how, staged).await
             }
@@ -314,8 +314,8 @@ impl<'a> Acting<'a> {
         to: &str,
         inbox: &MboxEntry,
     ) -> Result<(), UserError> {
-        let local = self.hands.settings.local_only;
-        let partition = self.hands.settings.partition.as_ref().unwrap_or(&inbox.partition);
+        let local = self.context.settings.local_only;
+        let partition = self.context.settings.partition.as_ref().unwrap_or(&inbox.partition);
         let bytes =
             encode(|out| command::rename(out, local, from, to, partition, inbox.uidvalidity));
         let in_flight = self.lease.send("RENAME", bytes).await?;
@@ -329,18 +329,18 @@ impl<'a> Acting<'a> {
         name: &str,
         uniqueid: &str,
         replica: Option<Box<ReplicaMailbox>>,
-        how: How,
+        how: SendMode,
         staged: &mut Staged,
     ) -> Result<(), UserError> {
         let Some(entry) = self.read.entries.get(uniqueid).cloned() else {
-            return Err(UserError::Bug(format!("mailbox {name} was planned but never read")));
+            return Err(UserError::Internal(format!("mailbox {name} was planned but never read")));
         };
-        self.hands.board.set(self.userid, format!("sending {name}"));
+        self.context.in_flight.set(self.userid, format!("sending {name}"));
         let mut next: Option<Next> = None;
         let mut files = Files::default();
         loop {
             let this = next.clone();
-            let sending = self.hands.streamer.send(SendMailbox {
+            let sending = self.context.streamer.send(SendMailbox {
                 entry: entry.clone(),
                 replica: replica.clone(),
                 how: how.clone(),
@@ -352,7 +352,7 @@ impl<'a> Acting<'a> {
             let done = sending.await.map_err(|e| {
                 // The thread may have died in the middle of a command.
                 self.lease.spoil();
-                UserError::Bug(e.to_string())
+                UserError::Internal(e.to_string())
             })?;
             *staged = done.staged;
             if done.broken_off {
@@ -415,7 +415,7 @@ impl<'a> Acting<'a> {
     async fn push(
         &mut self,
         mailbox: &str,
-        commands: Vec<InFlight>,
+        commands: Vec<PendingCommand>,
         state: Option<Box<ReplicaMailbox>>,
     ) -> Result<(), UserError> {
         self.ahead.push_back(Ahead { mailbox: mailbox.to_string(), commands, state });
@@ -511,11 +511,11 @@ struct Full {
 }
 
 impl Full {
-    fn how(&self) -> How {
-        How::Full { records: self.records.clone(), again: self.found.again }
+    fn how(&self) -> SendMode {
+        SendMode::Full { records: self.records.clone(), again: self.found.again }
     }
 }
 
 fn nonsense(command: &'static str, e: &dyn std::fmt::Display) -> UserError {
-    CommandError::Nonsense { command, problem: e.to_string() }.into()
+    CommandError::InvalidAnswer { command, problem: e.to_string() }.into()
 }

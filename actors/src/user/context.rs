@@ -7,7 +7,7 @@ use cyrus_store::names::NameRules;
 
 use crate::master::planner::MailboxPlanner;
 use crate::monitor::events::EventSink;
-use crate::monitor::in_flight::Board;
+use crate::monitor::in_flight::InFlight;
 use crate::monitor::progress::Progress;
 use crate::replica::answer::Budget;
 use crate::replica::fading::Fading;
@@ -18,12 +18,12 @@ use crate::settings::Settings;
 
 /// What a user's work needs.
 #[derive(Clone)]
-pub(crate) struct Hands {
+pub(crate) struct SyncContext {
     pub(crate) settings: Arc<Settings>,
     pub(crate) events: EventSink,
     pub(crate) progress: Progress,
     /// The part of it that a user's work writes.
-    pub(crate) board: Board,
+    pub(crate) in_flight: InFlight,
     /// How names are spelt here.
     pub(crate) rules: Arc<NameRules>,
     /// What the mailboxes of Sieve scripts are called (`sieve_folder`).

@@ -20,9 +20,9 @@ use crate::master::read_user::{Inbox, UserRead};
 use crate::monitor::report::is_shared;
 use crate::replica::answer::Theirs;
 use crate::replica::ask::About;
-use crate::replica::frames::{CommandError, InFlight, encode};
+use crate::replica::frames::{CommandError, PendingCommand, encode};
 use crate::replica::lease::Lease;
-use crate::user::context::Hands;
+use crate::user::context::SyncContext;
 use crate::user::look_partial::some_sides;
 use crate::user::scripts;
 
@@ -68,22 +68,22 @@ pub(crate) struct Look {
 
 /// Asks both sides and plans. None when the user is not there or, with [`Scope::Gone`], is.
 pub(crate) async fn look(
-    hands: &Hands,
+    context: &SyncContext,
     view: View<'_>,
     lease: &Lease,
 ) -> Result<Option<Look>, UserError> {
     let sieve_mailbox = lease.session.capabilities.sieve_mailbox_enabled;
     let read_user = |inbox| ReadUser { userid: view.userid.clone(), sieve_mailbox, inbox };
     let sides = match view.scope {
-        Scope::Some(names) => Some(some_sides(hands, names, view.again, lease).await?),
+        Scope::Some(names) => Some(some_sides(context, names, view.again, lease).await?),
         Scope::Whole if is_shared(view.userid) => {
-            shared_sides(hands, read_user(Inbox::There), lease).await?
+            shared_sides(context, read_user(Inbox::There), lease).await?
         }
         Scope::Whole => {
-            scripts::may_ask(hands, view.userid, sieve_mailbox).await?;
-            user_sides(hands, read_user(Inbox::There), lease).await?
+            scripts::may_ask(context, view.userid, sieve_mailbox).await?;
+            user_sides(context, read_user(Inbox::There), lease).await?
         }
-        Scope::Gone => user_sides(hands, read_user(Inbox::Gone), lease).await?,
+        Scope::Gone => user_sides(context, read_user(Inbox::Gone), lease).await?,
     };
     let Some((mut read, mut replica)) = sides else { return Ok(None) };
     if matches!(view.scope, Scope::Gone) {
@@ -112,8 +112,8 @@ pub(crate) async fn look(
             locked: view.locked.clone(),
             sieve_mailbox,
         };
-        let asking = hands.reader.send(question);
-        let more = asking.await.map_err(|e| UserError::Bug(e.to_string()))??;
+        let asking = context.reader.send(question);
+        let more = asking.await.map_err(|e| UserError::Internal(e.to_string()))??;
         tombstones.uniqueids.extend(more.tombstones);
         tombstones.alive.extend(more.alive);
         tombstones.moved.extend(more.moved);
@@ -123,14 +123,14 @@ pub(crate) async fn look(
             break;
         }
         taken_in.extend(more.ask.iter().map(|name| name.as_str().into()));
-        for asked in ask_for_mailboxes(hands, &more.ask, lease).await? {
+        for asked in ask_for_mailboxes(context, &more.ask, lease).await? {
             take(asked, &mut replica).await?;
         }
         once_each(&mut replica);
     }
     let options = Options {
-        one_way: hands.settings.one_way,
-        partition: hands.settings.partition.clone(),
+        one_way: context.settings.one_way,
+        partition: context.settings.partition.clone(),
         sieve_mailbox,
         all_asked: matches!(view.scope, Scope::Whole),
     };
@@ -163,26 +163,26 @@ pub(crate) type Sides = (Arc<UserRead>, Theirs);
 
 /// One question tells all that the replica has of a user, so both sides are read at the same time.
 async fn user_sides(
-    hands: &Hands,
+    context: &SyncContext,
     read_user: ReadUser,
     lease: &Lease,
 ) -> Result<Option<Sides>, UserError> {
     let bytes = encode(|out| command::get_user(out, &read_user.userid));
-    let about = About::User { userid: read_user.userid.clone(), rules: hands.rules.clone() };
+    let about = About::User { userid: read_user.userid.clone(), rules: context.rules.clone() };
     let asked = lease.ask("USER", bytes, about).await?;
-    let reading = hands.reader.send(read_user);
+    let reading = context.reader.send(read_user);
     let mut replica = Theirs::default();
     let (theirs, ours) = futures_util::future::join(take(asked, &mut replica), reading).await;
-    let ours = ours.map_err(|e| UserError::Bug(e.to_string()))??;
+    let ours = ours.map_err(|e| UserError::Internal(e.to_string()))??;
     if let Some(read) = &ours {
-        hands.budget.expect(read.master.folders.len());
+        context.budget.expect(read.master.folders.len());
     }
     theirs?;
     let Some(read) = ours else { return Ok(None) };
     if replica.mailboxes.is_empty() {
         lease.prove_in_step().await?;
     }
-    ask_for_former_names(hands, &read, lease, &mut replica).await?;
+    ask_for_former_names(context, &read, lease, &mut replica).await?;
     if !replica.mailboxes.is_empty() {
         ask_for_quotas(&read, lease, &mut replica).await?;
     }
@@ -193,7 +193,7 @@ async fn user_sides(
 /// another user's: they are renamed then, instead of being sent again (`imap/sync_support.c:sync_do_mailboxes` of
 /// cyrus-imapd 3.6.1). What else is found under these names is not this user's concern.
 async fn ask_for_former_names(
-    hands: &Hands,
+    context: &SyncContext,
     read: &UserRead,
     lease: &Lease,
     replica: &mut Theirs,
@@ -207,7 +207,7 @@ async fn ask_for_former_names(
     let names: BTreeSet<&String> =
         missing.iter().filter_map(|id| read.former.get(*id)).flatten().collect();
     let mut found = Theirs::default();
-    for in_flight in ask_for_mailboxes(hands, names, lease).await? {
+    for in_flight in ask_for_mailboxes(context, names, lease).await? {
         take(in_flight, &mut found).await?;
     }
     found.mailboxes.retain(|r| missing.contains(r.uniqueid.as_str()));
@@ -240,18 +240,20 @@ async fn ask_for_quotas(
 /// The replica is asked for our shared mailboxes by name (tombstones too), by unique id (they may
 /// have another name there), and for their quota roots.
 async fn shared_sides(
-    hands: &Hands,
+    context: &SyncContext,
     read_user: ReadUser,
     lease: &Lease,
 ) -> Result<Option<Sides>, UserError> {
-    let reading = hands.reader.send(read_user).await;
-    let Some(read) = reading.map_err(|e| UserError::Bug(e.to_string()))?? else { return Ok(None) };
+    let reading = context.reader.send(read_user).await;
+    let Some(read) = reading.map_err(|e| UserError::Internal(e.to_string()))?? else {
+        return Ok(None);
+    };
     let master = &read.master;
-    hands.budget.expect(master.folders.len());
+    context.budget.expect(master.folders.len());
     let live = master.folders.iter().map(Folder::name);
     let names: Vec<&str> = live.chain(master.tombstone_names.iter().map(String::as_str)).collect();
     let ids: Vec<&str> = master.folders.iter().map(Folder::uniqueid).collect();
-    let mut asked = ask_for_mailboxes(hands, names, lease).await?;
+    let mut asked = ask_for_mailboxes(context, names, lease).await?;
     asked.extend(ask_for_ids(&ids, lease).await?);
     let mut replica = Theirs::default();
     for in_flight in asked {
@@ -283,15 +285,15 @@ async fn ask_for_the_missing(
 
 /// Asks the replica for mailboxes by name.
 pub(crate) async fn ask_for_mailboxes(
-    hands: &Hands,
+    context: &SyncContext,
     names: impl IntoIterator<Item = impl AsRef<str>>,
     lease: &Lease,
-) -> Result<Vec<InFlight>, CommandError> {
+) -> Result<Vec<PendingCommand>, CommandError> {
     let names: Vec<_> = names.into_iter().collect();
     let mut asked = Vec::new();
     for names in names.chunks(NAMES) {
         let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
-        hands.events.action(|| format!("MAILBOXES {}", names.join(" "))).await;
+        context.events.action(|| format!("MAILBOXES {}", names.join(" "))).await;
         let bytes = encode(|out| command::get_mailboxes(out, names.iter().copied()));
         let about = About::Names(names.iter().map(|name| (*name).to_string()).collect());
         asked.push(lease.ask("MAILBOXES", bytes, about).await?);
@@ -299,7 +301,7 @@ pub(crate) async fn ask_for_mailboxes(
     Ok(asked)
 }
 
-async fn ask_for_ids(ids: &[&str], lease: &Lease) -> Result<Vec<InFlight>, CommandError> {
+async fn ask_for_ids(ids: &[&str], lease: &Lease) -> Result<Vec<PendingCommand>, CommandError> {
     let mut asked = Vec::new();
     for ids in ids.chunks(NAMES) {
         let bytes = encode(|out| command::get_uniqueids(out, ids.iter().copied()));
@@ -316,7 +318,7 @@ pub(crate) fn once_each(replica: &mut Theirs) {
 }
 
 /// Takes in an answer. What is unknown there is not there.
-pub(crate) async fn take(asked: InFlight, replica: &mut Theirs) -> Result<(), CommandError> {
+pub(crate) async fn take(asked: PendingCommand, replica: &mut Theirs) -> Result<(), CommandError> {
     match asked.said().await {
         Err(CommandError::Refused { code: Some(Code::MailboxNonexistent), .. }) => {}
         answer => replica.add(answer?),

@@ -19,7 +19,7 @@ use crate::replica::ask::About;
 use crate::replica::frames::encode;
 use crate::replica::lease::Lease;
 use crate::replica::state_cache::{Belief, Cache, first_missing};
-use crate::user::context::Hands;
+use crate::user::context::SyncContext;
 use crate::user::look::{Sides, ask_for_mailboxes, once_each, take};
 use crate::user::scripts;
 
@@ -28,28 +28,28 @@ pub(crate) const NO_TOMBSTONE: &str = "SYNCNOTICE: attempt to UNMAILBOX without 
 
 /// Both sides of what the log names.
 pub(crate) async fn some_sides(
-    hands: &Hands,
+    context: &SyncContext,
     names: &Arc<Names>,
     again: bool,
     lease: &Lease,
 ) -> Result<Sides, UserError> {
     let sieve_mailbox = lease.session.capabilities.sieve_mailbox_enabled;
     if let Some(userid) = &names.meta {
-        scripts::may_ask(hands, userid, sieve_mailbox).await?;
+        scripts::may_ask(context, userid, sieve_mailbox).await?;
     }
     let question = ReadSome { names: names.clone(), sieve_mailbox };
-    let reading = hands.reader.send(question).await;
-    let some = reading.map_err(|e| UserError::Bug(e.to_string()))??;
+    let reading = context.reader.send(question).await;
+    let some = reading.map_err(|e| UserError::Internal(e.to_string()))??;
     if !again {
         // As the C client does, which asks nobody (`imap/sync_support.c:do_unmailbox` of cyrus-imapd 3.6.1).
         for name in &some.unproven {
             warn!("{NO_TOMBSTONE}: mailbox=<{name}>");
         }
     }
-    let (known, ask) = from_cache(hands, some.ask, again, lease).await?;
-    let mut asked = ask_for_mailboxes(hands, &ask, lease).await?;
+    let (known, ask) = from_cache(context, some.ask, again, lease).await?;
+    let mut asked = ask_for_mailboxes(context, &ask, lease).await?;
     if let Some(userid) = names.meta.as_ref().filter(|_| some.has_meta) {
-        hands.events.action(|| format!("META {userid}")).await;
+        context.events.action(|| format!("META {userid}")).await;
         asked.push(lease.send("META", encode(|out| command::get_meta(out, userid))).await?);
     }
     for root in &names.quotas {
@@ -70,12 +70,14 @@ pub(crate) async fn some_sides(
 
 /// What the cache knows, and the names that are left to be asked for.
 async fn from_cache(
-    hands: &Hands,
+    context: &SyncContext,
     ask: BTreeSet<String>,
     again: bool,
     lease: &Lease,
 ) -> Result<(Vec<ReplicaMailbox>, BTreeSet<String>), UserError> {
-    let Some(cache) = hands.cache.as_ref().filter(|_| !again) else { return Ok((Vec::new(), ask)) };
+    let Some(cache) = context.cache.as_ref().filter(|_| !again) else {
+        return Ok((Vec::new(), ask));
+    };
     match cache.belief(lease.number) {
         Belief::Proven => {}
         Belief::Asking => return Ok((Vec::new(), ask)),

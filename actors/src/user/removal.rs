@@ -20,7 +20,7 @@ use crate::master::planner::ReadUser;
 use crate::master::read_user::Inbox;
 use crate::monitor::report::{Outcome, is_shared};
 use crate::replica::frames::{CommandError, encode};
-use crate::replica::lease::{Lease, acquire_look};
+use crate::replica::lease::{Lease, acquire_shared};
 use crate::user::look::Scope;
 use crate::user::user_work::UserWork;
 
@@ -32,7 +32,7 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, Us
         return work.run(&Scope::Whole, lease).await;
     };
     drop(lease);
-    let rules = work.hands.rules.clone();
+    let rules = work.context.rules.clone();
     let owned = |name: &str| {
         let name = rules.parse(name);
         name.deleted == 0 && name.userid().as_deref() == Some(&*work.userid)
@@ -41,7 +41,7 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, Us
     let here: HashSet<&str> = seen.read.master.folders.iter().map(Folder::uniqueid).collect();
     let goes = |m: &&ReplicaMailbox| owned(&m.name) && !here.contains(m.uniqueid.as_str());
     let mailboxes = seen.replica.mailboxes.iter().filter(goes).count() as u64;
-    if let Some(most) = work.hands.settings.max_deletes.filter(|most| mailboxes > *most) {
+    if let Some(most) = work.context.settings.max_deletes.filter(|most| mailboxes > *most) {
         return Err(UserError::TooManyRemovals { mailboxes, messages: 0, most, by_option: true });
     }
     let kept: Vec<String> = seen.plan.orphans.iter().filter(|name| owned(name)).cloned().collect();
@@ -64,21 +64,21 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, Us
     if let Some(e) = UserError::all_of(only_there.collect()) {
         return Err(e);
     }
-    if let Some(cache) = &work.hands.cache {
+    if let Some(cache) = &work.context.cache {
         cache.forget_user(&work.userid).await;
     }
-    let lease = acquire_look(&work.hands.pool).await?;
+    let lease = acquire_shared(&work.context.pool).await?;
     // All that took its time.
     let userid = work.userid.clone();
     let still = ReadUser { userid, sieve_mailbox: true, inbox: Inbox::Gone };
-    let still = work.hands.reader.send(still).await;
-    if still.map_err(|e| UserError::Bug(e.to_string()))??.is_none() {
+    let still = work.context.reader.send(still).await;
+    if still.map_err(|e| UserError::Internal(e.to_string()))??.is_none() {
         return Err(UserError::CameOrWent);
     }
-    let local = work.hands.settings.local_only;
+    let local = work.context.settings.local_only;
     let userid = work.userid.clone();
     let name = if local { "LOCAL_UNUSER" } else { "UNUSER" };
-    work.hands.events.action(|| format!("{name} {userid}")).await;
+    work.context.events.action(|| format!("{name} {userid}")).await;
     let bytes = encode(|out| command::unuser(out, local, &userid));
     let asked = lease.send("UNUSER", bytes).await?;
     work.meta_of.extend(renamed_to);

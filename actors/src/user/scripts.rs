@@ -8,17 +8,17 @@
 use crate::error::UserError;
 use crate::master::planner::CheckScripts;
 use crate::monitor::report::is_shared;
-use crate::user::context::Hands;
+use crate::user::context::SyncContext;
 
 /// Whether a replica may be asked about this user. To be called before it is, where it has #sieve mailboxes.
 pub(crate) async fn may_ask(
-    hands: &Hands,
+    context: &SyncContext,
     userid: &std::sync::Arc<str>,
     sieve_mailbox: bool,
 ) -> Result<(), UserError> {
     if !sieve_mailbox || is_shared(userid) {
         return Ok(());
     }
-    let checking = hands.reader.send(CheckScripts { userid: userid.clone() }).await;
-    checking.map_err(|e| UserError::Bug(e.to_string()))?
+    let checking = context.reader.send(CheckScripts { userid: userid.clone() }).await;
+    checking.map_err(|e| UserError::Internal(e.to_string()))?
 }

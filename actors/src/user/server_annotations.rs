@@ -11,15 +11,15 @@ use crate::master::planner::ReadServer;
 use crate::monitor::report::Outcome;
 use crate::replica::frames::{CommandError, encode};
 use crate::replica::lease::Lease;
-use crate::user::context::Hands;
+use crate::user::context::SyncContext;
 
 /// Whose annotation it is, and its value, by entry.
 type Annotations = BTreeMap<(String, String), Vec<u8>>;
 
-pub(crate) async fn run(hands: &Hands, lease: &Lease) -> Result<Outcome, UserError> {
+pub(crate) async fn run(context: &SyncContext, lease: &Lease) -> Result<Outcome, UserError> {
     let asked = lease.send("ANNOTATION", encode(|out| command::get_annotation(out, ""))).await?;
-    let reading = hands.reader.send(ReadServer).await;
-    let read = reading.map_err(|e| UserError::Bug(e.to_string()))??;
+    let reading = context.reader.send(ReadServer).await;
+    let read = reading.map_err(|e| UserError::Internal(e.to_string()))??;
     let ours: Annotations = read.into_iter().map(|a| ((a.entry, a.userid), a.value)).collect();
     let mut theirs = Annotations::new();
     let items = match asked.answer().await {
@@ -27,7 +27,7 @@ pub(crate) async fn run(hands: &Hands, lease: &Lease) -> Result<Outcome, UserErr
         answer => answer?,
     };
     for item in items {
-        let a = csync::annotation(&item).map_err(|e| CommandError::Nonsense {
+        let a = csync::annotation(&item).map_err(|e| CommandError::InvalidAnswer {
             command: "ANNOTATION",
             problem: e.to_string(),
         })?;
@@ -45,7 +45,7 @@ pub(crate) async fn run(hands: &Hands, lease: &Lease) -> Result<Outcome, UserErr
     let outcome = if changes.is_empty() { Outcome::Unchanged } else { Outcome::Done };
     let mut sent = Vec::new();
     for bytes in changes {
-        hands.events.action(|| "ANNOTATION \"\"".into()).await;
+        context.events.action(|| "ANNOTATION \"\"".into()).await;
         sent.push(lease.send("ANNOTATION", bytes).await?);
     }
     for in_flight in sent {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cyrus_store::names::NameRules;
-use sync_plan::backlog::Work;
+use sync_plan::backlog::WorkUnit;
 
 use crate::master::read_partial::Names;
 use crate::monitor::report::is_shared;
@@ -54,7 +54,7 @@ fn owner_of_scripts(rules: &NameRules, folder: &str, name: &str) -> Option<Arc<s
 }
 
 /// The parts of a work, each with its user.
-pub(crate) fn parts(work: &Work) -> Vec<(Arc<str>, Part)> {
+pub(crate) fn parts(work: &WorkUnit) -> Vec<(Arc<str>, Part)> {
     let mut parts = Vec::new();
     let mut named = Names::default();
     for (_, tasks) in &work.users {

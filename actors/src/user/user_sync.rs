@@ -22,19 +22,19 @@ use sync_plan::backlog;
 use crate::error::UserError;
 use crate::monitor::report::{Outcome, Sent};
 use crate::replica::lease::Lease;
-use crate::user::context::Hands;
+use crate::user::context::SyncContext;
 use crate::user::look::Scope;
 use crate::user::tasks::{parts, scripts_as_meta};
 use crate::user::user_work::UserWork;
 
 /// Replicates users, one at a time.
 pub(crate) struct UserSync {
-    hands: Hands,
+    context: SyncContext,
 }
 
 impl UserSync {
-    pub(crate) fn new(hands: Hands) -> UserSync {
-        UserSync { hands }
+    pub(crate) fn new(context: SyncContext) -> UserSync {
+        UserSync { context }
     }
 }
 
@@ -57,7 +57,7 @@ pub(crate) struct SyncUser {
 #[derive(Message)]
 #[rtype(result = "Synced")]
 pub(crate) struct SyncTasks {
-    pub(crate) work: Arc<backlog::Work>,
+    pub(crate) work: Arc<backlog::WorkUnit>,
     /// A connection to look on.
     pub(crate) lease: Lease,
 }
@@ -93,10 +93,10 @@ impl Handler<SyncUser> for UserSync {
     type Result = ResponseFuture<Synced>;
 
     fn handle(&mut self, msg: SyncUser, _: &mut Context<Self>) -> Self::Result {
-        let hands = self.hands.clone();
+        let context = self.context.clone();
         Box::pin(async move {
             let locked = Arc::new(BTreeSet::from([msg.userid.clone()]));
-            let mut work = UserWork::new(hands, msg.userid, locked, msg.begun);
+            let mut work = UserWork::new(context, msg.userid, locked, msg.begun);
             let result = work.run(&Scope::Whole, msg.lease).await;
             let result = work.with_only_there(result);
             work.complain_of(&result);
@@ -109,15 +109,15 @@ impl Handler<SyncTasks> for UserSync {
     type Result = ResponseFuture<Synced>;
 
     fn handle(&mut self, msg: SyncTasks, _: &mut Context<Self>) -> Self::Result {
-        let hands = self.hands.clone();
+        let context = self.context.clone();
         Box::pin(async move {
             let locked = msg.work.users.iter().map(|(userid, _)| userid.clone()).collect();
-            let mut work = UserWork::new(hands, msg.work.key(), Arc::new(locked), Arc::default());
+            let mut work = UserWork::new(context, msg.work.key(), Arc::new(locked), Arc::default());
             work.no_foreign_mailboxes = true;
             let mut parts = parts(&msg.work);
             if !msg.lease.session.capabilities.sieve_mailbox_enabled {
-                let hands = &work.hands;
-                parts = scripts_as_meta(&hands.rules, &hands.sieve_folder, parts);
+                let context = &work.context;
+                parts = scripts_as_meta(&context.rules, &context.sieve_folder, parts);
             }
             let result = work.run_parts(parts, msg.lease).await;
             work.synced(result)

@@ -1,4 +1,4 @@
-//! One attempt at one user, or at some that are worked on together: both sides are looked at, the difference is acted on, and
+//! One attempt at one user, or at some that are worked on together: both sides are looked at, the difference is applied on, and
 //! what came of it is said.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -13,12 +13,12 @@ use crate::error::{Class, UserError};
 use crate::master::read_partial::Names;
 use crate::monitor::in_flight::WAITING;
 use crate::monitor::report::{Outcome, Sent, is_shared};
-use crate::replica::frames::{InFlight, encode};
-use crate::replica::lease::{Lease, acquire_look, acquire_work};
+use crate::replica::frames::{PendingCommand, encode};
+use crate::replica::lease::{Lease, acquire_exclusive, acquire_shared};
 use crate::replica::pool::PoolError;
 use crate::replica::staged::Staged;
-use crate::user::apply::{Acted, Acting, Settled};
-use crate::user::context::Hands;
+use crate::user::apply::{Applied, Apply, Settled};
+use crate::user::context::SyncContext;
 use crate::user::look::{Look, Scope, View, look};
 use crate::user::look_partial::NO_TOMBSTONE;
 use crate::user::refused_mailboxes::Refused;
@@ -27,13 +27,13 @@ use crate::user::server_annotations;
 use crate::user::tasks::Part;
 use crate::user::user_sync::Synced;
 
-/// How often renames and changes under our hands may make us look again: as often as the C client, and
+/// How often renames and changes meanwhile may make us look again: as often as the C client, and
 /// once more for a user who was removed and made again.
 const LOOKS: u32 = 4;
 
 /// One user's work.
 pub(crate) struct UserWork {
-    pub(crate) hands: Hands,
+    pub(crate) context: SyncContext,
     pub(crate) userid: Arc<str>,
     /// Users whose locks are held.
     locked: Arc<BTreeSet<Arc<str>>>,
@@ -49,7 +49,7 @@ pub(crate) struct UserWork {
     /// Users whose subscriptions may have been lost on the replica, to be looked at in the end.
     pub(crate) meta_of: BTreeSet<Arc<str>>,
     /// The last RESTART, whose answer shows that all answers before it were the commands' own.
-    restarted: Option<InFlight>,
+    restarted: Option<PendingCommand>,
     /// The error that was returned last is of what failed by itself, while all else was done.
     all_else_done: bool,
     /// Users of whom something failed by itself that belongs to no mailbox.
@@ -60,7 +60,7 @@ pub(crate) struct UserWork {
 
 impl UserWork {
     pub(crate) fn new(
-        hands: Hands,
+        context: SyncContext,
         userid: Arc<str>,
         locked: Arc<BTreeSet<Arc<str>>>,
         begun: Arc<AtomicBool>,
@@ -68,7 +68,7 @@ impl UserWork {
         let sent = Sent::default();
         let (taken_in, meta_of) = (BTreeSet::new(), BTreeSet::new());
         UserWork {
-            hands,
+            context,
             userid,
             locked,
             begun,
@@ -126,7 +126,7 @@ impl UserWork {
             self.all_else_done = false;
             let lease = match first.take() {
                 Some(lease) => lease,
-                None => acquire_look(&self.hands.pool).await?,
+                None => acquire_shared(&self.context.pool).await?,
             };
             let result = self.run_part(part, lease).await;
             self.complain_of(&result);
@@ -165,7 +165,7 @@ impl UserWork {
             Part::Whole => match self.run(&Scope::Whole, lease).await? {
                 // What a removed user left below DELETED is not to be forgotten.
                 Outcome::Absent if !is_shared(&self.userid) => {
-                    let lease = acquire_look(&self.hands.pool).await?;
+                    let lease = acquire_shared(&self.context.pool).await?;
                     self.run(&Scope::Gone, lease).await
                 }
                 outcome => Ok(outcome),
@@ -173,7 +173,7 @@ impl UserWork {
             Part::Some(names) => self.run(&Scope::Some(names), lease).await,
             Part::Unuser => removal::run(self, lease).await,
             Part::Server => {
-                server_annotations::run(&self.hands, &lease).await.map_err(|e| e.of_look(&lease))
+                server_annotations::run(&self.context, &lease).await.map_err(|e| e.of_look(&lease))
             }
         }
     }
@@ -186,11 +186,11 @@ impl UserWork {
     ) -> Result<Outcome, UserError> {
         let userid = self.userid.clone();
         if !is_shared(&userid) && matches!(scope, Scope::Whole) {
-            self.hands.events.action(|| format!("USER {userid}")).await;
+            self.context.events.action(|| format!("USER {userid}")).await;
         }
         let result = match self.look(scope, &to_look, false).await {
             Ok(None) => {
-                self.hands.events.action(|| format!("Does not exist locally {userid}")).await;
+                self.context.events.action(|| format!("Does not exist locally {userid}")).await;
                 Ok(Outcome::Absent)
             }
             Ok(Some(seen)) => {
@@ -207,7 +207,7 @@ impl UserWork {
             Err(e) => Err(e),
         };
         if result.is_err()
-            && let Some(cache) = &self.hands.cache
+            && let Some(cache) = &self.context.cache
         {
             cache.forget_user(&userid).await;
         }
@@ -216,7 +216,7 @@ impl UserWork {
 
     /// Once more, without what the replica refused.
     async fn again_without(&mut self, scope: &Scope) -> Result<Outcome, UserError> {
-        let lease = acquire_look(&self.hands.pool).await?;
+        let lease = acquire_shared(&self.context.pool).await?;
         let seen = self.look(scope, &lease, true).await?.ok_or(UserError::CameOrWent)?;
         drop(lease);
         self.after_look(scope, seen).await
@@ -232,13 +232,13 @@ impl UserWork {
             self.remember(&seen, &HashSet::new(), Vec::new()).await;
             return self.but_for(failures(&seen, &seen.plan), Outcome::Unchanged);
         }
-        self.hands.board.set(&self.userid, WAITING);
-        let mut lease = acquire_work(&self.hands.pool).await?;
+        self.context.in_flight.set(&self.userid, WAITING);
+        let mut lease = acquire_exclusive(&self.context.pool).await?;
         self.begun.store(true, Ordering::Relaxed);
         let worked = self.work(scope, seen, &mut lease).await;
         if worked.is_err() {
             for userid in self.locked.iter() {
-                self.hands.fading.note(userid, &lease.frames.end);
+                self.context.fading.note(userid, &lease.frames.end);
             }
         }
         if worked.is_err() && !self.all_else_done {
@@ -261,11 +261,11 @@ impl UserWork {
         lease: &Lease,
         again: bool,
     ) -> Result<Option<Look>, UserError> {
-        self.hands.board.set(&self.userid, "looking at both sides");
+        self.context.in_flight.set(&self.userid, "looking at both sides");
         let view = View { userid: &self.userid, scope, locked: &self.locked, again };
-        let mut seen = look(&self.hands, view, lease).await.map_err(|e| e.of_look(lease))?;
+        let mut seen = look(&self.context, view, lease).await.map_err(|e| e.of_look(lease))?;
         if let Some(seen) = &mut seen {
-            let partition = self.hands.settings.partition.as_deref();
+            let partition = self.context.settings.partition.as_deref();
             seen.refused = self.refused.leave_out(&mut seen.plan, &seen.read.entries, partition);
         }
         if let Some(seen) = &seen {
@@ -291,7 +291,7 @@ impl UserWork {
         }
         let orphans: HashSet<&str> = seen.plan.orphans.iter().map(String::as_str).collect();
         let there = seen.replica.mailboxes.iter().filter(|r| !r.partition.is_empty());
-        let lives = |name: &&str| self.hands.rules.parse(name).deleted == 0;
+        let lives = |name: &&str| self.context.rules.parse(name).deleted == 0;
         let names = there.map(|r| r.name.as_str()).filter(|name| orphans.contains(name));
         names.filter(lives).map(str::to_string).collect()
     }
@@ -308,7 +308,7 @@ impl UserWork {
                 UserError::all_of(only_there.collect()).map_or(Ok(outcome), Err)
             }
             // One that is tried again looks again.
-            Err(e) if e.class() == Class::Lasting => {
+            Err(e) if e.class() == Class::Permanent => {
                 let all = [e].into_iter().chain(only_there).collect();
                 UserError::all_of(all).map_or(Ok(Outcome::Done), Err)
             }
@@ -335,21 +335,21 @@ impl UserWork {
             let anew = self.is_made_anew(&seen, &plan);
             let touched = self.forget_touched(&plan).await;
             let mut states = Vec::new();
-            let acting = Acting::new(
-                &self.hands,
+            let apply = Apply::new(
+                &self.context,
                 &self.userid,
                 lease,
                 &seen.read,
                 &mut states,
                 &mut self.sent,
             );
-            let acted = acting.run(&seen.replica, plan, &mut staged).await;
+            let applied = apply.run(&seen.replica, plan, &mut staged).await;
             // The replica forgets what it was sent for this user.
-            if !acted.as_ref().is_ok_and(|acted| acted.restarted) {
+            if !applied.as_ref().is_ok_and(|applied| applied.restarted) {
                 self.restarted = restart(lease).await;
             }
             staged.clear();
-            let Acted { settled, failed, .. } = acted?;
+            let Applied { settled, failed, .. } = applied?;
             match settled {
                 Settled::Done if !anew => {
                     let deleted_there = deleted_there.into_values();
@@ -426,14 +426,14 @@ impl UserWork {
 
     /// Lets the cache remember what the replica has: what it said, and what it has been sent since.
     async fn remember(&self, seen: &Look, touched: &HashSet<String>, sent: Vec<ReplicaMailbox>) {
-        let Some(cache) = &self.hands.cache else { return };
+        let Some(cache) = &self.context.cache else { return };
         let said = seen.replica.mailboxes.iter().filter(|m| !touched.contains(&m.name));
         cache.remember(said.cloned().chain(sent).collect()).await;
     }
 
     /// What is changed must not be found in the cache if we end in the middle. Returns the names.
     async fn forget_touched(&self, plan: &UserPlan) -> HashSet<String> {
-        let Some(cache) = &self.hands.cache else { return HashSet::new() };
+        let Some(cache) = &self.context.cache else { return HashSet::new() };
         let moved = plan.renames.iter().flat_map(|r| [r.from.clone(), r.to.clone()]);
         let updated = plan.updates.iter().map(|update| update.name().to_string());
         let contested = plan.contests.iter().map(|contest| contest.mailbox.clone());
@@ -475,7 +475,7 @@ impl UserWork {
             ) => return,
             Err(e) => e,
         };
-        let settings = &self.hands.settings;
+        let settings = &self.context.settings;
         error!(
             "IOERROR: user replication failed: error=<{e}> userid=<{}> channel=<{}> servername=<{}>",
             self.userid,
@@ -499,6 +499,6 @@ fn failures(seen: &Look, plan: &UserPlan) -> Vec<UserError> {
 
 /// Lets the replica forget the messages it was sent for this user. Sent ahead: whoever uses the
 /// connection next comes after it, and a connection that broke tells its next user.
-async fn restart(lease: &Lease) -> Option<InFlight> {
+async fn restart(lease: &Lease) -> Option<PendingCommand> {
     lease.send("RESTART", encode(command::restart)).await.ok()
 }

@@ -1,5 +1,5 @@
 //! What rests by itself while all else of its user goes on: a mailbox that needs copyback, one that can't be read, and so on.
-//! A plain value beside the [`crate::work::queue::Rota`], which asks it when to try again.
+//! A plain value beside the [`crate::work::queue::WorkQueue`], which asks it when to try again.
 //!
 //! Each rests 1, 2, 4 … seconds; from the fourth failure in a row on it is in quarantine, and reported. In a single pass over a
 //! log it is then left.

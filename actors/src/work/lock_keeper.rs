@@ -60,7 +60,7 @@ pub(crate) struct UserLock {
 }
 
 /// What became of the wish for a lock.
-pub(crate) enum Taken {
+pub(crate) enum LockOutcome {
     /// It is ours.
     Lock(UserLock),
     /// Somebody else holds it (never after a wait).
@@ -71,17 +71,17 @@ pub(crate) enum Taken {
 
 /// Asks for a user's lock, and waits for it if so wished.
 #[derive(Message)]
-#[rtype(result = "Result<Taken, StoreError>")]
+#[rtype(result = "Result<LockOutcome, StoreError>")]
 pub(crate) struct LockUser {
     pub(crate) userid: Arc<str>,
     pub(crate) wait: bool,
 }
 
 impl Handler<LockUser> for LockKeeper {
-    type Result = ResponseFuture<Result<Taken, StoreError>>;
+    type Result = ResponseFuture<Result<LockOutcome, StoreError>>;
 
     fn handle(&mut self, msg: LockUser, _: &mut Context<Self>) -> Self::Result {
-        let wish = Wish {
+        let wish = LockRequest {
             config: self.config.clone(),
             server: self.server.clone(),
             channel: self.channel.clone(),
@@ -94,7 +94,7 @@ impl Handler<LockUser> for LockKeeper {
             let mut named = None;
             loop {
                 let tried = wish.clone().try_lock().await?;
-                if !matches!(tried, Taken::Busy) || !msg.wait {
+                if !matches!(tried, LockOutcome::Busy) || !msg.wait {
                     return Ok(tried);
                 }
                 let now = Instant::now();
@@ -149,36 +149,36 @@ pub(crate) async fn lock(
     userid: &Arc<str>,
     wait: bool,
     locks: &Addr<LockKeeper>,
-) -> Result<Taken, UserError> {
+) -> Result<LockOutcome, UserError> {
     let asking = locks.send(LockUser { userid: userid.clone(), wait });
-    Ok(asking.await.map_err(|e| UserError::Bug(e.to_string()))??)
+    Ok(asking.await.map_err(|e| UserError::Internal(e.to_string()))??)
 }
 
 /// Whose lock is wished for.
 #[derive(Clone)]
-struct Wish {
+struct LockRequest {
     config: Arc<Config>,
     server: Arc<str>,
     channel: Option<Arc<str>>,
     userid: Arc<str>,
 }
 
-impl Wish {
+impl LockRequest {
     /// Lock files live on a disk: off the event loop.
-    async fn try_lock(self) -> Result<Taken, StoreError> {
+    async fn try_lock(self) -> Result<LockOutcome, StoreError> {
         match actix_rt::task::spawn_blocking(move || self.blocking()).await {
             Ok(taken) => taken,
             Err(panic) => std::panic::resume_unwind(panic.into_panic()),
         }
     }
 
-    fn blocking(&self) -> Result<Taken, StoreError> {
+    fn blocking(&self) -> Result<LockOutcome, StoreError> {
         if skip_file(&self.config, self.channel.as_deref(), &self.userid).exists() {
-            return Ok(Taken::Skip);
+            return Ok(LockOutcome::Skip);
         }
         // Shared mailboxes have no user, and Cyrus' name for their lock none either.
         let user = (!is_shared(&self.userid)).then_some(&*self.userid);
         let taken = sync_lock(&self.config, &self.server, user, true)?;
-        Ok(taken.map_or(Taken::Busy, |file| Taken::Lock(UserLock { _file: file })))
+        Ok(taken.map_or(LockOutcome::Busy, |file| LockOutcome::Lock(UserLock { _file: file })))
     }
 }

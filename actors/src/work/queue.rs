@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cyrus_store::sync_log::Entry;
-use sync_plan::backlog::{Backlog, Work};
+use sync_plan::backlog::{Backlog, WorkUnit};
 
 use crate::monitor::report::name_of;
 use crate::work::aside::{Asides, Failure, Quarantined};
@@ -40,10 +40,10 @@ pub(crate) struct Bounds {
     pub(crate) once: bool,
 }
 
-/// Work being carried out.
+/// WorkUnit being carried out.
 #[derive(Debug)]
-pub(crate) struct Job<L> {
-    pub(crate) work: Arc<Work>,
+pub(crate) struct WorkJob<L> {
+    pub(crate) work: Arc<WorkUnit>,
     /// Locks that were waited for, by user.
     pub(crate) locks: Vec<(Arc<str>, L)>,
     /// A connection was lost with an answer about one of its users due: they are asked for alone.
@@ -79,13 +79,13 @@ impl Trouble {
     }
 }
 
-/// The rota of one channel.
+/// The queue of one channel.
 #[derive(Debug)]
-pub(crate) struct Rota<L> {
+pub(crate) struct WorkQueue<L> {
     backlog: Backlog,
     bounds: Bounds,
-    ready: VecDeque<Job<L>>,
-    resting: Vec<(Instant, Arc<Work>)>,
+    ready: VecDeque<WorkJob<L>>,
+    resting: Vec<(Instant, Arc<WorkUnit>)>,
     troubles: HashMap<Arc<str>, Trouble>,
     /// What rests by itself while its users' other work goes on.
     asides: Asides,
@@ -98,9 +98,9 @@ pub(crate) struct Rota<L> {
     unsaved: bool,
 }
 
-impl<L> Rota<L> {
-    pub(crate) fn new(backlog: Backlog, bounds: Bounds) -> Rota<L> {
-        Rota {
+impl<L> WorkQueue<L> {
+    pub(crate) fn new(backlog: Backlog, bounds: Bounds) -> WorkQueue<L> {
+        WorkQueue {
             backlog,
             bounds,
             ready: VecDeque::new(),
@@ -123,7 +123,7 @@ impl<L> Rota<L> {
     }
 
     /// The next work, if any can be begun now.
-    pub(crate) fn start(&mut self, now: Instant) -> Option<Job<L>> {
+    pub(crate) fn start(&mut self, now: Instant) -> Option<WorkJob<L>> {
         if self.stopped || self.in_flight >= self.bounds.in_flight.max(1) {
             return None;
         }
@@ -141,11 +141,11 @@ impl<L> Rota<L> {
         }
         let job = match self.ready.pop_front() {
             Some(job) => job,
-            None => Job { work: self.backlog.take_next()?, locks: Vec::new(), alone: false },
+            None => WorkJob { work: self.backlog.take_next()?, locks: Vec::new(), alone: false },
         };
         let lost = |userid| self.troubles.get(userid).is_some_and(|t: &Trouble| t.links_fault);
         let alone = job.work.users.iter().any(|(userid, _)| lost(userid));
-        let job = Job { alone, ..job };
+        let job = WorkJob { alone, ..job };
         self.in_flight += 1;
         Some(job)
     }
@@ -163,7 +163,7 @@ impl<L> Rota<L> {
     /// which failures are from now on.
     pub(crate) fn done(
         &mut self,
-        job: &Job<L>,
+        job: &WorkJob<L>,
         failures: Vec<Failure>,
         now: Instant,
     ) -> (Vec<String>, Vec<Quarantined>) {
@@ -195,7 +195,7 @@ impl<L> Rota<L> {
     /// none if it is not tried again, and whether its users are in quarantine from now on.
     pub(crate) fn failed(
         &mut self,
-        job: &Job<L>,
+        job: &WorkJob<L>,
         reason: &str,
         whole: bool,
         links_fault: bool,
@@ -208,7 +208,7 @@ impl<L> Rota<L> {
     /// A work in flight can't be begun now. Returns whether that is news.
     pub(crate) fn deferred(
         &mut self,
-        job: &Job<L>,
+        job: &WorkJob<L>,
         kind: Kind,
         reason: &str,
         now: Instant,
@@ -224,7 +224,7 @@ impl<L> Rota<L> {
     /// A work that waited for a lock can't be begun. Returns whether that is news.
     pub(crate) fn waited_in_vain(
         &mut self,
-        job: &Job<L>,
+        job: &WorkJob<L>,
         kind: Kind,
         reason: &str,
         now: Instant,
@@ -236,7 +236,7 @@ impl<L> Rota<L> {
 
     fn not_done(
         &mut self,
-        job: &Job<L>,
+        job: &WorkJob<L>,
         kind: Kind,
         reason: &str,
         whole: bool,
@@ -274,7 +274,7 @@ impl<L> Rota<L> {
     }
 
     /// A work in flight was not begun after all: it comes again at once.
-    pub(crate) fn not_begun(&mut self, job: &Job<L>) {
+    pub(crate) fn not_begun(&mut self, job: &WorkJob<L>) {
         self.in_flight -= 1;
         if let Some(work) = self.backlog.put_back(&job.work.key(), false) {
             self.backlog.wake(&work);
@@ -283,7 +283,13 @@ impl<L> Rota<L> {
 
     /// A mailbox went from one of these users to the other: they are to be worked on together, at once or, if
     /// that was tried in vain just now, a moment later.
-    pub(crate) fn linked(&mut self, job: &Job<L>, one: &Arc<str>, other: &Arc<str>, now: Instant) {
+    pub(crate) fn linked(
+        &mut self,
+        job: &WorkJob<L>,
+        one: &Arc<str>,
+        other: &Arc<str>,
+        now: Instant,
+    ) {
         self.in_flight -= 1;
         self.split.retain(|_, until| *until > now);
         let Some(work) = self.backlog.put_back(&job.work.key(), false) else { return };
@@ -296,14 +302,14 @@ impl<L> Rota<L> {
     }
 
     /// Whether a work of several users was split a moment ago, in vain.
-    pub(crate) fn was_split(&self, job: &Job<L>, now: Instant) -> bool {
+    pub(crate) fn was_split(&self, job: &WorkJob<L>, now: Instant) -> bool {
         let until = |userid| self.split.get(userid).is_some_and(|until| *until > now);
         job.work.users.iter().any(|(userid, _)| until(userid))
     }
 
     /// One of several users is locked or fails: the others are not to suffer for it, unless a mailbox really went
     /// from one to the other.
-    pub(crate) fn split(&mut self, job: &Job<L>, now: Instant) {
+    pub(crate) fn split(&mut self, job: &WorkJob<L>, now: Instant) {
         self.in_flight -= 1;
         self.split.retain(|_, until| *until > now);
         for (userid, _) in &job.work.users {
@@ -314,7 +320,7 @@ impl<L> Rota<L> {
 
     /// Somebody else holds a lock: the work makes room while it waits. False when we were stopped
     /// meanwhile, and it need not wait.
-    pub(crate) fn waits_for_lock(&mut self, job: &Job<L>) -> bool {
+    pub(crate) fn waits_for_lock(&mut self, job: &WorkJob<L>) -> bool {
         self.in_flight -= 1;
         self.backlog.waits(&job.work.key());
         if !self.stopped {
@@ -324,7 +330,7 @@ impl<L> Rota<L> {
     }
 
     /// The wait is over; with the lock it goes first, since it blocks others.
-    pub(crate) fn got_lock(&mut self, job: Job<L>) {
+    pub(crate) fn got_lock(&mut self, job: WorkJob<L>) {
         self.waiting -= 1;
         self.backlog.go_on(&job.work.key());
         self.ready.push_front(job);
@@ -338,7 +344,7 @@ impl<L> Rota<L> {
     }
 
     /// Whether nothing more will happen by itself: all is done or left. To be asked when
-    /// [`Rota::start`] has nothing.
+    /// [`WorkQueue::start`] has nothing.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.in_flight + self.waiting == 0
             && (self.stopped

@@ -11,21 +11,21 @@ const BOUNDS: Bounds = Bounds {
     once: false,
 };
 
-fn rota(bounds: Bounds, mailboxes: &[&str], now: Instant) -> Rota<()> {
-    let mut rota = Rota::new(Backlog::new(NameRules::default()), bounds);
+fn queue(bounds: Bounds, mailboxes: &[&str], now: Instant) -> WorkQueue<()> {
+    let mut queue = WorkQueue::new(Backlog::new(NameRules::default()), bounds);
     let entries: Vec<Entry> = mailboxes.iter().map(|name| Entry::Mailbox((*name).into())).collect();
-    rota.add(&entries, now);
-    rota
+    queue.add(&entries, now);
+    queue
 }
 
-fn started(rota: &mut Rota<()>, now: Instant) -> Job<()> {
-    rota.start(now).expect("nothing to start")
+fn started(queue: &mut WorkQueue<()>, now: Instant) -> WorkJob<()> {
+    queue.start(now).expect("nothing to start")
 }
 
 #[test]
 fn no_more_is_in_flight_than_may_be() {
     let now = Instant::now();
-    let mut r = rota(BOUNDS, &["user.a", "user.b", "user.c"], now);
+    let mut r = queue(BOUNDS, &["user.a", "user.b", "user.c"], now);
     let a = started(&mut r, now);
     started(&mut r, now);
     assert!(r.start(now).is_none() && !r.is_at_rest());
@@ -40,7 +40,7 @@ fn no_more_is_in_flight_than_may_be() {
 #[test]
 fn who_fails_rests_longer_each_time_and_others_go_on() {
     let mut now = Instant::now();
-    let mut r = rota(BOUNDS, &["user.a"], now);
+    let mut r = queue(BOUNDS, &["user.a"], now);
     for (pause, quarantined) in [(1, false), (2, false), (4, false), (8, true), (16, false)] {
         let job = started(&mut r, now);
         let verdict = r.failed(&job, "no index", false, false, now);
@@ -62,7 +62,7 @@ fn who_fails_rests_longer_each_time_and_others_go_on() {
 #[test]
 fn the_links_fault_is_forgiven_sooner_and_whole_users_are_promoted() {
     let mut now = Instant::now();
-    let mut r = rota(BOUNDS, &["user.a"], now);
+    let mut r = queue(BOUNDS, &["user.a"], now);
     for _ in 0..6 {
         let job = started(&mut r, now);
         r.failed(&job, "lost", false, true, now);
@@ -79,7 +79,7 @@ fn the_links_fault_is_forgiven_sooner_and_whole_users_are_promoted() {
 fn one_pass_leaves_who_fails_and_ends() {
     let mut now = Instant::now();
     let once = Bounds { once: true, ..BOUNDS };
-    let mut r = rota(once, &["user.a", "user.b"], now);
+    let mut r = queue(once, &["user.a", "user.b"], now);
     let (a, b) = (started(&mut r, now), started(&mut r, now));
     assert!(r.deferred(&b, Kind::Skipped, "skipuser", now));
     let mut job = a;
@@ -97,11 +97,11 @@ fn one_pass_leaves_who_fails_and_ends() {
 fn a_locked_user_makes_room_and_goes_first_with_its_lock() {
     let now = Instant::now();
     let one = Bounds { in_flight: 1, ..BOUNDS };
-    let mut r = rota(one, &["user.a", "user.b", "user.c"], now);
+    let mut r = queue(one, &["user.a", "user.b", "user.c"], now);
     let a = started(&mut r, now);
     assert!(r.waits_for_lock(&a));
     let b = started(&mut r, now);
-    r.got_lock(Job { locks: vec![("a".into(), ())], ..a });
+    r.got_lock(WorkJob { locks: vec![("a".into(), ())], ..a });
     r.done(&b, Vec::new(), now);
     let a = started(&mut r, now);
     assert_eq!((&*a.work.key(), a.locks.len()), ("a", 1));
@@ -116,7 +116,7 @@ fn a_locked_user_makes_room_and_goes_first_with_its_lock() {
 #[test]
 fn linked_users_come_together_at_once() {
     let now = Instant::now();
-    let mut r = rota(BOUNDS, &["user.a"], now);
+    let mut r = queue(BOUNDS, &["user.a"], now);
     let a = started(&mut r, now);
     r.linked(&a, &"a".into(), &"b".into(), now);
     let both = started(&mut r, now);
@@ -140,7 +140,7 @@ fn linked_users_come_together_at_once() {
 #[test]
 fn a_mailbox_that_fails_rests_by_itself() {
     let mut now = Instant::now();
-    let mut r = rota(BOUNDS, &["user.a.bad", "user.a.good"], now);
+    let mut r = queue(BOUNDS, &["user.a.bad", "user.a.good"], now);
     let bad = Entry::Mailbox("user.a.bad".into());
     let failure =
         || Failure { owner: "a".into(), entry: bad.clone(), reason: "needs copyback".into() };

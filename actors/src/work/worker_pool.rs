@@ -2,21 +2,21 @@
 
 use actix::prelude::*;
 
-use crate::user::context::Hands;
+use crate::user::context::SyncContext;
 use crate::user::user_sync::UserSync;
 
 /// UserSyncs that have nothing to do, and how to make more.
-pub(crate) struct Workers {
-    hands: Hands,
+pub(crate) struct WorkerPool {
+    context: SyncContext,
     loops: Vec<ArbiterHandle>,
     idle: Vec<Addr<UserSync>>,
     made: usize,
 }
 
-impl Workers {
-    /// Workers on these event loops.
-    pub(crate) fn new(hands: Hands, loops: Vec<ArbiterHandle>) -> Workers {
-        Workers { hands, loops, idle: Vec::new(), made: 0 }
+impl WorkerPool {
+    /// WorkerPool on these event loops.
+    pub(crate) fn new(context: SyncContext, loops: Vec<ArbiterHandle>) -> WorkerPool {
+        WorkerPool { context, loops, idle: Vec::new(), made: 0 }
     }
 
     /// One that has nothing to do.
@@ -24,11 +24,11 @@ impl Workers {
         if let Some(worker) = self.idle.pop() {
             return worker;
         }
-        let hands = self.hands.clone();
+        let context = self.context.clone();
         self.made += 1;
         match self.loops.get(self.made % self.loops.len().max(1)) {
-            Some(handle) => UserSync::start_in_arbiter(handle, move |_| UserSync::new(hands)),
-            None => UserSync::new(hands).start(),
+            Some(handle) => UserSync::start_in_arbiter(handle, move |_| UserSync::new(context)),
+            None => UserSync::new(context).start(),
         }
     }
 

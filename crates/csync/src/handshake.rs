@@ -53,7 +53,7 @@ const BANNER_LINES: usize = 64;
 
 /// What the caller must do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum HandshakeStep {
     /// Read more into the buffer, then call again.
     NeedMore,
     /// Send these bytes, then call again. They may hold the password.
@@ -64,7 +64,7 @@ pub enum Step {
     /// Shake hands for TLS, then call again. The buffer is empty.
     StartTls,
     /// The login is through, and what is still to be agreed on is asked for: commands may be sent behind it. Call again
-    /// with what is received; [`Step::Ready`] then says what was agreed on, and their answers come after that. The
+    /// with what is received; [`HandshakeStep::Ready`] then says what was agreed on, and their answers come after that. The
     /// session here is the one that is expected. A peer on a Unix socket and an imapd are never early.
     Early(Session),
     /// The connection is ready for commands. What is left in the buffer belongs to the decoder.
@@ -72,7 +72,7 @@ pub enum Step {
 }
 
 /// The opening dialogue. Call [`handle`](Handshake::handle) with what was received until it says
-/// [`Step::Ready`] or fails; it never waits and never reads a clock.
+/// [`HandshakeStep::Ready`] or fails; it never waits and never reads a clock.
 #[derive(Debug)]
 pub struct Handshake {
     options: HandshakeOptions,
@@ -130,7 +130,7 @@ impl Handshake {
     ///
     /// # Errors
     /// When there will be no session; see [`HandshakeError::is_fatal`].
-    pub fn handle(&mut self, src: &mut BytesMut) -> Result<Step, HandshakeError> {
+    pub fn handle(&mut self, src: &mut BytesMut) -> Result<HandshakeStep, HandshakeError> {
         let step = self.step(src);
         if step.is_err() {
             self.state = State::Failed;
@@ -138,20 +138,20 @@ impl Handshake {
         step
     }
 
-    fn step(&mut self, src: &mut BytesMut) -> Result<Step, HandshakeError> {
+    fn step(&mut self, src: &mut BytesMut) -> Result<HandshakeStep, HandshakeError> {
         if std::mem::take(&mut self.early) {
-            return Ok(Step::Early(self.expected()));
+            return Ok(HandshakeStep::Early(self.expected()));
         }
         match self.state {
             State::TlsDone => return self.after_tls(),
             State::Compressed => return Ok(self.ready()),
-            State::Ready => return Ok(Step::Ready(self.session.clone())),
+            State::Ready => return Ok(HandshakeStep::Ready(self.session.clone())),
             State::Failed => return Err(WireError::AlreadyFailed.into()),
             _ => {}
         }
         loop {
             let Some(line) = self.line(src)? else {
-                return Ok(Step::NeedMore);
+                return Ok(HandshakeStep::NeedMore);
             };
             if let Some(step) = self.on_line(&line, src)? {
                 return Ok(step);
@@ -176,7 +176,11 @@ impl Handshake {
         Ok(Some(line.strip_suffix(b"\r").unwrap_or(&line).to_vec()))
     }
 
-    fn on_line(&mut self, line: &[u8], src: &BytesMut) -> Result<Option<Step>, HandshakeError> {
+    fn on_line(
+        &mut self,
+        line: &[u8],
+        src: &BytesMut,
+    ) -> Result<Option<HandshakeStep>, HandshakeError> {
         if let Some(text) = banner::bye(line) {
             return Err(HandshakeError::Bye { text });
         }
@@ -189,7 +193,7 @@ impl Handshake {
         }
         if self.state == State::LoginContinuation && line.starts_with(b"+") {
             self.state = State::Login;
-            return Ok(Some(Step::Send(format!("{}\r\n", self.plain()).into_bytes())));
+            return Ok(Some(HandshakeStep::Send(format!("{}\r\n", self.plain()).into_bytes())));
         }
         let status = self.status(line).ok_or_else(|| self.unexpected(line))?;
         match self.state {
@@ -204,7 +208,7 @@ impl Handshake {
         }
     }
 
-    fn on_banner(&mut self, line: &[u8]) -> Result<Option<Step>, HandshakeError> {
+    fn on_banner(&mut self, line: &[u8]) -> Result<Option<HandshakeStep>, HandshakeError> {
         self.lines += 1;
         let text = line.strip_prefix(b"* ").filter(|_| self.lines <= BANNER_LINES);
         let Some(text) = text else {
@@ -245,7 +249,7 @@ impl Handshake {
         }
     }
 
-    fn csync_ready(&mut self) -> Result<Option<Step>, HandshakeError> {
+    fn csync_ready(&mut self) -> Result<Option<HandshakeStep>, HandshakeError> {
         self.session.capabilities.replication_archive = self.offer.archive;
         if let Some(step) = self.wish_tls()? {
             return Ok(Some(step));
@@ -258,14 +262,16 @@ impl Handshake {
             return Err(self.no_mechanism());
         }
         self.state = State::Login;
-        Ok(Some(Step::Send(format!("AUTHENTICATE PLAIN {}\r\n", self.plain()).into_bytes())))
+        Ok(Some(HandshakeStep::Send(
+            format!("AUTHENTICATE PLAIN {}\r\n", self.plain()).into_bytes(),
+        )))
     }
 
     fn imap_ready(
         &mut self,
         greeting: &str,
         preauth: bool,
-    ) -> Result<Option<Step>, HandshakeError> {
+    ) -> Result<Option<HandshakeStep>, HandshakeError> {
         if !self.options.try_imap {
             let banner = self.session.capabilities.software.clone();
             return Err(HandshakeError::ImapNotWanted { banner });
@@ -282,20 +288,20 @@ impl Handshake {
         }
     }
 
-    fn ask_capability(&mut self, state: State) -> Step {
+    fn ask_capability(&mut self, state: State) -> HandshakeStep {
         self.state = state;
         self.offer = Offer::default();
-        Step::Send(b"C01 CAPABILITY\r\n".to_vec())
+        HandshakeStep::Send(b"C01 CAPABILITY\r\n".to_vec())
     }
 
-    fn on_capability(&mut self, status: &Status) -> Result<Option<Step>, HandshakeError> {
+    fn on_capability(&mut self, status: &Status) -> Result<Option<HandshakeStep>, HandshakeError> {
         if !status.is_ok() {
             return Err(self.refused("CAPABILITY", status));
         }
         if self.state == State::Capability { self.imap_login() } else { self.imap_logged_in() }
     }
 
-    fn imap_login(&mut self) -> Result<Option<Step>, HandshakeError> {
+    fn imap_login(&mut self) -> Result<Option<HandshakeStep>, HandshakeError> {
         if let Some(step) = self.wish_tls()? {
             return Ok(Some(step));
         }
@@ -319,11 +325,11 @@ impl Handshake {
             return Err(self.no_mechanism());
         }
         out.extend_from_slice(b"\r\n");
-        Ok(Some(Step::Send(out)))
+        Ok(Some(HandshakeStep::Send(out)))
     }
 
     /// STARTTLS, if it is wanted and not done; an error if it is wanted and cannot be had.
-    fn wish_tls(&mut self) -> Result<Option<Step>, HandshakeError> {
+    fn wish_tls(&mut self) -> Result<Option<HandshakeStep>, HandshakeError> {
         let wanted = match self.options.tls {
             TlsWish::Never => false,
             TlsWish::IfOffered => self.offer.starttls,
@@ -340,14 +346,14 @@ impl Handshake {
             Framing::Csync => b"STARTTLS\r\n",
             Framing::Imap => b"S01 STARTTLS\r\n",
         };
-        Ok(Some(Step::Send(command.to_vec())))
+        Ok(Some(HandshakeStep::Send(command.to_vec())))
     }
 
     fn on_starttls(
         &mut self,
         status: &Status,
         src: &BytesMut,
-    ) -> Result<Option<Step>, HandshakeError> {
+    ) -> Result<Option<HandshakeStep>, HandshakeError> {
         if !status.is_ok() {
             return Err(self.refused("STARTTLS", status));
         }
@@ -359,10 +365,10 @@ impl Handshake {
             });
         }
         self.state = State::TlsDone;
-        Ok(Some(Step::StartTls))
+        Ok(Some(HandshakeStep::StartTls))
     }
 
-    fn after_tls(&mut self) -> Result<Step, HandshakeError> {
+    fn after_tls(&mut self) -> Result<HandshakeStep, HandshakeError> {
         self.session.capabilities.tls_active = true;
         // Nothing that was said in clear counts any more.
         self.offer = Offer::default();
@@ -371,10 +377,10 @@ impl Handshake {
         }
         self.state = State::Banner;
         self.lines = 0;
-        Ok(Step::NeedMore)
+        Ok(HandshakeStep::NeedMore)
     }
 
-    fn on_login(&mut self, status: &Status) -> Result<Option<Step>, HandshakeError> {
+    fn on_login(&mut self, status: &Status) -> Result<Option<HandshakeStep>, HandshakeError> {
         if !status.is_ok() {
             let user = self.options.authname.clone();
             return Err(HandshakeError::LoginRefused { user, text: status.text.clone() });
@@ -392,7 +398,7 @@ impl Handshake {
         }
     }
 
-    fn imap_logged_in(&mut self) -> Result<Option<Step>, HandshakeError> {
+    fn imap_logged_in(&mut self) -> Result<Option<HandshakeStep>, HandshakeError> {
         if !self.offer.replication {
             let banner = self.session.capabilities.software.clone();
             return Err(HandshakeError::NotReplication { banner });

@@ -33,7 +33,7 @@ pub use decode::{Decoder, Framing, Item, Reply};
 pub use fields::Fields;
 pub use guid::{Guid, GuidError};
 pub use handshake::{
-    Capabilities, Handshake, HandshakeError, HandshakeOptions, Session, Step, TlsWish,
+    Capabilities, Handshake, HandshakeError, HandshakeOptions, HandshakeStep, Session, TlsWish,
 };
 pub use limits::{AnswerError, Limits, WireError};
 pub use mailbox::{

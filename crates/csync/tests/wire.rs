@@ -9,9 +9,10 @@ use bytes::BytesMut;
 use csync::command::{self, Seen};
 use csync::{
     Annotation, Code, Decoder, DlistWriter, Framing, FullMailbox, Guid, Handshake,
-    HandshakeOptions, IntermediateHead, Item, Limits, MailboxCommand, MailboxHead, OwnedAnnotation,
-    Record, ReplicaMailbox, ReplicaRecord, ReplicaUser, Reply, Session, StatusKind, Step, Tags,
-    apply_intermediate, enabled, intermediate_line, mailbox_line, message, missing,
+    HandshakeOptions, HandshakeStep, IntermediateHead, Item, Limits, MailboxCommand, MailboxHead,
+    OwnedAnnotation, Record, ReplicaMailbox, ReplicaRecord, ReplicaUser, Reply, Session,
+    StatusKind, Tags, apply_intermediate, enabled, intermediate_line, mailbox_line, message,
+    missing,
 };
 
 const TRANSCRIPTS: [(&str, &str); 5] = [
@@ -67,9 +68,9 @@ fn open(name: &str, turns: &[(Vec<u8>, Vec<u8>)], piece: usize) -> (Session, usi
         for bytes in server.chunks(piece) {
             src.extend_from_slice(bytes);
             match handshake.handle(&mut src).unwrap() {
-                Step::NeedMore => {}
-                Step::Send(bytes) => spoken = bytes,
-                Step::Ready(session) => {
+                HandshakeStep::NeedMore => {}
+                HandshakeStep::Send(bytes) => spoken = bytes,
+                HandshakeStep::Ready(session) => {
                     assert!(src.is_empty());
                     return (session, number + 1);
                 }

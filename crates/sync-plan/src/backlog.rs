@@ -1,7 +1,7 @@
 //! The backlog of rolling replication: what the sync log says is to be done, merged, by user.
 //!
 //! ```text
-//!   Entry --add--> tasks by user --take_next--> Work (one user, or some whom a rename links) --done--> gone
+//!   Entry --add--> tasks by user --take_next--> WorkUnit (one user, or some whom a rename links) --done--> gone
 //!                       ^                    |
 //!                       '----- put back -----'  failed: rests until it is woken
 //! ```
@@ -97,14 +97,14 @@ impl Tasks {
     }
 }
 
-/// Work to be carried out in one go: of one user, or of some that are linked.
+/// WorkUnit to be carried out in one go: of one user, or of some that are linked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Work {
+pub struct WorkUnit {
     /// Each user and its tasks, by user id; their locks are taken in this order.
     pub users: Vec<(Arc<str>, Tasks)>,
 }
 
-impl Work {
+impl WorkUnit {
     /// The first user: what the work goes by.
     #[must_use]
     pub fn key(&self) -> Arc<str> {
@@ -130,7 +130,7 @@ pub struct Backlog {
     /// Those of them that rest or wait: nobody is to wait for them, however linked.
     stuck: HashSet<Arc<str>>,
     /// Works handed out, by their keys.
-    under_way: HashMap<Arc<str>, Arc<Work>>,
+    under_way: HashMap<Arc<str>, Arc<WorkUnit>>,
     /// Single things that rest while all else of their users goes on, whose they are, and since when they are to be done.
     aside: HashMap<Entry, (Arc<str>, Option<Instant>)>,
     /// When the last entry was added.
@@ -221,7 +221,7 @@ impl Backlog {
     }
 
     /// The next work that can be begun. Its users are busy until it is done.
-    pub fn take_next(&mut self) -> Option<Arc<Work>> {
+    pub fn take_next(&mut self) -> Option<Arc<WorkUnit>> {
         while let Some(userid) = self.queue.pop_front() {
             if !self.tasks.contains_key(&userid) {
                 continue;
@@ -237,7 +237,7 @@ impl Backlog {
                 self.busy.insert(userid.clone());
                 users.push((userid, tasks));
             }
-            let work = Arc::new(Work { users });
+            let work = Arc::new(WorkUnit { users });
             self.under_way.insert(work.key(), work.clone());
             return Some(work);
         }
@@ -266,7 +266,7 @@ impl Backlog {
     }
 
     /// A work failed: its tasks are to be done again, all of each user if `whole`. Its users rest until [`Backlog::wake`].
-    pub fn put_back(&mut self, key: &str, whole: bool) -> Option<Arc<Work>> {
+    pub fn put_back(&mut self, key: &str, whole: bool) -> Option<Arc<WorkUnit>> {
         let work = self.under_way.remove(key)?;
         for (userid, tasks) in &work.users {
             let mut tasks = tasks.clone();
@@ -293,7 +293,7 @@ impl Backlog {
         }
     }
 
-    fn stall(&mut self, work: &Work) {
+    fn stall(&mut self, work: &WorkUnit) {
         for (userid, _) in &work.users {
             self.stuck.insert(userid.clone());
             self.unpark(userid);
@@ -318,11 +318,11 @@ impl Backlog {
     }
 
     /// Users that rest may be worked on again.
-    pub fn wake(&mut self, work: &Work) {
+    pub fn wake(&mut self, work: &WorkUnit) {
         self.free(work);
     }
 
-    fn free(&mut self, work: &Work) {
+    fn free(&mut self, work: &WorkUnit) {
         for (userid, _) in &work.users {
             self.busy.remove(userid);
             self.stuck.remove(userid);

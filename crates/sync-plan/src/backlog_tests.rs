@@ -29,7 +29,7 @@ fn said(backlog: &Backlog) -> Vec<String> {
     said
 }
 
-fn names(work: &Work) -> Vec<&str> {
+fn names(work: &WorkUnit) -> Vec<&str> {
     work.users.iter().map(|(userid, _)| &**userid).collect()
 }
 
@@ -126,7 +126,7 @@ fn who_is_split_goes_alone_until_linked_again() {
     let mut b = backlog(&[rename("user.anna.x", "user.bert.x"), mailbox("user.carl")]);
     assert_eq!(names(&b.take_next().unwrap()), ["anna", "bert"]);
     b.split("anna");
-    let alone: Vec<Arc<Work>> = std::iter::from_fn(|| b.take_next()).collect();
+    let alone: Vec<Arc<WorkUnit>> = std::iter::from_fn(|| b.take_next()).collect();
     let mut users: Vec<Vec<&str>> = alone.iter().map(|work| names(work)).collect();
     users.sort();
     assert_eq!(users, [["anna"], ["bert"], ["carl"]]);

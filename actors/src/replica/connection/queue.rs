@@ -38,7 +38,7 @@ impl Awaited {
         }
     }
 
-    /// Hands the answer to who asked, who may have given up meanwhile.
+    /// SyncContext the answer to who asked, who may have given up meanwhile.
     pub(super) fn answer(self, answer: Answer) {
         if !self.given_up {
             let _ = self.ask.reply.send(Ok(answer));

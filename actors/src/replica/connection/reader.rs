@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use csync::command::Tags;
-use csync::{Decoder, Handshake, Item, Limits, Reply as Parsed, Status, StatusKind, Step};
+use csync::{Decoder, Handshake, HandshakeStep, Item, Limits, Reply as Parsed, Status, StatusKind};
 use tokio::io::AsyncReadExt;
 use tracing::error;
 
-use super::Clear;
+use super::CompressionState;
 use super::queue::Queue;
 use crate::monitor::events::{Direction, EventSink};
 use crate::replica::answer::{Answer, Budget, Said};
@@ -44,7 +44,7 @@ pub(super) struct Reader {
     pub(super) opening: Option<Opening>,
     pub(super) queue: Queue,
     pub(super) decoder: Decoder,
-    pub(super) clear: Arc<Clear>,
+    pub(super) clear: Arc<CompressionState>,
     pub(super) timeout: Duration,
     pub(super) budget: Budget,
     /// An answer did not come in time.
@@ -79,18 +79,21 @@ impl Reader {
     async fn finish(&mut self, mut opening: Opening) -> Result<(), String> {
         loop {
             match opening.handshake.handle(&mut self.unread).map_err(|e| e.to_string())? {
-                Step::NeedMore => {
+                HandshakeStep::NeedMore => {
                     match tokio::time::timeout_at(opening.until.into(), self.read_some()).await {
                         Ok(read) => read?,
                         Err(_) => return Err("its opening took too long".into()),
                     }
                 }
-                Step::Ready(session) => {
+                HandshakeStep::Ready(session) => {
                     let kept = session.capabilities.sieve_mailbox_enabled == opening.sieve_mailbox;
                     let what = "it did not enable SIEVE-MAILBOX, which it offers";
                     return if kept { Ok(()) } else { Err(what.into()) };
                 }
-                Step::Send(_) | Step::StartCompression | Step::StartTls | Step::Early(_) => {
+                HandshakeStep::Send(_)
+                | HandshakeStep::StartCompression
+                | HandshakeStep::StartTls
+                | HandshakeStep::Early(_) => {
                     return Err("its opening went on where it should have ended".into());
                 }
             }

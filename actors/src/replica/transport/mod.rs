@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use csync::{Handshake, HandshakeError, HandshakeOptions, Session, Step, TlsWish};
+use csync::{Handshake, HandshakeError, HandshakeOptions, HandshakeStep, Session, TlsWish};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 
@@ -349,15 +349,15 @@ impl Login<'_> {
         loop {
             let step = handshake.handle(&mut self.unread).map_err(|e| self.failed(&e))?;
             match step {
-                Step::NeedMore => self.read_more().await?,
-                Step::Send(bytes) => self.send(&bytes).await?,
-                Step::StartCompression => self.start_compression(),
-                Step::StartTls => {
+                HandshakeStep::NeedMore => self.read_more().await?,
+                HandshakeStep::Send(bytes) => self.send(&bytes).await?,
+                HandshakeStep::StartCompression => self.start_compression(),
+                HandshakeStep::StartTls => {
                     // Never asked for: TlsWish::Never.
                     return Err(self.broken("the login asked for TLS, which was not wanted"));
                 }
-                Step::Early(session) => return Ok((session, Some(handshake))),
-                Step::Ready(session) => return Ok((session, None)),
+                HandshakeStep::Early(session) => return Ok((session, Some(handshake))),
+                HandshakeStep::Ready(session) => return Ok((session, None)),
             }
         }
     }

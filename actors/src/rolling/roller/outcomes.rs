@@ -19,19 +19,22 @@ use crate::replica::pool::PoolError;
 use crate::user::advice;
 use crate::user::user_sync::UserSync;
 use crate::work::aside::{Failure, Quarantined};
-use crate::work::attempt::{Step, wait_for_lock};
-use crate::work::lock_keeper::{Taken, UserLock};
-use crate::work::queue::{Job, Kind};
+use crate::work::attempt::{AttemptEvent, wait_for_lock};
+use crate::work::lock_keeper::{LockOutcome, UserLock};
+use crate::work::queue::{Kind, WorkJob};
 
 /// Why such a user is left alone.
 const SKIPPED: &str = "there is a skipuser file";
 
 impl Rolling {
     /// Takes note of a step. A work whose lock is held goes on by waiting for it.
-    pub(super) async fn settle(&mut self, step: Step) -> Option<LocalBoxFuture<'static, Step>> {
+    pub(super) async fn settle(
+        &mut self,
+        step: AttemptEvent,
+    ) -> Option<LocalBoxFuture<'static, AttemptEvent>> {
         let now = Instant::now();
         match step {
-            Step::Tried { mut job, synced, took, worker } => {
+            AttemptEvent::Tried { mut job, synced, took, worker } => {
                 self.landed(&job, worker);
                 job.locks.clear();
                 self.report.sent.add(synced.sent);
@@ -53,48 +56,48 @@ impl Rolling {
                 }
                 None
             }
-            Step::Busy { job, userid, worker } => {
+            AttemptEvent::Busy { job, userid, worker } => {
                 self.landed(&job, Some(worker));
                 if job.work.users.len() > 1 {
-                    self.rota.split(&job, now);
+                    self.queue.split(&job, now);
                     return None;
                 }
-                if self.hands.settings.skip_locked {
+                if self.context.settings.skip_locked {
                     let reason = "somebody else holds the sync lock";
-                    if self.rota.deferred(&job, Kind::Locked, reason, now) {
+                    if self.queue.deferred(&job, Kind::Locked, reason, now) {
                         info!("  Deferred: USER {userid} ({reason})");
                     }
                     return None;
                 }
-                if !self.rota.waits_for_lock(&job) {
+                if !self.queue.waits_for_lock(&job) {
                     return None;
                 }
-                self.hands.board.set(&job.work.key(), "waiting for the sync lock");
+                self.context.in_flight.set(&job.work.key(), "waiting for the sync lock");
                 Some(Box::pin(wait_for_lock(job, userid, self.locks.clone())))
             }
-            Step::Skipped { job, userid, worker } => {
+            AttemptEvent::Skipped { job, userid, worker } => {
                 self.landed(&job, Some(worker));
                 if job.work.users.len() > 1 {
-                    self.rota.split(&job, now);
+                    self.queue.split(&job, now);
                     return None;
                 }
-                let news = self.rota.deferred(&job, Kind::Skipped, SKIPPED, now);
+                let news = self.queue.deferred(&job, Kind::Skipped, SKIPPED, now);
                 self.tell_skipped(&userid, news);
                 None
             }
-            Step::Unlocked { mut job, userid, taken } => {
+            AttemptEvent::Unlocked { mut job, userid, taken } => {
                 match taken {
-                    Ok(Taken::Lock(lock)) => {
+                    Ok(LockOutcome::Lock(lock)) => {
                         job.locks = vec![(userid, lock)];
-                        self.rota.got_lock(job);
+                        self.queue.got_lock(job);
                     }
                     Ok(_) => {
-                        let news = self.rota.waited_in_vain(&job, Kind::Skipped, SKIPPED, now);
+                        let news = self.queue.waited_in_vain(&job, Kind::Skipped, SKIPPED, now);
                         self.tell_skipped(&userid, news);
                     }
                     Err(e) => {
                         error!("IOERROR: user replication failed: error=<{e}> userid=<{userid}>");
-                        self.rota.waited_in_vain(&job, Kind::Failed, &e.to_string(), now);
+                        self.queue.waited_in_vain(&job, Kind::Failed, &e.to_string(), now);
                     }
                 }
                 None
@@ -102,9 +105,9 @@ impl Rolling {
         }
     }
 
-    fn landed(&mut self, job: &Job<UserLock>, worker: Option<Addr<UserSync>>) {
+    fn landed(&mut self, job: &WorkJob<UserLock>, worker: Option<Addr<UserSync>>) {
         for (userid, _) in &job.work.users {
-            self.hands.board.remove(userid);
+            self.context.in_flight.remove(userid);
         }
         worker.into_iter().for_each(|worker| self.workers.give_back(worker));
     }
@@ -120,7 +123,7 @@ impl Rolling {
 
     async fn done(
         &mut self,
-        job: &Job<UserLock>,
+        job: &WorkJob<UserLock>,
         outcome: &Outcome,
         sent: Sent,
         took: Duration,
@@ -131,9 +134,9 @@ impl Rolling {
         if failures.is_empty() {
             let names = job.work.users.iter().map(|(userid, _)| name_of(userid));
             let line = || done_line(&names.collect::<Vec<_>>().join(" "), outcome, sent, took);
-            self.hands.events.action(line).await;
+            self.context.events.action(line).await;
         }
-        let (healed, quarantined) = self.rota.done(job, failures, now);
+        let (healed, quarantined) = self.queue.done(job, failures, now);
         for who in healed {
             info!("{who} is no longer in quarantine");
         }
@@ -146,22 +149,22 @@ impl Rolling {
         }
     }
 
-    async fn tried_in_vain(&mut self, job: &Job<UserLock>, e: UserError, now: Instant) {
+    async fn tried_in_vain(&mut self, job: &WorkJob<UserLock>, e: UserError, now: Instant) {
         match e {
             UserError::Pool(PoolError::NotBegun) | UserError::CameOrWent => {
-                self.rota.not_begun(job);
+                self.queue.not_begun(job);
             }
-            UserError::Linked { userid, other } => self.rota.linked(job, &userid, &other, now),
-            e if e.class() == Class::Run && !is_one_users(&e) => {
-                self.rota.not_begun(job);
+            UserError::Linked { userid, other } => self.queue.linked(job, &userid, &other, now),
+            e if e.class() == Class::Fatal && !is_one_users(&e) => {
+                self.queue.not_begun(job);
                 let stopped = match e {
                     UserError::Pool(e) => stopped_by(e),
                     e => Stopped::Fatal(e.to_string()),
                 };
                 self.stop(stopped).await;
             }
-            _ if job.work.users.len() > 1 && !self.rota.was_split(job, now) => {
-                self.rota.split(job, now);
+            _ if job.work.users.len() > 1 && !self.queue.was_split(job, now) => {
+                self.queue.split(job, now);
             }
             e => {
                 let whole = e.more_may_help();
@@ -172,12 +175,13 @@ impl Rolling {
                     &e,
                     UserError::Command(CommandError::Lost { .. })
                         | UserError::Refused {
-                            source: CommandError::Lost { .. } | CommandError::Unopened { .. },
+                            source: CommandError::Lost { .. }
+                                | CommandError::HandshakeAborted { .. },
                             ..
                         }
                 );
-                let reason = advice::in_words(&e, &job.work.key(), &self.hands.rules);
-                let (pause, quarantined) = self.rota.failed(job, &reason, whole, links_fault, now);
+                let reason = advice::in_words(&e, &job.work.key(), &self.context.rules);
+                let (pause, quarantined) = self.queue.failed(job, &reason, whole, links_fault, now);
                 if quarantined {
                     let userid = name_of(&job.work.key()).to_string();
                     let again = again_in(pause);
@@ -194,7 +198,7 @@ impl Rolling {
     /// What the replica refused is tried with all of the user first.
     fn as_entries(
         &self,
-        job: &Job<UserLock>,
+        job: &WorkJob<UserLock>,
         e: &UserError,
         meta_of: &BTreeSet<Arc<str>>,
     ) -> Option<Vec<Failure>> {
@@ -203,7 +207,7 @@ impl Rolling {
             return None;
         }
         let all_whole = job.work.users.iter().all(|(_, tasks)| tasks.whole);
-        let rules = &self.hands.rules;
+        let rules = &self.context.rules;
         let key = job.work.key();
         let meta = || meta_of.iter().map(|userid| Entry::Meta(userid.to_string()));
         let mut failures = Vec::new();
@@ -243,7 +247,7 @@ impl Rolling {
     }
 
     /// As the C client words it.
-    fn tell_promotions(&self, job: &Job<UserLock>) {
+    fn tell_promotions(&self, job: &WorkJob<UserLock>) {
         for (userid, tasks) in job.work.users.iter().filter(|(userid, _)| !userid.is_empty()) {
             for name in &tasks.mailboxes {
                 info!("  Promoting: MAILBOX {name} -> USER {userid}");

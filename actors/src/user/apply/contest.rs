@@ -10,7 +10,7 @@ use csync::{Guid, ReplicaMailbox, command};
 use sync_plan::UserPlan;
 use tracing::info;
 
-use super::{Acting, Full};
+use super::{Apply, Full};
 use crate::error::UserError;
 use crate::master::planner::CountLacking;
 use crate::monitor::report::Sent;
@@ -26,9 +26,9 @@ pub(super) struct Loser {
     lost: u64,
 }
 
-impl Acting<'_> {
+impl Apply<'_> {
     /// Decides about each contested name: the replica's mailbox goes, or ours has failed. What goes is counted, and stays until
-    /// [`Acting::take_contested`].
+    /// [`Apply::take_contested`].
     pub(super) async fn settle_contests(&mut self, plan: &mut UserPlan) -> Result<(), UserError> {
         for contest in std::mem::take(&mut plan.contests) {
             let found = self.fetch_full(&contest.mailbox, &contest.theirs).await?;
@@ -38,7 +38,7 @@ impl Acting<'_> {
             };
             let live = records.records.iter().filter(|r| !r.expunged).map(|r| r.guid);
             let lost = self.lacking(&contest.ours, live.collect()).await?;
-            if lost > 0 && !self.hands.settings.overwrite {
+            if lost > 0 && !self.context.settings.overwrite {
                 self.keep(contest.lost().into());
                 continue;
             }
@@ -53,8 +53,8 @@ impl Acting<'_> {
         let Some(entry) = self.read.entries.get(ours).cloned().filter(|_| !guids.is_empty()) else {
             return Ok(guids.len() as u64);
         };
-        let counting = self.hands.reader.send(CountLacking { entry, guids });
-        let lacking = counting.await.map_err(|e| UserError::Bug(e.to_string()))??;
+        let counting = self.context.reader.send(CountLacking { entry, guids });
+        let lacking = counting.await.map_err(|e| UserError::Internal(e.to_string()))??;
         Ok(lacking as u64)
     }
 
@@ -76,11 +76,11 @@ impl Acting<'_> {
                 let lost = words::count(lost, "message");
                 let line = || format!("OVERWRITE {name} ({lost} that only the replica had)");
                 info!("SYNCNOTICE: {}", line());
-                self.hands.events.action(line).await;
+                self.context.events.action(line).await;
             }
-            let local = self.hands.settings.local_only;
+            let local = self.context.settings.local_only;
             let command = if local { "LOCAL_UNMAILBOX" } else { "UNMAILBOX" };
-            self.hands.events.action(|| format!("{command} {name}")).await;
+            self.context.events.action(|| format!("{command} {name}")).await;
             let bytes = encode(|out| command::unmailbox(out, local, name));
             match self.lease.send("UNMAILBOX", bytes).await?.answer().await {
                 Ok(_) => self.sent.add(Sent {

@@ -16,25 +16,25 @@ use std::collections::VecDeque;
 use csync::{ReplicaMailbox, command};
 use tracing::info;
 
-use super::{Acting, MAILBOXES_AHEAD};
+use super::{Apply, MAILBOXES_AHEAD};
 use crate::error::UserError;
 use crate::master::planner::SendRecords;
-use crate::master::record_buffer::Spool;
+use crate::master::record_buffer::RecordBuffer;
 use crate::master::send_mailbox::{Command, Ready};
 use crate::monitor::report::Sent;
-use crate::replica::frames::{CommandError, FRAME_BYTES, InFlight, encode};
+use crate::replica::frames::{CommandError, FRAME_BYTES, PendingCommand, encode};
 
-/// How many bytes of records may be held in memory, and how many at all.
+/// SendMode many bytes of records may be held in memory, and how many at all.
 const HELD_IN_MEMORY: usize = 2 * 1024 * 1024;
 const HELD: usize = 64 * 1024 * 1024;
 
 /// A MAILBOX command, ready to be sent.
 struct Held {
     mailbox: String,
-    uploads: VecDeque<InFlight>,
+    uploads: VecDeque<PendingCommand>,
     instead_of: Option<Box<ReplicaMailbox>>,
     before: Vec<Command>,
-    records: Spool,
+    records: RecordBuffer,
     brings: Sent,
     state: Option<Box<ReplicaMailbox>>,
 }
@@ -47,18 +47,18 @@ pub(super) struct Holding {
 
 impl Holding {
     fn is_full(&self) -> bool {
-        let sum = |size: fn(&Spool) -> usize| -> usize {
+        let sum = |size: fn(&RecordBuffer) -> usize| -> usize {
             self.queue.iter().map(|held| size(&held.records)).sum()
         };
         self.queue.len() > MAILBOXES_AHEAD
-            || sum(Spool::in_memory) > HELD_IN_MEMORY
-            || sum(Spool::size) > HELD
+            || sum(RecordBuffer::in_memory) > HELD_IN_MEMORY
+            || sum(RecordBuffer::size) > HELD
     }
 
     /// The first mailbox whose messages were refused, and how: that is why the connection ended.
     pub(super) fn refused(&mut self) -> Option<UserError> {
         for held in &mut self.queue {
-            let refused = held.uploads.iter_mut().find_map(InFlight::refusal);
+            let refused = held.uploads.iter_mut().find_map(PendingCommand::refusal);
             if let Some(source) = refused {
                 return Some(UserError::Refused { mailbox: held.mailbox.clone(), source });
             }
@@ -67,7 +67,7 @@ impl Holding {
     }
 }
 
-impl Acting<'_> {
+impl Apply<'_> {
     /// Sends a mailbox' records once its messages are taken. What is ready by now goes at once.
     pub(super) async fn hold(&mut self, mailbox: &str, ready: Ready) -> Result<(), UserError> {
         let Ready { uploads, instead_of, before, records, brings, state, .. } = ready;
@@ -93,7 +93,7 @@ impl Acting<'_> {
     /// are not taken yet.
     async fn release_first(&mut self, wait: bool) -> Result<bool, UserError> {
         let Some(first) = self.holding.queue.front_mut() else { return Ok(false) };
-        if !wait && !first.uploads.iter().all(InFlight::is_answered) {
+        if !wait && !first.uploads.iter().all(PendingCommand::is_answered) {
             return Ok(false);
         }
         let Some(mut held) = self.holding.queue.pop_front() else { return Ok(false) };
@@ -124,11 +124,11 @@ impl Acting<'_> {
             let lost = crate::monitor::words::count(held.brings.lost, "message");
             let line = || format!("OVERWRITE {} ({lost} that only the replica had)", held.mailbox);
             info!("SYNCNOTICE: {}", line());
-            self.hands.events.action(line).await;
+            self.context.events.action(line).await;
         }
-        let local = self.hands.settings.local_only;
+        let local = self.context.settings.local_only;
         let command = if local { "LOCAL_MAILBOX" } else { "MAILBOX" };
-        self.hands.events.action(|| format!("{command} {}", held.mailbox)).await;
+        self.context.events.action(|| format!("{command} {}", held.mailbox)).await;
         let mut commands = Vec::new();
         for Command { name, bytes } in held.before {
             commands.push(self.lease.send(name, bytes).await?);
@@ -149,9 +149,9 @@ impl Acting<'_> {
         let why =
             if brings.overwritten > 0 { "overwriting it" } else { "it lacks messages of ours" };
         info!("SYNCNOTICE: making a mailbox of the replica again, {why}: mailbox=<{}>", old.name);
-        let local = self.hands.settings.local_only;
+        let local = self.context.settings.local_only;
         let name = if local { "LOCAL_UNMAILBOX" } else { "UNMAILBOX" };
-        self.hands.events.action(|| format!("{name} {}", old.name)).await;
+        self.context.events.action(|| format!("{name} {}", old.name)).await;
         let bytes = encode(|out| command::unmailbox(out, local, &old.name));
         match self.lease.send("UNMAILBOX", bytes).await?.answer().await {
             Ok(_) => Ok(true),
@@ -167,8 +167,8 @@ impl Acting<'_> {
     pub(super) async fn send_records(
         &mut self,
         mailbox: &str,
-        records: Spool,
-    ) -> Result<InFlight, UserError> {
+        records: RecordBuffer,
+    ) -> Result<PendingCommand, UserError> {
         if (1..=FRAME_BYTES).contains(&records.in_memory()) {
             let mut chunks = records.into_chunks().map_err(|e| bug(&e))?;
             let bytes = chunks.next(FRAME_BYTES).map_err(|e| bug(&e))?;
@@ -176,8 +176,8 @@ impl Acting<'_> {
         }
         let frames = self.lease.frames.clone();
         let message = SendRecords { mailbox: mailbox.to_string(), records, frames };
-        let sent = self.hands.streamer.send(message).await;
-        let sent = sent.map_err(|e| UserError::Bug(e.to_string())).and_then(|sent| sent);
+        let sent = self.context.streamer.send(message).await;
+        let sent = sent.map_err(|e| UserError::Internal(e.to_string())).and_then(|sent| sent);
         if sent.is_err() {
             // It may stand in the middle of the command.
             self.lease.spoil();
@@ -188,5 +188,5 @@ impl Acting<'_> {
 
 /// What is in memory can always be read.
 fn bug(e: &std::io::Error) -> UserError {
-    UserError::Bug(e.to_string())
+    UserError::Internal(e.to_string())
 }

@@ -3,11 +3,11 @@
 use csync::command;
 use sync_plan::{MasterSeen, QuotaChange, SieveChange, SubChange};
 
-use super::Acting;
+use super::Apply;
 use crate::error::UserError;
 use crate::replica::frames::encode;
 
-impl Acting<'_> {
+impl Apply<'_> {
     /// Quota roots, subscriptions, Sieve scripts and seen state, in Cyrus' order.
     pub(super) async fn meta(
         &mut self,
@@ -85,7 +85,7 @@ impl Acting<'_> {
         bytes: Vec<u8>,
     ) -> Result<(), UserError> {
         let label = line.clone();
-        self.hands.events.action(|| line).await;
+        self.context.events.action(|| line).await;
         let in_flight = self.lease.send(name, bytes).await?;
         self.push(&label, vec![in_flight], None).await
     }

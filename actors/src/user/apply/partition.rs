@@ -15,11 +15,11 @@ use std::time::Instant;
 use csync::{DlistWriter, Guid, ReplicaMailbox, ReplicaUser};
 use sync_plan::{MailboxUpdate, UserPlan};
 
-use super::Acting;
+use super::Apply;
 use crate::error::UserError;
 use crate::master::bad_files::Files;
 use crate::master::planner::SendMailbox;
-use crate::master::send_mailbox::{How, MailboxSent};
+use crate::master::send_mailbox::{MailboxSent, SendMode};
 use crate::replica::frames::{CommandError, encode};
 use crate::replica::staged::Staged;
 
@@ -47,7 +47,7 @@ impl From<UserError> for Probe {
     }
 }
 
-impl Acting<'_> {
+impl Apply<'_> {
     /// Finds out about each partition that a new mailbox is to be on, unless it is known.
     ///
     /// # Errors
@@ -69,7 +69,7 @@ impl Acting<'_> {
                 // It is there, or the mailbox can't be made yet.
                 continue;
             }
-            let known = self.hands.partitions.of(&partition);
+            let known = self.context.partitions.of(&partition);
             let inbox = self.new_inbox(plan).filter(|inbox| inbox != uniqueid);
             let probe = known
                 .there
@@ -85,7 +85,7 @@ impl Acting<'_> {
 
     /// Whether the replica is known to have this partition, from other users' work or a mailbox of this one.
     pub(super) fn is_proven(&self, replica: &ReplicaUser, partition: &str) -> bool {
-        let partitions = &self.hands.partitions;
+        let partitions = &self.context.partitions;
         if !partitions.has(partition)
             && replica.mailboxes.iter().any(|there| there.partition == partition)
         {
@@ -97,7 +97,7 @@ impl Acting<'_> {
     /// Where a mailbox of ours is to be on the replica.
     pub(super) fn partition_of(&self, uniqueid: &str) -> Option<String> {
         let entry = self.read.entries.get(uniqueid)?;
-        let chosen = self.hands.settings.partition.as_ref();
+        let chosen = self.context.settings.partition.as_ref();
         Some(chosen.unwrap_or(&entry.partition).clone())
     }
 
@@ -106,7 +106,7 @@ impl Acting<'_> {
         &mut self,
         partition: &str,
     ) -> Result<(), UserError> {
-        let known = self.hands.partitions.of(partition);
+        let known = self.context.partitions.of(partition);
         match known.there.get_or_try_init(|| self.takes_files(partition)).await {
             Ok(()) | Err(Probe::Unknown) => Ok(()),
             Err(Probe::Missing) => Err(self.no_partition(partition.to_string())),
@@ -120,7 +120,7 @@ impl Acting<'_> {
         let partition = || self.partition_of(self.read.uniqueid_of(mailbox)?);
         match partition().filter(|_| died) {
             Some(partition) => {
-                self.hands.partitions.of(&partition).set_missing(Instant::now());
+                self.context.partitions.of(&partition).set_missing(Instant::now());
                 self.no_partition(partition)
             }
             None => e,
@@ -128,7 +128,7 @@ impl Acting<'_> {
     }
 
     fn no_partition(&self, partition: String) -> UserError {
-        let by_option = self.hands.settings.partition.is_some();
+        let by_option = self.context.settings.partition.is_some();
         UserError::NoPartition { partition, by_option }
     }
 
@@ -145,7 +145,7 @@ impl Acting<'_> {
         inbox: Option<&str>,
         partition: &str,
     ) -> Result<(), Probe> {
-        let known = self.hands.partitions.of(partition);
+        let known = self.context.partitions.of(partition);
         if known.is_missing(Instant::now()) {
             return Err(Probe::Missing);
         }
@@ -170,10 +170,10 @@ impl Acting<'_> {
     /// Lets the replica make a mailbox without anything in it; what is in it follows.
     async fn make_empty(&mut self, uniqueid: &str) -> Result<(), UserError> {
         let Some(entry) = self.read.entries.get(uniqueid).cloned() else { return Ok(()) };
-        let making = self.hands.streamer.send(SendMailbox {
+        let making = self.context.streamer.send(SendMailbox {
             entry,
             replica: None,
-            how: How::Make,
+            how: SendMode::Make,
             next: None,
             frames: self.lease.frames.clone(),
             staged: Staged::default(),
@@ -181,7 +181,7 @@ impl Acting<'_> {
         });
         let done = making.await.map_err(|e| {
             self.lease.spoil();
-            UserError::Bug(e.to_string())
+            UserError::Internal(e.to_string())
         })?;
         if done.broken_off {
             self.lease.spoil();
@@ -204,7 +204,7 @@ impl Acting<'_> {
             Ok(_) | Err(CommandError::Refused { .. }) => Ok(()),
             Err(CommandError::Lost { reason, .. }) if reason.contains(LAST_WORDS) => {
                 self.lease.spoil();
-                self.hands.partitions.of(partition).set_missing(Instant::now());
+                self.context.partitions.of(partition).set_missing(Instant::now());
                 Err(Probe::Missing)
             }
             Err(e) => Err(failed(e)),

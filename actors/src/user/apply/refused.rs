@@ -8,17 +8,17 @@ use cyrus_store::MboxEntry;
 use sync_plan::{CopybackReason, Crcs, Doubt, MailboxUpdate, PlanError, UserPlan, crc_equal};
 use tracing::info;
 
-use super::{Acting, Full};
+use super::{Apply, Full};
 use crate::error::UserError;
 use crate::master::full_update::{Found, FullChecked};
 use crate::master::planner::{CheckFull, DoChecksumsDiffer};
 use crate::master::reserve::Holder;
-use crate::master::send_mailbox::How;
+use crate::master::send_mailbox::SendMode;
 use crate::replica::ask::About;
 use crate::replica::frames::{CommandError, encode};
 use crate::replica::staged::{STAGED, Staged};
 
-impl Acting<'_> {
+impl Apply<'_> {
     /// Mailboxes the replica refused: its present state is asked for, our checksums are computed
     /// afresh and the change is sent once more without a condition.
     pub(super) async fn settle_doubtful(&mut self, staged: &mut Staged) -> Result<(), UserError> {
@@ -33,7 +33,7 @@ impl Acting<'_> {
                 continue;
             };
             let replica = found.get(&uniqueid).cloned();
-            self.send_mailbox(name, &uniqueid, replica, How::Afresh, staged).await?;
+            self.send_mailbox(name, &uniqueid, replica, SendMode::Afresh, staged).await?;
         }
         self.release().await?;
         self.drain(0).await?;
@@ -102,7 +102,7 @@ impl Acting<'_> {
         }
         let there = &full.mailbox;
         if full.found.again {
-            self.hands.partitions.seen(&there.partition);
+            self.context.partitions.seen(&there.partition);
             let holder = Holder {
                 uniqueid: uniqueid.to_string(),
                 name: name.to_string(),
@@ -120,8 +120,8 @@ impl Acting<'_> {
         entry: MboxEntry,
         full: &Full,
     ) -> Result<FullChecked, UserError> {
-        let checking = self.hands.reader.send(CheckFull { entry, full: full.records.clone() });
-        checking.await.map_err(|e| UserError::Bug(e.to_string()))?
+        let checking = self.context.reader.send(CheckFull { entry, full: full.records.clone() });
+        checking.await.map_err(|e| UserError::Internal(e.to_string()))?
     }
 
     /// A sync_server that dies while it makes a mailbox leaves one behind that has our last UID and
@@ -147,8 +147,8 @@ impl Acting<'_> {
                 (Doubt::Checksum, Some(replica)) => {
                     let question =
                         DoChecksumsDiffer { entry: entry.clone(), replica: replica.clone() };
-                    let asking = self.hands.reader.send(question);
-                    asking.await.map_err(|e| UserError::Bug(e.to_string()))??
+                    let asking = self.context.reader.send(question);
+                    asking.await.map_err(|e| UserError::Internal(e.to_string()))??
                 }
                 _ => false,
             };
@@ -219,7 +219,7 @@ impl Acting<'_> {
         name: &str,
         uniqueid: &str,
     ) -> Result<Option<Full>, UserError> {
-        self.hands.events.action(|| format!("FULLMAILBOX {name}")).await;
+        self.context.events.action(|| format!("FULLMAILBOX {name}")).await;
         let bytes = encode(|out| command::get_fullmailbox(out, name));
         let about = About::Names(HashSet::from([name.to_string()]));
         let said = match self.lease.ask("FULLMAILBOX", bytes, about).await?.said().await {
@@ -247,7 +247,7 @@ impl Acting<'_> {
         &mut self,
         names: &[String],
     ) -> Result<HashMap<String, Box<ReplicaMailbox>>, UserError> {
-        self.hands.events.action(|| format!("MAILBOXES {}", names.join(" "))).await;
+        self.context.events.action(|| format!("MAILBOXES {}", names.join(" "))).await;
         let bytes = encode(|out| command::get_mailboxes(out, names.iter().map(String::as_str)));
         let about = About::Names(names.iter().cloned().collect());
         let said = self.lease.ask("MAILBOXES", bytes, about).await?.said().await?;

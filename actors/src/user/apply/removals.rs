@@ -6,7 +6,7 @@
 
 use sync_plan::{MailboxUpdate, UserPlan};
 
-use super::Acting;
+use super::Apply;
 use crate::error::UserError;
 use crate::master::full_update::Found;
 use crate::master::planner::CountExpunged;
@@ -57,7 +57,7 @@ impl Removals {
     }
 }
 
-impl Acting<'_> {
+impl Apply<'_> {
     /// Counts what the plan would remove.
     ///
     /// # Errors
@@ -73,16 +73,16 @@ impl Acting<'_> {
                 continue;
             };
             if !self.fulls.contains_key(uniqueid)
-                && self.hands.settings.max_deletes.is_some()
+                && self.context.settings.max_deletes.is_some()
                 && let Some(entry) = self.read.entries.get(uniqueid).cloned()
             {
                 let counting =
-                    self.hands.reader.send(CountExpunged { entry, replica: replica.clone() });
+                    self.context.reader.send(CountExpunged { entry, replica: replica.clone() });
                 removals.messages +=
-                    counting.await.map_err(|e| UserError::Bug(e.to_string()))??;
+                    counting.await.map_err(|e| UserError::Internal(e.to_string()))??;
             }
         }
-        removals.permitted(self.sent.removed, self.hands.settings.max_deletes)?;
+        removals.permitted(self.sent.removed, self.context.settings.max_deletes)?;
         self.removals = removals;
         Ok(())
     }
@@ -117,8 +117,8 @@ impl Acting<'_> {
             return Ok(full.found.removed > 0);
         }
         let Some(entry) = self.read.entries.get(uniqueid).cloned() else { return Ok(false) };
-        let counting = self.hands.reader.send(CountExpunged { entry, replica: replica.clone() });
-        let count = counting.await.map_err(|e| UserError::Bug(e.to_string()))??;
+        let counting = self.context.reader.send(CountExpunged { entry, replica: replica.clone() });
+        let count = counting.await.map_err(|e| UserError::Internal(e.to_string()))??;
         Ok(count > 0)
     }
 
@@ -128,7 +128,7 @@ impl Acting<'_> {
         removals.add(found);
         let before =
             self.sent.removed.saturating_sub(self.removals.mailboxes + self.removals.messages);
-        removals.permitted(before, self.hands.settings.max_deletes)?;
+        removals.permitted(before, self.context.settings.max_deletes)?;
         self.removals = removals;
         Ok(())
     }

@@ -5,15 +5,15 @@ use std::collections::HashSet;
 use csync::{Guid, ReplicaUser, command};
 use sync_plan::{MailboxUpdate, UserPlan};
 
-use super::{Acting, nonsense};
+use super::{Apply, nonsense};
 use crate::error::UserError;
 use crate::master::bad_files::Files;
 use crate::master::planner::FindReserve;
 use crate::master::reserve::{GUIDS, Holder, Reserve, Wanted};
-use crate::replica::frames::{InFlight, encode};
+use crate::replica::frames::{PendingCommand, encode};
 use crate::replica::staged::Staged;
 
-impl Acting<'_> {
+impl Apply<'_> {
     /// Asks which of the new messages the replica has already, in folders where it may have them.
     pub(super) async fn reserve(
         &mut self,
@@ -50,7 +50,7 @@ impl Acting<'_> {
             return Ok(());
         }
         for there in &replica.mailboxes {
-            self.hands.partitions.seen(&there.partition);
+            self.context.partitions.seen(&there.partition);
         }
         let again = self.fulls.values().any(|full| full.found.again);
         self.ask_reserve(updates, holders, again, staged).await
@@ -64,16 +64,16 @@ impl Acting<'_> {
         at_any_size: bool,
         staged: &mut Staged,
     ) -> Result<(), UserError> {
-        let asking = self.hands.reader.send(FindReserve(Wanted {
+        let asking = self.context.reader.send(FindReserve(Wanted {
             entries: self.read.entries.clone(),
             updates,
             holders,
-            partition: self.hands.settings.partition.clone(),
+            partition: self.context.settings.partition.clone(),
             at_any_size,
         }));
-        let reserves = asking.await.map_err(|e| UserError::Bug(e.to_string()))??;
+        let reserves = asking.await.map_err(|e| UserError::Internal(e.to_string()))??;
         // A replica dies of a file that it is to find a place for on a partition that it lacks.
-        let reserves = reserves.into_iter().filter(|r| self.hands.partitions.has(&r.partition));
+        let reserves = reserves.into_iter().filter(|r| self.context.partitions.has(&r.partition));
         let mut asked = Vec::new();
         for r in reserves {
             let in_flight = self.send_reserve(&r).await?;
@@ -85,7 +85,7 @@ impl Acting<'_> {
         Ok(())
     }
 
-    async fn send_reserve(&self, r: &Reserve) -> Result<InFlight, UserError> {
+    async fn send_reserve(&self, r: &Reserve) -> Result<PendingCommand, UserError> {
         let bytes = encode(|out| {
             command::reserve(out, &r.partition, r.folders.iter().map(String::as_str), &r.guids);
         });
@@ -102,7 +102,7 @@ impl Acting<'_> {
         let mut missing: HashSet<Guid> = files.lacking().collect();
         let guids: Vec<Guid> = missing.iter().copied().collect();
         if let Some(partition) = self.partition_of(uniqueid)
-            && self.hands.partitions.has(&partition)
+            && self.context.partitions.has(&partition)
             && !self.holders.is_empty()
         {
             missing.clear();
@@ -121,7 +121,7 @@ impl Acting<'_> {
 /// What of this the replica lacks; the rest is staged.
 async fn missing_there(
     asked: &Reserve,
-    in_flight: InFlight,
+    in_flight: PendingCommand,
     staged: &mut Staged,
 ) -> Result<HashSet<Guid>, UserError> {
     let mut missing = HashSet::new();

@@ -7,7 +7,7 @@ use crate::command;
 use crate::decode::Framing;
 use crate::status::{Code, Status, StatusKind};
 
-use super::{Handshake, HandshakeError, Session, State, Step};
+use super::{Handshake, HandshakeError, HandshakeStep, Session, State};
 
 impl Handshake {
     /// CAPABILITIES, FORCE and COMPRESS, each if wanted, in one go: their answers come in order, and
@@ -21,7 +21,7 @@ impl Handshake {
     /// become readable (`imap/proxy.c:proxy_check_input`, `lib/prot.c:prot_select` of 3.6.1), even
     /// when it has read the next command already and only has to inflate it. With commands sent
     /// ahead of their answers it soon waits for ever.
-    pub(super) fn enable(&mut self) -> Result<Step, HandshakeError> {
+    pub(super) fn enable(&mut self) -> Result<HandshakeStep, HandshakeError> {
         let wanted = self.options.want_compress || self.options.require_compress;
         let compress = wanted && self.offer.compress && self.framing == Framing::Csync;
         if self.options.require_compress && !compress {
@@ -54,11 +54,15 @@ impl Handshake {
             out.extend_from_slice(b"COMPRESS DEFLATE\r\n");
         }
         let next = self.next();
-        Ok(if out.is_empty() { next.unwrap_or(Step::NeedMore) } else { Step::Send(out) })
+        Ok(if out.is_empty() {
+            next.unwrap_or(HandshakeStep::NeedMore)
+        } else {
+            HandshakeStep::Send(out)
+        })
     }
 
     /// Goes on to the next answer that is to come; ready when there is none.
-    fn next(&mut self) -> Option<Step> {
+    fn next(&mut self) -> Option<HandshakeStep> {
         match self.to_come.pop_front() {
             Some(state) => {
                 self.state = state;
@@ -68,11 +72,14 @@ impl Handshake {
         }
     }
 
-    pub(super) fn on_compress(&mut self, status: &Status) -> Result<Option<Step>, HandshakeError> {
+    pub(super) fn on_compress(
+        &mut self,
+        status: &Status,
+    ) -> Result<Option<HandshakeStep>, HandshakeError> {
         if status.is_ok() {
             self.session.capabilities.compress_active = true;
             self.state = State::Compressed;
-            return Ok(Some(Step::StartCompression));
+            return Ok(Some(HandshakeStep::StartCompression));
         }
         if let Some(error) = self.not_admin(status) {
             return Err(error);
@@ -97,7 +104,10 @@ impl Handshake {
         }
     }
 
-    pub(super) fn on_enabled(&mut self, status: &Status) -> Result<Option<Step>, HandshakeError> {
+    pub(super) fn on_enabled(
+        &mut self,
+        status: &Status,
+    ) -> Result<Option<HandshakeStep>, HandshakeError> {
         // A NO or BAD is an old server's; without Sieve mailboxes all works as before.
         if let Some(error) = self.not_admin(status) {
             return Err(error);
@@ -105,7 +115,10 @@ impl Handshake {
         Ok(self.next())
     }
 
-    pub(super) fn on_forced(&mut self, status: &Status) -> Result<Option<Step>, HandshakeError> {
+    pub(super) fn on_forced(
+        &mut self,
+        status: &Status,
+    ) -> Result<Option<HandshakeStep>, HandshakeError> {
         if let Some(error) = self.not_admin(status) {
             return Err(error);
         }
@@ -113,9 +126,9 @@ impl Handshake {
         Ok(self.next())
     }
 
-    pub(super) fn ready(&mut self) -> Step {
+    pub(super) fn ready(&mut self) -> HandshakeStep {
         self.state = State::Ready;
-        Step::Ready(self.session.clone())
+        HandshakeStep::Ready(self.session.clone())
     }
 
     /// Somebody who may log in but is not one of `admins` gets `NO Permission denied` for every

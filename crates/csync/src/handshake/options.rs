@@ -32,7 +32,7 @@ pub struct HandshakeOptions {
     /// Fail when it is not (-z).
     pub require_compress: bool,
     /// Be open to questions as soon as the login is through, without compression: see
-    /// [`Step::Early`](super::Step::Early). Not together with `require_compress`.
+    /// [`HandshakeStep::Early`](super::HandshakeStep::Early). Not together with `require_compress`.
     pub early: bool,
     /// Whether to ask for TLS.
     pub tls: TlsWish,

@@ -25,15 +25,15 @@ fn play(options: HandshakeOptions, turns: &[(&str, &str)]) -> Result<Session, Ha
     for (server, expected) in turns {
         src.extend_from_slice(server.as_bytes());
         let said = match handshake.handle(&mut src)? {
-            Step::NeedMore => "more".to_owned(),
-            Step::Send(bytes) => String::from_utf8(bytes).unwrap(),
-            Step::StartCompression => "deflate".to_owned(),
-            Step::StartTls => "tls".to_owned(),
-            Step::Early(session) => {
+            HandshakeStep::NeedMore => "more".to_owned(),
+            HandshakeStep::Send(bytes) => String::from_utf8(bytes).unwrap(),
+            HandshakeStep::StartCompression => "deflate".to_owned(),
+            HandshakeStep::StartTls => "tls".to_owned(),
+            HandshakeStep::Early(session) => {
                 assert!(session.capabilities.sieve_mailbox_enabled);
                 "early".to_owned()
             }
-            Step::Ready(session) => {
+            HandshakeStep::Ready(session) => {
                 assert_eq!(*expected, "ready");
                 assert!(src.is_empty());
                 return Ok(session);
@@ -335,7 +335,7 @@ fn endless_banners_are_cut_off() {
         src.extend_from_slice(&[b'x'; 1000]);
         assert!(src.len() < 100_000);
         match handshake.handle(&mut src) {
-            Ok(step) => assert_eq!(step, Step::NeedMore),
+            Ok(step) => assert_eq!(step, HandshakeStep::NeedMore),
             Err(error) => break error,
         }
     };
