@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::annotations::{self, Annotation};
 use crate::config::Config;
 use crate::db::kept::KeptDb;
 use crate::error::StoreError;
 use crate::mailbox::Mailbox;
+use crate::mailbox::annotations::{self, Annotation};
 use crate::mboxlist::MboxEntry;
 use crate::paths;
 

@@ -11,12 +11,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cyrus_store::conversations::{Conversations, has_conversations};
 use cyrus_store::dlist::Value;
 use cyrus_store::mboxlist::{MboxEntry, MboxList};
-use cyrus_store::quota::{QuotaDb, RESOURCE_NAMES};
 use cyrus_store::store::Store;
-use cyrus_store::{Config, counters, paths, seen, sieve, subs};
+use cyrus_store::user::conversations::{Conversations, has_conversations};
+use cyrus_store::user::quota::{QuotaDb, RESOURCE_NAMES};
+use cyrus_store::user::{counters, seen, sieve, subs};
+use cyrus_store::{Config, paths};
 
 struct Case {
     _temp: tempfile::TempDir,

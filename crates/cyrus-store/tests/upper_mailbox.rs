@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cyrus_store::Config;
-use cyrus_store::annotations::Annotation;
 use cyrus_store::error::{ErrorClass, StoreError};
 use cyrus_store::mailbox::Mailbox;
+use cyrus_store::mailbox::annotations::Annotation;
 use cyrus_store::mboxlist::MboxEntry;
 use cyrus_store::store::Store;
 

@@ -6,8 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::error::StoreError;
-use crate::index::{IndexError, IndexHeader, layout_sizes};
-use crate::record::{self, IndexRecord};
+use crate::mailbox::index::{IndexError, IndexHeader, layout_sizes};
+use crate::mailbox::record::{self, IndexRecord};
 
 /// Bytes per read. Larger ones gain nothing: the kernel reads ahead on its own.
 const READ_BYTES: usize = 512 * 1024;

@@ -11,7 +11,7 @@
 //! Source: `imap/sync_log.c` (sync_log_init, sync_log_enabled), `lib/libconfig.c` of cyrus-imapd 3.6.1.
 
 use crate::config::Config;
-use crate::config_values::parse_switch;
+use crate::config::values::parse_switch;
 
 /// What Cyrus' services log.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -20,9 +20,9 @@ use crate::config::Config;
 use crate::error::StoreError;
 use crate::guid::Guid;
 use crate::mailbox::Mailbox;
+use crate::mailbox::record::FLAG_FLAGGED;
 use crate::mboxlist::{MboxEntry, MboxList};
 use crate::paths;
-use crate::record::FLAG_FLAGGED;
 use crate::regular;
 use crate::store::Store;
 

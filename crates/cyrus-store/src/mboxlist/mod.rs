@@ -13,6 +13,8 @@
 //! Deleted mailboxes leave an entry of type "deleted" (a tombstone) in both places. Source: `imap/mboxlist.c` of
 //! cyrus-imapd 3.6.1.
 
+pub(crate) mod entry;
+
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
@@ -23,8 +25,8 @@ use crate::db::Database;
 use crate::db::kept::KeptDb;
 use crate::dlist::Value;
 use crate::error::StoreError;
-use crate::mboxlist_entry::Source;
-pub use crate::mboxlist_entry::{MboxEntry, MboxType, NameHistory};
+use crate::mboxlist::entry::Source;
+pub use crate::mboxlist::entry::{MboxEntry, MboxType, NameHistory};
 use crate::names::{MailboxName, NameRules};
 use crate::paths;
 
@@ -367,5 +369,4 @@ fn is_prefixed(db: &Database) -> Result<bool, StoreError> {
 }
 
 #[cfg(test)]
-#[path = "mboxlist_tests.rs"]
 pub(crate) mod tests;

@@ -22,7 +22,9 @@
 //! `imap/index_file.c` of the development branch for version 20.
 
 use crate::guid::Guid;
-use crate::index::{IndexError, be_nanotime, be_time, be32, be64, check_crc, layout_sizes};
+use crate::mailbox::index::{
+    IndexError, be_nanotime, be_time, be32, be64, check_crc, layout_sizes,
+};
 
 /// System flag \Answered.
 pub const FLAG_ANSWERED: u32 = 1 << 0;

@@ -1,19 +1,24 @@
 //! What the front door says of users: one place to ask, so that callers need not know which file
 //! holds what.
 
+pub mod conversations;
+pub mod counters;
+pub mod quota;
+pub mod seen;
+pub mod sieve;
+pub mod subs;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::conversations::{self, Conversations};
-use crate::counters;
 use crate::error::StoreError;
 use crate::mboxlist::{MboxEntry, MboxList};
-use crate::quota::{self, QuotaDb, QuotaRoot};
-use crate::seen::{self, SeenEntry};
-use crate::sieve::{self, SieveScript};
 use crate::store::Store;
-use crate::subs;
+use crate::user::conversations::Conversations;
+use crate::user::quota::{QuotaDb, QuotaRoot};
+use crate::user::seen::SeenEntry;
+use crate::user::sieve::SieveScript;
 
 /// Modseqs that are kept beside a mailbox's own files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -14,11 +14,15 @@
 //! Options and values of newer versions are let through, so that one file can serve several versions: a number may carry a
 //! unit, and one-of-many values are checked only where this crate uses them.
 
+pub(crate) mod options;
+pub(crate) mod reader;
+pub(crate) mod values;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use crate::config_reader::Reader;
-use crate::config_values::{parse_bytesize, parse_duration, parse_int, parse_switch};
+use crate::config::reader::Reader;
+use crate::config::values::{parse_bytesize, parse_duration, parse_int, parse_switch};
 use crate::error::StoreError;
 use crate::names::NameRules;
 
@@ -332,5 +336,4 @@ impl Config {
 }
 
 #[cfg(test)]
-#[path = "config_tests.rs"]
 mod tests;

@@ -10,6 +10,12 @@
 //! Source: `mailbox_open_advanced`, `mailbox_lock_index_internal`, `mailbox_synccrcs`, `mailbox_record_fname` in
 //! `imap/mailbox.c` and `sync_print_flags`, `sync_mailbox_version_check` in `imap/sync_support.c` of cyrus-imapd 3.6.1.
 
+pub mod annotations;
+pub mod crc;
+pub mod header;
+pub mod index;
+pub mod record;
+
 mod records;
 
 use std::cell::OnceCell;
@@ -18,22 +24,22 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::annotations::{self, Annotation, MessageAnnotations, VirtualAnnotation};
 use crate::config::Config;
-use crate::conversations;
-use crate::crc::{self, FlagCrcs};
 use crate::db::kept::KeptDb;
 use crate::error::StoreError;
 use crate::guid::SyncCrcs;
-use crate::header::MailboxHeader;
-use crate::index::{IndexError, IndexHeader, MAX_HEADER_SIZE, OPT_MAILBOX_DELETED};
 use crate::lock::{self, FileLock, Mode};
-use crate::mboxlist::MboxEntry;
-use crate::paths::{self, MetaFile, Place};
-use crate::record::{
+use crate::mailbox::annotations::{Annotation, MessageAnnotations, VirtualAnnotation};
+use crate::mailbox::crc::FlagCrcs;
+use crate::mailbox::header::MailboxHeader;
+use crate::mailbox::index::{IndexError, IndexHeader, MAX_HEADER_SIZE, OPT_MAILBOX_DELETED};
+use crate::mailbox::record::{
     FLAG_ANSWERED, FLAG_DELETED, FLAG_DRAFT, FLAG_FLAGGED, FLAG_SEEN, IndexRecord,
 };
+use crate::mboxlist::MboxEntry;
+use crate::paths::{self, MetaFile, Place};
 use crate::regular;
+use crate::user::conversations;
 
 use records::IndexFile;
 pub use records::RecordIter;

@@ -1,4 +1,4 @@
-//! The header of `cyrus.index`: one fixed block, then `num_records` records (see [`crate::record`]).
+//! The header of `cyrus.index`: one fixed block, then `num_records` records (see [`crate::mailbox::record`]).
 //!
 //! ```text
 //! versions 10-18 (offsets in bytes, everything big endian)

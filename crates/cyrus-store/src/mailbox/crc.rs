@@ -15,11 +15,11 @@
 //! development branch for version 20. The two disagree on how a conversation id is printed (without and with leading
 //! zeros); the index version decides here which is meant.
 
-use crate::annotations::{VirtualAnnotation, VirtualValue, virtual_annotations};
 use crate::guid::Guid;
 use crate::guid::SyncCrcs;
-use crate::header::MailboxHeader;
-use crate::record::{
+use crate::mailbox::annotations::{VirtualAnnotation, VirtualValue, virtual_annotations};
+use crate::mailbox::header::MailboxHeader;
+use crate::mailbox::record::{
     FLAG_ANSWERED, FLAG_DELETED, FLAG_DRAFT, FLAG_FLAGGED, FLAG_SEEN, IndexRecord,
 };
 
@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn expunged_messages_do_not_count() {
         let mut record = record();
-        record.internal_flags = crate::record::FLAG_INTERNAL_EXPUNGED;
+        record.internal_flags = crate::mailbox::record::FLAG_INTERNAL_EXPUNGED;
         record.cid = 1;
         assert_eq!(crc_basic(&FlagCrcs::new(&header(&[])), &record), 0);
         assert_eq!(crc_virtannot(17, &record), 0);

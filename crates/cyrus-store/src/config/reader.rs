@@ -7,9 +7,9 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use crate::config::options;
+use crate::config::values::{parse_bytesize, parse_duration, parse_int, parse_switch};
 use crate::config::{Config, Origin};
-use crate::config_options as options;
-use crate::config_values::{parse_bytesize, parse_duration, parse_int, parse_switch};
 use crate::error::StoreError;
 use crate::names::NameRules;
 

@@ -24,14 +24,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::Config;
-use crate::crc;
 use crate::databases;
 use crate::db::Database;
 use crate::db::kept::KeptDb;
 use crate::error::{ErrorClass, StoreError};
-use crate::index::{be32, be64};
+use crate::mailbox::crc;
+use crate::mailbox::index::{be32, be64};
+use crate::mailbox::record::IndexRecord;
 use crate::paths;
-use crate::record::IndexRecord;
 
 /// Stands for the mailbox's owner in keys, so that renaming a user needs no rewriting.
 const OWNER_TOKEN: &[u8] = b"[.OwNeR.]";
