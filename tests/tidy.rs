@@ -12,6 +12,20 @@ const RUNTIMES: [&str; 6] = ["tokio", "actix", "actix-rt", "async-compression", 
 /// More lines than this are two ideas.
 const MOST_LINES: usize = 600;
 
+/// The rooms of `actors/src`, floor by floor from the ground up: whoever lives on one may know only what is below, and the
+/// same room.
+const FLOORS: [&[&str]; 9] = [
+    &["settings"],
+    &["monitor"],
+    &["replica"],
+    &["error"],
+    &["master"],
+    &["user"],
+    &["work"],
+    &["runtime"],
+    &["batch", "rolling"],
+];
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -98,6 +112,42 @@ fn arrows_point_one_way() {
         }
     }
     refuse(wrong);
+}
+
+#[test]
+fn no_room_knows_what_is_above_it() {
+    let floor_of = |room: &str| FLOORS.iter().position(|floor| floor.contains(&room));
+    let source = root().join("actors/src");
+    let mut wrong = Vec::new();
+    let mut looked_at = 0;
+    for (path, text) in sources() {
+        let Ok(within) = path.strip_prefix(&source) else { continue };
+        let first = within.components().next().unwrap().as_os_str().to_str().unwrap();
+        let room = first.trim_end_matches(".rs");
+        if room == "lib" {
+            continue;
+        }
+        let Some(floor) = floor_of(room) else {
+            wrong.push(format!("{} is in no room of FLOORS", path.display()));
+            continue;
+        };
+        looked_at += 1;
+        for known in rooms_named(&text).into_iter().filter(|known| *known != room) {
+            if floor_of(known).is_none_or(|known| known >= floor) {
+                wrong.push(format!("{}: {room} must not know {known}", path.display()));
+            }
+        }
+    }
+    assert!(looked_at > 50, "only {looked_at} files in rooms");
+    refuse(wrong);
+}
+
+/// The rooms that a file names, in its code.
+fn rooms_named(text: &str) -> Vec<&str> {
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let named = code.flat_map(|line| line.split("crate::").skip(1));
+    let end = |c: char| !(c.is_ascii_lowercase() || c == '_');
+    named.filter_map(|after| after.split(end).next()).filter(|room| !room.is_empty()).collect()
 }
 
 #[test]

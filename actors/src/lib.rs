@@ -18,19 +18,28 @@
 //! each other. Messages are small; long things (users, records, files, events) go through bounded
 //! channels.
 //!
-//! | file | what it holds |
-//! |---|---|
-//! | `user_lister.rs`, `dispatcher.rs`, `log_reader.rs`, `roller.rs`, `user_sync.rs`, `planner.rs`, `lock_keeper.rs`, `pool.rs` with `lease.rs`, `connection.rs`, `monitor.rs` | one actor each, its messages beside it |
-//! | `schedule.rs`, `ahead.rs`, `rota.rs`, `pool_plan.rs` | what the Dispatcher, the Roller and the pool decide: plain values, tested without actors |
-//! | `run.rs`, `rolling.rs`, `crew.rs`, `workers.rs`, `log_hand.rs`, `try_work.rs` | starting them; a Roller's log, and one work of it |
-//! | `login_check.rs` | a login before anything is started |
-//! | `user_work.rs` with `look.rs`, `look_some.rs`, `act.rs` | an attempt at a user and its two halves: both sides and the plan; carrying it out |
-//! | `tasks.rs`, `removal.rs`, `refused.rs`, `server.rs` | what the log asks for, in parts; users that are gone; mailboxes that the replica can't keep; the server's annotations |
-//! | `reading.rs`, `reading_some.rs`, `reserve.rs`, `full.rs`, `sending.rs`, `steps.rs`, `spool.rs`, `upload.rs`, `bad_files.rs`, `staged.rs`, `wire.rs` | a MailboxPlanner's reading and encoding |
-//! | `frames.rs`, `ask.rs`, `answer.rs`, `fading.rs`, `transport/` | what travels to a connection, and back; sockets, login, deflate |
-//! | `cache.rs`, `partitions.rs` | what a replica has, remembered between rolling runs or for the run |
-//! | `settings.rs`, `events.rs`, `names.rs`, `report.rs`, `error.rs`, `advice.rs`, `words.rs`, `plain.rs` | what a run is told, tells, and ends with |
-//! | `progress.rs` with `in_flight.rs`, `pace.rs`, `replica_state.rs`; `figures.rs` | how a run stands, for whoever asks; in rolling replication |
+//! ```text
+//!   batch (a list)   rolling (the log)     feed
+//!            '----------'
+//!               runtime                    starts what both need
+//!                work                      who is next, one attempt, the locks
+//!                user                      look, plan, apply
+//!               master                     reads the store, encodes, sends
+//!                error
+//!               replica                    connections, and what travels on them
+//!               monitor                    events, progress, reports
+//! ```
+//! A room knows those below it, none above; `tests/tidy.rs` reads the imports and holds it so.
+//!
+//! | room | actors | what else is there |
+//! |---|---|---|
+//! | `batch/` | UserLister, Dispatcher | `run.rs` starts a run; `schedule.rs` says what the Dispatcher does; `names.rs` keeps a run's users in little memory |
+//! | `rolling/` | LogReader, Roller | `roll.rs` starts it; `roller/` what becomes of its works; `log_handle.rs` its log; `status.rs` how it stands |
+//! | `work/` | LockKeeper | `queue.rs` and `aside.rs` who is next and who rests; `attempt.rs` one attempt; `worker_pool.rs` |
+//! | `user/` | UserSync | `user_work.rs` an attempt at a user, with its halves `look.rs`, `look_partial.rs` and `apply.rs`; `tasks.rs` what the log asks for, in parts; `removal.rs`, `refused_mailboxes.rs`, `server_annotations.rs`, `scripts.rs`; `advice.rs` what an admin can do |
+//! | `master/` | MailboxPlanner (threads) | `read_user.rs` and `read_partial.rs` for both kinds of look; `reserve.rs`, `full_update.rs`; `send_mailbox.rs` with `batches.rs`, `encode.rs`, `record_buffer.rs`, `upload.rs`, `message_files.rs`, `bad_files.rs` |
+//! | `replica/` | ConnectionPool, Connection | `pool_plan.rs` and `lookahead.rs` what the pool decides; `lease.rs`, `frames.rs`, `ask.rs`, `answer.rs` what travels; `transport/` sockets, login, deflate; `state_cache.rs`, `partitions.rs`, `staged.rs`, `fading.rs` what is remembered |
+//! | `monitor/` | Monitor | `events.rs`, `report.rs`; `progress.rs` with `in_flight.rs`, `pace.rs`, `replica_state.rs`; `words.rs`, `plain.rs` |
 #![forbid(unsafe_code)]
 
 mod batch;

@@ -8,7 +8,7 @@
 //! `--jobs` users are worked on at a time; those that come next are looked at meanwhile, on a
 //! connection that the pool lends for that, and wait for nothing if both sides are equal.
 //!
-//! The decisions are `schedule.rs`'s. A user whose lock somebody else holds waits outside the
+//! The decisions are `batch/schedule.rs`'s. A user whose lock somebody else holds waits outside the
 //! places in flight, so it delays only itself. A UserSync that dies is replaced.
 
 use std::collections::{HashMap, HashSet};

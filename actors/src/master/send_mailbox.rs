@@ -7,10 +7,10 @@
 //! ```
 //! The index is locked only while it is read. While files are sent the shared mailbox lock is
 //! kept, so that they stay; writers need no more than that. The encoded records wait in a spool
-//! (`spool.rs`), and are sent when the replica has taken the files (`act/held.rs`).
+//! (`master/record_buffer.rs`), and are sent when the replica has taken the files (`user/apply/held.rs`).
 //!
 //! A mailbox with more new messages than a batch holds, or more bytes, is sent in several steps
-//! (`steps.rs`). The mailbox is opened once a step, and its records are passed over once.
+//! (`master/batches.rs`). The mailbox is opened once a step, and its records are passed over once.
 
 use std::collections::{HashSet, VecDeque};
 use std::io;

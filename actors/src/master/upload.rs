@@ -1,6 +1,6 @@
 //! Message files to the replica: `APPLY MESSAGE (%{partition guid size} … )`.
 //!
-//! A file is looked at before it is announced (`message_files.rs`): the replica would drop a whole
+//! A file is looked at before it is announced (`master/message_files.rs`): the replica would drop a whole
 //! batch for one bad file, and abort for one that parses to another GUID.
 
 use std::fs::File;

@@ -1,4 +1,4 @@
-//! What is being done for whom at this moment; a part of `progress.rs`.
+//! What is being done for whom at this moment; a part of `monitor/progress.rs`.
 //!
 //! Read-mostly and shared between threads: each user in flight writes its own row, a status reads
 //! all of them. No decision hangs on it.

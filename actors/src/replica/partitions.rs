@@ -2,7 +2,7 @@
 //!
 //! A replica dies of a message for a partition that it does not have (`imap/dlist.c:dlist_reserve_path` of
 //! cyrus-imapd 3.6.1 asserts that there is one). So the first one who needs a partition finds out
-//! (`act/partition.rs`); all others wait for that. That a partition is there is never asked again; that it is not may
+//! (`user/apply/partition.rs`); all others wait for that. That a partition is there is never asked again; that it is not may
 //! change, as an admin adds it.
 
 use std::sync::Arc;

@@ -7,7 +7,7 @@
 //! ```
 //! A lease for work is one connection for one user: the replica keeps what it was sent for a
 //! connection until RESTART, so a user's commands must not be spread over several. A lease for a
-//! look is shared with other looks (`pool_plan.rs`).
+//! look is shared with other looks (`replica/pool_plan.rs`).
 //!
 //! A connection that is made for looks is opened early, in clear: that saves a round trip of the four that a run with
 //! nothing to do takes, and deflate's CPU on both sides. It is compressed before the first work, or when it has

@@ -1,6 +1,6 @@
 //! What the pool decides: how many connections, who gets which, when to try again.
 //!
-//! A plain value: events in, actions out; the actor around it (`pool.rs`) does as it is told.
+//! A plain value: events in, actions out; the actor around it (`replica/pool.rs`) does as it is told.
 //!
 //! ```text
 //!              .--GrantShared: up to LOOKS_AHEAD users ask at the same time--.

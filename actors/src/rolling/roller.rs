@@ -7,7 +7,7 @@
 //! ```
 //! Three things go on at the same time: works are carried out, the next log is taken over, and what is
 //! done is struck from log-run. So a slow user holds up nobody, nor the log. What to do next is
-//! `rota.rs`'s decision; `try_work.rs` is what is done for one work, `outcomes.rs` what becomes of it.
+//! `work/queue.rs`'s decision; `work/attempt.rs` is what is done for one work, `outcomes.rs` what becomes of it.
 //!
 //! States: *running*; *stopping* (asked to, or no connection will ever come): nothing is begun any more, what is
 //! in flight may end; *at rest*: what is not done has been left in log-run.

@@ -6,7 +6,7 @@
 //!      |                  | '----not begun, or linked with another user: at once again
 //!      '-----rests <------'      failed, skipped, or locked with -N: longer each time
 //! ```
-//! A work of which single mailboxes failed is done; these rest by themselves (`aside.rs`).
+//! A work of which single mailboxes failed is done; these rest by themselves (`work/aside.rs`).
 //! A user that fails four times in a row is in *quarantine*: reported, and tried again ever more rarely, until it
 //! goes well. It is never dropped. New entries of a user that rests wait with it.
 

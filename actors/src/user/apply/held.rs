@@ -9,7 +9,7 @@
 //! (`imap/sync_support.c:sync_apply_mailbox`, 3.2 to 3.12). So records follow their messages' OK; the next mailboxes'
 //! messages are uploaded meanwhile, and the last ones of a user are waited for: a round trip a user. What is
 //! held stays in the master's order, as a folder must not come before what is above it. Where messages are refused
-//! the connection ends (`connection/reader.rs`), and the user fails by the name of their mailbox.
+//! the connection ends (`replica/connection/reader.rs`), and the user fails by the name of their mailbox.
 
 use std::collections::VecDeque;
 
