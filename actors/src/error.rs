@@ -8,7 +8,7 @@ use cyrus_store::{ErrorClass, StoreError};
 use sync_plan::{Kept, PlanError, Uncounted, Withheld};
 
 use crate::monitor::words;
-use crate::replica::frames::CommandError;
+use crate::replica::command_error::CommandError;
 use crate::replica::lease::{Lease, Purpose};
 use crate::replica::pool::PoolError;
 

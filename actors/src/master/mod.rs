@@ -13,4 +13,6 @@ pub(crate) mod record_buffer;
 pub(crate) mod reserve;
 pub(crate) mod script_files;
 pub(crate) mod send_mailbox;
+pub(crate) mod stale;
 pub(crate) mod upload;
+pub(crate) mod user_read;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use cyrus_store::{MboxList, Store, StoreError};
 use sync_plan::{Folder, MasterQuota, Missing};
 
-use crate::master::read_user::{UserRead, is_stale};
+use crate::master::stale::is_stale;
+use crate::master::user_read::UserRead;
 
 /// Reads the quota roots that the mailboxes name. One that can't be found is missing, not gone; one that can't be read costs
 /// itself alone.

@@ -19,7 +19,8 @@ use sync_plan::{Folder, Moved};
 
 use crate::error::UserError;
 use crate::master::quota_roots;
-use crate::master::read_user::{TreeReader, UserRead, meta};
+use crate::master::read_user::{TreeReader, meta};
+use crate::master::user_read::UserRead;
 
 /// What is to be looked at.
 #[derive(Debug, Clone, Default)]

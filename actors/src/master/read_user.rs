@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use cyrus_store::names::NameRules;
-use cyrus_store::{ErrorClass, MboxEntry, MboxList, Store, StoreError, UserModseqs};
+use cyrus_store::{MboxEntry, MboxList, Store, StoreError, UserModseqs};
 use sync_plan::{
     Folder, Intermediate, MasterMailbox, MasterSeen, MasterSieve, MasterUser, Missing,
 };
@@ -13,72 +13,9 @@ use sync_plan::{
 use crate::error::UserError;
 use crate::master::encode;
 use crate::master::quota_roots;
+use crate::master::stale::is_stale;
+use crate::master::user_read::{Host, UserRead};
 use crate::monitor::report::is_shared;
-
-/// A user as read off the disk.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct UserRead {
-    pub(crate) master: MasterUser,
-    /// The mailboxes' entries by unique id, to open them again.
-    pub(crate) entries: Arc<HashMap<String, MboxEntry>>,
-    /// Mailboxes that can't be read: name and why.
-    pub(crate) broken: Vec<(String, Arc<StoreError>)>,
-    /// Why subscriptions, seen state, scripts or quota roots can't be read; mailboxes are replicated all the same.
-    pub(crate) unread: Vec<Arc<StoreError>>,
-    /// The unique id of the INBOX, if it was read.
-    pub(crate) inbox_id: Option<String>,
-    /// Names that mailboxes here had before, by unique id.
-    pub(crate) former: HashMap<String, Vec<String>>,
-    /// Who has the INBOX now of a user who is gone, if somebody got it with another name.
-    pub(crate) renamed_to: Option<Arc<str>>,
-    /// The INBOX below DELETED of whoever had a #sieve mailbox below DELETED, by the latter's unique id.
-    pub(crate) hosts: HashMap<String, Host>,
-}
-
-/// An INBOX that was removed with all of its user's mailboxes.
-#[derive(Debug, Clone)]
-pub(crate) struct Host {
-    /// The INBOX's name when there still was a user.
-    pub(crate) inbox: String,
-    /// Its entry now.
-    pub(crate) deleted: MboxEntry,
-}
-
-impl UserRead {
-    /// What can't be read as failures, mailboxes first.
-    pub(crate) fn failures(&self) -> impl Iterator<Item = UserError> + '_ {
-        let mailboxes = self.broken.iter().map(|(mailbox, e)| UserError::Unreadable {
-            mailbox: mailbox.clone(),
-            source: e.clone(),
-        });
-        mailboxes.chain(self.unread.iter().map(|e| UserError::Unread { source: e.clone() }))
-    }
-
-    /// Keeps what can't be read of a user besides its mailboxes. Nothing is taken away on the replica then.
-    pub(crate) fn cannot_read(&mut self, e: StoreError) {
-        self.master.incomplete = true;
-        self.unread.push(Arc::new(e));
-    }
-
-    /// Whether this mailbox is one of those.
-    pub(crate) fn is_broken(&self, name: &str) -> bool {
-        self.broken.iter().any(|(n, _)| n == name)
-    }
-
-    /// The highest UIDs that were given out, by unique id.
-    pub(crate) fn last_uids(&self) -> HashMap<&str, u32> {
-        let mailboxes = self.master.folders.iter().filter_map(|folder| match folder {
-            Folder::Mailbox(m) => Some((m.uniqueid.as_str(), m.last_uid)),
-            Folder::Intermediate(_) => None,
-        });
-        mailboxes.collect()
-    }
-
-    /// A mailbox's unique id.
-    pub(crate) fn uniqueid_of(&self, name: &str) -> Option<&str> {
-        self.master.folders.iter().find(|f| f.name() == name).map(Folder::uniqueid)
-    }
-}
 
 /// All that the master holds of a user or, under the empty user id, of its shared mailboxes (those
 /// whose names begin with `prefix`). None: there is no INBOX, unless that is what was asked for.
@@ -347,19 +284,6 @@ fn read_header(
         Err(e) if is_stale(list, entry, &e)? => Ok(None),
         Err(e) => Err(e),
     }
-}
-
-/// Whether an error is only that the mailbox is no longer what its entry said.
-pub(crate) fn is_stale(
-    list: &MboxList,
-    entry: &MboxEntry,
-    e: &StoreError,
-) -> Result<bool, StoreError> {
-    if !matches!(e.class(), ErrorClass::Missing | ErrorClass::Damaged) {
-        return Ok(false);
-    }
-    let now = list.lookup(&entry.name)?;
-    Ok(!now.is_some_and(|n| n.uniqueid == entry.uniqueid && !n.mbtype.is_deleted()))
 }
 
 fn intermediate(entry: &MboxEntry) -> Intermediate {

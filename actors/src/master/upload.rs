@@ -13,7 +13,8 @@ use cyrus_store::Mailbox;
 use crate::error::UserError;
 use crate::master::message_files::{Checked, Message, MessageFiles};
 use crate::monitor::report::Sent;
-use crate::replica::frames::{CommandError, FRAME_BYTES, Frame, FrameSender, PendingCommand};
+use crate::replica::command_error::CommandError;
+use crate::replica::frames::{FRAME_BYTES, Frame, FrameSender, PendingCommand};
 
 /// Messages in one command, as the C client's bound.
 const MESSAGES: usize = 1024;

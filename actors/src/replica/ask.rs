@@ -12,7 +12,7 @@ use cyrus_store::names::NameRules;
 use tokio::sync::oneshot;
 
 use crate::replica::answer::Answer;
-use crate::replica::frames::CommandError;
+use crate::replica::command_error::CommandError;
 
 /// Where a command's answer goes.
 pub(crate) type Reply = oneshot::Sender<Result<Answer, CommandError>>;

@@ -118,7 +118,8 @@ impl Handler<Connect> for Connection {
         let budget = self.budget.clone();
         let myself = ctx.address();
         Box::pin(async move {
-            let ready = transport::connect(&settings, &events, number, msg).await?;
+            let ready =
+                transport::connect(&settings, &events, number, msg.early, msg.announce).await?;
             debug!(connection = number, software = %ready.session.capabilities.software, "connected");
             let (sender, frames) = mpsc::channel(FRAMES_WAITING);
             let session = Arc::new(ready.session.clone());

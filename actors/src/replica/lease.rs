@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use actix::prelude::*;
 use bytes::Bytes;
@@ -10,12 +9,9 @@ use csync::{Framing, Session};
 use tracing::warn;
 
 use crate::replica::ask::About;
+use crate::replica::command_error::CommandError;
 use crate::replica::connection::CompressionState;
-use crate::replica::frames::{CommandError, FrameSender, PendingCommand};
-use crate::replica::pool::{ConnectionPool, PoolError};
-
-/// How long a user may wait for a connection to be worked on, after it was looked at.
-const WORK_WAIT: Duration = Duration::from_secs(10);
+use crate::replica::frames::{FrameSender, PendingCommand};
 
 /// What a connection is lent for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,16 +21,6 @@ pub(crate) enum Purpose {
     /// To work on one user, alone.
     Exclusive,
 }
-
-/// Asks for a connection to look at a user; waits until there is one.
-#[derive(Message)]
-#[rtype(result = "Result<Lease, PoolError>")]
-pub(crate) struct WantShared;
-
-/// Asks for a connection to work on a user; waits until there is one.
-#[derive(Message)]
-#[rtype(result = "Result<Lease, PoolError>")]
-pub(crate) struct WantExclusive;
 
 /// A lease ended.
 #[derive(Message)]
@@ -56,7 +42,7 @@ pub(crate) struct Lease {
     pub(crate) clear: Arc<CompressionState>,
     /// It was idle for so long that it may be gone.
     pub(crate) stale: bool,
-    pub(crate) pool: Addr<ConnectionPool>,
+    pub(crate) pool: Recipient<Returned>,
     /// Whether it can be lent again.
     pub(crate) usable: bool,
 }
@@ -116,55 +102,6 @@ impl Drop for Lease {
     }
 }
 
-/// A connection to look at a user on, beside others who look.
-///
-/// # Errors
-/// [`PoolError`] when there is none to be had.
-pub(crate) async fn acquire_shared(pool: &Addr<ConnectionPool>) -> Result<Lease, PoolError> {
-    loop {
-        let lease = pool.send(WantShared).await.map_err(|_| PoolError::Stopped)??;
-        if let Some(lease) = living(lease).await {
-            return Ok(lease);
-        }
-    }
-}
-
-/// A connection to look at a user on that nobody else uses: after one was lost with its answer due, it shall take no other
-/// user's with it.
-///
-/// # Errors
-/// [`PoolError`] when there is none to be had.
-pub(crate) async fn acquire_exclusive_look(
-    pool: &Addr<ConnectionPool>,
-) -> Result<Lease, PoolError> {
-    loop {
-        let lease = pool.send(WantExclusive).await.map_err(|_| PoolError::Stopped)??;
-        if let Some(lease) = living(lease).await {
-            return Ok(lease);
-        }
-    }
-}
-
-/// A connection for one user's work.
-///
-/// # Errors
-/// [`PoolError`] when there is none to be had; [`PoolError::NotBegun`] after [`WORK_WAIT`], by when
-/// what was seen of the user is old.
-pub(crate) async fn acquire_exclusive(pool: &Addr<ConnectionPool>) -> Result<Lease, PoolError> {
-    loop {
-        let waiting = tokio::time::timeout(WORK_WAIT, pool.send(WantExclusive));
-        let lease = match waiting.await {
-            Ok(answer) => answer.map_err(|_| PoolError::Stopped)??,
-            Err(_) => return Err(PoolError::NotBegun),
-        };
-        if let Some(lease) = living(lease).await
-            && let Some(lease) = compressed(lease).await
-        {
-            return Ok(lease);
-        }
-    }
-}
-
 /// The lease, compressed if that can be; none when its connection is lost.
 pub(crate) async fn compressed(mut lease: Lease) -> Option<Lease> {
     if !lease.clear.compressible.load(Ordering::Relaxed) {
@@ -178,7 +115,7 @@ pub(crate) async fn compressed(mut lease: Lease) -> Option<Lease> {
 }
 
 /// The lease, if its connection answers: one that idled for long is tried first.
-async fn living(mut lease: Lease) -> Option<Lease> {
+pub(crate) async fn living(mut lease: Lease) -> Option<Lease> {
     if !lease.stale {
         return Some(lease);
     }

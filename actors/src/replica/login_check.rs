@@ -12,7 +12,6 @@ use futures_util::future::join_all;
 use crate::monitor::events::EventSink;
 use crate::monitor::monitor::{self, Verbosity};
 use crate::monitor::report::Stopped;
-use crate::replica::connection::Connect;
 use crate::replica::transport;
 use crate::settings::Settings;
 
@@ -50,8 +49,8 @@ pub fn check_logins(all: &[Settings]) -> io::Result<Vec<LoginCheck>> {
 
 async fn check(settings: &Settings) -> LoginCheck {
     let (events, mut told) = EventSink::channel(false, settings.trace);
-    let how = Connect { early: false, announce: true };
-    let connecting = tokio::time::timeout(LONGEST, transport::connect(settings, &events, 0, how));
+    let connecting =
+        tokio::time::timeout(LONGEST, transport::connect(settings, &events, 0, false, true));
     let mut connecting = std::pin::pin!(connecting);
     let ended = loop {
         tokio::select! {

@@ -1,7 +1,9 @@
 //! The replica's side: connections to it, what travels on them, and what is remembered of it.
 
+pub(crate) mod acquire;
 pub(crate) mod answer;
 pub(crate) mod ask;
+pub(crate) mod command_error;
 pub(crate) mod connection;
 pub(crate) mod fading;
 pub(crate) mod frames;

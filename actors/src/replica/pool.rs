@@ -31,7 +31,7 @@ use crate::replica::ask::Asker;
 use crate::replica::connection::queue::Queue;
 use crate::replica::connection::{CompressionState, Connect, Connection, Down, Opened, SAID_BYE};
 use crate::replica::frames::FrameSender;
-use crate::replica::lease::{Lease, Purpose, Returned, WantExclusive, WantShared, compressed};
+use crate::replica::lease::{Lease, Purpose, Returned, compressed};
 use crate::replica::lookahead::Ahead;
 use crate::replica::pool_plan::{Action, COMPLAINT_PAUSE, Fault, PoolPlan};
 use crate::replica::transport::ConnectError;
@@ -66,6 +66,16 @@ pub enum PoolError {
     #[error("not begun")]
     NotBegun,
 }
+
+/// Asks for a connection to look at a user; waits until there is one.
+#[derive(Message)]
+#[rtype(result = "Result<Lease, PoolError>")]
+pub(crate) struct WantShared;
+
+/// Asks for a connection to work on a user; waits until there is one.
+#[derive(Message)]
+#[rtype(result = "Result<Lease, PoolError>")]
+pub(crate) struct WantExclusive;
 
 /// Lends connections.
 pub(crate) struct ConnectionPool {
@@ -213,7 +223,7 @@ impl ConnectionPool {
             session: member.session.clone(),
             clear: member.clear.clone(),
             stale: member.since.elapsed() > IDLE_TRUST,
-            pool: ctx.address(),
+            pool: ctx.address().recipient(),
             usable: true,
         })
     }

@@ -13,7 +13,7 @@ use futures_util::future::LocalBoxFuture;
 use tokio::sync::mpsc;
 
 use crate::rolling::log_reader::{CHUNKS_WAITING, Keep, LogReader, TakeOver, TakenOver};
-use crate::rolling::roll::RollSettings;
+use crate::rolling::request::RollSettings;
 
 /// How often the log is looked for when no delay is wanted.
 const LEAST_DELAY: Duration = Duration::from_millis(50);

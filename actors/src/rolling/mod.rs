@@ -2,6 +2,8 @@
 
 pub(crate) mod log_handle;
 pub(crate) mod log_reader;
+pub(crate) mod report;
+pub(crate) mod request;
 pub(crate) mod roll;
 pub(crate) mod roller;
 pub(crate) mod status;

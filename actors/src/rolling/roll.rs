@@ -1,7 +1,5 @@
 //! One channel's rolling replication from start to end: what it is told, and what it reports.
 
-use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -12,120 +10,17 @@ use tokio::sync::watch;
 
 use crate::monitor::events::EventSink;
 use crate::monitor::monitor::{Verbosity, Watching};
-use crate::monitor::plain;
-use crate::monitor::report::{Sent, Stopped, name_of};
-use crate::monitor::words;
-use crate::rolling::log_reader::{EarlyClaim, LetGo, LogReader, LogSource};
+use crate::monitor::report::Stopped;
+use crate::rolling::log_reader::{LetGo, LogReader, LogSource};
+use crate::rolling::report::RollReport;
+use crate::rolling::request::{RollSettings, StopRequest};
 use crate::rolling::roller::{Roll, Roller};
 use crate::rolling::status::RollStatus;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
-use crate::work::queue::Kind;
 
 /// How long the end of a channel waits for its log to be let go: a disk may hang.
 const LET_GO: Duration = Duration::from_secs(1);
-
-/// What a channel's rolling replication is told.
-#[derive(Debug, Clone)]
-pub struct RollSettings {
-    /// Where entries come from.
-    pub source: LogSource,
-    /// The claim on that log, if it was made already.
-    pub claim: EarlyClaim,
-    /// One pass, then the end (-1, -f).
-    pub once: bool,
-    /// From one taking over of the log to the next (-d, sync_repeat_interval); with none it is looked for
-    /// twenty times a second.
-    pub delay: Duration,
-    /// How often the replica is sent a RESTART (-t), if at all.
-    pub restart_every: Option<Duration>,
-    /// Whose being there means to stop (-F, sync_shutdown_file).
-    pub shutdown_file: Option<PathBuf>,
-    /// The longest pause between two tries of a user that fails (sync_retry_maxwait).
-    pub longest_pause: Duration,
-}
-
-/// What the program is asked to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StopRequest {
-    /// Go on.
-    Go,
-    /// Begin nothing more, finish what is in flight however long it takes (SIGHUP).
-    Finish,
-    /// Begin nothing more, and end within seconds (SIGTERM, SIGINT).
-    Stop,
-}
-
-/// How a channel's rolling replication ended.
-#[derive(Debug, Clone, Default)]
-pub struct RollReport {
-    /// Works of users that ended well.
-    pub done: u64,
-    /// What was sent.
-    pub sent: Sent,
-    /// Users with entries that are not done: they stand in log-run.
-    pub left: usize,
-    /// It ended before all entries were read.
-    pub unread: bool,
-    /// It was a log of one's own (-f): what is not done is kept nowhere.
-    pub given: bool,
-    /// Users that are not done, why, and of which kind.
-    pub(crate) troubles: Vec<(String, String, Kind)>,
-    /// Why it ended; none: it was a single pass.
-    pub stopped: Option<Stopped>,
-    /// From start to end.
-    pub took: Duration,
-}
-
-impl RollReport {
-    /// How many users failed.
-    pub fn failed(&self) -> usize {
-        self.count(Kind::Failed)
-    }
-
-    /// Whether a single pass brought all that was asked for to the replica. What a skipuser file keeps from it stays in
-    /// Cyrus' own log, as the admin wants it; in a log of one's own it was asked for.
-    pub fn all_well(&self) -> bool {
-        let skipped = if self.given { self.count(Kind::Skipped) } else { 0 };
-        self.failed() + self.count(Kind::Locked) + skipped == 0
-    }
-
-    fn count(&self, kind: Kind) -> usize {
-        self.troubles.iter().filter(|(_, _, k)| *k == kind).count()
-    }
-}
-
-/// The summary: one line, then one for each user in trouble.
-impl fmt::Display for RollReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (done, took) = (words::count(self.done, "user"), words::duration(self.took));
-        write!(f, "rolling: {done} done in {took}")?;
-        if self.left > 0 {
-            let kinds = [
-                (self.count(Kind::Failed), "failed"),
-                (self.count(Kind::Locked), "locked"),
-                (self.count(Kind::Skipped), "skipped"),
-            ];
-            let kinds = kinds.into_iter().filter(|(number, _)| *number > 0);
-            let kinds: Vec<_> = kinds.map(|(number, word)| format!("{number} {word}")).collect();
-            let place = if self.given { "not done" } else { "left in the log" };
-            write!(f, ", {} {place}", self.left)?;
-            if !kinds.is_empty() {
-                write!(f, " ({})", kinds.join(", "))?;
-            }
-        }
-        self.sent.write(self.took, f)?;
-        for (userid, reason, kind) in &self.troubles {
-            let kind = match kind {
-                Kind::Failed => "failed",
-                Kind::Locked => "locked",
-                Kind::Skipped => "skipped",
-            };
-            write!(f, "\n{kind}: {}: {reason}", plain::line(name_of(userid)))?;
-        }
-        Ok(())
-    }
-}
 
 /// Rolls one channel until it is asked to stop or, in a single pass, all is done or left. To be called on
 /// an actix system. `status` shows all the while how it stands.

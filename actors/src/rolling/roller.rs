@@ -26,19 +26,21 @@ use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::monitor::report::Stopped;
+use crate::replica::acquire::acquire_shared;
 use crate::replica::frames::encode;
-use crate::replica::lease::acquire_shared;
 use crate::replica::pool::{PoolError, StopWaiting};
 use crate::rolling::log_handle::{Finished, FromLog, LogHandle};
 use crate::rolling::log_reader::{LogReader, TakenOver};
-use crate::rolling::roll::{RollReport, RollSettings, StopRequest};
+use crate::rolling::report::RollReport;
+use crate::rolling::request::{RollSettings, StopRequest};
 use crate::rolling::status::{ChannelStats, RollStatus};
 use crate::runtime::Runtime;
 use crate::user::context::SyncContext;
 use crate::work::attempt::{AttemptEvent, try_work};
 use crate::work::lock_keeper::{LockKeeper, UserLock};
 use crate::work::pause::sleep_until;
-use crate::work::queue::{Bounds, WorkJob, WorkQueue};
+use crate::work::queue::{WorkJob, WorkQueue};
+use crate::work::trouble::Bounds;
 use crate::work::worker_pool::WorkerPool;
 
 /// How long works in flight may take to end after SIGTERM: the whole program is to end within five

@@ -9,7 +9,7 @@ use crate::monitor::plain;
 use crate::monitor::progress::Progress;
 use crate::monitor::report::{Sent, name_of};
 use crate::monitor::words;
-use crate::work::queue::{Kind, Trouble};
+use crate::work::trouble::{Kind, Trouble};
 
 /// How a channel stands, as of the last second. Clones show the same.
 #[derive(Debug, Clone, Default)]

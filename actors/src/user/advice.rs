@@ -7,7 +7,7 @@ use sync_plan::PlanError;
 use crate::error::UserError;
 use crate::monitor::plain;
 use crate::monitor::report::is_shared;
-use crate::replica::frames::CommandError;
+use crate::replica::command_error::CommandError;
 
 /// So much of an error is shown, in bytes: there is room for the advice behind it in a line.
 const ERROR_BYTES: usize = plain::LINE_BYTES / 2;

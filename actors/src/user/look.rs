@@ -10,24 +10,25 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use csync::{Code, command};
+use csync::command;
 use sync_plan::{Folder, Options, Tombstones, UserPlan, plan_user, unmatched_folders};
 
 use crate::error::UserError;
 use crate::master::planner::{ReadMore, ReadUser};
 use crate::master::read_partial::Names;
-use crate::master::read_user::{Inbox, UserRead};
+use crate::master::read_user::Inbox;
+use crate::master::user_read::UserRead;
 use crate::monitor::report::is_shared;
 use crate::replica::answer::Theirs;
 use crate::replica::ask::About;
-use crate::replica::frames::{CommandError, PendingCommand, encode};
+use crate::replica::command_error::CommandError;
+use crate::replica::frames::encode;
 use crate::replica::lease::Lease;
 use crate::user::context::SyncContext;
 use crate::user::look_partial::some_sides;
+use crate::user::questions::{Sides, ask_for_ids, ask_for_mailboxes, once_each, take};
 use crate::user::scripts;
 
-/// How many mailboxes are asked for in one command.
-const NAMES: usize = 500;
 /// How often what the replica has may lead to more names to be looked at. Each takes a chain of renames.
 const ROUNDS: usize = 8;
 
@@ -159,8 +160,6 @@ fn lacking(read: &UserRead, replica: &Theirs) -> Vec<String> {
     folders.map(|folder| folder.name().to_string()).collect()
 }
 
-pub(crate) type Sides = (Arc<UserRead>, Theirs);
-
 /// One question tells all that the replica has of a user, so both sides are read at the same time.
 async fn user_sides(
     context: &SyncContext,
@@ -280,48 +279,5 @@ async fn ask_for_the_missing(
         take(in_flight, replica).await?;
     }
     once_each(replica);
-    Ok(())
-}
-
-/// Asks the replica for mailboxes by name.
-pub(crate) async fn ask_for_mailboxes(
-    context: &SyncContext,
-    names: impl IntoIterator<Item = impl AsRef<str>>,
-    lease: &Lease,
-) -> Result<Vec<PendingCommand>, CommandError> {
-    let names: Vec<_> = names.into_iter().collect();
-    let mut asked = Vec::new();
-    for names in names.chunks(NAMES) {
-        let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
-        context.events.action(|| format!("MAILBOXES {}", names.join(" "))).await;
-        let bytes = encode(|out| command::get_mailboxes(out, names.iter().copied()));
-        let about = About::Names(names.iter().map(|name| (*name).to_string()).collect());
-        asked.push(lease.ask("MAILBOXES", bytes, about).await?);
-    }
-    Ok(asked)
-}
-
-async fn ask_for_ids(ids: &[&str], lease: &Lease) -> Result<Vec<PendingCommand>, CommandError> {
-    let mut asked = Vec::new();
-    for ids in ids.chunks(NAMES) {
-        let bytes = encode(|out| command::get_uniqueids(out, ids.iter().copied()));
-        let about = About::Ids(ids.iter().map(|id| (*id).to_string()).collect());
-        asked.push(lease.ask("UNIQUEIDS", bytes, about).await?);
-    }
-    Ok(asked)
-}
-
-/// A mailbox that was asked for twice, by name and by unique id, is one.
-pub(crate) fn once_each(replica: &mut Theirs) {
-    let mut seen = HashSet::new();
-    replica.mailboxes.retain(|m| seen.insert(m.uniqueid.clone()));
-}
-
-/// Takes in an answer. What is unknown there is not there.
-pub(crate) async fn take(asked: PendingCommand, replica: &mut Theirs) -> Result<(), CommandError> {
-    match asked.said().await {
-        Err(CommandError::Refused { code: Some(Code::MailboxNonexistent), .. }) => {}
-        answer => replica.add(answer?),
-    }
     Ok(())
 }

@@ -20,7 +20,7 @@ use crate::replica::frames::encode;
 use crate::replica::lease::Lease;
 use crate::replica::state_cache::{Belief, Cache, first_missing};
 use crate::user::context::SyncContext;
-use crate::user::look::{Sides, ask_for_mailboxes, once_each, take};
+use crate::user::questions::{Sides, ask_for_mailboxes, once_each, take};
 use crate::user::scripts;
 
 /// What watchers of the C client look for, where a mailbox would have to go there and nothing here proves that it was deleted.

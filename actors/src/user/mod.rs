@@ -5,6 +5,8 @@ pub(crate) mod apply;
 pub(crate) mod context;
 pub(crate) mod look;
 pub(crate) mod look_partial;
+pub(crate) mod parts;
+pub(crate) mod questions;
 pub(crate) mod refused_mailboxes;
 pub(crate) mod removal;
 pub(crate) mod scripts;

@@ -13,7 +13,7 @@ use cyrus_store::MboxEntry;
 use sync_plan::{MailboxUpdate, UserPlan};
 
 use crate::error::UserError;
-use crate::replica::frames::CommandError;
+use crate::replica::command_error::CommandError;
 
 /// So many mailboxes of one partition are tried.
 const EACH: usize = 2;

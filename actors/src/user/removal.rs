@@ -19,8 +19,10 @@ use crate::error::UserError;
 use crate::master::planner::ReadUser;
 use crate::master::read_user::Inbox;
 use crate::monitor::report::{Outcome, is_shared};
-use crate::replica::frames::{CommandError, encode};
-use crate::replica::lease::{Lease, acquire_shared};
+use crate::replica::acquire::acquire_shared;
+use crate::replica::command_error::CommandError;
+use crate::replica::frames::encode;
+use crate::replica::lease::Lease;
 use crate::user::look::Scope;
 use crate::user::user_work::UserWork;
 

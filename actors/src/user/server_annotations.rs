@@ -9,7 +9,8 @@ use csync::{Code, command};
 use crate::error::UserError;
 use crate::master::planner::ReadServer;
 use crate::monitor::report::Outcome;
-use crate::replica::frames::{CommandError, encode};
+use crate::replica::command_error::CommandError;
+use crate::replica::frames::encode;
 use crate::replica::lease::Lease;
 use crate::user::context::SyncContext;
 

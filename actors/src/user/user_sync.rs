@@ -19,13 +19,11 @@ use std::sync::atomic::AtomicBool;
 use actix::prelude::*;
 use sync_plan::backlog;
 
-use crate::error::UserError;
-use crate::monitor::report::{Outcome, Sent};
 use crate::replica::lease::Lease;
 use crate::user::context::SyncContext;
 use crate::user::look::Scope;
 use crate::user::tasks::{parts, scripts_as_meta};
-use crate::user::user_work::UserWork;
+use crate::user::user_work::{Synced, UserWork};
 
 /// Replicates users, one at a time.
 pub(crate) struct UserSync {
@@ -60,33 +58,6 @@ pub(crate) struct SyncTasks {
     pub(crate) work: Arc<backlog::WorkUnit>,
     /// A connection to look on.
     pub(crate) lease: Lease,
-}
-
-/// How it went.
-#[derive(Debug, MessageResponse)]
-pub(crate) struct Synced {
-    /// What was sent, even where it failed in the end.
-    pub(crate) sent: Sent,
-    pub(crate) result: Result<Outcome, UserError>,
-    /// How many mailboxes were looked at, on the side that has more.
-    pub(crate) mailboxes: usize,
-    /// What failed, failed by itself: all else that was to be done is done.
-    pub(crate) all_else_done: bool,
-    /// Users of whom something failed by itself that belongs to no mailbox.
-    pub(crate) failed_meta_of: BTreeSet<Arc<str>>,
-}
-
-impl Synced {
-    /// It failed before anything was done.
-    pub(crate) fn nothing(e: UserError) -> Synced {
-        Synced {
-            sent: Sent::default(),
-            result: Err(e),
-            mailboxes: 0,
-            all_else_done: false,
-            failed_meta_of: BTreeSet::new(),
-        }
-    }
 }
 
 impl Handler<SyncUser> for UserSync {

@@ -1,20 +1,21 @@
 //! One attempt at one user, or at some that are worked on together: both sides are looked at, the difference is applied on, and
 //! what came of it is said.
 
-use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use actix::prelude::MessageResponse;
 use csync::{ReplicaMailbox, command};
 use sync_plan::{MailboxUpdate, PlanError, UserPlan};
 use tracing::{error, info, warn};
 
 use crate::error::{Class, UserError};
-use crate::master::read_partial::Names;
 use crate::monitor::in_flight::WAITING;
 use crate::monitor::report::{Outcome, Sent, is_shared};
+use crate::replica::acquire::{acquire_exclusive, acquire_shared};
 use crate::replica::frames::{PendingCommand, encode};
-use crate::replica::lease::{Lease, acquire_exclusive, acquire_shared};
+use crate::replica::lease::Lease;
 use crate::replica::pool::PoolError;
 use crate::replica::staged::Staged;
 use crate::user::apply::{Applied, Apply, Settled};
@@ -22,14 +23,37 @@ use crate::user::context::SyncContext;
 use crate::user::look::{Look, Scope, View, look};
 use crate::user::look_partial::NO_TOMBSTONE;
 use crate::user::refused_mailboxes::Refused;
-use crate::user::removal;
-use crate::user::server_annotations;
-use crate::user::tasks::Part;
-use crate::user::user_sync::Synced;
 
 /// How often renames and changes meanwhile may make us look again: as often as the C client, and
 /// once more for a user who was removed and made again.
 const LOOKS: u32 = 4;
+
+/// How it went.
+#[derive(Debug, MessageResponse)]
+pub(crate) struct Synced {
+    /// What was sent, even where it failed in the end.
+    pub(crate) sent: Sent,
+    pub(crate) result: Result<Outcome, UserError>,
+    /// How many mailboxes were looked at, on the side that has more.
+    pub(crate) mailboxes: usize,
+    /// What failed, failed by itself: all else that was to be done is done.
+    pub(crate) all_else_done: bool,
+    /// Users of whom something failed by itself that belongs to no mailbox.
+    pub(crate) failed_meta_of: BTreeSet<Arc<str>>,
+}
+
+impl Synced {
+    /// It failed before anything was done.
+    pub(crate) fn nothing(e: UserError) -> Synced {
+        Synced {
+            sent: Sent::default(),
+            result: Err(e),
+            mailboxes: 0,
+            all_else_done: false,
+            failed_meta_of: BTreeSet::new(),
+        }
+    }
+}
 
 /// One user's work.
 pub(crate) struct UserWork {
@@ -43,7 +67,7 @@ pub(crate) struct UserWork {
     /// Whether a mailbox that came from another user ends the work: both are to be locked first.
     pub(crate) no_foreign_mailboxes: bool,
     /// Mailboxes that are to be looked at once more in the end.
-    taken_in: BTreeSet<Arc<str>>,
+    pub(crate) taken_in: BTreeSet<Arc<str>>,
     /// Mailboxes of the user, as of the last look, that only the replica has and that stay there.
     only_there: Vec<String>,
     /// Users whose subscriptions may have been lost on the replica, to be looked at in the end.
@@ -51,7 +75,7 @@ pub(crate) struct UserWork {
     /// The last RESTART, whose answer shows that all answers before it were the commands' own.
     restarted: Option<PendingCommand>,
     /// The error that was returned last is of what failed by itself, while all else was done.
-    all_else_done: bool,
+    pub(crate) all_else_done: bool,
     /// Users of whom something failed by itself that belongs to no mailbox.
     failed_meta_of: BTreeSet<Arc<str>>,
     /// Mailboxes that the replica refused in this attempt.
@@ -91,7 +115,7 @@ impl UserWork {
     }
 
     /// The outcome, unless something failed by itself.
-    fn but_for(
+    pub(crate) fn but_for(
         &mut self,
         failures: Vec<UserError>,
         outcome: Outcome,
@@ -107,75 +131,6 @@ impl UserWork {
     /// Whether this user's sync lock is held.
     pub(crate) fn holds_lock_of(&self, userid: &str) -> bool {
         self.locked.contains(userid)
-    }
-
-    /// Carries out all parts; that one fails does not keep the others from being done. The first error that cut a part short
-    /// counts, else all that failed by itself.
-    pub(crate) async fn run_parts(
-        &mut self,
-        parts: Vec<(Arc<str>, Part)>,
-        lease: Lease,
-    ) -> Result<Outcome, UserError> {
-        let mut first = Some(lease);
-        let mut outcome = Outcome::Unchanged;
-        let mut by_themselves = Vec::new();
-        let mut cut_short = None;
-        let mut parts: VecDeque<(Arc<str>, Part)> = parts.into();
-        while let Some((userid, part)) = parts.pop_front() {
-            self.userid = userid;
-            self.all_else_done = false;
-            let lease = match first.take() {
-                Some(lease) => lease,
-                None => acquire_shared(&self.context.pool).await?,
-            };
-            let result = self.run_part(part, lease).await;
-            self.complain_of(&result);
-            self.add_what_follows(&mut parts);
-            match result {
-                Ok(Outcome::Unchanged) => {}
-                Ok(now) if outcome == Outcome::Unchanged => outcome = now,
-                Ok(_) => {}
-                Err(e) if self.all_else_done => by_themselves.push(e),
-                Err(e @ UserError::Pool(_)) => return Err(e),
-                Err(e) => cut_short = cut_short.or(Some(e)),
-            }
-        }
-        self.all_else_done = false;
-        match cut_short {
-            Some(e) => Err(e),
-            None => self.but_for(by_themselves, outcome),
-        }
-    }
-
-    /// What was taken in, and whose subscriptions may be lost, is looked at in the end.
-    fn add_what_follows(&mut self, parts: &mut VecDeque<(Arc<str>, Part)>) {
-        let mailboxes = std::mem::take(&mut self.taken_in);
-        if !mailboxes.is_empty() {
-            let names = Names { mailboxes, ..Names::default() };
-            parts.push_back((self.userid.clone(), Part::Some(Arc::new(names))));
-        }
-        for userid in std::mem::take(&mut self.meta_of) {
-            let names = Names { meta: Some(userid.clone()), ..Names::default() };
-            parts.push_back((userid, Part::Some(Arc::new(names))));
-        }
-    }
-
-    async fn run_part(&mut self, part: Part, lease: Lease) -> Result<Outcome, UserError> {
-        match part {
-            Part::Whole => match self.run(&Scope::Whole, lease).await? {
-                // What a removed user left below DELETED is not to be forgotten.
-                Outcome::Absent if !is_shared(&self.userid) => {
-                    let lease = acquire_shared(&self.context.pool).await?;
-                    self.run(&Scope::Gone, lease).await
-                }
-                outcome => Ok(outcome),
-            },
-            Part::Some(names) => self.run(&Scope::Some(names), lease).await,
-            Part::Unuser => removal::run(self, lease).await,
-            Part::Server => {
-                server_annotations::run(&self.context, &lease).await.map_err(|e| e.of_look(&lease))
-            }
-        }
     }
 
     /// Looks and, where the sides differ, acts.

@@ -13,7 +13,7 @@ use cyrus_store::sync_log::Entry;
 use sync_plan::backlog::Tasks;
 
 use crate::error::NAMED;
-use crate::work::queue::{Bounds, Kind, QUARANTINE, Trouble};
+use crate::work::trouble::{Bounds, Kind, QUARANTINE, Trouble};
 
 /// One thing of a user that failed by itself.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,9 +7,10 @@ use actix::Addr;
 
 use crate::error::UserError;
 use crate::monitor::in_flight::WAITING;
-use crate::replica::lease::{acquire_exclusive_look, acquire_shared};
+use crate::replica::acquire::{acquire_exclusive_look, acquire_shared};
 use crate::user::context::SyncContext;
-use crate::user::user_sync::{SyncTasks, Synced, UserSync};
+use crate::user::user_sync::{SyncTasks, UserSync};
+use crate::user::user_work::Synced;
 use crate::work::lock_keeper::{LockKeeper, LockOutcome, UserLock, lock};
 use crate::work::queue::WorkJob;
 

@@ -5,4 +5,5 @@ pub(crate) mod attempt;
 pub(crate) mod lock_keeper;
 pub(crate) mod pause;
 pub(crate) mod queue;
+pub(crate) mod trouble;
 pub(crate) mod worker_pool;

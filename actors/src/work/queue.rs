@@ -19,9 +19,8 @@ use sync_plan::backlog::{Backlog, WorkUnit};
 
 use crate::monitor::report::name_of;
 use crate::work::aside::{Asides, Failure, Quarantined};
+use crate::work::trouble::{Bounds, Kind, QUARANTINE, Trouble};
 
-/// From so many failures in a row on a user is in quarantine.
-pub(crate) const QUARANTINE: u32 = 4;
 /// The longest pause after a failure that may well be the link's fault.
 const LINK_PAUSE: Duration = Duration::from_secs(5);
 /// How often a skipped or locked user is looked at again.
@@ -29,16 +28,6 @@ const SKIP_PAUSE: Duration = Duration::from_secs(5);
 const LOCKED_PAUSE: Duration = Duration::from_secs(1);
 /// How long it is remembered that users could not be worked on together.
 const SPLIT: Duration = Duration::from_secs(10);
-
-/// How much at once, how long to rest, and whether a failure is final.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
-    pub(crate) in_flight: usize,
-    pub(crate) first_pause: Duration,
-    pub(crate) longest_pause: Duration,
-    /// One pass over a log (-1, -f): who fails four times, or can't be begun, is left.
-    pub(crate) once: bool,
-}
 
 /// WorkUnit being carried out.
 #[derive(Debug)]
@@ -48,35 +37,6 @@ pub(crate) struct WorkJob<L> {
     pub(crate) locks: Vec<(Arc<str>, L)>,
     /// A connection was lost with an answer about one of its users due: they are asked for alone.
     pub(crate) alone: bool,
-}
-
-/// Why a user is not done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Its last try failed.
-    Failed,
-    /// Somebody else holds its lock (-N).
-    Locked,
-    /// There is a skipuser file.
-    Skipped,
-}
-
-/// A user that is not done.
-#[derive(Debug, Clone)]
-pub(crate) struct Trouble {
-    pub(crate) kind: Kind,
-    /// How often in a row.
-    pub(crate) times: u32,
-    /// In words for an admin.
-    pub(crate) reason: String,
-    /// Whether it may be the link's fault.
-    pub(crate) links_fault: bool,
-}
-
-impl Trouble {
-    pub(crate) fn is_quarantined(&self) -> bool {
-        self.kind == Kind::Failed && self.times >= QUARANTINE
-    }
 }
 
 /// The queue of one channel.

@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 
 use crate::replica::answer::Answer;
 use crate::replica::ask::Ask;
-use crate::replica::frames::{Closed, CommandError, End};
+use crate::replica::command_error::CommandError;
+use crate::replica::frames::{Closed, End};
 
 /// An answer that goes on coming gets another second for so many bytes: large mailboxes over slow links take their time.
 const BYTES_A_SECOND: u64 = 16 * 1024;

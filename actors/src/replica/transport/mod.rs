@@ -20,7 +20,6 @@ pub(crate) use deflate::{deflated, inflated};
 
 use crate::monitor::events::{Direction, Event, EventSink};
 use crate::monitor::words::without_number;
-use crate::replica::connection::Connect;
 use crate::settings::{Settings, SocketOptions};
 
 /// The half of a connection that is read from.
@@ -131,8 +130,8 @@ impl ConnectError {
 
 /// Connects, logs in and enables what both sides know.
 ///
-/// The addresses are tried in order: with sync_try_imap and no port, imapd's comes before csync's. [`Connect::early`] is
-/// [`HandshakeOptions::early`], unless compression is required.
+/// The addresses are tried in order: with sync_try_imap and no port, imapd's comes before csync's. `early` is
+/// [`HandshakeOptions::early`], unless compression is required; `announce` says so if it takes long.
 ///
 /// # Errors
 /// The last address' [`ConnectError`], or the first fatal one.
@@ -140,7 +139,8 @@ pub(crate) async fn connect(
     settings: &Settings,
     events: &EventSink,
     connection: u64,
-    how: Connect,
+    early: bool,
+    announce: bool,
 ) -> Result<Ready, ConnectError> {
     // A service's name is looked up in a file.
     let settings_there = settings.clone();
@@ -151,8 +151,8 @@ pub(crate) async fn connect(
     };
     let (mut fatal, mut last) = (None, None);
     for endpoint in endpoints {
-        let connecting = connect_to(&endpoint, settings, events, connection, how.early);
-        match announced(connecting, &endpoint, events, how.announce).await {
+        let connecting = connect_to(&endpoint, settings, events, connection, early);
+        match announced(connecting, &endpoint, events, announce).await {
             Ok(ready) => return Ok(ready),
             Err(e @ ConnectError::Handshake { wrong_service: true, .. }) => last = Some(e),
             // An imapd may want TLS where the csync port does not.

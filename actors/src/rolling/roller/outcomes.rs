@@ -14,14 +14,15 @@ use tracing::{error, info, warn};
 use super::{Rolling, stopped_by};
 use crate::error::{Class, UserError};
 use crate::monitor::report::{Outcome, Sent, Stopped, done_line, name_of};
-use crate::replica::frames::CommandError;
+use crate::replica::command_error::CommandError;
 use crate::replica::pool::PoolError;
 use crate::user::advice;
 use crate::user::user_sync::UserSync;
 use crate::work::aside::{Failure, Quarantined};
 use crate::work::attempt::{AttemptEvent, wait_for_lock};
 use crate::work::lock_keeper::{LockOutcome, UserLock};
-use crate::work::queue::{Kind, WorkJob};
+use crate::work::queue::WorkJob;
+use crate::work::trouble::Kind;
 
 /// Why such a user is left alone.
 const SKIPPED: &str = "there is a skipuser file";

@@ -15,7 +15,8 @@ use crate::error::UserError;
 use crate::master::planner::CountLacking;
 use crate::monitor::report::Sent;
 use crate::monitor::words;
-use crate::replica::frames::{CommandError, encode};
+use crate::replica::command_error::CommandError;
+use crate::replica::frames::encode;
 
 /// A mailbox of the replica's that gives way.
 pub(super) struct Loser {

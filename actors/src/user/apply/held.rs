@@ -22,7 +22,8 @@ use crate::master::planner::SendRecords;
 use crate::master::record_buffer::RecordBuffer;
 use crate::master::send_mailbox::{Command, Ready};
 use crate::monitor::report::Sent;
-use crate::replica::frames::{CommandError, FRAME_BYTES, PendingCommand, encode};
+use crate::replica::command_error::CommandError;
+use crate::replica::frames::{FRAME_BYTES, PendingCommand, encode};
 
 /// SendMode many bytes of records may be held in memory, and how many at all.
 const HELD_IN_MEMORY: usize = 2 * 1024 * 1024;

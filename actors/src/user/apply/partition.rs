@@ -20,7 +20,8 @@ use crate::error::UserError;
 use crate::master::bad_files::Files;
 use crate::master::planner::SendMailbox;
 use crate::master::send_mailbox::{MailboxSent, SendMode};
-use crate::replica::frames::{CommandError, encode};
+use crate::replica::command_error::CommandError;
+use crate::replica::frames::encode;
 use crate::replica::staged::Staged;
 
 /// The SHA-1 of nothing.

@@ -15,7 +15,8 @@ use crate::master::planner::{CheckFull, DoChecksumsDiffer};
 use crate::master::reserve::Holder;
 use crate::master::send_mailbox::SendMode;
 use crate::replica::ask::About;
-use crate::replica::frames::{CommandError, encode};
+use crate::replica::command_error::CommandError;
+use crate::replica::frames::encode;
 use crate::replica::staged::{STAGED, Staged};
 
 impl Apply<'_> {

@@ -1,0 +1,85 @@
+//! The parts of a work, one after the other.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::error::UserError;
+use crate::master::read_partial::Names;
+use crate::monitor::report::{Outcome, is_shared};
+use crate::replica::acquire::acquire_shared;
+use crate::replica::lease::Lease;
+use crate::user::look::Scope;
+use crate::user::tasks::Part;
+use crate::user::user_work::UserWork;
+use crate::user::{removal, server_annotations};
+
+impl UserWork {
+    /// Carries out all parts; that one fails does not keep the others from being done. The first error that cut a part short
+    /// counts, else all that failed by itself.
+    pub(crate) async fn run_parts(
+        &mut self,
+        parts: Vec<(Arc<str>, Part)>,
+        lease: Lease,
+    ) -> Result<Outcome, UserError> {
+        let mut first = Some(lease);
+        let mut outcome = Outcome::Unchanged;
+        let mut by_themselves = Vec::new();
+        let mut cut_short = None;
+        let mut parts: VecDeque<(Arc<str>, Part)> = parts.into();
+        while let Some((userid, part)) = parts.pop_front() {
+            self.userid = userid;
+            self.all_else_done = false;
+            let lease = match first.take() {
+                Some(lease) => lease,
+                None => acquire_shared(&self.context.pool).await?,
+            };
+            let result = self.run_part(part, lease).await;
+            self.complain_of(&result);
+            self.add_what_follows(&mut parts);
+            match result {
+                Ok(Outcome::Unchanged) => {}
+                Ok(now) if outcome == Outcome::Unchanged => outcome = now,
+                Ok(_) => {}
+                Err(e) if self.all_else_done => by_themselves.push(e),
+                Err(e @ UserError::Pool(_)) => return Err(e),
+                Err(e) => cut_short = cut_short.or(Some(e)),
+            }
+        }
+        self.all_else_done = false;
+        match cut_short {
+            Some(e) => Err(e),
+            None => self.but_for(by_themselves, outcome),
+        }
+    }
+
+    /// What was taken in, and whose subscriptions may be lost, is looked at in the end.
+    fn add_what_follows(&mut self, parts: &mut VecDeque<(Arc<str>, Part)>) {
+        let mailboxes = std::mem::take(&mut self.taken_in);
+        if !mailboxes.is_empty() {
+            let names = Names { mailboxes, ..Names::default() };
+            parts.push_back((self.userid.clone(), Part::Some(Arc::new(names))));
+        }
+        for userid in std::mem::take(&mut self.meta_of) {
+            let names = Names { meta: Some(userid.clone()), ..Names::default() };
+            parts.push_back((userid, Part::Some(Arc::new(names))));
+        }
+    }
+
+    async fn run_part(&mut self, part: Part, lease: Lease) -> Result<Outcome, UserError> {
+        match part {
+            Part::Whole => match self.run(&Scope::Whole, lease).await? {
+                // What a removed user left below DELETED is not to be forgotten.
+                Outcome::Absent if !is_shared(&self.userid) => {
+                    let lease = acquire_shared(&self.context.pool).await?;
+                    self.run(&Scope::Gone, lease).await
+                }
+                outcome => Ok(outcome),
+            },
+            Part::Some(names) => self.run(&Scope::Some(names), lease).await,
+            Part::Unuser => removal::run(self, lease).await,
+            Part::Server => {
+                server_annotations::run(&self.context, &lease).await.map_err(|e| e.of_look(&lease))
+            }
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! Users that are not done: why, how often in a row, and how long they rest.
+
+use std::time::Duration;
+
+/// From so many failures in a row on a user is in quarantine.
+pub(crate) const QUARANTINE: u32 = 4;
+/// How much at once, how long to rest, and whether a failure is final.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub(crate) in_flight: usize,
+    pub(crate) first_pause: Duration,
+    pub(crate) longest_pause: Duration,
+    /// One pass over a log (-1, -f): who fails four times, or can't be begun, is left.
+    pub(crate) once: bool,
+}
+
+/// Why a user is not done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Its last try failed.
+    Failed,
+    /// Somebody else holds its lock (-N).
+    Locked,
+    /// There is a skipuser file.
+    Skipped,
+}
+
+/// A user that is not done.
+#[derive(Debug, Clone)]
+pub(crate) struct Trouble {
+    pub(crate) kind: Kind,
+    /// How often in a row.
+    pub(crate) times: u32,
+    /// In words for an admin.
+    pub(crate) reason: String,
+    /// Whether it may be the link's fault.
+    pub(crate) links_fault: bool,
+}
+
+impl Trouble {
+    pub(crate) fn is_quarantined(&self) -> bool {
+        self.kind == Kind::Failed && self.times >= QUARANTINE
+    }
+}
