@@ -2,20 +2,6 @@
 #![forbid(unsafe_code)]
 
 mod bench;
-mod bench_backlog;
-mod bench_clients;
-mod bench_lag;
-mod bench_lag_client;
-mod bench_lag_load;
-mod bench_log;
-mod bench_readme;
-mod bench_report;
-mod bench_results;
-mod bench_rolling;
-mod bench_runs;
-mod bench_sink;
-mod bench_works;
-mod bench_xargs;
 mod chart;
 mod demo;
 mod demo_cyrus;
@@ -32,7 +18,7 @@ fn main() -> ExitCode {
         "demo" => demo::run(&rest),
         "bench" => bench::run(&rest),
         // For `bench --backlog`, which measures it as a process of its own.
-        "merge" => bench_backlog::merge(&rest),
+        "merge" => bench::backlog::merge(&rest),
         other => {
             complain(&format!("there is no command {other:?}: see cargo xtask help"));
             Ok(64)

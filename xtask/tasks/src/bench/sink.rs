@@ -7,9 +7,9 @@ use embedded_replica::{Keep, Options, Replica};
 use testkit::store::{MasterStore, Plan, Sizes};
 use testkit::{c_client, run_as_cyrus};
 
-use crate::bench_results::{Client, Results, Sample};
-use crate::bench_runs::{C_CLIENT, JOBS};
-use crate::bench_works::Load;
+use crate::bench::results::{Client, Results, Sample};
+use crate::bench::runs::{C_CLIENT, JOBS};
+use crate::bench::works::Load;
 use crate::say;
 
 /// A work into the sink.

@@ -16,8 +16,8 @@ use anyhow::{Context, Result};
 use testkit::c_client::{self, Outcome};
 use testkit::run_as_cyrus;
 
-use crate::bench_results::output;
-use crate::bench_runs::C_CLIENT;
+use crate::bench::results::output;
+use crate::bench::runs::C_CLIENT;
 
 /// Clients at a time, and users for each.
 pub(crate) const CLIENTS: &str = "16";

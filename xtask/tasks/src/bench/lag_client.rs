@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use testkit::Cyrus;
 
-use crate::bench_results::Client;
-use crate::bench_runs::C_CLIENT;
+use crate::bench::results::Client;
+use crate::bench::runs::C_CLIENT;
 
 /// Jobs of ours.
 pub(crate) const JOBS: &str = "4";

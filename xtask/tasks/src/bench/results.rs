@@ -16,7 +16,7 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use testkit::c_client::Outcome;
 
-pub(crate) use crate::bench_clients::Client;
+pub(crate) use crate::bench::clients::Client;
 
 /// One run: seconds and bytes.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -2,15 +2,14 @@
 
 use std::fmt::Write as _;
 
-use crate::bench_lag::LagSample;
-use crate::bench_results::{Client, Results, Sample, median, spread};
-use crate::bench_runs::JOBS;
+use crate::bench::results::{Client, Results, Sample, median, spread};
+use crate::bench::runs::JOBS;
+use crate::bench::samples::{LagSample, MIB};
 
 /// Ours is meant to have at most this part of the C client's 99th percentile.
 const LAG_TARGET: f64 = 0.1;
 const MERGE_SECONDS: f64 = 3.0;
 const MERGE_MIB: f64 = 300.0;
-pub(crate) const MIB: f64 = 1_048_576.0;
 
 /// Whether results of this kind are of rolling replication.
 pub(crate) fn is_kind(kind: &str) -> bool {
@@ -150,7 +149,7 @@ pub(crate) fn section(results: &Results) -> String {
              ```\n/usr/lib/cyrus/bin/sync_client -C imapd.conf -R\n\
              target/release/sync_client -C imapd.conf -R -j {}\n```\n",
             median(counts),
-            crate::bench_lag_client::JOBS,
+            crate::bench::lag_client::JOBS,
         );
     }
     if !backlog.is_empty() {
@@ -159,7 +158,7 @@ pub(crate) fn section(results: &Results) -> String {
             "\nA backlog (`cargo xtask bench --backlog`):\n{backlog}\n\
              ```\n/usr/lib/cyrus/bin/sync_client -C imapd.conf -R -f backlog\n\
              target/release/sync_client -C imapd.conf -R -f backlog -j {JOBS}\n```\n\n\
-             The log is made up, with the mix of verbs in `xtask/tasks/src/bench_log.rs`: 2,000 users, each with 10 to 500 mailboxes that it \
+             The log is made up, with the mix of verbs in `xtask/tasks/src/bench/log.rs`: 2,000 users, each with 10 to 500 mailboxes that it \
              names. Two mailboxes of each, with three messages in them, are on the master; of the others neither side knows anything, \
              so that little but questions remain to be sent. Reading and merging is measured as a process of its own, its start \
              included, the log in the page cache. The C client keeps what it has read in lists and searches them for each further \

@@ -10,16 +10,32 @@
 //! What counts is the median of the rounds' ratios: a machine that is slow for a minute slows all of a round.
 //! Every run is kept in a file of results, so that a long benchmark may be made in parts.
 
+pub(crate) mod backlog;
+pub(crate) mod clients;
+pub(crate) mod lag;
+pub(crate) mod lag_client;
+pub(crate) mod lag_load;
+pub(crate) mod log;
+pub(crate) mod readme;
+pub(crate) mod report;
+pub(crate) mod results;
+pub(crate) mod rolling;
+pub(crate) mod runs;
+pub(crate) mod samples;
+pub(crate) mod sink;
+pub(crate) mod works;
+pub(crate) mod xargs;
+
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
 
-use crate::bench_lag::Lag;
-use crate::bench_results::Results;
-use crate::bench_runs::Bench;
-use crate::bench_works::{Medium, Work};
-use crate::{bench_backlog, bench_readme, bench_report, bench_rolling, bench_sink};
+use crate::bench::lag::Lag;
+use crate::bench::results::Results;
+use crate::bench::runs::Bench;
+use crate::bench::works::{Medium, Work};
+
 use crate::{program, say};
 
 const HELP: &str = "\
@@ -102,14 +118,14 @@ pub(crate) fn run(args: &[String]) -> Result<u8> {
         };
         measure(&wishes, &program, &mut results)?;
     }
-    for tables in [bench_report::tables(&results), bench_rolling::tables(&results)] {
+    for tables in [report::tables(&results), rolling::tables(&results)] {
         if !tables.is_empty() {
             say(&tables);
         }
     }
     if wishes.report {
-        say(&format!("\n{}\n", bench_readme::table(&results)));
-        for (name, text) in bench_report::pages(&results) {
+        say(&format!("\n{}\n", readme::table(&results)));
+        for (name, text) in report::pages(&results) {
             let path = program::checkout().join("docs").join(name);
             std::fs::write(&path, text)
                 .with_context(|| format!("failed to write {}", path.display()))?;
@@ -129,7 +145,7 @@ fn measure(wishes: &Wishes, program: &Path, results: &mut Results) -> Result<()>
         }
     }
     if wishes.backlog {
-        bench_backlog::measure(program, wishes.lines, wishes.pairs.unwrap_or(3), results)?;
+        backlog::measure(program, wishes.lines, wishes.pairs.unwrap_or(3), results)?;
     }
     let rounds = wishes.pairs.unwrap_or(5);
     let before = wishes.before.as_deref();
@@ -143,7 +159,7 @@ fn measure(wishes: &Wishes, program: &Path, results: &mut Results) -> Result<()>
         }
     }
     if wishes.sink {
-        bench_sink::measure(program, before, rounds, results)?;
+        sink::measure(program, before, rounds, results)?;
     }
     Ok(())
 }

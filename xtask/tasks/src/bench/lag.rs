@@ -20,10 +20,10 @@ use testkit::imap::Pipeline;
 use testkit::relay::Relay;
 use testkit::{Cyrus, Via, c_client, oracle};
 
-use crate::bench_lag_client::Running;
-use crate::bench_lag_load::{self as load, Watch};
-use crate::bench_results::{Client, Results, median, percentile_99};
-use crate::bench_rolling::MIB;
+use crate::bench::lag_client::Running;
+use crate::bench::lag_load::{self as load, Watch};
+use crate::bench::results::{Client, Results, median, percentile_99};
+use crate::bench::samples::{LagSample, MIB};
 use crate::say;
 
 const USERS: usize = 20;
@@ -32,30 +32,6 @@ const BIG: &str = "big";
 const BIG_BYTES: usize = 2000;
 /// How long nothing may arrive before a run counts as failed.
 const PATIENCE: Duration = Duration::from_secs(300);
-
-/// What a run came to, in seconds and bytes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct LagSample {
-    pub(crate) median: f64,
-    pub(crate) p99: f64,
-    pub(crate) most: f64,
-    pub(crate) count: f64,
-    /// From the log's line to the last of the large user's messages.
-    pub(crate) big: f64,
-    pub(crate) cpu: f64,
-    pub(crate) rss: f64,
-}
-
-impl LagSample {
-    fn numbers(self) -> [f64; 7] {
-        [self.median, self.p99, self.most, self.count, self.big, self.cpu, self.rss]
-    }
-
-    pub(crate) fn of(numbers: &[f64]) -> Option<LagSample> {
-        let [median, p99, most, count, big, cpu, rss] = *numbers else { return None };
-        Some(LagSample { median, p99, most, count, big, cpu, rss })
-    }
-}
 
 /// A master with its users, and a replica for each client.
 pub(crate) struct Lag {

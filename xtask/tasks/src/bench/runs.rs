@@ -10,9 +10,9 @@ use testkit::relay::Relay;
 use testkit::store::MasterStore;
 use testkit::{Cyrus, oracle, run_as_cyrus};
 
-use crate::bench_results::{Client, Results, Sample, output};
-use crate::bench_works::{Load, Medium, Work};
-use crate::{bench_xargs, say};
+use crate::bench::results::{Client, Results, Sample, output};
+use crate::bench::works::{Load, Medium, Work};
+use crate::{bench, say};
 
 /// Jobs of ours in `-A`.
 pub(crate) const JOBS: &str = "16";
@@ -41,7 +41,7 @@ impl Bench {
     pub(crate) fn new(program: &Path, before: Option<&Path>, medium: Medium) -> Result<Bench> {
         testkit::ensure_cyrus()?;
         let mut clients = vec![Client::C];
-        if bench_xargs::is_there() {
+        if bench::xargs::is_there() {
             clients.push(Client::Xargs);
         } else {
             say("xargs of GNU findutils is missing (apt-get install findutils): it is left out");
@@ -158,7 +158,7 @@ impl Bench {
                 let lines: String = users.iter().map(|user| format!("{}\n", user.userid)).collect();
                 std::fs::write(&list, lines)
                     .with_context(|| format!("failed to write {}", list.display()))?;
-                return bench_xargs::measure(bench_xargs::command(&conf, &list)?);
+                return bench::xargs::measure(bench::xargs::command(&conf, &list)?);
             }
             Client::C => run_as_cyrus(C_CLIENT)?,
             Client::Before => Command::new(self.before.as_ref().context("no build of before")?),

@@ -2,11 +2,11 @@
 
 use std::fmt::Write as _;
 
-use crate::bench_report::speed;
-use crate::bench_results::{Client, Results};
-use crate::bench_runs::JOBS;
-use crate::bench_works::{Medium, Work};
-use crate::bench_xargs;
+use crate::bench::report::speed;
+use crate::bench::results::{Client, Results};
+use crate::bench::runs::JOBS;
+use crate::bench::works::{Medium, Work};
+use crate::bench::xargs;
 
 const ROUND_TRIPS: [u64; 3] = [0, 20, 50];
 
@@ -17,8 +17,8 @@ pub(crate) fn table(results: &Results) -> String {
         "How many times as fast as Cyrus' own client / as `xargs -P {} -n {}` over it, by where the stores are and the round trip to the \
          replica. One machine of {cores} cores for clients and replicas; small messages are of 2 KB, 25 in each of 4 mailboxes a user; ours \
          with `-j {JOBS}`:\n\n",
-        bench_xargs::CLIENTS,
-        bench_xargs::USERS_EACH,
+        xargs::CLIENTS,
+        xargs::USERS_EACH,
     );
     let columns: Vec<(Medium, u64)> = Medium::ALL
         .into_iter()
@@ -82,7 +82,7 @@ fn rounded(times: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench_results::Sample;
+    use crate::bench::results::Sample;
 
     #[test]
     fn memory_and_disk_side_by_side() {

@@ -17,10 +17,10 @@ use sync_plan::backlog::Backlog;
 use testkit::store::{MasterStore, Plan};
 use testkit::{c_client, run_as_cyrus};
 
-use crate::bench_results::{Client, Results, Sample};
-use crate::bench_rolling::MIB;
-use crate::bench_runs::{C_CLIENT, JOBS};
-use crate::{bench_log, say};
+use crate::bench::results::{Client, Results, Sample};
+use crate::bench::runs::{C_CLIENT, JOBS};
+use crate::bench::samples::MIB;
+use crate::{bench, say};
 
 /// 2,000 users, of whose mailboxes two are there.
 const PLAN: Plan = Plan {
@@ -43,7 +43,7 @@ pub(crate) fn measure(
     let store = MasterStore::write(&PLAN)?;
     let conf = store.imapd_conf();
     let log = conf.with_file_name("backlog");
-    bench_log::write(&log, lines, PLAN.users)
+    bench::log::write(&log, lines, PLAN.users)
         .with_context(|| format!("failed to write {}", log.display()))?;
     // The C client opens it for writing, to lock it.
     let cyrus = testkit::process::cyrus_user()?;
