@@ -11,8 +11,6 @@
 //! A domain equal to `defaultdomain` is never written. Source: `imap/mboxname.c` (mbname_*) and `imap/mboxlist.c`
 //! (mbname_dbname) of cyrus-imapd 3.6.1. Only the admin's external form exists here: replication shows no other.
 
-use crate::config::{Config, VirtDomains};
-
 /// Separates the domain from the rest in a database key.
 const DB_DOMAIN_SEPARATOR: char = '\u{1d}';
 /// Separates the levels in a database key.
@@ -52,13 +50,18 @@ pub struct MailboxName {
 }
 
 impl NameRules {
-    /// Takes `deletedprefix`, `defaultdomain`, `unixhierarchysep` and `virtdomains`.
-    pub fn from_config(conf: &Config) -> NameRules {
+    /// As options `deletedprefix`, `defaultdomain`, `unixhierarchysep` and (if not off) `virtdomains` say.
+    pub fn new(
+        deleted_prefix: &str,
+        default_domain: Option<&str>,
+        unix_hierarchy: bool,
+        virtdomains: bool,
+    ) -> NameRules {
         NameRules {
-            deleted_prefix: conf.get("deletedprefix").unwrap_or("DELETED").to_string(),
-            default_domain: conf.get("defaultdomain").map(str::to_string),
-            unix_hierarchy: conf.is_on("unixhierarchysep"),
-            virtdomains: conf.virtdomains() != VirtDomains::Off,
+            deleted_prefix: deleted_prefix.to_string(),
+            default_domain: default_domain.map(str::to_string),
+            unix_hierarchy,
+            virtdomains,
         }
     }
 

@@ -7,9 +7,9 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use crate::config::file::{Config, Origin, PROGRAM, VirtDomains};
 use crate::config::options;
 use crate::config::values::{parse_bytesize, parse_duration, parse_int, parse_switch};
-use crate::config::{Config, Origin};
 use crate::error::StoreError;
 use crate::names::NameRules;
 
@@ -229,7 +229,12 @@ impl Reader {
             config_dir: PathBuf::from(config_dir),
             names: NameRules::default(),
         };
-        config.names = NameRules::from_config(&config);
+        config.names = NameRules::new(
+            config.get("deletedprefix").unwrap_or("DELETED"),
+            config.get("defaultdomain"),
+            config.is_on("unixhierarchysep"),
+            config.virtdomains() != VirtDomains::Off,
+        );
         Ok(config)
     }
 
@@ -282,5 +287,35 @@ fn checked_choices(name: &str) -> Option<&'static [&'static str]> {
             "archivecache",
         ]),
         _ => None,
+    }
+}
+
+impl Config {
+    /// Reads a file, as the program `sync_client`.
+    ///
+    /// # Errors
+    /// [`StoreError::Config`] names the file and line of whatever cannot be understood.
+    pub fn load(path: impl AsRef<Path>) -> Result<Config, StoreError> {
+        Config::load_as(path, PROGRAM)
+    }
+
+    /// Reads a file as the named program, whose prefix (`program_option`) then counts.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn load_as(path: impl AsRef<Path>, program: &str) -> Result<Config, StoreError> {
+        let mut reader = Reader::new(program);
+        reader.file(path.as_ref())?;
+        reader.finish(path.as_ref())
+    }
+
+    /// Reads text as if it stood in a file of that name.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn parse(text: &str, path: impl AsRef<Path>) -> Result<Config, StoreError> {
+        let mut reader = Reader::new(PROGRAM);
+        reader.text(text, path.as_ref(), 0)?;
+        reader.finish(path.as_ref())
     }
 }

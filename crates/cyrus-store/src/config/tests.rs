@@ -2,7 +2,10 @@
 
 use std::fs;
 
+use std::path::Path;
+
 use super::*;
+use crate::error::StoreError;
 
 fn parse(text: &str) -> Result<Config, StoreError> {
     Config::parse(text, "/t/imapd.conf")

@@ -27,6 +27,7 @@ pub mod kept;
 pub mod quotalegacy;
 pub mod skiplist;
 pub mod twoskip;
+mod twoskip_record;
 mod warm;
 
 #[cfg(test)]

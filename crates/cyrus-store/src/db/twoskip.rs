@@ -25,6 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::db::blocks::{Blocks, Slots};
+use crate::db::twoskip_record::{HEADER_LEN, MAX_LEVEL, Node, Record};
 use crate::db::warm::{Read, Stamp, Warm, WarmView};
 use crate::error::StoreError;
 use crate::lock::{FileLock, Mode};
@@ -32,10 +33,8 @@ use crate::lock::{FileLock, Mode};
 /// The first 20 bytes of every twoskip file.
 pub(crate) const MAGIC: &[u8; 20] = b"\xa1\x02\x8b\x0dtwoskip file\0\0\0\0";
 
-pub(super) const HEADER_LEN: u64 = 64;
 const FIRST_RECORD: u64 = HEADER_LEN;
 const VERSION: u32 = 1;
-const MAX_LEVEL: u8 = 31;
 const FLAG_DIRTY: u32 = 1;
 /// No entry of a mail store comes near this; a longer one is taken for damage.
 const MAX_ENTRY_LEN: u64 = 256 << 20;
@@ -167,25 +166,6 @@ struct View {
     torn: bool,
     /// Where the blocks go afterwards.
     kept: Option<(Arc<Warm>, Stamp)>,
-}
-
-/// A record with its key.
-#[derive(Debug)]
-pub(super) struct Node {
-    record: Record,
-    key: Vec<u8>,
-}
-
-/// The head of a record.
-#[derive(Debug, Clone)]
-struct Record {
-    offset: u64,
-    kind: u8,
-    next: Vec<u64>,
-    key_len: u64,
-    value_len: u64,
-    tail_crc: u32,
-    body: u64,
 }
 
 impl View {
@@ -390,25 +370,6 @@ impl View {
 
     fn damaged(&self, offset: u64, what: &str) -> StoreError {
         StoreError::damaged_at(self.blocks.path(), offset, what)
-    }
-}
-
-impl Record {
-    /// Stands for the first record of an empty file.
-    fn nothing() -> Record {
-        Record {
-            offset: 0,
-            kind: b'=',
-            next: Vec::new(),
-            key_len: 0,
-            value_len: 0,
-            tail_crc: 0,
-            body: 0,
-        }
-    }
-
-    fn level(&self) -> u8 {
-        u8::try_from(self.next.len().saturating_sub(1)).unwrap_or(MAX_LEVEL)
     }
 }
 

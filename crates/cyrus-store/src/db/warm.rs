@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::db::blocks::Slots;
-use crate::db::twoskip::{HEADER_LEN, Node};
+use crate::db::twoskip_record::{HEADER_LEN, Node};
 use crate::error::StoreError;
 use crate::lock::{FileLock, Mode};
 

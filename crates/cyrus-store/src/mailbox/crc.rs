@@ -17,11 +17,11 @@
 
 use crate::guid::Guid;
 use crate::guid::SyncCrcs;
-use crate::mailbox::annotations::{VirtualAnnotation, VirtualValue, virtual_annotations};
 use crate::mailbox::header::MailboxHeader;
 use crate::mailbox::record::{
     FLAG_ANSWERED, FLAG_DELETED, FLAG_DRAFT, FLAG_FLAGGED, FLAG_SEEN, IndexRecord,
 };
+use crate::mailbox::virtual_annotations::{VirtualAnnotation, VirtualValue, virtual_annotations};
 
 /// The CRCs of an empty mailbox: what the calculation starts from.
 pub const CRC_INIT: SyncCrcs = SyncCrcs { basic: 0, annot: 12_345_678 };

@@ -15,6 +15,7 @@ pub mod crc;
 pub mod header;
 pub mod index;
 pub mod record;
+pub mod virtual_annotations;
 
 mod records;
 
@@ -29,13 +30,14 @@ use crate::db::kept::KeptDb;
 use crate::error::StoreError;
 use crate::guid::SyncCrcs;
 use crate::lock::{self, FileLock, Mode};
-use crate::mailbox::annotations::{Annotation, MessageAnnotations, VirtualAnnotation};
+use crate::mailbox::annotations::{Annotation, MessageAnnotations};
 use crate::mailbox::crc::FlagCrcs;
 use crate::mailbox::header::MailboxHeader;
 use crate::mailbox::index::{IndexError, IndexHeader, MAX_HEADER_SIZE, OPT_MAILBOX_DELETED};
 use crate::mailbox::record::{
     FLAG_ANSWERED, FLAG_DELETED, FLAG_DRAFT, FLAG_FLAGGED, FLAG_SEEN, IndexRecord,
 };
+use crate::mailbox::virtual_annotations::VirtualAnnotation;
 use crate::mboxlist::MboxEntry;
 use crate::paths::{self, MetaFile, Place};
 use crate::regular;
@@ -231,7 +233,7 @@ impl Mailbox {
         &self,
         record: &IndexRecord,
     ) -> impl Iterator<Item = VirtualAnnotation> + use<> {
-        annotations::virtual_annotations(self.index.minor_version, record)
+        virtual_annotations::virtual_annotations(self.index.minor_version, record)
     }
 
     /// The names of the flags set on a message, in the order of replication: \Deleted, \Answered, \Flagged, \Draft,
