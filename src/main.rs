@@ -4,6 +4,7 @@
 //! an exit code; everything else lives in `actors` and the crates below it.
 #![forbid(unsafe_code)]
 
+mod channel;
 mod cli;
 mod exit;
 mod log_check;

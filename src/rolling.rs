@@ -11,35 +11,19 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use actors::{RollReport, RollSettings, RollStatus, Settings, StopRequest, Stopped};
+use actors::{RollReport, RollStatus, StopRequest, Stopped};
 use cyrus_store::Config;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
+use crate::channel::Channel;
 use crate::cli::Args;
 use crate::exit::{Exit, Failure};
-use crate::log_check::{self, Warning};
+use crate::log_check;
 use crate::notify::Notifier;
 use crate::signals::{Heard, Signals, show_on_request};
 use crate::{privileges, resolve, start, syslog, tell, verbosity, wait_before_start};
-
-/// A channel, ready to roll.
-pub(crate) struct Channel {
-    name: Option<String>,
-    pub(crate) settings: Settings,
-    pub(crate) rolling: RollSettings,
-    status: RollStatus,
-    /// It seems that nothing is logged to it.
-    pub(crate) warning: Option<Warning>,
-}
-
-impl Channel {
-    /// How its lines begin where there are several.
-    pub(crate) fn prefix(&self) -> String {
-        self.name.as_ref().map_or_else(String::new, |name| format!("channel {name}: "))
-    }
-}
 
 /// Rolls until the end.
 ///

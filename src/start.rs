@@ -13,9 +13,9 @@ use cyrus_store::sync_log::{Claim, Claimed, LogFile};
 use nix::sys::signal::{SigSet, Signal};
 use tracing::warn;
 
+use crate::channel::Channel;
 use crate::cli::Args;
 use crate::exit::{Exit, Failure};
-use crate::rolling::Channel;
 use crate::tell;
 
 /// Makes these channels ready to roll.

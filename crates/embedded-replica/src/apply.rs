@@ -7,9 +7,8 @@ use csync::{DlistWriter, Value};
 use crate::get::{field, text, texts};
 use crate::mailbox::Annot;
 use crate::names::owner;
-use crate::session::{
-    BAD_PARAMETERS, MOVED, NONEXISTENT, OTHER, PROTOCOL, Payload, Refusal, Session,
-};
+use crate::refusal::{BAD_PARAMETERS, MOVED, NONEXISTENT, OTHER, PROTOCOL, Refusal};
+use crate::session::{Payload, Session};
 use crate::state::{Entry, Quota, Script, Seen, User, lock};
 
 impl Session<'_> {

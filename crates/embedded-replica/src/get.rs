@@ -7,7 +7,8 @@ use csync::{DlistWriter, Guid, IntermediateHead, Value, intermediate_line, mailb
 use sha1::{Digest, Sha1};
 
 use crate::mailbox::{Mailbox, Record, lines};
-use crate::session::{BAD_PARAMETERS, NONEXISTENT, PROTOCOL, Refusal, Session};
+use crate::refusal::{BAD_PARAMETERS, NONEXISTENT, PROTOCOL, Refusal};
+use crate::session::Session;
 use crate::state::{Entry, Quota, lock};
 
 impl Session<'_> {

@@ -18,25 +18,16 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use csync::{Guid, Value};
 use sha1::{Digest, Sha1};
 
-use crate::apply_mailbox::NewMailbox;
 use crate::faults::Fault;
+use crate::new_mailbox::NewMailbox;
 use crate::parse::Parser;
+use crate::refusal::Refusal;
 use crate::staged::Staged;
 use crate::wire::{End, Wire};
 use crate::{Keep, Shared};
 
-/// A refusal: what follows `NO `.
-pub(crate) type Refusal = &'static str;
-
-pub(crate) const NONEXISTENT: Refusal = "IMAP_MAILBOX_NONEXISTENT No Such Mailbox";
-pub(crate) const MOVED: Refusal = "IMAP_MAILBOX_MOVED Mailbox exists with another name or uniqueid";
-pub(crate) const CHECKSUM: Refusal = "IMAP_SYNC_CHECKSUM Checksum Failure";
-pub(crate) const CHANGED: Refusal = "IMAP_SYNC_CHANGED Changed since last sync";
-pub(crate) const BAD_PARAMETERS: Refusal = "IMAP_PROTOCOL_BAD_PARAMETERS";
-pub(crate) const PROTOCOL: Refusal = "IMAP_PROTOCOL_ERROR Protocol error";
 /// What follows OK.
 const SUCCESS: &str = "success";
-pub(crate) const OTHER: Refusal = "Unknown error";
 
 /// A message file larger than this is not kept: the replica lives in memory.
 const MOST_BODY: u64 = 256 * 1024 * 1024;

@@ -40,10 +40,10 @@ pub use full::{FullMaster, FullPlan, FullReplica, RecordState, plan_full};
 pub use lost_quota::Uncounted;
 pub use master::{
     Crcs, Folder, Intermediate, MailboxAnnotation, MasterMailbox, MasterQuota, MasterSeen,
-    MasterSieve, MasterUser,
+    MasterSieve, MasterUser, Missing,
 };
 pub use meta::{QuotaChange, SieveChange, SubChange, plan_quota, plan_seen, plan_sieve, plan_subs};
-pub use missing::{Kept, Missing};
+pub use missing::Kept;
 pub use plan::{
     Contest, Doubt, MailboxUpdate, Moved, Options, PlanError, Tombstones, UserPlan, Withheld,
     plan_user, unmatched_folders,

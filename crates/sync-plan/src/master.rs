@@ -2,8 +2,6 @@
 //!
 //! Names are internal names as they go over the wire (`user.anna.Sent`); times are Unix seconds.
 
-use crate::missing::Missing;
-
 /// The two checksums over a mailbox's live records (`imap/mailbox.h`, `struct synccrcs`).
 /// Zero means "not known" and equals everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -179,4 +177,25 @@ pub struct MasterUser {
     pub missing: Vec<Missing>,
     /// Sieve scripts; read only for peers without SIEVE-MAILBOX.
     pub sieve: Vec<MasterSieve>,
+}
+
+/// Something that is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Missing {
+    /// A quota root that a mailbox's header names, and that is in no quota database.
+    QuotaRoot {
+        /// Its name.
+        root: String,
+        /// The mailbox that names it.
+        mailbox: String,
+        /// Where it should be.
+        path: String,
+    },
+    /// The database of the user's subscriptions.
+    Subscriptions {
+        /// The file.
+        path: String,
+        /// The user's INBOX, whose unique id names that file.
+        inbox: String,
+    },
 }

@@ -5,30 +5,8 @@
 
 use csync::ReplicaUser;
 
-use crate::master::MasterUser;
+use crate::master::{MasterUser, Missing};
 use crate::meta::{QuotaChange, SubChange};
-use crate::plan::UserPlan;
-
-/// Something that is not there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Missing {
-    /// A quota root that a mailbox's header names, and that is in no quota database.
-    QuotaRoot {
-        /// Its name.
-        root: String,
-        /// The mailbox that names it.
-        mailbox: String,
-        /// Where it should be.
-        path: String,
-    },
-    /// The database of the user's subscriptions.
-    Subscriptions {
-        /// The file.
-        path: String,
-        /// The user's INBOX, whose unique id names that file.
-        inbox: String,
-    },
-}
 
 /// Something on the replica that was kept, since nothing proves that it is gone here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,27 +36,34 @@ pub enum Kept {
 }
 
 /// Takes out of a plan what would be removed for no better reason than that something is missing here.
-pub(crate) fn keep(plan: &mut UserPlan, master: &MasterUser, replica: &ReplicaUser) {
+pub(crate) fn keep(
+    quotas: &mut Vec<QuotaChange>,
+    subscriptions: &mut Vec<SubChange>,
+    master: &MasterUser,
+    replica: &ReplicaUser,
+) -> Vec<Kept> {
+    let mut kept = Vec::new();
     for missing in &master.missing {
         match missing {
             Missing::QuotaRoot { root, mailbox, path } => {
-                let before = plan.quotas.len();
-                plan.quotas.retain(|change| *change != QuotaChange::Remove(root.clone()));
-                if plan.quotas.len() < before {
+                let before = quotas.len();
+                quotas.retain(|change| *change != QuotaChange::Remove(root.clone()));
+                if quotas.len() < before {
                     let (root, mailbox, path) = (root.clone(), mailbox.clone(), path.clone());
-                    plan.kept.push(Kept::QuotaRoot { root, mailbox, path });
+                    kept.push(Kept::QuotaRoot { root, mailbox, path });
                 }
             }
             Missing::Subscriptions { path, inbox } => {
-                let before = plan.subscriptions.len();
-                plan.subscriptions.retain(|change| matches!(change, SubChange::Add(_)));
-                let count = before - plan.subscriptions.len();
+                let before = subscriptions.len();
+                subscriptions.retain(|change| matches!(change, SubChange::Add(_)));
+                let count = before - subscriptions.len();
                 if count > 0 && !is_another_users(inbox, master, replica) {
-                    plan.kept.push(Kept::Subscriptions { path: path.clone(), count });
+                    kept.push(Kept::Subscriptions { path: path.clone(), count });
                 }
             }
         }
     }
+    kept
 }
 
 /// Whether the replica does not have our INBOX yet: what it says belongs to a user of that name who was removed here, and goes with that
@@ -98,25 +83,22 @@ mod tests {
     #[test]
     fn only_what_is_missing_is_kept() {
         let remove = |root: &str| QuotaChange::Remove(root.to_string());
-        let mut plan = UserPlan {
-            quotas: vec![remove("user.a"), remove("user.a.b")],
-            subscriptions: vec![SubChange::Add("x".into()), SubChange::Remove("y".into())],
-            ..UserPlan::default()
+        let planned = || {
+            let quotas = vec![remove("user.a"), remove("user.a.b")];
+            (quotas, vec![SubChange::Add("x".into()), SubChange::Remove("y".into())])
         };
-        let unchanged = plan.clone();
-        keep(&mut plan, &MasterUser::default(), &ReplicaUser::default());
-        assert_eq!(plan, unchanged);
+        let (mut quotas, mut subs) = planned();
+        let none = (MasterUser::default(), ReplicaUser::default());
+        assert!(keep(&mut quotas, &mut subs, &none.0, &none.1).is_empty());
+        assert_eq!((quotas, subs), planned());
+        let lost = |root: &str, mailbox: &str, path: &str| Missing::QuotaRoot {
+            root: root.into(),
+            mailbox: mailbox.into(),
+            path: path.into(),
+        };
         let missing = vec![
-            Missing::QuotaRoot {
-                root: "user.a".into(),
-                mailbox: "user.a.c".into(),
-                path: "/q".into(),
-            },
-            Missing::QuotaRoot {
-                root: "user.z".into(),
-                mailbox: "user.a".into(),
-                path: "/z".into(),
-            },
+            lost("user.a", "user.a.c", "/q"),
+            lost("user.z", "user.a", "/z"),
             Missing::Subscriptions { path: "/s".into(), inbox: "user.a".into() },
         ];
         let inbox = MasterMailbox {
@@ -128,15 +110,16 @@ mod tests {
         let master = MasterUser { missing, folders, ..MasterUser::default() };
         let mut replica = ReplicaUser::default();
         // The replica's subscriptions are those of another INBOX.
-        let mut another = plan.clone();
-        keep(&mut another, &master, &replica);
-        assert_eq!((another.subscriptions.len(), another.kept.len()), (1, 1));
+        let (mut quotas, mut subs) = planned();
+        let kept = keep(&mut quotas, &mut subs, &master, &replica);
+        assert_eq!((subs.len(), kept.len()), (1, 1));
         let there = ReplicaMailbox { uniqueid: "1".into(), ..ReplicaMailbox::default() };
         replica.mailboxes.push(there);
-        keep(&mut plan, &master, &replica);
-        assert_eq!(plan.quotas, [remove("user.a.b")]);
-        assert_eq!(plan.subscriptions, [SubChange::Add("x".into())]);
-        let words: Vec<String> = plan.kept.iter().map(ToString::to_string).collect();
+        let (mut quotas, mut subs) = planned();
+        let kept = keep(&mut quotas, &mut subs, &master, &replica);
+        assert_eq!(quotas, [remove("user.a.b")]);
+        assert_eq!(subs, [SubChange::Add("x".into())]);
+        let words: Vec<String> = kept.iter().map(ToString::to_string).collect();
         assert_eq!(words.len(), 2, "{words:?}");
         assert!(
             words[0].starts_with("quota root user.a is named by mailbox user.a.c, but /q "),

@@ -345,7 +345,7 @@ pub fn plan_user(
     if master.incomplete {
         withhold_removals(&mut plan);
     }
-    missing::keep(&mut plan, master, replica);
+    plan.kept = missing::keep(&mut plan.quotas, &mut plan.subscriptions, master, replica);
     plan
 }
 

@@ -1,0 +1,151 @@
+//! A MAILBOX command as it comes: the keys of its head, and RECORD a record each, never a tree of values.
+
+use csync::Guid;
+
+use crate::mailbox::{Annot, EXPUNGED, Head};
+use crate::parse::Parser;
+use crate::wire::End;
+
+/// A record as it came; its flags have no numbers yet.
+#[derive(Debug, Default)]
+pub(crate) struct NewRecord {
+    pub(crate) uid: u32,
+    pub(crate) modseq: u64,
+    pub(crate) last_updated: i64,
+    pub(crate) internaldate: i64,
+    pub(crate) size: u64,
+    pub(crate) guid: Option<Guid>,
+    pub(crate) flags: Vec<Box<str>>,
+    pub(crate) annotations: Vec<Annot>,
+}
+
+impl NewRecord {
+    pub(crate) fn is_expunged(&self) -> bool {
+        self.flags.iter().any(|f| f.eq_ignore_ascii_case(EXPUNGED))
+    }
+}
+
+/// A MAILBOX command as it came.
+#[derive(Debug, Default)]
+pub(crate) struct NewMailbox {
+    pub(crate) head: Head,
+    pub(crate) crcs: (u32, u32),
+    pub(crate) since: (u64, u32, u32),
+    pub(crate) records: Vec<NewRecord>,
+    /// Keys that must be there.
+    pub(crate) found: Vec<&'static str>,
+}
+
+/// Keys without which a command is refused, but for intermediates.
+const NEEDED: [&str; 9] = [
+    "PARTITION",
+    "LAST_UID",
+    "RECENTUID",
+    "RECENTTIME",
+    "LAST_APPENDDATE",
+    "POP3_LAST_LOGIN",
+    "UIDVALIDITY",
+    "ACL",
+    "RECORD",
+];
+
+impl NewMailbox {
+    /// Reads `%(KEY value …)`.
+    pub(crate) fn read(parser: &mut Parser<'_>) -> Result<NewMailbox, End> {
+        let mut new = NewMailbox::default();
+        parser.expect(b'%')?;
+        parser.list(|parser| {
+            let key = parser.key()?;
+            new.found.extend(NEEDED.iter().find(|n| **n == key));
+            let head = &mut new.head;
+            match key.as_str() {
+                "UNIQUEID" => head.uniqueid = parser.text()?,
+                "MBOXNAME" => head.name = parser.text()?,
+                "MBOXTYPE" => head.mboxtype = Some(parser.text()?).filter(|t| !t.is_empty()),
+                "PARTITION" => head.partition = parser.text()?,
+                "ACL" => head.acl = parser.text()?,
+                "OPTIONS" => head.options = parser.text()?,
+                "LAST_UID" => head.last_uid = parser.number32()?,
+                "HIGHESTMODSEQ" => head.highestmodseq = parser.number()?,
+                "RECENTUID" => head.recentuid = parser.number32()?,
+                "RECENTTIME" => head.recenttime = parser.number()? as i64,
+                "LAST_APPENDDATE" => head.last_appenddate = parser.number()? as i64,
+                "POP3_LAST_LOGIN" => head.pop3_last_login = parser.number()? as i64,
+                "POP3_SHOW_AFTER" => head.pop3_show_after = parser.number()? as i64,
+                "UIDVALIDITY" => head.uidvalidity = parser.number32()?,
+                "XCONVMODSEQ" => head.xconvmodseq = parser.number()?,
+                "RACLMODSEQ" => head.raclmodseq = parser.number()?,
+                "CREATEDMODSEQ" => head.createdmodseq = parser.number()?,
+                "FOLDERMODSEQ" => head.foldermodseq = parser.number()?,
+                "SYNC_CRC" => new.crcs.0 = parser.number32()?,
+                "SYNC_CRC_ANNOT" => new.crcs.1 = parser.number32()?,
+                "SINCE_MODSEQ" => new.since.0 = parser.number()?,
+                "SINCE_CRC" => new.since.1 = parser.number32()?,
+                "SINCE_CRC_ANNOT" => new.since.2 = parser.number32()?,
+                "ANNOTATIONS" => head.annotations = annotations(parser)?,
+                "RECORD" => parser.list(|parser| {
+                    new.records.push(record(parser)?);
+                    Ok(())
+                })?,
+                // Keys of newer masters, and QUOTAROOT, which the replica knows by itself.
+                _ => drop(parser.value()?),
+            }
+            Ok(())
+        })?;
+        Ok(new)
+    }
+
+    pub(crate) fn lacks_something(&self) -> bool {
+        self.head.uniqueid.is_empty()
+            || self.head.name.is_empty()
+            || NEEDED.iter().any(|key| !self.found.contains(key))
+    }
+}
+
+fn record(parser: &mut Parser<'_>) -> Result<NewRecord, End> {
+    let mut record = NewRecord::default();
+    parser.expect(b'%')?;
+    parser.list(|parser| {
+        match parser.key()?.as_str() {
+            "UID" => record.uid = parser.number32()?,
+            "MODSEQ" => record.modseq = parser.number()?,
+            "LAST_UPDATED" => record.last_updated = parser.number()? as i64,
+            "INTERNALDATE" => record.internaldate = parser.number()? as i64,
+            "SIZE" => record.size = parser.number()?,
+            "GUID" => record.guid = Some(parser.guid()?),
+            "FLAGS" => parser.list(|parser| {
+                record.flags.push(parser.text()?.into());
+                Ok(())
+            })?,
+            "ANNOTATIONS" => record.annotations = annotations(parser)?,
+            _ => drop(parser.value()?),
+        }
+        Ok(())
+    })?;
+    if record.uid == 0 || record.guid.is_none() {
+        return Err(End::Nonsense("a record without UID or GUID".into()));
+    }
+    Ok(record)
+}
+
+fn annotations(parser: &mut Parser<'_>) -> Result<Vec<Annot>, End> {
+    let mut annotations = Vec::new();
+    parser.list(|parser| {
+        let mut annotation =
+            Annot { entry: "".into(), userid: "".into(), modseq: 0, value: Box::default() };
+        parser.expect(b'%')?;
+        parser.list(|parser| {
+            match parser.key()?.as_str() {
+                "ENTRY" => annotation.entry = parser.text()?.into(),
+                "USERID" => annotation.userid = parser.text()?.into(),
+                "MODSEQ" => annotation.modseq = parser.number()?,
+                "VALUE" => annotation.value = parser.string()?.into(),
+                _ => drop(parser.value()?),
+            }
+            Ok(())
+        })?;
+        annotations.push(annotation);
+        Ok(())
+    })?;
+    Ok(annotations)
+}
