@@ -3,7 +3,9 @@
 pub(crate) mod bad_files;
 pub(crate) mod batches;
 pub mod encode;
+pub(crate) mod encode_batch;
 pub(crate) mod full_update;
+pub(crate) mod mailbox_command;
 pub(crate) mod message_files;
 pub(crate) mod planner;
 pub(crate) mod quota_roots;

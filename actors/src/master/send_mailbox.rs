@@ -12,20 +12,20 @@
 //! A mailbox with more new messages than a batch holds, or more bytes, is sent in several steps
 //! (`master/batches.rs`). The mailbox is opened once a step, and its records are passed over once.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use csync::{Guid, ReplicaMailbox, Since, command};
+use csync::{ReplicaMailbox, Since, command};
 use cyrus_store::{Mailbox, MboxEntry, MboxList, Modseqs, Store, StoreError};
 use sync_plan::{Crcs, FullReplica, PlanError, Verdict, compare_mailbox};
 
 use crate::error::UserError;
 use crate::master::bad_files::{BadFile, Files, NAMED};
-use crate::master::batches::{self, Base, Batch, STEP_BYTES, modseq_in_step};
+use crate::master::batches::{self, Base, Batch, STEP_BYTES};
 use crate::master::encode::{self, State};
 use crate::master::full_update::{self, Compared, Found};
-use crate::master::message_files::Message;
+use crate::master::mailbox_command::{CommandHead, Encoded};
 use crate::master::record_buffer::RecordBuffer;
 use crate::master::stale::is_stale;
 use crate::master::upload::Uploader;
@@ -149,28 +149,6 @@ enum Precheck {
     Send { crcs: Crcs, compared: Option<Compared> },
     Unchanged,
     NeedsFull,
-}
-
-/// What one MAILBOX command is about.
-#[derive(Debug, Clone, Copy)]
-struct CommandHead {
-    crcs: Crcs,
-    modseqs: Modseqs,
-    base: Base,
-    step: Option<Batch>,
-    /// New messages' bytes that it may bring.
-    most: u64,
-}
-
-/// One MAILBOX command, and the messages that the replica must be sent before.
-struct Encoded {
-    spool: RecordBuffer,
-    partition: String,
-    messages: Vec<Message>,
-    /// SendMode many records there are.
-    records: usize,
-    /// SendMode many records tell the replica to expunge a message that it may have live.
-    expunged: u64,
 }
 
 impl MailboxSender<'_> {
@@ -303,7 +281,7 @@ impl MailboxSender<'_> {
     }
 
     /// Where the mailbox is to be on the replica.
-    fn partition(&self, mailbox: &Mailbox) -> String {
+    pub(super) fn partition(&self, mailbox: &Mailbox) -> String {
         self.settings.partition.clone().unwrap_or_else(|| mailbox.entry.partition.clone())
     }
 
@@ -362,7 +340,7 @@ impl MailboxSender<'_> {
     }
 
     /// The groups that the mailbox's owner is in.
-    fn groups(&self) -> Result<String, UserError> {
+    pub(super) fn groups(&self) -> Result<String, UserError> {
         let owner = self.store.config().names().userid(&self.entry.name);
         let Some(owner) = owner else { return Ok(String::new()) };
         Ok(self.store.mailboxes()?.groups_of(&owner)?.join("\t"))
@@ -426,89 +404,6 @@ impl MailboxSender<'_> {
         Ok(Crcs { basic: crcs.basic, annot: crcs.annot })
     }
 
-    fn plan_steps(&self, m: &Mailbox, base: &Base) -> Result<VecDeque<Batch>, UserError> {
-        batches::plan(m, base, self.settings.batch_messages).map_err(|e| self.damaged(e))
-    }
-
-    /// One step's command. If it would bring too much the steps are planned anew, by bytes as well.
-    fn encode_step(
-        &self,
-        mailbox: &Mailbox,
-        said: &mut CommandHead,
-        steps: &mut VecDeque<Batch>,
-    ) -> Result<Encoded, UserError> {
-        if let Some(encoded) = self.encode(mailbox, said)? {
-            return Ok(encoded);
-        }
-        *steps = self.plan_steps(mailbox, &said.base)?;
-        said.step = steps.pop_front();
-        said.most = u64::MAX;
-        match self.encode(mailbox, said)? {
-            Some(encoded) => Ok(encoded),
-            None => Err(UserError::Internal("a step has no end".into())),
-        }
-    }
-
-    /// None when it would bring more bytes than it may.
-    fn encode(&self, mailbox: &Mailbox, said: &CommandHead) -> Result<Option<Encoded>, UserError> {
-        let CommandHead { crcs, modseqs, base, step, most } = *said;
-        let partition = self.partition(mailbox);
-        let mut spool = RecordBuffer::new();
-        let mut messages = Vec::new();
-        let mut records = 0;
-        let mut expunged = 0;
-        let state = match step {
-            None => State::Whole(crcs),
-            Some(Batch { last_uid, highestmodseq }) => State::Partial { last_uid, highestmodseq },
-        };
-        let groups = self.groups()?;
-        let head = encode::Head {
-            local_only: self.settings.local_only,
-            one_way: self.settings.one_way,
-            partition: &partition,
-            state,
-            since: base.since,
-            replica: self.replica.as_deref(),
-            groups: Some(&groups),
-        };
-        let mut encoder =
-            encode::Encoder::begin(mailbox, modseqs, &head).map_err(|e| self.damaged(e))?;
-        let mut listed = HashSet::new();
-        let mut bytes = 0;
-        // A new record may have a modseq that the replica has reached by a change of its own; once its UID is
-        // passed there, it can't be appended any more.
-        for record in mailbox.records_beyond(base.highestmodseq, base.last_uid) {
-            let record = record.map_err(|e| self.damaged(e))?;
-            if step.is_some_and(|s| record.uid > s.last_uid) {
-                break;
-            }
-            let Some(modseq) = modseq_in_step(&record, &base, step) else { continue };
-            if self.found.without.binary_search(&record.uid).is_ok() {
-                continue;
-            }
-            records += 1;
-            encoder.record(&record, modseq).map_err(|e| self.damaged(e))?;
-            if encoder.pending() >= FRAME_BYTES {
-                encoder.drain(|bytes| spool.write(bytes)).map_err(|e| self.spool_failed(e))?;
-            }
-            expunged += u64::from(record.is_expunged() && record.uid <= base.last_uid);
-            let guid = Guid(record.guid.0);
-            if record.uid > base.last_uid
-                && !record.is_unlinked()
-                && !self.staged.contains(&partition, &guid)
-                && listed.insert(guid)
-            {
-                bytes += record.size;
-                if bytes > most && !messages.is_empty() {
-                    return Ok(None);
-                }
-                messages.push(Message::from(&record));
-            }
-        }
-        spool.write(&encoder.end()).map_err(|e| self.spool_failed(e))?;
-        Ok(Some(Encoded { spool, partition, messages, records, expunged }))
-    }
-
     /// Sends the files. The mailbox's own lock, which keeps them where they are, is held until the last one is sent. Returns
     /// the messages whose files are bad; an expunged one's is no loss, as the replica needs none for it.
     fn upload(
@@ -542,11 +437,11 @@ impl MailboxSender<'_> {
         Ok(bad)
     }
 
-    fn damaged(&self, e: StoreError) -> UserError {
+    pub(super) fn damaged(&self, e: StoreError) -> UserError {
         UserError::Mailbox { mailbox: self.entry.name.clone(), source: Box::new(e) }
     }
 
-    fn spool_failed(&self, e: io::Error) -> UserError {
+    pub(super) fn spool_failed(&self, e: io::Error) -> UserError {
         spool_failed(&self.entry.name, &e)
     }
 }

@@ -3,6 +3,7 @@
 mod contest;
 mod held;
 mod meta;
+mod names;
 mod partition;
 mod refused;
 mod removals;
@@ -12,9 +13,8 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use csync::{Code, IntermediateHead, ReplicaMailbox, ReplicaUser, command};
-use cyrus_store::MboxEntry;
 use sync_plan::{Doubt, FullReplica, MailboxUpdate, UserPlan};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use self::contest::Loser;
 use self::held::Holding;
@@ -218,56 +218,6 @@ impl<'a> Apply<'a> {
         self.bytes < FORGET_AHEAD && staged.len() <= self.messages
     }
 
-    async fn delete(&mut self, names: &[String]) -> Result<(), UserError> {
-        let local = self.context.settings.local_only;
-        let name = if local { "LOCAL_UNMAILBOX" } else { "UNMAILBOX" };
-        for mailbox in names {
-            self.context.events.action(|| format!("{name} {mailbox}")).await;
-            let bytes = encode(|out| command::unmailbox(out, local, mailbox));
-            let mut in_flight = self.lease.send("UNMAILBOX", bytes).await?;
-            in_flight.brings.removed = 1;
-            self.push(mailbox, vec![in_flight], None).await?;
-        }
-        Ok(())
-    }
-
-    /// Returns whether anything was renamed.
-    async fn rename(&mut self, plan: &UserPlan) -> Result<bool, UserError> {
-        let local = self.context.settings.local_only;
-        let name = if local { "LOCAL_RENAME" } else { "RENAME" };
-        let mut asked = Vec::new();
-        for r in &plan.renames {
-            self.context
-                .events
-                .action(|| format!("{name} {} -> {} ({})", r.from, r.to, r.partition))
-                .await;
-            let bytes = encode(|out| {
-                command::rename(out, local, &r.from, &r.to, &r.partition, r.uidvalidity);
-            });
-            asked.push((r, self.lease.send("RENAME", bytes).await?));
-        }
-        // One that builds on another that failed finds its name taken or missing, and fails too.
-        let mut failed = None;
-        for (r, in_flight) in asked {
-            if let Err(source) = in_flight.answer().await {
-                error!("do_folders(): failed to rename: {} -> {}", r.from, r.to);
-                let e = UserError::Refused { mailbox: r.to.clone(), source };
-                failed.get_or_insert((e, &r.partition));
-            }
-        }
-        if let Some((e, partition)) = failed {
-            let lost = matches!(&e, UserError::Refused { source: CommandError::Lost { .. }, .. });
-            if !lost {
-                self.check_refused_partition(partition).await?;
-            }
-            return Err(e);
-        }
-        if !plan.renames.is_empty() {
-            self.drain(0).await?;
-        }
-        Ok(!plan.renames.is_empty())
-    }
-
     async fn update(
         &mut self,
         update: MailboxUpdate,
@@ -297,30 +247,6 @@ impl<'a> Apply<'a> {
                 self.send_mailbox(&name, &uniqueid, replica, how, staged).await
             }
         }
-    }
-
-    /// A replica (3.6.1) can't make a #sieve mailbox, not even one below DELETED, of a user of whom it never had an
-    /// INBOX (`sync_support.c:sync_apply_mailbox` makes the user's script folder first). Then the deleted
-    /// INBOX gets its old name back for as long as that takes.
-    fn host_of(&self, update: &MailboxUpdate, replica: &ReplicaUser) -> Option<Host> {
-        let MailboxUpdate::Send { uniqueid, replica: None, .. } = update else { return None };
-        let host = self.read.hosts.get(uniqueid)?;
-        let there = replica.mailboxes.iter().any(|r| r.name == host.inbox);
-        (!there).then(|| host.clone())
-    }
-
-    async fn rename_host(
-        &mut self,
-        from: &str,
-        to: &str,
-        inbox: &MboxEntry,
-    ) -> Result<(), UserError> {
-        let local = self.context.settings.local_only;
-        let partition = self.context.settings.partition.as_ref().unwrap_or(&inbox.partition);
-        let bytes =
-            encode(|out| command::rename(out, local, from, to, partition, inbox.uidvalidity));
-        let in_flight = self.lease.send("RENAME", bytes).await?;
-        self.push(from, vec![in_flight], None).await
     }
 
     /// Streams one mailbox, step by step. What is wrong with it alone is kept for the end; what is wrong with

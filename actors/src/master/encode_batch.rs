@@ -1,0 +1,104 @@
+//! One MAILBOX command: the records of a batch, and which messages must come before it.
+
+use std::collections::{HashSet, VecDeque};
+
+use csync::Guid;
+use cyrus_store::Mailbox;
+
+use crate::error::UserError;
+use crate::master::batches::{self, Base, Batch, modseq_in_step};
+use crate::master::encode::{self, State};
+use crate::master::mailbox_command::{CommandHead, Encoded};
+use crate::master::message_files::Message;
+use crate::master::record_buffer::RecordBuffer;
+use crate::master::send_mailbox::MailboxSender;
+use crate::replica::frames::FRAME_BYTES;
+
+impl MailboxSender<'_> {
+    pub(super) fn plan_steps(
+        &self,
+        m: &Mailbox,
+        base: &Base,
+    ) -> Result<VecDeque<Batch>, UserError> {
+        batches::plan(m, base, self.settings.batch_messages).map_err(|e| self.damaged(e))
+    }
+
+    /// One step's command. If it would bring too much the steps are planned anew, by bytes as well.
+    pub(super) fn encode_step(
+        &self,
+        mailbox: &Mailbox,
+        said: &mut CommandHead,
+        steps: &mut VecDeque<Batch>,
+    ) -> Result<Encoded, UserError> {
+        if let Some(encoded) = self.encode(mailbox, said)? {
+            return Ok(encoded);
+        }
+        *steps = self.plan_steps(mailbox, &said.base)?;
+        said.step = steps.pop_front();
+        said.most = u64::MAX;
+        match self.encode(mailbox, said)? {
+            Some(encoded) => Ok(encoded),
+            None => Err(UserError::Internal("a step has no end".into())),
+        }
+    }
+
+    /// None when it would bring more bytes than it may.
+    fn encode(&self, mailbox: &Mailbox, said: &CommandHead) -> Result<Option<Encoded>, UserError> {
+        let CommandHead { crcs, modseqs, base, step, most } = *said;
+        let partition = self.partition(mailbox);
+        let mut spool = RecordBuffer::new();
+        let mut messages = Vec::new();
+        let mut records = 0;
+        let mut expunged = 0;
+        let state = match step {
+            None => State::Whole(crcs),
+            Some(Batch { last_uid, highestmodseq }) => State::Partial { last_uid, highestmodseq },
+        };
+        let groups = self.groups()?;
+        let head = encode::Head {
+            local_only: self.settings.local_only,
+            one_way: self.settings.one_way,
+            partition: &partition,
+            state,
+            since: base.since,
+            replica: self.replica.as_deref(),
+            groups: Some(&groups),
+        };
+        let mut encoder =
+            encode::Encoder::begin(mailbox, modseqs, &head).map_err(|e| self.damaged(e))?;
+        let mut listed = HashSet::new();
+        let mut bytes = 0;
+        // A new record may have a modseq that the replica has reached by a change of its own; once its UID is
+        // passed there, it can't be appended any more.
+        for record in mailbox.records_beyond(base.highestmodseq, base.last_uid) {
+            let record = record.map_err(|e| self.damaged(e))?;
+            if step.is_some_and(|s| record.uid > s.last_uid) {
+                break;
+            }
+            let Some(modseq) = modseq_in_step(&record, &base, step) else { continue };
+            if self.found.without.binary_search(&record.uid).is_ok() {
+                continue;
+            }
+            records += 1;
+            encoder.record(&record, modseq).map_err(|e| self.damaged(e))?;
+            if encoder.pending() >= FRAME_BYTES {
+                encoder.drain(|bytes| spool.write(bytes)).map_err(|e| self.spool_failed(e))?;
+            }
+            expunged += u64::from(record.is_expunged() && record.uid <= base.last_uid);
+            let guid = Guid(record.guid.0);
+            if record.uid > base.last_uid
+                && !record.is_unlinked()
+                && !self.staged.contains(&partition, &guid)
+                && listed.insert(guid)
+            {
+                bytes += record.size;
+                if bytes > most && !messages.is_empty() {
+                    return Ok(None);
+                }
+                messages.push(Message::from(&record));
+            }
+        }
+        spool.write(&encoder.end()).map_err(|e| self.spool_failed(e))?;
+        Ok(Some(Encoded { spool, partition, messages, records, expunged }))
+    }
+}
