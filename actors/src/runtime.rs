@@ -15,12 +15,12 @@ use crate::replica::partitions::Partitions;
 use crate::replica::pool::ConnectionPool;
 use crate::replica::state_cache::Cache;
 use crate::settings::Settings;
-use crate::user::context::SyncContext;
+use crate::user::context::UserContext;
 use crate::work::lock_keeper::LockKeeper;
 
 /// The actors below a Dispatcher or a Roller.
 pub(crate) struct Runtime {
-    pub(crate) context: SyncContext,
+    pub(crate) context: UserContext,
     pub(crate) locks: Addr<LockKeeper>,
     pub(crate) loops: Vec<ArbiterHandle>,
     arbiters: Vec<Arbiter>,
@@ -59,7 +59,7 @@ impl Runtime {
         let sieve_folder = config.get("sieve_folder").unwrap_or("#sieve").into();
         let locks = LockKeeper::new(config, &settings.server, channel, events.clone()).start();
         let in_flight = progress.in_flight().clone();
-        let context = SyncContext {
+        let context = UserContext {
             settings,
             events,
             progress,

@@ -31,7 +31,7 @@ use crate::replica::acquire::{acquire_exclusive_look, acquire_shared};
 use crate::replica::lookahead::Ahead;
 use crate::replica::pool::{PoolError, StopWaiting};
 use crate::user::advice;
-use crate::user::context::SyncContext;
+use crate::user::context::UserContext;
 use crate::user::user_sync::{SyncUser, UserSync};
 use crate::user::user_work::Synced;
 use crate::work::lock_keeper::{LockKeeper, LockOutcome, UserLock, lock};
@@ -44,7 +44,7 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// Runs users.
 pub(crate) struct Dispatcher {
-    context: SyncContext,
+    context: UserContext,
     locks: Addr<LockKeeper>,
     loops: Vec<ArbiterHandle>,
 }
@@ -52,7 +52,7 @@ pub(crate) struct Dispatcher {
 impl Dispatcher {
     /// Starts its UserSyncs on these event loops, in turn.
     pub(crate) fn new(
-        context: SyncContext,
+        context: UserContext,
         locks: Addr<LockKeeper>,
         loops: Vec<ArbiterHandle>,
     ) -> Dispatcher {
@@ -125,7 +125,7 @@ impl UserEvent {
 struct Run {
     ahead: Ahead,
     schedule: Schedule<UserLock>,
-    context: SyncContext,
+    context: UserContext,
     locks: Addr<LockKeeper>,
     workers: WorkerPool,
     /// The users in flight, and whether anything was begun to be changed for them.
@@ -340,7 +340,7 @@ async fn try_user(
     mut job: UserJob<UserLock>,
     worker: Addr<UserSync>,
     begun: Arc<AtomicBool>,
-    context: SyncContext,
+    context: UserContext,
     locks: Addr<LockKeeper>,
 ) -> UserEvent {
     context.in_flight.set(&job.userid, WAITING);

@@ -285,7 +285,7 @@ impl<'m> Encoder<'m> {
         self.out.len()
     }
 
-    /// SyncContext what was encoded to `taker` and forgets it.
+    /// Hands what was encoded to `taker` and forgets it.
     ///
     /// # Errors
     /// The taker's.

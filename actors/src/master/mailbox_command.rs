@@ -23,8 +23,8 @@ pub(super) struct Encoded {
     pub(super) spool: RecordBuffer,
     pub(super) partition: String,
     pub(super) messages: Vec<Message>,
-    /// SendMode many records there are.
+    /// How many records there are.
     pub(super) records: usize,
-    /// SendMode many records tell the replica to expunge a message that it may have live.
+    /// How many records tell the replica to expunge a message that it may have live.
     pub(super) expunged: u64,
 }

@@ -129,7 +129,7 @@ pub(crate) struct DoChecksumsDiffer {
     pub(crate) replica: Box<ReplicaMailbox>,
 }
 
-/// SendMode many messages that the replica may have live are expunged here since it last heard of the mailbox.
+/// How many messages that the replica may have live are expunged here since it last heard of the mailbox.
 #[derive(Message)]
 #[rtype(result = "Result<u64, UserError>")]
 pub(crate) struct CountExpunged {
@@ -145,7 +145,7 @@ pub(crate) struct CheckFull {
     pub(crate) full: Arc<FullReplica>,
 }
 
-/// SendMode many of these messages are not live in this mailbox, or could not be sent.
+/// How many of these messages are not live in this mailbox, or could not be sent.
 #[derive(Message)]
 #[rtype(result = "Result<usize, UserError>")]
 pub(crate) struct CountLacking {
@@ -153,7 +153,7 @@ pub(crate) struct CountLacking {
     pub(crate) guids: HashSet<Guid>,
 }
 
-/// SendMode it went.
+/// How it went.
 #[derive(MessageResponse)]
 pub(crate) struct SendDone {
     pub(crate) result: Result<MailboxSent, UserError>,

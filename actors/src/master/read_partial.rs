@@ -156,7 +156,7 @@ pub(crate) struct Lookup {
     pub(crate) moved: HashMap<String, Moved>,
     /// Those of them that belong to none of those whose locks are held, and their owners.
     pub(crate) elsewhere: BTreeMap<String, Arc<str>>,
-    /// Lookup names to ask the replica for.
+    /// More names to ask the replica for.
     pub(crate) ask: BTreeSet<String>,
 }
 

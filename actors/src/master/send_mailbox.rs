@@ -35,7 +35,7 @@ use crate::replica::frames::{FRAME_BYTES, Frame, FrameSender, PendingCommand, en
 use crate::replica::staged::Staged;
 use crate::settings::Settings;
 
-/// SendMode a mailbox is compared and sent.
+/// How a mailbox is compared and sent.
 #[derive(Debug, Clone)]
 pub(crate) enum SendMode {
     /// The records that are newer than the replica's modseq, on condition that it still is there.
@@ -103,7 +103,7 @@ pub(crate) struct Next {
     without: Vec<u32>,
 }
 
-/// SendMode often a step is encoded again because files turned out to be bad: new messages may come between.
+/// How often a step is encoded again because files turned out to be bad: new messages may come between.
 const PASSES: usize = 8;
 
 /// One mailbox to send; the fields are those of [`SendMailbox`](crate::master::planner::SendMailbox).
@@ -121,7 +121,7 @@ pub(crate) struct MailboxSender<'a> {
     pub(crate) found: Files,
 }
 
-/// SendMode a try to send a step came out.
+/// How a try to send a step came out.
 enum Pass {
     Done(MailboxSent),
     /// Files are bad: once more without their messages.
@@ -144,7 +144,7 @@ impl Ready {
     }
 }
 
-/// SendMode the first step begins.
+/// How the first step begins.
 enum Precheck {
     Send { crcs: Crcs, compared: Option<Compared> },
     Unchanged,

@@ -208,7 +208,7 @@ impl Handler<Keep> for LogReader {
     }
 }
 
-/// SyncContext the entries on. A line that is none is named, and kept aside where there is a place for it.
+/// Hands the entries on. A line that is none is named, and kept aside where there is a place for it.
 fn hand_on(
     lines: Lines<impl BufRead>,
     log: Option<&LogFile>,

@@ -35,7 +35,7 @@ use crate::rolling::report::RollReport;
 use crate::rolling::request::{RollSettings, StopRequest};
 use crate::rolling::status::{ChannelStats, RollStatus};
 use crate::runtime::Runtime;
-use crate::user::context::SyncContext;
+use crate::user::context::UserContext;
 use crate::work::attempt::{AttemptEvent, try_work};
 use crate::work::lock_keeper::{LockKeeper, UserLock};
 use crate::work::pause::sleep_until;
@@ -51,7 +51,7 @@ const FIGURES_PAUSE: Duration = Duration::from_secs(1);
 
 /// Rolls one channel.
 pub(crate) struct Roller {
-    context: SyncContext,
+    context: UserContext,
     locks: Addr<LockKeeper>,
     loops: Vec<ArbiterHandle>,
     log: Addr<LogReader>,
@@ -116,7 +116,7 @@ struct Rolling {
     queue: WorkQueue<UserLock>,
     settings: RollSettings,
     workers: WorkerPool,
-    context: SyncContext,
+    context: UserContext,
     locks: Addr<LockKeeper>,
     log: LogHandle,
     status: RollStatus,

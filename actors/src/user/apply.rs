@@ -31,9 +31,9 @@ use crate::replica::command_error::CommandError;
 use crate::replica::frames::{PendingCommand, encode};
 use crate::replica::lease::Lease;
 use crate::replica::staged::{STAGED, Staged};
-use crate::user::context::SyncContext;
+use crate::user::context::UserContext;
 
-/// SendMode many mailboxes may be ahead of their answers: enough to hide any round trip, few enough to
+/// How many mailboxes may be ahead of their answers: enough to hide any round trip, few enough to
 /// notice a failing replica soon.
 const MAILBOXES_AHEAD: usize = 64;
 
@@ -50,7 +50,7 @@ pub(crate) struct Applied {
     pub(crate) restarted: bool,
 }
 
-/// SendMode a plan ended.
+/// How a plan ended.
 pub(crate) enum Settled {
     /// All of it is on the replica.
     Done,
@@ -68,7 +68,7 @@ struct Ahead {
 
 /// A plan being carried out.
 pub(crate) struct Apply<'a> {
-    context: &'a SyncContext,
+    context: &'a UserContext,
     userid: &'a Arc<str>,
     lease: &'a mut Lease,
     read: &'a UserRead,
@@ -107,7 +107,7 @@ pub(crate) struct Apply<'a> {
 
 impl<'a> Apply<'a> {
     pub(crate) fn new(
-        context: &'a SyncContext,
+        context: &'a UserContext,
         userid: &'a Arc<str>,
         lease: &'a mut Lease,
         read: &'a UserRead,

@@ -18,7 +18,7 @@ use crate::settings::Settings;
 
 /// What a user's work needs.
 #[derive(Clone)]
-pub(crate) struct SyncContext {
+pub(crate) struct UserContext {
     pub(crate) settings: Arc<Settings>,
     pub(crate) events: EventSink,
     pub(crate) progress: Progress,

@@ -24,7 +24,7 @@ use crate::replica::ask::About;
 use crate::replica::command_error::CommandError;
 use crate::replica::frames::encode;
 use crate::replica::lease::Lease;
-use crate::user::context::SyncContext;
+use crate::user::context::UserContext;
 use crate::user::look_partial::some_sides;
 use crate::user::questions::{Sides, ask_for_ids, ask_for_mailboxes, once_each, take};
 use crate::user::scripts;
@@ -69,7 +69,7 @@ pub(crate) struct Look {
 
 /// Asks both sides and plans. None when the user is not there or, with [`Scope::Gone`], is.
 pub(crate) async fn look(
-    context: &SyncContext,
+    context: &UserContext,
     view: View<'_>,
     lease: &Lease,
 ) -> Result<Option<Look>, UserError> {
@@ -162,7 +162,7 @@ fn lacking(read: &UserRead, replica: &Theirs) -> Vec<String> {
 
 /// One question tells all that the replica has of a user, so both sides are read at the same time.
 async fn user_sides(
-    context: &SyncContext,
+    context: &UserContext,
     read_user: ReadUser,
     lease: &Lease,
 ) -> Result<Option<Sides>, UserError> {
@@ -192,7 +192,7 @@ async fn user_sides(
 /// another user's: they are renamed then, instead of being sent again (`imap/sync_support.c:sync_do_mailboxes` of
 /// cyrus-imapd 3.6.1). What else is found under these names is not this user's concern.
 async fn ask_for_former_names(
-    context: &SyncContext,
+    context: &UserContext,
     read: &UserRead,
     lease: &Lease,
     replica: &mut Theirs,
@@ -239,7 +239,7 @@ async fn ask_for_quotas(
 /// The replica is asked for our shared mailboxes by name (tombstones too), by unique id (they may
 /// have another name there), and for their quota roots.
 async fn shared_sides(
-    context: &SyncContext,
+    context: &UserContext,
     read_user: ReadUser,
     lease: &Lease,
 ) -> Result<Option<Sides>, UserError> {

@@ -19,7 +19,7 @@ use crate::replica::ask::About;
 use crate::replica::frames::encode;
 use crate::replica::lease::Lease;
 use crate::replica::state_cache::{Belief, Cache, first_missing};
-use crate::user::context::SyncContext;
+use crate::user::context::UserContext;
 use crate::user::questions::{Sides, ask_for_mailboxes, once_each, take};
 use crate::user::scripts;
 
@@ -28,7 +28,7 @@ pub(crate) const NO_TOMBSTONE: &str = "SYNCNOTICE: attempt to UNMAILBOX without 
 
 /// Both sides of what the log names.
 pub(crate) async fn some_sides(
-    context: &SyncContext,
+    context: &UserContext,
     names: &Arc<Names>,
     again: bool,
     lease: &Lease,
@@ -70,7 +70,7 @@ pub(crate) async fn some_sides(
 
 /// What the cache knows, and the names that are left to be asked for.
 async fn from_cache(
-    context: &SyncContext,
+    context: &UserContext,
     ask: BTreeSet<String>,
     again: bool,
     lease: &Lease,

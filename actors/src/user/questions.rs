@@ -11,7 +11,7 @@ use crate::replica::ask::About;
 use crate::replica::command_error::CommandError;
 use crate::replica::frames::{PendingCommand, encode};
 use crate::replica::lease::Lease;
-use crate::user::context::SyncContext;
+use crate::user::context::UserContext;
 
 /// How many mailboxes are asked for in one command.
 const NAMES: usize = 500;
@@ -20,7 +20,7 @@ pub(crate) type Sides = (Arc<UserRead>, Theirs);
 
 /// Asks the replica for mailboxes by name.
 pub(crate) async fn ask_for_mailboxes(
-    context: &SyncContext,
+    context: &UserContext,
     names: impl IntoIterator<Item = impl AsRef<str>>,
     lease: &Lease,
 ) -> Result<Vec<PendingCommand>, CommandError> {

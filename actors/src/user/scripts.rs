@@ -8,11 +8,11 @@
 use crate::error::UserError;
 use crate::master::planner::CheckScripts;
 use crate::monitor::report::is_shared;
-use crate::user::context::SyncContext;
+use crate::user::context::UserContext;
 
 /// Whether a replica may be asked about this user. To be called before it is, where it has #sieve mailboxes.
 pub(crate) async fn may_ask(
-    context: &SyncContext,
+    context: &UserContext,
     userid: &std::sync::Arc<str>,
     sieve_mailbox: bool,
 ) -> Result<(), UserError> {

@@ -12,12 +12,12 @@ use crate::monitor::report::Outcome;
 use crate::replica::command_error::CommandError;
 use crate::replica::frames::encode;
 use crate::replica::lease::Lease;
-use crate::user::context::SyncContext;
+use crate::user::context::UserContext;
 
 /// Whose annotation it is, and its value, by entry.
 type Annotations = BTreeMap<(String, String), Vec<u8>>;
 
-pub(crate) async fn run(context: &SyncContext, lease: &Lease) -> Result<Outcome, UserError> {
+pub(crate) async fn run(context: &UserContext, lease: &Lease) -> Result<Outcome, UserError> {
     let asked = lease.send("ANNOTATION", encode(|out| command::get_annotation(out, ""))).await?;
     let reading = context.reader.send(ReadServer).await;
     let read = reading.map_err(|e| UserError::Internal(e.to_string()))??;

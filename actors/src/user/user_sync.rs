@@ -20,18 +20,18 @@ use actix::prelude::*;
 use sync_plan::backlog;
 
 use crate::replica::lease::Lease;
-use crate::user::context::SyncContext;
+use crate::user::context::UserContext;
 use crate::user::look::Scope;
 use crate::user::tasks::{parts, scripts_as_meta};
 use crate::user::user_work::{Synced, UserWork};
 
 /// Replicates users, one at a time.
 pub(crate) struct UserSync {
-    context: SyncContext,
+    context: UserContext,
 }
 
 impl UserSync {
-    pub(crate) fn new(context: SyncContext) -> UserSync {
+    pub(crate) fn new(context: UserContext) -> UserSync {
         UserSync { context }
     }
 }

@@ -19,7 +19,7 @@ use crate::replica::lease::Lease;
 use crate::replica::pool::PoolError;
 use crate::replica::staged::Staged;
 use crate::user::apply::{Applied, Apply, Settled};
-use crate::user::context::SyncContext;
+use crate::user::context::UserContext;
 use crate::user::look::{Look, Scope, View, look};
 use crate::user::look_partial::NO_TOMBSTONE;
 use crate::user::refused_mailboxes::Refused;
@@ -57,7 +57,7 @@ impl Synced {
 
 /// One user's work.
 pub(crate) struct UserWork {
-    pub(crate) context: SyncContext,
+    pub(crate) context: UserContext,
     pub(crate) userid: Arc<str>,
     /// Users whose locks are held.
     locked: Arc<BTreeSet<Arc<str>>>,
@@ -84,7 +84,7 @@ pub(crate) struct UserWork {
 
 impl UserWork {
     pub(crate) fn new(
-        context: SyncContext,
+        context: UserContext,
         userid: Arc<str>,
         locked: Arc<BTreeSet<Arc<str>>>,
         begun: Arc<AtomicBool>,

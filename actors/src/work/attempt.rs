@@ -8,7 +8,7 @@ use actix::Addr;
 use crate::error::UserError;
 use crate::monitor::in_flight::WAITING;
 use crate::replica::acquire::{acquire_exclusive_look, acquire_shared};
-use crate::user::context::SyncContext;
+use crate::user::context::UserContext;
 use crate::user::user_sync::{SyncTasks, UserSync};
 use crate::user::user_work::Synced;
 use crate::work::lock_keeper::{LockKeeper, LockOutcome, UserLock, lock};
@@ -38,7 +38,7 @@ impl AttemptEvent {
 pub(crate) async fn try_work(
     mut job: WorkJob<UserLock>,
     worker: Addr<UserSync>,
-    context: SyncContext,
+    context: UserContext,
     locks: Addr<LockKeeper>,
 ) -> AttemptEvent {
     context.in_flight.set(&job.work.key(), WAITING);

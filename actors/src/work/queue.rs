@@ -29,7 +29,7 @@ const LOCKED_PAUSE: Duration = Duration::from_secs(1);
 /// How long it is remembered that users could not be worked on together.
 const SPLIT: Duration = Duration::from_secs(10);
 
-/// WorkUnit being carried out.
+/// Work being carried out.
 #[derive(Debug)]
 pub(crate) struct WorkJob<L> {
     pub(crate) work: Arc<WorkUnit>,

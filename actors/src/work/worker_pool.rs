@@ -2,20 +2,20 @@
 
 use actix::prelude::*;
 
-use crate::user::context::SyncContext;
+use crate::user::context::UserContext;
 use crate::user::user_sync::UserSync;
 
 /// UserSyncs that have nothing to do, and how to make more.
 pub(crate) struct WorkerPool {
-    context: SyncContext,
+    context: UserContext,
     loops: Vec<ArbiterHandle>,
     idle: Vec<Addr<UserSync>>,
     made: usize,
 }
 
 impl WorkerPool {
-    /// WorkerPool on these event loops.
-    pub(crate) fn new(context: SyncContext, loops: Vec<ArbiterHandle>) -> WorkerPool {
+    /// Workers on these event loops.
+    pub(crate) fn new(context: UserContext, loops: Vec<ArbiterHandle>) -> WorkerPool {
         WorkerPool { context, loops, idle: Vec::new(), made: 0 }
     }
 

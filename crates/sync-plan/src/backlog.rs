@@ -1,7 +1,7 @@
 //! The backlog of rolling replication: what the sync log says is to be done, merged, by user.
 //!
 //! ```text
-//!   Entry --add--> tasks by user --take_next--> WorkUnit (one user, or some whom a rename links) --done--> gone
+//!   Entry --add--> tasks by user --take_next--> Work (one user, or some whom a rename links) --done--> gone
 //!                       ^                    |
 //!                       '----- put back -----'  failed: rests until it is woken
 //! ```
@@ -97,7 +97,7 @@ impl Tasks {
     }
 }
 
-/// WorkUnit to be carried out in one go: of one user, or of some that are linked.
+/// Work to be carried out in one go: of one user, or of some that are linked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkUnit {
     /// Each user and its tasks, by user id; their locks are taken in this order.

@@ -39,7 +39,7 @@ impl Awaited {
         }
     }
 
-    /// SyncContext the answer to who asked, who may have given up meanwhile.
+    /// Hands the answer to who asked, who may have given up meanwhile.
     pub(super) fn answer(self, answer: Answer) {
         if !self.given_up {
             let _ = self.ask.reply.send(Ok(answer));

@@ -25,7 +25,7 @@ use crate::monitor::report::Sent;
 use crate::replica::command_error::CommandError;
 use crate::replica::frames::{FRAME_BYTES, PendingCommand, encode};
 
-/// SendMode many bytes of records may be held in memory, and how many at all.
+/// How many bytes of records may be held in memory, and how many at all.
 const HELD_IN_MEMORY: usize = 2 * 1024 * 1024;
 const HELD: usize = 64 * 1024 * 1024;
 
