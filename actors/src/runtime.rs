@@ -6,7 +6,8 @@ use std::sync::Arc;
 use actix::prelude::*;
 use cyrus_store::{Config, Store};
 
-use crate::master::planner::MailboxPlanner;
+use crate::master::mailbox_streamer::MailboxStreamer;
+use crate::master::store_reader::StoreReader;
 use crate::monitor::events::EventSink;
 use crate::monitor::progress::Progress;
 use crate::replica::answer::Budget;
@@ -37,15 +38,17 @@ impl Runtime {
     ) -> Runtime {
         let arbiters: Vec<Arbiter> = (0..event_loops(&settings)).map(|_| Arbiter::new()).collect();
         let loops: Vec<ArbiterHandle> = arbiters.iter().map(Arbiter::handle).collect();
-        let planners = || {
-            let (store, settings, progress) = (store.clone(), settings.clone(), progress.clone());
-            SyncArbiter::start(settings.jobs, move || MailboxPlanner {
-                store: store.clone(),
-                settings: settings.clone(),
-                progress: progress.clone(),
-            })
-        };
-        let (reader, streamer) = (planners(), planners());
+        let (jobs, s, set) = (settings.jobs, store.clone(), settings.clone());
+        let reader = SyncArbiter::start(jobs, move || StoreReader {
+            store: s.clone(),
+            settings: set.clone(),
+        });
+        let (s, set, p) = (store.clone(), settings.clone(), progress.clone());
+        let streamer = SyncArbiter::start(jobs, move || MailboxStreamer {
+            store: s.clone(),
+            settings: set.clone(),
+            progress: p.clone(),
+        });
         progress.replica().start(settings.replica());
         let budget = Budget::default();
         let (s, e, l, p) = (settings.clone(), events.clone(), loops.clone(), progress.clone());

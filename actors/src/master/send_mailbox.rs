@@ -106,7 +106,7 @@ pub(crate) struct Next {
 /// How often a step is encoded again because files turned out to be bad: new messages may come between.
 const PASSES: usize = 8;
 
-/// One mailbox to send; the fields are those of [`SendMailbox`](crate::master::planner::SendMailbox).
+/// One mailbox to send; the fields are those of [`SendMailbox`](crate::master::mailbox_streamer::SendMailbox).
 pub(crate) struct MailboxSender<'a> {
     pub(crate) store: &'a Store,
     pub(crate) settings: &'a Settings,

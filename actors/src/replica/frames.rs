@@ -1,7 +1,7 @@
 //! What travels from a user's work to its connection: commands as they are encoded, in order.
 //!
 //! ```text
-//!  UserSync, MailboxPlanner --Frame--> [bounded channel] --> writer --> socket
+//!  UserSync, MailboxStreamer --Frame--> [bounded channel] --> writer --> socket
 //!        ^------------ Result<Answer> (one a command) <----- reader <--'
 //! ```
 //! A short command is one frame; a long one is opened, fed and closed, so that neither records nor

@@ -22,7 +22,7 @@ use self::removals::Removals;
 use crate::error::UserError;
 use crate::master::bad_files::Files;
 use crate::master::full_update::Found;
-use crate::master::planner::SendMailbox;
+use crate::master::mailbox_streamer::SendMailbox;
 use crate::master::send_mailbox::{MailboxSent, Next, Ready, SendMode};
 use crate::master::user_read::{Host, UserRead};
 use crate::monitor::report::Sent;

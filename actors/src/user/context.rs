@@ -5,7 +5,8 @@ use std::sync::Arc;
 use actix::Addr;
 use cyrus_store::names::NameRules;
 
-use crate::master::planner::MailboxPlanner;
+use crate::master::mailbox_streamer::MailboxStreamer;
+use crate::master::store_reader::StoreReader;
 use crate::monitor::events::EventSink;
 use crate::monitor::in_flight::InFlight;
 use crate::monitor::progress::Progress;
@@ -38,7 +39,7 @@ pub(crate) struct UserContext {
     /// Connections that fell silent.
     pub(crate) fading: Fading,
     /// Threads that read, and wait for nothing but the disk.
-    pub(crate) reader: Addr<MailboxPlanner>,
+    pub(crate) reader: Addr<StoreReader>,
     /// Threads that stream to connections, and wait for them.
-    pub(crate) streamer: Addr<MailboxPlanner>,
+    pub(crate) streamer: Addr<MailboxStreamer>,
 }

@@ -14,9 +14,9 @@ use csync::command;
 use sync_plan::{Folder, Options, Tombstones, UserPlan, plan_user, unmatched_folders};
 
 use crate::error::UserError;
-use crate::master::planner::{ReadMore, ReadUser};
 use crate::master::read_partial::Names;
 use crate::master::read_user::Inbox;
+use crate::master::store_reader::{ReadMore, ReadUser};
 use crate::master::user_read::UserRead;
 use crate::monitor::report::is_shared;
 use crate::replica::answer::Theirs;

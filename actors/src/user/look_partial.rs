@@ -12,8 +12,8 @@ use csync::{ReplicaMailbox, command};
 use tracing::{info, warn};
 
 use crate::error::UserError;
-use crate::master::planner::ReadSome;
 use crate::master::read_partial::Names;
+use crate::master::store_reader::ReadSome;
 use crate::replica::answer::Theirs;
 use crate::replica::ask::About;
 use crate::replica::frames::encode;

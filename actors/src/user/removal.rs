@@ -16,8 +16,8 @@ use csync::{Code, ReplicaMailbox, command};
 use sync_plan::Folder;
 
 use crate::error::UserError;
-use crate::master::planner::ReadUser;
 use crate::master::read_user::Inbox;
+use crate::master::store_reader::ReadUser;
 use crate::monitor::report::{Outcome, is_shared};
 use crate::replica::acquire::acquire_shared;
 use crate::replica::command_error::CommandError;

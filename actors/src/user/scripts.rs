@@ -6,7 +6,7 @@
 //! nobody asks, and the user fails by name.
 
 use crate::error::UserError;
-use crate::master::planner::CheckScripts;
+use crate::master::store_reader::CheckScripts;
 use crate::monitor::report::is_shared;
 use crate::user::context::UserContext;
 

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use csync::{Code, command};
 
 use crate::error::UserError;
-use crate::master::planner::ReadServer;
+use crate::master::store_reader::ReadServer;
 use crate::monitor::report::Outcome;
 use crate::replica::command_error::CommandError;
 use crate::replica::frames::encode;

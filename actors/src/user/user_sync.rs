@@ -1,7 +1,7 @@
 //! The UserSync actor: replicates one user at a time: look, plan, act.
 //!
 //! ```text
-//!                 .--ReadUser, ReadSome--> MailboxPlanner (threads) --> what the master has --.
+//!                 .--ReadUser, ReadSome--> StoreReader (threads) ----> what the master has --.
 //!   SyncUser,  --> look                                                                     plan --> act
 //!   SyncTasks     '--GET USER, MAILBOXES-> replica ----------------------> what it has -------'
 //!

@@ -12,7 +12,7 @@ use tracing::info;
 
 use super::{Apply, Full};
 use crate::error::UserError;
-use crate::master::planner::CountLacking;
+use crate::master::store_reader::CountLacking;
 use crate::monitor::report::Sent;
 use crate::monitor::words;
 use crate::replica::command_error::CommandError;

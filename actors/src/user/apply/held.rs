@@ -18,7 +18,7 @@ use tracing::info;
 
 use super::{Apply, MAILBOXES_AHEAD};
 use crate::error::UserError;
-use crate::master::planner::SendRecords;
+use crate::master::mailbox_streamer::SendRecords;
 use crate::master::record_buffer::RecordBuffer;
 use crate::master::send_mailbox::{Command, Ready};
 use crate::monitor::report::Sent;

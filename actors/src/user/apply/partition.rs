@@ -18,7 +18,7 @@ use sync_plan::{MailboxUpdate, UserPlan};
 use super::Apply;
 use crate::error::UserError;
 use crate::master::bad_files::Files;
-use crate::master::planner::SendMailbox;
+use crate::master::mailbox_streamer::SendMailbox;
 use crate::master::send_mailbox::{MailboxSent, SendMode};
 use crate::replica::command_error::CommandError;
 use crate::replica::frames::encode;

@@ -9,7 +9,7 @@ use sync_plan::{MailboxUpdate, UserPlan};
 use super::Apply;
 use crate::error::UserError;
 use crate::master::full_update::Found;
-use crate::master::planner::CountExpunged;
+use crate::master::store_reader::CountExpunged;
 
 /// How many messages of a user --overwrite takes that nothing here tells were removed, where --max-deletes does not say:
 /// what a few days without the master leave behind, but not what a user lives on.

@@ -8,8 +8,8 @@ use sync_plan::{MailboxUpdate, UserPlan};
 use super::{Apply, nonsense};
 use crate::error::UserError;
 use crate::master::bad_files::Files;
-use crate::master::planner::FindReserve;
 use crate::master::reserve::{GUIDS, Holder, Reserve, Wanted};
+use crate::master::store_reader::FindReserve;
 use crate::replica::frames::{PendingCommand, encode};
 use crate::replica::staged::Staged;
 

@@ -1,14 +1,9 @@
-//! The MailboxPlanner actor: all reading of the master's store, on threads of its own.
+//! The StoreReader actor: reading of the master's store, on threads of its own.
 //!
-//! Each message is one piece of reading: a user's headers, tombstones, which messages a replica
-//! may already have, or one mailbox streamed to a connection. A thread that streams waits for the
-//! connection (bounded channel), never the event loops. One thread a user in flight is enough,
-//! since a user's reading is one message at a time.
-//!
-//! A panic while reading is caught here and becomes that user's failure; the thread lives on.
+//! Each message is one piece of reading: a user's headers, tombstones, which messages a replica may already have. One thread a
+//! user in flight is enough, since a user's reading is one message at a time.
 
 use std::collections::{BTreeSet, HashSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use actix::prelude::*;
@@ -17,34 +12,26 @@ use cyrus_store::{Annotation, MboxEntry, Store};
 use sync_plan::FullReplica;
 
 use crate::error::UserError;
-use crate::master::bad_files::Files;
 use crate::master::full_update;
 use crate::master::full_update::FullChecked;
+use crate::master::guard::guarded;
 use crate::master::read_partial;
 use crate::master::read_partial::{Lookup, LookupRequest, Names, SomeRead};
 use crate::master::read_user;
 use crate::master::read_user::Inbox;
-use crate::master::record_buffer::RecordBuffer;
 use crate::master::reserve;
 use crate::master::reserve::{Reserve, Wanted};
 use crate::master::script_files;
-use crate::master::send_mailbox;
-use crate::master::send_mailbox::{MailboxSent, Next, SendMode};
 use crate::master::user_read::UserRead;
-use crate::monitor::progress::Progress;
-use crate::replica::frames::{FrameSender, PendingCommand};
-use crate::replica::staged::Staged;
 use crate::settings::Settings;
 
 /// Reads the store.
-pub(crate) struct MailboxPlanner {
+pub(crate) struct StoreReader {
     pub(crate) store: Arc<Store>,
     pub(crate) settings: Arc<Settings>,
-    /// What was sent is counted there.
-    pub(crate) progress: Progress,
 }
 
-impl Actor for MailboxPlanner {
+impl Actor for StoreReader {
     type Context = SyncContext<Self>;
 }
 
@@ -95,31 +82,6 @@ pub(crate) struct ReadServer;
 #[rtype(result = "Result<Vec<Reserve>, UserError>")]
 pub(crate) struct FindReserve(pub(crate) Wanted);
 
-/// Streams one mailbox's changes to a connection.
-#[derive(Message)]
-#[rtype(result = "SendDone")]
-pub(crate) struct SendMailbox {
-    pub(crate) entry: MboxEntry,
-    /// What the replica has, none where it lacks the mailbox.
-    pub(crate) replica: Option<Box<ReplicaMailbox>>,
-    pub(crate) how: SendMode,
-    /// Where to go on; none at the beginning.
-    pub(crate) next: Option<Next>,
-    pub(crate) frames: FrameSender,
-    pub(crate) staged: Staged,
-    /// What is known of the message files of this step.
-    pub(crate) files: Files,
-}
-
-/// Streams a MAILBOX command that was ready before.
-#[derive(Message)]
-#[rtype(result = "Result<PendingCommand, UserError>")]
-pub(crate) struct SendRecords {
-    pub(crate) mailbox: String,
-    pub(crate) records: RecordBuffer,
-    pub(crate) frames: FrameSender,
-}
-
 /// Whether a mailbox that differs in nothing but the stored checksums really does, once ours are
 /// computed afresh.
 #[derive(Message)]
@@ -153,33 +115,7 @@ pub(crate) struct CountLacking {
     pub(crate) guids: HashSet<Guid>,
 }
 
-/// How it went.
-#[derive(MessageResponse)]
-pub(crate) struct SendDone {
-    pub(crate) result: Result<MailboxSent, UserError>,
-    /// What the replica now holds for this connection.
-    pub(crate) staged: Staged,
-    /// The connection stands in the middle of a command.
-    pub(crate) broken_off: bool,
-}
-
-/// Turns a panic into the user's failure.
-fn guarded<T>(work: impl FnOnce() -> Result<T, UserError>) -> Result<T, UserError> {
-    match catch_unwind(AssertUnwindSafe(work)) {
-        Ok(result) => result,
-        Err(panic) => Err(UserError::Internal(panic_text(panic.as_ref()))),
-    }
-}
-
-fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
-    panic
-        .downcast_ref::<String>()
-        .cloned()
-        .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
-        .unwrap_or_else(|| "panic".into())
-}
-
-impl Handler<ReadUser> for MailboxPlanner {
+impl Handler<ReadUser> for StoreReader {
     type Result = Result<Option<Arc<UserRead>>, UserError>;
 
     fn handle(&mut self, msg: ReadUser, _: &mut SyncContext<Self>) -> Self::Result {
@@ -189,7 +125,7 @@ impl Handler<ReadUser> for MailboxPlanner {
     }
 }
 
-impl Handler<ReadSome> for MailboxPlanner {
+impl Handler<ReadSome> for StoreReader {
     type Result = Result<SomeRead, UserError>;
 
     fn handle(&mut self, msg: ReadSome, _: &mut SyncContext<Self>) -> Self::Result {
@@ -197,7 +133,7 @@ impl Handler<ReadSome> for MailboxPlanner {
     }
 }
 
-impl Handler<ReadMore> for MailboxPlanner {
+impl Handler<ReadMore> for StoreReader {
     type Result = Result<Lookup, UserError>;
 
     fn handle(&mut self, msg: ReadMore, _: &mut SyncContext<Self>) -> Self::Result {
@@ -211,7 +147,7 @@ impl Handler<ReadMore> for MailboxPlanner {
     }
 }
 
-impl Handler<CheckScripts> for MailboxPlanner {
+impl Handler<CheckScripts> for StoreReader {
     type Result = Result<(), UserError>;
 
     fn handle(&mut self, msg: CheckScripts, _: &mut SyncContext<Self>) -> Self::Result {
@@ -219,7 +155,7 @@ impl Handler<CheckScripts> for MailboxPlanner {
     }
 }
 
-impl Handler<ReadServer> for MailboxPlanner {
+impl Handler<ReadServer> for StoreReader {
     type Result = Result<Vec<Annotation>, UserError>;
 
     fn handle(&mut self, _: ReadServer, _: &mut SyncContext<Self>) -> Self::Result {
@@ -227,7 +163,7 @@ impl Handler<ReadServer> for MailboxPlanner {
     }
 }
 
-impl Handler<FindReserve> for MailboxPlanner {
+impl Handler<FindReserve> for StoreReader {
     type Result = Result<Vec<Reserve>, UserError>;
 
     fn handle(&mut self, msg: FindReserve, _: &mut SyncContext<Self>) -> Self::Result {
@@ -235,7 +171,7 @@ impl Handler<FindReserve> for MailboxPlanner {
     }
 }
 
-impl Handler<DoChecksumsDiffer> for MailboxPlanner {
+impl Handler<DoChecksumsDiffer> for StoreReader {
     type Result = Result<bool, UserError>;
 
     fn handle(&mut self, msg: DoChecksumsDiffer, _: &mut SyncContext<Self>) -> Self::Result {
@@ -243,7 +179,7 @@ impl Handler<DoChecksumsDiffer> for MailboxPlanner {
     }
 }
 
-impl Handler<CountExpunged> for MailboxPlanner {
+impl Handler<CountExpunged> for StoreReader {
     type Result = Result<u64, UserError>;
 
     fn handle(&mut self, msg: CountExpunged, _: &mut SyncContext<Self>) -> Self::Result {
@@ -251,7 +187,7 @@ impl Handler<CountExpunged> for MailboxPlanner {
     }
 }
 
-impl Handler<CheckFull> for MailboxPlanner {
+impl Handler<CheckFull> for StoreReader {
     type Result = Result<FullChecked, UserError>;
 
     fn handle(&mut self, msg: CheckFull, _: &mut SyncContext<Self>) -> Self::Result {
@@ -259,46 +195,10 @@ impl Handler<CheckFull> for MailboxPlanner {
     }
 }
 
-impl Handler<SendRecords> for MailboxPlanner {
-    type Result = Result<PendingCommand, UserError>;
-
-    fn handle(&mut self, msg: SendRecords, _: &mut SyncContext<Self>) -> Self::Result {
-        guarded(|| send_mailbox::send_records(msg.records, &msg.mailbox, &msg.frames))
-    }
-}
-
-impl Handler<CountLacking> for MailboxPlanner {
+impl Handler<CountLacking> for StoreReader {
     type Result = Result<usize, UserError>;
 
     fn handle(&mut self, msg: CountLacking, _: &mut SyncContext<Self>) -> Self::Result {
         guarded(|| full_update::count_lacking(&self.store, &msg.entry, msg.guids))
-    }
-}
-
-impl Handler<SendMailbox> for MailboxPlanner {
-    type Result = SendDone;
-
-    fn handle(&mut self, msg: SendMailbox, _: &mut SyncContext<Self>) -> Self::Result {
-        let mut staged = msg.staged;
-        let mut broken_off = false;
-        let mut job = send_mailbox::MailboxSender {
-            store: &self.store,
-            settings: &self.settings,
-            progress: &self.progress,
-            entry: &msg.entry,
-            replica: msg.replica,
-            how: msg.how,
-            next: msg.next,
-            frames: &msg.frames,
-            staged: &mut staged,
-            broken_off: &mut broken_off,
-            found: msg.files,
-        };
-        let result = catch_unwind(AssertUnwindSafe(|| job.run()));
-        let result = result.unwrap_or_else(|panic| {
-            broken_off = true;
-            Err(UserError::Internal(panic_text(panic.as_ref())))
-        });
-        SendDone { result, staged, broken_off }
     }
 }

@@ -1,0 +1,104 @@
+//! The MailboxStreamer actor: one mailbox at a time from the store to a connection, on threads of its own.
+//!
+//! A thread that streams waits for the connection (bounded channel), never the event loops.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use actix::prelude::*;
+use csync::ReplicaMailbox;
+use cyrus_store::{MboxEntry, Store};
+
+use crate::error::UserError;
+use crate::master::bad_files::Files;
+use crate::master::guard::{guarded, panic_text};
+use crate::master::record_buffer::RecordBuffer;
+use crate::master::send_mailbox;
+use crate::master::send_mailbox::{MailboxSent, Next, SendMode};
+use crate::monitor::progress::Progress;
+use crate::replica::frames::{FrameSender, PendingCommand};
+use crate::replica::staged::Staged;
+use crate::settings::Settings;
+
+/// Streams mailboxes.
+pub(crate) struct MailboxStreamer {
+    pub(crate) store: Arc<Store>,
+    pub(crate) settings: Arc<Settings>,
+    /// What was sent is counted there.
+    pub(crate) progress: Progress,
+}
+
+impl Actor for MailboxStreamer {
+    type Context = SyncContext<Self>;
+}
+
+/// Streams one mailbox's changes to a connection.
+#[derive(Message)]
+#[rtype(result = "SendDone")]
+pub(crate) struct SendMailbox {
+    pub(crate) entry: MboxEntry,
+    /// What the replica has, none where it lacks the mailbox.
+    pub(crate) replica: Option<Box<ReplicaMailbox>>,
+    pub(crate) how: SendMode,
+    /// Where to go on; none at the beginning.
+    pub(crate) next: Option<Next>,
+    pub(crate) frames: FrameSender,
+    pub(crate) staged: Staged,
+    /// What is known of the message files of this step.
+    pub(crate) files: Files,
+}
+
+/// Streams a MAILBOX command that was ready before.
+#[derive(Message)]
+#[rtype(result = "Result<PendingCommand, UserError>")]
+pub(crate) struct SendRecords {
+    pub(crate) mailbox: String,
+    pub(crate) records: RecordBuffer,
+    pub(crate) frames: FrameSender,
+}
+
+/// How it went.
+#[derive(MessageResponse)]
+pub(crate) struct SendDone {
+    pub(crate) result: Result<MailboxSent, UserError>,
+    /// What the replica now holds for this connection.
+    pub(crate) staged: Staged,
+    /// The connection stands in the middle of a command.
+    pub(crate) broken_off: bool,
+}
+
+impl Handler<SendRecords> for MailboxStreamer {
+    type Result = Result<PendingCommand, UserError>;
+
+    fn handle(&mut self, msg: SendRecords, _: &mut SyncContext<Self>) -> Self::Result {
+        guarded(|| send_mailbox::send_records(msg.records, &msg.mailbox, &msg.frames))
+    }
+}
+
+impl Handler<SendMailbox> for MailboxStreamer {
+    type Result = SendDone;
+
+    fn handle(&mut self, msg: SendMailbox, _: &mut SyncContext<Self>) -> Self::Result {
+        let mut staged = msg.staged;
+        let mut broken_off = false;
+        let mut job = send_mailbox::MailboxSender {
+            store: &self.store,
+            settings: &self.settings,
+            progress: &self.progress,
+            entry: &msg.entry,
+            replica: msg.replica,
+            how: msg.how,
+            next: msg.next,
+            frames: &msg.frames,
+            staged: &mut staged,
+            broken_off: &mut broken_off,
+            found: msg.files,
+        };
+        let result = catch_unwind(AssertUnwindSafe(|| job.run()));
+        let result = result.unwrap_or_else(|panic| {
+            broken_off = true;
+            Err(UserError::Internal(panic_text(panic.as_ref())))
+        });
+        SendDone { result, staged, broken_off }
+    }
+}
