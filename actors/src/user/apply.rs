@@ -76,7 +76,7 @@ pub(crate) struct Apply<'a> {
     /// What waits for messages to be taken.
     holding: Holding,
     /// Mailboxes that the replica refused for a checksum or a change meanwhile.
-    doubtful: Vec<String>,
+    doubtful: Vec<(String, Code)>,
     /// Mailboxes that only a comparison record by record can settle.
     full: Vec<String>,
     /// The replica's records of those that were compared already, by unique id.
@@ -398,10 +398,10 @@ impl<'a> Apply<'a> {
         };
         match (name, code) {
             ("UNMAILBOX", Some(Code::MailboxNonexistent)) => {}
-            ("MAILBOX", Some(Code::SyncChecksum | Code::SyncChanged)) => {
+            ("MAILBOX", Some(code @ (Code::SyncChecksum | Code::SyncChanged))) => {
                 info!("SYNCNOTICE: {e}: mailbox=<{mailbox}>, comparing afresh and trying again");
-                if !self.doubtful.iter().any(|m| m == mailbox) {
-                    self.doubtful.push(mailbox.to_string());
+                if !self.doubtful.iter().any(|(m, _)| m == mailbox) {
+                    self.doubtful.push((mailbox.to_string(), code));
                 }
             }
             ("MAILBOX", Some(Code::MailboxMoved)) => {

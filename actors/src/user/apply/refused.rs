@@ -23,7 +23,7 @@ impl Apply<'_> {
     /// Mailboxes the replica refused: its present state is asked for, our checksums are computed
     /// afresh and the change is sent once more without a condition.
     pub(super) async fn settle_doubtful(&mut self, staged: &mut Staged) -> Result<(), UserError> {
-        let doubtful = std::mem::take(&mut self.doubtful);
+        let doubtful = self.take_doubtful();
         if doubtful.is_empty() {
             return Ok(());
         }
@@ -38,8 +38,14 @@ impl Apply<'_> {
         }
         self.release().await?;
         self.drain(0).await?;
-        self.full.append(&mut self.doubtful);
+        let still = self.take_doubtful();
+        self.full.extend(still);
         Ok(())
+    }
+
+    /// The names of mailboxes that were refused.
+    fn take_doubtful(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.doubtful).into_iter().map(|(mailbox, _)| mailbox).collect()
     }
 
     /// The last resort: compare record by record, let the replica expunge what it must not keep,
@@ -67,8 +73,8 @@ impl Apply<'_> {
         }
         self.release().await?;
         self.drain(0).await?;
-        for mailbox in std::mem::take(&mut self.doubtful) {
-            let reason = CopybackReason::Refused { code: Code::SyncChecksum.to_string() };
+        for (mailbox, code) in std::mem::take(&mut self.doubtful) {
+            let reason = CopybackReason::Refused { code: code.to_string() };
             self.keep(PlanError::Copyback { mailbox, reason }.into());
         }
         Ok(())
