@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use actix::prelude::*;
 use bytes::Bytes;
 use csync::{Framing, Session};
-use tracing::warn;
+use tokio::sync::mpsc;
 
 use crate::replica::ask::About;
 use crate::replica::command_error::CommandError;
@@ -42,7 +42,8 @@ pub(crate) struct Lease {
     pub(crate) clear: Arc<CompressionState>,
     /// It was idle for so long that it may be gone.
     pub(crate) stale: bool,
-    pub(crate) pool: Recipient<Returned>,
+    /// Where it is given back. Never full, so that no lease is lost: a connection has one at a time, and each look one more.
+    pub(crate) back: mpsc::UnboundedSender<Returned>,
     /// Whether it can be lent again.
     pub(crate) usable: bool,
 }
@@ -96,9 +97,8 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let returned = Returned { number: self.number, purpose: self.purpose, usable: self.usable };
-        if self.pool.try_send(returned).is_err() {
-            warn!("connection {} could not be given back", self.number);
-        }
+        // Without a pool there is nobody to have it.
+        let _ = self.back.send(returned);
     }
 }
 

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use csync::Session;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use crate::monitor::events::{Event, EventSink};
@@ -109,6 +109,9 @@ pub(crate) struct ConnectionPool {
     reason: String,
     /// When it was last said that the login or a setting is wrong.
     complained: Option<Instant>,
+    /// Where leases are given back, and what comes from there until the actor runs.
+    back: mpsc::UnboundedSender<Returned>,
+    coming_back: Option<mpsc::UnboundedReceiver<Returned>>,
 }
 
 type Waiter = oneshot::Sender<Result<Lease, PoolError>>;
@@ -135,6 +138,7 @@ impl ConnectionPool {
         if settings.for_ever {
             plan.go_on_for_ever();
         }
+        let (back, coming_back) = mpsc::unbounded_channel();
         ConnectionPool {
             plan,
             settings,
@@ -155,6 +159,8 @@ impl ConnectionPool {
             bye: false,
             reason: String::new(),
             complained: None,
+            back,
+            coming_back: Some(coming_back),
         }
     }
 
@@ -163,11 +169,11 @@ impl ConnectionPool {
             match action {
                 Action::GrantShared(number) => {
                     let waiter = self.looks.pop_front();
-                    self.grant(number, Purpose::Shared, waiter, ctx);
+                    self.grant(number, Purpose::Shared, waiter);
                 }
                 Action::GrantExclusive(number) => {
                     let waiter = self.work.pop_front();
-                    self.grant(number, Purpose::Exclusive, waiter, ctx);
+                    self.grant(number, Purpose::Exclusive, waiter);
                 }
                 Action::Compress(number) => self.compress(number, ctx),
                 Action::Connect => self.connect(ctx),
@@ -196,14 +202,8 @@ impl ConnectionPool {
         }
     }
 
-    fn grant(
-        &mut self,
-        number: u64,
-        purpose: Purpose,
-        waiter: Option<Waiter>,
-        ctx: &mut Context<Self>,
-    ) {
-        let Some(lease) = self.lease(number, purpose, ctx) else { return };
+    fn grant(&mut self, number: u64, purpose: Purpose, waiter: Option<Waiter>) {
+        let Some(lease) = self.lease(number, purpose) else { return };
         // Who gave up waiting drops the lease, and it comes back by itself.
         match waiter {
             Some(waiter) => drop(waiter.send(Ok(lease))),
@@ -211,7 +211,7 @@ impl ConnectionPool {
         }
     }
 
-    fn lease(&self, number: u64, purpose: Purpose, ctx: &Context<Self>) -> Option<Lease> {
+    fn lease(&self, number: u64, purpose: Purpose) -> Option<Lease> {
         let member = self.members.get(&number)?;
         self.leases.set(self.leases.get() + 1);
         let beside_others = purpose == Purpose::Shared;
@@ -223,14 +223,14 @@ impl ConnectionPool {
             session: member.session.clone(),
             clear: member.clear.clone(),
             stale: member.since.elapsed() > IDLE_TRUST,
-            pool: ctx.address().recipient(),
+            back: self.back.clone(),
             usable: true,
         })
     }
 
     /// The connection comes back by itself when the replica has answered.
     fn compress(&mut self, number: u64, ctx: &mut Context<Self>) {
-        if let Some(lease) = self.lease(number, Purpose::Exclusive, ctx) {
+        if let Some(lease) = self.lease(number, Purpose::Exclusive) {
             ctx.spawn(async move { drop(compressed(lease).await) }.into_actor(self));
         }
     }
@@ -347,9 +347,18 @@ impl Actor for ConnectionPool {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Context<Self>) {
-        // Room for a Returned of every user in flight and a Down of every connection at once, since
-        // neither may be lost.
+        // Room for a Down of every connection at once, since none may be lost.
         ctx.set_mailbox_capacity(self.settings.jobs * 4 + Ahead::most(self.settings.jobs) + 16);
+        let Some(mut coming_back) = self.coming_back.take() else { return };
+        let pool = ctx.address().downgrade();
+        actix_rt::spawn(async move {
+            while let Some(returned) = coming_back.recv().await {
+                let Some(pool) = pool.upgrade() else { return };
+                if pool.send(returned).await.is_err() {
+                    return;
+                }
+            }
+        });
     }
 }
 
