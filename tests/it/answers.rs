@@ -8,8 +8,9 @@ use embedded_replica::{Fault, Keep, Options, Replica, Server};
 use testkit::c_client::{self, Outcome};
 use testkit::store::{MasterStore, Plan, Sizes};
 
-/// The most memory that the program may ever take, in MiB.
-const MOST: u64 = 64;
+/// The most memory that the program may ever take, in MiB. As it is built for tests its code and stacks alone take 6 more (16 against
+/// 10 with nothing to do), and glibc's heaps come out differently from run to run.
+const MOST: u64 = if cfg!(debug_assertions) { 64 + 8 } else { 64 };
 
 fn world(users: usize) -> (Replica, Server, MasterStore, PathBuf) {
     let plan =
