@@ -138,9 +138,9 @@ pub enum UserError {
         /// Whether --max-deletes says so.
         by_option: bool,
     },
-    /// A mailbox that lost messages here while another of the user's can't be read.
+    /// A mailbox that lost messages here while another of the user's can't be read here, or was refused by the replica.
     #[error(
-        "mailbox {mailbox}: messages that went from it may be in a mailbox that can't be read here, so they were kept there and nothing of it was sent"
+        "mailbox {mailbox}: messages that went from it may be in a mailbox that could not be replicated, so they were kept there and nothing of it was sent"
     )]
     MayHaveMoved {
         /// Internal name.

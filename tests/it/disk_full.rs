@@ -31,7 +31,7 @@ fn a_refused_message_leaves_all_of_its_user_in_the_log() {
         append(&pair.master, "INBOX/z", "two");
         let mut imap = pair.master.admin().unwrap();
         imap.set_quota("user/anna/z", &[("STORAGE", 4711)]).unwrap();
-        refuse_first_message(&mut pair);
+        refuse_first_message(&mut pair, "user.anna");
         // All of the user, as a promotion makes it.
         let [log, _] = log_files(&pair);
         fs::write(&log, "USER anna\n").unwrap();
@@ -53,10 +53,10 @@ fn a_refused_message_leaves_all_of_its_user_in_the_log() {
     }
 }
 
-/// From its next start on the replica can't write the first message of anna's INBOX.
-fn refuse_first_message(pair: &mut Pair) {
+/// From its next start on the replica can't write the first message of this mailbox.
+fn refuse_first_message(pair: &mut Pair, mailbox: &str) {
     let mut server = PrivateServer::start(&pair.master).unwrap();
-    let full = server.items("FULLMAILBOX", "user.anna").unwrap();
+    let full = server.items("FULLMAILBOX", mailbox).unwrap();
     let guid = full[0].value.get("RECORD").unwrap().items()[0].text("GUID").unwrap();
     let port = pair.replica.csync_port().unwrap();
     pair.replica.set_option("debug_writefail_guid", &guid).unwrap();
@@ -86,7 +86,7 @@ fn one_mailbox_that_can_not_be_kept_holds_up_no_other() {
             may_write(&second, false);
         } else {
             append(&pair.master, "INBOX", "refused");
-            refuse_first_message(&mut pair);
+            refuse_first_message(&mut pair, "user.anna");
         }
         let mut running = pair.start_sync(&["-R", "-d", "0"]);
         for nr in 1..=3 {
@@ -109,6 +109,46 @@ fn one_mailbox_that_can_not_be_kept_holds_up_no_other() {
         assert_eq!(running.wait().code, Some(0));
         pair.assert_equal(&["anna".into()]);
     }
+}
+
+/// A message was moved into a mailbox that the replica can't keep, for the sake of another message. It stays there where it was,
+/// with ours as with Cyrus' client, until it has arrived where it is now.
+#[test]
+fn what_moved_into_a_mailbox_that_can_not_be_kept_stays_where_it_was() {
+    let scene = || {
+        let mut pair = Pair::start();
+        pair.master.create_user("anna").unwrap();
+        for folder in ["INBOX/a", "INBOX/m", "INBOX/z"] {
+            pair.master.login("anna").unwrap().create(folder).unwrap();
+        }
+        append(&pair.master, "INBOX/z", "moved");
+        pair.sync_well(&["-u", "anna"]);
+        append(&pair.master, "INBOX/a", "refused");
+        append(&pair.master, "INBOX/m", "arrives");
+        let mut anna = pair.master.login("anna").unwrap();
+        anna.select("INBOX/z").unwrap();
+        anna.move_to("1", "INBOX/a").unwrap();
+        refuse_first_message(&mut pair, "user.anna.a");
+        pair.master.replicate_to(&pair.replica, Via::Csync).unwrap();
+        pair
+    };
+    let theirs = scene();
+    let run = c_client::run(&theirs.master, &["-u", "anna"]).unwrap();
+    assert_eq!((run.code, held(&theirs.replica, "INBOX/z")), (Some(1), 1), "{}", run.stderr);
+    let mut ours = scene();
+    for _ in 0..2 {
+        let run = ours.sync(&["-u", "anna"]);
+        assert_eq!(run.code, Some(1), "{}", run.stderr);
+        let words = failure_of(&run, "anna");
+        assert!(words.contains("user.anna.a") && words.contains("user.anna.z"), "{words}");
+        let there = ["INBOX/a", "INBOX/m", "INBOX/z"].map(|folder| held(&ours.replica, folder));
+        assert_eq!(there, [0, 1, 1], "{}", run.stderr);
+    }
+    ours.replica.unset_option("debug_writefail_guid").unwrap();
+    ours.replica.restart().unwrap();
+    ours.master.replicate_to(&ours.replica, Via::Csync).unwrap();
+    ours.sync_well(&["-u", "anna"]);
+    ours.assert_equal(&["anna".into()]);
 }
 
 /// How many messages anna has there.

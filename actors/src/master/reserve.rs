@@ -79,10 +79,13 @@ struct New {
 /// Finds what is worth asking for.
 pub(crate) fn find(store: &Store, msg: &Wanted) -> Result<Vec<Reserve>, UserError> {
     let new = new_messages(store, msg)?;
-    let moved_alone = new.bytes < NOT_WORTH_ASKING && !msg.at_any_size;
     if new.guids.is_empty() {
         return Ok(Vec::new());
     }
+    let moved_alone = new.bytes < NOT_WORTH_ASKING && !msg.at_any_size;
+    // What was moved within one mailbox is found there when a bad file is asked for: its records are sent later.
+    let within_one =
+        |holder: &Holder| matches!(&msg.updates[..], [(to, _)] if *to == holder.uniqueid);
     let mut folders: Vec<String> = Vec::new();
     let mut held: HashSet<Guid> = HashSet::new();
     let mut anything = false;
@@ -93,7 +96,8 @@ pub(crate) fn find(store: &Store, msg: &Wanted) -> Result<Vec<Reserve>, UserErro
             anything = true;
             continue;
         };
-        if !holder.changed && new.bytes < WORTH_READING_ALL {
+        if (!holder.changed && new.bytes < WORTH_READING_ALL) || (moved_alone && within_one(holder))
+        {
             continue;
         }
         // A mailbox that vanished or broke meanwhile can't be searched; it costs only an upload.
@@ -105,11 +109,11 @@ pub(crate) fn find(store: &Store, msg: &Wanted) -> Result<Vec<Reserve>, UserErro
             continue;
         }
         let before = held.len();
-        let wanted = |guid: &Guid| new.guids.contains_key(guid);
+        let is_new = |guid: &Guid| new.guids.contains_key(guid);
         if moved_alone {
-            held.extend(removed(&mailbox, holder).filter(wanted));
+            held.extend(removed(&mailbox, holder).filter(is_new));
         } else {
-            held.extend(older(&mailbox, holder).filter(wanted));
+            held.extend(older(&mailbox, holder).filter(is_new));
         }
         if held.len() > before {
             folders.push(holder.name.clone());

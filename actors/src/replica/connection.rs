@@ -16,7 +16,7 @@
 //! A connection that is opened *early* takes commands as soon as the login is through. They follow what else is to be agreed on
 //! without waiting for it, which saves a round trip, and go in clear; COMPRESS follows when the pool finds
 //! it worth its own round trip. Should the agreement fail, what was sent ahead fails with
-//! [`CommandError::HandshakeAborted`](crate::replica::frames::CommandError::HandshakeAborted), and whoever sent it begins anew.
+//! [`CommandError::HandshakeAborted`](crate::replica::command_error::CommandError::HandshakeAborted), and whoever sent it begins anew.
 
 pub(crate) mod queue;
 mod reader;

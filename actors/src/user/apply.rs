@@ -32,6 +32,7 @@ use crate::replica::frames::{PendingCommand, encode};
 use crate::replica::lease::Lease;
 use crate::replica::staged::{STAGED, Staged};
 use crate::user::context::UserContext;
+use crate::user::look::Look;
 
 /// How many mailboxes may be ahead of their answers: enough to hide any round trip, few enough to
 /// notice a failing replica soon.
@@ -72,6 +73,10 @@ pub(crate) struct Apply<'a> {
     userid: &'a Arc<str>,
     lease: &'a mut Lease,
     read: &'a UserRead,
+    /// What the replica had when it was looked at.
+    replica: &'a ReplicaUser,
+    /// Something of the user can't be read here, or was refused by the replica: what is to go there may have moved to it.
+    cautious: bool,
     ahead: VecDeque<Ahead>,
     /// What waits for messages to be taken.
     holding: Holding,
@@ -96,8 +101,6 @@ pub(crate) struct Apply<'a> {
     sent: &'a mut Sent,
     /// Messages that the replica has taken, by the mailbox that still is to be applied.
     uploaded: HashMap<String, Sent>,
-    /// The replica's mailboxes that have messages.
-    holders: Vec<String>,
     /// Messages that were sent, and their bytes.
     messages: usize,
     bytes: u64,
@@ -110,7 +113,7 @@ impl<'a> Apply<'a> {
         context: &'a UserContext,
         userid: &'a Arc<str>,
         lease: &'a mut Lease,
-        read: &'a UserRead,
+        seen: &'a Look,
         states: &'a mut Vec<ReplicaMailbox>,
         sent: &'a mut Sent,
     ) -> Apply<'a> {
@@ -118,7 +121,9 @@ impl<'a> Apply<'a> {
             context,
             userid,
             lease,
-            read,
+            read: &seen.read,
+            replica: &seen.replica,
+            cautious: !(seen.read.broken.is_empty() && seen.refused.is_empty()),
             ahead: VecDeque::new(),
             holding: Holding::default(),
             doubtful: Vec::new(),
@@ -132,7 +137,6 @@ impl<'a> Apply<'a> {
             states,
             sent,
             uploaded: HashMap::new(),
-            holders: Vec::new(),
             messages: 0,
             bytes: 0,
             restarted: false,
@@ -142,11 +146,10 @@ impl<'a> Apply<'a> {
     /// Carries the plan out, as far as it goes.
     pub(crate) async fn run(
         mut self,
-        replica: &ReplicaUser,
         plan: UserPlan,
         staged: &mut Staged,
     ) -> Result<Applied, UserError> {
-        let mut result = self.carry_out(replica, plan, staged).await;
+        let mut result = self.carry_out(plan, staged).await;
         if let Err(UserError::Command(CommandError::Lost { .. })) = &result
             && let Some(refused) = self.holding.refused()
         {
@@ -161,21 +164,18 @@ impl<'a> Apply<'a> {
 
     async fn carry_out(
         &mut self,
-        replica: &ReplicaUser,
         mut plan: UserPlan,
         staged: &mut Staged,
     ) -> Result<Settled, UserError> {
-        let holders = replica.mailboxes.iter().filter(|r| r.last_uid > 0);
-        self.holders = holders.map(|r| r.name.clone()).collect();
         self.settle_contests(&mut plan).await?;
         self.compare_in_full(&mut plan).await?;
         self.keep_what_may_have_moved(&mut plan).await?;
         self.check_removals(&plan).await?;
         let names_stay = plan.renames.is_empty() && plan.deletes.is_empty();
         if names_stay {
-            self.prove_partitions(replica, &plan).await?;
+            self.prove_partitions(&plan).await?;
         }
-        self.reserve(replica, &plan, staged).await?;
+        self.reserve(&plan, staged).await?;
         self.delete(&plan.deletes).await?;
         self.take_contested().await?;
         if self.rename(&plan).await? {
@@ -183,11 +183,11 @@ impl<'a> Apply<'a> {
         }
         if !names_stay {
             self.drain(0).await?;
-            self.prove_partitions(replica, &plan).await?;
+            self.prove_partitions(&plan).await?;
         }
         let mut guests = Vec::new();
         for update in plan.updates {
-            match self.host_of(&update, replica) {
+            match self.host_of(&update) {
                 None => self.update(update, staged).await?,
                 Some(host) => guests.push((update, host)),
             }

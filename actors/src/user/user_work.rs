@@ -1,5 +1,5 @@
-//! One attempt at one user, or at some that are worked on together: both sides are looked at, the difference is applied on, and
-//! what came of it is said.
+//! One attempt at one user, or at some that are worked on together: both sides are looked at, the plan is applied, and what
+//! came of it is said.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -290,15 +290,9 @@ impl UserWork {
             let anew = self.is_made_anew(&seen, &plan);
             let touched = self.forget_touched(&plan).await;
             let mut states = Vec::new();
-            let apply = Apply::new(
-                &self.context,
-                &self.userid,
-                lease,
-                &seen.read,
-                &mut states,
-                &mut self.sent,
-            );
-            let applied = apply.run(&seen.replica, plan, &mut staged).await;
+            let apply =
+                Apply::new(&self.context, &self.userid, lease, &seen, &mut states, &mut self.sent);
+            let applied = apply.run(plan, &mut staged).await;
             // The replica forgets what it was sent for this user.
             if !applied.as_ref().is_ok_and(|applied| applied.restarted) {
                 self.restarted = restart(lease).await;

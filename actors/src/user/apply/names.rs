@@ -1,6 +1,6 @@
 //! Names there: mailboxes that go, and those that get another name.
 
-use csync::{ReplicaUser, command};
+use csync::command;
 use cyrus_store::MboxEntry;
 use sync_plan::{MailboxUpdate, UserPlan};
 use tracing::error;
@@ -65,10 +65,10 @@ impl Apply<'_> {
     /// A replica (3.6.1) can't make a #sieve mailbox, not even one below DELETED, of a user of whom it never had an
     /// INBOX (`sync_support.c:sync_apply_mailbox` makes the user's script folder first). Then the deleted
     /// INBOX gets its old name back for as long as that takes.
-    pub(super) fn host_of(&self, update: &MailboxUpdate, replica: &ReplicaUser) -> Option<Host> {
+    pub(super) fn host_of(&self, update: &MailboxUpdate) -> Option<Host> {
         let MailboxUpdate::Send { uniqueid, replica: None, .. } = update else { return None };
         let host = self.read.hosts.get(uniqueid)?;
-        let there = replica.mailboxes.iter().any(|r| r.name == host.inbox);
+        let there = self.replica.mailboxes.iter().any(|r| r.name == host.inbox);
         (!there).then(|| host.clone())
     }
 

@@ -12,7 +12,7 @@
 
 use std::time::Instant;
 
-use csync::{DlistWriter, Guid, ReplicaMailbox, ReplicaUser};
+use csync::{DlistWriter, Guid, ReplicaMailbox};
 use sync_plan::{MailboxUpdate, UserPlan};
 
 use super::Apply;
@@ -53,11 +53,7 @@ impl Apply<'_> {
     ///
     /// # Errors
     /// [`UserError::NoPartition`] if the replica lacks one.
-    pub(super) async fn prove_partitions(
-        &mut self,
-        replica: &ReplicaUser,
-        plan: &UserPlan,
-    ) -> Result<(), UserError> {
+    pub(super) async fn prove_partitions(&mut self, plan: &UserPlan) -> Result<(), UserError> {
         for update in &plan.updates {
             let MailboxUpdate::Send { uniqueid, replica: there, .. } = update else { continue };
             // A name without a mailbox has no partition.
@@ -66,7 +62,7 @@ impl Apply<'_> {
                 continue;
             }
             let Some(partition) = self.partition_of(uniqueid) else { continue };
-            if self.is_proven(replica, &partition) || self.host_of(update, replica).is_some() {
+            if self.is_proven(&partition) || self.host_of(update).is_some() {
                 // It is there, or the mailbox can't be made yet.
                 continue;
             }
@@ -85,10 +81,10 @@ impl Apply<'_> {
     }
 
     /// Whether the replica is known to have this partition, from other users' work or a mailbox of this one.
-    pub(super) fn is_proven(&self, replica: &ReplicaUser, partition: &str) -> bool {
+    pub(super) fn is_proven(&self, partition: &str) -> bool {
         let partitions = &self.context.partitions;
         if !partitions.has(partition)
-            && replica.mailboxes.iter().any(|there| there.partition == partition)
+            && self.replica.mailboxes.iter().any(|there| there.partition == partition)
         {
             partitions.seen(partition);
         }

@@ -95,7 +95,7 @@ impl Apply<'_> {
             );
             return self.remake(&full.mailbox).await;
         }
-        if found.removed > 0 && !self.read.broken.is_empty() {
+        if found.removed > 0 && self.cautious {
             return Err(UserError::MayHaveMoved { mailbox: name.to_string() });
         }
         full.found = found;

@@ -87,13 +87,13 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// While a mailbox of the user can't be read here, messages that went from others may be in it: a mailbox that would lose some
-    /// there is left out, and named.
+    /// While a mailbox of the user can't be read here, or is refused by the replica, messages that went from others may be in it: a
+    /// mailbox that would lose some there is left out, and named.
     pub(super) async fn keep_what_may_have_moved(
         &mut self,
         plan: &mut UserPlan,
     ) -> Result<(), UserError> {
-        if self.read.broken.is_empty() {
+        if !self.cautious {
             return Ok(());
         }
         let mut staying = Vec::new();

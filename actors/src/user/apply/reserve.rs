@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use csync::{Guid, ReplicaUser, command};
+use csync::{Guid, command};
 use sync_plan::{MailboxUpdate, UserPlan};
 
 use super::{Apply, nonsense};
@@ -17,7 +17,6 @@ impl Apply<'_> {
     /// Asks which of the new messages the replica has already, in folders where it may have them.
     pub(super) async fn reserve(
         &mut self,
-        replica: &ReplicaUser,
         plan: &UserPlan,
         staged: &mut Staged,
     ) -> Result<(), UserError> {
@@ -34,7 +33,8 @@ impl Apply<'_> {
                 updates.push((uniqueid.clone(), there));
             }
         }
-        let holders: Vec<Holder> = replica
+        let holders: Vec<Holder> = self
+            .replica
             .mailboxes
             .iter()
             .filter(|r| r.last_uid > 0)
@@ -49,7 +49,7 @@ impl Apply<'_> {
         if updates.is_empty() || holders.is_empty() {
             return Ok(());
         }
-        for there in &replica.mailboxes {
+        for there in &self.replica.mailboxes {
             self.context.partitions.seen(&there.partition);
         }
         let again = self.fulls.values().any(|full| full.found.again);
@@ -101,14 +101,16 @@ impl Apply<'_> {
     ) -> Result<(), UserError> {
         let mut missing: HashSet<Guid> = files.lacking().collect();
         let guids: Vec<Guid> = missing.iter().copied().collect();
+        let holders = self.replica.mailboxes.iter().filter(|r| r.last_uid > 0);
+        let folders: Vec<String> = holders.map(|r| r.name.clone()).collect();
         if let Some(partition) = self.partition_of(uniqueid)
             && self.context.partitions.has(&partition)
-            && !self.holders.is_empty()
+            && !folders.is_empty()
         {
             missing.clear();
             for guids in guids.chunks(GUIDS) {
-                let (folders, guids) = (self.holders.clone(), guids.to_vec());
-                let asked = Reserve { partition: partition.clone(), folders, guids };
+                let (partition, folders) = (partition.clone(), folders.clone());
+                let asked = Reserve { partition, folders, guids: guids.to_vec() };
                 let in_flight = self.send_reserve(&asked).await?;
                 missing.extend(missing_there(&asked, in_flight, staged).await?);
             }
