@@ -188,3 +188,33 @@ fn what_was_reserved_is_not_uploaded_for_a_refusal() {
         embedded.assert_equal(&pair.master, &["anna".into()]);
     }
 }
+
+/// Whichever MAILBOX of five is refused, and with which code: all is made good, no record goes without its message (which this
+/// replica refuses), and each message counts once however often it was uploaded.
+#[test]
+fn a_refused_mailbox_is_made_good_and_counted_once() {
+    let mut pair = Pair::start();
+    pair.master.create_user("anna").unwrap();
+    let folders = ["INBOX", "INBOX/a", "INBOX/b", "INBOX/c", "INBOX/d"];
+    for folder in &folders[1..] {
+        pair.master.login("anna").unwrap().create(folder).unwrap();
+    }
+    let embedded = Embedded::start(Options::default());
+    pair.master.replicate_to_port(embedded.port(), Via::Csync).unwrap();
+    pair.sync_well(&["-u", "anna"]);
+    for code in ["IMAP_SYNC_CHANGED", "IMAP_SYNC_CHECKSUM"] {
+        for nth in 1..=5 {
+            for folder in folders {
+                let text = format!("Subject: {code} {nth}\r\n\r\n{folder}\r\n");
+                let mut anna = pair.master.login("anna").unwrap();
+                anna.append(folder, &[], None, text.as_bytes()).unwrap();
+            }
+            let (code, text) = (code.to_string(), "on demand".to_string());
+            embedded.replica.faults().at("APPLY MAILBOX", nth, Fault::Refuse { code, text });
+            let run = pair.sync_well(&["-u", "anna"]);
+            assert_eq!(embedded.replica.faults().left(), 0, "nothing was refused");
+            assert!(summary(&run).contains("sent 5 messages"), "{}", run.stderr);
+            embedded.assert_equal(&pair.master, &["anna".into()]);
+        }
+    }
+}

@@ -95,3 +95,26 @@ fn warm_blocks_serve_until_the_file_is_another() {
     fs::write(&path, &bytes).unwrap();
     assert!(db.fetch(b"key001").is_err());
 }
+
+#[test]
+fn a_file_that_was_replaced_is_not_kept_open() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("db");
+    let put = || {
+        fs::copy(testing::fixture("clean.twoskip"), dir.path().join("new")).unwrap();
+        fs::rename(dir.path().join("new"), &path).unwrap();
+    };
+    put();
+    let warm = Arc::new(Warm::default());
+    let db = Db::warm(&path, &warm);
+    // A question within another needs a view of its own.
+    db.foreach(b"", |_, _| {
+        assert!(db.fetch(b"key001")?.is_some());
+        Ok(ControlFlow::Break(()))
+    })
+    .unwrap();
+    assert_eq!(warm.all().len(), 2);
+    put();
+    assert!(db.fetch(b"key001").unwrap().is_some());
+    assert_eq!(warm.all().len(), 1);
+}
