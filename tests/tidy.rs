@@ -134,7 +134,7 @@ fn no_room_knows_what_is_above_it() {
         };
         looked_at += 1;
         for known in rooms_named(&text).into_iter().filter(|known| *known != room) {
-            if floor_of(known).is_none_or(|known| known >= floor) {
+            if floor_of(&known).is_none_or(|known| known >= floor) {
                 wrong.push(format!("{}: {room} must not know {known}", path.display()));
             }
         }
@@ -144,11 +144,35 @@ fn no_room_knows_what_is_above_it() {
 }
 
 /// The rooms that a file names, in its code.
-fn rooms_named(text: &str) -> Vec<&str> {
-    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-    let named = code.flat_map(|line| line.split("crate::").skip(1));
-    let end = |c: char| !(c.is_ascii_lowercase() || c == '_');
-    named.filter_map(|after| after.split(end).next()).filter(|room| !room.is_empty()).collect()
+fn rooms_named(text: &str) -> Vec<String> {
+    let paths = paths_named(text).into_iter();
+    paths.map(|path| path.split("::").next().unwrap_or_default().to_owned()).collect()
+}
+
+/// The paths behind `crate::` in a file's code, those in braces one by one, without what is no module's name.
+fn paths_named(text: &str) -> Vec<String> {
+    let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+    let code: Vec<&str> =
+        code.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    let code = code.join("\n");
+    let mut paths = Vec::new();
+    for after in code.split("crate::").skip(1) {
+        let path = module_chars(after);
+        match after[path.len()..].strip_prefix('{') {
+            Some(group) => {
+                let group = group.split('}').next().unwrap_or_default();
+                let names = group.split(',').map(|name| module_chars(name.trim()));
+                paths.extend(names.map(|name| format!("{path}{name}")));
+            }
+            None => paths.push(path.to_owned()),
+        }
+    }
+    paths.into_iter().map(|path| path.trim_end_matches(':').to_owned()).collect()
+}
+
+fn module_chars(text: &str) -> &str {
+    let end = |c: char| !(c.is_ascii_lowercase() || c == '_' || c == ':');
+    text.split(end).next().unwrap_or_default()
 }
 
 /// Folders with a crate's own modules.
@@ -205,23 +229,27 @@ fn imports_within(
         }
     }
     let found = modules.iter().map(|(name, text)| {
-        let code = text.split("#[cfg(test)]").next().unwrap_or_default();
-        let code = code.lines().filter(|line| !line.trim_start().starts_with("//"));
-        let named = code.flat_map(|line| line.split("crate::").skip(1));
-        let known = named.filter_map(|after| module_at(after, &modules));
+        let known = paths_named(text).into_iter().filter_map(|path| module_at(&path, &modules));
         (name.clone(), known.filter(|known| known != name).collect())
     });
     found.collect()
 }
 
-/// The longest path at the beginning of this that is a module.
-fn module_at(after: &str, modules: &BTreeMap<String, &str>) -> Option<String> {
-    let end = |c: char| !(c.is_ascii_lowercase() || c == '_' || c == ':');
-    let mut path = after.split(end).next()?.trim_end_matches(':');
+/// The longest beginning of this path that is a module.
+fn module_at(path: &str, modules: &BTreeMap<String, &str>) -> Option<String> {
+    let mut path = path;
     while !modules.contains_key(path) {
         path = path.rsplit_once("::")?.0;
     }
     Some(path.to_owned())
+}
+
+#[test]
+fn imports_in_braces_are_found() {
+    let code = "use crate::{program, say};\nuse crate::user::{removal, tasks::Part};\n// crate::x\n\
+                let a = crate::monitor::words::count(1);\n#[cfg(test)]\nuse crate::late;\n";
+    let wanted = ["program", "say", "user::removal", "user::tasks", "monitor::words::count"];
+    assert_eq!(paths_named(code), wanted);
 }
 
 #[test]

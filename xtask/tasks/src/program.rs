@@ -7,6 +7,9 @@ use anyhow::{Context, Result};
 /// Where `cargo xtask` says which sync_client it built.
 const PROGRAM: &str = "XTASK_SYNC_CLIENT";
 
+/// Cyrus' own client.
+pub(crate) const C_CLIENT: &str = "/usr/lib/cyrus/bin/sync_client";
+
 /// The path of `sync_client`.
 ///
 /// # Errors

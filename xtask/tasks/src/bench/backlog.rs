@@ -17,10 +17,12 @@ use sync_plan::backlog::Backlog;
 use testkit::store::{MasterStore, Plan};
 use testkit::{c_client, run_as_cyrus};
 
+use crate::bench::log;
 use crate::bench::results::{Client, Results, Sample};
-use crate::bench::runs::{C_CLIENT, JOBS};
+use crate::bench::runs::JOBS;
 use crate::bench::samples::MIB;
-use crate::{bench, say};
+use crate::program::C_CLIENT;
+use crate::say;
 
 /// 2,000 users, of whose mailboxes two are there.
 const PLAN: Plan = Plan {
@@ -43,7 +45,7 @@ pub(crate) fn measure(
     let store = MasterStore::write(&PLAN)?;
     let conf = store.imapd_conf();
     let log = conf.with_file_name("backlog");
-    bench::log::write(&log, lines, PLAN.users)
+    log::write(&log, lines, PLAN.users)
         .with_context(|| format!("failed to write {}", log.display()))?;
     // The C client opens it for writing, to lock it.
     let cyrus = testkit::process::cyrus_user()?;

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use testkit::Cyrus;
 
 use crate::bench::results::Client;
-use crate::bench::runs::C_CLIENT;
+use crate::program::C_CLIENT;
 
 /// Jobs of ours.
 pub(crate) const JOBS: &str = "4";

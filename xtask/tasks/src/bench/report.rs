@@ -7,7 +7,8 @@ use crate::bench::results::{Client, Results, Sample, median, output, spread};
 use crate::bench::samples::MIB;
 use crate::bench::sink::SinkWork;
 use crate::bench::works::{Medium, Work};
-use crate::{bench, chart};
+use crate::bench::{rolling, xargs};
+use crate::chart;
 
 /// Kept with the first results, whose lines do not say when they were made.
 const FIRST_RESULTS: &str = "works and sink: 2026-11-25, ours at commit 880ac89; compilers and tests ran beside it at low \
@@ -155,7 +156,7 @@ fn middle(pairs: &[(Sample, Sample)], client: Client, of: fn(&Sample) -> f64) ->
 pub(crate) fn pages(results: &Results) -> Vec<(&'static str, String)> {
     let works: Vec<String> =
         Work::ALL.iter().map(|work| format!("- **{work}**: {}", work.words())).collect();
-    let (at_once, each) = (bench::xargs::CLIENTS, bench::xargs::USERS_EACH);
+    let (at_once, each) = (xargs::CLIENTS, xargs::USERS_EACH);
     let page = format!(
         "# Benchmarks\n\n\
          Written by `cargo xtask bench` (`--sink`, `--lag`, `--backlog`) and `cargo xtask bench --report`; what bounds the numbers stands in \
@@ -180,7 +181,7 @@ pub(crate) fn pages(results: &Results) -> Vec<(&'static str, String)> {
          ## Machine\n{}\n",
         tables(results),
         works.join("\n"),
-        bench::rolling::section(results),
+        rolling::section(results),
         machine(results),
     );
     vec![("benchmarks.md", page), ("benchmarks.svg", chart::svg(&lines(results)))]
@@ -227,7 +228,7 @@ fn machine(results: &Results) -> String {
         lines.push(format!("the disk: {}", disk.collect::<Vec<_>>().join(" on ")));
     }
     for (words, rolling) in [("works and sink", false), ("rolling", true)] {
-        for stamp in results.stamps(|kind| bench::rolling::is_kind(kind) == rolling) {
+        for stamp in results.stamps(|kind| rolling::is_kind(kind) == rolling) {
             lines.push(match stamp.and_then(|stamp| stamp.split_once(' ')) {
                 Some((date, commit)) => format!("{words}: {date}, ours at commit {commit}"),
                 None => FIRST_RESULTS.to_owned(),

@@ -12,11 +12,12 @@ use testkit::{Cyrus, oracle, run_as_cyrus};
 
 use crate::bench::results::{Client, Results, Sample, output};
 use crate::bench::works::{Load, Medium, Work};
-use crate::{bench, say};
+use crate::bench::xargs;
+use crate::program::C_CLIENT;
+use crate::say;
 
 /// Jobs of ours in `-A`.
 pub(crate) const JOBS: &str = "16";
-pub(crate) const C_CLIENT: &str = "/usr/lib/cyrus/bin/sync_client";
 
 /// A client's replica and the way to it.
 struct Replica {
@@ -41,7 +42,7 @@ impl Bench {
     pub(crate) fn new(program: &Path, before: Option<&Path>, medium: Medium) -> Result<Bench> {
         testkit::ensure_cyrus()?;
         let mut clients = vec![Client::C];
-        if bench::xargs::is_there() {
+        if xargs::is_there() {
             clients.push(Client::Xargs);
         } else {
             say("xargs of GNU findutils is missing (apt-get install findutils): it is left out");
@@ -158,7 +159,7 @@ impl Bench {
                 let lines: String = users.iter().map(|user| format!("{}\n", user.userid)).collect();
                 std::fs::write(&list, lines)
                     .with_context(|| format!("failed to write {}", list.display()))?;
-                return bench::xargs::measure(bench::xargs::command(&conf, &list)?);
+                return xargs::measure(xargs::command(&conf, &list)?);
             }
             Client::C => run_as_cyrus(C_CLIENT)?,
             Client::Before => Command::new(self.before.as_ref().context("no build of before")?),

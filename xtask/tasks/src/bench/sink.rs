@@ -8,8 +8,9 @@ use testkit::store::{MasterStore, Plan, Sizes};
 use testkit::{c_client, run_as_cyrus};
 
 use crate::bench::results::{Client, Results, Sample};
-use crate::bench::runs::{C_CLIENT, JOBS};
+use crate::bench::runs::JOBS;
 use crate::bench::works::Load;
+use crate::program::C_CLIENT;
 use crate::say;
 
 /// A work into the sink.

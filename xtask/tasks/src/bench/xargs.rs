@@ -17,7 +17,7 @@ use testkit::c_client::{self, Outcome};
 use testkit::run_as_cyrus;
 
 use crate::bench::results::output;
-use crate::bench::runs::C_CLIENT;
+use crate::program::C_CLIENT;
 
 /// Clients at a time, and users for each.
 pub(crate) const CLIENTS: &str = "16";
