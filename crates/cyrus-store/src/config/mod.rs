@@ -10,7 +10,7 @@
 //! sync_client_sync_host: a.b      prefixed by the program's name: beats the plain option
 //! ```
 //!
-//! Source: `lib/libconfig.c` and `lib/imapoptions` of cyrus-imapd 3.6.1 (the table of options is in `config_options.rs`).
+//! Source: `lib/libconfig.c` and `lib/imapoptions` of cyrus-imapd 3.6.1 (the table of options is in `options.rs`).
 //! Options and values of newer versions are let through, so that one file can serve several versions: a number may carry a
 //! unit, and one-of-many values are checked only where this crate uses them.
 
