@@ -14,9 +14,11 @@
 use std::fs::{self, File};
 use std::ops::ControlFlow;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 
 use super::warm::Warm;
 use super::{Database, twoskip};
@@ -29,8 +31,6 @@ const MOST_BYTES: u64 = 16 * 1024 * 1024;
 const MISSES: u32 = 64;
 /// The header of a twoskip file.
 const HEADER: usize = 64;
-/// An entry of a list of mailboxes takes more bytes than this.
-const LEAST_ENTRY: usize = 64;
 
 /// What tells one state of a file from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -235,7 +235,10 @@ impl KeptDb {
         if !stamp.header.starts_with(twoskip::MAGIC) {
             return Ok(Now::Plain);
         }
-        let entries = Arc::new(self.read()?);
+        // On a thread of its own: each of the many that ask would keep what its heap once needed, while one that has ended leaves
+        // its heap to the next.
+        let reading = thread::scope(|scope| scope.spawn(|| self.read()).join());
+        let entries = Arc::new(reading.unwrap_or_else(|panic| resume_unwind(panic))?);
         // Changed while it was read: not a state that ever was.
         if fs::metadata(&self.path).ok().and_then(|meta| stamp_of(&file, &meta)) != Some(stamp) {
             return Ok(Now::Plain);
@@ -267,11 +270,7 @@ impl KeptDb {
 
     fn read(&self) -> Result<Entries, StoreError> {
         self.passes.fetch_add(1, Ordering::Relaxed);
-        // All room at once: a list that grows piece by piece, on whichever thread reads it, leaves each thread's heap with holes of
-        // its former sizes. What is not needed is never touched.
-        let len = fs::metadata(&self.path).map_or(0, |facts| facts.len().min(MOST_BYTES)) as usize;
-        let (bytes, at) = (Vec::with_capacity(len), Vec::with_capacity(len / LEAST_ENTRY));
-        let mut entries = Entries { bytes, at };
+        let mut entries = Entries::default();
         // MOST_BYTES bounds the file, so all positions fit.
         Database::open(&self.path)?.foreach(b"", |key, value| {
             let start = entries.bytes.len() as u32;
