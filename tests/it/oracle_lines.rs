@@ -181,9 +181,8 @@ fn compare_mailboxes(store: &Store, list: &MboxList, said: &Said, compared: &mut
 
     let mut quotas = Vec::new();
     for quota in roots.iter().filter_map(|root| store.quota(root).unwrap()) {
-        let mut bytes = Vec::new();
-        command::quota(&mut bytes, &quota.root, quota.sync_limits(), quota.modseq);
-        quotas.push(as_answer(&bytes));
+        let command = command::quota(&quota.root, quota.sync_limits(), quota.modseq);
+        quotas.push(as_answer(&command.bytes));
     }
     // Cyrus lists roots in the order in which it meets them.
     quotas.sort();

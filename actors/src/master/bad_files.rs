@@ -6,7 +6,7 @@ use std::collections::{HashSet, VecDeque};
 use csync::Guid;
 
 use crate::error::UserError;
-use crate::replica::frames::PendingCommand;
+use crate::replica::asked::PendingCommand;
 
 /// How many bad files of one step are named.
 pub(crate) const NAMED: usize = 100;

@@ -16,7 +16,8 @@ use crate::master::record_buffer::RecordBuffer;
 use crate::master::send_mailbox;
 use crate::master::send_mailbox::{MailboxSent, Next, SendMode};
 use crate::monitor::progress::Progress;
-use crate::replica::frames::{FrameSender, PendingCommand};
+use crate::replica::asked::PendingCommand;
+use crate::replica::client::Client;
 use crate::replica::staged::Staged;
 use crate::settings::Settings;
 
@@ -42,7 +43,7 @@ pub(crate) struct SendMailbox {
     pub(crate) how: SendMode,
     /// Where to go on; none at the beginning.
     pub(crate) next: Option<Next>,
-    pub(crate) frames: FrameSender,
+    pub(crate) client: Client,
     pub(crate) staged: Staged,
     /// What is known of the message files of this step.
     pub(crate) files: Files,
@@ -54,7 +55,7 @@ pub(crate) struct SendMailbox {
 pub(crate) struct SendRecords {
     pub(crate) mailbox: String,
     pub(crate) records: RecordBuffer,
-    pub(crate) frames: FrameSender,
+    pub(crate) client: Client,
 }
 
 /// How it went.
@@ -71,7 +72,7 @@ impl Handler<SendRecords> for MailboxStreamer {
     type Result = Result<PendingCommand, UserError>;
 
     fn handle(&mut self, msg: SendRecords, _: &mut SyncContext<Self>) -> Self::Result {
-        guarded(|| send_mailbox::send_records(msg.records, &msg.mailbox, &msg.frames))
+        guarded(|| send_mailbox::send_records(msg.records, &msg.mailbox, &msg.client))
     }
 }
 
@@ -89,7 +90,7 @@ impl Handler<SendMailbox> for MailboxStreamer {
             replica: msg.replica,
             how: msg.how,
             next: msg.next,
-            frames: &msg.frames,
+            client: &msg.client,
             staged: &mut staged,
             broken_off: &mut broken_off,
             found: msg.files,

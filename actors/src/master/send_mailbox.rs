@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 
-use csync::{ReplicaMailbox, Since, command};
+use csync::{Command, CommandKind, ReplicaMailbox, Since, command};
 use cyrus_store::{Mailbox, MboxEntry, MboxList, Modseqs, Store, StoreError};
 use sync_plan::{Crcs, FullReplica, PlanError, Verdict, compare_mailbox};
 
@@ -31,7 +31,9 @@ use crate::master::stale::is_stale;
 use crate::master::upload::Uploader;
 use crate::monitor::progress::Progress;
 use crate::monitor::report::Sent;
-use crate::replica::frames::{FRAME_BYTES, Frame, FrameSender, PendingCommand, encode};
+use crate::replica::asked::PendingCommand;
+use crate::replica::client::Client;
+use crate::replica::frames::FRAME_BYTES;
 use crate::replica::staged::Staged;
 use crate::settings::Settings;
 
@@ -87,12 +89,6 @@ pub(crate) struct Ready {
     pub(crate) bad: Vec<UserError>,
 }
 
-/// A short command, ready to be sent.
-pub(crate) struct Command {
-    pub(crate) name: &'static str,
-    pub(crate) bytes: Vec<u8>,
-}
-
 /// Where the next step of a mailbox begins.
 #[derive(Debug, Clone)]
 pub(crate) struct Next {
@@ -115,7 +111,7 @@ pub(crate) struct MailboxSender<'a> {
     pub(crate) replica: Option<Box<ReplicaMailbox>>,
     pub(crate) how: SendMode,
     pub(crate) next: Option<Next>,
-    pub(crate) frames: &'a FrameSender,
+    pub(crate) client: &'a Client,
     pub(crate) staged: &'a mut Staged,
     pub(crate) broken_off: &'a mut bool,
     pub(crate) found: Files,
@@ -392,11 +388,8 @@ impl MailboxSender<'_> {
 
     /// Lets the replica expunge what it must not keep, before it is sent all records.
     fn expunge(&self, uids: &[u32]) -> Option<Command> {
-        let MailboxSender { entry, .. } = self;
-        let bytes = encode(|out| {
-            command::expunge(out, &entry.name, &entry.uniqueid, uids.iter().copied());
-        });
-        (!uids.is_empty()).then_some(Command { name: "EXPUNGE", bytes })
+        let MboxEntry { name, uniqueid, .. } = self.entry;
+        (!uids.is_empty()).then(|| command::expunge(name, uniqueid, uids.iter().copied()))
     }
 
     fn recomputed(&self, m: &Mailbox) -> Result<Crcs, UserError> {
@@ -412,7 +405,7 @@ impl MailboxSender<'_> {
         encoded: &Encoded,
     ) -> Result<Vec<BadFile>, UserError> {
         mailbox.release_index();
-        let mut uploader = Uploader::new(&mailbox, &encoded.partition, self.frames);
+        let mut uploader = Uploader::new(&mailbox, &encoded.partition, self.client);
         let mut bad = Vec::new();
         for message in &encoded.messages {
             match uploader.send(message) {
@@ -450,24 +443,22 @@ impl MailboxSender<'_> {
 pub(crate) fn send_records(
     records: RecordBuffer,
     mailbox: &str,
-    frames: &FrameSender,
+    client: &Client,
 ) -> Result<PendingCommand, UserError> {
     let failed = |e: io::Error| spool_failed(mailbox, &e);
     let mut chunks = records.into_chunks().map_err(failed)?;
     let mut next = || chunks.next(FRAME_BYTES).map_err(failed);
-    let first = next()?;
-    let mut after = next()?;
-    if after.is_empty() {
-        return Ok(frames.command_blocking("MAILBOX", first)?);
-    }
-    let in_flight = frames.open_blocking("MAILBOX", first)?;
-    while !after.is_empty() {
-        frames.push_blocking("MAILBOX", Frame::More(after))?;
+    let mut command = client.stream(CommandKind::Mailbox);
+    let mut piece = next()?;
+    loop {
         // A read that fails here breaks the command off, and the writer notices.
-        after = next()?;
+        let after = next()?;
+        if after.is_empty() {
+            return Ok(command.close(piece)?);
+        }
+        command.push(piece)?;
+        piece = after;
     }
-    frames.push_blocking("MAILBOX", Frame::Close(after))?;
-    Ok(in_flight)
 }
 
 fn spool_failed(mailbox: &str, e: &io::Error) -> UserError {

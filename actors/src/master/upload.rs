@@ -7,32 +7,33 @@ use std::fs::File;
 use std::io::Read;
 
 use bytes::Bytes;
-use csync::DlistWriter;
+use csync::{CommandKind, MessageCommand};
 use cyrus_store::Mailbox;
 
 use crate::error::UserError;
 use crate::master::message_files::{Checked, Message, MessageFiles};
 use crate::monitor::report::Sent;
+use crate::replica::asked::PendingCommand;
+use crate::replica::client::Client;
 use crate::replica::command_error::CommandError;
-use crate::replica::frames::{FRAME_BYTES, Frame, FrameSender, PendingCommand};
+use crate::replica::command_stream::CommandStream;
+use crate::replica::frames::FRAME_BYTES;
 
 /// Messages in one command, as the C client's bound.
 const MESSAGES: usize = 1024;
 /// Bytes in one command after which the next message opens a new one, so that a failure costs
 /// little.
 const COMMAND_BYTES: u64 = 16 * 1024 * 1024;
-/// The command's name.
-const NAME: &str = "MESSAGE";
 
 /// Uploads one mailbox's messages.
 pub(crate) struct Uploader<'a> {
     partition: &'a str,
-    frames: &'a FrameSender,
+    client: &'a Client,
     files: MessageFiles<'a>,
     /// Bytes gathered for the next frame.
     gathered: Vec<u8>,
     /// The open command.
-    open: Option<Open>,
+    open: Option<Open<'a>>,
     pub(crate) in_flight: Vec<PendingCommand>,
 }
 
@@ -40,11 +41,11 @@ impl<'a> Uploader<'a> {
     pub(crate) fn new(
         mailbox: &'a Mailbox,
         partition: &'a str,
-        frames: &'a FrameSender,
+        client: &'a Client,
     ) -> Uploader<'a> {
         Uploader {
             partition,
-            frames,
+            client,
             files: MessageFiles::new(mailbox),
             gathered: Vec::new(),
             open: None,
@@ -54,7 +55,7 @@ impl<'a> Uploader<'a> {
 
     /// Whether nothing of a command is on its way that is not closed yet: dropping the uploader would break the connection.
     pub(crate) fn is_good(&self) -> bool {
-        !self.open.is_some_and(|open| open.begun)
+        !self.open.as_ref().is_some_and(|open| open.stream.is_begun())
     }
 
     /// Uploads a message. On a bad file the open command is closed in good order first.
@@ -66,8 +67,8 @@ impl<'a> Uploader<'a> {
                 return Err(bad);
             }
         };
-        let full = |open: Open| open.messages >= MESSAGES || open.bytes >= COMMAND_BYTES;
-        if self.open.is_some_and(full) {
+        let full = |open: &Open<'_>| open.messages >= MESSAGES || open.bytes >= COMMAND_BYTES;
+        if self.open.as_ref().is_some_and(full) {
             self.finish()?;
         }
         self.announce(message);
@@ -85,30 +86,22 @@ impl<'a> Uploader<'a> {
     /// Closes the open command, if there is one.
     pub(crate) fn finish(&mut self) -> Result<(), CommandError> {
         let Some(open) = self.open.take() else { return Ok(()) };
-        self.gathered.extend_from_slice(b")\r\n");
-        let bytes = std::mem::take(&mut self.gathered);
-        if open.begun {
-            self.frames.push_blocking(NAME, Frame::Close(bytes.into()))?;
-        } else {
-            self.in_flight.push(self.frames.command_blocking(NAME, bytes)?);
-        }
-        if let Some(command) = self.in_flight.last_mut() {
-            command.brings =
-                Sent { messages: open.messages as u64, bytes: open.bytes, ..Sent::default() };
-        }
+        open.command.end(&mut self.gathered);
+        let mut sent = open.stream.close(std::mem::take(&mut self.gathered).into())?;
+        sent.brings = Sent { messages: open.messages as u64, bytes: open.bytes, ..Sent::default() };
+        self.in_flight.push(sent);
         Ok(())
     }
 
     fn announce(&mut self, message: &Message) {
         self.make_room();
-        if self.open.is_none() {
-            self.gathered.extend_from_slice(b"APPLY MESSAGE (");
-            self.open = Some(Open::default());
-        } else {
-            self.gathered.push(b' ');
-        }
-        let mut writer = DlistWriter::new(&mut self.gathered);
-        writer.file_head(self.partition, &message.guid, message.size);
+        let open = self.open.get_or_insert_with(|| Open {
+            command: MessageCommand::begin(&mut self.gathered),
+            stream: self.client.stream(CommandKind::Message),
+            messages: 0,
+            bytes: 0,
+        });
+        open.command.file(&mut self.gathered, self.partition, &message.guid, message.size);
     }
 
     /// Sends as many bytes of what was read as a small file, in frames no larger than others: so many of these may wait
@@ -120,7 +113,7 @@ impl<'a> Uploader<'a> {
             content.truncate(length);
             while !content.is_empty() {
                 let part = content.split_to(FRAME_BYTES.min(content.len()));
-                self.frames.push_blocking(NAME, Frame::More(part))?;
+                self.push(part)?;
             }
             return Ok(());
         }
@@ -144,13 +137,14 @@ impl<'a> Uploader<'a> {
             return Ok(());
         }
         let bytes = std::mem::take(&mut self.gathered).into();
+        self.push(bytes)
+    }
+
+    /// Sends a piece of the open command.
+    fn push(&mut self, bytes: Bytes) -> Result<(), CommandError> {
         match &mut self.open {
-            Some(open) if !open.begun => {
-                open.begun = true;
-                self.in_flight.push(self.frames.open_blocking(NAME, bytes)?);
-                Ok(())
-            }
-            _ => self.frames.push_blocking(NAME, Frame::More(bytes)),
+            Some(open) => open.stream.push(bytes),
+            None => Ok(()),
         }
     }
 
@@ -166,17 +160,16 @@ impl<'a> Uploader<'a> {
                 self.files.bad(message, format!("it changed while it was read: {e}"))
             })?;
             left -= want as u64;
-            self.frames.push_blocking(NAME, Frame::More(chunk.into()))?;
+            self.push(chunk.into())?;
         }
         Ok(())
     }
 }
 
 /// A command that is being put together.
-#[derive(Debug, Clone, Copy, Default)]
-struct Open {
+struct Open<'a> {
+    command: MessageCommand,
+    stream: CommandStream<'a>,
     messages: usize,
     bytes: u64,
-    /// Whether a part of it is on its way.
-    begun: bool,
 }

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use csync::{Item, Value};
+use csync::{CommandKind, Item, Value};
 use cyrus_store::names::NameRules;
 use tokio::sync::oneshot;
 
@@ -31,7 +31,7 @@ pub(crate) struct Asker {
 /// What is said to the replica, but for its bytes.
 #[derive(Debug)]
 pub(crate) struct Ask {
-    pub(crate) name: &'static str,
+    pub(crate) kind: CommandKind,
     pub(crate) asker: Asker,
     pub(crate) about: About,
     pub(crate) reply: Reply,
@@ -88,28 +88,6 @@ fn is_owner(rules: &NameRules, userid: &str, mailbox: &str) -> bool {
     owner.is_some() && owner == rules.userid(&rules.user_inbox(userid))
 }
 
-/// Whether the bytes of a command ask for something: then lines may come before its status.
-pub(crate) fn asks(bytes: &[u8]) -> bool {
-    [&b"GET "[..], b"APPLY RESERVE ", b"APPLY CAPABILITIES "]
-        .iter()
-        .any(|verb| bytes.starts_with(verb))
-}
-
-/// Whether a command by this name asks what there is of a user.
-pub(crate) fn is_of_user(name: &str) -> bool {
-    matches!(name, "USER" | "META" | "MAILBOXES" | "UNIQUEIDS" | "QUOTA" | "FULLMAILBOX")
-}
-
-/// The word that sync_server's OK to this command begins with, where it is not everybody's
-/// (`imap/sync_server.c:cmdloop`, 3.2 to 3.12).
-pub(crate) fn own_word(name: &str) -> Option<&'static str> {
-    match name {
-        "NOOP" => Some("Noop"),
-        "RESTART" => Some("Restart"),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,12 +118,5 @@ mod tests {
         assert!(About::Root("user.bert".into()).foreign(&quota).is_some());
         assert_eq!(anna.foreign(&quota), None);
         assert_eq!(About::Anything.foreign(&mailbox("shared")), None);
-    }
-
-    #[test]
-    fn lines_come_only_before_answers_to_questions() {
-        assert!(
-            asks(b"GET USER anna\r\n") && asks(b"APPLY RESERVE %(") && !asks(b"APPLY MAILBOX %(")
-        );
     }
 }

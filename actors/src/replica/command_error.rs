@@ -1,6 +1,8 @@
 //! Why a command has no good answer.
 
-use csync::Code;
+use csync::{Code, CommandKind};
+
+use crate::replica::refusal::{self, Meaning};
 
 /// Why a command has no good answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -9,7 +11,7 @@ pub enum CommandError {
     #[error("the connection to the replica was lost before {command} was answered: {reason}")]
     Lost {
         /// The command.
-        command: &'static str,
+        command: CommandKind,
         /// What ended the connection.
         reason: String,
         /// Somebody else's answer was due when it ended: this one counts as never asked, if it only asked.
@@ -19,7 +21,7 @@ pub enum CommandError {
     #[error("the connection to the replica ended before {command} was heard: {reason}")]
     HandshakeAborted {
         /// The command.
-        command: &'static str,
+        command: CommandKind,
         /// What ended the connection.
         reason: String,
     },
@@ -27,7 +29,7 @@ pub enum CommandError {
     #[error("the replica refused {command}: {text}")]
     Refused {
         /// The command.
-        command: &'static str,
+        command: CommandKind,
         /// The code, where the answer has a known one.
         code: Option<Code>,
         /// The replica's own words, code included.
@@ -37,8 +39,20 @@ pub enum CommandError {
     #[error("the replica's answer to {command} makes no sense: {problem}")]
     InvalidAnswer {
         /// The command.
-        command: &'static str,
+        command: CommandKind,
         /// What is wrong with it.
         problem: String,
     },
+}
+
+impl CommandError {
+    /// What a refusal means; none where it is no refusal.
+    pub(crate) fn meaning(&self) -> Option<Meaning> {
+        match self {
+            CommandError::Refused { command, code, .. } => {
+                Some(refusal::meaning(*command, code.as_ref()))
+            }
+            _ => None,
+        }
+    }
 }

@@ -11,12 +11,11 @@
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use csync::{Item, StatusKind};
+use csync::CommandKind;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::monitor::report::Sent;
-use crate::replica::answer::{Answer, Said};
 use crate::replica::ask::{About, Ask, Asker, Pending};
+use crate::replica::asked::PendingCommand;
 use crate::replica::command_error::CommandError;
 
 /// How many frames may wait for the socket. A frame holds up to [`FRAME_BYTES`], so about 1 MiB a
@@ -41,80 +40,8 @@ pub(crate) enum Frame {
     Close(Bytes),
 }
 
-impl Answer {
-    /// What was said in a good answer.
-    ///
-    /// # Errors
-    /// [`CommandError::Refused`] on NO and BAD, [`CommandError::InvalidAnswer`] on lines that can't be understood.
-    pub(crate) fn ok(self, command: &'static str) -> Result<Said, CommandError> {
-        match self.status.kind {
-            StatusKind::Ok => match self.said.nonsense {
-                Some(problem) => Err(CommandError::InvalidAnswer { command, problem }),
-                None => Ok(self.said),
-            },
-            StatusKind::No | StatusKind::Bad | StatusKind::Bye => Err(CommandError::Refused {
-                command,
-                code: self.status.code,
-                text: self.status.text,
-            }),
-        }
-    }
-}
-
-/// A command sent, its answer to come.
-#[derive(Debug)]
-pub(crate) struct PendingCommand {
-    /// The command's name.
-    pub(crate) command: &'static str,
-    /// What the replica has taken once it says OK.
-    pub(crate) brings: Sent,
-    /// Its answer.
-    pub(crate) pending: Pending,
-}
-
-impl PendingCommand {
-    /// Whether nothing needs to be waited for any more.
-    pub(crate) fn is_answered(&self) -> bool {
-        !self.pending.is_empty()
-    }
-
-    /// The refusal, if that is the answer and it is here.
-    pub(crate) fn refusal(&mut self) -> Option<CommandError> {
-        match self.pending.try_recv() {
-            Ok(Ok(answer)) => answer.ok(self.command).err(),
-            _ => None,
-        }
-    }
-
-    /// Waits for the answer's lines, of a command that is not about what there is of a user.
-    ///
-    /// # Errors
-    /// See [`CommandError`].
-    pub(crate) async fn answer(self) -> Result<Vec<Item>, CommandError> {
-        Ok(self.said().await?.items)
-    }
-
-    /// Waits for the answer.
-    ///
-    /// # Errors
-    /// See [`CommandError`].
-    pub(crate) async fn said(self) -> Result<Said, CommandError> {
-        match self.pending.await {
-            Ok(answer) => answer?.ok(self.command),
-            Err(_) => Err(lost(self.command)),
-        }
-    }
-}
-
-/// A command's bytes.
-pub(crate) fn encode(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-    let mut out = Vec::new();
-    write(&mut out);
-    out
-}
-
 /// The connection is gone, so gone that nobody is left to say why.
-pub(crate) fn lost(command: &'static str) -> CommandError {
+pub(crate) fn lost(command: CommandKind) -> CommandError {
     CommandError::Lost { command, reason: "it was closed".into(), behind: false }
 }
 
@@ -169,7 +96,7 @@ impl End {
     }
 
     /// The error of somebody's command that is not answered any more.
-    pub(crate) fn error(&self, command: &'static str, asker: Asker) -> CommandError {
+    pub(crate) fn error(&self, command: CommandKind, asker: Asker) -> CommandError {
         match self.get() {
             None => lost(command),
             Some(Closed { reason, unopened: false, head, .. }) => {
@@ -193,32 +120,32 @@ pub(crate) struct FrameSender {
 }
 
 impl FrameSender {
-    fn ask(&self, name: &'static str, about: About) -> (Ask, Pending) {
+    fn ask(&self, kind: CommandKind, about: About) -> (Ask, Pending) {
         let (reply, pending) = oneshot::channel();
-        (Ask { name, asker: self.asker, about, reply }, pending)
+        (Ask { kind, asker: self.asker, about, reply }, pending)
     }
 
-    fn closed(&self, name: &'static str) -> CommandError {
-        self.end.error(name, self.asker)
+    fn closed(&self, kind: CommandKind) -> CommandError {
+        self.end.error(kind, self.asker)
     }
 
     /// Sends a whole command ahead of its answer.
     pub(crate) async fn command(
         &self,
-        name: &'static str,
+        kind: CommandKind,
         bytes: impl Into<Bytes>,
         about: About,
     ) -> Result<PendingCommand, CommandError> {
-        let (ask, pending) = self.ask(name, about);
+        let (ask, pending) = self.ask(kind, about);
         let frame = Frame::Command { ask, bytes: bytes.into() };
-        self.frames.send(frame).await.map_err(|_| self.closed(name))?;
-        Ok(PendingCommand { command: name, brings: Sent::default(), pending })
+        self.frames.send(frame).await.map_err(|_| self.closed(kind))?;
+        Ok(PendingCommand::new(kind, pending))
     }
 
     /// Asks for compression, and waits until the replica has said yes or no.
     pub(crate) async fn compress(&self) -> Result<(), CommandError> {
-        let (ask, pending) = self.ask("COMPRESS", About::Anything);
-        let closed = || self.closed("COMPRESS");
+        let (ask, pending) = self.ask(CommandKind::Compress, About::Anything);
+        let closed = || self.closed(CommandKind::Compress);
         self.frames.send(Frame::Compress { ask }).await.map_err(|_| closed())?;
         pending.await.map_err(|_| closed())?.map(drop)
     }
@@ -226,29 +153,29 @@ impl FrameSender {
     /// Opens a command from a thread.
     pub(crate) fn open_blocking(
         &self,
-        name: &'static str,
+        kind: CommandKind,
         bytes: Bytes,
     ) -> Result<PendingCommand, CommandError> {
-        let (ask, pending) = self.ask(name, About::Anything);
-        self.push_blocking(name, Frame::Open { ask, bytes })?;
-        Ok(PendingCommand { command: name, brings: Sent::default(), pending })
+        let (ask, pending) = self.ask(kind, About::Anything);
+        self.push_blocking(kind, Frame::Open { ask, bytes })?;
+        Ok(PendingCommand::new(kind, pending))
     }
 
     /// Sends a whole command from a thread.
     pub(crate) fn command_blocking(
         &self,
-        name: &'static str,
+        kind: CommandKind,
         bytes: impl Into<Bytes>,
     ) -> Result<PendingCommand, CommandError> {
-        let (ask, pending) = self.ask(name, About::Anything);
-        self.push_blocking(name, Frame::Command { ask, bytes: bytes.into() })?;
-        Ok(PendingCommand { command: name, brings: Sent::default(), pending })
+        let (ask, pending) = self.ask(kind, About::Anything);
+        self.push_blocking(kind, Frame::Command { ask, bytes: bytes.into() })?;
+        Ok(PendingCommand::new(kind, pending))
     }
 
     /// Sends any frame from a thread.
     pub(crate) fn push_blocking(
         &self,
-        command: &'static str,
+        command: CommandKind,
         frame: Frame,
     ) -> Result<(), CommandError> {
         self.frames.blocking_send(frame).map_err(|_| self.closed(command))

@@ -4,14 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use actix::prelude::*;
-use bytes::Bytes;
-use csync::{Framing, Session};
+use csync::Session;
 use tokio::sync::mpsc;
 
-use crate::replica::ask::About;
-use crate::replica::command_error::CommandError;
+use crate::replica::client::Client;
 use crate::replica::connection::CompressionState;
-use crate::replica::frames::{FrameSender, PendingCommand};
 
 /// What a connection is lent for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +32,8 @@ pub(crate) struct Returned {
 pub(crate) struct Lease {
     pub(crate) number: u64,
     pub(crate) purpose: Purpose,
-    /// Where commands go.
-    pub(crate) frames: FrameSender,
+    /// What is said on it.
+    pub(crate) client: Client,
     /// What the replica can do.
     pub(crate) session: Arc<Session>,
     pub(crate) clear: Arc<CompressionState>,
@@ -49,44 +46,6 @@ pub(crate) struct Lease {
 }
 
 impl Lease {
-    /// Sends a command ahead of its answer.
-    ///
-    /// # Errors
-    /// [`CommandError::Lost`] when the connection is gone.
-    pub(crate) async fn send(
-        &self,
-        name: &'static str,
-        bytes: impl Into<Bytes>,
-    ) -> Result<PendingCommand, CommandError> {
-        self.frames.command(name, bytes, About::Anything).await
-    }
-
-    /// The same with a question whose answer can only be about this.
-    ///
-    /// # Errors
-    /// As [`send`](Lease::send).
-    pub(crate) async fn ask(
-        &self,
-        name: &'static str,
-        bytes: Vec<u8>,
-        about: About,
-    ) -> Result<PendingCommand, CommandError> {
-        self.frames.command(name, bytes, about).await
-    }
-
-    /// Makes sure that the answers so far were the questions' own: the connection ends where they were not. An empty
-    /// answer looks like any other command's OK, but the one to NOOP has words of its own. imapd's
-    /// answers have tags, which are enough.
-    ///
-    /// # Errors
-    /// [`CommandError::Lost`] when the connection ends.
-    pub(crate) async fn prove_in_step(&self) -> Result<(), CommandError> {
-        if self.session.framing == Framing::Csync {
-            self.send("NOOP", b"NOOP\r\n".to_vec()).await?.answer().await?;
-        }
-        Ok(())
-    }
-
     /// The connection stands in the middle of a command, or nobody knows where: it is closed, not
     /// given back.
     pub(crate) fn spoil(&mut self) {
@@ -107,7 +66,7 @@ pub(crate) async fn compressed(mut lease: Lease) -> Option<Lease> {
     if !lease.clear.compressible.load(Ordering::Relaxed) {
         return Some(lease);
     }
-    if lease.frames.compress().await.is_err() {
+    if lease.client.compress().await.is_err() {
         lease.spoil();
         return None;
     }
@@ -119,11 +78,7 @@ pub(crate) async fn living(mut lease: Lease) -> Option<Lease> {
     if !lease.stale {
         return Some(lease);
     }
-    let alive = match lease.send("NOOP", b"NOOP\r\n".to_vec()).await {
-        Ok(asked) => asked.answer().await.is_ok(),
-        Err(_) => false,
-    };
-    if !alive {
+    if lease.client.noop().await.is_err() {
         lease.spoil();
         return None;
     }

@@ -3,7 +3,10 @@
 pub(crate) mod acquire;
 pub(crate) mod answer;
 pub(crate) mod ask;
+pub(crate) mod asked;
+pub(crate) mod client;
 pub(crate) mod command_error;
+pub(crate) mod command_stream;
 pub(crate) mod connection;
 pub(crate) mod fading;
 pub(crate) mod frames;
@@ -13,6 +16,7 @@ pub(crate) mod lookahead;
 pub(crate) mod partitions;
 pub(crate) mod pool;
 pub(crate) mod pool_plan;
+pub(crate) mod refusal;
 pub(crate) mod staged;
 pub(crate) mod state_cache;
 pub(crate) mod transport;

@@ -28,6 +28,7 @@ use crate::monitor::events::{Event, EventSink};
 use crate::monitor::progress::Progress;
 use crate::replica::answer::Budget;
 use crate::replica::ask::Asker;
+use crate::replica::client::Client;
 use crate::replica::connection::queue::Queue;
 use crate::replica::connection::{CompressionState, Connect, Connection, Down, Opened, SAID_BYE};
 use crate::replica::frames::FrameSender;
@@ -219,7 +220,13 @@ impl ConnectionPool {
         Some(Lease {
             number,
             purpose,
-            frames: FrameSender { asker, ..member.frames.clone() },
+            client: Client::new(
+                member.frames.clone(),
+                asker,
+                member.session.framing,
+                self.events.clone(),
+                self.settings.local_only,
+            ),
             session: member.session.clone(),
             clear: member.clear.clone(),
             stale: member.since.elapsed() > IDLE_TRUST,

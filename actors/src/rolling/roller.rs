@@ -17,7 +17,6 @@ mod outcomes;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use csync::command;
 use cyrus_store::StoreError;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -27,7 +26,6 @@ use tracing::{error, info, warn};
 
 use crate::monitor::report::Stopped;
 use crate::replica::acquire::acquire_shared;
-use crate::replica::frames::encode;
 use crate::replica::pool::{PoolError, StopWaiting};
 use crate::rolling::log_handle::{Finished, FromLog, LogHandle};
 use crate::rolling::log_reader::{LogReader, TakenOver};
@@ -286,9 +284,8 @@ impl Rolling {
         let pool = self.context.pool.clone();
         actix_rt::spawn(async move {
             let Ok(lease) = acquire_shared(&pool).await else { return };
-            let asked = lease.send("RESTART", encode(command::restart)).await;
-            let answered = match asked {
-                Ok(in_flight) => in_flight.answer().await,
+            let answered = match lease.client.restart().await {
+                Ok(in_flight) => in_flight.done().await,
                 Err(e) => Err(e),
             };
             match answered {

@@ -1,5 +1,6 @@
 //! What an admin can do about a user's failure. Each piece of advice is tried by a test in `tests/it/advice.rs`.
 
+use csync::CommandKind;
 use cyrus_store::StoreError;
 use cyrus_store::names::NameRules;
 use sync_plan::PlanError;
@@ -57,7 +58,10 @@ fn advice(e: &UserError, userid: &str, rules: &NameRules) -> Option<String> {
         UserError::DeletedThere { uniqueid, .. } => Some(format!(
             "if no mailbox there has that id any more, `cyr_dbtool MAILBOXES.DB twoskip delete I{uniqueid}` there, with the path of its mailboxes.db, lets it be made"
         )),
-        UserError::Refused { source: CommandError::Refused { command: "MESSAGE", .. }, .. } => Some(
+        UserError::Refused {
+            source: CommandError::Refused { command: CommandKind::Message, .. },
+            ..
+        } => Some(
             "look into the replica's syslog: it could not keep a message, as when its disk is full"
                 .into(),
         ),

@@ -12,7 +12,7 @@ mod reserve;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use csync::{Code, IntermediateHead, ReplicaMailbox, ReplicaUser, command};
+use csync::{Code, CommandKind, IntermediateHead, ReplicaMailbox, ReplicaUser};
 use sync_plan::{Doubt, FullReplica, MailboxUpdate, UserPlan};
 use tracing::{info, warn};
 
@@ -27,9 +27,10 @@ use crate::master::send_mailbox::{MailboxSent, Next, Ready, SendMode};
 use crate::master::user_read::{Host, UserRead};
 use crate::monitor::report::Sent;
 use crate::replica::answer::Held;
+use crate::replica::asked::{Done, PendingCommand};
 use crate::replica::command_error::CommandError;
-use crate::replica::frames::{PendingCommand, encode};
 use crate::replica::lease::Lease;
+use crate::replica::refusal::Meaning;
 use crate::replica::staged::{STAGED, Staged};
 use crate::user::context::UserContext;
 use crate::user::look::Look;
@@ -235,8 +236,8 @@ impl<'a> Apply<'a> {
                     createdmodseq: i.createdmodseq,
                     foldermodseq: i.foldermodseq,
                 };
-                let bytes = encode(|out| csync::apply_intermediate(out, &head));
-                self.hold(&i.name, Ready::of(bytes)).await
+                let command = csync::apply_intermediate(&head);
+                self.hold(&i.name, Ready::of(command.bytes)).await
             }
             MailboxUpdate::Send { name, uniqueid, replica, doubt } => {
                 let how = match (doubt, self.fulls.get(&uniqueid)) {
@@ -272,7 +273,7 @@ impl<'a> Apply<'a> {
                 replica: replica.clone(),
                 how: how.clone(),
                 next: next.take(),
-                frames: self.lease.frames.clone(),
+                client: self.lease.client.clone(),
                 staged: std::mem::take(staged),
                 files: std::mem::take(&mut files),
             });
@@ -333,8 +334,8 @@ impl<'a> Apply<'a> {
     /// uploaded again.
     async fn restart(&mut self, staged: &mut Staged) -> Result<(), UserError> {
         self.release().await?;
-        let in_flight = self.lease.send("RESTART", encode(command::restart)).await?;
-        self.push("RESTART", vec![in_flight], None).await?;
+        let in_flight = self.lease.client.restart().await?;
+        self.push(CommandKind::Restart.name(), vec![in_flight], None).await?;
         staged.clear();
         Ok(())
     }
@@ -356,15 +357,16 @@ impl<'a> Apply<'a> {
                 break;
             };
             for in_flight in commands {
-                let (name, brings) = (in_flight.command, in_flight.brings);
-                match in_flight.answer().await {
-                    Ok(_) => self.count(name, &mailbox, brings),
+                let (kind, brings) = (in_flight.kind, in_flight.brings);
+                match in_flight.done().await {
+                    Ok(Done::Taken) => self.count(kind, &mailbox, brings),
+                    Ok(Done::NothingThere) => {}
                     Err(e @ CommandError::Lost { .. }) => {
                         return Err(self.of_missing_partition(&mailbox, e.into()));
                     }
                     Err(e) => {
                         state = None;
-                        self.refused(name, &mailbox, e);
+                        self.refused(kind, &mailbox, e);
                     }
                 }
             }
@@ -374,14 +376,16 @@ impl<'a> Apply<'a> {
     }
 
     /// Messages count once their mailbox is applied: those of one that failed are uploaded again by the next try.
-    fn count(&mut self, command: &str, mailbox: &str, brings: Sent) {
-        match command {
-            "MESSAGE" => self.uploaded.entry(mailbox.to_string()).or_default().add(brings),
+    fn count(&mut self, kind: CommandKind, mailbox: &str, brings: Sent) {
+        match kind {
+            CommandKind::Message => {
+                self.uploaded.entry(mailbox.to_string()).or_default().add(brings)
+            }
             // What no mailbox has got by now is forgotten.
-            "RESTART" => self.uploaded.clear(),
+            CommandKind::Restart => self.uploaded.clear(),
             _ => {
                 self.sent.add(brings);
-                if command == "MAILBOX"
+                if kind == CommandKind::Mailbox
                     && let Some(uploaded) = self.uploaded.remove(mailbox)
                 {
                     self.sent.add(uploaded);
@@ -391,25 +395,28 @@ impl<'a> Apply<'a> {
     }
 
     /// Sorts a refusal: to be looked at again, or an error to be kept.
-    fn refused(&mut self, name: &'static str, mailbox: &str, e: CommandError) {
-        let code = match &e {
-            CommandError::Refused { code, .. } => code.clone(),
-            _ => None,
-        };
-        match (name, code) {
-            ("UNMAILBOX", Some(Code::MailboxNonexistent)) => {}
-            ("MAILBOX", Some(code @ (Code::SyncChecksum | Code::SyncChanged))) => {
+    fn refused(&mut self, kind: CommandKind, mailbox: &str, e: CommandError) {
+        let of_mailbox = matches!(
+            kind,
+            CommandKind::Mailbox
+                | CommandKind::Message
+                | CommandKind::Unmailbox
+                | CommandKind::Rename
+        );
+        match (e.meaning(), &e) {
+            (Some(Meaning::CompareAfresh), CommandError::Refused { code: Some(code), .. }) => {
                 info!("SYNCNOTICE: {e}: mailbox=<{mailbox}>, comparing afresh and trying again");
                 if !self.doubtful.iter().any(|(m, _)| m == mailbox) {
-                    self.doubtful.push((mailbox.to_string(), code));
+                    self.doubtful.push((mailbox.to_string(), code.clone()));
                 }
             }
-            ("MAILBOX", Some(Code::MailboxMoved)) => {
+            (Some(Meaning::LookAgain), CommandError::Refused { code, .. }) => {
                 self.look_again = true;
-                self.moved.insert(mailbox.to_string(), e.to_string());
+                if *code == Some(Code::MailboxMoved) {
+                    self.moved.insert(mailbox.to_string(), e.to_string());
+                }
             }
-            ("MAILBOX", Some(Code::MailboxNonexistent)) => self.look_again = true,
-            ("MAILBOX" | "MESSAGE" | "UNMAILBOX" | "RENAME", _) => {
+            _ if of_mailbox => {
                 self.keep(UserError::Refused { mailbox: mailbox.to_string(), source: e });
             }
             _ => self.keep(UserError::RefusedItem { what: mailbox.to_string(), source: e }),
@@ -441,8 +448,4 @@ impl Full {
     fn how(&self) -> SendMode {
         SendMode::Full { records: self.records.clone(), again: self.found.again }
     }
-}
-
-fn nonsense(command: &'static str, e: &dyn std::fmt::Display) -> UserError {
-    CommandError::InvalidAnswer { command, problem: e.to_string() }.into()
 }

@@ -10,7 +10,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use csync::command;
 use sync_plan::{Folder, Options, Tombstones, UserPlan, plan_user, unmatched_folders};
 
 use crate::error::UserError;
@@ -20,13 +19,11 @@ use crate::master::store_reader::{ReadMore, ReadUser};
 use crate::master::user_read::UserRead;
 use crate::monitor::report::is_shared;
 use crate::replica::answer::Theirs;
-use crate::replica::ask::About;
 use crate::replica::command_error::CommandError;
-use crate::replica::frames::encode;
 use crate::replica::lease::Lease;
 use crate::user::context::UserContext;
 use crate::user::look_partial::some_sides;
-use crate::user::questions::{Sides, ask_for_ids, ask_for_mailboxes, once_each, take};
+use crate::user::questions::{Sides, once_each, take_all};
 use crate::user::scripts;
 
 /// How often what the replica has may lead to more names to be looked at. Each takes a chain of renames.
@@ -124,9 +121,7 @@ pub(crate) async fn look(
             break;
         }
         taken_in.extend(more.ask.iter().map(|name| name.as_str().into()));
-        for asked in ask_for_mailboxes(context, &more.ask, lease).await? {
-            take(asked, &mut replica).await?;
-        }
+        take_all(lease.client.get_mailboxes(&more.ask).await?, &mut replica).await?;
         once_each(&mut replica);
     }
     let options = Options {
@@ -166,12 +161,10 @@ async fn user_sides(
     read_user: ReadUser,
     lease: &Lease,
 ) -> Result<Option<Sides>, UserError> {
-    let bytes = encode(|out| command::get_user(out, &read_user.userid));
-    let about = About::User { userid: read_user.userid.clone(), rules: context.rules.clone() };
-    let asked = lease.ask("USER", bytes, about).await?;
+    let asked = vec![lease.client.get_user(&read_user.userid, &context.rules).await?];
     let reading = context.reader.send(read_user);
     let mut replica = Theirs::default();
-    let (theirs, ours) = futures_util::future::join(take(asked, &mut replica), reading).await;
+    let (theirs, ours) = futures_util::future::join(take_all(asked, &mut replica), reading).await;
     let ours = ours.map_err(|e| UserError::Internal(e.to_string()))??;
     if let Some(read) = &ours {
         context.budget.expect(read.master.folders.len());
@@ -179,9 +172,9 @@ async fn user_sides(
     theirs?;
     let Some(read) = ours else { return Ok(None) };
     if replica.mailboxes.is_empty() {
-        lease.prove_in_step().await?;
+        lease.client.prove_in_step().await?;
     }
-    ask_for_former_names(context, &read, lease, &mut replica).await?;
+    ask_for_former_names(&read, lease, &mut replica).await?;
     if !replica.mailboxes.is_empty() {
         ask_for_quotas(&read, lease, &mut replica).await?;
     }
@@ -192,7 +185,6 @@ async fn user_sides(
 /// another user's: they are renamed then, instead of being sent again (`imap/sync_support.c:sync_do_mailboxes` of
 /// cyrus-imapd 3.6.1). What else is found under these names is not this user's concern.
 async fn ask_for_former_names(
-    context: &UserContext,
     read: &UserRead,
     lease: &Lease,
     replica: &mut Theirs,
@@ -206,9 +198,7 @@ async fn ask_for_former_names(
     let names: BTreeSet<&String> =
         missing.iter().filter_map(|id| read.former.get(*id)).flatten().collect();
     let mut found = Theirs::default();
-    for in_flight in ask_for_mailboxes(context, names, lease).await? {
-        take(in_flight, &mut found).await?;
-    }
+    take_all(lease.client.get_mailboxes(names).await?, &mut found).await?;
     found.mailboxes.retain(|r| missing.contains(r.uniqueid.as_str()));
     replica.mailboxes.extend(std::mem::take(&mut found.mailboxes));
     once_each(replica);
@@ -225,15 +215,10 @@ async fn ask_for_quotas(
     let mut asked = Vec::new();
     for quota in &read.master.quotas {
         if !replica.quotas.iter().any(|theirs| theirs.root == quota.root) {
-            let bytes = encode(|out| command::get_quota(out, &quota.root));
-            let about = About::Root(quota.root.clone());
-            asked.push(lease.ask("QUOTA", bytes, about).await?);
+            asked.push(lease.client.get_quota(&quota.root).await?);
         }
     }
-    for in_flight in asked {
-        take(in_flight, replica).await?;
-    }
-    Ok(())
+    take_all(asked, replica).await
 }
 
 /// The replica is asked for our shared mailboxes by name (tombstones too), by unique id (they may
@@ -252,14 +237,12 @@ async fn shared_sides(
     let live = master.folders.iter().map(Folder::name);
     let names: Vec<&str> = live.chain(master.tombstone_names.iter().map(String::as_str)).collect();
     let ids: Vec<&str> = master.folders.iter().map(Folder::uniqueid).collect();
-    let mut asked = ask_for_mailboxes(context, names, lease).await?;
-    asked.extend(ask_for_ids(&ids, lease).await?);
+    let mut asked = lease.client.get_mailboxes(names).await?;
+    asked.extend(lease.client.get_unique_ids(&ids).await?);
     let mut replica = Theirs::default();
-    for in_flight in asked {
-        take(in_flight, &mut replica).await?;
-    }
+    take_all(asked, &mut replica).await?;
     if replica.mailboxes.is_empty() {
-        lease.prove_in_step().await?;
+        lease.client.prove_in_step().await?;
     }
     ask_for_quotas(&read, lease, &mut replica).await?;
     once_each(&mut replica);
@@ -275,9 +258,7 @@ async fn ask_for_the_missing(
     let there: HashSet<&str> = replica.mailboxes.iter().map(|r| r.uniqueid.as_str()).collect();
     let ids = read.master.folders.iter().map(Folder::uniqueid);
     let missing: Vec<&str> = ids.filter(|id| !there.contains(id)).collect();
-    for in_flight in ask_for_ids(&missing, lease).await? {
-        take(in_flight, replica).await?;
-    }
+    take_all(lease.client.get_unique_ids(&missing).await?, replica).await?;
     once_each(replica);
     Ok(())
 }

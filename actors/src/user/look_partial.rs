@@ -8,19 +8,17 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use csync::{ReplicaMailbox, command};
+use csync::ReplicaMailbox;
 use tracing::{info, warn};
 
 use crate::error::UserError;
 use crate::master::read_partial::Names;
 use crate::master::store_reader::ReadSome;
 use crate::replica::answer::Theirs;
-use crate::replica::ask::About;
-use crate::replica::frames::encode;
 use crate::replica::lease::Lease;
 use crate::replica::state_cache::{Belief, Cache, first_missing};
 use crate::user::context::UserContext;
-use crate::user::questions::{Sides, ask_for_mailboxes, once_each, take};
+use crate::user::questions::{Sides, once_each, take_all};
 use crate::user::scripts;
 
 /// What watchers of the C client look for, where a mailbox would have to go there and nothing here proves that it was deleted.
@@ -47,22 +45,18 @@ pub(crate) async fn some_sides(
         }
     }
     let (known, ask) = from_cache(context, some.ask, again, lease).await?;
-    let mut asked = ask_for_mailboxes(context, &ask, lease).await?;
+    let mut asked = lease.client.get_mailboxes(&ask).await?;
     if let Some(userid) = names.meta.as_ref().filter(|_| some.has_meta) {
-        context.events.action(|| format!("META {userid}")).await;
-        asked.push(lease.send("META", encode(|out| command::get_meta(out, userid))).await?);
+        asked.push(lease.client.get_meta(userid).await?);
     }
     for root in &names.quotas {
-        let bytes = encode(|out| command::get_quota(out, root));
-        asked.push(lease.ask("QUOTA", bytes, About::Root(root.to_string())).await?);
+        asked.push(lease.client.get_quota(root).await?);
     }
     let any_asked = !asked.is_empty();
     let mut replica = Theirs::knowing(known);
-    for in_flight in asked {
-        take(in_flight, &mut replica).await?;
-    }
+    take_all(asked, &mut replica).await?;
     if any_asked && replica.mailboxes.is_empty() {
-        lease.prove_in_step().await?;
+        lease.client.prove_in_step().await?;
     }
     once_each(&mut replica);
     Ok((some.read, replica))
@@ -96,8 +90,7 @@ async fn prove(cache: &Cache, lease: &Lease) -> Result<(), UserError> {
     let mut said = Theirs::default();
     if !sample.is_empty() {
         let names: HashSet<String> = sample.iter().map(|m| m.name.clone()).collect();
-        let bytes = encode(|out| command::get_mailboxes(out, names.iter().map(String::as_str)));
-        take(lease.ask("MAILBOXES", bytes, About::Names(names)).await?, &mut said).await?;
+        take_all(lease.client.get_mailboxes(&names).await?, &mut said).await?;
     }
     if let Some(mailbox) = first_missing(&sample, &said.mailboxes) {
         info!(

@@ -9,6 +9,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use csync::CommandKind;
 use cyrus_store::MboxEntry;
 use sync_plan::{MailboxUpdate, UserPlan};
 
@@ -28,7 +29,8 @@ impl Refused {
     /// Takes note of such a refusal. False if this is none, or if there were so many that the attempt is to end.
     pub(crate) fn note(&mut self, e: &UserError) -> bool {
         let UserError::Refused { mailbox, source } = e else { return false };
-        let of_messages = matches!(source, CommandError::Refused { command: "MESSAGE", .. });
+        let of_messages =
+            matches!(source, CommandError::Refused { command: CommandKind::Message, .. });
         if !of_messages || self.0.len() >= MOST || self.0.contains_key(mailbox) {
             return false;
         }
@@ -78,7 +80,7 @@ mod tests {
 
     use super::*;
 
-    fn refusal(mailbox: &str, command: &'static str) -> UserError {
+    fn refusal(mailbox: &str, command: CommandKind) -> UserError {
         let source = CommandError::Refused { command, code: None, text: "no room".into() };
         UserError::Refused { mailbox: mailbox.into(), source }
     }
@@ -111,13 +113,13 @@ mod tests {
     fn one_mailbox_is_left_out_and_after_two_all_of_their_partition() {
         let here = entries(&[("a", "old"), ("b", "old"), ("c", "old"), ("d", "new")]);
         let mut refused = Refused::default();
-        assert!(!refused.note(&refusal("a", "MAILBOX")), "its messages were taken");
-        assert!(refused.note(&refusal("a", "MESSAGE")));
-        assert!(!refused.note(&refusal("a", "MESSAGE")), "it was left out");
+        assert!(!refused.note(&refusal("a", CommandKind::Mailbox)), "its messages were taken");
+        assert!(refused.note(&refusal("a", CommandKind::Message)));
+        assert!(!refused.note(&refusal("a", CommandKind::Message)), "it was left out");
         let mut first = plan(&["a", "b", "c", "d"]);
         assert_eq!(refused.leave_out(&mut first, &here, None).len(), 1);
         assert_eq!(names(&first), ["b", "c", "d"]);
-        assert!(refused.note(&refusal("b", "MESSAGE")));
+        assert!(refused.note(&refusal("b", CommandKind::Message)));
         let mut second = plan(&["a", "b", "c", "d"]);
         let left_out = refused.leave_out(&mut second, &here, None);
         assert_eq!(names(&second), ["d"]);
@@ -130,7 +132,8 @@ mod tests {
     #[test]
     fn an_attempt_has_an_end() {
         let mut refused = Refused::default();
-        let noted = (0..20).filter(|nr| refused.note(&refusal(&nr.to_string(), "MESSAGE")));
+        let noted =
+            (0..20).filter(|nr| refused.note(&refusal(&nr.to_string(), CommandKind::Message)));
         assert_eq!(noted.count(), MOST);
     }
 }

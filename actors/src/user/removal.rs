@@ -12,7 +12,7 @@
 
 use std::collections::HashSet;
 
-use csync::{Code, ReplicaMailbox, command};
+use csync::ReplicaMailbox;
 use sync_plan::Folder;
 
 use crate::error::UserError;
@@ -20,8 +20,6 @@ use crate::master::read_user::Inbox;
 use crate::master::store_reader::ReadUser;
 use crate::monitor::report::{Outcome, is_shared};
 use crate::replica::acquire::acquire_shared;
-use crate::replica::command_error::CommandError;
-use crate::replica::frames::encode;
 use crate::replica::lease::Lease;
 use crate::user::look::Scope;
 use crate::user::user_work::UserWork;
@@ -77,17 +75,8 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, Us
     if still.map_err(|e| UserError::Internal(e.to_string()))??.is_none() {
         return Err(UserError::CameOrWent);
     }
-    let local = work.context.settings.local_only;
-    let userid = work.userid.clone();
-    let name = if local { "LOCAL_UNUSER" } else { "UNUSER" };
-    work.context.events.action(|| format!("{name} {userid}")).await;
-    let bytes = encode(|out| command::unuser(out, local, &userid));
-    let asked = lease.send("UNUSER", bytes).await?;
+    let asked = lease.client.unuser(&work.userid).await?;
     work.meta_of.extend(renamed_to);
-    match asked.answer().await {
-        Ok(_) | Err(CommandError::Refused { code: Some(Code::MailboxNonexistent), .. }) => {
-            Ok(Outcome::Done)
-        }
-        Err(e) => Err(e.into()),
-    }
+    asked.done().await?;
+    Ok(Outcome::Done)
 }

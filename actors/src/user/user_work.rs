@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::prelude::MessageResponse;
-use csync::{ReplicaMailbox, command};
+use csync::ReplicaMailbox;
 use sync_plan::{MailboxUpdate, PlanError, UserPlan};
 use tracing::{error, info, warn};
 
@@ -14,7 +14,7 @@ use crate::error::{Class, UserError};
 use crate::monitor::in_flight::WAITING;
 use crate::monitor::report::{Outcome, Sent, is_shared};
 use crate::replica::acquire::{acquire_exclusive, acquire_shared};
-use crate::replica::frames::{PendingCommand, encode};
+use crate::replica::asked::PendingCommand;
 use crate::replica::lease::Lease;
 use crate::replica::pool::PoolError;
 use crate::replica::staged::Staged;
@@ -193,7 +193,7 @@ impl UserWork {
         let worked = self.work(scope, seen, &mut lease).await;
         if worked.is_err() {
             for userid in self.locked.iter() {
-                self.context.fading.note(userid, &lease.frames.end);
+                self.context.fading.note(userid, lease.client.end());
             }
         }
         if worked.is_err() && !self.all_else_done {
@@ -202,7 +202,7 @@ impl UserWork {
         // The connection need not wait for it: who comes next comes behind.
         drop(lease);
         if let Some(restarted) = self.restarted.take()
-            && let Err(e) = restarted.said().await
+            && let Err(e) = restarted.done().await
         {
             self.all_else_done = false;
             return Err(e.into());
@@ -449,5 +449,5 @@ fn failures(seen: &Look, plan: &UserPlan) -> Vec<UserError> {
 /// Lets the replica forget the messages it was sent for this user. Sent ahead: whoever uses the
 /// connection next comes after it, and a connection that broke tells its next user.
 async fn restart(lease: &Lease) -> Option<PendingCommand> {
-    lease.send("RESTART", encode(command::restart)).await.ok()
+    lease.client.restart().await.ok()
 }

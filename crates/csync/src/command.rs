@@ -1,16 +1,29 @@
-//! Commands as bytes, in the csync form; [`tag`] turns them into their IMAP form.
+//! Commands as values: their kind and their bytes, in the csync form; [`tag`] turns them into their IMAP form.
 //!
 //! ```text
 //!  csync:      GET USER anna CRLF         APPLY SUB %(USERID anna …) CRLF    RESTART CRLF       EXIT CRLF
 //!  IMAP:  S12 SYNCGET USER anna CRLF  S13 SYNCAPPLY SUB %(…) CRLF       S14 SYNCRESTART CRLF  S15 LOGOUT CRLF
 //! ```
+//! The two commands that are too large for one value are streamed:
+//! [`MessageCommand`](crate::MessageCommand) and [`MailboxCommand`](crate::MailboxCommand).
+//!
 //! Source: the callers of `sync_send_apply`, `sync_send_lookup` and `sync_send_restart` in
 //! `imap/sync_support.c` of cyrus-imapd 3.6.1; keys stand in the order in which it sends them.
 //! Literals are always `{n+}`, so nothing here waits for an answer.
 
 use crate::decode::Framing;
 use crate::guid::Guid;
+use crate::kind::CommandKind;
 use crate::write::{DlistWriter, put_num};
+
+/// A whole command, ready to be sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// Which it is.
+    pub kind: CommandKind,
+    /// Its bytes in the csync form, the CRLF included.
+    pub bytes: Vec<u8>,
+}
 
 /// Hands out tags for csync over IMAP: `S0`, `S1`, … as the C client's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -37,138 +50,101 @@ impl Tags {
     }
 }
 
-/// Writes what stands before a command of this module in the IMAP form: the tag, and `SYNC` where
-/// the command is one of replication's own. `command` is its beginning, at least the first word.
-/// In the csync form nothing is written.
-pub fn tag(out: &mut Vec<u8>, framing: Framing, tag: u64, command: &[u8]) {
+/// Writes what stands before a command in the IMAP form: the tag, and `SYNC` where the command is one of
+/// replication's own. In the csync form nothing is written.
+pub fn tag(out: &mut Vec<u8>, framing: Framing, tag: u64, kind: CommandKind) {
     if framing == Framing::Csync {
         return;
     }
     out.push(b'S');
     put_num(out, tag);
     out.push(b' ');
-    if is_sync_command(command) {
+    if kind.is_replications_own() {
         out.extend_from_slice(b"SYNC");
     }
 }
 
-fn is_sync_command(command: &[u8]) -> bool {
-    [&b"GET "[..], b"APPLY ", b"RESTORE ", b"RESTART"].iter().any(|verb| command.starts_with(verb))
-}
-
-/// The first word of a command.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Verb {
-    /// Asks.
-    Get,
-    /// Changes.
-    Apply,
-    /// Forgets the messages that were staged on this connection.
-    Restart,
-    /// Nothing.
-    Noop,
-    /// Ends the connection.
-    Exit,
-}
-
-/// Writes a command's beginning, tag and name included; what follows is its value and CRLF. `name`
-/// is ignored for RESTART, NOOP and EXIT.
-pub fn begin(out: &mut Vec<u8>, framing: Framing, number: u64, verb: Verb, name: &str) {
-    let word: &[u8] = match verb {
-        Verb::Get => b"GET ",
-        Verb::Apply => b"APPLY ",
-        Verb::Restart => b"RESTART",
-        Verb::Noop => b"NOOP",
-        Verb::Exit => exit_word(framing),
-    };
-    tag(out, framing, number, word);
-    out.extend_from_slice(word);
-    if matches!(verb, Verb::Get | Verb::Apply) {
-        DlistWriter::new(out).atom(name);
-        out.push(b' ');
-    }
-}
-
-fn exit_word(framing: Framing) -> &'static [u8] {
-    match framing {
-        Framing::Csync => b"EXIT",
-        Framing::Imap => b"LOGOUT",
-    }
-}
-
 /// `NOOP`, the same in both forms.
-pub fn noop(out: &mut Vec<u8>) {
-    out.extend_from_slice(b"NOOP\r\n");
+pub fn noop() -> Command {
+    bare(CommandKind::Noop, "NOOP")
 }
 
 /// `RESTART`: the server drops the files it was sent or found for this connection.
-pub fn restart(out: &mut Vec<u8>) {
-    out.extend_from_slice(b"RESTART\r\n");
+pub fn restart() -> Command {
+    bare(CommandKind::Restart, "RESTART")
+}
+
+/// `COMPRESS DEFLATE`: from the OK on both directions are deflated. Nothing may follow it before its answer: the server
+/// would take that for clear text.
+pub fn compress() -> Command {
+    bare(CommandKind::Compress, "COMPRESS DEFLATE")
 }
 
 /// `EXIT`, which is called `LOGOUT` over IMAP. There the answer is an untagged BYE first.
-pub fn exit(out: &mut Vec<u8>, framing: Framing) {
-    out.extend_from_slice(exit_word(framing));
-    out.extend_from_slice(b"\r\n");
+pub fn exit(framing: Framing) -> Command {
+    let word = match framing {
+        Framing::Csync => "EXIT",
+        Framing::Imap => "LOGOUT",
+    };
+    bare(CommandKind::Exit, word)
 }
 
 /// `GET USER`: a user's mailboxes, quota roots, seen state, subscriptions and scripts.
-pub fn get_user(out: &mut Vec<u8>, userid: &str) {
-    named(out, "GET ", "USER", userid);
+pub fn get_user(userid: &str) -> Command {
+    named(CommandKind::GetUser, "USER", userid)
 }
 
 /// `GET META`: seen state, subscriptions and scripts alone.
-pub fn get_meta(out: &mut Vec<u8>, userid: &str) {
-    named(out, "GET ", "META", userid);
+pub fn get_meta(userid: &str) -> Command {
+    named(CommandKind::GetMeta, "META", userid)
 }
 
 /// `GET QUOTA`
-pub fn get_quota(out: &mut Vec<u8>, root: &str) {
-    named(out, "GET ", "QUOTA", root);
+pub fn get_quota(root: &str) -> Command {
+    named(CommandKind::GetQuota, "QUOTA", root)
 }
 
 /// `GET FULLMAILBOX`: a mailbox with all its records.
-pub fn get_fullmailbox(out: &mut Vec<u8>, mboxname: &str) {
-    named(out, "GET ", "FULLMAILBOX", mboxname);
+pub fn get_fullmailbox(mboxname: &str) -> Command {
+    named(CommandKind::GetFullMailbox, "FULLMAILBOX", mboxname)
 }
 
 /// `GET ANNOTATION`: a mailbox's annotations; with an empty name the server's own.
-pub fn get_annotation(out: &mut Vec<u8>, mboxname: &str) {
-    named(out, "GET ", "ANNOTATION", mboxname);
+pub fn get_annotation(mboxname: &str) -> Command {
+    named(CommandKind::GetAnnotation, "ANNOTATION", mboxname)
 }
 
 /// `GET MAILBOXES`: mailboxes by name, without their records.
-pub fn get_mailboxes<'n>(out: &mut Vec<u8>, mboxnames: impl IntoIterator<Item = &'n str>) {
-    line(out, "GET ", |w| {
+pub fn get_mailboxes<'n>(mboxnames: impl IntoIterator<Item = &'n str>) -> Command {
+    line(CommandKind::GetMailboxes, |w| {
         w.key("MAILBOXES").list_begin();
         for name in mboxnames {
             w.atom(name);
         }
         w.list_end();
-    });
+    })
 }
 
 /// `GET UNIQUEIDS`: mailboxes by unique id, without their records. Not known before 3.2.
-pub fn get_uniqueids<'n>(out: &mut Vec<u8>, uniqueids: impl IntoIterator<Item = &'n str>) {
-    line(out, "GET ", |w| {
+pub fn get_uniqueids<'n>(uniqueids: impl IntoIterator<Item = &'n str>) -> Command {
+    line(CommandKind::GetUniqueIds, |w| {
         w.key("UNIQUEIDS").list_begin();
         for id in uniqueids {
             w.atom(id);
         }
         w.list_end();
-    });
+    })
 }
 
 /// `GET FETCH`: one message's file.
 pub fn get_fetch(
-    out: &mut Vec<u8>,
     mboxname: &str,
     partition: &str,
     uniqueid: &str,
     guid: &Guid,
     uid: u32,
-) {
-    line(out, "GET ", |w| {
+) -> Command {
+    line(CommandKind::GetFetch, |w| {
         w.key("FETCH").map_begin().key("MBOXNAME").atom(mboxname).key("PARTITION").atom(partition);
         w.key("UNIQUEID")
             .atom(uniqueid)
@@ -177,12 +153,12 @@ pub fn get_fetch(
             .key("UID")
             .num(uid.into())
             .map_end();
-    });
+    })
 }
 
 /// `GET FETCH_SIEVE`: one Sieve script's content.
-pub fn get_fetch_sieve(out: &mut Vec<u8>, userid: &str, filename: &str) {
-    line(out, "GET ", |w| {
+pub fn get_fetch_sieve(userid: &str, filename: &str) -> Command {
+    line(CommandKind::GetFetchSieve, |w| {
         w.key("FETCH_SIEVE")
             .map_begin()
             .key("USERID")
@@ -190,38 +166,37 @@ pub fn get_fetch_sieve(out: &mut Vec<u8>, userid: &str, filename: &str) {
             .key("FILENAME")
             .atom(filename)
             .map_end();
-    });
+    })
 }
 
 /// `APPLY CAPABILITIES`: switches on what the banner offers.
-pub fn capabilities<'n>(out: &mut Vec<u8>, names: impl IntoIterator<Item = &'n str>) {
-    line(out, "APPLY ", |w| {
+pub fn capabilities<'n>(names: impl IntoIterator<Item = &'n str>) -> Command {
+    line(CommandKind::Capabilities, |w| {
         w.key("CAPABILITIES").list_begin();
         for name in names {
             w.atom(name);
         }
         w.list_end();
-    });
+    })
 }
 
 /// `APPLY FORCE`: the server takes what the master says, whatever it has (-O). It stays in force
 /// for the server's process, not just for this connection. Not known before 3.6.
-pub fn force(out: &mut Vec<u8>) {
+pub fn force() -> Command {
     // The map is empty, but it must be there: with nothing after FORCE the server reads on.
-    line(out, "APPLY ", |w| {
+    line(CommandKind::Force, |w| {
         w.key("FORCE").map_begin().map_end();
-    });
+    })
 }
 
 /// `APPLY RESERVE`: asks which of these messages the replica has in one of these mailboxes. It
 /// keeps them for this connection and answers with the others ([`missing`](crate::missing)).
 pub fn reserve<'n>(
-    out: &mut Vec<u8>,
     partition: &str,
     mboxnames: impl IntoIterator<Item = &'n str>,
     guids: impl IntoIterator<Item = &'n Guid>,
-) {
-    line(out, "APPLY ", |w| {
+) -> Command {
+    line(CommandKind::Reserve, |w| {
         w.key("RESERVE").map_begin().key("PARTITION").atom(partition).key("MBOXNAME").list_begin();
         for name in mboxnames {
             w.atom(name);
@@ -231,81 +206,56 @@ pub fn reserve<'n>(
             w.guid(guid);
         }
         w.list_end().map_end();
-    });
-}
-
-/// Opens `APPLY MESSAGE (`. Then for every file [`message_file`] and its bytes, then [`message_end`].
-pub fn message_begin(out: &mut Vec<u8>) {
-    out.extend_from_slice(b"APPLY ");
-    DlistWriter::new(out).key("MESSAGE").list_begin();
-}
-
-/// One file's head in `APPLY MESSAGE`; exactly `size` bytes follow it. `first` is true for the
-/// first file of the command.
-pub fn message_file(out: &mut Vec<u8>, first: bool, partition: &str, guid: &Guid, size: u64) {
-    let mut writer = if first { DlistWriter::new(out) } else { DlistWriter::resume(out) };
-    writer.file_head(partition, guid, size);
-}
-
-/// Closes `APPLY MESSAGE`.
-pub fn message_end(out: &mut Vec<u8>) {
-    out.extend_from_slice(b")\r\n");
+    })
 }
 
 /// `APPLY RENAME`; with `local` `LOCAL_RENAME` (-L).
-pub fn rename(
-    out: &mut Vec<u8>,
-    local: bool,
-    old: &str,
-    new: &str,
-    partition: &str,
-    uidvalidity: u32,
-) {
-    line(out, "APPLY ", |w| {
+pub fn rename(local: bool, old: &str, new: &str, partition: &str, uidvalidity: u32) -> Command {
+    line(CommandKind::Rename, |w| {
         w.key(if local { "LOCAL_RENAME" } else { "RENAME" }).map_begin();
         w.key("OLDMBOXNAME").atom(old).key("NEWMBOXNAME").atom(new);
         w.key("PARTITION").atom(partition).key("UIDVALIDITY").num(uidvalidity.into()).map_end();
-    });
+    })
 }
 
 /// `APPLY UNMAILBOX`; with `local` `LOCAL_UNMAILBOX` (-L).
-pub fn unmailbox(out: &mut Vec<u8>, local: bool, mboxname: &str) {
-    named(out, "APPLY ", if local { "LOCAL_UNMAILBOX" } else { "UNMAILBOX" }, mboxname);
+pub fn unmailbox(local: bool, mboxname: &str) -> Command {
+    named(CommandKind::Unmailbox, if local { "LOCAL_UNMAILBOX" } else { "UNMAILBOX" }, mboxname)
 }
 
 /// `APPLY UNUSER`; with `local` `LOCAL_UNUSER` (-L).
-pub fn unuser(out: &mut Vec<u8>, local: bool, userid: &str) {
-    named(out, "APPLY ", if local { "LOCAL_UNUSER" } else { "UNUSER" }, userid);
+pub fn unuser(local: bool, userid: &str) -> Command {
+    named(CommandKind::Unuser, if local { "LOCAL_UNUSER" } else { "UNUSER" }, userid)
 }
 
 /// `APPLY QUOTA`. `limits` are sent as they are: `LIMIT` first (STORAGE again, 4294967295 for none),
 /// then those that are set, in the order STORAGE, MESSAGE, X-ANNOTATION-STORAGE, X-NUM-FOLDERS.
 pub fn quota<'n>(
-    out: &mut Vec<u8>,
     root: &str,
     limits: impl IntoIterator<Item = (&'n str, u64)>,
     modseq: u64,
-) {
-    line(out, "APPLY ", |w| {
+) -> Command {
+    line(CommandKind::Quota, |w| {
         w.key("QUOTA").map_begin().key("ROOT").atom(root);
         for (name, limit) in limits {
             w.atom(name).num(limit);
         }
         w.key("MODSEQ").num(modseq).map_end();
-    });
+    })
 }
 
 /// `APPLY UNQUOTA`
-pub fn unquota(out: &mut Vec<u8>, root: &str) {
-    named(out, "APPLY ", "UNQUOTA", root);
+pub fn unquota(root: &str) -> Command {
+    named(CommandKind::Unquota, "UNQUOTA", root)
 }
 
 /// `APPLY SUB`, or `APPLY UNSUB` when `subscribed` is false.
-pub fn subscription(out: &mut Vec<u8>, subscribed: bool, userid: &str, mboxname: &str) {
-    line(out, "APPLY ", |w| {
+pub fn subscription(subscribed: bool, userid: &str, mboxname: &str) -> Command {
+    let kind = if subscribed { CommandKind::Sub } else { CommandKind::Unsub };
+    line(kind, |w| {
         w.key(if subscribed { "SUB" } else { "UNSUB" }).map_begin();
         w.key("USERID").atom(userid).key("MBOXNAME").atom(mboxname).map_end();
-    });
+    })
 }
 
 /// What `APPLY SEEN` sends: a user's seen state in one mailbox. Times are Unix seconds.
@@ -326,8 +276,8 @@ pub struct Seen<'a> {
 }
 
 /// `APPLY SEEN`
-pub fn seen(out: &mut Vec<u8>, seen: &Seen<'_>) {
-    line(out, "APPLY ", |w| {
+pub fn seen(seen: &Seen<'_>) -> Command {
+    line(CommandKind::Seen, |w| {
         w.key("SEEN")
             .map_begin()
             .key("USERID")
@@ -336,20 +286,20 @@ pub fn seen(out: &mut Vec<u8>, seen: &Seen<'_>) {
             .atom(seen.uniqueid);
         w.key("LASTREAD").date(seen.lastread).key("LASTUID").num(seen.lastuid.into());
         w.key("LASTCHANGE").date(seen.lastchange).key("SEENUIDS").atom(seen.seenuids).map_end();
-    });
+    })
 }
 
 /// `APPLY SIEVE`: uploads a script. `last_update` in Unix seconds.
-pub fn sieve(out: &mut Vec<u8>, userid: &str, filename: &str, last_update: i64, content: &[u8]) {
-    line(out, "APPLY ", |w| {
+pub fn sieve(userid: &str, filename: &str, last_update: i64, content: &[u8]) -> Command {
+    line(CommandKind::Sieve, |w| {
         w.key("SIEVE").map_begin().key("USERID").atom(userid).key("FILENAME").atom(filename);
         w.key("LAST_UPDATE").date(last_update).key("CONTENT").amap(content).map_end();
-    });
+    })
 }
 
 /// `APPLY UNSIEVE`: deletes a script.
-pub fn unsieve(out: &mut Vec<u8>, userid: &str, filename: &str) {
-    line(out, "APPLY ", |w| {
+pub fn unsieve(userid: &str, filename: &str) -> Command {
+    line(CommandKind::Unsieve, |w| {
         w.key("UNSIEVE")
             .map_begin()
             .key("USERID")
@@ -357,69 +307,70 @@ pub fn unsieve(out: &mut Vec<u8>, userid: &str, filename: &str) {
             .key("FILENAME")
             .atom(filename)
             .map_end();
-    });
+    })
 }
 
 /// `APPLY ACTIVATE_SIEVE`. `filename` is the compiled one, `name.bc`: the server cuts three characters
 /// off and looks for the script `name`. The active script is also listed under that name.
-pub fn activate_sieve(out: &mut Vec<u8>, userid: &str, filename: &str) {
-    line(out, "APPLY ", |w| {
+pub fn activate_sieve(userid: &str, filename: &str) -> Command {
+    line(CommandKind::ActivateSieve, |w| {
         w.key("ACTIVATE_SIEVE").map_begin();
         w.key("USERID").atom(userid).key("FILENAME").atom(filename).map_end();
-    });
+    })
 }
 
 /// `APPLY UNACTIVATE_SIEVE`: no script is active any more.
-pub fn unactivate_sieve(out: &mut Vec<u8>, userid: &str) {
-    line(out, "APPLY ", |w| {
+pub fn unactivate_sieve(userid: &str) -> Command {
+    line(CommandKind::UnactivateSieve, |w| {
         w.key("UNACTIVATE_SIEVE").map_begin().key("USERID").atom(userid).map_end();
-    });
+    })
 }
 
 /// `APPLY ANNOTATION`: a mailbox's annotation by itself.
-pub fn annotation(out: &mut Vec<u8>, mboxname: &str, entry: &str, userid: &str, value: &[u8]) {
-    line(out, "APPLY ", |w| {
+pub fn annotation(mboxname: &str, entry: &str, userid: &str, value: &[u8]) -> Command {
+    line(CommandKind::Annotation, |w| {
         w.key("ANNOTATION").map_begin().key("MBOXNAME").atom(mboxname).key("ENTRY").atom(entry);
         w.key("USERID").atom(userid).key("VALUE").amap(value).map_end();
-    });
+    })
 }
 
 /// `APPLY UNANNOTATION`
-pub fn unannotation(out: &mut Vec<u8>, mboxname: &str, entry: &str, userid: &str) {
-    line(out, "APPLY ", |w| {
+pub fn unannotation(mboxname: &str, entry: &str, userid: &str) -> Command {
+    line(CommandKind::Unannotation, |w| {
         w.key("UNANNOTATION").map_begin().key("MBOXNAME").atom(mboxname);
         w.key("ENTRY").atom(entry).key("USERID").atom(userid).map_end();
-    });
+    })
 }
 
 /// `APPLY EXPUNGE`: these messages go, if the mailbox still has this unique id.
-pub fn expunge(
-    out: &mut Vec<u8>,
-    mboxname: &str,
-    uniqueid: &str,
-    uids: impl IntoIterator<Item = u32>,
-) {
-    line(out, "APPLY ", |w| {
+pub fn expunge(mboxname: &str, uniqueid: &str, uids: impl IntoIterator<Item = u32>) -> Command {
+    line(CommandKind::Expunge, |w| {
         w.key("EXPUNGE").map_begin().key("MBOXNAME").atom(mboxname).key("UNIQUEID").atom(uniqueid);
         w.key("UID").list_begin();
         for uid in uids {
             w.num(uid.into());
         }
         w.list_end().map_end();
-    });
+    })
 }
 
-fn named(out: &mut Vec<u8>, verb: &str, name: &'static str, value: &str) {
-    line(out, verb, |w| {
+fn bare(kind: CommandKind, words: &str) -> Command {
+    Command { kind, bytes: format!("{words}\r\n").into_bytes() }
+}
+
+fn named(kind: CommandKind, name: &'static str, value: &str) -> Command {
+    line(kind, |w| {
         w.key(name).atom(value);
-    });
+    })
 }
 
-fn line(out: &mut Vec<u8>, verb: &str, write: impl FnOnce(&mut DlistWriter<'_>)) {
-    out.extend_from_slice(verb.as_bytes());
-    let mut writer = DlistWriter::new(out);
+/// A command of one line: GET or APPLY, then what is written.
+fn line(kind: CommandKind, write: impl FnOnce(&mut DlistWriter<'_>)) -> Command {
+    let mut bytes: Vec<u8> = if kind.is_get() { b"GET ".into() } else { b"APPLY ".into() };
+    let mut writer = DlistWriter::new(&mut bytes);
     write(&mut writer);
     writer.end_line();
+    Command { kind, bytes }
 }
 
 #[cfg(test)]

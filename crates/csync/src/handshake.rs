@@ -28,6 +28,7 @@ mod banner;
 mod enable;
 mod error;
 mod options;
+mod spoken;
 
 use std::collections::VecDeque;
 
@@ -44,6 +45,7 @@ use crate::write::{Literals, put_string};
 use banner::Offer;
 pub use error::HandshakeError;
 pub use options::{Capabilities, HandshakeOptions, Session, TlsWish};
+pub use spoken::Spoken;
 
 /// No line of the dialogue is longer than this; imapd's capability line has about 1,000 bytes.
 const LINE_BYTES: usize = 64 * 1024;
@@ -56,8 +58,8 @@ const BANNER_LINES: usize = 64;
 pub enum HandshakeStep {
     /// Read more into the buffer, then call again.
     NeedMore,
-    /// Send these bytes, then call again. They may hold the password.
-    Send(Vec<u8>),
+    /// Send these bytes, then call again.
+    Send(Spoken),
     /// Wrap both directions in raw deflate, then call again. What is left in the buffer is
     /// compressed already.
     StartCompression,
@@ -193,7 +195,7 @@ impl Handshake {
         }
         if self.state == State::LoginContinuation && line.starts_with(b"+") {
             self.state = State::Login;
-            return Ok(Some(HandshakeStep::Send(format!("{}\r\n", self.plain()).into_bytes())));
+            return Ok(Some(HandshakeStep::Send(self.plain_behind(Vec::new()))));
         }
         let status = self.status(line).ok_or_else(|| self.unexpected(line))?;
         match self.state {
@@ -262,9 +264,7 @@ impl Handshake {
             return Err(self.no_mechanism());
         }
         self.state = State::Login;
-        Ok(Some(HandshakeStep::Send(
-            format!("AUTHENTICATE PLAIN {}\r\n", self.plain()).into_bytes(),
-        )))
+        Ok(Some(HandshakeStep::Send(self.plain_behind(b"AUTHENTICATE PLAIN ".to_vec()))))
     }
 
     fn imap_ready(
@@ -291,7 +291,7 @@ impl Handshake {
     fn ask_capability(&mut self, state: State) -> HandshakeStep {
         self.state = state;
         self.offer = Offer::default();
-        HandshakeStep::Send(b"C01 CAPABILITY\r\n".to_vec())
+        HandshakeStep::Send(Spoken::open("C01 CAPABILITY\r\n"))
     }
 
     fn on_capability(&mut self, status: &Status) -> Result<Option<HandshakeStep>, HandshakeError> {
@@ -306,26 +306,28 @@ impl Handshake {
             return Ok(Some(step));
         }
         let (user, password) = (&self.options.authname, &self.options.password);
-        let mut out = b"A01 ".to_vec();
-        self.state = State::Login;
-        if self.offer.has_plain() && self.offer.initial_response {
-            out.extend_from_slice(format!("AUTHENTICATE PLAIN {}", self.plain()).as_bytes());
+        let spoken = if self.offer.has_plain() && self.offer.initial_response {
+            self.state = State::Login;
+            self.plain_behind(b"A01 AUTHENTICATE PLAIN ".to_vec())
         } else if self.offer.has_plain() {
-            out.extend_from_slice(b"AUTHENTICATE PLAIN");
             self.state = State::LoginContinuation;
+            Spoken::open("A01 AUTHENTICATE PLAIN\r\n")
         } else if !self.offer.login_disabled
             && self.offer.can_send(user)
             && self.offer.can_send(password)
         {
-            out.extend_from_slice(b"LOGIN ");
-            put_string(&mut out, user.as_bytes(), Literals::Client);
-            out.push(b' ');
-            put_string(&mut out, password.as_bytes(), Literals::Client);
+            let mut login = b"A01 LOGIN ".to_vec();
+            put_string(&mut login, user.as_bytes(), Literals::Client);
+            login.push(b' ');
+            let spoken = Spoken::with_secret(login, |out| {
+                put_string(out, password.as_bytes(), Literals::Client);
+            });
+            self.state = State::Login;
+            spoken
         } else {
             return Err(self.no_mechanism());
-        }
-        out.extend_from_slice(b"\r\n");
-        Ok(Some(HandshakeStep::Send(out)))
+        };
+        Ok(Some(HandshakeStep::Send(spoken)))
     }
 
     /// STARTTLS, if it is wanted and not done; an error if it is wanted and cannot be had.
@@ -346,7 +348,7 @@ impl Handshake {
             Framing::Csync => b"STARTTLS\r\n",
             Framing::Imap => b"S01 STARTTLS\r\n",
         };
-        Ok(Some(HandshakeStep::Send(command.to_vec())))
+        Ok(Some(HandshakeStep::Send(Spoken::open(command))))
     }
 
     fn on_starttls(
@@ -424,8 +426,10 @@ impl Handshake {
         if word == tag { Status::decode(Some(tag), rest) } else { None }
     }
 
-    fn plain(&self) -> String {
-        BASE64.encode(format!("\0{}\0{}", self.options.authname, self.options.password))
+    /// The answer to SASL PLAIN (RFC 4616), behind what stands before it on the line.
+    fn plain_behind(&self, before: Vec<u8>) -> Spoken {
+        let plain = format!("\0{}\0{}", self.options.authname, self.options.password);
+        Spoken::with_secret(before, |out| out.extend_from_slice(BASE64.encode(plain).as_bytes()))
     }
 
     fn no_mechanism(&self) -> HandshakeError {

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //!  bytes -> Decoder (lex.rs cuts and bounds, decode.rs builds) -> Reply -> answer.rs -> ReplicaUser …
-//!  command.rs, mailbox.rs -> write.rs -> bytes
+//!  command.rs, message.rs, mailbox.rs -> write.rs -> bytes, with the command's kind (kind.rs)
 //!  bytes <-> Handshake -> Session
 //! ```
 //! Both forms of the protocol are here: the csync port (`sync_server`) and csync within IMAP
@@ -17,9 +17,11 @@ mod decode;
 mod fields;
 mod guid;
 mod handshake;
+mod kind;
 mod lex;
 mod limits;
 mod mailbox;
+mod message;
 mod status;
 mod value;
 mod write;
@@ -28,18 +30,21 @@ pub use answer::{
     FullMailbox, OwnedAnnotation, ReplicaMailbox, ReplicaQuota, ReplicaRecord, ReplicaSeen,
     ReplicaSieve, ReplicaUser, annotation, enabled, message, missing,
 };
-pub use command::{Seen, Tags, Verb};
+pub use command::{Command, Seen, Tags};
 pub use decode::{Decoder, Framing, Item, Reply};
 pub use fields::Fields;
 pub use guid::{Guid, GuidError};
 pub use handshake::{
-    Capabilities, Handshake, HandshakeError, HandshakeOptions, HandshakeStep, Session, TlsWish,
+    Capabilities, Handshake, HandshakeError, HandshakeOptions, HandshakeStep, Session, Spoken,
+    TlsWish,
 };
+pub use kind::CommandKind;
 pub use limits::{AnswerError, Limits, WireError};
 pub use mailbox::{
     Annotation, IntermediateHead, MailboxCommand, MailboxHead, Record, Since, apply_intermediate,
     intermediate_line, mailbox_line,
 };
+pub use message::MessageCommand;
 pub use status::{Code, Status, StatusKind};
 pub use value::{Value, ValueError};
 pub use write::DlistWriter;

@@ -8,7 +8,9 @@
 //! `sync_mailbox_byentry` of cyrus-imapd 3.6.1, USERFLAGS and USERGROUPS of 3.12.3. Keys stand in their order, so that what is written
 //! for a mailbox equals the master's own GET lines: [`mailbox_line`] writes the GET MAILBOXES form.
 
+use crate::command::Command;
 use crate::guid::Guid;
+use crate::kind::CommandKind;
 use crate::write::DlistWriter;
 
 /// An annotation as it is sent.
@@ -175,12 +177,13 @@ pub struct IntermediateHead<'a> {
 
 /// `APPLY MAILBOX` for a name without a mailbox; -L makes no difference to it
 /// (`sync_support.c:sync_do_update_mailbox`). The server takes its FOLDERMODSEQ from HIGHESTMODSEQ.
-pub fn apply_intermediate(out: &mut Vec<u8>, head: &IntermediateHead<'_>) {
-    out.extend_from_slice(b"APPLY ");
-    let mut writer = DlistWriter::new(out);
+pub fn apply_intermediate(head: &IntermediateHead<'_>) -> Command {
+    let mut bytes = b"APPLY ".to_vec();
+    let mut writer = DlistWriter::new(&mut bytes);
     put_intermediate(&mut writer, head);
     writer.key("HIGHESTMODSEQ").num(head.foldermodseq).key("CREATEDMODSEQ").num(head.createdmodseq);
     writer.key("FOLDERMODSEQ").num(head.foldermodseq).map_end().end_line();
+    Command { kind: CommandKind::Mailbox, bytes }
 }
 
 /// Writes what GET MAILBOXES and GET USER say about a name without a mailbox after their `* `, up

@@ -6,13 +6,13 @@
 #![allow(clippy::unwrap_used)] // all of this file is a test, its helpers too
 
 use bytes::BytesMut;
-use csync::command::{self, Seen};
+use csync::command::{self, Command, Seen};
 use csync::{
-    Annotation, Code, Decoder, DlistWriter, Framing, FullMailbox, Guid, Handshake,
+    Annotation, Code, CommandKind, Decoder, DlistWriter, Framing, FullMailbox, Guid, Handshake,
     HandshakeOptions, HandshakeStep, IntermediateHead, Item, Limits, MailboxCommand, MailboxHead,
-    OwnedAnnotation, Record, ReplicaMailbox, ReplicaRecord, ReplicaUser, Reply, Session,
-    StatusKind, Tags, apply_intermediate, enabled, intermediate_line, mailbox_line, message,
-    missing,
+    MessageCommand, OwnedAnnotation, Record, ReplicaMailbox, ReplicaRecord, ReplicaUser, Reply,
+    Session, StatusKind, Tags, apply_intermediate, enabled, intermediate_line, mailbox_line,
+    message, missing,
 };
 
 const TRANSCRIPTS: [(&str, &str); 5] = [
@@ -69,7 +69,7 @@ fn open(name: &str, turns: &[(Vec<u8>, Vec<u8>)], piece: usize) -> (Session, usi
             src.extend_from_slice(bytes);
             match handshake.handle(&mut src).unwrap() {
                 HandshakeStep::NeedMore => {}
-                HandshakeStep::Send(bytes) => spoken = bytes,
+                HandshakeStep::Send(said) => spoken = said.bytes().to_vec(),
                 HandshakeStep::Ready(session) => {
                     assert!(src.is_empty());
                     return (session, number + 1);
@@ -424,39 +424,28 @@ fn commands_are_the_ones_that_the_servers_took() {
         createdmodseq: 7,
         foldermodseq: 8,
     };
-    type Write<'a> = Box<dyn Fn(&mut Vec<u8>) + 'a>;
-    let commands: [(usize, Write<'_>); 9] = [
-        (0, Box::new(|o| command::reserve(o, "default", ["user.carl"], [&guid, &Guid([1; 20])]))),
-        (
-            1,
-            Box::new(|o| {
-                command::message_begin(o);
-                command::message_file(o, true, "default", &guid, file.len() as u64);
-                o.extend_from_slice(file);
-                command::message_end(o);
-            }),
-        ),
-        (3, Box::new(|o| apply_intermediate(o, &intermediate))),
-        (
-            4,
-            Box::new(|o| {
-                command::quota(o, "user.carl", [("LIMIT", 4_294_967_295), ("MESSAGE", 77)], 12)
-            }),
-        ),
-        (5, Box::new(|o| command::subscription(o, true, "carl", "user.carl.50% \"off\""))),
-        (6, Box::new(|o| command::seen(o, &seen))),
-        (7, Box::new(|o| command::get_user(o, "carl"))),
-        (9, Box::new(command::restart)),
-        (10, Box::new(|o| command::unuser(o, false, "carl"))),
+    let mut files = Vec::new();
+    let mut messages = MessageCommand::begin(&mut files);
+    messages.file(&mut files, "default", &guid, file.len() as u64);
+    files.extend_from_slice(file);
+    messages.end(&mut files);
+    let commands = [
+        (0, command::reserve("default", ["user.carl"], [&guid, &Guid([1; 20])])),
+        (1, Command { kind: CommandKind::Message, bytes: files }),
+        (3, apply_intermediate(&intermediate)),
+        (4, command::quota("user.carl", [("LIMIT", 4_294_967_295), ("MESSAGE", 77)], 12)),
+        (5, command::subscription(true, "carl", "user.carl.50% \"off\"")),
+        (6, command::seen(&seen)),
+        (7, command::get_user("carl")),
+        (9, command::restart()),
+        (10, command::unuser(false, "carl")),
     ];
     for (name, framing) in [("csync-write", Framing::Csync), ("imap-write", Framing::Imap)] {
         let sent = answers(name);
-        for (place, write) in &commands {
-            let mut command = Vec::new();
-            write(&mut command);
+        for (place, command) in &commands {
             let mut line = Vec::new();
-            command::tag(&mut line, framing, *place as u64, &command);
-            line.append(&mut command);
+            command::tag(&mut line, framing, *place as u64, command.kind);
+            line.extend_from_slice(&command.bytes);
             assert_eq!(String::from_utf8_lossy(&line), String::from_utf8_lossy(&sent[*place].0));
             if framing == Framing::Imap {
                 assert_eq!(sent[*place].2.tag, Some(Tags::text(*place as u64)));

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use csync::{Item, Limits};
+use csync::{CommandKind, Item};
 use tokio::sync::oneshot;
 
 use crate::replica::answer::Answer;
@@ -22,8 +22,6 @@ pub(super) struct Awaited {
     pub(super) ask: Ask,
     /// The tag that the answer must have; csync has none.
     pub(super) tag: Option<u64>,
-    /// Whether lines may come before its status.
-    pub(super) asks: bool,
     /// After COMPRESS: where the writer waits to hear whether it is to compress.
     pub(super) compress: Option<oneshot::Sender<bool>>,
     /// All of it was written.
@@ -84,11 +82,9 @@ impl std::fmt::Debug for QueueState {
 /// What is known of the command whose answer is due.
 #[derive(Clone, Copy)]
 pub(super) struct Due {
-    pub(super) name: &'static str,
-    pub(super) asks: bool,
+    pub(super) kind: CommandKind,
     pub(super) written: bool,
     pub(super) tag: Option<u64>,
-    pub(super) limits: Limits,
 }
 
 impl Queue {
@@ -115,7 +111,7 @@ impl Queue {
             None
         });
         if let Some(awaited) = refused {
-            let e = self.end.error(awaited.ask.name, awaited.ask.asker);
+            let e = self.end.error(awaited.ask.kind, awaited.ask.asker);
             awaited.fail(e);
         }
     }
@@ -146,13 +142,7 @@ impl Queue {
     /// The command whose answer is due.
     pub(super) fn head(&self) -> Option<Due> {
         self.with(|q| {
-            q.awaited.front().map(|a| Due {
-                name: a.ask.name,
-                asks: a.asks,
-                written: a.written,
-                tag: a.tag,
-                limits: limits(a.ask.name),
-            })
+            q.awaited.front().map(|a| Due { kind: a.ask.kind, written: a.written, tag: a.tag })
         })
     }
 
@@ -174,7 +164,8 @@ impl Queue {
     /// Whether the answer that is due says more than any answer may.
     pub(super) fn says_too_much(&self) -> bool {
         self.with(|q| {
-            let whole = q.awaited.front().is_some_and(|a| a.ask.name == "FULLMAILBOX");
+            let whole =
+                q.awaited.front().is_some_and(|a| a.ask.kind == CommandKind::GetFullMailbox);
             q.due.is_some_and(|coming| coming.bytes > ANSWER_BYTES) && !whole
         })
     }
@@ -206,7 +197,7 @@ impl Queue {
                     awaited.given_up = true;
                     let nowhere = oneshot::channel().0;
                     behind.push((
-                        awaited.ask.name,
+                        awaited.ask.kind,
                         std::mem::replace(&mut awaited.ask.reply, nowhere),
                     ));
                 }
@@ -236,7 +227,7 @@ impl Queue {
             std::mem::take(&mut q.awaited)
         });
         for awaited in awaited {
-            let e = self.end.error(awaited.ask.name, awaited.ask.asker);
+            let e = self.end.error(awaited.ask.kind, awaited.ask.asker);
             awaited.fail(e);
         }
     }
@@ -250,14 +241,6 @@ impl QueueState {
     }
 }
 
-/// How much a line of the answer may say.
-fn limits(name: &str) -> Limits {
-    match name {
-        "FULLMAILBOX" => Limits::WHOLE_MAILBOX,
-        _ => Limits::ANSWERS,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -266,9 +249,8 @@ mod tests {
     fn ask(number: u64, beside_others: bool) -> (Awaited, Pending) {
         let (reply, pending) = oneshot::channel();
         let asker = Asker { number, beside_others };
-        let ask = Ask { name: "USER", asker, about: About::Anything, reply };
-        let awaited =
-            Awaited { ask, tag: None, asks: true, compress: None, written: false, given_up: false };
+        let ask = Ask { kind: CommandKind::GetUser, asker, about: About::Anything, reply };
+        let awaited = Awaited { ask, tag: None, compress: None, written: false, given_up: false };
         (awaited, pending)
     }
 

@@ -11,7 +11,10 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use csync::command::Tags;
-use csync::{Decoder, Handshake, HandshakeStep, Item, Limits, Reply as Parsed, Status, StatusKind};
+use csync::{
+    CommandKind, Decoder, Handshake, HandshakeStep, Item, Limits, Reply as Parsed, Status,
+    StatusKind,
+};
 use tokio::io::AsyncReadExt;
 use tracing::error;
 
@@ -19,7 +22,6 @@ use super::CompressionState;
 use super::queue::Queue;
 use crate::monitor::events::{Direction, EventSink};
 use crate::replica::answer::{Answer, Budget, Said};
-use crate::replica::ask::{is_of_user, own_word};
 use crate::replica::transport::{self, ReadHalf};
 
 /// How the reason begins where the replica ended a connection in good order, as when it is shut down.
@@ -104,7 +106,7 @@ impl Reader {
         let mut said = Said::new(&self.budget);
         let mut unasked = 0;
         loop {
-            let limits = self.queue.head().map_or(Limits::ANSWERS, |due| due.limits);
+            let limits = self.queue.head().map_or(Limits::ANSWERS, |due| due.kind.limits());
             self.decoder.set_limits(limits);
             match self.decoder.decode(&mut self.unread) {
                 Ok(Some(Parsed::Part(record))) => said.push_record(&record),
@@ -132,7 +134,7 @@ impl Reader {
             }
             // A line under way counts, too.
             if !said.held.set(said.bytes() + self.decoder.memory_bytes() + self.unread.len()) {
-                let name = self.queue.head().map_or("nothing", |due| due.name);
+                let name = self.queue.head().map_or("nothing", |due| due.kind.name());
                 return Err(format!(
                     "its answer to {name}, with what else it answered at the same time, takes more memory than there is for answers ({} MiB)",
                     self.budget.room() >> 20,
@@ -146,13 +148,13 @@ impl Reader {
         let Some(due) = self.queue.head() else {
             return Err(format!("the replica said {} when nothing was asked", item.name));
         };
-        if !due.asks {
-            return Err(out_of_step(due.name, &format!("a line {}", item.name)));
+        if !due.kind.has_lines() {
+            return Err(out_of_step(due.kind, &format!("a line {}", item.name)));
         }
         if let Some(what) = self.queue.foreign(&item) {
-            return Err(out_of_step(due.name, &what));
+            return Err(out_of_step(due.kind, &what));
         }
-        said.push(item, is_of_user(due.name));
+        said.push(item, due.kind.tells_of_user());
         Ok(())
     }
 
@@ -163,29 +165,29 @@ impl Reader {
         }
         let unasked = || format!("the replica answered unasked: {}", status.text);
         let due = self.queue.head().ok_or_else(unasked)?;
-        let name = due.name;
+        let kind = due.kind;
         if let Some(tag) = due.tag
             && status.tag.as_deref() != Some(Tags::text(tag).as_str())
         {
             return Err(out_of_step(
-                name,
+                kind,
                 &format!("the answer to {}", status.tag.unwrap_or_default()),
             ));
         }
         // An answer can't come before all of its question is out, but a refusal can.
         if !due.written && status.kind == StatusKind::Ok {
-            return Err(out_of_step(name, "an OK before it was sent"));
+            return Err(out_of_step(kind, "an OK before it was sent"));
         }
-        if let (None, StatusKind::Ok, Some(word)) = (due.tag, status.kind, own_word(name))
+        if let (None, StatusKind::Ok, Some(word)) = (due.tag, status.kind, kind.ok_word())
             && (!status.text.starts_with(word) || !said.is_empty())
         {
-            return Err(out_of_step(name, &format!("OK {}", status.text)));
+            return Err(out_of_step(kind, &format!("OK {}", status.text)));
         }
         let mut awaited = self.queue.pop(Instant::now()).ok_or_else(unasked)?;
         match status.kind {
-            StatusKind::No => error!("{name} received NO response: {}", status.text),
+            StatusKind::No => error!("{kind} received NO response: {}", status.text),
             StatusKind::Bad => error!(
-                "IOERROR: received bad response: command=<{name}> response=<BAD> errmsg=<{}>",
+                "IOERROR: received bad response: command=<{kind}> response=<BAD> errmsg=<{}>",
                 status.text
             ),
             StatusKind::Ok | StatusKind::Bye => {}
@@ -200,10 +202,13 @@ impl Reader {
         }
         // A server that can't write a file skips to the end of the line that it stands in
         // (`imap/sync_support.c:sync_parseline`), which is in the midst of the next message.
-        let lost_place = (name == "MESSAGE" && status.kind != StatusKind::Ok).then(|| {
-            let text = &status.text;
-            format!("it refused messages, and may read what is left of them as commands: {text}")
-        });
+        let lost_place =
+            (kind == CommandKind::Message && status.kind != StatusKind::Ok).then(|| {
+                let text = &status.text;
+                format!(
+                    "it refused messages, and may read what is left of them as commands: {text}"
+                )
+            });
         awaited.answer(Answer { said, status });
         lost_place.map_or(Ok(()), Err)
     }
@@ -266,6 +271,6 @@ pub(super) async fn listen_to_the_end(mut read: ReadHalf) {
     let _ = tokio::time::timeout(LISTENING, listening).await;
 }
 
-fn out_of_step(name: &str, what: &str) -> String {
-    format!("the replica's answers are out of step: {what} came as the answer to {name}")
+fn out_of_step(kind: CommandKind, what: &str) -> String {
+    format!("the replica's answers are out of step: {what} came as the answer to {kind}")
 }

@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use csync::Framing;
-use csync::command::{self, Tags, Verb};
+use csync::command::{self, Tags};
+use csync::{CommandKind, Framing};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot};
 
 use super::queue::{Awaited, Queue};
 use crate::monitor::events::{Direction, EventSink};
-use crate::replica::ask::{Ask, asks};
+use crate::replica::ask::Ask;
 use crate::replica::frames::{Frame, lost};
 use crate::replica::transport::{self, WriteHalf};
 
@@ -30,7 +30,7 @@ pub(super) struct Writer {
     pub(super) tags: Tags,
     pub(super) gathered: Vec<u8>,
     /// The command that is open and not yet closed.
-    pub(super) within_command: Option<&'static str>,
+    pub(super) within_command: Option<CommandKind>,
     pub(super) timeout: Duration,
     pub(super) events: EventSink,
 }
@@ -59,7 +59,7 @@ impl Writer {
                 }
                 Frame::More(_) | Frame::Close(_) => continue,
             };
-            self.await_answer(ask, false, None, None);
+            self.await_answer(ask, None, None);
         }
         reason
     }
@@ -89,14 +89,14 @@ impl Writer {
     async fn write_frame(&mut self, frame: Frame) -> Result<(), String> {
         match frame {
             Frame::Command { ask, bytes } => {
-                self.begin(ask, &bytes, None)?;
+                self.begin(ask, None)?;
                 self.put(&bytes).await
             }
             Frame::Compress { ask } => self.compress(ask).await,
             Frame::Open { ask, bytes } => {
-                let name = ask.name;
-                self.begin(ask, &bytes, None)?;
-                self.within_command = Some(name);
+                let kind = ask.kind;
+                self.begin(ask, None)?;
+                self.within_command = Some(kind);
                 self.put(&bytes).await
             }
             Frame::More(bytes) => self.put(&bytes).await,
@@ -108,39 +108,28 @@ impl Writer {
     }
 
     /// Queues for the answer before a byte is sent: the answer can't overtake its question.
-    fn begin(
-        &mut self,
-        ask: Ask,
-        bytes: &[u8],
-        compress: Option<oneshot::Sender<bool>>,
-    ) -> Result<(), String> {
+    fn begin(&mut self, ask: Ask, compress: Option<oneshot::Sender<bool>>) -> Result<(), String> {
         if let Some(open) = self.within_command {
-            let name = ask.name;
-            let _ = ask.reply.send(Err(lost(name)));
+            let kind = ask.kind;
+            let _ = ask.reply.send(Err(lost(kind)));
             return Err(format!("{open} was broken off in the middle"));
         }
         let number = self.tags.take();
         let tag = (self.framing == Framing::Imap).then_some(number);
-        self.await_answer(ask, asks(bytes), tag, compress);
-        command::tag(&mut self.gathered, self.framing, number, bytes);
+        command::tag(&mut self.gathered, self.framing, number, ask.kind);
+        self.await_answer(ask, tag, compress);
         Ok(())
     }
 
-    fn await_answer(
-        &self,
-        ask: Ask,
-        asks: bool,
-        tag: Option<u64>,
-        compress: Option<oneshot::Sender<bool>>,
-    ) {
-        self.queue.push(Awaited { ask, tag, asks, compress, written: false, given_up: false });
+    fn await_answer(&self, ask: Ask, tag: Option<u64>, compress: Option<oneshot::Sender<bool>>) {
+        self.queue.push(Awaited { ask, tag, compress, written: false, given_up: false });
     }
 
     /// Nothing may follow COMPRESS before its answer: the replica would take it for clear text.
     async fn compress(&mut self, ask: Ask) -> Result<(), String> {
         let (heard, answer) = oneshot::channel();
-        let bytes = Bytes::from_static(b"COMPRESS DEFLATE\r\n");
-        self.begin(ask, &bytes, Some(heard))?;
+        let bytes = Bytes::from(command::compress().bytes);
+        self.begin(ask, Some(heard))?;
         self.put(&bytes).await?;
         self.flush().await?;
         // The reader ends without an answer only together with the connection.
@@ -182,8 +171,9 @@ impl Writer {
     /// EXIT, or LOGOUT to an imapd. Whether it arrives does not matter any more.
     async fn say_farewell(&mut self) {
         let mut farewell = Vec::new();
-        command::begin(&mut farewell, self.framing, self.tags.take(), Verb::Exit, "");
-        farewell.extend_from_slice(b"\r\n");
+        let exit = command::exit(self.framing);
+        command::tag(&mut farewell, self.framing, self.tags.take(), exit.kind);
+        farewell.extend(exit.bytes);
         let saying = async {
             self.write.write_all(&farewell).await?;
             self.write.shutdown().await

@@ -6,7 +6,7 @@
 
 use std::collections::HashSet;
 
-use csync::{Guid, ReplicaMailbox, command};
+use csync::{Guid, ReplicaMailbox};
 use sync_plan::UserPlan;
 use tracing::info;
 
@@ -15,8 +15,8 @@ use crate::error::UserError;
 use crate::master::store_reader::CountLacking;
 use crate::monitor::report::Sent;
 use crate::monitor::words;
+use crate::replica::asked::Done;
 use crate::replica::command_error::CommandError;
-use crate::replica::frames::encode;
 
 /// A mailbox of the replica's that gives way.
 pub(super) struct Loser {
@@ -79,12 +79,9 @@ impl Apply<'_> {
                 info!("SYNCNOTICE: {}", line());
                 self.context.events.action(line).await;
             }
-            let local = self.context.settings.local_only;
-            let command = if local { "LOCAL_UNMAILBOX" } else { "UNMAILBOX" };
-            self.context.events.action(|| format!("{command} {name}")).await;
-            let bytes = encode(|out| command::unmailbox(out, local, name));
-            match self.lease.send("UNMAILBOX", bytes).await?.answer().await {
-                Ok(_) => self.sent.add(Sent {
+            match self.lease.client.unmailbox(name).await?.done().await {
+                Ok(Done::NothingThere) => {}
+                Ok(Done::Taken) => self.sent.add(Sent {
                     removed: 1 + lost,
                     overwritten: u64::from(lost > 0),
                     lost,

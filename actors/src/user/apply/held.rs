@@ -13,17 +13,18 @@
 
 use std::collections::VecDeque;
 
-use csync::{ReplicaMailbox, command};
+use csync::{Command, ReplicaMailbox};
 use tracing::info;
 
 use super::{Apply, MAILBOXES_AHEAD};
 use crate::error::UserError;
 use crate::master::mailbox_streamer::SendRecords;
 use crate::master::record_buffer::RecordBuffer;
-use crate::master::send_mailbox::{Command, Ready};
+use crate::master::send_mailbox::Ready;
 use crate::monitor::report::Sent;
+use crate::replica::asked::{Done, PendingCommand};
 use crate::replica::command_error::CommandError;
-use crate::replica::frames::{FRAME_BYTES, PendingCommand, encode};
+use crate::replica::frames::FRAME_BYTES;
 
 /// How many bytes of records may be held in memory, and how many at all.
 const HELD_IN_MEMORY: usize = 2 * 1024 * 1024;
@@ -99,9 +100,9 @@ impl Apply<'_> {
         }
         let Some(mut held) = self.holding.queue.pop_front() else { return Ok(false) };
         for upload in std::mem::take(&mut held.uploads) {
-            let (name, brings) = (upload.command, upload.brings);
-            match upload.answer().await {
-                Ok(_) => self.count(name, &held.mailbox, brings),
+            let (kind, brings) = (upload.kind, upload.brings);
+            match upload.done().await {
+                Ok(_) => self.count(kind, &held.mailbox, brings),
                 Err(e @ CommandError::Lost { .. }) => {
                     return Err(self.of_missing_partition(&held.mailbox, e.into()));
                 }
@@ -127,12 +128,10 @@ impl Apply<'_> {
             info!("SYNCNOTICE: {}", line());
             self.context.events.action(line).await;
         }
-        let local = self.context.settings.local_only;
-        let command = if local { "LOCAL_MAILBOX" } else { "MAILBOX" };
-        self.context.events.action(|| format!("{command} {}", held.mailbox)).await;
+        self.lease.client.report_mailbox(&held.mailbox).await;
         let mut commands = Vec::new();
-        for Command { name, bytes } in held.before {
-            commands.push(self.lease.send(name, bytes).await?);
+        for command in held.before {
+            commands.push(self.lease.client.send(command).await?);
         }
         let mut in_flight = self.send_records(&held.mailbox, held.records).await?;
         in_flight.brings = held.brings;
@@ -150,12 +149,8 @@ impl Apply<'_> {
         let why =
             if brings.overwritten > 0 { "overwriting it" } else { "it lacks messages of ours" };
         info!("SYNCNOTICE: making a mailbox of the replica again, {why}: mailbox=<{}>", old.name);
-        let local = self.context.settings.local_only;
-        let name = if local { "LOCAL_UNMAILBOX" } else { "UNMAILBOX" };
-        self.context.events.action(|| format!("{name} {}", old.name)).await;
-        let bytes = encode(|out| command::unmailbox(out, local, &old.name));
-        match self.lease.send("UNMAILBOX", bytes).await?.answer().await {
-            Ok(_) => Ok(true),
+        match self.lease.client.unmailbox(&old.name).await?.done().await {
+            Ok(Done::Taken | Done::NothingThere) => Ok(true),
             Err(e @ CommandError::Lost { .. }) => Err(e.into()),
             Err(source) => {
                 self.keep(UserError::Refused { mailbox: old.name.clone(), source });
@@ -173,10 +168,10 @@ impl Apply<'_> {
         if (1..=FRAME_BYTES).contains(&records.in_memory()) {
             let mut chunks = records.into_chunks().map_err(|e| bug(&e))?;
             let bytes = chunks.next(FRAME_BYTES).map_err(|e| bug(&e))?;
-            return Ok(self.lease.send("MAILBOX", bytes).await?);
+            return Ok(self.lease.client.mailbox(bytes).await?);
         }
-        let frames = self.lease.frames.clone();
-        let message = SendRecords { mailbox: mailbox.to_string(), records, frames };
+        let client = self.lease.client.clone();
+        let message = SendRecords { mailbox: mailbox.to_string(), records, client };
         let sent = self.context.streamer.send(message).await;
         let sent = sent.map_err(|e| UserError::Internal(e.to_string())).and_then(|sent| sent);
         if sent.is_err() {

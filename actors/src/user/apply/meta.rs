@@ -1,11 +1,11 @@
 //! What belongs to a user but to no mailbox: small commands, each sent ahead.
 
-use csync::command;
-use sync_plan::{MasterSeen, QuotaChange, SieveChange, SubChange};
+use csync::Seen;
+use sync_plan::{MasterQuota, MasterSeen, QuotaChange, SieveChange, SubChange};
 
 use super::Apply;
 use crate::error::UserError;
-use crate::replica::frames::encode;
+use crate::replica::asked::PendingCommand;
 
 impl Apply<'_> {
     /// Quota roots, subscriptions, Sieve scripts and seen state, in Cyrus' order.
@@ -18,53 +18,46 @@ impl Apply<'_> {
     ) -> Result<(), UserError> {
         let user = self.userid;
         for change in quotas {
-            match change {
+            let sent = match &change {
                 QuotaChange::Set(q) => {
-                    let limits = q.limits.iter().map(|(name, limit)| (name.as_str(), *limit));
-                    let bytes = encode(|out| command::quota(out, &q.root, limits, q.modseq));
-                    self.small("QUOTA", format!("QUOTA {}", q.root), bytes).await?;
+                    self.lease.client.quota(&q.root, &q.limits, q.modseq).await?
                 }
-                QuotaChange::Remove(root) => {
-                    let bytes = encode(|out| command::unquota(out, &root));
-                    self.small("UNQUOTA", format!("UNQUOTA {root}"), bytes).await?;
-                }
-            }
+                QuotaChange::Remove(root) => self.lease.client.unquota(root).await?,
+            };
+            let (QuotaChange::Set(MasterQuota { root, .. }) | QuotaChange::Remove(root)) = &change;
+            self.small(sent, root).await?;
         }
         for change in subs {
-            let (name, add, mailbox) = match &change {
-                SubChange::Add(m) => ("SUB", true, m),
-                SubChange::Remove(m) => ("UNSUB", false, m),
+            let (subscribed, mailbox) = match &change {
+                SubChange::Add(mailbox) => (true, mailbox),
+                SubChange::Remove(mailbox) => (false, mailbox),
             };
-            let bytes = encode(|out| command::subscription(out, add, user, mailbox));
-            self.small(name, format!("{name} {user} {mailbox}"), bytes).await?;
+            let sent = self.lease.client.subscription(subscribed, user, mailbox).await?;
+            self.small(sent, &format!("{user} {mailbox}")).await?;
         }
         for change in sieve {
-            match change {
+            let client = &self.lease.client;
+            let (sent, what) = match change {
                 SieveChange::Upload(s) => {
                     let file = format!("{}.script", s.name);
-                    let bytes = encode(|out| {
-                        command::sieve(out, user, &file, s.last_update, &s.content);
-                    });
-                    self.small("SIEVE", format!("SIEVE {user} {file}"), bytes).await?;
+                    let sent = client.sieve(user, &file, s.last_update, &s.content).await?;
+                    (sent, format!("{user} {file}"))
                 }
                 SieveChange::Delete(file) => {
-                    let bytes = encode(|out| command::unsieve(out, user, &file));
-                    self.small("UNSIEVE", format!("UNSIEVE {user} {file}"), bytes).await?;
+                    (client.unsieve(user, &file).await?, format!("{user} {file}"))
                 }
                 SieveChange::Activate(file) => {
-                    let bytes = encode(|out| command::activate_sieve(out, user, &file));
-                    let line = format!("ACTIVATE_SIEVE {user} {file}");
-                    self.small("ACTIVATE_SIEVE", line, bytes).await?;
+                    let sent = client.activate_sieve(user, Some(&file)).await?;
+                    (sent, format!("{user} {file}"))
                 }
                 SieveChange::Deactivate => {
-                    let bytes = encode(|out| command::unactivate_sieve(out, user));
-                    let line = format!("UNACTIVATE_SIEVE {user}");
-                    self.small("UNACTIVATE_SIEVE", line, bytes).await?;
+                    (client.activate_sieve(user, None).await?, user.to_string())
                 }
-            }
+            };
+            self.small(sent, &what).await?;
         }
         for s in seen {
-            let entry = command::Seen {
+            let entry = Seen {
                 userid: user,
                 uniqueid: &s.uniqueid,
                 lastread: s.lastread,
@@ -72,21 +65,15 @@ impl Apply<'_> {
                 lastchange: s.lastchange,
                 seenuids: &s.seenuids,
             };
-            let bytes = encode(|out| command::seen(out, &entry));
-            self.small("SEEN", format!("SEEN {user} {}", s.uniqueid), bytes).await?;
+            let sent = self.lease.client.seen(&entry).await?;
+            self.small(sent, &format!("{user} {}", s.uniqueid)).await?;
         }
         Ok(())
     }
 
-    async fn small(
-        &mut self,
-        name: &'static str,
-        line: String,
-        bytes: Vec<u8>,
-    ) -> Result<(), UserError> {
-        let label = line.clone();
-        self.context.events.action(|| line).await;
-        let in_flight = self.lease.send(name, bytes).await?;
-        self.push(&label, vec![in_flight], None).await
+    /// Awaits a small command's answer with the others. `what` it is about, in words, for who reads of a refusal.
+    async fn small(&mut self, sent: PendingCommand, what: &str) -> Result<(), UserError> {
+        let what = format!("{} {what}", sent.kind);
+        self.push(&what, vec![sent], None).await
     }
 }

@@ -1,6 +1,5 @@
 //! Names there: mailboxes that go, and those that get another name.
 
-use csync::command;
 use cyrus_store::MboxEntry;
 use sync_plan::{MailboxUpdate, UserPlan};
 use tracing::error;
@@ -9,16 +8,11 @@ use super::Apply;
 use crate::error::UserError;
 use crate::master::user_read::Host;
 use crate::replica::command_error::CommandError;
-use crate::replica::frames::encode;
 
 impl Apply<'_> {
     pub(super) async fn delete(&mut self, names: &[String]) -> Result<(), UserError> {
-        let local = self.context.settings.local_only;
-        let name = if local { "LOCAL_UNMAILBOX" } else { "UNMAILBOX" };
         for mailbox in names {
-            self.context.events.action(|| format!("{name} {mailbox}")).await;
-            let bytes = encode(|out| command::unmailbox(out, local, mailbox));
-            let mut in_flight = self.lease.send("UNMAILBOX", bytes).await?;
+            let mut in_flight = self.lease.client.unmailbox(mailbox).await?;
             in_flight.brings.removed = 1;
             self.push(mailbox, vec![in_flight], None).await?;
         }
@@ -27,23 +21,15 @@ impl Apply<'_> {
 
     /// Returns whether anything was renamed.
     pub(super) async fn rename(&mut self, plan: &UserPlan) -> Result<bool, UserError> {
-        let local = self.context.settings.local_only;
-        let name = if local { "LOCAL_RENAME" } else { "RENAME" };
         let mut asked = Vec::new();
         for r in &plan.renames {
-            self.context
-                .events
-                .action(|| format!("{name} {} -> {} ({})", r.from, r.to, r.partition))
-                .await;
-            let bytes = encode(|out| {
-                command::rename(out, local, &r.from, &r.to, &r.partition, r.uidvalidity);
-            });
-            asked.push((r, self.lease.send("RENAME", bytes).await?));
+            let client = &self.lease.client;
+            asked.push((r, client.rename(&r.from, &r.to, &r.partition, r.uidvalidity).await?));
         }
         // One that builds on another that failed finds its name taken or missing, and fails too.
         let mut failed = None;
         for (r, in_flight) in asked {
-            if let Err(source) = in_flight.answer().await {
+            if let Err(source) = in_flight.done().await {
                 error!("do_folders(): failed to rename: {} -> {}", r.from, r.to);
                 let e = UserError::Refused { mailbox: r.to.clone(), source };
                 failed.get_or_insert((e, &r.partition));
@@ -78,11 +64,8 @@ impl Apply<'_> {
         to: &str,
         inbox: &MboxEntry,
     ) -> Result<(), UserError> {
-        let local = self.context.settings.local_only;
         let partition = self.context.settings.partition.as_ref().unwrap_or(&inbox.partition);
-        let bytes =
-            encode(|out| command::rename(out, local, from, to, partition, inbox.uidvalidity));
-        let in_flight = self.lease.send("RENAME", bytes).await?;
+        let in_flight = self.lease.client.rename(from, to, partition, inbox.uidvalidity).await?;
         self.push(from, vec![in_flight], None).await
     }
 }

@@ -12,7 +12,7 @@
 
 use std::time::Instant;
 
-use csync::{DlistWriter, Guid, ReplicaMailbox};
+use csync::{Command, CommandKind, Guid, MessageCommand, ReplicaMailbox};
 use sync_plan::{MailboxUpdate, UserPlan};
 
 use super::Apply;
@@ -21,7 +21,6 @@ use crate::master::bad_files::Files;
 use crate::master::mailbox_streamer::SendMailbox;
 use crate::master::send_mailbox::{MailboxSent, SendMode};
 use crate::replica::command_error::CommandError;
-use crate::replica::frames::encode;
 use crate::replica::staged::Staged;
 
 /// The SHA-1 of nothing.
@@ -172,7 +171,7 @@ impl Apply<'_> {
             replica: None,
             how: SendMode::Make,
             next: None,
-            frames: self.lease.frames.clone(),
+            client: self.lease.client.clone(),
             staged: Staged::default(),
             files: Files::default(),
         });
@@ -184,20 +183,20 @@ impl Apply<'_> {
             self.lease.spoil();
         }
         let MailboxSent::Ready(ready) = done.result? else { return Ok(()) };
-        self.send_records("", ready.records).await?.answer().await?;
+        self.send_records("", ready.records).await?.done().await?;
         Ok(())
     }
 
     /// Sends a file of no bytes; the server of a replica without this partition dies of it.
     async fn takes_files(&mut self, partition: &str) -> Result<(), Probe> {
-        let bytes = encode(|out| {
-            out.extend_from_slice(b"APPLY MESSAGE (");
-            DlistWriter::new(out).file_head(partition, &EMPTY, 0);
-            out.extend_from_slice(b")\r\n");
-        });
+        let mut bytes = Vec::new();
+        let mut message = MessageCommand::begin(&mut bytes);
+        message.file(&mut bytes, partition, &EMPTY, 0);
+        message.end(&mut bytes);
+        let command = Command { kind: CommandKind::Message, bytes };
         let failed = |e: CommandError| Probe::Failed(e.into());
-        let asked = self.lease.send("MESSAGE", bytes).await.map_err(failed)?;
-        match asked.answer().await {
+        let asked = self.lease.client.send(command).await.map_err(failed)?;
+        match asked.done().await {
             Ok(_) | Err(CommandError::Refused { .. }) => Ok(()),
             Err(CommandError::Lost { reason, .. }) if reason.contains(LAST_WORDS) => {
                 self.lease.spoil();

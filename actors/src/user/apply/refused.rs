@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use csync::{Code, ReplicaMailbox, command};
+use csync::ReplicaMailbox;
 use cyrus_store::MboxEntry;
 use sync_plan::{CopybackReason, Crcs, Doubt, MailboxUpdate, PlanError, UserPlan, crc_equal};
 use tracing::info;
@@ -14,9 +14,7 @@ use crate::master::full_update::{Found, FullChecked};
 use crate::master::reserve::Holder;
 use crate::master::send_mailbox::SendMode;
 use crate::master::store_reader::{CheckFull, DoChecksumsDiffer};
-use crate::replica::ask::About;
-use crate::replica::command_error::CommandError;
-use crate::replica::frames::encode;
+use crate::replica::client::FullAnswer;
 use crate::replica::staged::{STAGED, Staged};
 
 impl Apply<'_> {
@@ -226,19 +224,14 @@ impl Apply<'_> {
         name: &str,
         uniqueid: &str,
     ) -> Result<Option<Full>, UserError> {
-        self.context.events.action(|| format!("FULLMAILBOX {name}")).await;
-        let bytes = encode(|out| command::get_fullmailbox(out, name));
-        let about = About::Names(HashSet::from([name.to_string()]));
-        let said = match self.lease.ask("FULLMAILBOX", bytes, about).await?.said().await {
-            Err(CommandError::Refused { code: Some(Code::MailboxNonexistent), .. }) => {
-                return Ok(None);
-            }
-            answer => answer?,
+        let full = self.lease.client.get_full_mailbox(name).await?.answer().await?;
+        let Some(FullAnswer { mailbox, records, held }) =
+            full.filter(|full| full.mailbox.uniqueid == uniqueid)
+        else {
+            return Ok(None);
         };
-        let mailbox = said.user.mailboxes.into_iter().next();
-        let Some(mailbox) = mailbox.filter(|m| m.uniqueid == uniqueid) else { return Ok(None) };
-        let (mailbox, records) = (Box::new(mailbox), Arc::new(said.records));
-        Ok(Some(Full { mailbox, records, found: Found::default(), _held: said.held }))
+        let (mailbox, records) = (Box::new(mailbox), Arc::new(records));
+        Ok(Some(Full { mailbox, records, found: Found::default(), _held: held }))
     }
 
     /// Whether a mailbox there still is what it was when this was said of it.
@@ -254,12 +247,12 @@ impl Apply<'_> {
         &mut self,
         names: &[String],
     ) -> Result<HashMap<String, Box<ReplicaMailbox>>, UserError> {
-        self.context.events.action(|| format!("MAILBOXES {}", names.join(" "))).await;
-        let bytes = encode(|out| command::get_mailboxes(out, names.iter().map(String::as_str)));
-        let about = About::Names(names.iter().cloned().collect());
-        let said = self.lease.ask("MAILBOXES", bytes, about).await?.said().await?;
-        let found = said.user.mailboxes.into_iter();
-        Ok(found.map(|m| (m.uniqueid.clone(), Box::new(m))).collect())
+        let mut found = HashMap::new();
+        for asked in self.lease.client.get_mailboxes(names).await? {
+            let mailboxes = asked.answer().await?.user.mailboxes.into_iter();
+            found.extend(mailboxes.map(|m| (m.uniqueid.clone(), Box::new(m))));
+        }
+        Ok(found)
     }
 }
 

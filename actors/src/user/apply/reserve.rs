@@ -2,15 +2,16 @@
 
 use std::collections::HashSet;
 
-use csync::{Guid, command};
+use csync::Guid;
 use sync_plan::{MailboxUpdate, UserPlan};
 
-use super::{Apply, nonsense};
+use super::Apply;
 use crate::error::UserError;
 use crate::master::bad_files::Files;
 use crate::master::reserve::{GUIDS, Holder, Reserve, Wanted};
 use crate::master::store_reader::FindReserve;
-use crate::replica::frames::{PendingCommand, encode};
+use crate::replica::asked::Asked;
+use crate::replica::command_error::CommandError;
 use crate::replica::staged::Staged;
 
 impl Apply<'_> {
@@ -85,11 +86,8 @@ impl Apply<'_> {
         Ok(())
     }
 
-    async fn send_reserve(&self, r: &Reserve) -> Result<PendingCommand, UserError> {
-        let bytes = encode(|out| {
-            command::reserve(out, &r.partition, r.folders.iter().map(String::as_str), &r.guids);
-        });
-        Ok(self.lease.send("RESERVE", bytes).await?)
+    async fn send_reserve(&self, r: &Reserve) -> Result<Asked<HashSet<Guid>>, CommandError> {
+        self.lease.client.reserve(&r.partition, &r.folders, &r.guids).await
     }
 
     /// Asks for messages whose files are bad here: the replica may have them in any of the user's mailboxes.
@@ -122,15 +120,12 @@ impl Apply<'_> {
 
 /// What of this the replica lacks; the rest is staged.
 async fn missing_there(
-    asked: &Reserve,
-    in_flight: PendingCommand,
+    reserve: &Reserve,
+    asked: Asked<HashSet<Guid>>,
     staged: &mut Staged,
-) -> Result<HashSet<Guid>, UserError> {
-    let mut missing = HashSet::new();
-    for item in in_flight.answer().await? {
-        missing.extend(csync::missing(&item).map_err(|e| nonsense("RESERVE", &e))?);
-    }
-    let found = asked.guids.iter().filter(|guid| !missing.contains(guid)).copied();
-    staged.add(&asked.partition, found);
+) -> Result<HashSet<Guid>, CommandError> {
+    let missing = asked.answer().await?;
+    let found = reserve.guids.iter().filter(|guid| !missing.contains(guid)).copied();
+    staged.add(&reserve.partition, found);
     Ok(missing)
 }

@@ -7,7 +7,7 @@ use crate::command;
 use crate::decode::Framing;
 use crate::status::{Code, Status, StatusKind};
 
-use super::{Handshake, HandshakeError, HandshakeStep, Session, State};
+use super::{Handshake, HandshakeError, HandshakeStep, Session, Spoken, State};
 
 impl Handshake {
     /// CAPABILITIES, FORCE and COMPRESS, each if wanted, in one go: their answers come in order, and
@@ -38,12 +38,12 @@ impl Handshake {
         if self.options.want_sieve_mailbox && offered {
             self.to_come.push_back(State::Enable);
             self.prefix(&mut out, b"E01 SYNC");
-            command::capabilities(&mut out, ["SIEVE-MAILBOX"]);
+            out.extend(command::capabilities(["SIEVE-MAILBOX"]).bytes);
         }
         if self.options.force {
             self.to_come.push_back(State::Force);
             self.prefix(&mut out, b"F01 SYNC");
-            command::force(&mut out);
+            out.extend(command::force().bytes);
         }
         let csync = self.framing == Framing::Csync;
         let early = self.options.early && csync && !self.options.already_authenticated;
@@ -51,13 +51,13 @@ impl Handshake {
         self.session.capabilities.compress_later = compress && early;
         if compress && !early {
             self.to_come.push_back(State::Compress);
-            out.extend_from_slice(b"COMPRESS DEFLATE\r\n");
+            out.extend(command::compress().bytes);
         }
         let next = self.next();
         Ok(if out.is_empty() {
             next.unwrap_or(HandshakeStep::NeedMore)
         } else {
-            HandshakeStep::Send(out)
+            HandshakeStep::Send(Spoken::open(out))
         })
     }
 

@@ -26,7 +26,13 @@ fn play(options: HandshakeOptions, turns: &[(&str, &str)]) -> Result<Session, Ha
         src.extend_from_slice(server.as_bytes());
         let said = match handshake.handle(&mut src)? {
             HandshakeStep::NeedMore => "more".to_owned(),
-            HandshakeStep::Send(bytes) => String::from_utf8(bytes).unwrap(),
+            HandshakeStep::Send(spoken) => {
+                let shown = String::from_utf8(spoken.shown()).unwrap();
+                for secret in ["secret", PLAIN] {
+                    assert!(!shown.contains(secret), "{shown}");
+                }
+                String::from_utf8(spoken.bytes().to_vec()).unwrap()
+            }
             HandshakeStep::StartCompression => "deflate".to_owned(),
             HandshakeStep::StartTls => "tls".to_owned(),
             HandshakeStep::Early(session) => {

@@ -1,0 +1,247 @@
+//! Which command it is: what it is called, and what its answer may look like.
+//!
+//! A command's kind is fixed where it is encoded (`command.rs`, `message.rs`, `mailbox.rs`). Whoever sends it, matches
+//! its answer or reports it asks the kind, and compares no names.
+//!
+//! Source: `imap/sync_server.c` (cmdloop, cmd_get, cmd_apply) of cyrus-imapd 3.6.1; the words after OK are the same from
+//! 3.2 to 3.12.
+
+use std::fmt;
+
+use crate::limits::Limits;
+
+/// Which command it is. The `LOCAL_` form of a command (-L) is of the same kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum CommandKind {
+    /// `GET USER`
+    GetUser,
+    /// `GET META`
+    GetMeta,
+    /// `GET QUOTA`
+    GetQuota,
+    /// `GET MAILBOXES`
+    GetMailboxes,
+    /// `GET UNIQUEIDS`
+    GetUniqueIds,
+    /// `GET FULLMAILBOX`
+    GetFullMailbox,
+    /// `GET ANNOTATION`
+    GetAnnotation,
+    /// `GET FETCH`
+    GetFetch,
+    /// `GET FETCH_SIEVE`
+    GetFetchSieve,
+    /// `APPLY CAPABILITIES`
+    Capabilities,
+    /// `APPLY FORCE`
+    Force,
+    /// `APPLY RESERVE`
+    Reserve,
+    /// `APPLY MESSAGE`
+    Message,
+    /// `APPLY MAILBOX`
+    Mailbox,
+    /// `APPLY RENAME`
+    Rename,
+    /// `APPLY UNMAILBOX`
+    Unmailbox,
+    /// `APPLY UNUSER`
+    Unuser,
+    /// `APPLY QUOTA`
+    Quota,
+    /// `APPLY UNQUOTA`
+    Unquota,
+    /// `APPLY SUB`
+    Sub,
+    /// `APPLY UNSUB`
+    Unsub,
+    /// `APPLY SEEN`
+    Seen,
+    /// `APPLY SIEVE`
+    Sieve,
+    /// `APPLY UNSIEVE`
+    Unsieve,
+    /// `APPLY ACTIVATE_SIEVE`
+    ActivateSieve,
+    /// `APPLY UNACTIVATE_SIEVE`
+    UnactivateSieve,
+    /// `APPLY ANNOTATION`
+    Annotation,
+    /// `APPLY UNANNOTATION`
+    Unannotation,
+    /// `APPLY EXPUNGE`
+    Expunge,
+    /// `RESTART`
+    Restart,
+    /// `NOOP`
+    Noop,
+    /// `COMPRESS`
+    Compress,
+    /// `EXIT`, which is called `LOGOUT` over IMAP.
+    Exit,
+}
+
+impl CommandKind {
+    /// All kinds there are.
+    pub const ALL: [CommandKind; 33] = {
+        use CommandKind::*;
+        [
+            GetUser,
+            GetMeta,
+            GetQuota,
+            GetMailboxes,
+            GetUniqueIds,
+            GetFullMailbox,
+            GetAnnotation,
+            GetFetch,
+            GetFetchSieve,
+            Capabilities,
+            Force,
+            Reserve,
+            Message,
+            Mailbox,
+            Rename,
+            Unmailbox,
+            Unuser,
+            Quota,
+            Unquota,
+            Sub,
+            Unsub,
+            Seen,
+            Sieve,
+            Unsieve,
+            ActivateSieve,
+            UnactivateSieve,
+            Annotation,
+            Unannotation,
+            Expunge,
+            Restart,
+            Noop,
+            Compress,
+            Exit,
+        ]
+    };
+
+    /// The word by which the C client's messages call it. GET and APPLY of the same thing share one.
+    pub fn name(self) -> &'static str {
+        match self {
+            CommandKind::GetUser => "USER",
+            CommandKind::GetMeta => "META",
+            CommandKind::GetQuota | CommandKind::Quota => "QUOTA",
+            CommandKind::GetMailboxes => "MAILBOXES",
+            CommandKind::GetUniqueIds => "UNIQUEIDS",
+            CommandKind::GetFullMailbox => "FULLMAILBOX",
+            CommandKind::GetAnnotation | CommandKind::Annotation => "ANNOTATION",
+            CommandKind::GetFetch => "FETCH",
+            CommandKind::GetFetchSieve => "FETCH_SIEVE",
+            CommandKind::Capabilities => "CAPABILITIES",
+            CommandKind::Force => "FORCE",
+            CommandKind::Reserve => "RESERVE",
+            CommandKind::Message => "MESSAGE",
+            CommandKind::Mailbox => "MAILBOX",
+            CommandKind::Rename => "RENAME",
+            CommandKind::Unmailbox => "UNMAILBOX",
+            CommandKind::Unuser => "UNUSER",
+            CommandKind::Unquota => "UNQUOTA",
+            CommandKind::Sub => "SUB",
+            CommandKind::Unsub => "UNSUB",
+            CommandKind::Seen => "SEEN",
+            CommandKind::Sieve => "SIEVE",
+            CommandKind::Unsieve => "UNSIEVE",
+            CommandKind::ActivateSieve => "ACTIVATE_SIEVE",
+            CommandKind::UnactivateSieve => "UNACTIVATE_SIEVE",
+            CommandKind::Unannotation => "UNANNOTATION",
+            CommandKind::Expunge => "EXPUNGE",
+            CommandKind::Restart => "RESTART",
+            CommandKind::Noop => "NOOP",
+            CommandKind::Compress => "COMPRESS",
+            CommandKind::Exit => "EXIT",
+        }
+    }
+
+    /// Whether it is one of GET's.
+    pub fn is_get(self) -> bool {
+        matches!(
+            self,
+            CommandKind::GetUser
+                | CommandKind::GetMeta
+                | CommandKind::GetQuota
+                | CommandKind::GetMailboxes
+                | CommandKind::GetUniqueIds
+                | CommandKind::GetFullMailbox
+                | CommandKind::GetAnnotation
+                | CommandKind::GetFetch
+                | CommandKind::GetFetchSieve
+        )
+    }
+
+    /// Whether lines may come before the status of its answer.
+    pub fn has_lines(self) -> bool {
+        self.is_get() || matches!(self, CommandKind::Reserve | CommandKind::Capabilities)
+    }
+
+    /// Whether the lines of its answer say what a user has: mailboxes, quota roots, seen state, subscriptions, scripts.
+    pub fn tells_of_user(self) -> bool {
+        matches!(
+            self,
+            CommandKind::GetUser
+                | CommandKind::GetMeta
+                | CommandKind::GetMailboxes
+                | CommandKind::GetUniqueIds
+                | CommandKind::GetQuota
+                | CommandKind::GetFullMailbox
+        )
+    }
+
+    /// The word that the text of sync_server's OK begins with, where no other command's OK begins so.
+    pub fn ok_word(self) -> Option<&'static str> {
+        match self {
+            CommandKind::Noop => Some("Noop"),
+            CommandKind::Restart => Some("Restart"),
+            _ => None,
+        }
+    }
+
+    /// How much a line of its answer may say.
+    pub fn limits(self) -> Limits {
+        match self {
+            CommandKind::GetFullMailbox => Limits::WHOLE_MAILBOX,
+            _ => Limits::ANSWERS,
+        }
+    }
+
+    /// Whether its IMAP form begins with `SYNC`: all but those that IMAP has itself.
+    pub(crate) fn is_replications_own(self) -> bool {
+        !matches!(self, CommandKind::Noop | CommandKind::Compress | CommandKind::Exit)
+    }
+}
+
+impl fmt::Display for CommandKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn all_are_listed_once_in_their_order() {
+        let known: HashSet<CommandKind> = CommandKind::ALL.into_iter().collect();
+        assert_eq!(known.len(), CommandKind::ALL.len());
+        for (place, kind) in CommandKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, place, "{kind}");
+        }
+        assert_eq!(CommandKind::Exit as usize + 1, CommandKind::ALL.len());
+    }
+
+    #[test]
+    fn lines_come_only_before_answers_to_questions() {
+        assert!(CommandKind::GetUser.has_lines() && CommandKind::Reserve.has_lines());
+        assert!(!CommandKind::Mailbox.has_lines() && !CommandKind::Restart.has_lines());
+        assert!(CommandKind::ALL.into_iter().all(|k| k.has_lines() || !k.tells_of_user()));
+    }
+}
