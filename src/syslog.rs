@@ -10,9 +10,11 @@ use actors::plain;
 use cyrus_store::Config;
 use nix::syslog::{Facility, LogFlags, Severity, openlog, syslog};
 use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Subscriber, error};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::exit::{Exit, Failure};
@@ -69,8 +71,24 @@ fn facility_of(name: &str) -> Option<Facility> {
 
 struct Syslog;
 
-impl<S: Subscriber> Layer<S> for Syslog {
-    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Syslog {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        let mut fields = Fields::default();
+        attributes.record(&mut fields);
+        if let Some(span) = context.span(id) {
+            span.extensions_mut().insert(fields);
+        }
+    }
+
+    fn on_record(&self, id: &Id, record: &Record<'_>, context: Context<'_, S>) {
+        if let Some(span) = context.span(id)
+            && let Some(fields) = span.extensions_mut().get_mut::<Fields>()
+        {
+            record.record(fields);
+        }
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let level = *event.metadata().level();
         let severity = if level == Level::ERROR {
             Severity::LOG_ERR
@@ -80,23 +98,77 @@ impl<S: Subscriber> Layer<S> for Syslog {
             Severity::LOG_INFO
         };
         let mut line = Line::default();
-        event.record(&mut line);
+        event.record(&mut line.fields);
+        line.text = line.fields.take_message();
+        for span in context.event_scope(event).into_iter().flatten() {
+            if let Some(fields) = span.extensions().get::<Fields>() {
+                line.fields.0.extend(fields.0.iter().cloned());
+            }
+        }
         // A syslogd that is gone is no reason to stop replicating.
-        let _ = syslog(severity, &*plain::line(&line.text));
+        let _ = syslog(severity, &*plain::line(&line.words()));
     }
 }
 
-/// The message first, then what fields it has.
+/// Names and values, of a line or of the spans that it stands in.
+#[derive(Default)]
+struct Fields(Vec<(&'static str, String)>);
+
+impl Fields {
+    fn take_message(&mut self) -> String {
+        let place = self.0.iter().position(|(name, _)| *name == "message");
+        place.map(|place| self.0.remove(place).1).unwrap_or_default()
+    }
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.0.push((field.name(), value.to_string()));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.0.push((field.name(), format!("{value:?}")));
+    }
+}
+
+/// The message first, then whose it is: ` user=<anna> channel=<backup>`.
 #[derive(Default)]
 struct Line {
     text: String,
+    fields: Fields,
 }
 
-impl Visit for Line {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        let _ = match field.name() {
-            "message" => write!(self.text, "{value:?}"),
-            name => write!(self.text, " {name}=<{value:?}>"),
+impl Line {
+    /// In words. Nothing is said twice: Cyrus' own lines have `userid=<anna>` in them.
+    fn words(mut self) -> String {
+        for (name, value) in self.fields.0 {
+            let known = match name {
+                "user" => self.text.contains(&format!("userid=<{value}>")),
+                name => self.text.contains(&format!("{name}=<{value}>")),
+            };
+            if !known {
+                // Writing to a string can't fail.
+                let _ = write!(self.text, " {name}=<{value}>");
+            }
+        }
+        self.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_says_whose_it_is_and_nothing_twice() {
+        let field = |name, value: &str| (name, value.to_string());
+        let line = |text: &str| Line {
+            text: text.into(),
+            fields: Fields(vec![field("connection", "3"), field("user", "anna")]),
         };
+        assert_eq!(line("NO").words(), "NO connection=<3> user=<anna>");
+        assert_eq!(line("failed: userid=<anna>").words(), "failed: userid=<anna> connection=<3>");
+        let mut fields = Fields(vec![field("a", "1"), field("message", "text")]);
+        assert_eq!((fields.take_message().as_str(), fields.0.len()), ("text", 1));
     }
 }

@@ -10,6 +10,7 @@ use crate::master::mailbox_streamer::MailboxStreamer;
 use crate::master::store_reader::StoreReader;
 use crate::monitor::events::EventSink;
 use crate::monitor::progress::Progress;
+use crate::monitor::spans;
 use crate::replica::answer::Budget;
 use crate::replica::fading::Fading;
 use crate::replica::partitions::Partitions;
@@ -97,7 +98,8 @@ async fn open_cache(path: &Path, settings: &Settings, config: &Config) -> Option
     let channel = settings.channel.as_deref().unwrap_or_default();
     let replica = format!("{} {port} {channel}", settings.server);
     let (path, rules) = (path.to_path_buf(), config.names().clone());
-    let opening = move || Cache::open(&path, &replica, rules);
+    let span = spans::channel(settings.channel.as_deref());
+    let opening = move || span.in_scope(|| Cache::open(&path, &replica, rules));
     actix_rt::task::spawn_blocking(opening).await.ok().flatten()
 }
 

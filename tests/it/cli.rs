@@ -206,6 +206,10 @@ fn refusals_are_logged_for_watchers() {
     assert!(run.stderr.contains("failed: anna: "), "{}", run.stderr);
     let log = pair.master.take_syslog();
     let has = |words: &[&str]| log.iter().any(|l| words.iter().all(|w| l.text.contains(w)));
+    let whose = [" user=<anna>", " connection=<", " channel=<chan>"];
+    for line in log.iter().filter(|l| l.text.contains("received NO response: ")) {
+        assert!(whose.iter().all(|w| line.text.contains(w)), "{line:?}");
+    }
     assert!(has(&["MAILBOX received NO response: "]), "{log:?}");
     assert!(has(&[
         "IOERROR: user replication failed",

@@ -20,13 +20,14 @@ use actix::prelude::*;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, watch};
-use tracing::error;
+use tracing::{Instrument, error};
 
 use crate::batch::schedule::{Next, Schedule, UserJob};
 use crate::error::{Class, UserError};
 use crate::monitor::events::Event;
 use crate::monitor::in_flight::WAITING;
 use crate::monitor::report::{Outcome, RunReport, Sent, Stopped, UserReport, done_line};
+use crate::monitor::spans;
 use crate::replica::acquire::{acquire_exclusive_look, acquire_shared};
 use crate::replica::lookahead::Ahead;
 use crate::replica::pool::{PoolError, StopWaiting};
@@ -96,7 +97,8 @@ impl Handler<RunUsers> for Dispatcher {
             flying: HashMap::new(),
             ran: Ran::default(),
         };
-        Box::pin(run.run(msg.users, msg.stop))
+        let span = spans::channel(settings.channel.as_deref());
+        Box::pin(run.run(msg.users, msg.stop).instrument(span))
     }
 }
 

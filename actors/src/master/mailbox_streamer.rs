@@ -8,6 +8,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use csync::ReplicaMailbox;
 use cyrus_store::{MboxEntry, Store};
+use tracing::Span;
 
 use crate::error::UserError;
 use crate::master::bad_files::Files;
@@ -47,6 +48,8 @@ pub(crate) struct SendMailbox {
     pub(crate) staged: Staged,
     /// What is known of the message files of this step.
     pub(crate) files: Files,
+    /// Whose mailbox it is, for lines in the log.
+    pub(crate) span: Span,
 }
 
 /// Streams a MAILBOX command that was ready before.
@@ -56,6 +59,8 @@ pub(crate) struct SendRecords {
     pub(crate) mailbox: String,
     pub(crate) records: RecordBuffer,
     pub(crate) client: Client,
+    /// Whose mailbox it is, for lines in the log.
+    pub(crate) span: Span,
 }
 
 /// How it went.
@@ -72,6 +77,7 @@ impl Handler<SendRecords> for MailboxStreamer {
     type Result = Result<PendingCommand, UserError>;
 
     fn handle(&mut self, msg: SendRecords, _: &mut SyncContext<Self>) -> Self::Result {
+        let _in = msg.span.enter();
         guarded(|| send_mailbox::send_records(msg.records, &msg.mailbox, &msg.client))
     }
 }
@@ -80,6 +86,7 @@ impl Handler<SendMailbox> for MailboxStreamer {
     type Result = SendDone;
 
     fn handle(&mut self, msg: SendMailbox, _: &mut SyncContext<Self>) -> Self::Result {
+        let _in = msg.span.enter();
         let mut staged = msg.staged;
         let mut broken_off = false;
         let mut job = send_mailbox::MailboxSender {

@@ -9,4 +9,5 @@ pub mod plain;
 pub(crate) mod progress;
 pub(crate) mod replica_state;
 pub(crate) mod report;
+pub(crate) mod spans;
 pub mod words;

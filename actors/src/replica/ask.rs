@@ -10,6 +10,7 @@ use std::sync::Arc;
 use csync::{CommandKind, Item, Value};
 use cyrus_store::names::NameRules;
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use crate::replica::answer::Answer;
 use crate::replica::command_error::CommandError;
@@ -35,6 +36,8 @@ pub(crate) struct Ask {
     pub(crate) asker: Asker,
     pub(crate) about: About,
     pub(crate) reply: Reply,
+    /// For whom it is said, for lines about its answer.
+    pub(crate) span: Span,
 }
 
 /// What an answer may be about.

@@ -13,6 +13,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use csync::CommandKind;
 use tokio::sync::{mpsc, oneshot, watch};
+use tracing::Span;
 
 use crate::replica::ask::{About, Ask, Asker, Pending};
 use crate::replica::asked::PendingCommand;
@@ -122,7 +123,7 @@ pub(crate) struct FrameSender {
 impl FrameSender {
     fn ask(&self, kind: CommandKind, about: About) -> (Ask, Pending) {
         let (reply, pending) = oneshot::channel();
-        (Ask { kind, asker: self.asker, about, reply }, pending)
+        (Ask { kind, asker: self.asker, about, reply, span: Span::current() }, pending)
     }
 
     fn closed(&self, kind: CommandKind) -> CommandError {

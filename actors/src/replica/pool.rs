@@ -22,10 +22,11 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use csync::Session;
 use tokio::sync::{mpsc, oneshot};
-use tracing::{error, info, warn};
+use tracing::{Span, error, info, warn};
 
 use crate::monitor::events::{Event, EventSink};
 use crate::monitor::progress::Progress;
+use crate::monitor::spans;
 use crate::replica::answer::Budget;
 use crate::replica::ask::Asker;
 use crate::replica::client::Client;
@@ -112,6 +113,8 @@ pub(crate) struct ConnectionPool {
     complained: Option<Instant>,
     /// Where leases are given back, and what comes from there until the actor runs.
     back: mpsc::UnboundedSender<Returned>,
+    /// Whose lines it writes to the log.
+    span: Span,
     coming_back: Option<mpsc::UnboundedReceiver<Returned>>,
 }
 
@@ -139,6 +142,7 @@ impl ConnectionPool {
         if settings.for_ever {
             plan.go_on_for_ever();
         }
+        let span = spans::channel(settings.channel.as_deref());
         let (back, coming_back) = mpsc::unbounded_channel();
         ConnectionPool {
             plan,
@@ -161,6 +165,7 @@ impl ConnectionPool {
             reason: String::new(),
             complained: None,
             back,
+            span,
             coming_back: Some(coming_back),
         }
     }
@@ -268,6 +273,7 @@ impl ConnectionPool {
                 Ok(Ok(opened)) => pool.admit(number, opened),
                 Ok(Err(e)) => pool.connect_failed(&e),
                 Err(_) => {
+                    let _in = pool.span.clone().entered();
                     error!("a connection failed while it was being made; trying again");
                     pool.plan.connect_failed(Fault::Passing)
                 }
@@ -286,6 +292,7 @@ impl ConnectionPool {
     }
 
     fn connect_failed(&mut self, e: &ConnectError) -> Vec<Action> {
+        let _in = self.span.clone().entered();
         let now = Instant::now();
         self.progress.replica().failed(e.problem(), now);
         let fault = match (e.is_refused(), e.is_fatal()) {
@@ -441,7 +448,10 @@ impl Handler<Down> for ConnectionPool {
         self.progress.replica().left(self.members.len());
         let fell = self.being_made.get_mut(&msg.number).map(|fell| *fell = true).is_some();
         if made || fell {
-            info!("connection {} to '{}' ended: {}", msg.number, self.settings.server, msg.reason);
+            let channel = self.settings.channel.as_deref();
+            spans::connection(msg.number, channel).in_scope(|| {
+                info!("connection to '{}' ended: {}", self.settings.server, msg.reason);
+            });
         }
         self.bye |= made && msg.reason.starts_with(SAID_BYE);
         self.early &= !msg.unopened;

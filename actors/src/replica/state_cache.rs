@@ -20,7 +20,7 @@ use bytes::BytesMut;
 use csync::{Annotation, Decoder, Framing, Limits, MailboxHead, ReplicaMailbox, Reply};
 use cyrus_store::names::NameRules;
 use redb::{Database, Durability, ReadableTable, ReadableTableMetadata, TableDefinition};
-use tracing::warn;
+use tracing::{Span, warn};
 
 const STATES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("states");
 const META: TableDefinition<&str, &str> = TableDefinition::new("meta");
@@ -178,7 +178,9 @@ impl Cache {
         work: impl FnOnce(&File) -> Result<T, Failed> + Send + 'static,
     ) -> Option<T> {
         let file = self.file.clone();
+        let span = Span::current();
         let done = actix_rt::task::spawn_blocking(move || {
+            let _in = span.entered();
             work(&file).map_err(|e| warn!("sync cache {}: {e}", file.path.display())).ok()
         });
         done.await.ok().flatten()

@@ -18,7 +18,7 @@ use actix::prelude::*;
 use cyrus_store::StoreError;
 use cyrus_store::sync_log::{Claim, Claimed, Entry, Line, Lines, LogFile, Rival, RunFile};
 use tokio::sync::mpsc;
-use tracing::{error, info, warn};
+use tracing::{Span, error, info, warn};
 
 /// So many entries go to the Roller at a time: merging them takes it a fraction of a millisecond.
 const CHUNK: usize = 256;
@@ -67,12 +67,14 @@ pub(crate) struct LogReader {
     claim: Option<Claim>,
     early: EarlyClaim,
     begun: bool,
+    /// Whose lines it writes to the log of the system.
+    span: Span,
 }
 
 impl LogReader {
     /// Of this log, which may be claimed already.
-    pub(crate) fn new(source: LogSource, early: EarlyClaim) -> LogReader {
-        LogReader { source, run: None, claim: None, early, begun: false }
+    pub(crate) fn new(source: LogSource, early: EarlyClaim, span: Span) -> LogReader {
+        LogReader { source, run: None, claim: None, early, begun: false, span }
     }
 }
 
@@ -124,6 +126,8 @@ impl Handler<TakeOver> for LogReader {
     type Result = Result<TakenOver, StoreError>;
 
     fn handle(&mut self, msg: TakeOver, _: &mut SyncContext<Self>) -> Self::Result {
+        let span = self.span.clone();
+        let _in = span.enter();
         if let Some(file) = &msg.shutdown_file
             && file.exists()
         {
@@ -255,8 +259,9 @@ mod tests {
         let Claimed::Ours(claim) = log.claim().unwrap() else { panic!("it is nobody's") };
         let (early, source) = (EarlyClaim::from(claim), LogSource::Channel(log.clone()));
         actix_rt::System::new().block_on(async {
-            let reader =
-                SyncArbiter::start(1, move || LogReader::new(source.clone(), early.clone()));
+            let reader = SyncArbiter::start(1, move || {
+                LogReader::new(source.clone(), early.clone(), Span::none())
+            });
             assert!(matches!(log.claim().unwrap(), Claimed::Others(_)));
             reader.send(LetGo).await.unwrap();
             assert!(matches!(log.claim().unwrap(), Claimed::Ours(_)));

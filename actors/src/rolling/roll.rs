@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use crate::monitor::events::EventSink;
 use crate::monitor::monitor::{Verbosity, Watching};
 use crate::monitor::report::Stopped;
+use crate::monitor::spans;
 use crate::rolling::log_reader::{LetGo, LogReader, LogSource};
 use crate::rolling::report::RollReport;
 use crate::rolling::request::{RollSettings, StopRequest};
@@ -43,7 +44,9 @@ pub async fn roll(
     let (source, claim) = (rolling.source.clone(), rolling.claim.clone());
     let claims = matches!(source, LogSource::Channel(_));
     // One thread: a log has one reader.
-    let log = SyncArbiter::start(1, move || LogReader::new(source.clone(), claim.clone()));
+    let span = spans::channel(runtime.context.settings.channel.as_deref());
+    let log =
+        SyncArbiter::start(1, move || LogReader::new(source.clone(), claim.clone(), span.clone()));
     let roller = Roller::new(&runtime, log.clone(), status);
     // On an event loop of its own: merging a long log must not hold up connections.
     let roller_loop = Arbiter::new();

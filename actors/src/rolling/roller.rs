@@ -22,9 +22,10 @@ use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use sync_plan::backlog::Backlog;
 use tokio::sync::watch;
-use tracing::{error, info, warn};
+use tracing::{Instrument, error, info, warn};
 
 use crate::monitor::report::Stopped;
+use crate::monitor::spans;
 use crate::replica::acquire::acquire_shared;
 use crate::replica::pool::{PoolError, StopWaiting};
 use crate::rolling::log_handle::{Finished, FromLog, LogHandle};
@@ -103,7 +104,8 @@ impl Handler<Roll> for Roller {
             stopping: false,
             meeting: None,
         };
-        Box::pin(rolling.run(msg.stop))
+        let span = spans::channel(self.context.settings.channel.as_deref());
+        Box::pin(rolling.run(msg.stop).instrument(span))
     }
 }
 

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use csync::{Code, CommandKind, IntermediateHead, ReplicaMailbox, ReplicaUser};
 use sync_plan::{Doubt, FullReplica, MailboxUpdate, UserPlan};
-use tracing::{info, warn};
+use tracing::{Instrument, Span, info, warn};
 
 use self::contest::Loser;
 use self::held::Holding;
@@ -26,6 +26,7 @@ use crate::master::mailbox_streamer::SendMailbox;
 use crate::master::send_mailbox::{MailboxSent, Next, Ready, SendMode};
 use crate::master::user_read::{Host, UserRead};
 use crate::monitor::report::Sent;
+use crate::monitor::spans;
 use crate::replica::answer::Held;
 use crate::replica::asked::{Done, PendingCommand};
 use crate::replica::command_error::CommandError;
@@ -260,6 +261,18 @@ impl<'a> Apply<'a> {
         how: SendMode,
         staged: &mut Staged,
     ) -> Result<(), UserError> {
+        let span = spans::mailbox(name);
+        self.stream_mailbox(name, uniqueid, replica, how, staged).instrument(span).await
+    }
+
+    async fn stream_mailbox(
+        &mut self,
+        name: &str,
+        uniqueid: &str,
+        replica: Option<Box<ReplicaMailbox>>,
+        how: SendMode,
+        staged: &mut Staged,
+    ) -> Result<(), UserError> {
         let Some(entry) = self.read.entries.get(uniqueid).cloned() else {
             return Err(UserError::Internal(format!("mailbox {name} was planned but never read")));
         };
@@ -274,6 +287,7 @@ impl<'a> Apply<'a> {
                 how: how.clone(),
                 next: next.take(),
                 client: self.lease.client.clone(),
+                span: Span::current(),
                 staged: std::mem::take(staged),
                 files: std::mem::take(&mut files),
             });

@@ -18,7 +18,9 @@ use std::sync::atomic::AtomicBool;
 
 use actix::prelude::*;
 use sync_plan::backlog;
+use tracing::Instrument;
 
+use crate::monitor::spans;
 use crate::replica::lease::Lease;
 use crate::user::context::UserContext;
 use crate::user::look::Scope;
@@ -65,14 +67,16 @@ impl Handler<SyncUser> for UserSync {
 
     fn handle(&mut self, msg: SyncUser, _: &mut Context<Self>) -> Self::Result {
         let context = self.context.clone();
-        Box::pin(async move {
+        let span = spans::user(&msg.userid, context.settings.channel.as_deref());
+        let working = async move {
             let locked = Arc::new(BTreeSet::from([msg.userid.clone()]));
             let mut work = UserWork::new(context, msg.userid, locked, msg.begun);
             let result = work.run(&Scope::Whole, msg.lease).await;
             let result = work.with_only_there(result);
             work.complain_of(&result);
             work.synced(result)
-        })
+        };
+        Box::pin(working.instrument(span))
     }
 }
 
@@ -81,7 +85,8 @@ impl Handler<SyncTasks> for UserSync {
 
     fn handle(&mut self, msg: SyncTasks, _: &mut Context<Self>) -> Self::Result {
         let context = self.context.clone();
-        Box::pin(async move {
+        let span = spans::user(&msg.work.key(), context.settings.channel.as_deref());
+        let working = async move {
             let locked = msg.work.users.iter().map(|(userid, _)| userid.clone()).collect();
             let mut work = UserWork::new(context, msg.work.key(), Arc::new(locked), Arc::default());
             work.no_foreign_mailboxes = true;
@@ -92,6 +97,7 @@ impl Handler<SyncTasks> for UserSync {
             }
             let result = work.run_parts(parts, msg.lease).await;
             work.synced(result)
-        })
+        };
+        Box::pin(working.instrument(span))
     }
 }

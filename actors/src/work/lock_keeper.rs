@@ -13,11 +13,12 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use cyrus_store::sync_log::skip_file;
 use cyrus_store::{Config, FileLock, StoreError, sync_lock};
-use tracing::info;
+use tracing::{Instrument, info};
 
 use crate::error::UserError;
 use crate::monitor::events::{Event, EventSink};
 use crate::monitor::report::{is_shared, name_of};
+use crate::monitor::spans;
 
 /// Who waits for so long is named on stderr, once.
 const LONG_WAIT: Duration = Duration::from_secs(5);
@@ -27,7 +28,7 @@ const NAMED: u32 = 5;
 /// The first pause between two tries, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
-/// Keeps nobody waiting but who asked.
+/// Takes locks for users. Whoever has to wait for a lock does so alone: others are served meanwhile.
 pub(crate) struct LockKeeper {
     config: Arc<Config>,
     server: Arc<str>,
@@ -88,7 +89,8 @@ impl Handler<LockUser> for LockKeeper {
             userid: msg.userid.clone(),
         };
         let (events, waiting) = (self.events.clone(), self.waiting.clone());
-        Box::pin(async move {
+        let span = spans::user(&msg.userid, self.channel.as_deref());
+        let taking = async move {
             let (mut pause, longest) = PAUSES;
             let mut since = None;
             let mut named = None;
@@ -108,7 +110,8 @@ impl Handler<LockUser> for LockKeeper {
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(longest);
             }
-        })
+        };
+        Box::pin(taking.instrument(span))
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use csync::{CommandKind, Item};
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use crate::replica::answer::Answer;
 use crate::replica::ask::Ask;
@@ -146,6 +147,11 @@ impl Queue {
         })
     }
 
+    /// For whom the command was sent whose answer is due.
+    pub(super) fn due_span(&self) -> Span {
+        self.with(|q| q.awaited.front().map_or_else(Span::none, |a| a.ask.span.clone()))
+    }
+
     /// What in this line can't belong to the answer that is due.
     pub(super) fn foreign(&self, line: &Item) -> Option<String> {
         self.with(|q| q.awaited.front().and_then(|a| a.ask.about.foreign(line)))
@@ -249,7 +255,13 @@ mod tests {
     fn ask(number: u64, beside_others: bool) -> (Awaited, Pending) {
         let (reply, pending) = oneshot::channel();
         let asker = Asker { number, beside_others };
-        let ask = Ask { kind: CommandKind::GetUser, asker, about: About::Anything, reply };
+        let ask = Ask {
+            kind: CommandKind::GetUser,
+            asker,
+            about: About::Anything,
+            reply,
+            span: Span::none(),
+        };
         let awaited = Awaited { ask, tag: None, compress: None, written: false, given_up: false };
         (awaited, pending)
     }

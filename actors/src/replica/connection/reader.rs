@@ -16,12 +16,13 @@ use csync::{
     StatusKind,
 };
 use tokio::io::AsyncReadExt;
-use tracing::error;
+use tracing::{debug, error, info};
 
 use super::CompressionState;
 use super::queue::Queue;
 use crate::monitor::events::{Direction, EventSink};
 use crate::replica::answer::{Answer, Budget, Said};
+use crate::replica::refusal::{Meaning, meaning};
 use crate::replica::transport::{self, ReadHalf};
 
 /// How the reason begins where the replica ended a connection in good order, as when it is shut down.
@@ -128,7 +129,10 @@ impl Reader {
                     }
                 }
                 Err(e) => {
-                    error!("IOERROR: received bad response: {e}");
+                    let (connection, whose) = (self.number, self.queue.due_span());
+                    whose.in_scope(|| {
+                        error!(connection, "IOERROR: received bad response: {e}");
+                    });
                     return Err(format!("its answer can't be read: {e}"));
                 }
             }
@@ -184,14 +188,7 @@ impl Reader {
             return Err(out_of_step(kind, &format!("OK {}", status.text)));
         }
         let mut awaited = self.queue.pop(Instant::now()).ok_or_else(unasked)?;
-        match status.kind {
-            StatusKind::No => error!("{kind} received NO response: {}", status.text),
-            StatusKind::Bad => error!(
-                "IOERROR: received bad response: command=<{kind}> response=<BAD> errmsg=<{}>",
-                status.text
-            ),
-            StatusKind::Ok | StatusKind::Bye => {}
-        }
+        awaited.ask.span.in_scope(|| self.note_refusal(kind, &status));
         if let Some(writer) = awaited.compress.take() {
             let agreed = status.kind == StatusKind::Ok;
             if agreed {
@@ -211,6 +208,27 @@ impl Reader {
             });
         awaited.answer(Answer { said, status });
         lost_place.map_or(Ok(()), Err)
+    }
+
+    /// What watchers of the C client look for. A refusal that is dealt with is no error.
+    fn note_refusal(&self, kind: CommandKind, status: &Status) {
+        let (connection, text) = (self.number, &status.text);
+        match (status.kind, meaning(kind, status.code.as_ref())) {
+            (StatusKind::Ok | StatusKind::Bye, _) => {}
+            (StatusKind::Bad, _) => error!(
+                connection,
+                "IOERROR: received bad response: command=<{kind}> response=<BAD> errmsg=<{text}>"
+            ),
+            (StatusKind::No, Meaning::Refused) => {
+                error!(connection, "{kind} received NO response: {text}");
+            }
+            (StatusKind::No, Meaning::CompareAfresh | Meaning::LookAgain) => {
+                info!(connection, "{kind} received NO response: {text}");
+            }
+            (StatusKind::No, Meaning::NothingThere) => {
+                debug!(connection, "{kind} received NO response: {text}");
+            }
+        }
     }
 
     /// All that comes from now on is deflated, what is here already included.

@@ -14,7 +14,7 @@
 use std::collections::VecDeque;
 
 use csync::{Command, ReplicaMailbox};
-use tracing::info;
+use tracing::{Instrument, Span, info};
 
 use super::{Apply, MAILBOXES_AHEAD};
 use crate::error::UserError;
@@ -22,6 +22,7 @@ use crate::master::mailbox_streamer::SendRecords;
 use crate::master::record_buffer::RecordBuffer;
 use crate::master::send_mailbox::Ready;
 use crate::monitor::report::Sent;
+use crate::monitor::spans;
 use crate::replica::asked::{Done, PendingCommand};
 use crate::replica::command_error::CommandError;
 use crate::replica::frames::FRAME_BYTES;
@@ -112,7 +113,8 @@ impl Apply<'_> {
                 }
             }
         }
-        self.send_held(held).await?;
+        let span = spans::mailbox(&held.mailbox);
+        self.send_held(held).instrument(span).await?;
         Ok(true)
     }
 
@@ -171,7 +173,8 @@ impl Apply<'_> {
             return Ok(self.lease.client.mailbox(bytes).await?);
         }
         let client = self.lease.client.clone();
-        let message = SendRecords { mailbox: mailbox.to_string(), records, client };
+        let message =
+            SendRecords { mailbox: mailbox.to_string(), records, client, span: Span::current() };
         let sent = self.context.streamer.send(message).await;
         let sent = sent.map_err(|e| UserError::Internal(e.to_string())).and_then(|sent| sent);
         if sent.is_err() {

@@ -14,6 +14,7 @@ use std::time::Instant;
 
 use csync::{Command, CommandKind, Guid, MessageCommand, ReplicaMailbox};
 use sync_plan::{MailboxUpdate, UserPlan};
+use tracing::Span;
 
 use super::Apply;
 use crate::error::UserError;
@@ -172,6 +173,7 @@ impl Apply<'_> {
             how: SendMode::Make,
             next: None,
             client: self.lease.client.clone(),
+            span: Span::current(),
             staged: Staged::default(),
             files: Files::default(),
         });
