@@ -56,7 +56,7 @@ mod settings;
 
 pub use batch::run::replicate;
 pub use batch::user_lister::Selection;
-pub use error::{Class, UserError};
+pub use error::{Class, MasterError, ReplicaError, UserError};
 pub use master::encode;
 pub use monitor::monitor::{Verbosity, notice};
 pub use monitor::progress::Progress;

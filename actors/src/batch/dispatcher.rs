@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{Instrument, error};
 
 use crate::batch::schedule::{Next, Schedule, UserJob};
-use crate::error::{Class, UserError};
+use crate::error::{Class, Interrupt, ReplicaError, UserError};
 use crate::monitor::events::Event;
 use crate::monitor::in_flight::WAITING;
 use crate::monitor::report::{Outcome, RunReport, Sent, Stopped, UserReport, done_line};
@@ -118,7 +118,7 @@ enum UserEvent {
 
 impl UserEvent {
     /// Failed before there was anything to try.
-    fn tried_nothing(job: UserJob<UserLock>, worker: Addr<UserSync>, e: UserError) -> UserEvent {
+    fn tried_nothing(job: UserJob<UserLock>, worker: Addr<UserSync>, e: Interrupt) -> UserEvent {
         let synced = Synced::nothing(e);
         UserEvent::Tried { job, synced, worker: Some(worker) }
     }
@@ -246,7 +246,7 @@ impl Run {
                 self.ahead.looked_at(synced.mailboxes);
                 job.lock = None;
                 match synced.result {
-                    Err(UserError::Pool(PoolError::NotBegun)) => self.schedule.not_begun(job),
+                    Err(Interrupt::NotStarted) => self.schedule.not_begun(job),
                     Ok(outcome) => {
                         self.schedule.ended();
                         // All of it may have been sent by a try whose last answer was lost.
@@ -264,19 +264,25 @@ impl Run {
         }
     }
 
-    async fn tried_in_vain(&mut self, mut job: UserJob<UserLock>, e: UserError) {
+    async fn tried_in_vain(&mut self, mut job: UserJob<UserLock>, e: Interrupt) {
         self.context.in_flight.set(&job.userid, "resting before another try");
         let class = e.class();
-        let reason = self.in_words(&e, &job.userid);
+        let reason = match &e {
+            Interrupt::Failed(e) => self.in_words(e, &job.userid),
+            e => e.to_string(),
+        };
         job.trouble = Some(reason.clone());
-        job.alone |= e.is_lost();
+        job.alone |= e.failure().is_some_and(UserError::is_lost);
         let Some(job) = self.schedule.failed(job, class, Instant::now()) else { return };
         if class == Class::Fatal {
             let stopped = match e {
-                UserError::Pool(PoolError::NoConnection(why) | PoolError::SaidBye(why)) => {
-                    Stopped::NoConnection(why)
-                }
-                UserError::Pool(PoolError::Stopped) => Stopped::WhileConnecting,
+                Interrupt::Failed(UserError::Replica(ReplicaError::Pool(e))) => match e {
+                    PoolError::NoConnection(why) | PoolError::SaidBye(why) => {
+                        Stopped::NoConnection(why)
+                    }
+                    PoolError::Stopped => Stopped::WhileConnecting,
+                    PoolError::Fatal(why) => Stopped::Fatal(why),
+                },
                 e => Stopped::Fatal(e.to_string()),
             };
             self.stop(stopped).await;
@@ -361,14 +367,14 @@ async fn try_user(
             Ok(LockOutcome::Lock(taken)) => job.lock = Some(taken),
             Ok(LockOutcome::Busy) => return UserEvent::Busy { job, worker },
             Ok(LockOutcome::Skip) => return UserEvent::Skipped { job, worker },
-            Err(e) => return UserEvent::tried_nothing(job, worker, e),
+            Err(e) => return UserEvent::tried_nothing(job, worker, e.into()),
         }
     }
     job.since = Instant::now();
     match worker.send(SyncUser { userid: job.userid.clone(), lease, begun }).await {
         Ok(synced) => UserEvent::Tried { job, synced, worker: Some(worker) },
         Err(e) => {
-            let synced = Synced::nothing(UserError::Internal(e.to_string()));
+            let synced = Synced::nothing(e.into());
             UserEvent::Tried { job, synced, worker: None }
         }
     }

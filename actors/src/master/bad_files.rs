@@ -5,7 +5,7 @@ use std::collections::{HashSet, VecDeque};
 
 use csync::Guid;
 
-use crate::error::UserError;
+use crate::error::MasterError;
 use crate::replica::asked::PendingCommand;
 
 /// How many bad files of one step are named.
@@ -27,7 +27,7 @@ pub(crate) struct BadFile {
     pub(crate) uid: u32,
     pub(crate) guid: Guid,
     /// What is wrong with it; none where enough of them are named.
-    pub(crate) why: Option<UserError>,
+    pub(crate) why: Option<MasterError>,
 }
 
 impl Files {
@@ -42,7 +42,7 @@ impl Files {
         self.bad.retain(|bad| missing.contains(&bad.guid));
     }
 
-    pub(crate) fn take_errors(&mut self) -> Vec<UserError> {
+    pub(crate) fn take_errors(&mut self) -> Vec<MasterError> {
         std::mem::take(&mut self.bad).into_iter().filter_map(|bad| bad.why).collect()
     }
 

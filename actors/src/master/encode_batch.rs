@@ -5,7 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use csync::Guid;
 use cyrus_store::Mailbox;
 
-use crate::error::UserError;
+use crate::error::MasterError;
 use crate::master::batches::{self, Base, Batch, modseq_in_step};
 use crate::master::encode::{self, State};
 use crate::master::mailbox_command::{CommandHead, Encoded};
@@ -19,7 +19,7 @@ impl MailboxSender<'_> {
         &self,
         m: &Mailbox,
         base: &Base,
-    ) -> Result<VecDeque<Batch>, UserError> {
+    ) -> Result<VecDeque<Batch>, MasterError> {
         batches::plan(m, base, self.settings.batch_messages).map_err(|e| self.damaged(e))
     }
 
@@ -29,7 +29,7 @@ impl MailboxSender<'_> {
         mailbox: &Mailbox,
         said: &mut CommandHead,
         steps: &mut VecDeque<Batch>,
-    ) -> Result<Encoded, UserError> {
+    ) -> Result<Encoded, MasterError> {
         if let Some(encoded) = self.encode(mailbox, said)? {
             return Ok(encoded);
         }
@@ -38,12 +38,16 @@ impl MailboxSender<'_> {
         said.most = u64::MAX;
         match self.encode(mailbox, said)? {
             Some(encoded) => Ok(encoded),
-            None => Err(UserError::Internal("a step has no end".into())),
+            None => Err(MasterError::Internal("a step has no end".into())),
         }
     }
 
     /// None when it would bring more bytes than it may.
-    fn encode(&self, mailbox: &Mailbox, said: &CommandHead) -> Result<Option<Encoded>, UserError> {
+    fn encode(
+        &self,
+        mailbox: &Mailbox,
+        said: &CommandHead,
+    ) -> Result<Option<Encoded>, MasterError> {
         let CommandHead { crcs, modseqs, base, step, most } = *said;
         let partition = self.partition(mailbox);
         let mut spool = RecordBuffer::new();

@@ -8,7 +8,7 @@ use sync_plan::{
     CopybackReason, Crcs, FullMaster, FullReplica, PlanError, RecordState, crc_equal, plan_full,
 };
 
-use crate::error::UserError;
+use crate::error::{MasterError, UserError};
 use crate::master::message_files::{Message, MessageFiles};
 use crate::replica::staged::STAGED;
 
@@ -39,7 +39,7 @@ impl Found {
 pub(crate) struct FullChecked {
     pub(crate) found: Found,
     /// Messages that never arrived and can't, as their files are missing or damaged.
-    pub(crate) bad: Vec<UserError>,
+    pub(crate) bad: Vec<MasterError>,
     /// Our checksums without these.
     pub(crate) crcs: Crcs,
     /// UIDs were given out there, none that was not given out here, and there is not one record, not even an expunged one.
@@ -101,7 +101,7 @@ pub(crate) fn check(
 }
 
 /// Whether the files are good of all live messages that the replica has, too.
-fn check_what_both_have(mut mailbox: Mailbox, full: &FullReplica) -> Result<(), UserError> {
+fn check_what_both_have(mut mailbox: Mailbox, full: &FullReplica) -> Result<(), MasterError> {
     let theirs: HashSet<Guid> =
         full.records.iter().filter(|r| !r.expunged).map(|r| r.guid).collect();
     let mut messages = Vec::new();
@@ -116,8 +116,8 @@ fn check_what_both_have(mut mailbox: Mailbox, full: &FullReplica) -> Result<(), 
     messages.iter().try_for_each(|message| files.check(message).map(drop))
 }
 
-fn damaged(mailbox: &str, e: StoreError) -> UserError {
-    UserError::Mailbox { mailbox: mailbox.into(), source: Box::new(e) }
+fn damaged(mailbox: &str, e: StoreError) -> MasterError {
+    MasterError::Mailbox { mailbox: mailbox.into(), source: Box::new(e) }
 }
 
 /// Whether our checksums, computed afresh, still differ from the replica's. A mailbox that can't be
@@ -148,7 +148,7 @@ pub(crate) fn count_lacking(
     store: &Store,
     entry: &MboxEntry,
     mut guids: HashSet<Guid>,
-) -> Result<usize, UserError> {
+) -> Result<usize, MasterError> {
     let mut mailbox = store.open_mailbox(entry)?;
     let mut messages = Vec::new();
     for record in mailbox.records(0) {

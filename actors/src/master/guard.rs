@@ -2,13 +2,15 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::error::UserError;
+use crate::error::MasterError;
 
 /// Turns a panic into the user's failure.
-pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, UserError>) -> Result<T, UserError> {
+pub(super) fn guarded<T, E: From<MasterError>>(
+    work: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
     match catch_unwind(AssertUnwindSafe(work)) {
         Ok(result) => result,
-        Err(panic) => Err(UserError::Internal(panic_text(panic.as_ref()))),
+        Err(panic) => Err(MasterError::Internal(panic_text(panic.as_ref())).into()),
     }
 }
 

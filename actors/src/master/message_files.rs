@@ -15,7 +15,7 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use sha1::{Digest, Sha1};
 
-use crate::error::UserError;
+use crate::error::MasterError;
 
 /// Files up to this size are read once, into memory.
 const SMALL: u64 = 1024 * 1024;
@@ -67,8 +67,8 @@ impl<'a> MessageFiles<'a> {
     /// Opens a file and compares it with its record.
     ///
     /// # Errors
-    /// [`UserError::MessageFile`]
-    pub(crate) fn check(&mut self, message: &Message) -> Result<Checked, UserError> {
+    /// [`MasterError::MessageFile`]
+    pub(crate) fn check(&mut self, message: &Message) -> Result<Checked, MasterError> {
         let opened = self.open(message);
         let checked = opened.and_then(|file| check(file, message, &mut self.small));
         checked.map_err(|problem| self.bad(message, problem))
@@ -99,10 +99,10 @@ impl<'a> MessageFiles<'a> {
         file.map(File::from).map_err(unreadable)
     }
 
-    pub(crate) fn bad(&self, message: &Message, problem: String) -> UserError {
+    pub(crate) fn bad(&self, message: &Message, problem: String) -> MasterError {
         let folder = self.mailbox.message_folder(message.archived);
         let missing = problem == MISSING;
-        UserError::MessageFile {
+        MasterError::MessageFile {
             mailbox: self.mailbox.name().to_string(),
             uid: message.uid,
             path: folder.join(format!("{}.", message.uid)),

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use cyrus_store::{MboxEntry, MboxList, Store, StoreError};
 use sync_plan::{Folder, Moved};
 
-use crate::error::UserError;
+use crate::error::MasterError;
 use crate::master::quota_roots;
 use crate::master::read_user::{TreeReader, meta};
 use crate::master::user_read::UserRead;
@@ -52,7 +52,7 @@ pub(crate) fn read_some(
     store: &Store,
     wanted: &Names,
     sieve_mailbox: bool,
-) -> Result<SomeRead, UserError> {
+) -> Result<SomeRead, MasterError> {
     let list = store.mailboxes()?;
     let mut tree = TreeReader::new(store, &list, sieve_mailbox);
     let mut ask = BTreeSet::new();
@@ -177,7 +177,7 @@ pub(crate) fn read_more(
     store: &Store,
     before: &Arc<UserRead>,
     question: &LookupRequest<'_>,
-) -> Result<Lookup, UserError> {
+) -> Result<Lookup, MasterError> {
     let LookupRequest { uniqueids, new, locked, sieve_mailbox } = *question;
     let list = store.mailboxes()?;
     let mut tree = TreeReader::new(store, &list, sieve_mailbox);

@@ -10,7 +10,7 @@ use sync_plan::{
     Folder, Intermediate, MasterMailbox, MasterSeen, MasterSieve, MasterUser, Missing,
 };
 
-use crate::error::UserError;
+use crate::error::MasterError;
 use crate::master::encode;
 use crate::master::quota_roots;
 use crate::master::stale::is_stale;
@@ -25,7 +25,7 @@ pub(crate) fn read(
     sieve_mailbox: bool,
     prefix: Option<&str>,
     inbox: Inbox,
-) -> Result<Option<UserRead>, UserError> {
+) -> Result<Option<UserRead>, MasterError> {
     let list = store.mailboxes()?;
     if is_shared(userid) {
         let mut tree = TreeReader::new(store, &list, false);

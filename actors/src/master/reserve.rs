@@ -21,7 +21,7 @@ use std::sync::Arc;
 use csync::Guid;
 use cyrus_store::{IndexRecord, Mailbox, MboxEntry, Store};
 
-use crate::error::UserError;
+use crate::error::MasterError;
 
 /// GUIDs in one RESERVE, as the C client's bound.
 pub(crate) const GUIDS: usize = 8192;
@@ -77,7 +77,7 @@ struct New {
 }
 
 /// Finds what is worth asking for.
-pub(crate) fn find(store: &Store, msg: &Wanted) -> Result<Vec<Reserve>, UserError> {
+pub(crate) fn find(store: &Store, msg: &Wanted) -> Result<Vec<Reserve>, MasterError> {
     let new = new_messages(store, msg)?;
     if new.guids.is_empty() {
         return Ok(Vec::new());
@@ -160,7 +160,7 @@ fn removed(mailbox: &Mailbox, there: &Holder) -> impl Iterator<Item = Guid> {
     known.filter(IndexRecord::is_expunged).map(|record| Guid(record.guid.0))
 }
 
-fn new_messages(store: &Store, msg: &Wanted) -> Result<New, UserError> {
+fn new_messages(store: &Store, msg: &Wanted) -> Result<New, MasterError> {
     let mut new = New::default();
     for (uniqueid, replica_last_uid) in &msg.updates {
         let Some(entry) = msg.entries.get(uniqueid) else { continue };

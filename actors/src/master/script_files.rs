@@ -2,15 +2,15 @@
 
 use cyrus_store::Store;
 
-use crate::error::UserError;
+use crate::error::MasterError;
 
 /// On a reading thread: an error where they are.
 ///
 /// # Errors
-/// [`UserError::ScriptFiles`], or the store can't be read.
-pub(crate) fn check(store: &Store, userid: &str) -> Result<(), UserError> {
+/// [`MasterError::ScriptFiles`], or the store can't be read.
+pub(crate) fn check(store: &Store, userid: &str) -> Result<(), MasterError> {
     match store.scripts_only_in_folder(&store.mailboxes()?, userid)? {
-        Some(folder) => Err(UserError::ScriptFiles { folder }),
+        Some(folder) => Err(MasterError::ScriptFiles { folder }),
         None => Ok(()),
     }
 }

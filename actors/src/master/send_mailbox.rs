@@ -20,7 +20,7 @@ use csync::{Command, CommandKind, ReplicaMailbox, Since, command};
 use cyrus_store::{Mailbox, MboxEntry, MboxList, Modseqs, Store, StoreError};
 use sync_plan::{Crcs, FullReplica, PlanError, Verdict, compare_mailbox};
 
-use crate::error::UserError;
+use crate::error::{MasterError, UserError};
 use crate::master::bad_files::{BadFile, Files, NAMED};
 use crate::master::batches::{self, Base, Batch, STEP_BYTES};
 use crate::master::encode::{self, State};
@@ -64,7 +64,7 @@ pub(crate) enum MailboxSent {
     Lacking(Files),
     /// All that is new of it are messages whose files are missing or damaged: nothing is said of it, so that they can
     /// still be appended there.
-    Bad(Vec<UserError>),
+    Bad(Vec<MasterError>),
     /// Its messages are on their way, its records ready to follow them.
     Ready(Box<Ready>),
 }
@@ -86,7 +86,7 @@ pub(crate) struct Ready {
     /// What follows of the same mailbox.
     pub(crate) next: Option<Next>,
     /// Messages that are left out, as their files are missing or damaged.
-    pub(crate) bad: Vec<UserError>,
+    pub(crate) bad: Vec<MasterError>,
 }
 
 /// Where the next step of a mailbox begins.
@@ -164,7 +164,7 @@ impl MailboxSender<'_> {
         let done = |sent| Ok(Pass::Done(sent));
         let list = self.store.mailboxes()?;
         if matches!(self.how, SendMode::Make) {
-            return self.make(&list).map(Pass::Done);
+            return done(self.make(&list)?);
         }
         let Some(mailbox) = self.open(&list)? else { return done(MailboxSent::Replaced) };
         let modseqs = self.modseqs(&list)?;
@@ -259,7 +259,7 @@ impl MailboxSender<'_> {
     }
 
     /// A mailbox as it is before the first step: nothing in it.
-    fn make(&self, list: &MboxList) -> Result<MailboxSent, UserError> {
+    fn make(&self, list: &MboxList) -> Result<MailboxSent, MasterError> {
         let Some(mailbox) = self.open(list)? else { return Ok(MailboxSent::Replaced) };
         let partition = self.partition(&mailbox);
         let head = encode::Head {
@@ -287,7 +287,7 @@ impl MailboxSender<'_> {
         mailbox: &Mailbox,
         said: &CommandHead,
         partition: &str,
-    ) -> Result<Option<Box<ReplicaMailbox>>, UserError> {
+    ) -> Result<Option<Box<ReplicaMailbox>>, MasterError> {
         let incomplete = said.step.is_some() || !self.found.without.is_empty();
         if self.settings.cache.is_none() || incomplete {
             return Ok(None);
@@ -315,7 +315,7 @@ impl MailboxSender<'_> {
     }
 
     /// None when the mailbox is no longer what was planned.
-    fn open(&self, list: &MboxList) -> Result<Option<Mailbox>, UserError> {
+    fn open(&self, list: &MboxList) -> Result<Option<Mailbox>, MasterError> {
         match self.store.open_mailbox(self.entry) {
             Ok(mailbox) if mailbox.uniqueid() == self.entry.uniqueid => {
                 match list.lookup(&self.entry.name)? {
@@ -336,13 +336,13 @@ impl MailboxSender<'_> {
     }
 
     /// The groups that the mailbox's owner is in.
-    pub(super) fn groups(&self) -> Result<String, UserError> {
+    pub(super) fn groups(&self) -> Result<String, MasterError> {
         let owner = self.store.config().names().userid(&self.entry.name);
         let Some(owner) = owner else { return Ok(String::new()) };
         Ok(self.store.mailboxes()?.groups_of(&owner)?.join("\t"))
     }
 
-    fn modseqs(&self, list: &MboxList) -> Result<Modseqs, UserError> {
+    fn modseqs(&self, list: &MboxList) -> Result<Modseqs, MasterError> {
         let owner = self.store.config().names().userid(&self.entry.name);
         let modseqs = self.store.user_modseqs(list, owner.as_deref())?;
         modseqs.of(self.entry).map_err(|e| self.damaged(e))
@@ -392,7 +392,7 @@ impl MailboxSender<'_> {
         (!uids.is_empty()).then(|| command::expunge(name, uniqueid, uids.iter().copied()))
     }
 
-    fn recomputed(&self, m: &Mailbox) -> Result<Crcs, UserError> {
+    fn recomputed(&self, m: &Mailbox) -> Result<Crcs, MasterError> {
         let crcs = m.recompute_crcs_without(&self.found.without).map_err(|e| self.damaged(e))?;
         Ok(Crcs { basic: crcs.basic, annot: crcs.annot })
     }
@@ -413,8 +413,11 @@ impl MailboxSender<'_> {
                     self.progress.uploaded(message.size);
                     self.staged.add(&encoded.partition, std::iter::once(message.guid));
                 }
-                Err(UserError::MessageFile { .. }) if uploader.is_good() && message.expunged => {}
-                Err(e @ UserError::MessageFile { .. }) if uploader.is_good() => {
+                Err(UserError::Master(MasterError::MessageFile { .. }))
+                    if uploader.is_good() && message.expunged => {}
+                Err(UserError::Master(e @ MasterError::MessageFile { .. }))
+                    if uploader.is_good() =>
+                {
                     let named = self.found.bad.len() + bad.len() < NAMED;
                     let (uid, guid) = (message.uid, message.guid);
                     bad.push(BadFile { uid, guid, why: named.then_some(e) });
@@ -430,11 +433,11 @@ impl MailboxSender<'_> {
         Ok(bad)
     }
 
-    pub(super) fn damaged(&self, e: StoreError) -> UserError {
-        UserError::Mailbox { mailbox: self.entry.name.clone(), source: Box::new(e) }
+    pub(super) fn damaged(&self, e: StoreError) -> MasterError {
+        MasterError::Mailbox { mailbox: self.entry.name.clone(), source: Box::new(e) }
     }
 
-    pub(super) fn spool_failed(&self, e: io::Error) -> UserError {
+    pub(super) fn spool_failed(&self, e: io::Error) -> MasterError {
         spool_failed(&self.entry.name, &e)
     }
 }
@@ -461,8 +464,8 @@ pub(crate) fn send_records(
     }
 }
 
-fn spool_failed(mailbox: &str, e: &io::Error) -> UserError {
-    UserError::Spool { mailbox: mailbox.to_string(), problem: e.to_string() }
+fn spool_failed(mailbox: &str, e: &io::Error) -> MasterError {
+    MasterError::RecordBuffer { mailbox: mailbox.to_string(), problem: e.to_string() }
 }
 
 fn stored_crcs(m: &Mailbox) -> Crcs {

@@ -11,7 +11,7 @@ use csync::{Guid, ReplicaMailbox};
 use cyrus_store::{Annotation, MboxEntry, Store};
 use sync_plan::FullReplica;
 
-use crate::error::UserError;
+use crate::error::{MasterError, UserError};
 use crate::master::full_update;
 use crate::master::full_update::FullChecked;
 use crate::master::guard::guarded;
@@ -37,7 +37,7 @@ impl Actor for StoreReader {
 
 /// What the master holds of a user. None: there is no INBOX here.
 #[derive(Message)]
-#[rtype(result = "Result<Option<Arc<UserRead>>, UserError>")]
+#[rtype(result = "Result<Option<Arc<UserRead>>, MasterError>")]
 pub(crate) struct ReadUser {
     pub(crate) userid: Arc<str>,
     /// Whether #sieve mailboxes go as mailboxes; else the scripts are read.
@@ -48,7 +48,7 @@ pub(crate) struct ReadUser {
 
 /// What the master holds of some mailboxes.
 #[derive(Message)]
-#[rtype(result = "Result<SomeRead, UserError>")]
+#[rtype(result = "Result<SomeRead, MasterError>")]
 pub(crate) struct ReadSome {
     pub(crate) names: Arc<Names>,
     pub(crate) sieve_mailbox: bool,
@@ -56,7 +56,7 @@ pub(crate) struct ReadSome {
 
 /// What these unique ids of the replica's are here, and what is above our mailboxes that it lacks.
 #[derive(Message)]
-#[rtype(result = "Result<Lookup, UserError>")]
+#[rtype(result = "Result<Lookup, MasterError>")]
 pub(crate) struct ReadMore {
     pub(crate) read: Arc<UserRead>,
     pub(crate) uniqueids: Vec<String>,
@@ -67,25 +67,25 @@ pub(crate) struct ReadMore {
 
 /// Whether a replica that has #sieve mailboxes may be asked about this user.
 #[derive(Message)]
-#[rtype(result = "Result<(), UserError>")]
+#[rtype(result = "Result<(), MasterError>")]
 pub(crate) struct CheckScripts {
     pub(crate) userid: Arc<str>,
 }
 
 /// The annotations of the server itself.
 #[derive(Message)]
-#[rtype(result = "Result<Vec<Annotation>, UserError>")]
+#[rtype(result = "Result<Vec<Annotation>, MasterError>")]
 pub(crate) struct ReadServer;
 
 /// Which new messages the replica may already have, and where.
 #[derive(Message)]
-#[rtype(result = "Result<Vec<Reserve>, UserError>")]
+#[rtype(result = "Result<Vec<Reserve>, MasterError>")]
 pub(crate) struct FindReserve(pub(crate) Wanted);
 
 /// Whether a mailbox that differs in nothing but the stored checksums really does, once ours are
 /// computed afresh.
 #[derive(Message)]
-#[rtype(result = "Result<bool, UserError>")]
+#[rtype(result = "Result<bool, MasterError>")]
 pub(crate) struct DoChecksumsDiffer {
     pub(crate) entry: MboxEntry,
     pub(crate) replica: Box<ReplicaMailbox>,
@@ -93,7 +93,7 @@ pub(crate) struct DoChecksumsDiffer {
 
 /// How many messages that the replica may have live are expunged here since it last heard of the mailbox.
 #[derive(Message)]
-#[rtype(result = "Result<u64, UserError>")]
+#[rtype(result = "Result<u64, MasterError>")]
 pub(crate) struct CountExpunged {
     pub(crate) entry: MboxEntry,
     pub(crate) replica: Box<ReplicaMailbox>,
@@ -109,14 +109,14 @@ pub(crate) struct CheckFull {
 
 /// How many of these messages are not live in this mailbox, or could not be sent.
 #[derive(Message)]
-#[rtype(result = "Result<usize, UserError>")]
+#[rtype(result = "Result<usize, MasterError>")]
 pub(crate) struct CountLacking {
     pub(crate) entry: MboxEntry,
     pub(crate) guids: HashSet<Guid>,
 }
 
 impl Handler<ReadUser> for StoreReader {
-    type Result = Result<Option<Arc<UserRead>>, UserError>;
+    type Result = Result<Option<Arc<UserRead>>, MasterError>;
 
     fn handle(&mut self, msg: ReadUser, _: &mut SyncContext<Self>) -> Self::Result {
         let prefix = self.settings.prefix.as_deref();
@@ -126,7 +126,7 @@ impl Handler<ReadUser> for StoreReader {
 }
 
 impl Handler<ReadSome> for StoreReader {
-    type Result = Result<SomeRead, UserError>;
+    type Result = Result<SomeRead, MasterError>;
 
     fn handle(&mut self, msg: ReadSome, _: &mut SyncContext<Self>) -> Self::Result {
         guarded(|| read_partial::read_some(&self.store, &msg.names, msg.sieve_mailbox))
@@ -134,7 +134,7 @@ impl Handler<ReadSome> for StoreReader {
 }
 
 impl Handler<ReadMore> for StoreReader {
-    type Result = Result<Lookup, UserError>;
+    type Result = Result<Lookup, MasterError>;
 
     fn handle(&mut self, msg: ReadMore, _: &mut SyncContext<Self>) -> Self::Result {
         let question = LookupRequest {
@@ -148,7 +148,7 @@ impl Handler<ReadMore> for StoreReader {
 }
 
 impl Handler<CheckScripts> for StoreReader {
-    type Result = Result<(), UserError>;
+    type Result = Result<(), MasterError>;
 
     fn handle(&mut self, msg: CheckScripts, _: &mut SyncContext<Self>) -> Self::Result {
         guarded(|| script_files::check(&self.store, &msg.userid))
@@ -156,7 +156,7 @@ impl Handler<CheckScripts> for StoreReader {
 }
 
 impl Handler<ReadServer> for StoreReader {
-    type Result = Result<Vec<Annotation>, UserError>;
+    type Result = Result<Vec<Annotation>, MasterError>;
 
     fn handle(&mut self, _: ReadServer, _: &mut SyncContext<Self>) -> Self::Result {
         guarded(|| Ok(self.store.server_annotations()?))
@@ -164,7 +164,7 @@ impl Handler<ReadServer> for StoreReader {
 }
 
 impl Handler<FindReserve> for StoreReader {
-    type Result = Result<Vec<Reserve>, UserError>;
+    type Result = Result<Vec<Reserve>, MasterError>;
 
     fn handle(&mut self, msg: FindReserve, _: &mut SyncContext<Self>) -> Self::Result {
         guarded(|| reserve::find(&self.store, &msg.0))
@@ -172,7 +172,7 @@ impl Handler<FindReserve> for StoreReader {
 }
 
 impl Handler<DoChecksumsDiffer> for StoreReader {
-    type Result = Result<bool, UserError>;
+    type Result = Result<bool, MasterError>;
 
     fn handle(&mut self, msg: DoChecksumsDiffer, _: &mut SyncContext<Self>) -> Self::Result {
         guarded(|| Ok(full_update::do_checksums_differ(&self.store, &msg.entry, &msg.replica)))
@@ -180,7 +180,7 @@ impl Handler<DoChecksumsDiffer> for StoreReader {
 }
 
 impl Handler<CountExpunged> for StoreReader {
-    type Result = Result<u64, UserError>;
+    type Result = Result<u64, MasterError>;
 
     fn handle(&mut self, msg: CountExpunged, _: &mut SyncContext<Self>) -> Self::Result {
         guarded(|| Ok(full_update::count_expunged(&self.store, &msg.entry, &msg.replica)))
@@ -196,7 +196,7 @@ impl Handler<CheckFull> for StoreReader {
 }
 
 impl Handler<CountLacking> for StoreReader {
-    type Result = Result<usize, UserError>;
+    type Result = Result<usize, MasterError>;
 
     fn handle(&mut self, msg: CountLacking, _: &mut SyncContext<Self>) -> Self::Result {
         guarded(|| full_update::count_lacking(&self.store, &msg.entry, msg.guids))

@@ -64,7 +64,7 @@ impl<'a> Uploader<'a> {
             Ok(checked) => checked,
             Err(bad) => {
                 self.finish()?;
-                return Err(bad);
+                return Err(bad.into());
             }
         };
         let full = |open: &Open<'_>| open.messages >= MESSAGES || open.bytes >= COMMAND_BYTES;

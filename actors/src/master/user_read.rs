@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cyrus_store::{MboxEntry, StoreError};
 use sync_plan::{Folder, MasterUser};
 
-use crate::error::UserError;
+use crate::error::MasterError;
 
 /// A user as read off the disk.
 #[derive(Debug, Clone, Default)]
@@ -39,12 +39,12 @@ pub(crate) struct Host {
 
 impl UserRead {
     /// What can't be read as failures, mailboxes first.
-    pub(crate) fn failures(&self) -> impl Iterator<Item = UserError> + '_ {
-        let mailboxes = self.broken.iter().map(|(mailbox, e)| UserError::Unreadable {
+    pub(crate) fn failures(&self) -> impl Iterator<Item = MasterError> + '_ {
+        let mailboxes = self.broken.iter().map(|(mailbox, e)| MasterError::Unreadable {
             mailbox: mailbox.clone(),
             source: e.clone(),
         });
-        mailboxes.chain(self.unread.iter().map(|e| UserError::Unread { source: e.clone() }))
+        mailboxes.chain(self.unread.iter().map(|e| MasterError::Unread { source: e.clone() }))
     }
 
     /// Keeps what can't be read of a user besides its mailboxes. Nothing is taken away on the replica then.

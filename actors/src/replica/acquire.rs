@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use actix::prelude::*;
 
-use crate::replica::lease::{Lease, compressed, living};
-use crate::replica::pool::{ConnectionPool, PoolError, WantExclusive, WantShared};
+use crate::replica::lease::{Lease, compressed, living, opened};
+use crate::replica::pool::{ConnectionPool, NoLease, PoolError, WantExclusive, WantShared};
 
 /// How long a user may wait for a connection to be worked on, after it was looked at.
 const WORK_WAIT: Duration = Duration::from_secs(10);
@@ -13,8 +13,8 @@ const WORK_WAIT: Duration = Duration::from_secs(10);
 /// A connection to look at a user on, beside others who look.
 ///
 /// # Errors
-/// [`PoolError`] when there is none to be had.
-pub(crate) async fn acquire_shared(pool: &Addr<ConnectionPool>) -> Result<Lease, PoolError> {
+/// [`NoLease`] when there is none to be had.
+pub(crate) async fn acquire_shared(pool: &Addr<ConnectionPool>) -> Result<Lease, NoLease> {
     loop {
         let lease = pool.send(WantShared).await.map_err(|_| PoolError::Stopped)??;
         if let Some(lease) = living(lease).await {
@@ -27,13 +27,13 @@ pub(crate) async fn acquire_shared(pool: &Addr<ConnectionPool>) -> Result<Lease,
 /// user's with it.
 ///
 /// # Errors
-/// [`PoolError`] when there is none to be had.
-pub(crate) async fn acquire_exclusive_look(
-    pool: &Addr<ConnectionPool>,
-) -> Result<Lease, PoolError> {
+/// [`NoLease`] when there is none to be had.
+pub(crate) async fn acquire_exclusive_look(pool: &Addr<ConnectionPool>) -> Result<Lease, NoLease> {
     loop {
         let lease = pool.send(WantExclusive).await.map_err(|_| PoolError::Stopped)??;
-        if let Some(lease) = living(lease).await {
+        if let Some(lease) = opened(lease).await
+            && let Some(lease) = living(lease).await
+        {
             return Ok(lease);
         }
     }
@@ -42,16 +42,17 @@ pub(crate) async fn acquire_exclusive_look(
 /// A connection for one user's work.
 ///
 /// # Errors
-/// [`PoolError`] when there is none to be had; [`PoolError::NotBegun`] after [`WORK_WAIT`], by when
+/// [`NoLease`] when there is none to be had; [`NoLease::NotStarted`] after [`WORK_WAIT`], by when
 /// what was seen of the user is old.
-pub(crate) async fn acquire_exclusive(pool: &Addr<ConnectionPool>) -> Result<Lease, PoolError> {
+pub(crate) async fn acquire_exclusive(pool: &Addr<ConnectionPool>) -> Result<Lease, NoLease> {
     loop {
         let waiting = tokio::time::timeout(WORK_WAIT, pool.send(WantExclusive));
         let lease = match waiting.await {
             Ok(answer) => answer.map_err(|_| PoolError::Stopped)??,
-            Err(_) => return Err(PoolError::NotBegun),
+            Err(_) => return Err(NoLease::NotStarted),
         };
-        if let Some(lease) = living(lease).await
+        if let Some(lease) = opened(lease).await
+            && let Some(lease) = living(lease).await
             && let Some(lease) = compressed(lease).await
         {
             return Ok(lease);

@@ -14,16 +14,9 @@ pub enum CommandError {
         command: CommandKind,
         /// What ended the connection.
         reason: String,
-        /// Somebody else's answer was due when it ended: this one counts as never asked, if it only asked.
+        /// Somebody else's answer was due when it ended, or nothing was heard of what was sent ahead of all being agreed on: this
+        /// one counts as never asked, if it only asked.
         behind: bool,
-    },
-    /// The connection was used before all was agreed on, and then it was not agreed on.
-    #[error("the connection to the replica ended before {command} was heard: {reason}")]
-    HandshakeAborted {
-        /// The command.
-        command: CommandKind,
-        /// What ended the connection.
-        reason: String,
     },
     /// The replica said NO or BAD.
     #[error("the replica refused {command}: {text}")]

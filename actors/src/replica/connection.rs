@@ -15,8 +15,9 @@
 //!
 //! A connection that is opened *early* takes commands as soon as the login is through. They follow what else is to be agreed on
 //! without waiting for it, which saves a round trip, and go in clear; COMPRESS follows when the pool finds
-//! it worth its own round trip. Should the agreement fail, what was sent ahead fails with
-//! [`CommandError::HandshakeAborted`](crate::replica::command_error::CommandError::HandshakeAborted), and whoever sent it begins anew.
+//! it worth its own round trip. Should the agreement fail, what was sent ahead
+//! counts as never asked, as what stands behind another's answer does. Only questions are sent ahead: whoever is to work on a connection
+//! gets it when it is open.
 
 pub(crate) mod queue;
 mod reader;

@@ -100,12 +100,9 @@ impl End {
     pub(crate) fn error(&self, command: CommandKind, asker: Asker) -> CommandError {
         match self.get() {
             None => lost(command),
-            Some(Closed { reason, unopened: false, head, .. }) => {
-                let behind = head.is_some_and(|head| head != asker);
+            Some(Closed { reason, unopened, head, .. }) => {
+                let behind = *unopened || head.is_some_and(|head| head != asker);
                 CommandError::Lost { command, reason: reason.clone(), behind }
-            }
-            Some(Closed { reason, unopened: true, .. }) => {
-                CommandError::HandshakeAborted { command, reason: reason.clone() }
             }
         }
     }

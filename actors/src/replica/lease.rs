@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::replica::client::Client;
 use crate::replica::connection::CompressionState;
+use crate::replica::connection::queue::Queue;
 
 /// What a connection is lent for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub(crate) struct Lease {
     /// What the replica can do.
     pub(crate) session: Arc<Session>,
     pub(crate) clear: Arc<CompressionState>,
+    /// Tells when all is agreed on with the replica.
+    pub(super) queue: Queue,
     /// It was idle for so long that it may be gone.
     pub(crate) stale: bool,
     /// Where it is given back. Never full, so that no lease is lost: a connection has one at a time, and each look one more.
@@ -67,6 +70,16 @@ pub(crate) async fn compressed(mut lease: Lease) -> Option<Lease> {
         return Some(lease);
     }
     if lease.client.compress().await.is_err() {
+        lease.spoil();
+        return None;
+    }
+    Some(lease)
+}
+
+/// The lease, once all is agreed on with the replica; none when that failed. Questions need not wait for it.
+pub(crate) async fn opened(mut lease: Lease) -> Option<Lease> {
+    lease.queue.opened().await;
+    if lease.client.end().get().is_some() {
         lease.spoil();
         return None;
     }

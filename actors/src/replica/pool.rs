@@ -64,19 +64,31 @@ pub enum PoolError {
     /// The program was told to stop.
     #[error("stopped while the replica could not be reached")]
     Stopped,
-    /// The program was told to stop, or others took too long: this user was not begun.
-    #[error("not begun")]
-    NotBegun,
+}
+
+/// Why somebody gets no connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NoLease {
+    /// The program was told to stop, or others took too long: what it was wanted for was not started.
+    NotStarted,
+    /// There is none to be had.
+    Failed(PoolError),
+}
+
+impl From<PoolError> for NoLease {
+    fn from(e: PoolError) -> NoLease {
+        NoLease::Failed(e)
+    }
 }
 
 /// Asks for a connection to look at a user; waits until there is one.
 #[derive(Message)]
-#[rtype(result = "Result<Lease, PoolError>")]
+#[rtype(result = "Result<Lease, NoLease>")]
 pub(crate) struct WantShared;
 
 /// Asks for a connection to work on a user; waits until there is one.
 #[derive(Message)]
-#[rtype(result = "Result<Lease, PoolError>")]
+#[rtype(result = "Result<Lease, NoLease>")]
 pub(crate) struct WantExclusive;
 
 /// Lends connections.
@@ -104,7 +116,7 @@ pub(crate) struct ConnectionPool {
     early: bool,
     /// Nobody is lent a connection any more.
     stopping: bool,
-    failure: PoolError,
+    failure: NoLease,
     /// The last connection ended because the replica said BYE.
     bye: bool,
     /// Why the last try to connect failed.
@@ -118,7 +130,7 @@ pub(crate) struct ConnectionPool {
     coming_back: Option<mpsc::UnboundedReceiver<Returned>>,
 }
 
-type Waiter = oneshot::Sender<Result<Lease, PoolError>>;
+type Waiter = oneshot::Sender<Result<Lease, NoLease>>;
 
 struct Member {
     frames: FrameSender,
@@ -160,7 +172,7 @@ impl ConnectionPool {
             ticking: false,
             early: true,
             stopping: false,
-            failure: PoolError::Stopped,
+            failure: NoLease::Failed(PoolError::Stopped),
             bye: false,
             reason: String::new(),
             complained: None,
@@ -234,6 +246,7 @@ impl ConnectionPool {
             ),
             session: member.session.clone(),
             clear: member.clear.clone(),
+            queue: member.queue.clone(),
             stale: member.since.elapsed() > IDLE_TRUST,
             back: self.back.clone(),
             usable: true,
@@ -308,12 +321,12 @@ impl ConnectionPool {
                 self.complained = Some(now);
                 error!("can't use server '{}': {e}", self.settings.server);
             }
-            self.failure = PoolError::Fatal(e.to_string());
+            self.failure = PoolError::Fatal(e.to_string()).into();
         } else {
             warn!("no connection to server '{}': {e}", self.settings.server);
             let why = format!("Can not connect to server '{}' ({e})", self.settings.server);
-            self.failure =
-                if self.bye { PoolError::SaidBye(why) } else { PoolError::NoConnection(why) };
+            let e = if self.bye { PoolError::SaidBye(why) } else { PoolError::NoConnection(why) };
+            self.failure = e.into();
             if self.settings.connect_once && !self.plan.is_connected() && !self.bye {
                 error!("Can not connect to server '{}'", self.settings.server);
             }
@@ -382,34 +395,34 @@ impl Actor for ConnectionPool {
 pub(crate) struct StopWaiting;
 
 impl Handler<WantShared> for ConnectionPool {
-    type Result = ResponseFuture<Result<Lease, PoolError>>;
+    type Result = ResponseFuture<Result<Lease, NoLease>>;
 
     fn handle(&mut self, _: WantShared, ctx: &mut Context<Self>) -> Self::Result {
         if self.stopping {
-            return Box::pin(async { Err(PoolError::NotBegun) });
+            return Box::pin(async { Err(NoLease::NotStarted) });
         }
         let (grant, granted) = oneshot::channel();
         self.looks.push_back(grant);
         self.note_pace(ctx);
         let actions = self.plan.want_shared();
         self.act(actions, ctx);
-        Box::pin(async move { granted.await.unwrap_or(Err(PoolError::Stopped)) })
+        Box::pin(async move { granted.await.unwrap_or(Err(PoolError::Stopped.into())) })
     }
 }
 
 impl Handler<WantExclusive> for ConnectionPool {
-    type Result = ResponseFuture<Result<Lease, PoolError>>;
+    type Result = ResponseFuture<Result<Lease, NoLease>>;
 
     fn handle(&mut self, _: WantExclusive, ctx: &mut Context<Self>) -> Self::Result {
         if self.stopping {
-            return Box::pin(async { Err(PoolError::NotBegun) });
+            return Box::pin(async { Err(NoLease::NotStarted) });
         }
         let (grant, granted) = oneshot::channel();
         self.work.push_back(grant);
         self.note_pace(ctx);
         let actions = self.plan.want_exclusive();
         self.act(actions, ctx);
-        Box::pin(async move { granted.await.unwrap_or(Err(PoolError::Stopped)) })
+        Box::pin(async move { granted.await.unwrap_or(Err(PoolError::Stopped.into())) })
     }
 }
 
@@ -469,12 +482,12 @@ impl Handler<StopWaiting> for ConnectionPool {
         if self.plan.is_connected() {
             self.plan.forget_waiting();
             for waiter in self.looks.drain(..).chain(self.work.drain(..)) {
-                let _ = waiter.send(Err(PoolError::NotBegun));
+                let _ = waiter.send(Err(NoLease::NotStarted));
             }
         } else if !self.plan.has_given_up() {
             // Connecting at the moment is not the same as not being able to.
             let failed = !self.reason.is_empty();
-            self.failure = if failed { PoolError::Stopped } else { PoolError::NotBegun };
+            self.failure = if failed { PoolError::Stopped.into() } else { NoLease::NotStarted };
             let actions = self.plan.give_up();
             self.act(actions, ctx);
             // A pause or a login under way would keep this actor, and so the program, alive.

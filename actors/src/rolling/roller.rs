@@ -27,7 +27,7 @@ use tracing::{Instrument, error, info, warn};
 use crate::monitor::report::Stopped;
 use crate::monitor::spans;
 use crate::replica::acquire::acquire_shared;
-use crate::replica::pool::{PoolError, StopWaiting};
+use crate::replica::pool::{NoLease, PoolError, StopWaiting};
 use crate::rolling::log_handle::{Finished, FromLog, LogHandle};
 use crate::rolling::log_reader::{LogReader, TakenOver};
 use crate::rolling::report::RollReport;
@@ -110,7 +110,7 @@ impl Handler<Roll> for Roller {
 }
 
 type Steps = FuturesUnordered<LocalBoxFuture<'static, AttemptEvent>>;
-type Meeting = LocalBoxFuture<'static, Result<(), PoolError>>;
+type Meeting = LocalBoxFuture<'static, Result<(), NoLease>>;
 
 struct Rolling {
     queue: WorkQueue<UserLock>,
@@ -190,11 +190,11 @@ impl Rolling {
         Box::pin(async move { acquire_shared(&pool).await.map(drop) })
     }
 
-    async fn met(&mut self, met: Result<(), PoolError>) {
+    async fn met(&mut self, met: Result<(), NoLease>) {
         self.meeting = None;
         match met {
-            Ok(()) | Err(PoolError::NotBegun) => {}
-            Err(e) => self.stop(stopped_by(e)).await,
+            Ok(()) | Err(NoLease::NotStarted) => {}
+            Err(NoLease::Failed(e)) => self.stop(stopped_by(e)).await,
         }
     }
 

@@ -5,7 +5,7 @@ use cyrus_store::StoreError;
 use cyrus_store::names::NameRules;
 use sync_plan::PlanError;
 
-use crate::error::UserError;
+use crate::error::{MasterError, ReplicaError, UserError};
 use crate::monitor::plain;
 use crate::monitor::report::is_shared;
 use crate::replica::command_error::CommandError;
@@ -49,31 +49,35 @@ fn advice(e: &UserError, userid: &str, rules: &NameRules) -> Option<String> {
         UserError::TooManyRemovals { .. } => {
             Some("if so much may go, run again with --max-deletes and a higher number".into())
         }
-        UserError::ScriptFiles { .. } => Some(format!(
+        UserError::Master(MasterError::ScriptFiles { .. }) => Some(format!(
             "let Cyrus move them there: a login to its ManageSieve service (timsieved) as this user, or as an admin for {}, does it",
             quoted(userid)
         )),
         UserError::Uncounted(_) => Some("`quota -f` there mends it".into()),
         UserError::OnlyThere { .. } => Some("if it may go, delete it there".into()),
-        UserError::DeletedThere { uniqueid, .. } => Some(format!(
+        UserError::Replica(ReplicaError::DeletedThere { uniqueid, .. }) => Some(format!(
             "if no mailbox there has that id any more, `cyr_dbtool MAILBOXES.DB twoskip delete I{uniqueid}` there, with the path of its mailboxes.db, lets it be made"
         )),
-        UserError::Refused {
+        UserError::Replica(ReplicaError::Refused {
             source: CommandError::Refused { command: CommandKind::Message, .. },
             ..
-        } => Some(
+        }) => Some(
             "look into the replica's syslog: it could not keep a message, as when its disk is full"
                 .into(),
         ),
-        UserError::MessageFile { mailbox, missing: true, .. } => Some(format!(
-            "put the file back from a backup, or let `{}` here drop the message, and run again",
-            reconstruct(mailbox)
-        )),
-        UserError::MessageFile { .. } => Some("put the file back from a backup".into()),
-        UserError::Mailbox { mailbox, source } if is_damaged(source) => {
+        UserError::Master(MasterError::MessageFile { mailbox, missing: true, .. }) => {
+            Some(format!(
+                "put the file back from a backup, or let `{}` here drop the message, and run again",
+                reconstruct(mailbox)
+            ))
+        }
+        UserError::Master(MasterError::MessageFile { .. }) => {
+            Some("put the file back from a backup".into())
+        }
+        UserError::Master(MasterError::Mailbox { mailbox, source }) if is_damaged(source) => {
             Some(format!("repair it here with `{}` and run again", reconstruct(mailbox)))
         }
-        UserError::Unreadable { mailbox, source, .. } if is_damaged(source) => {
+        UserError::Master(MasterError::Unreadable { mailbox, source }) if is_damaged(source) => {
             Some(format!("repair it here with `{}` and run again", reconstruct(mailbox)))
         }
         _ => None,
@@ -82,7 +86,8 @@ fn advice(e: &UserError, userid: &str, rules: &NameRules) -> Option<String> {
 
 /// Whether something here can't be read, so that nothing there may be given up for ours.
 fn is_unread(e: &UserError) -> bool {
-    use UserError::{Mailbox, MessageFile, Store, Unread, Unreadable};
+    use MasterError::{Mailbox, MessageFile, Store, Unread, Unreadable};
+    let UserError::Master(e) = e else { return false };
     matches!(e, Mailbox { .. } | MessageFile { .. } | Store(_) | Unread { .. } | Unreadable { .. })
 }
 
@@ -141,13 +146,14 @@ mod tests {
             }
             .into(),
             held.into(),
-            UserError::MessageFile {
+            MasterError::MessageFile {
                 mailbox: "user.anna.y".into(),
                 uid: 3,
                 path: PathBuf::from("/spool/3."),
                 missing: false,
                 problem: "short".into(),
-            },
+            }
+            .into(),
         ];
         let words = in_words(&UserError::Several { of }, "anna", &NameRules::default());
         assert!(!words.contains("overwrite") && words.ends_with("from a backup"), "{words}");

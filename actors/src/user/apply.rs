@@ -19,7 +19,7 @@ use tracing::{Instrument, Span, info, warn};
 use self::contest::Loser;
 use self::held::Holding;
 use self::removals::Removals;
-use crate::error::UserError;
+use crate::error::{MasterError, ReplicaError, UserError};
 use crate::master::bad_files::Files;
 use crate::master::full_update::Found;
 use crate::master::mailbox_streamer::SendMailbox;
@@ -152,7 +152,7 @@ impl<'a> Apply<'a> {
         staged: &mut Staged,
     ) -> Result<Applied, UserError> {
         let mut result = self.carry_out(plan, staged).await;
-        if let Err(UserError::Command(CommandError::Lost { .. })) = &result
+        if let Err(UserError::Replica(ReplicaError::Command(CommandError::Lost { .. }))) = &result
             && let Some(refused) = self.holding.refused()
         {
             result = Err(refused);
@@ -324,11 +324,7 @@ impl<'a> Apply<'a> {
                     self.keep_all(std::mem::take(&mut ready.bad));
                     self.hold(name, *ready).await?;
                 }
-                Err(
-                    e @ (UserError::Mailbox { .. }
-                    | UserError::MessageFile { .. }
-                    | UserError::Plan(_)),
-                ) => {
+                Err(e) if e.is_of_mailbox() => {
                     // Its uploads may be under way; their answers are of no use any more.
                     self.keep(e);
                     return Ok(());
@@ -431,15 +427,18 @@ impl<'a> Apply<'a> {
                 }
             }
             _ if of_mailbox => {
-                self.keep(UserError::Refused { mailbox: mailbox.to_string(), source: e });
+                self.keep(UserError::refused(mailbox, e));
             }
-            _ => self.keep(UserError::RefusedItem { what: mailbox.to_string(), source: e }),
+            _ => {
+                let what = mailbox.to_string();
+                self.keep(ReplicaError::RefusedItem { what, source: e }.into());
+            }
         }
     }
 
-    fn keep_all(&mut self, errors: Vec<UserError>) {
+    fn keep_all(&mut self, errors: Vec<MasterError>) {
         for e in errors {
-            self.keep(e);
+            self.keep(e.into());
         }
     }
 

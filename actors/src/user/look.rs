@@ -111,7 +111,7 @@ pub(crate) async fn look(
             sieve_mailbox,
         };
         let asking = context.reader.send(question);
-        let more = asking.await.map_err(|e| UserError::Internal(e.to_string()))??;
+        let more = asking.await??;
         tombstones.uniqueids.extend(more.tombstones);
         tombstones.alive.extend(more.alive);
         tombstones.moved.extend(more.moved);
@@ -165,7 +165,7 @@ async fn user_sides(
     let reading = context.reader.send(read_user);
     let mut replica = Theirs::default();
     let (theirs, ours) = futures_util::future::join(take_all(asked, &mut replica), reading).await;
-    let ours = ours.map_err(|e| UserError::Internal(e.to_string()))??;
+    let ours = ours??;
     if let Some(read) = &ours {
         context.budget.expect(read.master.folders.len());
     }
@@ -229,7 +229,7 @@ async fn shared_sides(
     lease: &Lease,
 ) -> Result<Option<Sides>, UserError> {
     let reading = context.reader.send(read_user).await;
-    let Some(read) = reading.map_err(|e| UserError::Internal(e.to_string()))?? else {
+    let Some(read) = reading?? else {
         return Ok(None);
     };
     let master = &read.master;

@@ -37,7 +37,7 @@ pub(crate) async fn some_sides(
     }
     let question = ReadSome { names: names.clone(), sieve_mailbox };
     let reading = context.reader.send(question).await;
-    let some = reading.map_err(|e| UserError::Internal(e.to_string()))??;
+    let some = reading??;
     if !again {
         // As the C client does, which asks nobody (`imap/sync_support.c:do_unmailbox` of cyrus-imapd 3.6.1).
         for name in &some.unproven {

@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::error::UserError;
+use crate::error::Interrupt;
 use crate::master::read_partial::Names;
 use crate::monitor::report::{Outcome, is_shared};
 use crate::replica::acquire::acquire_shared;
 use crate::replica::lease::Lease;
 use crate::user::look::Scope;
 use crate::user::tasks::Part;
-use crate::user::user_work::UserWork;
+use crate::user::user_work::{UserWork, of_look};
 use crate::user::{removal, server_annotations};
 
 impl UserWork {
@@ -20,7 +20,7 @@ impl UserWork {
         &mut self,
         parts: Vec<(Arc<str>, Part)>,
         lease: Lease,
-    ) -> Result<Outcome, UserError> {
+    ) -> Result<Outcome, Interrupt> {
         let mut first = Some(lease);
         let mut outcome = Outcome::Unchanged;
         let mut by_themselves = Vec::new();
@@ -40,15 +40,15 @@ impl UserWork {
                 Ok(Outcome::Unchanged) => {}
                 Ok(now) if outcome == Outcome::Unchanged => outcome = now,
                 Ok(_) => {}
-                Err(e) if self.all_else_done => by_themselves.push(e),
-                Err(e @ UserError::Pool(_)) => return Err(e),
+                Err(Interrupt::Failed(e)) if self.all_else_done => by_themselves.push(e),
+                Err(e) if e.is_of_pool() => return Err(e),
                 Err(e) => cut_short = cut_short.or(Some(e)),
             }
         }
         self.all_else_done = false;
         match cut_short {
             Some(e) => Err(e),
-            None => self.but_for(by_themselves, outcome),
+            None => Ok(self.but_for(by_themselves, outcome)?),
         }
     }
 
@@ -65,7 +65,7 @@ impl UserWork {
         }
     }
 
-    async fn run_part(&mut self, part: Part, lease: Lease) -> Result<Outcome, UserError> {
+    async fn run_part(&mut self, part: Part, lease: Lease) -> Result<Outcome, Interrupt> {
         match part {
             Part::Whole => match self.run(&Scope::Whole, lease).await? {
                 // What a removed user left below DELETED is not to be forgotten.
@@ -78,7 +78,8 @@ impl UserWork {
             Part::Some(names) => self.run(&Scope::Some(names), lease).await,
             Part::Unuser => removal::run(self, lease).await,
             Part::Server => {
-                server_annotations::run(&self.context, &lease).await.map_err(|e| e.of_look(&lease))
+                let run = server_annotations::run(&self.context, &lease).await;
+                run.map_err(|e| of_look(e, &lease))
             }
         }
     }

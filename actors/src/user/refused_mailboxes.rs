@@ -13,7 +13,7 @@ use csync::CommandKind;
 use cyrus_store::MboxEntry;
 use sync_plan::{MailboxUpdate, UserPlan};
 
-use crate::error::UserError;
+use crate::error::{ReplicaError, UserError};
 use crate::replica::command_error::CommandError;
 
 /// So many mailboxes of one partition are tried.
@@ -28,7 +28,7 @@ pub(crate) struct Refused(BTreeMap<String, CommandError>);
 impl Refused {
     /// Takes note of such a refusal. False if this is none, or if there were so many that the attempt is to end.
     pub(crate) fn note(&mut self, e: &UserError) -> bool {
-        let UserError::Refused { mailbox, source } = e else { return false };
+        let UserError::Replica(ReplicaError::Refused { mailbox, source }) = e else { return false };
         let of_messages =
             matches!(source, CommandError::Refused { command: CommandKind::Message, .. });
         if !of_messages || self.0.len() >= MOST || self.0.contains_key(mailbox) {
@@ -82,7 +82,7 @@ mod tests {
 
     fn refusal(mailbox: &str, command: CommandKind) -> UserError {
         let source = CommandError::Refused { command, code: None, text: "no room".into() };
-        UserError::Refused { mailbox: mailbox.into(), source }
+        UserError::refused(mailbox, source)
     }
 
     fn plan(names: &[&str]) -> UserPlan {

@@ -15,7 +15,7 @@ use std::collections::HashSet;
 use csync::ReplicaMailbox;
 use sync_plan::Folder;
 
-use crate::error::UserError;
+use crate::error::{Interrupt, UserError};
 use crate::master::read_user::Inbox;
 use crate::master::store_reader::ReadUser;
 use crate::monitor::report::{Outcome, is_shared};
@@ -24,7 +24,7 @@ use crate::replica::lease::Lease;
 use crate::user::look::Scope;
 use crate::user::user_work::UserWork;
 
-pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, UserError> {
+pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, Interrupt> {
     if is_shared(&work.userid) {
         return Ok(Outcome::Absent);
     }
@@ -42,7 +42,8 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, Us
     let goes = |m: &&ReplicaMailbox| owned(&m.name) && !here.contains(m.uniqueid.as_str());
     let mailboxes = seen.replica.mailboxes.iter().filter(goes).count() as u64;
     if let Some(most) = work.context.settings.max_deletes.filter(|most| mailboxes > *most) {
-        return Err(UserError::TooManyRemovals { mailboxes, messages: 0, most, by_option: true });
+        let e = UserError::TooManyRemovals { mailboxes, messages: 0, most, by_option: true };
+        return Err(e.into());
     }
     let kept: Vec<String> = seen.plan.orphans.iter().filter(|name| owned(name)).cloned().collect();
     let holds = |m: &&ReplicaMailbox| m.last_uid > 0 && kept.contains(&m.name);
@@ -53,7 +54,7 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, Us
     if let Some(other) = &renamed_to
         && !work.holds_lock_of(other)
     {
-        return Err(UserError::Linked { userid: work.userid.clone(), other: other.clone() });
+        return Err(Interrupt::Linked { userid: work.userid.clone(), other: other.clone() });
     }
     let outcome = work.after_look(&Scope::Gone, seen).await?;
     if some_live {
@@ -62,7 +63,7 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, Us
     }
     let only_there = kept.into_iter().map(|mailbox| UserError::OnlyThere { mailbox });
     if let Some(e) = UserError::all_of(only_there.collect()) {
-        return Err(e);
+        return Err(e.into());
     }
     if let Some(cache) = &work.context.cache {
         cache.forget_user(&work.userid).await;
@@ -72,8 +73,8 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, Us
     let userid = work.userid.clone();
     let still = ReadUser { userid, sieve_mailbox: true, inbox: Inbox::Gone };
     let still = work.context.reader.send(still).await;
-    if still.map_err(|e| UserError::Internal(e.to_string()))??.is_none() {
-        return Err(UserError::CameOrWent);
+    if still??.is_none() {
+        return Err(Interrupt::CameOrWent);
     }
     let asked = lease.client.unuser(&work.userid).await?;
     work.meta_of.extend(renamed_to);

@@ -20,5 +20,5 @@ pub(crate) async fn may_ask(
         return Ok(());
     }
     let checking = context.reader.send(CheckScripts { userid: userid.clone() }).await;
-    checking.map_err(|e| UserError::Internal(e.to_string()))?
+    Ok(checking??)
 }

@@ -16,7 +16,7 @@ type Annotations = BTreeMap<(String, String), Vec<u8>>;
 pub(crate) async fn run(context: &UserContext, lease: &Lease) -> Result<Outcome, UserError> {
     let asked = lease.client.get_server_annotations().await?;
     let reading = context.reader.send(ReadServer).await;
-    let read = reading.map_err(|e| UserError::Internal(e.to_string()))??;
+    let read = reading??;
     let ours: Annotations = read.into_iter().map(|a| ((a.entry, a.userid), a.value)).collect();
     let theirs = asked.answer().await?.into_iter();
     let theirs: Annotations = theirs.map(|a| ((a.entry, a.userid), a.value)).collect();

@@ -10,13 +10,13 @@ use csync::ReplicaMailbox;
 use sync_plan::{MailboxUpdate, PlanError, UserPlan};
 use tracing::{error, info, warn};
 
-use crate::error::{Class, UserError};
+use crate::error::{Class, Interrupt, ReplicaError, UserError};
 use crate::monitor::in_flight::WAITING;
 use crate::monitor::report::{Outcome, Sent, is_shared};
 use crate::replica::acquire::{acquire_exclusive, acquire_shared};
 use crate::replica::asked::PendingCommand;
-use crate::replica::lease::Lease;
-use crate::replica::pool::PoolError;
+use crate::replica::command_error::CommandError;
+use crate::replica::lease::{Lease, Purpose};
 use crate::replica::staged::Staged;
 use crate::user::apply::{Applied, Apply, Settled};
 use crate::user::context::UserContext;
@@ -33,7 +33,7 @@ const LOOKS: u32 = 4;
 pub(crate) struct Synced {
     /// What was sent, even where it failed in the end.
     pub(crate) sent: Sent,
-    pub(crate) result: Result<Outcome, UserError>,
+    pub(crate) result: Result<Outcome, Interrupt>,
     /// How many mailboxes were looked at, on the side that has more.
     pub(crate) mailboxes: usize,
     /// What failed, failed by itself: all else that was to be done is done.
@@ -44,7 +44,7 @@ pub(crate) struct Synced {
 
 impl Synced {
     /// It failed before anything was done.
-    pub(crate) fn nothing(e: UserError) -> Synced {
+    pub(crate) fn nothing(e: Interrupt) -> Synced {
         Synced {
             sent: Sent::default(),
             result: Err(e),
@@ -109,7 +109,7 @@ impl UserWork {
         }
     }
 
-    pub(crate) fn synced(self, result: Result<Outcome, UserError>) -> Synced {
+    pub(crate) fn synced(self, result: Result<Outcome, Interrupt>) -> Synced {
         let UserWork { sent, mailboxes, all_else_done, failed_meta_of, .. } = self;
         Synced { sent, result, mailboxes, all_else_done, failed_meta_of }
     }
@@ -138,7 +138,7 @@ impl UserWork {
         &mut self,
         scope: &Scope,
         to_look: Lease,
-    ) -> Result<Outcome, UserError> {
+    ) -> Result<Outcome, Interrupt> {
         let userid = self.userid.clone();
         if !is_shared(&userid) && matches!(scope, Scope::Whole) {
             self.context.events.action(|| format!("USER {userid}")).await;
@@ -151,7 +151,7 @@ impl UserWork {
             Ok(Some(seen)) => {
                 drop(to_look);
                 let mut result = self.after_look(scope, seen).await;
-                while let Err(e) = &result
+                while let Err(Interrupt::Failed(e)) = &result
                     && self.refused.note(e)
                 {
                     self.complain_of(&result);
@@ -170,9 +170,9 @@ impl UserWork {
     }
 
     /// Once more, without what the replica refused.
-    async fn again_without(&mut self, scope: &Scope) -> Result<Outcome, UserError> {
+    async fn again_without(&mut self, scope: &Scope) -> Result<Outcome, Interrupt> {
         let lease = acquire_shared(&self.context.pool).await?;
-        let seen = self.look(scope, &lease, true).await?.ok_or(UserError::CameOrWent)?;
+        let seen = self.look(scope, &lease, true).await?.ok_or(Interrupt::CameOrWent)?;
         drop(lease);
         self.after_look(scope, seen).await
     }
@@ -182,10 +182,10 @@ impl UserWork {
         &mut self,
         scope: &Scope,
         seen: Look,
-    ) -> Result<Outcome, UserError> {
+    ) -> Result<Outcome, Interrupt> {
         if seen.plan.is_empty() {
             self.remember(&seen, &HashSet::new(), Vec::new()).await;
-            return self.but_for(failures(&seen, &seen.plan), Outcome::Unchanged);
+            return Ok(self.but_for(failures(&seen, &seen.plan), Outcome::Unchanged)?);
         }
         self.context.in_flight.set(&self.userid, WAITING);
         let mut lease = acquire_exclusive(&self.context.pool).await?;
@@ -215,10 +215,10 @@ impl UserWork {
         scope: &Scope,
         lease: &Lease,
         again: bool,
-    ) -> Result<Option<Look>, UserError> {
+    ) -> Result<Option<Look>, Interrupt> {
         self.context.in_flight.set(&self.userid, "looking at both sides");
         let view = View { userid: &self.userid, scope, locked: &self.locked, again };
-        let mut seen = look(&self.context, view, lease).await.map_err(|e| e.of_look(lease))?;
+        let mut seen = look(&self.context, view, lease).await.map_err(|e| of_look(e, lease))?;
         if let Some(seen) = &mut seen {
             let partition = self.context.settings.partition.as_deref();
             seen.refused = self.refused.leave_out(&mut seen.plan, &seen.read.entries, partition);
@@ -230,7 +230,7 @@ impl UserWork {
                 && let Some(other) = seen.elsewhere.first()
             {
                 let (userid, other) = (self.userid.clone(), other.clone());
-                return Err(UserError::Linked { userid, other });
+                return Err(Interrupt::Linked { userid, other });
             }
             self.report_orphans(scope, seen);
             self.only_there = self.only_there(seen);
@@ -254,18 +254,18 @@ impl UserWork {
     /// A user of whom the replica has more is not equal.
     pub(crate) fn with_only_there(
         &mut self,
-        result: Result<Outcome, UserError>,
-    ) -> Result<Outcome, UserError> {
+        result: Result<Outcome, Interrupt>,
+    ) -> Result<Outcome, Interrupt> {
         let mailboxes = std::mem::take(&mut self.only_there);
         let only_there = mailboxes.into_iter().map(|mailbox| UserError::OnlyThere { mailbox });
         match result {
             Ok(outcome @ (Outcome::Done | Outcome::Unchanged)) => {
-                UserError::all_of(only_there.collect()).map_or(Ok(outcome), Err)
+                UserError::all_of(only_there.collect()).map_or(Ok(outcome), |e| Err(e.into()))
             }
             // One that is tried again looks again.
-            Err(e) if e.class() == Class::Permanent => {
+            Err(Interrupt::Failed(e)) if e.class() == Class::Permanent => {
                 let all = [e].into_iter().chain(only_there).collect();
-                UserError::all_of(all).map_or(Ok(Outcome::Done), Err)
+                UserError::all_of(all).map_or(Ok(Outcome::Done), |e| Err(e.into()))
             }
             other => other,
         }
@@ -277,7 +277,7 @@ impl UserWork {
         scope: &Scope,
         mut seen: Look,
         lease: &mut Lease,
-    ) -> Result<Outcome, UserError> {
+    ) -> Result<Outcome, Interrupt> {
         self.restarted = None;
         let mut staged = Staged::default();
         let mut scope = scope.clone();
@@ -315,17 +315,17 @@ impl UserWork {
             }
             match self.look(&scope, lease, true).await? {
                 Some(again) => seen = again,
-                None => return Err(UserError::CameOrWent),
+                None => return Err(Interrupt::CameOrWent),
             }
             // Asked for in vain twice.
             seen.plan.updates.retain(|update| !deleted_there.contains_key(update.name()));
             if seen.plan.is_empty() {
                 let deleted_there = deleted_there.into_values();
                 let failed = failures(&seen, &seen.plan).into_iter().chain(deleted_there);
-                return self.but_for(failed.collect(), Outcome::Done);
+                return Ok(self.but_for(failed.collect(), Outcome::Done)?);
             }
         }
-        Err(UserError::Unsettled { tries: LOOKS })
+        Err(UserError::Unsettled { tries: LOOKS }.into())
     }
 
     /// A mailbox that the replica does not have and says twice in a row to have elsewhere was deleted there: its unique
@@ -340,7 +340,8 @@ impl UserWork {
         let failure = |(mailbox, text): (&String, &String)| {
             let uniqueid = seen.read.uniqueid_of(mailbox).unwrap_or_default().to_string();
             let (name, text) = (mailbox.clone(), text.clone());
-            (name.clone(), UserError::DeletedThere { mailbox: name, uniqueid, text })
+            let e = ReplicaError::DeletedThere { mailbox: name.clone(), uniqueid, text };
+            (name, e.into())
         };
         twice.map(failure).collect()
     }
@@ -414,16 +415,9 @@ impl UserWork {
         }
     }
 
-    pub(crate) fn complain_of(&self, result: &Result<Outcome, UserError>) {
-        let e = match result {
-            Ok(_)
-            | Err(
-                UserError::Pool(PoolError::NotBegun | PoolError::Stopped)
-                | UserError::CameOrWent
-                | UserError::Linked { .. },
-            ) => return,
-            Err(e) => e,
-        };
+    pub(crate) fn complain_of(&self, result: &Result<Outcome, Interrupt>) {
+        let Err(interrupt) = result else { return };
+        let Some(e) = interrupt.failure().filter(|_| !interrupt.is_stop()) else { return };
         let settings = &self.context.settings;
         error!(
             "IOERROR: user replication failed: error=<{e}> userid=<{}> channel=<{}> servername=<{}>",
@@ -441,13 +435,23 @@ fn failures(seen: &Look, plan: &UserPlan) -> Vec<UserError> {
     let kept = plan.kept.iter().cloned().map(UserError::from);
     let uncounted = plan.uncounted.iter().cloned().map(UserError::from);
     let refused = seen.refused.iter().cloned();
-    let refused = refused.map(|(mailbox, source)| UserError::Refused { mailbox, source });
+    let refused = refused.map(|(mailbox, source)| UserError::refused(&mailbox, source));
     let of_plan = left_out.chain(withheld).chain(kept).chain(uncounted);
-    seen.read.failures().chain(of_plan).chain(refused).collect()
+    seen.read.failures().map(UserError::from).chain(of_plan).chain(refused).collect()
 }
 
 /// Lets the replica forget the messages it was sent for this user. Sent ahead: whoever uses the
 /// connection next comes after it, and a connection that broke tells its next user.
 async fn restart(lease: &Lease) -> Option<PendingCommand> {
     lease.client.restart().await.ok()
+}
+
+/// A failure of what was only asked on this lease. Where others ask as well and one of their answers was due when the
+/// connection ended, this user counts as not started.
+pub(crate) fn of_look(e: UserError, lease: &Lease) -> Interrupt {
+    let behind = match &e {
+        UserError::Replica(ReplicaError::Command(CommandError::Lost { behind, .. })) => *behind,
+        _ => false,
+    };
+    if behind && lease.purpose == Purpose::Shared { Interrupt::NotStarted } else { e.into() }
 }

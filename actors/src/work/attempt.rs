@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use actix::Addr;
 
-use crate::error::UserError;
+use crate::error::{Interrupt, UserError};
 use crate::monitor::in_flight::WAITING;
 use crate::replica::acquire::{acquire_exclusive_look, acquire_shared};
 use crate::user::context::UserContext;
@@ -28,7 +28,7 @@ pub(crate) enum AttemptEvent {
 
 impl AttemptEvent {
     /// Failed before there was anything to try.
-    fn tried_nothing(job: WorkJob<UserLock>, worker: Addr<UserSync>, e: UserError) -> AttemptEvent {
+    fn tried_nothing(job: WorkJob<UserLock>, worker: Addr<UserSync>, e: Interrupt) -> AttemptEvent {
         let (synced, took) = (Synced::nothing(e), Duration::ZERO);
         AttemptEvent::Tried { job, synced, took, worker: Some(worker) }
     }
@@ -70,13 +70,13 @@ pub(crate) async fn try_work(
                 job.locks.clear();
                 return AttemptEvent::Skipped { job, userid, worker };
             }
-            Err(e) => return AttemptEvent::tried_nothing(job, worker, e),
+            Err(e) => return AttemptEvent::tried_nothing(job, worker, e.into()),
         }
     }
     let since = Instant::now();
     let (synced, worker) = match worker.send(SyncTasks { work: job.work.clone(), lease }).await {
         Ok(synced) => (synced, Some(worker)),
-        Err(e) => (Synced::nothing(UserError::Internal(e.to_string())), None),
+        Err(e) => (Synced::nothing(e.into()), None),
     };
     AttemptEvent::Tried { job, synced, took: since.elapsed(), worker }
 }

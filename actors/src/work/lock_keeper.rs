@@ -15,7 +15,7 @@ use cyrus_store::sync_log::skip_file;
 use cyrus_store::{Config, FileLock, StoreError, sync_lock};
 use tracing::{Instrument, info};
 
-use crate::error::UserError;
+use crate::error::{MasterError, UserError};
 use crate::monitor::events::{Event, EventSink};
 use crate::monitor::report::{is_shared, name_of};
 use crate::monitor::spans;
@@ -72,14 +72,14 @@ pub(crate) enum LockOutcome {
 
 /// Asks for a user's lock, and waits for it if so wished.
 #[derive(Message)]
-#[rtype(result = "Result<LockOutcome, StoreError>")]
+#[rtype(result = "Result<LockOutcome, MasterError>")]
 pub(crate) struct LockUser {
     pub(crate) userid: Arc<str>,
     pub(crate) wait: bool,
 }
 
 impl Handler<LockUser> for LockKeeper {
-    type Result = ResponseFuture<Result<LockOutcome, StoreError>>;
+    type Result = ResponseFuture<Result<LockOutcome, MasterError>>;
 
     fn handle(&mut self, msg: LockUser, _: &mut Context<Self>) -> Self::Result {
         let wish = LockRequest {
@@ -154,7 +154,7 @@ pub(crate) async fn lock(
     locks: &Addr<LockKeeper>,
 ) -> Result<LockOutcome, UserError> {
     let asking = locks.send(LockUser { userid: userid.clone(), wait });
-    Ok(asking.await.map_err(|e| UserError::Internal(e.to_string()))??)
+    Ok(asking.await??)
 }
 
 /// Whose lock is wished for.
@@ -168,10 +168,11 @@ struct LockRequest {
 
 impl LockRequest {
     /// Lock files live on a disk: off the event loop.
-    async fn try_lock(self) -> Result<LockOutcome, StoreError> {
+    async fn try_lock(self) -> Result<LockOutcome, MasterError> {
         match actix_rt::task::spawn_blocking(move || self.blocking()).await {
-            Ok(taken) => taken,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            Ok(taken) => Ok(taken?),
+            // It is this user's failure, not the end of all locks.
+            Err(e) => Err(MasterError::Internal(e.to_string())),
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use csync::{CommandKind, Item};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tracing::Span;
 
 use crate::replica::answer::Answer;
@@ -51,6 +51,8 @@ impl Awaited {
 pub(crate) struct Queue {
     state: Arc<Mutex<QueueState>>,
     pub(super) end: End,
+    /// Turns true when the opening is over, however it went.
+    opened: Arc<watch::Sender<bool>>,
 }
 
 #[derive(Default)]
@@ -101,6 +103,13 @@ impl Queue {
                 q.note_due(Instant::now());
             }
         });
+        self.opened.send_replace(!opening);
+    }
+
+    /// Waits until all is agreed on with the replica, or the connection has ended.
+    pub(crate) async fn opened(&self) {
+        // The sender is ours, so this can't fail.
+        let _ = self.opened.subscribe().wait_for(|opened| *opened).await;
     }
 
     pub(super) fn push(&self, awaited: Awaited) {
@@ -236,6 +245,7 @@ impl Queue {
             let e = self.end.error(awaited.ask.kind, awaited.ask.asker);
             awaited.fail(e);
         }
+        self.opened.send_replace(true);
     }
 }
 

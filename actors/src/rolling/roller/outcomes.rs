@@ -12,10 +12,9 @@ use sync_plan::{Kept, Uncounted, Withheld};
 use tracing::{error, info, warn};
 
 use super::{Rolling, stopped_by};
-use crate::error::{Class, UserError};
+use crate::error::{Class, Interrupt, MasterError, ReplicaError, UserError};
 use crate::monitor::report::{Outcome, Sent, Stopped, done_line, name_of};
 use crate::replica::command_error::CommandError;
-use crate::replica::pool::PoolError;
 use crate::user::advice;
 use crate::user::user_sync::UserSync;
 use crate::work::aside::{Failure, Quarantined};
@@ -43,7 +42,13 @@ impl Rolling {
                     Ok(outcome) => {
                         self.done(&job, &outcome, synced.sent, took, Vec::new(), now).await;
                     }
-                    Err(e) => {
+                    Err(Interrupt::NotStarted | Interrupt::CameOrWent) => {
+                        self.queue.not_begun(&job);
+                    }
+                    Err(Interrupt::Linked { userid, other }) => {
+                        self.queue.linked(&job, &userid, &other, now);
+                    }
+                    Err(Interrupt::Failed(e)) => {
                         let meta_of = &synced.failed_meta_of;
                         let failures = self.as_entries(&job, &e, meta_of);
                         match failures.filter(|_| synced.all_else_done) {
@@ -152,14 +157,10 @@ impl Rolling {
 
     async fn tried_in_vain(&mut self, job: &WorkJob<UserLock>, e: UserError, now: Instant) {
         match e {
-            UserError::Pool(PoolError::NotBegun) | UserError::CameOrWent => {
-                self.queue.not_begun(job);
-            }
-            UserError::Linked { userid, other } => self.queue.linked(job, &userid, &other, now),
             e if e.class() == Class::Fatal && !is_one_users(&e) => {
                 self.queue.not_begun(job);
                 let stopped = match e {
-                    UserError::Pool(e) => stopped_by(e),
+                    UserError::Replica(ReplicaError::Pool(e)) => stopped_by(e),
                     e => Stopped::Fatal(e.to_string()),
                 };
                 self.stop(stopped).await;
@@ -174,12 +175,10 @@ impl Rolling {
                 }
                 let links_fault = matches!(
                     &e,
-                    UserError::Command(CommandError::Lost { .. })
-                        | UserError::Refused {
-                            source: CommandError::Lost { .. }
-                                | CommandError::HandshakeAborted { .. },
-                            ..
-                        }
+                    UserError::Replica(
+                        ReplicaError::Command(CommandError::Lost { .. })
+                            | ReplicaError::Refused { source: CommandError::Lost { .. }, .. }
+                    )
                 );
                 let reason = advice::in_words(&e, &job.work.key(), &self.context.rules);
                 let (pause, quarantined) = self.queue.failed(job, &reason, whole, links_fault, now);
@@ -215,11 +214,16 @@ impl Rolling {
         for e in e.each() {
             let entries = match e {
                 UserError::Plan(_)
-                | UserError::Unreadable { .. }
-                | UserError::Mailbox { .. }
-                | UserError::MessageFile { .. }
-                | UserError::DeletedThere { .. } => vec![mailbox_entry(e)?],
-                UserError::Refused { source: CommandError::Refused { .. }, .. } if all_whole => {
+                | UserError::Master(
+                    MasterError::Unreadable { .. }
+                    | MasterError::Mailbox { .. }
+                    | MasterError::MessageFile { .. },
+                )
+                | UserError::Replica(ReplicaError::DeletedThere { .. }) => vec![mailbox_entry(e)?],
+                UserError::Replica(ReplicaError::Refused {
+                    source: CommandError::Refused { .. },
+                    ..
+                }) if all_whole => {
                     vec![mailbox_entry(e)?]
                 }
                 UserError::Kept(Kept::QuotaRoot { root, .. }) => vec![Entry::Quota(root.clone())],
@@ -278,5 +282,5 @@ fn again_in(pause: Option<Duration>) -> String {
 /// Whether this stops one user only, though it would stop a run over all: a mailbox here came to a partition that the
 /// replica lacks.
 fn is_one_users(e: &UserError) -> bool {
-    matches!(e, UserError::NoPartition { by_option: false, .. })
+    matches!(e, UserError::Replica(ReplicaError::NoPartition { by_option: false, .. }))
 }

@@ -55,7 +55,7 @@ impl Apply<'_> {
             return Ok(guids.len() as u64);
         };
         let counting = self.context.reader.send(CountLacking { entry, guids });
-        let lacking = counting.await.map_err(|e| UserError::Internal(e.to_string()))??;
+        let lacking = counting.await??;
         Ok(lacking as u64)
     }
 
@@ -88,7 +88,7 @@ impl Apply<'_> {
                     ..Sent::default()
                 }),
                 Err(e @ CommandError::Lost { .. }) => return Err(e.into()),
-                Err(source) => self.keep(UserError::Refused { mailbox: name.clone(), source }),
+                Err(source) => self.keep(UserError::refused(name, source)),
             }
         }
         Ok(())

@@ -63,7 +63,7 @@ impl Holding {
         for held in &mut self.queue {
             let refused = held.uploads.iter_mut().find_map(PendingCommand::refusal);
             if let Some(source) = refused {
-                return Some(UserError::Refused { mailbox: held.mailbox.clone(), source });
+                return Some(UserError::refused(&held.mailbox, source));
             }
         }
         None
@@ -109,7 +109,7 @@ impl Apply<'_> {
                 }
                 Err(source) => {
                     self.lease.spoil();
-                    return Err(UserError::Refused { mailbox: held.mailbox, source });
+                    return Err(UserError::refused(&held.mailbox, source));
                 }
             }
         }
@@ -155,7 +155,7 @@ impl Apply<'_> {
             Ok(Done::Taken | Done::NothingThere) => Ok(true),
             Err(e @ CommandError::Lost { .. }) => Err(e.into()),
             Err(source) => {
-                self.keep(UserError::Refused { mailbox: old.name.clone(), source });
+                self.keep(UserError::refused(&old.name, source));
                 Ok(false)
             }
         }

@@ -31,12 +31,11 @@ impl Apply<'_> {
         for (r, in_flight) in asked {
             if let Err(source) = in_flight.done().await {
                 error!("do_folders(): failed to rename: {} -> {}", r.from, r.to);
-                let e = UserError::Refused { mailbox: r.to.clone(), source };
-                failed.get_or_insert((e, &r.partition));
+                let lost = matches!(source, CommandError::Lost { .. });
+                failed.get_or_insert((UserError::refused(&r.to, source), &r.partition, lost));
             }
         }
-        if let Some((e, partition)) = failed {
-            let lost = matches!(&e, UserError::Refused { source: CommandError::Lost { .. }, .. });
+        if let Some((e, partition, lost)) = failed {
             if !lost {
                 self.check_refused_partition(partition).await?;
             }

@@ -12,12 +12,12 @@
 
 use std::time::Instant;
 
-use csync::{Command, CommandKind, Guid, MessageCommand, ReplicaMailbox};
+use csync::{Code, Command, CommandKind, Guid, MessageCommand, ReplicaMailbox};
 use sync_plan::{MailboxUpdate, UserPlan};
 use tracing::Span;
 
 use super::Apply;
-use crate::error::UserError;
+use crate::error::{ReplicaError, UserError};
 use crate::master::bad_files::Files;
 use crate::master::mailbox_streamer::SendMailbox;
 use crate::master::send_mailbox::{MailboxSent, SendMode};
@@ -52,7 +52,7 @@ impl Apply<'_> {
     /// Finds out about each partition that a new mailbox is to be on, unless it is known.
     ///
     /// # Errors
-    /// [`UserError::NoPartition`] if the replica lacks one.
+    /// [`ReplicaError::NoPartition`] if the replica lacks one.
     pub(super) async fn prove_partitions(&mut self, plan: &UserPlan) -> Result<(), UserError> {
         for update in &plan.updates {
             let MailboxUpdate::Send { uniqueid, replica: there, .. } = update else { continue };
@@ -113,7 +113,7 @@ impl Apply<'_> {
 
     /// The error, or that the partition of this mailbox is missing where that is what the server died of.
     pub(super) fn of_missing_partition(&self, mailbox: &str, e: UserError) -> UserError {
-        let died = matches!(&e, UserError::Command(CommandError::Lost { reason, .. }) if reason.contains(LAST_WORDS));
+        let died = matches!(&e, UserError::Replica(ReplicaError::Command(CommandError::Lost { reason, .. })) if reason.contains(LAST_WORDS));
         let partition = || self.partition_of(self.read.uniqueid_of(mailbox)?);
         match partition().filter(|_| died) {
             Some(partition) => {
@@ -126,7 +126,7 @@ impl Apply<'_> {
 
     fn no_partition(&self, partition: String) -> UserError {
         let by_option = self.context.settings.partition.is_some();
-        UserError::NoPartition { partition, by_option }
+        ReplicaError::NoPartition { partition, by_option }.into()
     }
 
     /// The user's INBOX, if it is to be made there.
@@ -149,18 +149,18 @@ impl Apply<'_> {
         // A folder is refused as long as its INBOX is not there.
         if let Some(inbox) = inbox
             && let Err(e) = self.make_empty(inbox).await
-            && !matches!(e, UserError::Command(CommandError::Refused { .. }))
+            && refusal_of(&e).is_none()
         {
             return Err(e.into());
         }
         match self.make_empty(uniqueid).await {
             Ok(()) => Ok(()),
-            Err(UserError::Command(CommandError::Refused { code: None, .. })) => {
-                self.takes_files(partition).await
-            }
-            // Busy, or elsewhere: that mailbox will hear it again.
-            Err(UserError::Command(CommandError::Refused { .. })) => Err(Probe::Unknown),
-            Err(e) => Err(e.into()),
+            Err(e) => match refusal_of(&e) {
+                Some(None) => self.takes_files(partition).await,
+                // Busy, or elsewhere: that mailbox will hear it again.
+                Some(Some(_)) => Err(Probe::Unknown),
+                None => Err(e.into()),
+            },
         }
     }
 
@@ -207,5 +207,15 @@ impl Apply<'_> {
             }
             Err(e) => Err(failed(e)),
         }
+    }
+}
+
+/// The code of a refusal, if it has one; none where it is no refusal.
+fn refusal_of(e: &UserError) -> Option<Option<&Code>> {
+    match e {
+        UserError::Replica(ReplicaError::Command(CommandError::Refused { code, .. })) => {
+            Some(code.as_ref())
+        }
+        _ => None,
     }
 }

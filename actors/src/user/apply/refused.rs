@@ -60,11 +60,10 @@ impl Apply<'_> {
             };
             if let Err(e) = self.settle_one_in_full(&name, &uniqueid, full, staged).await {
                 match e {
-                    UserError::Plan(_)
-                    | UserError::TooManyRemovals { .. }
-                    | UserError::Mailbox { .. }
-                    | UserError::MessageFile { .. }
-                    | UserError::MayHaveMoved { .. } => self.keep(e),
+                    UserError::TooManyRemovals { .. } | UserError::MayHaveMoved { .. } => {
+                        self.keep(e);
+                    }
+                    e if e.is_of_mailbox() => self.keep(e),
                     e => return Err(e),
                 }
             }
@@ -126,7 +125,7 @@ impl Apply<'_> {
         full: &Full,
     ) -> Result<FullChecked, UserError> {
         let checking = self.context.reader.send(CheckFull { entry, full: full.records.clone() });
-        checking.await.map_err(|e| UserError::Internal(e.to_string()))?
+        checking.await?
     }
 
     /// A sync_server that dies while it makes a mailbox leaves one behind that has our last UID and
@@ -153,7 +152,7 @@ impl Apply<'_> {
                     let question =
                         DoChecksumsDiffer { entry: entry.clone(), replica: replica.clone() };
                     let asking = self.context.reader.send(question);
-                    asking.await.map_err(|e| UserError::Internal(e.to_string()))??
+                    asking.await??
                 }
                 _ => false,
             };
@@ -171,11 +170,7 @@ impl Apply<'_> {
                 Ok(Came::Equal) => {
                     out.insert(uniqueid.clone());
                 }
-                Err(
-                    e @ (UserError::Plan(_)
-                    | UserError::Mailbox { .. }
-                    | UserError::MessageFile { .. }),
-                ) => {
+                Err(e) if e.is_of_mailbox() => {
                     self.keep(e);
                     out.insert(uniqueid.clone());
                 }

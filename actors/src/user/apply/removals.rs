@@ -78,8 +78,7 @@ impl Apply<'_> {
             {
                 let counting =
                     self.context.reader.send(CountExpunged { entry, replica: replica.clone() });
-                removals.messages +=
-                    counting.await.map_err(|e| UserError::Internal(e.to_string()))??;
+                removals.messages += counting.await??;
             }
         }
         removals.permitted(self.sent.removed, self.context.settings.max_deletes)?;
@@ -118,7 +117,7 @@ impl Apply<'_> {
         }
         let Some(entry) = self.read.entries.get(uniqueid).cloned() else { return Ok(false) };
         let counting = self.context.reader.send(CountExpunged { entry, replica: replica.clone() });
-        let count = counting.await.map_err(|e| UserError::Internal(e.to_string()))??;
+        let count = counting.await??;
         Ok(count > 0)
     }
 

@@ -72,7 +72,7 @@ impl Apply<'_> {
             partition: self.context.settings.partition.clone(),
             at_any_size,
         }));
-        let reserves = asking.await.map_err(|e| UserError::Internal(e.to_string()))??;
+        let reserves = asking.await??;
         // A replica dies of a file that it is to find a place for on a partition that it lacks.
         let reserves = reserves.into_iter().filter(|r| self.context.partitions.has(&r.partition));
         let mut asked = Vec::new();

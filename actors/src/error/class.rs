@@ -1,0 +1,171 @@
+//! What a failure means for the next try. Decided here, for all errors, and nowhere else.
+//!
+//! | class | what is done |
+//! |---|---|
+//! | transient | again after a pause, a few times |
+//! | unsure | once more |
+//! | permanent | reported |
+//! | fatal | the run stops: no user can be replicated |
+
+use csync::Code;
+use cyrus_store::{ErrorClass, StoreError};
+
+use super::{MasterError, ReplicaError, UserError};
+use crate::replica::command_error::CommandError;
+
+/// What a failure means for the user's next try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Something in passing: try again after a pause.
+    Transient,
+    /// It may be a file that was caught in the middle of a change: one more try tells.
+    Unsure,
+    /// It would end the same: report it.
+    Permanent,
+    /// No user can be replicated any more: stop the run.
+    Fatal,
+}
+
+impl UserError {
+    /// What to do about it.
+    pub fn class(&self) -> Class {
+        match self {
+            UserError::Master(e) => e.class(),
+            UserError::Replica(e) => e.class(),
+            UserError::Several { of } => class_of_several(of),
+            UserError::Withheld(_) => Class::Unsure,
+            UserError::Unsettled { .. } => Class::Transient,
+            UserError::Plan(_)
+            | UserError::TooManyRemovals { .. }
+            | UserError::Kept(_)
+            | UserError::Uncounted(_)
+            | UserError::OnlyThere { .. }
+            | UserError::MayHaveMoved { .. }
+            | UserError::Internal(_) => Class::Permanent,
+        }
+    }
+
+    /// Whether looking at all of the user may help where looking at a part of it did not: not if the
+    /// connection or our own store is what failed.
+    pub(crate) fn more_may_help(&self) -> bool {
+        match self {
+            UserError::Replica(e) => match e.command() {
+                None | Some(CommandError::Lost { .. }) => false,
+                Some(CommandError::InvalidAnswer { .. }) => true,
+                Some(CommandError::Refused { code, .. }) => *code != Some(Code::MailboxLocked),
+            },
+            UserError::Unsettled { .. } | UserError::Plan(_) => true,
+            UserError::Several { of } => of.iter().any(UserError::more_may_help),
+            _ => false,
+        }
+    }
+
+    /// Whether a connection ended when this user's answer was due: whoever asks with it may lose an answer, too.
+    pub(crate) fn is_lost(&self) -> bool {
+        match self {
+            UserError::Replica(e) => matches!(e.command(), Some(CommandError::Lost { .. })),
+            UserError::Several { of } => of.iter().any(UserError::is_lost),
+            _ => false,
+        }
+    }
+}
+
+impl MasterError {
+    fn class(&self) -> Class {
+        match self {
+            MasterError::Store(e) => class_of_store(e),
+            MasterError::Mailbox { source, .. } => class_of_store(source),
+            MasterError::Unreadable { source, .. } | MasterError::Unread { source } => {
+                class_of_store(source)
+            }
+            MasterError::MessageFile { .. }
+            | MasterError::RecordBuffer { .. }
+            | MasterError::ScriptFiles { .. }
+            | MasterError::Internal(_) => Class::Permanent,
+        }
+    }
+}
+
+impl ReplicaError {
+    fn class(&self) -> Class {
+        match self {
+            ReplicaError::Command(e)
+            | ReplicaError::Refused { source: e, .. }
+            | ReplicaError::RefusedItem { source: e, .. } => class_of_command(e),
+            ReplicaError::Pool(_) | ReplicaError::NoPartition { .. } => Class::Fatal,
+            ReplicaError::DeletedThere { .. } => Class::Permanent,
+        }
+    }
+}
+
+/// A try again may help if it may help any of them.
+fn class_of_several(of: &[UserError]) -> Class {
+    let classes = || of.iter().map(UserError::class);
+    if classes().any(|class| class == Class::Fatal) {
+        Class::Fatal
+    } else if classes().any(|class| class == Class::Transient) {
+        Class::Transient
+    } else if classes().any(|class| class == Class::Unsure) {
+        Class::Unsure
+    } else {
+        Class::Permanent
+    }
+}
+
+fn class_of_command(e: &CommandError) -> Class {
+    match e {
+        CommandError::Lost { .. } => Class::Transient,
+        CommandError::InvalidAnswer { .. } => Class::Permanent,
+        CommandError::Refused { code, .. } => match code {
+            Some(
+                Code::MailboxLocked
+                | Code::MailboxMoved
+                | Code::MailboxNonexistent
+                | Code::SyncChanged
+                | Code::SyncChecksum,
+            ) => Class::Transient,
+            _ => Class::Permanent,
+        },
+    }
+}
+
+/// A mailbox that is being created, deleted or renamed reads as missing or damaged for a moment. What is still so
+/// a second later is broken, and no waiting mends it.
+fn class_of_store(e: &StoreError) -> Class {
+    match e.class() {
+        ErrorClass::Locked => Class::Transient,
+        ErrorClass::Missing | ErrorClass::Damaged => Class::Unsure,
+        _ => Class::Permanent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use csync::CommandKind;
+
+    use super::*;
+    use crate::replica::pool::PoolError;
+
+    fn refused(code: Option<Code>) -> UserError {
+        CommandError::Refused { command: CommandKind::Mailbox, code, text: String::new() }.into()
+    }
+
+    #[test]
+    fn the_worst_of_several_that_a_try_may_help_counts() {
+        let internal = || UserError::Internal("x".into());
+        let of = |errors: Vec<UserError>| UserError::Several { of: errors }.class();
+        assert_eq!(of(vec![internal(), internal()]), Class::Permanent);
+        assert_eq!(of(vec![internal(), UserError::Unsettled { tries: 4 }]), Class::Transient);
+        let fatal = || UserError::from(ReplicaError::Pool(PoolError::Stopped));
+        assert_eq!(of(vec![UserError::Unsettled { tries: 4 }, fatal()]), Class::Fatal);
+    }
+
+    #[test]
+    fn a_refusal_in_passing_is_tried_again_and_no_other() {
+        assert_eq!(refused(Some(Code::MailboxLocked)).class(), Class::Transient);
+        assert_eq!(refused(Some(Code::SyncChecksum)).class(), Class::Transient);
+        assert_eq!(refused(None).class(), Class::Permanent);
+        assert!(!refused(Some(Code::MailboxLocked)).more_may_help());
+        assert!(refused(None).more_may_help());
+    }
+}

@@ -1,0 +1,206 @@
+//! Why a user could not be replicated, and what to do about it.
+//!
+//! ```text
+//!   MasterError  (master.rs)   what can't be read here     --.
+//!   ReplicaError (replica.rs)  what the replica did not do --+--> UserError --> Interrupt (interrupt.rs),
+//!   what the plan found, and may not be done               --'                  which also has what is no failure
+//! ```
+//! What a failure means for the next try is decided in `class.rs`, for all of them.
+
+mod class;
+mod interrupt;
+mod master;
+mod replica;
+
+use actix::MailboxError;
+use cyrus_store::StoreError;
+use sync_plan::{Kept, PlanError, Uncounted, Withheld};
+
+pub use class::Class;
+pub(crate) use interrupt::Interrupt;
+pub use master::MasterError;
+pub use replica::ReplicaError;
+
+use crate::monitor::words;
+use crate::replica::command_error::CommandError;
+
+/// A user's failure.
+#[derive(Debug, thiserror::Error)]
+pub enum UserError {
+    /// Something here can't be read.
+    #[error("{0}")]
+    Master(#[from] MasterError),
+    /// The replica did not do what it was asked.
+    #[error("{0}")]
+    Replica(#[from] ReplicaError),
+    /// A mailbox was left out, such as when copyback would be needed.
+    #[error("{0}")]
+    Plan(#[from] PlanError),
+    /// Something was deleted here, and is not taken away on the replica as long as not everything of the user can be read.
+    #[error("not taken away on the replica while something here can't be read: {0}")]
+    Withheld(Withheld),
+    /// Something was kept on the replica that is only missing here.
+    #[error("{0}")]
+    Kept(#[from] Kept),
+    /// Mailboxes that the replica does not count against their quota root.
+    #[error(transparent)]
+    Uncounted(#[from] Uncounted),
+    /// Several mailboxes or other things failed, in the order of their failing; all else was replicated.
+    #[error("{}", several(of))]
+    Several {
+        /// What failed; two at least, none of them a `Several`.
+        of: Vec<UserError>,
+    },
+    /// More of the user would be removed on the replica than is permitted.
+    #[error("{}; nothing of the user was changed there", removals(*mailboxes, *messages, *most, *by_option))]
+    TooManyRemovals {
+        /// Mailboxes that would go.
+        mailboxes: u64,
+        /// Messages that would go.
+        messages: u64,
+        /// How many may.
+        most: u64,
+        /// Whether --max-deletes says so.
+        by_option: bool,
+    },
+    /// A mailbox that lost messages here while another of the user's can't be read here, or was refused by the replica.
+    #[error(
+        "mailbox {mailbox}: messages that went from it may be in a mailbox that could not be replicated, so they were kept there and nothing of it was sent"
+    )]
+    MayHaveMoved {
+        /// Internal name.
+        mailbox: String,
+    },
+    /// A mailbox that the replica has and we have not, and nothing here tells that it was deleted.
+    #[error(
+        "mailbox {mailbox}: only the replica has it, and nothing here tells that it was deleted"
+    )]
+    OnlyThere {
+        /// Internal name.
+        mailbox: String,
+    },
+    /// Names changed on one side again and again while we looked.
+    #[error(
+        "names or mailboxes changed on one side in each of {tries} tries; run again when it is quieter"
+    )]
+    Unsettled {
+        /// How often it was tried.
+        tries: u32,
+    },
+    /// A bug of ours.
+    #[error("internal error: {0}; please report this")]
+    Internal(String),
+}
+
+impl From<CommandError> for UserError {
+    fn from(e: CommandError) -> UserError {
+        UserError::Replica(e.into())
+    }
+}
+
+/// The actor that was asked is gone, or died of the question.
+impl From<MailboxError> for UserError {
+    fn from(e: MailboxError) -> UserError {
+        UserError::Internal(e.to_string())
+    }
+}
+
+impl From<StoreError> for UserError {
+    fn from(e: StoreError) -> UserError {
+        UserError::Master(e.into())
+    }
+}
+
+impl UserError {
+    /// These failures as one; none if there are none.
+    pub(crate) fn all_of(errors: Vec<UserError>) -> Option<UserError> {
+        let mut of = Vec::with_capacity(errors.len());
+        for e in errors {
+            match e {
+                UserError::Several { of: inner } => of.extend(inner),
+                e => of.push(e),
+            }
+        }
+        if of.len() > 1 { Some(UserError::Several { of }) } else { of.pop() }
+    }
+
+    /// Whether it is about what belongs to a user but to no mailbox.
+    pub(crate) fn is_of_meta(&self) -> bool {
+        match self {
+            UserError::Kept(Kept::Subscriptions { .. }) => true,
+            UserError::Withheld(withheld) => withheld.meta > 0,
+            _ => false,
+        }
+    }
+
+    /// The failures one by one.
+    pub(crate) fn each(&self) -> &[UserError] {
+        match self {
+            UserError::Several { of } => of,
+            e => std::slice::from_ref(e),
+        }
+    }
+
+    /// The mailbox that it is about, if it is about one.
+    pub(crate) fn mailbox(&self) -> Option<&str> {
+        match self {
+            UserError::Master(e) => e.mailbox(),
+            UserError::Replica(e) => e.mailbox(),
+            UserError::OnlyThere { mailbox } | UserError::MayHaveMoved { mailbox } => Some(mailbox),
+            UserError::Plan(e) => Some(e.mailbox()),
+            UserError::Uncounted(e) => Some(&e.mailbox),
+            _ => None,
+        }
+    }
+
+    /// Whether only one mailbox, or one of its messages, is concerned, as can be told without the replica: all else of the
+    /// user goes on.
+    pub(crate) fn is_of_mailbox(&self) -> bool {
+        match self {
+            UserError::Master(e) => e.is_of_mailbox(),
+            UserError::Plan(_) => true,
+            _ => false,
+        }
+    }
+
+    /// A command about one mailbox failed.
+    pub(crate) fn refused(mailbox: &str, source: CommandError) -> UserError {
+        ReplicaError::Refused { mailbox: mailbox.to_string(), source }.into()
+    }
+}
+
+/// What would be removed, and how much may be.
+fn removals(mailboxes: u64, messages: u64, most: u64, by_option: bool) -> String {
+    let messages = (messages > 0).then(|| words::count(messages, "message"));
+    let mailboxes = (mailboxes > 0).then(|| match mailboxes {
+        1 => "1 mailbox".to_string(),
+        number => format!("{number} mailboxes"),
+    });
+    let what: Vec<String> = [messages, mailboxes].into_iter().flatten().collect();
+    let what = what.join(" and ");
+    if by_option {
+        format!("{what} would be removed on the replica, and --max-deletes permits {most}")
+    } else {
+        format!(
+            "{what} that only the replica has would be removed there, and --overwrite takes {most} by itself"
+        )
+    }
+}
+
+/// So many failures of one user are named in one line.
+pub(crate) const NAMED: usize = 20;
+
+/// The first failure in full, and what else failed by name.
+fn several(of: &[UserError]) -> String {
+    let Some((first, others)) = of.split_first() else { return String::new() };
+    let name = |e: &UserError| match (e, e.mailbox()) {
+        (UserError::Replica(ReplicaError::RefusedItem { what, .. }), _) => what.clone(),
+        (_, Some(mailbox)) => mailbox.to_string(),
+        (e, None) => e.to_string(),
+    };
+    let mut names: Vec<String> = others.iter().take(NAMED).map(name).collect();
+    if others.len() > NAMED {
+        names.push(format!("{} more", others.len() - NAMED));
+    }
+    format!("{first} (and {})", names.join(", "))
+}

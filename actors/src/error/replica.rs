@@ -1,0 +1,75 @@
+//! What went wrong on the other side: the replica, and the connections to it.
+
+use crate::replica::command_error::CommandError;
+use crate::replica::pool::PoolError;
+
+/// The replica can't be reached, or did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplicaError {
+    /// A command failed.
+    #[error("{0}")]
+    Command(#[from] CommandError),
+    /// A command about one mailbox failed.
+    #[error("mailbox {mailbox}: {source}")]
+    Refused {
+        /// Internal name.
+        mailbox: String,
+        /// The failure.
+        source: CommandError,
+    },
+    /// Something of the user that is no mailbox (its quota, subscriptions, scripts, seen state) was refused.
+    #[error("{what}: {source}")]
+    RefusedItem {
+        /// The command and what it is about.
+        what: String,
+        /// The failure.
+        source: CommandError,
+    },
+    /// No connection.
+    #[error("{0}")]
+    Pool(#[from] PoolError),
+    /// The replica lacks a partition.
+    #[error(
+        "the replica has no partition {partition:?}; add partition-{partition} to its imapd.conf or choose another with -p"
+    )]
+    NoPartition {
+        /// Its name.
+        partition: String,
+        /// Whether -p chose it, for all mailboxes.
+        by_option: bool,
+    },
+    /// The replica does not make a mailbox again whose unique id it knows as deleted.
+    #[error(
+        "mailbox {mailbox}: it was deleted on the replica, which does not make a mailbox of this unique id ({uniqueid}) again ({text})"
+    )]
+    DeletedThere {
+        /// Internal name.
+        mailbox: String,
+        /// Its unique id.
+        uniqueid: String,
+        /// The replica's words.
+        text: String,
+    },
+}
+
+impl ReplicaError {
+    /// The mailbox that it is about, if it is about one.
+    pub(super) fn mailbox(&self) -> Option<&str> {
+        match self {
+            ReplicaError::Refused { mailbox, .. } | ReplicaError::DeletedThere { mailbox, .. } => {
+                Some(mailbox)
+            }
+            _ => None,
+        }
+    }
+
+    /// The command's failure, if it is one.
+    pub(crate) fn command(&self) -> Option<&CommandError> {
+        match self {
+            ReplicaError::Command(e)
+            | ReplicaError::Refused { source: e, .. }
+            | ReplicaError::RefusedItem { source: e, .. } => Some(e),
+            _ => None,
+        }
+    }
+}
