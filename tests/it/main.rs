@@ -50,5 +50,6 @@ mod syslog;
 mod tries;
 mod unread;
 mod uploads;
+mod versions;
 mod words;
 mod written;

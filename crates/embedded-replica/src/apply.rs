@@ -7,9 +7,11 @@ use csync::{DlistWriter, Value};
 use crate::get::{field, text, texts};
 use crate::mailbox::Annot;
 use crate::names::owner;
+use crate::quota::Limits;
 use crate::refusal::{BAD_PARAMETERS, MOVED, NONEXISTENT, OTHER, PROTOCOL, Refusal};
 use crate::session::{Payload, Session};
 use crate::state::{Entry, Quota, Script, Seen, User, lock};
+use crate::version::Version;
 
 impl Session<'_> {
     pub(crate) fn apply(&mut self, name: &str, payload: Payload) -> Result<(), Refusal> {
@@ -26,7 +28,7 @@ impl Session<'_> {
         match name {
             "APPLY RESERVE" => self.reserve(&value),
             "APPLY RENAME" | "APPLY LOCAL_RENAME" => self.rename(&value),
-            "APPLY UNMAILBOX" | "APPLY LOCAL_UNMAILBOX" => self.unmailbox(text(&value)?),
+            "APPLY UNMAILBOX" | "APPLY LOCAL_UNMAILBOX" => self.unmailbox(&value),
             "APPLY UNUSER" | "APPLY LOCAL_UNUSER" => self.unuser(text(&value)?),
             "APPLY EXPUNGE" => self.expunge(&value),
             "APPLY QUOTA" => self.quota(&value),
@@ -42,8 +44,8 @@ impl Session<'_> {
             "APPLY ANNOTATION" | "APPLY UNANNOTATION" => {
                 self.annotation(name == "APPLY ANNOTATION", &value)
             }
-            "APPLY CAPABILITIES" => self.capabilities(&value),
-            "APPLY FORCE" => {
+            "APPLY CAPABILITIES" if self.version().has_capabilities() => self.capabilities(&value),
+            "APPLY FORCE" if self.version().has_capabilities() => {
                 self.shared.state.set_force();
                 Ok(())
             }
@@ -51,12 +53,19 @@ impl Session<'_> {
         }
     }
 
+    /// Switches on what is asked for and known, and says it in the words of who asked.
     fn capabilities(&mut self, value: &Value) -> Result<(), Refusal> {
-        let known = texts(value)?.iter().any(|c| c.eq_ignore_ascii_case("SIEVE-MAILBOX"));
-        self.sieve_mailbox |= known && self.shared.options.sieve_mailbox;
-        let enabled = if self.sieve_mailbox { "* ENABLED (SIEVE-MAILBOX)" } else { "* ENABLED ()" };
-        self.wire.out.extend_from_slice(enabled.as_bytes());
-        self.wire.out.extend_from_slice(b"\r\n");
+        let known = self.shared.options.capabilities();
+        let mut enabled = Vec::new();
+        for asked in texts(value)? {
+            let Some(name) = known.iter().find(|name| name.eq_ignore_ascii_case(asked)) else {
+                continue;
+            };
+            self.sieve_mailbox |= *name == "SIEVE-MAILBOX";
+            self.archive |= *name == "REPLICATION-ARCHIVE";
+            enabled.push(asked);
+        }
+        self.say(&format!("* ENABLED ({})", enabled.join(" ")));
         Ok(())
     }
 
@@ -102,6 +111,11 @@ impl Session<'_> {
             return Err(OTHER);
         }
         let mut names = lock(&self.shared.state.names);
+        if matches!(names.get(from), Some(Entry::Intermediate(_)))
+            && !self.version().says_intermediates()
+        {
+            return Err(NONEXISTENT);
+        }
         if from != to && matches!(names.get(to), Some(Entry::Mailbox { .. })) {
             return Err(OTHER);
         }
@@ -126,8 +140,23 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn unmailbox(&self, name: &str) -> Result<(), Refusal> {
+    /// By its bare name, or, with UNMAILBOX-ID, by `%(MBOXNAME … UNIQUEID … UIDVALIDITY …)`.
+    fn unmailbox(&self, value: &Value) -> Result<(), Refusal> {
+        let name = match value {
+            Value::Map(_) if self.shared.options.unmailbox_id => field(value, "MBOXNAME")?,
+            value => text(value)?,
+        };
         let mut names = lock(&self.shared.state.names);
+        if let (Value::Map(_), Some(entry)) = (value, names.get(name)) {
+            let uidvalidity = match entry {
+                Entry::Mailbox { mailbox, .. } => lock(mailbox).head.uidvalidity,
+                Entry::Intermediate(_) => 0,
+            };
+            let meant = value.get("UIDVALIDITY").and_then(|v| v.u32().ok());
+            if entry.uniqueid() != field(value, "UNIQUEID")? || meant != Some(uidvalidity) {
+                return Err(MOVED);
+            }
+        }
         match names.remove(name).ok_or(NONEXISTENT)? {
             Entry::Mailbox { mailbox, .. } => lock(&mailbox).gone = true,
             Entry::Intermediate(_) => {}
@@ -156,36 +185,30 @@ impl Session<'_> {
         let mailbox = self.shared.state.mailbox(name).ok_or(NONEXISTENT)?;
         let mut mailbox = lock(&mailbox);
         if mailbox.head.uniqueid != uniqueid {
-            return Err(MOVED);
+            return Err(self.moved());
         }
         for uid in uids {
             let uid = uid.u32().map_err(|_| BAD_PARAMETERS)?;
-            if let Some(mut record) = mailbox.record(uid).cloned() {
-                record.expunge();
-                mailbox.put(record);
-            }
+            let mut record = mailbox.record(uid).cloned().ok_or(OTHER)?;
+            record.expunge();
+            mailbox.put(record);
         }
         Ok(())
     }
 
     fn quota(&self, value: &Value) -> Result<(), Refusal> {
         let root = field(value, "ROOT")?;
-        let mut quota = Quota::default();
+        let (mut limits, version) = (Limits::default(), self.version());
         for (key, value) in value.map().map_err(|_| BAD_PARAMETERS)? {
-            match key.as_str() {
-                "ROOT" => {}
-                "MODSEQ" => quota.modseq = value.u64().map_err(|_| BAD_PARAMETERS)?,
-                _ => {
-                    let limit = value.u64().map_err(|_| BAD_PARAMETERS)?;
-                    quota.limits.push((key.clone(), limit as i64));
-                }
-            }
+            limits.set(key, value.u64().ok(), version);
         }
+        let said = value.get("MODSEQ").and_then(|v| v.u64().ok()).unwrap_or(0);
+        let quota = Quota { limits, modseq: if version.has_modseqs() { said } else { 0 } };
         lock(&self.shared.state.quotas).insert(root.to_string(), quota);
         Ok(())
     }
 
-    fn with_user<T>(&self, userid: &str, change: impl FnOnce(&mut User) -> T) -> T {
+    pub(crate) fn with_user<T>(&self, userid: &str, change: impl FnOnce(&mut User) -> T) -> T {
         change(lock(&self.shared.state.users).entry(userid.to_string()).or_default())
     }
 
@@ -274,6 +297,10 @@ impl Session<'_> {
         let mailbox = self.shared.state.mailbox(name).ok_or(NONEXISTENT)?;
         change(&mut lock(&mailbox).head.annotations);
         Ok(())
+    }
+
+    pub(crate) fn version(&self) -> Version {
+        self.shared.options.version
     }
 
     pub(crate) fn has_partition(&self, partition: &str) -> bool {

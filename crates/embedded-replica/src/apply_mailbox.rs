@@ -10,13 +10,15 @@
 use std::sync::{Arc, Mutex};
 
 use crate::mailbox::{Annot, Flags, Head, Mailbox, Record};
+use crate::names::owner;
 use crate::new_mailbox::{NewMailbox, NewRecord};
-use crate::refusal::{BAD_PARAMETERS, CHANGED, CHECKSUM, MOVED, OTHER, Refusal};
+use crate::refusal::{BAD_PARAMETERS, CHANGED, CHECKSUM, MOVED, OTHER, PROTOCOL, Refusal};
 use crate::session::Session;
 use crate::state::{Entry, Intermediate, lock};
 
 impl Session<'_> {
-    pub(crate) fn apply_mailbox(&mut self, new: NewMailbox) -> Result<(), Refusal> {
+    pub(crate) fn apply_mailbox(&mut self, mut new: NewMailbox) -> Result<(), Refusal> {
+        self.forget_what_is_newer(&mut new);
         let kind = new.head.mboxtype.clone().unwrap_or_default();
         if kind.contains('s') && !self.sieve_mailbox {
             return Err(BAD_PARAMETERS);
@@ -37,6 +39,28 @@ impl Session<'_> {
         self.carry_out(&mut mailbox, new)
     }
 
+    /// What the version played does not know is as if it had not come.
+    fn forget_what_is_newer(&self, new: &mut NewMailbox) {
+        let version = self.version();
+        let head = &mut new.head;
+        if !version.has_modseqs() {
+            new.since = (0, 0, 0);
+            (head.createdmodseq, head.foldermodseq) = (0, 0);
+            // Letters of types that are unknown are not refused.
+            head.mboxtype =
+                head.mboxtype.take().map(|t| t.replace(['i', 's'], "")).filter(|t| !t.is_empty());
+        } else {
+            head.annotations.truncate(new.with_modseq);
+        }
+        if !version.has_user_flags() {
+            new.user_flags.clear();
+            new.groups = None;
+        }
+        if !version.has_jmapid() {
+            (head.jmapid, head.index_version, head.deletedmodseq) = (String::new(), 0, 0);
+        }
+    }
+
     fn put_intermediate(&self, head: &Head, mboxtype: String) -> Result<(), Refusal> {
         if head.uniqueid.is_empty() || head.name.is_empty() {
             return Err(BAD_PARAMETERS);
@@ -45,6 +69,9 @@ impl Session<'_> {
         if matches!(names.get(&head.name), Some(Entry::Mailbox { .. })) {
             return Err(OTHER);
         }
+        // From 3.6 on plain mail has a letter, too, which is only said where there is another.
+        let is_mail = self.version().has_email_letter() && matches!(&*mboxtype, "i" | "d");
+        let mboxtype = if is_mail { format!("e{mboxtype}") } else { mboxtype };
         names.insert(Entry::Intermediate(Intermediate {
             name: head.name.clone(),
             uniqueid: head.uniqueid.clone(),
@@ -63,11 +90,14 @@ impl Session<'_> {
                 return Ok((mailbox.clone(), false));
             }
             let mut old = lock(mailbox);
-            if !self.shared.state.force() && old.head.last_uid > 0 {
-                return Err(MOVED);
+            let replaced = self.version().replaces_empty() && old.head.last_uid == 0;
+            if !self.shared.state.force() && !replaced {
+                return Err(self.moved());
             }
             old.gone = true;
-        } else if names.of_id(&head.uniqueid).is_some_and(|e| e.name() != head.name) {
+        } else if self.version().has_modseqs()
+            && names.of_id(&head.uniqueid).is_some_and(|e| e.name() != head.name)
+        {
             return Err(MOVED);
         }
         if !self.has_partition(&head.partition) {
@@ -80,6 +110,16 @@ impl Session<'_> {
         mailbox.head.mboxtype.clone_from(&head.mboxtype);
         mailbox.head.acl.clone_from(&head.acl);
         mailbox.head.uidvalidity = head.uidvalidity;
+        // Where the master has none, it is made of the modseq.
+        mailbox.head.jmapid = match &*head.jmapid {
+            "" => format!("P{:x}", head.createdmodseq),
+            jmapid => jmapid.to_string(),
+        };
+        mailbox.head.index_version = match head.index_version {
+            0 => 20,
+            version => version,
+        };
+        mailbox.head.deletedmodseq = head.deletedmodseq;
         let mailbox = Arc::new(Mutex::new(mailbox));
         names.insert(Entry::Mailbox {
             name: head.name.clone(),
@@ -87,6 +127,11 @@ impl Session<'_> {
             mailbox: mailbox.clone(),
         });
         Ok((mailbox, true))
+    }
+
+    /// Another mailbox has this name: 3.0 has no word for it.
+    pub(crate) fn moved(&self) -> Refusal {
+        if self.version().has_modseqs() { MOVED } else { OTHER }
     }
 
     /// Whether all of it can be carried out.
@@ -120,6 +165,9 @@ impl Session<'_> {
     }
 
     fn check_record(&self, ours: &Mailbox, new: &NewRecord, force: bool) -> Result<(), Refusal> {
+        if self.version().has_modseqs() && new.with_modseq < new.annotations.len() {
+            return Err(PROTOCOL);
+        }
         match ours.record(new.uid) {
             Some(old) if old.is_expunged() && new.is_expunged() => Ok(()),
             Some(old) => {
@@ -149,7 +197,14 @@ impl Session<'_> {
         for record in new.records {
             self.put_record(ours, record, last_uid);
         }
-        let head = new.head;
+        ours.flags(new.user_flags.iter().map(String::as_str));
+        if let (Some(groups), Some(userid)) = (new.groups, owner(&ours.head.name)) {
+            let mut groups: Vec<&str> = groups.split('\t').collect();
+            groups.sort_unstable();
+            self.with_user(&userid, |user| user.groups = groups.join("\t"));
+        }
+        let version = self.version();
+        let mut head = new.head;
         let old = &mut ours.head;
         *old = Head {
             name: std::mem::take(&mut old.name),
@@ -161,9 +216,17 @@ impl Session<'_> {
                 modseq => modseq,
             },
             foldermodseq: match head.foldermodseq {
+                0 if !version.has_modseqs() => 0,
                 0 => head.highestmodseq,
                 modseq => modseq,
             },
+            jmapid: match &*head.jmapid {
+                "" => std::mem::take(&mut old.jmapid),
+                _ => std::mem::take(&mut head.jmapid),
+            },
+            // Set where the mailbox is made, and never changed by a master.
+            index_version: old.index_version,
+            deletedmodseq: old.deletedmodseq,
             raclmodseq: 0,
             ..head
         };

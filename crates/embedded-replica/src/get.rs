@@ -6,10 +6,12 @@
 use csync::{DlistWriter, Guid, IntermediateHead, Value, intermediate_line, mailbox_line};
 use sha1::{Digest, Sha1};
 
-use crate::mailbox::{Mailbox, Record, lines};
+use crate::mailbox::{Annot, Mailbox, Record, lines};
+use crate::names::owner;
 use crate::refusal::{BAD_PARAMETERS, NONEXISTENT, PROTOCOL, Refusal};
 use crate::session::Session;
 use crate::state::{Entry, Quota, lock};
+use crate::version::Version;
 
 impl Session<'_> {
     pub(crate) fn get(&mut self, name: &str, value: &Value) -> Result<(), Refusal> {
@@ -22,7 +24,7 @@ impl Session<'_> {
                     self.say_entry(entry.as_ref());
                 }
             }
-            "GET UNIQUEIDS" => {
+            "GET UNIQUEIDS" if self.version().has_modseqs() => {
                 for id in texts(value)? {
                     let entry = lock(&self.shared.state.names).of_id(id).cloned();
                     self.say_entry(entry.as_ref());
@@ -36,6 +38,15 @@ impl Session<'_> {
             _ => return Err(PROTOCOL),
         }
         Ok(())
+    }
+
+    /// Whether this command ends the process.
+    pub(crate) fn dies_of(&self, name: &str, value: &Value) -> bool {
+        let names = lock(&self.shared.state.names);
+        let unknown = |id: &&str| names.of_id(id).is_none();
+        self.version().dies_of_unknown_ids()
+            && name == "GET UNIQUEIDS"
+            && texts(value).is_ok_and(|ids| ids.iter().any(unknown))
     }
 
     /// `* `, then what `write` writes, then the line's end.
@@ -64,7 +75,7 @@ impl Session<'_> {
         for root in roots {
             self.say_quota(&root);
         }
-        if exists {
+        if exists || self.version().says_meta_of_nobody() {
             self.get_meta(userid);
         }
     }
@@ -115,6 +126,7 @@ impl Session<'_> {
     fn say_entry(&mut self, entry: Option<&Entry>) {
         match entry {
             None => {}
+            Some(Entry::Intermediate(_)) if !self.version().says_intermediates() => {}
             Some(Entry::Intermediate(i)) => {
                 let head = IntermediateHead {
                     uniqueid: &i.uniqueid,
@@ -122,7 +134,7 @@ impl Session<'_> {
                     mboxtype: &i.mboxtype,
                     uidvalidity: 0,
                     partition: None,
-                    acl: None,
+                    acl: self.version().has_email_letter().then_some(""),
                     createdmodseq: i.createdmodseq,
                     foldermodseq: i.foldermodseq,
                 };
@@ -144,26 +156,57 @@ impl Session<'_> {
 
     /// `* MAILBOX %(…` up to where records or the end follow.
     fn say_head(&mut self, mailbox: &Mailbox) {
+        let version = self.version();
         let root = self.shared.state.quotaroot(&mailbox.head.name);
+        let groups = self.groups_of(&mailbox.head.name);
+        let flags = mailbox.user_flags();
         let annotations = lines(&mailbox.head.annotations);
         let conversations = self.shared.options.conversations;
-        let line = mailbox.line(root.as_deref(), conversations, &annotations);
-        self.wire.out.extend_from_slice(b"* ");
-        mailbox_line(&mut self.wire.out, &line);
+        let mut line = mailbox.line(root.as_deref(), conversations, &annotations);
+        if version.has_user_flags() {
+            line.userflags = Some(&flags);
+            line.usergroups = Some(&*groups).filter(|groups| !groups.is_empty());
+        }
+        if !version.has_modseqs() {
+            line.annotations = &[];
+        }
+        let out = &mut self.wire.out;
+        out.extend_from_slice(b"* ");
+        mailbox_line(out, &line);
         // The closing parenthesis.
-        self.wire.out.pop();
+        out.pop();
+        let mut w = DlistWriter::resume(out).as_server();
+        if !version.has_modseqs() {
+            put_annotations(&mut w, &mailbox.head.annotations, version);
+        }
+        if version.has_jmapid() {
+            w.key("JMAPID").atom(&mailbox.head.jmapid);
+            w.key("VERSION").num(mailbox.head.index_version.into());
+            if mailbox.head.deletedmodseq > 0 {
+                w.key("DELETEDMODSEQ").num(mailbox.head.deletedmodseq);
+            }
+        }
+    }
+
+    /// The groups of whose mailbox this is.
+    fn groups_of(&self, name: &str) -> String {
+        let users = lock(&self.shared.state.users);
+        let user = owner(name).and_then(|userid| users.get(&userid).map(|u| u.groups.clone()));
+        user.unwrap_or_default()
     }
 
     fn get_fullmailbox(&mut self, name: &str) -> Result<(), Refusal> {
         let mailbox = self.shared.state.mailbox(name).ok_or(NONEXISTENT)?;
         let mailbox = lock(&mailbox);
+        let version = self.version();
         self.say_head(&mailbox);
         self.wire.out.extend_from_slice(b" RECORD (");
         for (nr, record) in mailbox.records().iter().enumerate() {
             if nr > 0 {
                 self.wire.out.push(b' ');
             }
-            put_record(&mut DlistWriter::new(&mut self.wire.out).as_server(), &mailbox, record);
+            let mut w = DlistWriter::new(&mut self.wire.out).as_server();
+            put_record(&mut w, &mailbox, record, version);
         }
         self.wire.out.extend_from_slice(b"))\r\n");
         Ok(())
@@ -172,12 +215,14 @@ impl Session<'_> {
     fn say_quota(&mut self, root: &str) {
         let quota: Option<Quota> = lock(&self.shared.state.quotas).get(root).cloned();
         let Some(quota) = quota else { return };
+        let version = self.version();
         self.line(|w| {
             w.key("QUOTA").map_begin().key("ROOT").atom(root);
-            for (name, limit) in &quota.limits {
-                w.atom(name).num(*limit as u64);
+            quota.limits.put(w, version);
+            if version.has_modseqs() {
+                w.key("MODSEQ").num(quota.modseq);
             }
-            w.key("MODSEQ").num(quota.modseq).map_end();
+            w.map_end();
         });
     }
 
@@ -228,7 +273,7 @@ impl Session<'_> {
     }
 }
 
-fn put_record(w: &mut DlistWriter<'_>, mailbox: &Mailbox, record: &Record) {
+fn put_record(w: &mut DlistWriter<'_>, mailbox: &Mailbox, record: &Record, version: Version) {
     w.map_begin().key("UID").num(record.uid.into()).key("MODSEQ").num(record.modseq);
     w.key("LAST_UPDATED").date(record.last_updated).key("FLAGS").list_begin();
     for flag in mailbox.flag_names(&record.flags) {
@@ -236,15 +281,23 @@ fn put_record(w: &mut DlistWriter<'_>, mailbox: &Mailbox, record: &Record) {
     }
     w.list_end().key("INTERNALDATE").date(record.internaldate);
     w.key("SIZE").num(record.size).key("GUID").guid(&record.guid);
-    if !record.annotations.is_empty() {
-        w.key("ANNOTATIONS").list_begin();
-        for a in &record.annotations {
-            w.map_begin().key("ENTRY").atom(&*a.entry).key("USERID").atom(&*a.userid);
-            w.key("MODSEQ").num(a.modseq).key("VALUE").amap(&a.value).map_end();
-        }
-        w.list_end();
-    }
+    put_annotations(w, &record.annotations, version);
     w.map_end();
+}
+
+fn put_annotations(w: &mut DlistWriter<'_>, annotations: &[Annot], version: Version) {
+    if annotations.is_empty() {
+        return;
+    }
+    w.key("ANNOTATIONS").list_begin();
+    for a in annotations {
+        w.map_begin().key("ENTRY").atom(&*a.entry).key("USERID").atom(&*a.userid);
+        if version.has_modseqs() {
+            w.key("MODSEQ").num(a.modseq);
+        }
+        w.key("VALUE").amap(&a.value).map_end();
+    }
+    w.list_end();
 }
 
 /// A bare string.

@@ -1,7 +1,7 @@
 //! An in-memory replica that speaks csync as Cyrus' sync_server does.
 //!
 //! ```text
-//!   client --TCP--> session.rs (a thread a connection: banner, login, commands in order)
+//!   client --TCP--> session.rs (a thread a connection: commands in order)   login.rs  banner, login, TLS, COMPRESS
 //!                      |  wire.rs   bytes, dlist values, deflate, TLS
 //!                      |  get.rs    GET USER, MAILBOXES, FULLMAILBOX …
 //!                      |  apply.rs  APPLY RESERVE, MESSAGE, RENAME …   apply_mailbox.rs  APPLY MAILBOX
@@ -12,7 +12,8 @@
 //! command (`faults.rs`), and benchmarks that want the replica's cost gone ([`Keep::Count`]: message
 //! files are counted and thrown away). It shares nothing with the client but the wire's values: what
 //! it makes of a command is its own, written after `imap/sync_support.c`, `imap/sync_server.c` and
-//! `imap/mailbox.c` of cyrus-imapd 3.6.1, and the tests hold it against a real sync_server.
+//! `imap/mailbox.c` of cyrus-imapd 3.6.1, and the tests hold it against a real sync_server. It plays other versions, too:
+//! `version.rs` has a table of what they do differently ([`Version`]).
 //!
 //! Where it differs from Cyrus: it keeps nothing on disk; a record whose message was never sent is
 //! refused with the mailbox unchanged (Cyrus aborts); deleted mailboxes are gone at once; ACLs
@@ -23,10 +24,12 @@ mod apply;
 mod apply_mailbox;
 mod faults;
 mod get;
+mod login;
 mod mailbox;
 mod names;
 mod new_mailbox;
 mod parse;
+mod quota;
 mod refusal;
 mod server;
 mod session;
@@ -34,6 +37,7 @@ mod staged;
 mod state;
 mod stats;
 mod tls;
+mod version;
 mod wire;
 
 use std::sync::Arc;
@@ -41,6 +45,7 @@ use std::sync::Arc;
 pub use faults::{Fault, Faults};
 pub use server::{ServeError, Server};
 pub use stats::Stats;
+pub use version::Version;
 
 /// What becomes of message files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +59,8 @@ pub enum Keep {
 /// What a replica offers.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Which Cyrus it plays.
+    pub version: Version,
     /// What becomes of message files.
     pub keep: Keep,
     /// The partitions there are; a mailbox on any other is refused.
@@ -64,21 +71,41 @@ pub struct Options {
     pub compress: bool,
     /// Whether a login needs STARTTLS first, with a certificate made for the occasion.
     pub starttls: bool,
-    /// Whether SIEVE-MAILBOX is offered; without it scripts go one by one.
+    /// Whether SIEVE-MAILBOX is offered, where the version knows it; without it scripts go one by one.
     pub sieve_mailbox: bool,
+    /// Whether there are archive partitions (`archive_enabled`), so that REPLICATION-ARCHIVE is offered where the version
+    /// knows it.
+    pub archive: bool,
+    /// Whether UNMAILBOX-ID is offered; of [`Version::Head`] alone.
+    pub unmailbox_id: bool,
     /// Whether mailboxes have conversations, so that XCONVMODSEQ is kept and said.
     pub conversations: bool,
+}
+
+impl Options {
+    /// The capabilities that the banner names and APPLY CAPABILITIES switches on.
+    pub(crate) fn capabilities(&self) -> Vec<&'static str> {
+        let all = [
+            (self.sieve_mailbox && self.version.has_capabilities(), "SIEVE-MAILBOX"),
+            (self.archive && self.version.has_archive(), "REPLICATION-ARCHIVE"),
+            (self.unmailbox_id && self.version == Version::Head, "UNMAILBOX-ID"),
+        ];
+        all.iter().filter(|(has, _)| *has).map(|(_, name)| *name).collect()
+    }
 }
 
 impl Default for Options {
     fn default() -> Self {
         Options {
+            version: Version::default(),
             keep: Keep::Bodies,
             partitions: vec!["default".into()],
             login: None,
             compress: true,
             starttls: false,
             sieve_mailbox: true,
+            archive: false,
+            unmailbox_id: false,
             conversations: true,
         }
     }

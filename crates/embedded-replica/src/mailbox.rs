@@ -96,6 +96,11 @@ pub(crate) struct Head {
     pub(crate) createdmodseq: u64,
     pub(crate) foldermodseq: u64,
     pub(crate) annotations: Vec<Annot>,
+    /// Its id in JMAP.
+    pub(crate) jmapid: String,
+    /// The version of its index.
+    pub(crate) index_version: u32,
+    pub(crate) deletedmodseq: u64,
 }
 
 /// A mailbox.
@@ -151,6 +156,11 @@ impl Mailbox {
         user.sort_unstable();
         user.dedup();
         Flags { system, user: user.into() }
+    }
+
+    /// Names of user flags that messages have or had, in the order in which they came.
+    pub(crate) fn user_flags(&self) -> Vec<&str> {
+        self.flag_names.iter().map(String::as_str).collect()
     }
 
     /// The names of a record's flags, in order.

@@ -17,6 +17,8 @@ pub(crate) struct NewRecord {
     pub(crate) guid: Option<Guid>,
     pub(crate) flags: Vec<Box<str>>,
     pub(crate) annotations: Vec<Annot>,
+    /// How many of these have a MODSEQ: those before the first that has none.
+    pub(crate) with_modseq: usize,
 }
 
 impl NewRecord {
@@ -32,6 +34,12 @@ pub(crate) struct NewMailbox {
     pub(crate) crcs: (u32, u32),
     pub(crate) since: (u64, u32, u32),
     pub(crate) records: Vec<NewRecord>,
+    /// Names of flags that the mailbox shall know, whether messages have them or not.
+    pub(crate) user_flags: Vec<String>,
+    /// How many of the head's annotations have a MODSEQ: those before the first that has none.
+    pub(crate) with_modseq: usize,
+    /// The owner's groups, with tabs between them.
+    pub(crate) groups: Option<String>,
     /// Keys that must be there.
     pub(crate) found: Vec<&'static str>,
 }
@@ -82,7 +90,15 @@ impl NewMailbox {
                 "SINCE_MODSEQ" => new.since.0 = parser.number()?,
                 "SINCE_CRC" => new.since.1 = parser.number32()?,
                 "SINCE_CRC_ANNOT" => new.since.2 = parser.number32()?,
-                "ANNOTATIONS" => head.annotations = annotations(parser)?,
+                "ANNOTATIONS" => (head.annotations, new.with_modseq) = annotations(parser)?,
+                "USERFLAGS" => parser.list(|parser| {
+                    new.user_flags.push(parser.text()?);
+                    Ok(())
+                })?,
+                "USERGROUPS" => new.groups = Some(parser.text()?),
+                "JMAPID" => head.jmapid = parser.text()?,
+                "VERSION" => head.index_version = parser.number32()?,
+                "DELETEDMODSEQ" => head.deletedmodseq = parser.number()?,
                 "RECORD" => parser.list(|parser| {
                     new.records.push(record(parser)?);
                     Ok(())
@@ -117,7 +133,7 @@ fn record(parser: &mut Parser<'_>) -> Result<NewRecord, End> {
                 record.flags.push(parser.text()?.into());
                 Ok(())
             })?,
-            "ANNOTATIONS" => record.annotations = annotations(parser)?,
+            "ANNOTATIONS" => (record.annotations, record.with_modseq) = annotations(parser)?,
             _ => drop(parser.value()?),
         }
         Ok(())
@@ -128,24 +144,32 @@ fn record(parser: &mut Parser<'_>) -> Result<NewRecord, End> {
     Ok(record)
 }
 
-fn annotations(parser: &mut Parser<'_>) -> Result<Vec<Annot>, End> {
+/// Annotations, and how many of them have a MODSEQ: those before the first that has none.
+fn annotations(parser: &mut Parser<'_>) -> Result<(Vec<Annot>, usize), End> {
     let mut annotations = Vec::new();
+    let mut with_modseq = None;
     parser.list(|parser| {
         let mut annotation =
             Annot { entry: "".into(), userid: "".into(), modseq: 0, value: Box::default() };
+        let mut modseq = None;
         parser.expect(b'%')?;
         parser.list(|parser| {
             match parser.key()?.as_str() {
                 "ENTRY" => annotation.entry = parser.text()?.into(),
                 "USERID" => annotation.userid = parser.text()?.into(),
-                "MODSEQ" => annotation.modseq = parser.number()?,
+                "MODSEQ" => modseq = Some(parser.number()?),
                 "VALUE" => annotation.value = parser.string()?.into(),
                 _ => drop(parser.value()?),
             }
             Ok(())
         })?;
+        if modseq.is_none() {
+            with_modseq = with_modseq.or(Some(annotations.len()));
+        }
+        annotation.modseq = modseq.unwrap_or(0);
         annotations.push(annotation);
         Ok(())
     })?;
-    Ok(annotations)
+    let with_modseq = with_modseq.unwrap_or(annotations.len());
+    Ok((annotations, with_modseq))
 }

@@ -1,20 +1,15 @@
-//! One connection from its banner to its end: login, then commands in order.
+//! One connection to its end: commands in order. Its beginning is in `login.rs`.
 //!
 //! ```text
-//!   * SASL PLAIN LOGIN   * STARTTLS   * COMPRESS DEFLATE   * SIEVE-MAILBOX
-//!   * OK host Cyrus sync server embedded
-//!   AUTHENTICATE … -> OK      COMPRESS DEFLATE -> OK      GET … APPLY … -> * lines, OK or NO
+//!   NOOP, RESTART -> OK       GET … APPLY … -> * lines, OK or NO       what is no command -> BAD
 //! ```
-//! Source: `imap/sync_server.c` (`cmdloop`, `cmd_authenticate`, `cmd_starttls`, `cmd_compress`) and
-//! `imap/sync_support.c:sync_response` of cyrus-imapd 3.6.1.
+//! Source: `imap/sync_server.c` (`cmdloop`) and `imap/sync_support.c:sync_response` of cyrus-imapd 3.6.1.
 
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use csync::{Guid, Value};
 use sha1::{Digest, Sha1};
 
@@ -53,9 +48,11 @@ pub(crate) struct Session<'s> {
     pub(crate) staged: Staged,
     /// SIEVE-MAILBOX was switched on.
     pub(crate) sieve_mailbox: bool,
-    logged_in: bool,
-    compressed: bool,
-    tls: bool,
+    /// REPLICATION-ARCHIVE was switched on.
+    pub(crate) archive: bool,
+    pub(crate) logged_in: bool,
+    pub(crate) compressed: bool,
+    pub(crate) tls: bool,
     stopping: &'s AtomicBool,
 }
 
@@ -68,6 +65,7 @@ pub(crate) fn run(shared: &Shared, tcp: TcpStream, stopping: &AtomicBool) {
         wire: Wire::new(tcp),
         staged: Staged::default(),
         sieve_mailbox: false,
+        archive: false,
         logged_in: false,
         compressed: false,
         tls: false,
@@ -83,25 +81,9 @@ pub(crate) fn run(shared: &Shared, tcp: TcpStream, stopping: &AtomicBool) {
 }
 
 impl Session<'_> {
-    fn say(&mut self, line: &str) {
+    pub(crate) fn say(&mut self, line: &str) {
         self.wire.out.extend_from_slice(line.as_bytes());
         self.wire.out.extend_from_slice(b"\r\n");
-    }
-
-    fn banner(&mut self) {
-        let options = &self.shared.options;
-        let offers = [
-            (!self.logged_in && (self.tls || !options.starttls), "* SASL PLAIN LOGIN"),
-            (options.starttls && !self.tls, "* STARTTLS"),
-            (options.compress && !self.compressed, "* COMPRESS DEFLATE"),
-            (options.sieve_mailbox, "* SIEVE-MAILBOX"),
-        ];
-        for (offered, line) in offers {
-            if offered {
-                self.say(line);
-            }
-        }
-        self.say("* OK localhost Cyrus sync server embedded");
     }
 
     fn serve(&mut self) -> Result<(), End> {
@@ -110,16 +92,12 @@ impl Session<'_> {
             let verb = Parser::new(&mut self.wire).word()?.to_ascii_uppercase();
             match verb.as_slice() {
                 b"AUTHENTICATE" => self.authenticate()?,
-                b"STARTTLS" => self.starttls()?,
+                b"STARTTLS" if self.shared.tls.is_some() => self.starttls()?,
+                b"COMPRESS" => self.compress()?,
                 b"EXIT" => {
                     self.say("OK Finished");
                     return Ok(());
                 }
-                _ if !self.logged_in => {
-                    self.rest_of_line()?;
-                    self.say("NO Please authenticate first");
-                }
-                b"COMPRESS" => self.compress()?,
                 b"NOOP" => {
                     self.rest_of_line()?;
                     self.say("OK Noop completed");
@@ -128,19 +106,23 @@ impl Session<'_> {
                     self.rest_of_line()?;
                     self.restart()?;
                 }
+                b"GET" | b"APPLY" | b"RESTORE" if !self.logged_in => {
+                    self.eat_line()?;
+                    self.say("NO Please authenticate first");
+                }
                 b"GET" | b"APPLY" | b"RESTORE" => {
                     let verb = String::from_utf8_lossy(&verb).into_owned();
                     self.command(&verb)?;
                 }
                 _ => {
-                    self.rest_of_line()?;
+                    self.eat_line()?;
                     self.say("BAD IMAP_PROTOCOL_ERROR Unrecognized command");
                 }
             }
         }
     }
 
-    fn rest_of_line(&mut self) -> Result<Vec<u8>, End> {
+    pub(crate) fn rest_of_line(&mut self) -> Result<Vec<u8>, End> {
         let mut parser = Parser::new(&mut self.wire);
         let mut rest = Vec::new();
         while parser.accept(b' ')? {
@@ -148,6 +130,12 @@ impl Session<'_> {
         }
         parser.end_line()?;
         Ok(rest)
+    }
+
+    /// Passes over what is left of a line, whatever it is.
+    fn eat_line(&mut self) -> Result<(), End> {
+        while self.wire.byte()? != b'\n' {}
+        Ok(())
     }
 
     fn restart(&mut self) -> Result<(), End> {
@@ -184,6 +172,10 @@ impl Session<'_> {
             return self.answer(fault, Ok(SUCCESS));
         }
         let done = match payload {
+            Payload::Value(value) if self.dies_of(&name, &value) => {
+                self.wire.flush()?;
+                return Err(End::Closed);
+            }
             Payload::Value(value) if verb == "GET" => self.get(&name, &value),
             payload => self.apply(&name, payload),
         };
@@ -273,7 +265,7 @@ impl Session<'_> {
     fn messages(&mut self) -> Result<Vec<Received>, End> {
         let keep = self.shared.options.keep;
         let mut received = Vec::new();
-        let stats = &self.shared.stats;
+        let (stats, archive) = (&self.shared.stats, self.archive);
         Parser::new(&mut self.wire).list(|parser| {
             let head = parser.file_head()?;
             let body = match keep {
@@ -290,7 +282,7 @@ impl Session<'_> {
                     Some(body)
                 }
             };
-            stats.message(head.size);
+            stats.message(head.size, archive);
             if let Some(body) = &body
                 && Guid(Sha1::digest(body).into()) != head.guid
             {
@@ -303,98 +295,4 @@ impl Session<'_> {
         })?;
         Ok(received)
     }
-
-    fn authenticate(&mut self) -> Result<(), End> {
-        let mut parser = Parser::new(&mut self.wire);
-        parser.expect(b' ')?;
-        let mechanism = parser.word()?.to_ascii_uppercase();
-        let first = if parser.accept(b' ')? { Some(parser.word()?) } else { None };
-        parser.end_line()?;
-        if self.logged_in {
-            self.say("BAD Already authenticated");
-            return Ok(());
-        }
-        if self.shared.options.starttls && !self.tls {
-            self.say("NO no login in clear");
-            return Ok(());
-        }
-        let given = match mechanism.as_slice() {
-            b"PLAIN" => {
-                let answer = match first {
-                    Some(answer) => decoded(&answer),
-                    None => self.challenge("")?,
-                };
-                plain(&answer)
-            }
-            b"LOGIN" => {
-                let user = match first {
-                    Some(answer) => decoded(&answer),
-                    None => self.challenge("User Name")?,
-                };
-                Some((user, self.challenge("Password")?))
-            }
-            _ => None,
-        };
-        self.logged_in = match (&self.shared.options.login, given) {
-            (_, None) => false,
-            (None, Some(_)) => true,
-            (Some((user, password)), Some(given)) => {
-                given == (user.clone().into_bytes(), password.clone().into_bytes())
-            }
-        };
-        self.say(if self.logged_in {
-            "OK Success (no protection)"
-        } else {
-            "NO authentication failure"
-        });
-        Ok(())
-    }
-
-    fn challenge(&mut self, text: &str) -> Result<Vec<u8>, End> {
-        self.say(&format!("+ {}", BASE64.encode(text)));
-        let mut parser = Parser::new(&mut self.wire);
-        let answer = parser.word()?;
-        parser.end_line()?;
-        Ok(decoded(&answer))
-    }
-
-    fn starttls(&mut self) -> Result<(), End> {
-        self.rest_of_line()?;
-        match &self.shared.tls {
-            Some(config) if !self.tls => {
-                self.say("OK Begin TLS negotiation now");
-                self.wire.flush()?;
-                self.wire.start_tls(config.clone())?;
-                self.tls = true;
-                self.banner();
-            }
-            _ => self.say("BAD STARTTLS not possible here"),
-        }
-        Ok(())
-    }
-
-    fn compress(&mut self) -> Result<(), End> {
-        let algorithm = self.rest_of_line()?;
-        if self.compressed || !self.shared.options.compress {
-            self.say("NO compression is not possible here");
-        } else if algorithm.eq_ignore_ascii_case(b"DEFLATE") {
-            self.say("OK DEFLATE active");
-            self.wire.flush()?;
-            self.wire.start_deflate();
-            self.compressed = true;
-        } else {
-            self.say("NO unknown compression algorithm");
-        }
-        Ok(())
-    }
-}
-
-fn decoded(answer: &[u8]) -> Vec<u8> {
-    BASE64.decode(answer).unwrap_or_default()
-}
-
-/// `authorization NUL user NUL password`.
-fn plain(answer: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
-    let mut parts = answer.split(|b| *b == 0).skip(1);
-    Some((parts.next()?.to_vec(), parts.next()?.to_vec()))
 }

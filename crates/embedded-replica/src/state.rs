@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::mailbox::{Annot, Mailbox};
 use crate::names::{is_within, owner, sort_key};
+use crate::quota::Limits;
 
 /// Takes a lock. A thread that panicked with it leaves the state as it was then.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -131,6 +132,8 @@ pub(crate) struct User {
     pub(crate) scripts: BTreeMap<String, Script>,
     /// The active script's name without its suffix.
     pub(crate) active: Option<String>,
+    /// The groups it is in, with tabs between them.
+    pub(crate) groups: String,
 }
 
 #[derive(Debug, Clone)]
@@ -147,10 +150,10 @@ pub(crate) struct Script {
     pub(crate) content: Vec<u8>,
 }
 
-/// A quota root: its limits as they came, and its modseq.
+/// A quota root: its limits, and its modseq.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Quota {
-    pub(crate) limits: Vec<(String, i64)>,
+    pub(crate) limits: Limits,
     pub(crate) modseq: u64,
 }
 

@@ -15,6 +15,8 @@ pub struct Stats {
     pub messages: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// How many of the files came with REPLICATION-ARCHIVE switched on, so that Cyrus would stage them on the archive partition.
+    pub archived: u64,
     /// Connections accepted.
     pub connections: u64,
 }
@@ -24,6 +26,7 @@ pub(crate) struct Counters {
     commands: Mutex<BTreeMap<String, u64>>,
     messages: AtomicU64,
     bytes: AtomicU64,
+    archived: AtomicU64,
     connections: AtomicU64,
 }
 
@@ -36,7 +39,8 @@ impl Counters {
         }
     }
 
-    pub(crate) fn message(&self, bytes: u64) {
+    pub(crate) fn message(&self, bytes: u64, archive: bool) {
+        self.archived.fetch_add(archive.into(), Ordering::Relaxed);
         self.messages.fetch_add(1, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
@@ -50,6 +54,7 @@ impl Counters {
             commands: lock(&self.commands).clone(),
             messages: self.messages.load(Ordering::Relaxed),
             bytes: self.bytes.load(Ordering::Relaxed),
+            archived: self.archived.load(Ordering::Relaxed),
             connections: self.connections.load(Ordering::Relaxed),
         }
     }

@@ -24,6 +24,7 @@ pub struct Builder {
     pub(super) sieve: bool,
     pub(super) on_disk: bool,
     pub(super) unixhierarchysep: bool,
+    pub(super) archive: bool,
     pub(super) release: Option<Release>,
     pub(super) options: Vec<(String, String)>,
 }
@@ -37,6 +38,7 @@ impl Builder {
             sieve: false,
             on_disk: false,
             unixhierarchysep: true,
+            archive: false,
             release: None,
             options: Vec::new(),
         }
@@ -113,6 +115,12 @@ impl Builder {
         } else {
             builder.option("sync_log_channels", &channels.join(" "))
         }
+    }
+
+    /// Keeps old messages on an archive partition (`archive_enabled`; default: no).
+    pub fn archive(mut self) -> Self {
+        self.archive = true;
+        self.option("archive_enabled", "yes")
     }
 
     /// Runs the Cyrus of another release of Debian (default: this machine's 3.6.1).

@@ -13,7 +13,7 @@ use crate::error::{Result, io};
 use crate::process::cyrus_dir;
 use crate::programs::Programs;
 
-const FOLDERS: [&str; 15] = [
+const FOLDERS: [&str; 16] = [
     "",
     "conf",
     "conf/db",
@@ -26,6 +26,7 @@ const FOLDERS: [&str; 15] = [
     "conf/lock",
     "spool",
     "spool2",
+    "archive",
     "sieve",
     "run",
     "tmp",
@@ -72,6 +73,9 @@ impl Files {
         };
         files.choose_ports()?;
         files.defaults(dir);
+        if builder.archive {
+            files.set("archivepartition-default", &dir.join("archive").display().to_string());
+        }
         for (key, value) in &builder.options {
             files.set(key, value);
         }
