@@ -12,10 +12,10 @@ use actors::encode::{self, Encoder, State};
 use bytes::BytesMut;
 use csync::{Decoder, FullMailbox, Item, Limits, ReplicaUser, Reply};
 use cyrus_store::{Config, Mailbox, Store};
+use cyrus_types::SyncCrcs;
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use embedded_replica::{Options, Replica};
-use sync_plan::Crcs;
 use testkit::oracle::PrivateServer;
 use testkit::store::{MasterStore, Plan, Sizes};
 
@@ -136,7 +136,7 @@ fn encode_mailbox(bencher: Bencher) {
     let entry = list.lookup("user.user00000").unwrap().unwrap();
     let modseqs = store.user_modseqs(&list, Some("user00000")).unwrap().of(&entry).unwrap();
     let mailbox: Mailbox = store.open_mailbox(&entry).unwrap();
-    let crcs = Crcs { basic: 1, annot: 2 };
+    let crcs = SyncCrcs { basic: 1, annot: 2 };
     let head = encode::Head {
         local_only: false,
         one_way: false,

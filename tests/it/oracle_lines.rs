@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use actors::encode::{Encoder, Head, State};
-use csync::{DlistWriter, Guid, IntermediateHead, command};
+use csync::{DlistWriter, IntermediateHead, command};
 use cyrus_store::{Config, Mailbox, MboxEntry, MboxList, Modseqs, Store};
-use sync_plan::Crcs;
+use cyrus_types::Guid;
 use testkit::fill::{self, RandomWork};
 use testkit::oracle::PrivateServer;
 use testkit::{Builder, Cyrus, DeleteMode};
@@ -86,12 +86,11 @@ fn assert_lines(ours: &[Vec<u8>], theirs: &[&[u8]], what: &str) {
 
 /// A mailbox as we would send all of it to a replica that has nothing.
 fn encoded(mailbox: &Mailbox, modseqs: Modseqs, with_records: bool) -> Vec<u8> {
-    let stored = mailbox.index.sync_crcs;
     let head = Head {
         local_only: false,
         one_way: true,
         partition: &mailbox.entry.partition,
-        state: State::Whole(Crcs { basic: stored.basic, annot: stored.annot }),
+        state: State::Whole(mailbox.index.sync_crcs),
         since: None,
         replica: None,
         groups: None,
@@ -225,7 +224,7 @@ fn compare_meta(store: &Store, list: &MboxList, said: &Said, compared: &mut Comp
     let mut ours = Vec::new();
     for script in store.sieve_scripts(list, user).unwrap() {
         let file = format!("{}.script", script.name);
-        ours.push(sieve_line(&file, script.last_update, Guid(script.guid.0), false));
+        ours.push(sieve_line(&file, script.last_update, script.guid, false));
         if script.active {
             // The active one is listed once more, as its bytecode.
             ours.push(sieve_line(&format!("{}.bc", script.name), 0, Guid::NULL, true));

@@ -3,7 +3,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use csync::Guid;
+use cyrus_types::Guid;
 
 use crate::error::MasterError;
 use crate::replica::asked::PendingCommand;

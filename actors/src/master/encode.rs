@@ -6,10 +6,11 @@
 use std::fmt::Write;
 
 use csync::{
-    Annotation, Guid, MailboxCommand, MailboxHead, OwnedAnnotation, Record, ReplicaMailbox, Since,
+    Annotation, MailboxCommand, MailboxHead, OwnedAnnotation, Record, ReplicaMailbox, Since,
 };
 use cyrus_store::{IndexRecord, Mailbox, Modseqs, StoreError};
-use sync_plan::{Crcs, MailboxAnnotation, MasterMailbox};
+use cyrus_types::SyncCrcs;
+use sync_plan::{MailboxAnnotation, MasterMailbox};
 
 /// A mailbox's header as the planner compares it.
 ///
@@ -43,7 +44,7 @@ pub fn header(m: &Mailbox, modseqs: Modseqs) -> Result<MasterMailbox, StoreError
         recenttime: index.recenttime,
         pop3_last_login: index.pop3_last_login,
         pop3_show_after: index.pop3_show_after,
-        crcs: Crcs { basic: index.sync_crcs.basic, annot: index.sync_crcs.annot },
+        crcs: index.sync_crcs,
         foldermodseq: m.entry.foldermodseq,
         xconvmodseq: modseqs.xconv,
         raclmodseq: modseqs.racl,
@@ -59,7 +60,7 @@ pub(crate) fn replica_state(
     m: &Mailbox,
     modseqs: Modseqs,
     partition: &str,
-    crcs: Crcs,
+    crcs: SyncCrcs,
 ) -> Result<ReplicaMailbox, StoreError> {
     let ours = header(m, modseqs)?;
     Ok(ReplicaMailbox {
@@ -74,8 +75,7 @@ pub(crate) fn replica_state(
         last_appenddate: m.index.last_appenddate,
         pop3_last_login: ours.pop3_last_login,
         pop3_show_after: ours.pop3_show_after,
-        sync_crc: crcs.basic,
-        sync_crc_annot: crcs.annot,
+        crcs,
         partition: partition.to_string(),
         acl: ours.acl,
         options: ours.options,
@@ -101,7 +101,7 @@ pub(crate) fn replica_state(
 #[derive(Debug, Clone, Copy)]
 pub enum State {
     /// The mailbox as it is, with these checksums.
-    Whole(Crcs),
+    Whole(SyncCrcs),
     /// Up to this UID and modseq. All else stays as the replica has it until the last step.
     Partial {
         /// Highest UID of the step.
@@ -273,7 +273,7 @@ impl<'m> Encoder<'m> {
             flags: &self.flags,
             internaldate: record.internaldate,
             size: record.size,
-            guid: Guid(record.guid.0),
+            guid: record.guid,
             annotations: &annotations,
         };
         self.command.record(&mut self.out, &line);

@@ -2,7 +2,6 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use csync::Guid;
 use cyrus_store::Mailbox;
 
 use crate::error::MasterError;
@@ -89,7 +88,7 @@ impl MailboxSender<'_> {
                 encoder.drain(|bytes| spool.write(bytes)).map_err(|e| self.spool_failed(e))?;
             }
             expunged += u64::from(record.is_expunged() && record.uid <= base.last_uid);
-            let guid = Guid(record.guid.0);
+            let guid = record.guid;
             if record.uid > base.last_uid
                 && !record.is_unlinked()
                 && !self.staged.contains(&partition, &guid)

@@ -2,11 +2,10 @@
 
 use std::collections::HashSet;
 
-use csync::{Guid, ReplicaMailbox};
+use csync::ReplicaMailbox;
 use cyrus_store::{Mailbox, MboxEntry, Store, StoreError};
-use sync_plan::{
-    CopybackReason, Crcs, FullMaster, FullReplica, PlanError, RecordState, crc_equal, plan_full,
-};
+use cyrus_types::{Guid, SyncCrcs};
+use sync_plan::{CopybackReason, FullMaster, FullReplica, PlanError, RecordState, plan_full};
 
 use crate::error::{MasterError, UserError};
 use crate::master::message_files::{Message, MessageFiles};
@@ -41,7 +40,7 @@ pub(crate) struct FullChecked {
     /// Messages that never arrived and can't, as their files are missing or damaged.
     pub(crate) bad: Vec<MasterError>,
     /// Our checksums without these.
-    pub(crate) crcs: Crcs,
+    pub(crate) crcs: SyncCrcs,
     /// UIDs were given out there, none that was not given out here, and there is not one record, not even an expunged one.
     pub(crate) half_made: bool,
 }
@@ -77,8 +76,7 @@ pub(crate) fn check(
     for uid in &lacking {
         messages.extend(mailbox.record(*uid).map_err(damaged)?.as_ref().map(Message::from));
     }
-    let crcs = mailbox.recompute_crcs_without(&lacking).map_err(damaged)?;
-    checked.crcs = Crcs { basic: crcs.basic, annot: crcs.annot };
+    checked.crcs = mailbox.recompute_crcs_without(&lacking).map_err(damaged)?;
     mailbox.release_index();
     let mut files = MessageFiles::new(&mailbox);
     for message in &messages {
@@ -107,7 +105,7 @@ fn check_what_both_have(mut mailbox: Mailbox, full: &FullReplica) -> Result<(), 
     let mut messages = Vec::new();
     for record in mailbox.records(0) {
         let record = record.map_err(|e| damaged(mailbox.name(), e))?;
-        if !record.is_expunged() && theirs.contains(&Guid(record.guid.0)) {
+        if !record.is_expunged() && theirs.contains(&record.guid) {
             messages.push(Message::from(&record));
         }
     }
@@ -130,8 +128,7 @@ pub(crate) fn do_checksums_differ(
     let Ok(crcs) = store.open_mailbox(entry).and_then(|m| m.recompute_crcs()) else {
         return false;
     };
-    let ours = Crcs { basic: crcs.basic, annot: crcs.annot };
-    !crc_equal(ours, Crcs { basic: replica.sync_crc, annot: replica.sync_crc_annot })
+    !crcs.agree(replica.crcs)
 }
 
 /// How many messages that the replica may have live are expunged here since it last heard of the mailbox. What can't be
@@ -153,7 +150,7 @@ pub(crate) fn count_lacking(
     let mut messages = Vec::new();
     for record in mailbox.records(0) {
         let record = record?;
-        if !record.is_expunged() && guids.contains(&Guid(record.guid.0)) {
+        if !record.is_expunged() && guids.contains(&record.guid) {
             messages.push(Message::from(&record));
         }
     }
@@ -197,7 +194,7 @@ pub(crate) fn compare(
         record.map(|r| RecordState {
             uid: r.uid,
             modseq: r.modseq,
-            guid: Guid(r.guid.0),
+            guid: r.guid,
             expunged: r.is_expunged(),
         })
     });

@@ -1,7 +1,7 @@
 //! What one MAILBOX command is about, and what becomes of it.
 
 use cyrus_store::Modseqs;
-use sync_plan::Crcs;
+use cyrus_types::SyncCrcs;
 
 use crate::master::batches::{Base, Batch};
 use crate::master::message_files::Message;
@@ -10,7 +10,7 @@ use crate::master::record_buffer::RecordBuffer;
 /// What one MAILBOX command is about.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CommandHead {
-    pub(super) crcs: Crcs,
+    pub(super) crcs: SyncCrcs,
     pub(super) modseqs: Modseqs,
     pub(super) base: Base,
     pub(super) step: Option<Batch>,

@@ -8,8 +8,8 @@ use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
 
-use csync::Guid;
 use cyrus_store::{IndexRecord, Mailbox};
+use cyrus_types::Guid;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
@@ -40,7 +40,7 @@ impl From<&IndexRecord> for Message {
     fn from(record: &IndexRecord) -> Message {
         Message {
             uid: record.uid,
-            guid: Guid(record.guid.0),
+            guid: record.guid,
             size: record.size,
             archived: record.is_archived(),
             expunged: record.is_expunged(),

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use cyrus_store::names::NameRules;
 use cyrus_store::{MboxEntry, MboxList, Store, StoreError, UserModseqs};
+use cyrus_types::NameRules;
 use sync_plan::{
     Folder, Intermediate, MasterMailbox, MasterSeen, MasterSieve, MasterUser, Missing,
 };
@@ -317,7 +317,7 @@ fn sieve(store: &Store, list: &MboxList, userid: &str) -> Result<Vec<MasterSieve
         .map(|s| MasterSieve {
             name: s.name,
             last_update: s.last_update,
-            guid: s.guid.to_string(),
+            guid: s.guid,
             active: s.active,
             content: s.content,
         })

@@ -18,8 +18,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use csync::Guid;
 use cyrus_store::{IndexRecord, Mailbox, MboxEntry, Store};
+use cyrus_types::Guid;
 
 use crate::error::MasterError;
 
@@ -148,7 +148,7 @@ fn older(mailbox: &Mailbox, there: &Holder) -> impl Iterator<Item = Guid> {
     let known = known.take_while(move |record| record.uid <= last_uid);
     // Of a message whose file is gone here it has not heard yet that it is to go.
     let has = move |record: &IndexRecord| !record.is_unlinked() || record.modseq > heard_of;
-    known.filter(has).map(|record| Guid(record.guid.0))
+    known.filter(has).map(|record| record.guid)
 }
 
 /// The messages of this mailbox that the replica has, and is about to hear that they are to go.
@@ -157,7 +157,7 @@ fn removed(mailbox: &Mailbox, there: &Holder) -> impl Iterator<Item = Guid> {
     let none = mailbox.index.num_records == mailbox.index.exists;
     let changed = (!none).then(|| mailbox.records(there.highestmodseq)).into_iter().flatten();
     let known = changed.map_while(Result::ok).take_while(move |record| record.uid <= last_uid);
-    known.filter(IndexRecord::is_expunged).map(|record| Guid(record.guid.0))
+    known.filter(IndexRecord::is_expunged).map(|record| record.guid)
 }
 
 fn new_messages(store: &Store, msg: &Wanted) -> Result<New, MasterError> {
@@ -177,7 +177,7 @@ fn new_messages(store: &Store, msg: &Wanted) -> Result<New, MasterError> {
                 return Ok(new);
             }
             if !record.is_unlinked() {
-                new.guids.insert(Guid(record.guid.0), number);
+                new.guids.insert(record.guid, number);
                 new.bytes += record.size;
             }
         }

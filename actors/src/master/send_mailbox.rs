@@ -18,7 +18,8 @@ use std::sync::Arc;
 
 use csync::{Command, CommandKind, ReplicaMailbox, Since, command};
 use cyrus_store::{Mailbox, MboxEntry, MboxList, Modseqs, Store, StoreError};
-use sync_plan::{Crcs, FullReplica, PlanError, Verdict, compare_mailbox};
+use cyrus_types::SyncCrcs;
+use sync_plan::{FullReplica, PlanError, Verdict, compare_mailbox};
 
 use crate::error::{MasterError, UserError};
 use crate::master::bad_files::{BadFile, Files, NAMED};
@@ -142,7 +143,7 @@ impl Ready {
 
 /// How the first step begins.
 enum Precheck {
-    Send { crcs: Crcs, compared: Option<Compared> },
+    Send { crcs: SyncCrcs, compared: Option<Compared> },
     Unchanged,
     NeedsFull,
 }
@@ -168,7 +169,7 @@ impl MailboxSender<'_> {
         }
         let Some(mailbox) = self.open(&list)? else { return done(MailboxSent::Replaced) };
         let modseqs = self.modseqs(&list)?;
-        let mut crcs = stored_crcs(&mailbox);
+        let mut crcs = mailbox.index.sync_crcs;
         let mut before = Vec::new();
         let mut instead_of = None;
         let mut compared = None;
@@ -213,7 +214,7 @@ impl MailboxSender<'_> {
         let encoded = self.encode_step(&mailbox, &mut said, &mut steps)?;
         let state = self.state(&mailbox, &said, &encoded.partition)?;
         let next = said.step.map(|Batch { last_uid, highestmodseq }| {
-            let since = Some(Since { modseq: highestmodseq, crc: 0, crc_annot: 0 });
+            let since = Some(Since { modseq: highestmodseq, crcs: SyncCrcs::default() });
             let base = Base { last_uid, highestmodseq, since };
             Next { base, steps, without: self.found.without.clone() }
         });
@@ -298,13 +299,12 @@ impl MailboxSender<'_> {
 
     fn first_base(&self) -> Base {
         let Some(r) = &self.replica else { return Base::default() };
-        let condition =
-            Since { modseq: r.highestmodseq, crc: r.sync_crc, crc_annot: r.sync_crc_annot };
+        let condition = Since { modseq: r.highestmodseq, crcs: r.crcs };
         let trusted = matches!(self.how, SendMode::Since | SendMode::SinceIfChecksumsDiffer);
         let since = match (trusted, self.settings.one_way) {
             (true, _) => Some(condition),
             // A replica that was told to obey would take a lower LAST_UID, should a message have come there meanwhile.
-            (false, true) => Some(Since { crc: 0, crc_annot: 0, ..condition }),
+            (false, true) => Some(Since { crcs: SyncCrcs::default(), ..condition }),
             (false, false) => None,
         };
         let since = since.filter(|since| since.modseq > 0);
@@ -350,7 +350,7 @@ impl MailboxSender<'_> {
 
     /// The doubts to be settled once the mailbox is open.
     fn before_first(&self, m: &Mailbox, modseqs: Modseqs) -> Result<Precheck, UserError> {
-        let mut crcs = stored_crcs(m);
+        let mut crcs = m.index.sync_crcs;
         if !matches!(self.how, SendMode::Since) {
             crcs = self.recomputed(m)?;
         }
@@ -392,9 +392,8 @@ impl MailboxSender<'_> {
         (!uids.is_empty()).then(|| command::expunge(name, uniqueid, uids.iter().copied()))
     }
 
-    fn recomputed(&self, m: &Mailbox) -> Result<Crcs, MasterError> {
-        let crcs = m.recompute_crcs_without(&self.found.without).map_err(|e| self.damaged(e))?;
-        Ok(Crcs { basic: crcs.basic, annot: crcs.annot })
+    fn recomputed(&self, m: &Mailbox) -> Result<SyncCrcs, MasterError> {
+        m.recompute_crcs_without(&self.found.without).map_err(|e| self.damaged(e))
     }
 
     /// Sends the files. The mailbox's own lock, which keeps them where they are, is held until the last one is sent. Returns
@@ -466,8 +465,4 @@ pub(crate) fn send_records(
 
 fn spool_failed(mailbox: &str, e: &io::Error) -> MasterError {
     MasterError::RecordBuffer { mailbox: mailbox.to_string(), problem: e.to_string() }
-}
-
-fn stored_crcs(m: &Mailbox) -> Crcs {
-    Crcs { basic: m.index.sync_crcs.basic, annot: m.index.sync_crcs.annot }
 }

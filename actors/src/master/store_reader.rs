@@ -7,8 +7,9 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use actix::prelude::*;
-use csync::{Guid, ReplicaMailbox};
+use csync::ReplicaMailbox;
 use cyrus_store::{Annotation, MboxEntry, Store};
+use cyrus_types::Guid;
 use sync_plan::FullReplica;
 
 use crate::error::{MasterError, UserError};

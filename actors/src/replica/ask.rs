@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use csync::{CommandKind, Item, Value};
-use cyrus_store::names::NameRules;
+use cyrus_types::NameRules;
 use tokio::sync::oneshot;
 use tracing::Span;
 

@@ -10,8 +10,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use csync::{Command, CommandKind, Framing, Guid, OwnedAnnotation, ReplicaMailbox, Seen, command};
-use cyrus_store::names::NameRules;
+use csync::{Command, CommandKind, Framing, OwnedAnnotation, ReplicaMailbox, Seen, command};
+use cyrus_types::{Guid, NameRules};
 use sync_plan::FullReplica;
 
 use crate::monitor::events::EventSink;

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use csync::Guid;
+use cyrus_types::Guid;
 
 /// How many messages the replica is let keep for us before it is told to forget them: they are
 /// files there and hashes here, and must not grow with the user.

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::BytesMut;
 use csync::{Annotation, Decoder, Framing, Limits, MailboxHead, ReplicaMailbox, Reply};
-use cyrus_store::names::NameRules;
+use cyrus_types::NameRules;
 use redb::{Database, Durability, ReadableTable, ReadableTableMetadata, TableDefinition};
 use tracing::{Span, warn};
 
@@ -327,8 +327,8 @@ fn encode(state: &ReplicaMailbox) -> Vec<u8> {
         uniqueid: &state.uniqueid,
         mboxname: &state.name,
         mboxtype: (!state.mboxtype.is_empty()).then_some(&*state.mboxtype),
-        sync_crc: state.sync_crc,
-        sync_crc_annot: Some(state.sync_crc_annot),
+        sync_crc: state.crcs.basic,
+        sync_crc_annot: Some(state.crcs.annot),
         last_uid: state.last_uid,
         highestmodseq: state.highestmodseq,
         recentuid: state.recentuid,
@@ -366,6 +366,7 @@ fn decode(line: &[u8]) -> Option<ReplicaMailbox> {
 #[cfg(test)]
 mod tests {
     use csync::OwnedAnnotation;
+    use cyrus_types::SyncCrcs;
 
     use super::*;
 
@@ -374,7 +375,7 @@ mod tests {
             uniqueid: format!("id-{name}"),
             name: name.into(),
             highestmodseq,
-            sync_crc_annot: 7,
+            crcs: SyncCrcs { basic: 0, annot: 7 },
             partition: "default".into(),
             acl: "anna\tlrs\t".into(),
             options: "P".into(),

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use cyrus_store::StoreError;
-use cyrus_store::sync_log::Entry;
+use cyrus_types::LogEntry;
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::mpsc;
 
@@ -39,16 +39,16 @@ pub(crate) struct LogHandle {
 
 /// What the LogReader is doing.
 enum Doing {
-    Reading(mpsc::Receiver<Vec<Entry>>, LocalBoxFuture<'static, Result<TakenOver, StoreError>>),
+    Reading(mpsc::Receiver<Vec<LogEntry>>, LocalBoxFuture<'static, Result<TakenOver, StoreError>>),
     Saving(Instant, LocalBoxFuture<'static, Result<(), StoreError>>),
 }
 
 /// Something from the LogReader.
 pub(crate) enum FromLog {
     /// Entries; more will come.
-    Entries(Vec<Entry>),
+    Entries(Vec<LogEntry>),
     /// The last entries, and how it went.
-    Read(Vec<Entry>, Result<TakenOver, StoreError>),
+    Read(Vec<LogEntry>, Result<TakenOver, StoreError>),
     /// log-run is written, or could not be.
     Saved(Result<(), StoreError>),
 }
@@ -81,7 +81,7 @@ impl LogHandle {
     }
 
     /// Writes log-run anew with these entries.
-    pub(crate) fn save(&mut self, now: Instant, entries: Vec<Entry>) {
+    pub(crate) fn save(&mut self, now: Instant, entries: Vec<LogEntry>) {
         let saving = self.log.send(Keep(entries));
         let saving = async move { saving.await.unwrap_or_else(|e| Err(gone(&e))) };
         self.doing = Some(Doing::Saving(now, Box::pin(saving)));

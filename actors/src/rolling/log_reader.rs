@@ -16,7 +16,8 @@ use std::time::Instant;
 
 use actix::prelude::*;
 use cyrus_store::StoreError;
-use cyrus_store::sync_log::{Claim, Claimed, Entry, Line, Lines, LogFile, Rival, RunFile};
+use cyrus_store::sync_log::{Claim, Claimed, Line, Lines, LogFile, Rival, RunFile};
+use cyrus_types::LogEntry;
 use tokio::sync::mpsc;
 use tracing::{Span, error, info, warn};
 
@@ -87,7 +88,7 @@ impl Actor for LogReader {
 #[rtype(result = "Result<TakenOver, StoreError>")]
 pub(crate) struct TakeOver {
     /// Where the entries go.
-    pub(crate) entries: mpsc::Sender<Vec<Entry>>,
+    pub(crate) entries: mpsc::Sender<Vec<LogEntry>>,
     /// Whose being there means to stop; it is removed then.
     pub(crate) shutdown_file: Option<PathBuf>,
 }
@@ -104,7 +105,7 @@ pub(crate) struct TakenOver {
 /// Leaves these entries in log-run, and nothing else.
 #[derive(Message)]
 #[rtype(result = "Result<(), StoreError>")]
-pub(crate) struct Keep(pub(crate) Vec<Entry>);
+pub(crate) struct Keep(pub(crate) Vec<LogEntry>);
 
 /// Lets the log go: the next replicator may have it as soon as this is answered.
 #[derive(Message)]
@@ -161,7 +162,7 @@ impl LogReader {
     fn take_over(
         &mut self,
         log: &LogFile,
-        entries: &mpsc::Sender<Vec<Entry>>,
+        entries: &mpsc::Sender<Vec<LogEntry>>,
     ) -> Result<Option<Rival>, StoreError> {
         if self.claim.is_none() {
             self.claim = self.early.take();
@@ -216,7 +217,7 @@ impl Handler<Keep> for LogReader {
 fn hand_on(
     lines: Lines<impl BufRead>,
     log: Option<&LogFile>,
-    entries: &mpsc::Sender<Vec<Entry>>,
+    entries: &mpsc::Sender<Vec<LogEntry>>,
 ) -> io::Result<()> {
     let mut chunk = Vec::with_capacity(CHUNK);
     for line in lines {

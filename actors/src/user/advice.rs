@@ -2,7 +2,7 @@
 
 use csync::CommandKind;
 use cyrus_store::StoreError;
-use cyrus_store::names::NameRules;
+use cyrus_types::NameRules;
 use sync_plan::PlanError;
 
 use crate::error::{MasterError, ReplicaError, UserError};

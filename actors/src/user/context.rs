@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix::Addr;
-use cyrus_store::names::NameRules;
+use cyrus_types::NameRules;
 
 use crate::master::mailbox_streamer::MailboxStreamer;
 use crate::master::store_reader::StoreReader;

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use cyrus_store::names::NameRules;
+use cyrus_types::NameRules;
 use sync_plan::backlog::WorkUnit;
 
 use crate::master::read_partial::Names;
@@ -92,12 +92,12 @@ pub(crate) fn parts(work: &WorkUnit) -> Vec<(Arc<str>, Part)> {
 mod tests {
     use std::time::Instant;
 
-    use cyrus_store::sync_log::Entry;
+    use cyrus_types::LogEntry;
     use sync_plan::backlog::Backlog;
 
     use super::*;
 
-    fn said(entries: &[Entry]) -> Vec<String> {
+    fn said(entries: &[LogEntry]) -> Vec<String> {
         let mut backlog = Backlog::new(NameRules::default());
         entries.iter().for_each(|entry| backlog.add(entry, Instant::now()));
         let work = backlog.take_next().unwrap();
@@ -113,14 +113,14 @@ mod tests {
     #[test]
     fn one_user_is_looked_at_in_one_go() {
         let entries = [
-            Entry::Mailbox("user.anna.b".into()),
-            Entry::Unmailbox("user.anna.a".into()),
-            Entry::Seen("anna".into(), "shared".into()),
-            Entry::Quota("user.anna".into()),
+            LogEntry::Mailbox("user.anna.b".into()),
+            LogEntry::Unmailbox("user.anna.a".into()),
+            LogEntry::Seen("anna".into(), "shared".into()),
+            LogEntry::Quota("user.anna".into()),
         ];
         let wanted = r#"anna: {"user.anna.a", "user.anna.b"} {"user.anna"} Some("anna")"#;
         assert_eq!(said(&entries), [wanted]);
-        assert_eq!(said(&[Entry::Unuser("anna".into())]), ["anna: Unuser"]);
+        assert_eq!(said(&[LogEntry::Unuser("anna".into())]), ["anna: Unuser"]);
     }
 
     #[test]
@@ -142,18 +142,18 @@ mod tests {
     #[test]
     fn what_went_from_one_user_to_another_comes_before_what_is_one_users() {
         let entries = [
-            Entry::User("bert".into()),
-            Entry::Meta("anna".into()),
-            Entry::Rename("user.anna.a".into(), "user.bert.a".into()),
+            LogEntry::User("bert".into()),
+            LogEntry::Meta("anna".into()),
+            LogEntry::Rename("user.anna.a".into(), "user.bert.a".into()),
         ];
         let wanted =
             [r#"anna: {"user.anna.a"} {} None"#, r#"anna: {} {} Some("anna")"#, "bert: Whole"];
         assert_eq!(said(&entries), wanted);
-        assert_eq!(said(&[Entry::Annotation(String::new())]), [": Server"]);
+        assert_eq!(said(&[LogEntry::Annotation(String::new())]), [": Server"]);
         let entries = [
-            Entry::Rename("user.zoe".into(), "user.anna".into()),
-            Entry::Unuser("zoe".into()),
-            Entry::User("anna".into()),
+            LogEntry::Rename("user.zoe".into(), "user.anna".into()),
+            LogEntry::Unuser("zoe".into()),
+            LogEntry::User("anna".into()),
         ];
         assert_eq!(said(&entries), ["zoe: Unuser", "anna: Whole"]);
     }

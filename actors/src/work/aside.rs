@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cyrus_store::sync_log::Entry;
+use cyrus_types::LogEntry;
 use sync_plan::backlog::Tasks;
 
 use crate::error::NAMED;
@@ -21,7 +21,7 @@ pub(crate) struct Failure {
     /// Whose it is.
     pub(crate) owner: Arc<str>,
     /// The entry of the log that stands for it.
-    pub(crate) entry: Entry,
+    pub(crate) entry: LogEntry,
     /// In words for an admin.
     pub(crate) reason: String,
 }
@@ -45,7 +45,7 @@ struct Aside {
 /// All that rests by itself.
 #[derive(Debug, Default)]
 pub(crate) struct Asides {
-    all: HashMap<Entry, Aside>,
+    all: HashMap<LogEntry, Aside>,
 }
 
 impl Asides {
@@ -68,7 +68,7 @@ impl Asides {
     }
 
     /// What is to be tried now.
-    pub(crate) fn due(&mut self, now: Instant) -> Vec<Entry> {
+    pub(crate) fn due(&mut self, now: Instant) -> Vec<LogEntry> {
         let mut due = Vec::new();
         for (entry, aside) in &mut self.all {
             if aside.wake.is_some_and(|at| at <= now) {
@@ -91,15 +91,15 @@ impl Asides {
         userid: &Arc<str>,
         tasks: &Tasks,
         failures: &[Failure],
-    ) -> Vec<(Entry, bool)> {
+    ) -> Vec<(LogEntry, bool)> {
         let all_of_user = tasks.whole || tasks.unuser;
-        let is_well = |entry: &Entry, aside: &Aside| {
+        let is_well = |entry: &LogEntry, aside: &Aside| {
             aside.owner == *userid
                 && (all_of_user || covers(tasks, entry))
                 && !failures.iter().any(|failure| failure.entry == *entry)
         };
         let well = self.all.iter().filter(|(entry, aside)| is_well(entry, aside));
-        let well: Vec<(Entry, bool)> =
+        let well: Vec<(LogEntry, bool)> =
             well.map(|(entry, aside)| (entry.clone(), aside.trouble.is_quarantined())).collect();
         for (entry, _) in &well {
             self.all.remove(entry);
@@ -109,11 +109,11 @@ impl Asides {
 
     /// The worst of each user's troubles, and what else of the user rests.
     pub(crate) fn troubles(&self) -> HashMap<Arc<str>, Trouble> {
-        let mut by_owner: HashMap<Arc<str>, Vec<(&Entry, &Trouble)>> = HashMap::new();
+        let mut by_owner: HashMap<Arc<str>, Vec<(&LogEntry, &Trouble)>> = HashMap::new();
         for (entry, aside) in &self.all {
             by_owner.entry(aside.owner.clone()).or_default().push((entry, &aside.trouble));
         }
-        let worded = |(owner, mut of): (Arc<str>, Vec<(&Entry, &Trouble)>)| {
+        let worded = |(owner, mut of): (Arc<str>, Vec<(&LogEntry, &Trouble)>)| {
             of.sort_by_key(|(_, trouble)| Reverse((trouble.times, &trouble.reason)));
             let ((_, worst), others) = of.split_first()?;
             let mut names: Vec<String> = others.iter().map(|(entry, _)| name_of(entry)).collect();
@@ -134,19 +134,19 @@ impl Asides {
 }
 
 /// What an entry of the log is about.
-fn name_of(entry: &Entry) -> String {
+fn name_of(entry: &LogEntry) -> String {
     match entry {
-        Entry::Mailbox(name) => name.to_string(),
+        LogEntry::Mailbox(name) => name.to_string(),
         other => other.to_string(),
     }
 }
 
 /// Whether these tasks are about this.
-fn covers(tasks: &Tasks, entry: &Entry) -> bool {
+fn covers(tasks: &Tasks, entry: &LogEntry) -> bool {
     match entry {
-        Entry::Mailbox(name) => tasks.mailboxes.contains(name.as_str()),
-        Entry::Quota(root) => tasks.quotas.contains(root.as_str()),
-        Entry::Meta(_) => tasks.meta,
+        LogEntry::Mailbox(name) => tasks.mailboxes.contains(name.as_str()),
+        LogEntry::Quota(root) => tasks.quotas.contains(root.as_str()),
+        LogEntry::Meta(_) => tasks.meta,
         _ => false,
     }
 }
@@ -161,7 +161,7 @@ mod tests {
     }
 
     fn failure(name: &str) -> Failure {
-        let entry = Entry::Mailbox(name.into());
+        let entry = LogEntry::Mailbox(name.into());
         Failure { owner: "anna".into(), entry, reason: format!("mailbox {name}: no") }
     }
 
@@ -181,12 +181,12 @@ mod tests {
             assert_eq!(asides.wakes_at(), Some(now + Duration::from_secs(pause)));
             assert!(asides.due(now).is_empty());
             now += Duration::from_secs(pause);
-            assert_eq!(asides.due(now), [Entry::Mailbox("a".into())]);
+            assert_eq!(asides.due(now), [LogEntry::Mailbox("a".into())]);
             assert_eq!(asides.wakes_at(), None, "it is being tried");
         }
         assert!(asides.troubles()["anna"].is_quarantined());
         let well = asides.done(&"anna".into(), &tasks(&["a"]), &[]);
-        assert_eq!(well, [(Entry::Mailbox("a".into()), true)]);
+        assert_eq!(well, [(LogEntry::Mailbox("a".into()), true)]);
         assert!(asides.troubles().is_empty());
     }
 
@@ -211,7 +211,7 @@ mod tests {
         let anna: Arc<str> = "anna".into();
         assert_eq!(asides.done(&"bert".into(), &tasks(&["a", "b"]), &[]), []);
         let well = asides.done(&anna, &tasks(&["a", "b"]), &[failure("b")]);
-        assert_eq!(well, [(Entry::Mailbox("a".into()), false)]);
+        assert_eq!(well, [(LogEntry::Mailbox("a".into()), false)]);
         let said = &asides.troubles()["anna"].reason;
         assert_eq!(said, "mailbox c: no (and b)");
         let mut whole = Tasks::default();

@@ -14,7 +14,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cyrus_store::sync_log::Entry;
+use cyrus_types::LogEntry;
 use sync_plan::backlog::{Backlog, WorkUnit};
 
 use crate::monitor::report::name_of;
@@ -76,7 +76,7 @@ impl<L> WorkQueue<L> {
     }
 
     /// The log says so.
-    pub(crate) fn add(&mut self, entries: &[Entry], now: Instant) {
+    pub(crate) fn add(&mut self, entries: &[LogEntry], now: Instant) {
         for entry in entries {
             self.backlog.add(entry, now);
         }
@@ -324,7 +324,7 @@ impl<L> WorkQueue<L> {
     }
 
     /// What is not done, for log-run.
-    pub(crate) fn take_unsaved(&mut self) -> Vec<Entry> {
+    pub(crate) fn take_unsaved(&mut self) -> Vec<LogEntry> {
         self.unsaved = false;
         self.backlog.entries().collect()
     }

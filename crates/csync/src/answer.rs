@@ -13,10 +13,10 @@
 //! `sync_get_*`). Keys that are not known here are passed over: newer versions add some.
 
 use bytes::Bytes;
+use cyrus_types::{Guid, SyncCrcs};
 
 use crate::decode::Item;
 use crate::fields::Fields;
-use crate::guid::Guid;
 use crate::limits::AnswerError;
 use crate::value::{Value, ValueError};
 
@@ -58,10 +58,8 @@ pub struct ReplicaMailbox {
     pub pop3_last_login: i64,
     /// `POP3_SHOW_AFTER`
     pub pop3_show_after: i64,
-    /// `SYNC_CRC`; 0 is unknown.
-    pub sync_crc: u32,
-    /// `SYNC_CRC_ANNOT`; 0 is unknown.
-    pub sync_crc_annot: u32,
+    /// `SYNC_CRC` and `SYNC_CRC_ANNOT`; 0 is unknown.
+    pub crcs: SyncCrcs,
     /// `PARTITION`, on the replica.
     pub partition: String,
     /// `ACL`: `user TAB rights TAB …`.
@@ -101,8 +99,10 @@ impl ReplicaMailbox {
             last_appenddate: f.date_or_zero("LAST_APPENDDATE")?,
             pop3_last_login: f.date("POP3_LAST_LOGIN")?,
             pop3_show_after: f.date_or_zero("POP3_SHOW_AFTER")?,
-            sync_crc: f.u32_or_zero("SYNC_CRC")?,
-            sync_crc_annot: f.u32_or_zero("SYNC_CRC_ANNOT")?,
+            crcs: SyncCrcs {
+                basic: f.u32_or_zero("SYNC_CRC")?,
+                annot: f.u32_or_zero("SYNC_CRC_ANNOT")?,
+            },
             partition: f.text("PARTITION")?,
             acl: f.text("ACL")?,
             options: f.text("OPTIONS")?,

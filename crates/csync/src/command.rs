@@ -11,8 +11,9 @@
 //! `imap/sync_support.c` of cyrus-imapd 3.6.1; keys stand in the order in which it sends them.
 //! Literals are always `{n+}`, so nothing here waits for an answer.
 
+use cyrus_types::Guid;
+
 use crate::decode::Framing;
-use crate::guid::Guid;
 use crate::kind::CommandKind;
 use crate::write::{DlistWriter, put_num};
 

@@ -13,8 +13,8 @@
 //! The lexer below bounds and cuts; this module only builds values from its tokens.
 
 use bytes::{Buf, Bytes, BytesMut};
+use cyrus_types::Guid;
 
-use crate::guid::Guid;
 use crate::lex::{Lexer, Token};
 use crate::limits::{Limits, WireError};
 use crate::status::{Status, split_word};

@@ -1,7 +1,8 @@
 //! Reading a map's keys with errors that name the line and the key.
 
+use cyrus_types::Guid;
+
 use crate::decode::Item;
-use crate::guid::Guid;
 use crate::limits::AnswerError;
 use crate::value::{Value, ValueError};
 

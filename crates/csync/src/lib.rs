@@ -15,7 +15,6 @@ mod answer;
 pub mod command;
 mod decode;
 mod fields;
-mod guid;
 mod handshake;
 mod kind;
 mod lex;
@@ -33,7 +32,6 @@ pub use answer::{
 pub use command::{Command, Seen, Tags};
 pub use decode::{Decoder, Framing, Item, Reply};
 pub use fields::Fields;
-pub use guid::{Guid, GuidError};
 pub use handshake::{
     Capabilities, Handshake, HandshakeError, HandshakeOptions, HandshakeStep, Session, Spoken,
     TlsWish,

@@ -8,8 +8,9 @@
 //! `sync_mailbox_byentry` of cyrus-imapd 3.6.1, USERFLAGS and USERGROUPS of 3.12.3. Keys stand in their order, so that what is written
 //! for a mailbox equals the master's own GET lines: [`mailbox_line`] writes the GET MAILBOXES form.
 
+use cyrus_types::{Guid, SyncCrcs};
+
 use crate::command::Command;
-use crate::guid::Guid;
 use crate::kind::CommandKind;
 use crate::write::DlistWriter;
 
@@ -31,10 +32,8 @@ pub struct Annotation<'a> {
 pub struct Since {
     /// Its HIGHESTMODSEQ.
     pub modseq: u64,
-    /// Its SYNC_CRC.
-    pub crc: u32,
-    /// Its SYNC_CRC_ANNOT.
-    pub crc_annot: u32,
+    /// Its SYNC_CRC and SYNC_CRC_ANNOT.
+    pub crcs: SyncCrcs,
 }
 
 /// A mailbox without its records. Times are Unix seconds.
@@ -249,8 +248,8 @@ fn put_head(w: &mut DlistWriter<'_>, head: &MailboxHead<'_>) {
         w.list_end();
     }
     if let Some(since) = head.since {
-        w.key("SINCE_MODSEQ").num(since.modseq).key("SINCE_CRC").num(since.crc.into());
-        w.key("SINCE_CRC_ANNOT").num(since.crc_annot.into());
+        w.key("SINCE_MODSEQ").num(since.modseq).key("SINCE_CRC").num(since.crcs.basic.into());
+        w.key("SINCE_CRC_ANNOT").num(since.crcs.annot.into());
     }
 }
 

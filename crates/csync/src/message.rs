@@ -6,7 +6,8 @@
 //! ```
 //! Source: `imap/dlist.c:printfile` and `imap/sync_support.c:upload_messages` of cyrus-imapd 3.6.1.
 
-use crate::guid::Guid;
+use cyrus_types::Guid;
+
 use crate::write::DlistWriter;
 
 /// An open `APPLY MESSAGE` command. It holds no buffer: drain yours between two calls at will.

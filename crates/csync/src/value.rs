@@ -11,8 +11,7 @@
 //! atom means is decided by who asks, so the conversions live here.
 
 use bytes::Bytes;
-
-use crate::guid::Guid;
+use cyrus_types::Guid;
 
 /// One dlist value.
 #[derive(Debug, Clone, PartialEq, Eq)]

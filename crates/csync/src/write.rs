@@ -15,7 +15,8 @@
 //! Source: `imap/dlist.c:dlist_print`, `lib/prot.c:prot_printastring`, `lib/imparse.c:imparse_isatom`
 //! of cyrus-imapd 3.6.1. `0x1f` counts as an atom character there, by the comparison it uses.
 
-use crate::guid::Guid;
+use cyrus_types::Guid;
+
 use crate::value::Value;
 
 /// Strings this long are always literals (`MAXQSTRING` and the limit in `imparse_isnatom`).

@@ -2,7 +2,8 @@
 //! written can be read.
 
 use bytes::{Bytes, BytesMut};
-use csync::{Decoder, DlistWriter, Framing, Guid, Item, Limits, Reply, Value, WireError};
+use csync::{Decoder, DlistWriter, Framing, Item, Limits, Reply, Value, WireError};
+use cyrus_types::Guid;
 use proptest::prelude::*;
 
 const SMALL: Limits = Limits {

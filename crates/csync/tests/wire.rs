@@ -8,12 +8,13 @@
 use bytes::BytesMut;
 use csync::command::{self, Command, Seen};
 use csync::{
-    Annotation, Code, CommandKind, Decoder, DlistWriter, Framing, FullMailbox, Guid, Handshake,
+    Annotation, Code, CommandKind, Decoder, DlistWriter, Framing, FullMailbox, Handshake,
     HandshakeOptions, HandshakeStep, IntermediateHead, Item, Limits, MailboxCommand, MailboxHead,
     MessageCommand, OwnedAnnotation, Record, ReplicaMailbox, ReplicaRecord, ReplicaUser, Reply,
     Session, StatusKind, Tags, apply_intermediate, enabled, intermediate_line, mailbox_line,
     message, missing,
 };
+use cyrus_types::Guid;
 
 const TRANSCRIPTS: [(&str, &str); 5] = [
     ("csync-read", include_str!("transcripts/csync-read.txt")),
@@ -204,8 +205,8 @@ fn head<'a>(m: &'a ReplicaMailbox, annotations: &'a [Annotation<'a>]) -> Mailbox
         uniqueid: &m.uniqueid,
         mboxname: &m.name,
         mboxtype: Some(m.mboxtype.as_str()).filter(|t| !t.is_empty()),
-        sync_crc: m.sync_crc,
-        sync_crc_annot: Some(m.sync_crc_annot),
+        sync_crc: m.crcs.basic,
+        sync_crc_annot: Some(m.crcs.annot),
         last_uid: m.last_uid,
         highestmodseq: m.highestmodseq,
         recentuid: m.recentuid,
@@ -346,7 +347,7 @@ fn what_was_written_to_a_server_is_read_back() {
         assert_eq!(user.mailboxes[0].annotations[0].value, "a \"quoted\" 50% ü".as_bytes());
         assert_eq!(user.mailboxes[0].annotations[1].value, b"bin\0ary");
         assert_eq!(
-            (user.mailboxes[0].sync_crc_annot != 0, user.mailboxes[0].quotaroot.as_deref()),
+            (user.mailboxes[0].crcs.annot != 0, user.mailboxes[0].quotaroot.as_deref()),
             (true, Some("user.carl"))
         );
         assert_eq!(

@@ -6,9 +6,9 @@
 //!
 //! From the bottom up:
 //!
-//! - [`error`], [`guid`], [`dlist`]: what everything else is made of.
+//! - [`error`], [`dlist`]: what everything else is made of.
 //! - [`config`]: `imapd.conf` with the defaults of 3.6.1.
-//! - [`names`], [`paths`]: mailbox names in their several spellings, and where each thing lives on disk.
+//! - [`paths`]: where each thing lives on disk.
 //! - [`lock`]: locks that agree with Cyrus' own.
 //! - [`db`]: the key-value files (twoskip, skiplist, flat, quotalegacy); [`databases`]: which are read, and what is missing.
 //! - [`mboxlist`], [`user::subs`], [`user::seen`], [`user::quota`], [`user::counters`], [`user::conversations`], [`user::sieve`]: what is known of a user.
@@ -21,10 +21,8 @@ pub mod databases;
 pub mod db;
 pub mod dlist;
 pub mod error;
-pub mod guid;
 pub mod lock;
 pub mod mboxlist;
-pub mod names;
 pub mod paths;
 mod regular;
 
@@ -35,7 +33,6 @@ pub mod user;
 
 pub use config::Config;
 pub use error::{ErrorClass, StoreError};
-pub use guid::{Guid, SyncCrcs};
 pub use lock::{FileLock, sync_lock};
 pub use mailbox::annotations::Annotation;
 pub use mailbox::record::IndexRecord;

@@ -16,9 +16,10 @@
 
 use std::path::{Path, PathBuf};
 
+use cyrus_types::NameParts;
+
 use crate::config::{Config, VirtDomains};
 use crate::error::StoreError;
-use crate::names::MailboxName;
 
 /// What decides where a mailbox's files are.
 #[derive(Debug, Clone, Copy)]
@@ -276,7 +277,7 @@ fn id_dir(root: &Path, id: &str) -> Result<PathBuf, StoreError> {
 
 /// `root[/domain/…][/letter]/level/level…` (mboxname_hash), with this in the place of slashes.
 fn name_dir(conf: &Config, root: &Path, internal: &str, slash: char) -> PathBuf {
-    let name: MailboxName = conf.names().parse(internal);
+    let name: NameParts = conf.names().parse(internal);
     let full = conf.fulldirhash();
     let mut path = root.to_path_buf();
     if let Some(domain) = &name.domain {

@@ -3,7 +3,8 @@
 //! Source: `sync_get_*`, `sync_mailbox_byentry`, `user_meta` of `imap/sync_support.c` of
 //! cyrus-imapd 3.6.1.
 
-use csync::{DlistWriter, Guid, IntermediateHead, Value, intermediate_line, mailbox_line};
+use csync::{DlistWriter, IntermediateHead, Value, intermediate_line, mailbox_line};
+use cyrus_types::Guid;
 use sha1::{Digest, Sha1};
 
 use crate::mailbox::{Annot, Mailbox, Record, lines};

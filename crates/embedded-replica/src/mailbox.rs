@@ -10,7 +10,8 @@
 
 use std::sync::Arc;
 
-use csync::{Annotation, Guid, MailboxHead};
+use csync::{Annotation, MailboxHead};
+use cyrus_types::Guid;
 
 use crate::names::is_deleted;
 

@@ -1,6 +1,6 @@
 //! A MAILBOX command as it comes: the keys of its head, and RECORD a record each, never a tree of values.
 
-use csync::Guid;
+use cyrus_types::Guid;
 
 use crate::mailbox::{Annot, EXPUNGED, Head};
 use crate::parse::Parser;

@@ -3,7 +3,8 @@
 //! What a command may hold at most is bounded, so that no peer can fill the memory: a string, the
 //! sum of all values that are kept, and the depth of nesting.
 
-use csync::{Guid, Value};
+use csync::Value;
+use cyrus_types::Guid;
 
 use crate::wire::{End, Wire};
 

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use csync::{Guid, Value};
+use csync::Value;
+use cyrus_types::Guid;
 use sha1::{Digest, Sha1};
 
 use crate::faults::Fault;

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use csync::Guid;
+use cyrus_types::Guid;
 
 /// A message's body, where bodies are kept.
 pub(crate) type Body = Option<Arc<[u8]>>;

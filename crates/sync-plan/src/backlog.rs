@@ -16,8 +16,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use cyrus_store::names::NameRules;
-use cyrus_store::sync_log::Entry;
+use cyrus_types::{LogEntry, NameRules};
 
 /// Users whom messages that went from one to the other link, at most; renames link more.
 const LINKED: usize = 16;
@@ -74,25 +73,25 @@ impl Tasks {
     }
 
     /// These tasks as entries of the log.
-    fn entries(&self, userid: &str) -> impl Iterator<Item = Entry> + use<> {
+    fn entries(&self, userid: &str) -> impl Iterator<Item = LogEntry> + use<> {
         let mut entries = Vec::new();
         if self.unuser {
-            entries.push(Entry::Unuser(userid.to_string()));
+            entries.push(LogEntry::Unuser(userid.to_string()));
         }
         if self.whole {
-            entries.push(Entry::User(userid.to_string()));
+            entries.push(LogEntry::User(userid.to_string()));
         }
         if self.meta {
-            entries.push(Entry::Meta(userid.to_string()));
+            entries.push(LogEntry::Meta(userid.to_string()));
         }
         if self.server {
-            entries.push(Entry::Annotation(String::new()));
+            entries.push(LogEntry::Annotation(String::new()));
         }
         // Both lines, as Cyrus logs a removal: the C client may be the next to read them, and does not look at what it
         // is told was removed.
-        entries.extend(self.removed.iter().map(|name| Entry::Unmailbox(name.to_string())));
-        entries.extend(self.mailboxes.iter().map(|name| Entry::Mailbox(name.to_string())));
-        entries.extend(self.quotas.iter().map(|root| Entry::Quota(root.to_string())));
+        entries.extend(self.removed.iter().map(|name| LogEntry::Unmailbox(name.to_string())));
+        entries.extend(self.mailboxes.iter().map(|name| LogEntry::Mailbox(name.to_string())));
+        entries.extend(self.quotas.iter().map(|root| LogEntry::Quota(root.to_string())));
         entries.into_iter()
     }
 }
@@ -111,7 +110,7 @@ impl WorkUnit {
         self.users.first().map_or_else(|| SHARED.into(), |(userid, _)| userid.clone())
     }
 
-    fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
+    fn entries(&self) -> impl Iterator<Item = LogEntry> + '_ {
         self.users.iter().flat_map(|(userid, tasks)| tasks.entries(userid))
     }
 }
@@ -132,7 +131,7 @@ pub struct Backlog {
     /// Works handed out, by their keys.
     under_way: HashMap<Arc<str>, Arc<WorkUnit>>,
     /// Single things that rest while all else of their users goes on, whose they are, and since when they are to be done.
-    aside: HashMap<Entry, (Arc<str>, Option<Instant>)>,
+    aside: HashMap<LogEntry, (Arc<str>, Option<Instant>)>,
     /// When the last entry was added.
     now: Option<Instant>,
 }
@@ -155,35 +154,39 @@ impl Backlog {
     }
 
     /// Adds an entry, read now.
-    pub fn add(&mut self, entry: &Entry, now: Instant) {
+    pub fn add(&mut self, entry: &LogEntry, now: Instant) {
         self.now = Some(now);
         match entry {
-            Entry::User(user) => self.of(user).merge(Tasks { whole: true, ..Tasks::default() }),
-            Entry::Unuser(user) => self.of(user).merge(Tasks { unuser: true, ..Tasks::default() }),
-            Entry::Meta(user) | Entry::Seen(user, _) | Entry::Sub(user, _) => {
+            LogEntry::User(user) => self.of(user).merge(Tasks { whole: true, ..Tasks::default() }),
+            LogEntry::Unuser(user) => {
+                self.of(user).merge(Tasks { unuser: true, ..Tasks::default() })
+            }
+            LogEntry::Meta(user) | LogEntry::Seen(user, _) | LogEntry::Sub(user, _) => {
                 let tasks = self.of(user);
                 tasks.meta |= !(tasks.whole || tasks.unuser);
             }
-            Entry::Annotation(name) if name.is_empty() => self.of(SHARED).server = true,
+            LogEntry::Annotation(name) if name.is_empty() => self.of(SHARED).server = true,
             // A change to what rests waits with it; a deletion or a rename may be what mends it.
-            Entry::Mailbox(_) if self.aside.contains_key(entry) => {}
-            Entry::Mailbox(name) | Entry::Unmailbox(name) | Entry::Annotation(name) => {
+            LogEntry::Mailbox(_) if self.aside.contains_key(entry) => {}
+            LogEntry::Mailbox(name) | LogEntry::Unmailbox(name) | LogEntry::Annotation(name) => {
                 let owner = self.owner(name);
                 self.add_mailbox(&owner, name);
                 let tasks = self.of(&owner);
-                if matches!(entry, Entry::Unmailbox(_)) && tasks.mailboxes.contains(name.as_str()) {
+                if matches!(entry, LogEntry::Unmailbox(_))
+                    && tasks.mailboxes.contains(name.as_str())
+                {
                     tasks.removed.insert(name.as_str().into());
                 }
             }
-            Entry::Quota(root) => {
+            LogEntry::Quota(root) => {
                 let owner = self.owner(root);
                 let tasks = self.of(&owner);
                 if !(tasks.whole || tasks.unuser || tasks.quotas.contains(root.as_str())) {
                     tasks.quotas.insert(root.as_str().into());
                 }
             }
-            Entry::DoubleMailbox(from, to) => self.add_pair(from, to, LINKED),
-            Entry::Rename(from, to) => self.add_pair(from, to, usize::MAX),
+            LogEntry::DoubleMailbox(from, to) => self.add_pair(from, to, LINKED),
+            LogEntry::Rename(from, to) => self.add_pair(from, to, usize::MAX),
         }
     }
 
@@ -341,13 +344,13 @@ impl Backlog {
 
     /// A mailbox, a quota root or what belongs to a user but to no mailbox (`entry` says which) failed by itself, while all
     /// else of the work under this key was done: it rests until [`Backlog::take_up`].
-    pub fn lay_aside(&mut self, owner: &Arc<str>, entry: Entry, since: Option<Instant>) {
+    pub fn lay_aside(&mut self, owner: &Arc<str>, entry: LogEntry, since: Option<Instant>) {
         let (_, first) = self.aside.entry(entry).or_insert_with(|| (owner.clone(), since));
         *first = first.iter().copied().chain(since).min();
     }
 
     /// What was laid aside is to be done now.
-    pub fn take_up(&mut self, entry: &Entry) {
+    pub fn take_up(&mut self, entry: &LogEntry) {
         let Some((owner, since)) = self.aside.remove(entry) else { return };
         let now = self.now;
         if let Some(since) = since.or(now) {
@@ -360,7 +363,7 @@ impl Backlog {
     }
 
     /// What was laid aside is done, with something else.
-    pub fn forget_aside(&mut self, entry: &Entry) {
+    pub fn forget_aside(&mut self, entry: &LogEntry) {
         self.aside.remove(entry);
     }
 
@@ -390,7 +393,7 @@ impl Backlog {
     }
 
     /// All that is not done, as the log would say it: what is under way too.
-    pub fn entries(&self) -> impl Iterator<Item = Entry> + '_ {
+    pub fn entries(&self) -> impl Iterator<Item = LogEntry> + '_ {
         let under_way = self.under_way.values().flat_map(|work| work.entries());
         let waiting = self.tasks.iter().flat_map(|(userid, tasks)| tasks.entries(userid));
         under_way.chain(waiting).chain(self.aside.keys().cloned())

@@ -4,23 +4,23 @@ use std::time::Duration;
 
 use super::*;
 
-fn backlog(entries: &[Entry]) -> Backlog {
+fn backlog(entries: &[LogEntry]) -> Backlog {
     let mut backlog = Backlog::new(NameRules::default());
     let now = Instant::now();
     entries.iter().for_each(|entry| backlog.add(entry, now));
     backlog
 }
 
-fn user(name: &str) -> Entry {
-    Entry::User(name.into())
+fn user(name: &str) -> LogEntry {
+    LogEntry::User(name.into())
 }
 
-fn mailbox(name: &str) -> Entry {
-    Entry::Mailbox(name.into())
+fn mailbox(name: &str) -> LogEntry {
+    LogEntry::Mailbox(name.into())
 }
 
-fn rename(from: &str, to: &str) -> Entry {
-    Entry::Rename(from.into(), to.into())
+fn rename(from: &str, to: &str) -> LogEntry {
+    LogEntry::Rename(from.into(), to.into())
 }
 
 fn said(backlog: &Backlog) -> Vec<String> {
@@ -35,12 +35,12 @@ fn names(work: &WorkUnit) -> Vec<&str> {
 
 #[test]
 fn what_says_less_is_swallowed() {
-    let seen = Entry::Seen("anna".into(), "user.bert".into());
+    let seen = LogEntry::Seen("anna".into(), "user.bert".into());
     let all = [
         mailbox("user.anna.x"),
         seen.clone(),
-        Entry::Sub("anna".into(), "user.anna".into()),
-        Entry::Quota("user.anna".into()),
+        LogEntry::Sub("anna".into(), "user.anna".into()),
+        LogEntry::Quota("user.anna".into()),
     ];
     assert_eq!(said(&backlog(&all)), ["MAILBOX user.anna.x", "META anna", "QUOTA user.anna"]);
     for order in [[user("anna"), mailbox("user.anna")], [mailbox("user.anna"), user("anna")]] {
@@ -49,9 +49,9 @@ fn what_says_less_is_swallowed() {
         entries.push(seen.clone());
         assert_eq!(said(&backlog(&entries)), ["USER anna"]);
     }
-    let unuser = Entry::Unuser("anna".into());
+    let unuser = LogEntry::Unuser("anna".into());
     assert_eq!(said(&backlog(&[seen, unuser, mailbox("user.anna")])), ["UNUSER anna"]);
-    let twice = [mailbox("shared.x"), mailbox("shared.x"), Entry::Unmailbox("shared.y".into())];
+    let twice = [mailbox("shared.x"), mailbox("shared.x"), LogEntry::Unmailbox("shared.y".into())];
     assert_eq!(
         said(&backlog(&twice)),
         ["MAILBOX shared.x", "MAILBOX shared.y", "UNMAILBOX shared.y"]
@@ -108,7 +108,7 @@ fn who_waits_for_a_busy_one_of_several_goes_on_with_it() {
 
 #[test]
 fn what_failed_rests_and_comes_again() {
-    let mut b = backlog(&[mailbox("user.anna"), Entry::Meta("anna".into())]);
+    let mut b = backlog(&[mailbox("user.anna"), LogEntry::Meta("anna".into())]);
     b.take_next().unwrap();
     let work = b.put_back("anna", false).unwrap();
     assert_eq!(b.take_next(), None);
@@ -161,7 +161,7 @@ fn nobody_waits_for_who_is_stuck() {
 
 #[test]
 fn copies_do_not_link_everybody() {
-    let to = |n| Entry::DoubleMailbox("user.anna".into(), format!("user.u{n}"));
+    let to = |n| LogEntry::DoubleMailbox("user.anna".into(), format!("user.u{n}"));
     let mut b = backlog(&(0..100).map(to).collect::<Vec<_>>());
     assert_eq!(b.take_next().unwrap().users.len(), LINKED + 1);
     let mut others = 0;
@@ -175,9 +175,9 @@ fn copies_do_not_link_everybody() {
 fn what_is_laid_aside_rests_alone_and_stays_in_the_log() {
     let now = Instant::now();
     let mut backlog = Backlog::new(NameRules::default());
-    let bad = Entry::Mailbox("user.anna.bad".into());
+    let bad = LogEntry::Mailbox("user.anna.bad".into());
     backlog.add(&bad, now);
-    backlog.add(&Entry::Mailbox("user.anna".into()), now);
+    backlog.add(&LogEntry::Mailbox("user.anna".into()), now);
     let work = backlog.take_next().unwrap();
     backlog.lay_aside(&"anna".into(), bad.clone(), Some(now));
     backlog.done(&work.key());
@@ -187,7 +187,7 @@ fn what_is_laid_aside_rests_alone_and_stays_in_the_log() {
     let later = now + Duration::from_secs(1);
     backlog.add(&bad, later);
     assert!(backlog.take_next().is_none());
-    backlog.add(&Entry::Mailbox("user.anna.good".into()), later);
+    backlog.add(&LogEntry::Mailbox("user.anna.good".into()), later);
     let work = backlog.take_next().unwrap();
     assert_eq!(work.users[0].1.mailboxes.len(), 1);
     backlog.done(&work.key());
@@ -198,17 +198,17 @@ fn what_is_laid_aside_rests_alone_and_stays_in_the_log() {
     assert!(backlog.is_empty());
     // A deletion or a rename may be what mends it.
     backlog.lay_aside(&"anna".into(), bad.clone(), Some(now));
-    backlog.add(&Entry::Unmailbox("user.anna.bad".into()), later);
+    backlog.add(&LogEntry::Unmailbox("user.anna.bad".into()), later);
     assert!(backlog.take_next().is_some());
     backlog.forget_aside(&bad);
-    assert!(!backlog.entries().any(|entry| entry == Entry::Quota(String::new())));
+    assert!(!backlog.entries().any(|entry| entry == LogEntry::Quota(String::new())));
 }
 
 #[test]
 fn what_the_log_calls_removed_is_remembered_so() {
-    let removed = Entry::Unmailbox("user.anna.x".into());
+    let removed = LogEntry::Unmailbox("user.anna.x".into());
     let mut backlog = backlog(&[removed.clone(), mailbox("user.anna.x"), mailbox("user.anna.y")]);
-    let mut left: Vec<Entry> = backlog.entries().collect();
+    let mut left: Vec<LogEntry> = backlog.entries().collect();
     left.sort();
     assert_eq!(left, [mailbox("user.anna.x"), mailbox("user.anna.y"), removed]);
     backlog.add(&user("anna"), Instant::now());

@@ -6,8 +6,9 @@
 use std::fmt;
 
 use csync::ReplicaMailbox;
+use cyrus_types::SyncCrcs;
 
-use crate::master::{Crcs, MailboxAnnotation, MasterMailbox};
+use crate::master::{MailboxAnnotation, MasterMailbox};
 
 /// Why a mailbox can't be sent without first taking something over from the replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,9 +45,9 @@ pub enum CopybackReason {
     /// The checksums still differ after both were computed afresh.
     Checksum {
         /// Ours, recomputed.
-        master: Crcs,
+        master: SyncCrcs,
         /// The replica's.
-        replica: Crcs,
+        replica: SyncCrcs,
     },
     /// A message that is neither here nor was cleaned up here.
     OnlyOnReplica {
@@ -124,12 +125,6 @@ pub enum Verdict {
     Copyback(CopybackReason),
 }
 
-/// Whether two pairs of checksums agree; a zero is unknown and agrees with all.
-pub fn crc_equal(a: Crcs, b: Crcs) -> bool {
-    let same = |a: u32, b: u32| a == 0 || b == 0 || a == b;
-    same(a.basic, b.basic) && same(a.annot, b.annot)
-}
-
 /// Compares a mailbox with what the replica has under the same unique id.
 ///
 /// `one_way` is -O: what the replica has on top of ours is overwritten, never taken over.
@@ -146,8 +141,7 @@ pub fn compare_mailbox(master: &MasterMailbox, replica: &ReplicaMailbox, one_way
     if header_differs(master, replica) {
         return Verdict::Changed;
     }
-    let theirs = Crcs { basic: replica.sync_crc, annot: replica.sync_crc_annot };
-    if crc_equal(master.crcs, theirs) { Verdict::Unchanged } else { Verdict::ChecksumDoubt }
+    if master.crcs.agree(replica.crcs) { Verdict::Unchanged } else { Verdict::ChecksumDoubt }
 }
 
 fn copyback_reason(m: &MasterMailbox, r: &ReplicaMailbox) -> Option<CopybackReason> {
@@ -214,7 +208,7 @@ mod tests {
             last_uid: 7,
             highestmodseq: 20,
             uidvalidity: 5,
-            crcs: Crcs { basic: 1, annot: 2 },
+            crcs: SyncCrcs { basic: 1, annot: 2 },
             foldermodseq: 3,
             ..Default::default()
         };
@@ -225,8 +219,7 @@ mod tests {
             last_uid: 7,
             highestmodseq: 20,
             uidvalidity: 5,
-            sync_crc: 1,
-            sync_crc_annot: 2,
+            crcs: SyncCrcs { basic: 1, annot: 2 },
             foldermodseq: 3,
             ..Default::default()
         };
@@ -237,9 +230,9 @@ mod tests {
     fn equal_sides_are_unchanged_and_a_zero_crc_is_no_doubt() {
         let (m, mut r) = pair();
         assert_eq!(compare_mailbox(&m, &r, false), Verdict::Unchanged);
-        r.sync_crc = 0;
+        r.crcs.basic = 0;
         assert_eq!(compare_mailbox(&m, &r, false), Verdict::Unchanged);
-        r.sync_crc = 9;
+        r.crcs.basic = 9;
         assert_eq!(compare_mailbox(&m, &r, false), Verdict::ChecksumDoubt);
     }
 

@@ -21,7 +21,8 @@
 //! Source: `imap/sync_support.c:mailbox_update_loop`, `compare_one_record`, `copyback_one_record` and
 //! `sync_mailbox_compare_update`, `imap/mailbox.c:mailbox_rewrite_index_record` of cyrus-imapd 3.6.1.
 
-use csync::{FullMailbox, Guid};
+use csync::FullMailbox;
+use cyrus_types::Guid;
 
 use crate::compare::CopybackReason;
 

@@ -34,13 +34,13 @@ mod meta;
 mod missing;
 mod plan;
 
-pub use compare::{CopybackReason, Verdict, compare_mailbox, crc_equal};
+pub use compare::{CopybackReason, Verdict, compare_mailbox};
 pub use folders::{Rename, order_renames};
 pub use full::{FullMaster, FullPlan, FullReplica, RecordState, plan_full};
 pub use lost_quota::Uncounted;
 pub use master::{
-    Crcs, Folder, Intermediate, MailboxAnnotation, MasterMailbox, MasterQuota, MasterSeen,
-    MasterSieve, MasterUser, Missing,
+    Folder, Intermediate, MailboxAnnotation, MasterMailbox, MasterQuota, MasterSeen, MasterSieve,
+    MasterUser, Missing,
 };
 pub use meta::{QuotaChange, SieveChange, SubChange, plan_quota, plan_seen, plan_sieve, plan_subs};
 pub use missing::Kept;

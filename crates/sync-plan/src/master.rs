@@ -2,15 +2,7 @@
 //!
 //! Names are internal names as they go over the wire (`user.anna.Sent`); times are Unix seconds.
 
-/// The two checksums over a mailbox's live records (`imap/mailbox.h`, `struct synccrcs`).
-/// Zero means "not known" and equals everything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Crcs {
-    /// Over the records themselves.
-    pub basic: u32,
-    /// Over annotations, real and virtual.
-    pub annot: u32,
-}
+use cyrus_types::{Guid, SyncCrcs};
 
 /// An annotation of a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +51,7 @@ pub struct MasterMailbox {
     /// POP3 shows only messages after this time.
     pub pop3_show_after: i64,
     /// Checksums as the index header stores them.
-    pub crcs: Crcs,
+    pub crcs: SyncCrcs,
     /// Modseq of the folder's last change of name or ACL.
     pub foldermodseq: u64,
     /// Modseq of conversations; none where the mailbox takes no part in them.
@@ -145,8 +137,8 @@ pub struct MasterSieve {
     pub name: String,
     /// Last change.
     pub last_update: i64,
-    /// SHA-1 of its content, in hex.
-    pub guid: String,
+    /// SHA-1 of its content.
+    pub guid: Guid,
     /// Whether it is the active one.
     pub active: bool,
     /// Its text.

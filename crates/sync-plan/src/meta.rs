@@ -112,7 +112,7 @@ pub fn plan_sieve(ours: &[MasterSieve], theirs: &[ReplicaSieve]) -> Vec<SieveCha
     for script in ours {
         let found = theirs.iter().find(|r| r.filename.strip_suffix(SCRIPT) == Some(&script.name));
         let same = found.is_some_and(|r| match &r.guid {
-            Some(guid) if guid.0 != [0; 20] => guid.to_string() == script.guid,
+            Some(guid) if !guid.is_null() => *guid == script.guid,
             _ => r.last_update >= script.last_update,
         });
         if !same {
@@ -145,6 +145,8 @@ pub fn plan_sieve(ours: &[MasterSieve], theirs: &[ReplicaSieve]) -> Vec<SieveCha
 
 #[cfg(test)]
 mod tests {
+    use cyrus_types::Guid;
+
     use super::*;
 
     fn quota(root: &str, limits: &[(&str, u64)]) -> MasterQuota {
@@ -196,11 +198,11 @@ mod tests {
         );
     }
 
-    fn script(name: &str, guid: &str, active: bool) -> MasterSieve {
+    fn script(name: &str, active: bool) -> MasterSieve {
         MasterSieve {
             name: name.into(),
             last_update: 5,
-            guid: guid.into(),
+            guid: Guid([7; 20]),
             active,
             content: b"keep;".to_vec(),
         }
@@ -214,7 +216,7 @@ mod tests {
     fn scripts_are_uploaded_deleted_and_activated() {
         let theirs =
             [listed("old.script", false), listed("old.bc", true), listed("same.script", false)];
-        let ours = [script("same", "x", true), script("new", "y", false)];
+        let ours = [script("same", true), script("new", false)];
         assert_eq!(
             plan_sieve(&ours, &theirs),
             [
@@ -228,8 +230,8 @@ mod tests {
     #[test]
     fn an_active_script_is_left_alone_or_deactivated() {
         let theirs = [listed("a.script", false), listed("a.bc", true)];
-        assert_eq!(plan_sieve(&[script("a", "x", true)], &theirs), []);
-        assert_eq!(plan_sieve(&[script("a", "x", false)], &theirs), [SieveChange::Deactivate]);
+        assert_eq!(plan_sieve(&[script("a", true)], &theirs), []);
+        assert_eq!(plan_sieve(&[script("a", false)], &theirs), [SieveChange::Deactivate]);
         assert_eq!(plan_sieve(&[], &theirs), [SieveChange::Delete("a.script".into())]);
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use cyrus_store::sync_log::Entry;
+use cyrus_types::LogEntry;
 use futures_util::future::LocalBoxFuture;
 use sync_plan::{Kept, Uncounted, Withheld};
 use tracing::{error, info, warn};
@@ -209,7 +209,7 @@ impl Rolling {
         let all_whole = job.work.users.iter().all(|(_, tasks)| tasks.whole);
         let rules = &self.context.rules;
         let key = job.work.key();
-        let meta = || meta_of.iter().map(|userid| Entry::Meta(userid.to_string()));
+        let meta = || meta_of.iter().map(|userid| LogEntry::Meta(userid.to_string()));
         let mut failures = Vec::new();
         for e in e.each() {
             let entries = match e {
@@ -226,12 +226,14 @@ impl Rolling {
                 }) if all_whole => {
                     vec![mailbox_entry(e)?]
                 }
-                UserError::Kept(Kept::QuotaRoot { root, .. }) => vec![Entry::Quota(root.clone())],
-                UserError::Uncounted(Uncounted { root, .. }) => vec![Entry::Quota(root.clone())],
+                UserError::Kept(Kept::QuotaRoot { root, .. }) => {
+                    vec![LogEntry::Quota(root.clone())]
+                }
+                UserError::Uncounted(Uncounted { root, .. }) => vec![LogEntry::Quota(root.clone())],
                 UserError::Kept(Kept::Subscriptions { .. }) => meta().collect(),
                 UserError::Withheld(Withheld { mailboxes, quotas, meta: meta_too }) => {
-                    let mailboxes = mailboxes.iter().cloned().map(Entry::Mailbox);
-                    let quotas = quotas.iter().cloned().map(Entry::Quota);
+                    let mailboxes = mailboxes.iter().cloned().map(LogEntry::Mailbox);
+                    let quotas = quotas.iter().cloned().map(LogEntry::Quota);
                     let meta = meta().filter(|_| *meta_too > 0);
                     mailboxes.chain(quotas).chain(meta).collect()
                 }
@@ -239,8 +241,8 @@ impl Rolling {
             };
             for entry in entries {
                 let name = match &entry {
-                    Entry::Mailbox(name) | Entry::Quota(name) => rules.userid(name),
-                    Entry::Meta(userid) => Some(userid.clone()),
+                    LogEntry::Mailbox(name) | LogEntry::Quota(name) => rules.userid(name),
+                    LogEntry::Meta(userid) => Some(userid.clone()),
                     _ => Some(key.to_string()),
                 };
                 let owner = name.unwrap_or_default().as_str().into();
@@ -267,8 +269,8 @@ impl Rolling {
     }
 }
 
-fn mailbox_entry(e: &UserError) -> Option<Entry> {
-    Some(Entry::Mailbox(e.mailbox()?.to_string()))
+fn mailbox_entry(e: &UserError) -> Option<LogEntry> {
+    Some(LogEntry::Mailbox(e.mailbox()?.to_string()))
 }
 
 /// When something that failed is tried again.

@@ -6,7 +6,8 @@
 
 use std::collections::HashSet;
 
-use csync::{Guid, ReplicaMailbox};
+use csync::ReplicaMailbox;
+use cyrus_types::Guid;
 use sync_plan::UserPlan;
 use tracing::info;
 

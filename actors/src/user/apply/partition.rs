@@ -12,7 +12,8 @@
 
 use std::time::Instant;
 
-use csync::{Code, Command, CommandKind, Guid, MessageCommand, ReplicaMailbox};
+use csync::{Code, Command, CommandKind, MessageCommand, ReplicaMailbox};
+use cyrus_types::Guid;
 use sync_plan::{MailboxUpdate, UserPlan};
 use tracing::Span;
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use csync::ReplicaMailbox;
 use cyrus_store::MboxEntry;
-use sync_plan::{CopybackReason, Crcs, Doubt, MailboxUpdate, PlanError, UserPlan, crc_equal};
+use sync_plan::{CopybackReason, Doubt, MailboxUpdate, PlanError, UserPlan};
 use tracing::info;
 
 use super::{Apply, Full};
@@ -200,8 +200,7 @@ impl Apply<'_> {
         if half_made {
             return Ok(Came::MustGo);
         }
-        let theirs = |r: &ReplicaMailbox| Crcs { basic: r.sync_crc, annot: r.sync_crc_annot };
-        let equal = !bad.is_empty() && same.is_some_and(|same| crc_equal(crcs, theirs(same)));
+        let equal = !bad.is_empty() && same.is_some_and(|same| crcs.agree(same.crcs));
         self.keep_all(bad);
         if equal {
             return Ok(Came::Equal);
@@ -233,8 +232,8 @@ impl Apply<'_> {
     pub(super) async fn is_still(&mut self, then: &ReplicaMailbox) -> Result<bool, UserError> {
         let found = self.replica_mailboxes(std::slice::from_ref(&then.name)).await?;
         Ok(found.get(&then.uniqueid).is_some_and(|now| {
-            (now.last_uid, now.highestmodseq, now.sync_crc, now.sync_crc_annot)
-                == (then.last_uid, then.highestmodseq, then.sync_crc, then.sync_crc_annot)
+            (now.last_uid, now.highestmodseq, now.crcs)
+                == (then.last_uid, then.highestmodseq, then.crcs)
         }))
     }
 

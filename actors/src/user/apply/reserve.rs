@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use csync::Guid;
+use cyrus_types::Guid;
 use sync_plan::{MailboxUpdate, UserPlan};
 
 use super::Apply;

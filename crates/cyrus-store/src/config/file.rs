@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use cyrus_types::NameRules;
+
 use crate::config::values::{parse_bytesize, parse_duration, parse_int, parse_switch};
 use crate::error::StoreError;
-use crate::names::NameRules;
 
 /// The name under which `sync_client` reads its own (prefixed) options.
 pub(super) const PROGRAM: &str = "sync_client";

@@ -7,11 +7,12 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use cyrus_types::NameRules;
+
 use crate::config::file::{Config, Origin, PROGRAM, VirtDomains};
 use crate::config::options;
 use crate::config::values::{parse_bytesize, parse_duration, parse_int, parse_switch};
 use crate::error::StoreError;
-use crate::names::NameRules;
 
 /// How deep files may include one another.
 const MAX_INCLUDE_DEPTH: u32 = 32;

@@ -15,8 +15,8 @@
 //! development branch for version 20. The two disagree on how a conversation id is printed (without and with leading
 //! zeros); the index version decides here which is meant.
 
-use crate::guid::Guid;
-use crate::guid::SyncCrcs;
+use cyrus_types::{Guid, SyncCrcs};
+
 use crate::mailbox::header::MailboxHeader;
 use crate::mailbox::record::{
     FLAG_ANSWERED, FLAG_DELETED, FLAG_DRAFT, FLAG_FLAGGED, FLAG_SEEN, IndexRecord,

@@ -20,7 +20,7 @@
 //! 3.12.3 (18, 19); `imap/index_file.c` of the development branch (20). Refused: below 10 (no GUIDs: Cyrus itself does
 //! not replicate such mailboxes), 11 (never released), above 20.
 
-use crate::guid::SyncCrcs;
+use cyrus_types::SyncCrcs;
 use thiserror::Error;
 
 /// Oldest index version that carries message GUIDs and so can be replicated.

@@ -28,7 +28,6 @@ use std::sync::Arc;
 use crate::config::Config;
 use crate::db::kept::KeptDb;
 use crate::error::StoreError;
-use crate::guid::SyncCrcs;
 use crate::lock::{self, FileLock, Mode};
 use crate::mailbox::annotations::{Annotation, MessageAnnotations};
 use crate::mailbox::crc::FlagCrcs;
@@ -43,6 +42,7 @@ use crate::paths::{self, MetaFile, Place};
 use crate::regular;
 use crate::user::conversations;
 
+use cyrus_types::SyncCrcs;
 use records::IndexFile;
 pub use records::RecordIter;
 

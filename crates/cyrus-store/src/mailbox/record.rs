@@ -21,7 +21,8 @@
 //! Sources: `imap/mailbox.h` and `mailbox_buf_to_index_record` in `imap/mailbox.c` of cyrus-imapd 3.6.1;
 //! `imap/index_file.c` of the development branch for version 20.
 
-use crate::guid::Guid;
+use cyrus_types::Guid;
+
 use crate::mailbox::index::{
     IndexError, be_nanotime, be_time, be32, be64, check_crc, layout_sizes,
 };

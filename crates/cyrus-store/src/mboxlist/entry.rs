@@ -12,9 +12,10 @@
 
 use std::path::Path;
 
+use cyrus_types::NameRules;
+
 use crate::dlist::Value;
 use crate::error::StoreError;
-use crate::names::NameRules;
 
 /// A mailbox's type and flags (`MBTYPE_*`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]

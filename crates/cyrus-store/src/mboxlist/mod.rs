@@ -20,6 +20,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use cyrus_types::{NameParts, NameRules};
+
 use crate::config::Config;
 use crate::db::Database;
 use crate::db::kept::KeptDb;
@@ -27,7 +29,6 @@ use crate::dlist::Value;
 use crate::error::StoreError;
 use crate::mboxlist::entry::Source;
 pub use crate::mboxlist::entry::{MboxEntry, MboxType, NameHistory};
-use crate::names::{MailboxName, NameRules};
 use crate::paths;
 
 /// The list of mailboxes, to be read. Cheap to clone; every call sees the file's latest state, but that the unique id of the INBOX
@@ -313,7 +314,7 @@ impl MboxList {
         Ok(entry)
     }
 
-    fn name_of(&self, key: &[u8]) -> Option<MailboxName> {
+    fn name_of(&self, key: &[u8]) -> Option<NameParts> {
         let text = std::str::from_utf8(key).ok()?;
         if self.prefixed {
             Some(self.rules.parse_db(text.strip_prefix('N')?))
@@ -326,13 +327,13 @@ impl MboxList {
         if self.prefixed { b"N" } else { b"" }
     }
 
-    fn key(&self, name: &MailboxName) -> Vec<u8> {
+    fn key(&self, name: &NameParts) -> Vec<u8> {
         let spelt = if self.prefixed { self.rules.db_key(name) } else { self.rules.internal(name) };
         [self.key_letter(), spelt.as_bytes()].concat()
     }
 
     /// What the keys of all mailboxes below one begin with.
-    fn prefix_below(&self, name: &MailboxName) -> Vec<u8> {
+    fn prefix_below(&self, name: &NameParts) -> Vec<u8> {
         let mut key = self.key(name);
         key.push(if self.prefixed { 0x1f } else { b'.' });
         key

@@ -19,8 +19,10 @@ use std::io::{self, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use cyrus_types::LogEntry;
+
 use super::claim::{self, Claimed};
-use super::{Entry, Lines, channel_dir};
+use super::{Lines, channel_dir};
 use crate::config::Config;
 use crate::error::StoreError;
 use crate::lock::{FileLock, Mode};
@@ -163,7 +165,7 @@ impl LogFile {
     /// A file can't be written; then log-run is what it was.
     pub fn keep<'e>(
         &self,
-        entries: impl IntoIterator<Item = &'e Entry>,
+        entries: impl IntoIterator<Item = &'e LogEntry>,
     ) -> Result<Option<RunFile>, StoreError> {
         let mut entries = entries.into_iter().peekable();
         if entries.peek().is_none() {
@@ -233,7 +235,7 @@ mod tests {
         assert!(again.left_over);
         assert_eq!(entries(&mut again).len(), 3);
 
-        let left = Entry::User("bert".into());
+        let left = LogEntry::User("bert".into());
         let mut run = log.keep([&left]).unwrap().unwrap();
         assert_eq!(fs::read_to_string(&log.run).unwrap(), "USER bert\n");
         fs::write(&log.log, "USER dora\n").unwrap();

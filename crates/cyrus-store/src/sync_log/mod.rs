@@ -18,7 +18,6 @@ mod file;
 mod logging;
 mod parse;
 
-use std::fmt;
 use std::path::PathBuf;
 
 use crate::config::Config;
@@ -39,79 +38,4 @@ fn channel_dir(conf: &Config, channel: Option<&str>) -> PathBuf {
 #[must_use]
 pub fn skip_file(conf: &Config, channel: Option<&str>, userid: &str) -> PathBuf {
     channel_dir(conf, channel).join(format!("skipuser-{userid}"))
-}
-
-/// One line's meaning.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Entry {
-    /// All of this user.
-    User(String),
-    /// This user was removed.
-    Unuser(String),
-    /// This user's subscriptions, seen state and scripts.
-    Meta(String),
-    /// This mailbox; of APPEND too.
-    Mailbox(String),
-    /// Messages went from the first mailbox to the second.
-    DoubleMailbox(String, String),
-    /// A mailbox of the first name has the second one now.
-    Rename(String, String),
-    /// This mailbox was deleted.
-    Unmailbox(String),
-    /// The limits of this quota root.
-    Quota(String),
-    /// The annotations of this mailbox; of the server if empty.
-    Annotation(String),
-    /// A user's seen state of a mailbox.
-    Seen(String, String),
-    /// A user's subscription to a mailbox, made or ended.
-    Sub(String, String),
-}
-
-impl Entry {
-    /// The line's verb and names.
-    fn parts(&self) -> (&'static str, &str, Option<&str>) {
-        match self {
-            Entry::User(user) => ("USER", user, None),
-            Entry::Unuser(user) => ("UNUSER", user, None),
-            Entry::Meta(user) => ("META", user, None),
-            Entry::Mailbox(name) => ("MAILBOX", name, None),
-            Entry::DoubleMailbox(from, to) => ("DOUBLEMAILBOX", from, Some(to)),
-            Entry::Rename(from, to) => ("RENAME", from, Some(to)),
-            Entry::Unmailbox(name) => ("UNMAILBOX", name, None),
-            Entry::Quota(root) => ("QUOTA", root, None),
-            Entry::Annotation(name) => ("ANNOTATION", name, None),
-            Entry::Seen(user, name) => ("SEEN", user, Some(name)),
-            Entry::Sub(user, name) => ("SUB", user, Some(name)),
-        }
-    }
-}
-
-/// The line without its end, as Cyrus would write it.
-impl fmt::Display for Entry {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (verb, first, second) = self.parts();
-        write!(f, "{verb} {}", Quoted(first))?;
-        second.map_or(Ok(()), |second| write!(f, " {}", Quoted(second)))
-    }
-}
-
-/// A name as `sync_quote_name` writes it.
-struct Quoted<'a>(&'a str);
-
-impl fmt::Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let special = |c: char| matches!(c, '\\' | '"' | '{' | '}' | ' ' | '\t' | '(' | ')');
-        if !self.0.is_empty() && !self.0.contains(special) {
-            return f.write_str(self.0);
-        }
-        f.write_str("\"")?;
-        for c in self.0.chars() {
-            if matches!(c, '\\' | '"' | '{' | '}') {
-                f.write_str("\\")?;
-            }
-            write!(f, "{c}")?;
-        }
-        f.write_str("\"")
-    }
 }

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Read};
 
-use super::Entry;
+use cyrus_types::LogEntry;
 
 /// The longest line, in bytes: two names of 490 characters at their worst are far from it.
 const LONGEST: u64 = 64 * 1024;
@@ -11,7 +11,7 @@ const LONGEST: u64 = 64 * 1024;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Line {
     /// An entry.
-    Entry(Entry),
+    Entry(LogEntry),
     /// Something else.
     Unread {
         /// The line, without its end; of one that is too long, its beginning.
@@ -123,7 +123,7 @@ fn without_end(line: &[u8]) -> &[u8] {
 }
 
 /// The entry of a logical line; none of a blank one.
-fn parse(line: &[u8]) -> Result<Option<Entry>, &'static str> {
+fn parse(line: &[u8]) -> Result<Option<LogEntry>, &'static str> {
     let line = without_end(line);
     if line.is_empty() {
         return Ok(None);
@@ -136,24 +136,24 @@ fn parse(line: &[u8]) -> Result<Option<Entry>, &'static str> {
         return Err("it goes on after its names");
     }
     let verb = verb.to_ascii_uppercase();
-    let with_second = |make: fn(String, String) -> Entry, first| {
+    let with_second = |make: fn(String, String) -> LogEntry, first| {
         second.clone().map(|second| make(first, second)).ok_or("it lacks its second name")
     };
     let nonempty = |name: String| if name.is_empty() { Err("its name is empty") } else { Ok(name) };
     Ok(Some(match verb.as_slice() {
-        b"ANNOTATION" => Entry::Annotation(first),
-        b"USER" => Entry::User(nonempty(first)?),
-        b"UNUSER" => Entry::Unuser(nonempty(first)?),
-        b"META" | b"SIEVE" => Entry::Meta(nonempty(first)?),
+        b"ANNOTATION" => LogEntry::Annotation(first),
+        b"USER" => LogEntry::User(nonempty(first)?),
+        b"UNUSER" => LogEntry::Unuser(nonempty(first)?),
+        b"META" | b"SIEVE" => LogEntry::Meta(nonempty(first)?),
         b"APPEND" | b"MAILBOX" | b"DOUBLEMAILBOX" => match second {
-            None => Entry::Mailbox(nonempty(first)?),
-            Some(second) => Entry::DoubleMailbox(nonempty(first)?, nonempty(second)?),
+            None => LogEntry::Mailbox(nonempty(first)?),
+            Some(second) => LogEntry::DoubleMailbox(nonempty(first)?, nonempty(second)?),
         },
-        b"RENAME" => with_second(Entry::Rename, nonempty(first)?)?,
-        b"UNMAILBOX" => Entry::Unmailbox(nonempty(first)?),
-        b"QUOTA" => Entry::Quota(nonempty(first)?),
-        b"SEEN" => with_second(Entry::Seen, nonempty(first)?)?,
-        b"SUB" | b"UNSUB" => with_second(Entry::Sub, nonempty(first)?)?,
+        b"RENAME" => with_second(LogEntry::Rename, nonempty(first)?)?,
+        b"UNMAILBOX" => LogEntry::Unmailbox(nonempty(first)?),
+        b"QUOTA" => LogEntry::Quota(nonempty(first)?),
+        b"SEEN" => with_second(LogEntry::Seen, nonempty(first)?)?,
+        b"SUB" | b"UNSUB" => with_second(LogEntry::Sub, nonempty(first)?)?,
         _ => return Err("its verb is unknown"),
     }))
 }
@@ -214,7 +214,7 @@ mod tests {
         Lines::new(text).map(Result::unwrap).collect()
     }
 
-    fn entry(text: &str) -> Entry {
+    fn entry(text: &str) -> LogEntry {
         match lines(text.as_bytes()).as_slice() {
             [Line::Entry(entry)] => entry.clone(),
             other => panic!("{text:?}: {other:?}"),
@@ -231,34 +231,34 @@ mod tests {
     #[test]
     fn every_verb() {
         let (a, b) = (|| "user.a".to_string(), || "user.b".to_string());
-        assert_eq!(entry("USER anna\n"), Entry::User("anna".into()));
-        assert_eq!(entry("unuser anna\n"), Entry::Unuser("anna".into()));
-        assert_eq!(entry("META anna\n"), Entry::Meta("anna".into()));
-        assert_eq!(entry("SIEVE anna\n"), Entry::Meta("anna".into()));
-        assert_eq!(entry("APPEND user.a\n"), Entry::Mailbox(a()));
-        assert_eq!(entry("MAILBOX user.a\r\n"), Entry::Mailbox(a()));
-        assert_eq!(entry("DOUBLEMAILBOX user.a user.b\n"), Entry::DoubleMailbox(a(), b()));
-        assert_eq!(entry("RENAME user.a user.b\n"), Entry::Rename(a(), b()));
-        assert_eq!(entry("UNMAILBOX user.a\n"), Entry::Unmailbox(a()));
-        assert_eq!(entry("QUOTA user.a\n"), Entry::Quota(a()));
-        assert_eq!(entry("ANNOTATION user.a\n"), Entry::Annotation(a()));
-        assert_eq!(entry("ANNOTATION \"\"\n"), Entry::Annotation(String::new()));
-        assert_eq!(entry("SEEN anna user.b\n"), Entry::Seen("anna".into(), b()));
-        assert_eq!(entry("SUB anna user.b\n"), Entry::Sub("anna".into(), b()));
-        assert_eq!(entry("UNSUB anna user.b\n"), Entry::Sub("anna".into(), b()));
+        assert_eq!(entry("USER anna\n"), LogEntry::User("anna".into()));
+        assert_eq!(entry("unuser anna\n"), LogEntry::Unuser("anna".into()));
+        assert_eq!(entry("META anna\n"), LogEntry::Meta("anna".into()));
+        assert_eq!(entry("SIEVE anna\n"), LogEntry::Meta("anna".into()));
+        assert_eq!(entry("APPEND user.a\n"), LogEntry::Mailbox(a()));
+        assert_eq!(entry("MAILBOX user.a\r\n"), LogEntry::Mailbox(a()));
+        assert_eq!(entry("DOUBLEMAILBOX user.a user.b\n"), LogEntry::DoubleMailbox(a(), b()));
+        assert_eq!(entry("RENAME user.a user.b\n"), LogEntry::Rename(a(), b()));
+        assert_eq!(entry("UNMAILBOX user.a\n"), LogEntry::Unmailbox(a()));
+        assert_eq!(entry("QUOTA user.a\n"), LogEntry::Quota(a()));
+        assert_eq!(entry("ANNOTATION user.a\n"), LogEntry::Annotation(a()));
+        assert_eq!(entry("ANNOTATION \"\"\n"), LogEntry::Annotation(String::new()));
+        assert_eq!(entry("SEEN anna user.b\n"), LogEntry::Seen("anna".into(), b()));
+        assert_eq!(entry("SUB anna user.b\n"), LogEntry::Sub("anna".into(), b()));
+        assert_eq!(entry("UNSUB anna user.b\n"), LogEntry::Sub("anna".into(), b()));
     }
 
     #[test]
     fn every_form_of_a_name() {
-        let mailbox = |name: &str| Entry::Mailbox(name.into());
+        let mailbox = |name: &str| LogEntry::Mailbox(name.into());
         assert_eq!(entry("MAILBOX \"user.a.two words\"\n"), mailbox("user.a.two words"));
         assert_eq!(entry("MAILBOX \"a\\\"b\\\\c\\{5\\}\"\r\n"), mailbox("a\"b\\c{5}"));
         assert_eq!(entry("MAILBOX {6}\r\nuser.a\n"), mailbox("user.a"));
         assert_eq!(entry("MAILBOX {8+}\r\nus\ner \"a\r\n"), mailbox("us\ner \"a"));
         let two = entry("RENAME {6}\r\nuser.a {6+}\r\nuser.b\n");
-        assert_eq!(two, Entry::Rename("user.a".into(), "user.b".into()));
+        assert_eq!(two, LogEntry::Rename("user.a".into(), "user.b".into()));
         assert_eq!(entry("MAILBOX user.ü%*\n"), mailbox("user.ü%*"));
-        assert_eq!(entry("USER anna"), Entry::User("anna".into()), "a torn last line");
+        assert_eq!(entry("USER anna"), LogEntry::User("anna".into()), "a torn last line");
     }
 
     #[test]
@@ -276,16 +276,16 @@ mod tests {
         let long = [b"USER ".as_slice(), &vec![b'x'; 100_000], b"\nUSER anna\n"].concat();
         let [Line::Unread { why, text }, Line::Entry(next)] = &lines(&long)[..] else { panic!() };
         assert_eq!((*why, text.len()), ("it is too long", LONGEST as usize));
-        assert_eq!(next, &Entry::User("anna".into()));
+        assert_eq!(next, &LogEntry::User("anna".into()));
     }
 
     proptest! {
         #[test]
         fn what_is_written_is_read(a in "[^\u{0}\r\n]{1,20}", b in "[^\u{0}\r\n]{1,20}") {
             for made in [
-                Entry::User(a.clone()),
-                Entry::Rename(a.clone(), b.clone()),
-                Entry::Seen(a.clone(), b.clone()),
+                LogEntry::User(a.clone()),
+                LogEntry::Rename(a.clone(), b.clone()),
+                LogEntry::Seen(a.clone(), b.clone()),
             ] {
                 prop_assert_eq!(entry(&format!("{made}\n")), made);
             }

@@ -14,11 +14,11 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use cyrus_types::Guid;
 use sha1::{Digest, Sha1};
 
 use crate::config::Config;
 use crate::error::StoreError;
-use crate::guid::Guid;
 use crate::mailbox::Mailbox;
 use crate::mailbox::record::FLAG_FLAGGED;
 use crate::mboxlist::{MboxEntry, MboxList};

@@ -10,8 +10,8 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use cyrus_store::names::NameRules;
 use cyrus_store::sync_log::{Line, Lines};
+use cyrus_types::NameRules;
 use embedded_replica::{Keep, Options, Replica};
 use sync_plan::backlog::Backlog;
 use testkit::store::{MasterStore, Plan};

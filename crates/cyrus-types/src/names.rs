@@ -38,7 +38,7 @@ impl Default for NameRules {
 
 /// A mailbox's name, taken apart. Equal values name the same mailbox.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct MailboxName {
+pub struct NameParts {
     /// Domain, if it is not the default one.
     pub domain: Option<String>,
     /// The owner's user id without the domain; `None` for shared mailboxes.
@@ -71,7 +71,7 @@ impl NameRules {
     }
 
     /// Takes an internal name apart.
-    pub fn parse(&self, internal: &str) -> MailboxName {
+    pub fn parse(&self, internal: &str) -> NameParts {
         let (domain, rest) = match internal.split_once('!') {
             Some((domain, rest)) => (self.foreign(domain), rest),
             None => (None, internal),
@@ -81,7 +81,7 @@ impl NameRules {
     }
 
     /// Takes a database key (without its leading `N`) apart.
-    pub fn parse_db(&self, key: &str) -> MailboxName {
+    pub fn parse_db(&self, key: &str) -> NameParts {
         let (domain, rest) = match key.split_once(DB_DOMAIN_SEPARATOR) {
             // Written by Cyrus itself, so never the default domain.
             Some((domain, rest)) => (Some(domain.to_string()), rest),
@@ -92,19 +92,19 @@ impl NameRules {
     }
 
     /// Takes a user id apart: the name of that user's INBOX.
-    pub fn parse_userid(&self, userid: &str) -> MailboxName {
+    pub fn parse_userid(&self, userid: &str) -> NameParts {
         if userid.is_empty() {
-            return MailboxName::default();
+            return NameParts::default();
         }
         let (localpart, domain) = match userid.rsplit_once('@') {
             Some((localpart, domain)) => (localpart, self.foreign(domain)),
             None => (userid, None),
         };
-        MailboxName { domain, localpart: Some(localpart.to_string()), ..MailboxName::default() }
+        NameParts { domain, localpart: Some(localpart.to_string()), ..NameParts::default() }
     }
 
     /// Takes apart a name as an admin types it; `None` if it cannot be one (a `/` or `^` inside a level).
-    pub fn parse_external(&self, external: &str) -> Option<MailboxName> {
+    pub fn parse_external(&self, external: &str) -> Option<NameParts> {
         let (rest, domain) = match external.rsplit_once('@') {
             Some((rest, domain)) if self.virtdomains => (rest, self.foreign(domain)),
             _ => (external, None),
@@ -142,7 +142,7 @@ impl NameRules {
     }
 
     /// Spells a name internally.
-    pub fn internal(&self, name: &MailboxName) -> String {
+    pub fn internal(&self, name: &NameParts) -> String {
         let mut text = String::new();
         if let Some(domain) = &name.domain {
             text.push_str(domain);
@@ -155,7 +155,7 @@ impl NameRules {
     }
 
     /// Spells a name as a database key (without the leading `N`).
-    pub fn db_key(&self, name: &MailboxName) -> String {
+    pub fn db_key(&self, name: &NameParts) -> String {
         let mut text = String::new();
         if let Some(domain) = &name.domain {
             text.push_str(domain);
@@ -166,7 +166,7 @@ impl NameRules {
     }
 
     /// Spells a name as an admin sees it.
-    pub fn external(&self, name: &MailboxName) -> String {
+    pub fn external(&self, name: &NameParts) -> String {
         let mut text = if self.unix_hierarchy {
             self.levels(name).collect::<Vec<_>>().join("/")
         } else {
@@ -180,7 +180,7 @@ impl NameRules {
     }
 
     /// All levels of a name, from the top: deleted prefix, `user`, owner, boxes, time of deletion.
-    pub fn levels<'a>(&'a self, name: &'a MailboxName) -> impl Iterator<Item = String> + 'a {
+    pub fn levels<'a>(&'a self, name: &'a NameParts) -> impl Iterator<Item = String> + 'a {
         let deleted = name.deleted != 0;
         let prefix = deleted.then(|| self.deleted_prefix.clone());
         let user =
@@ -194,7 +194,7 @@ impl NameRules {
         if self.default_domain.as_deref() == Some(domain) { None } else { Some(domain.to_string()) }
     }
 
-    fn assemble(&self, domain: Option<String>, mut levels: Vec<String>) -> MailboxName {
+    fn assemble(&self, domain: Option<String>, mut levels: Vec<String>) -> NameParts {
         let mut deleted = 0;
         if levels.len() > 2 && levels.first() == Some(&self.deleted_prefix) {
             levels.remove(0);
@@ -205,11 +205,11 @@ impl NameRules {
             levels.remove(0);
             localpart = Some(levels.remove(0));
         }
-        MailboxName { domain, localpart, boxes: levels, deleted }
+        NameParts { domain, localpart, boxes: levels, deleted }
     }
 }
 
-impl MailboxName {
+impl NameParts {
     /// Whose mailbox this is; `None` for shared ones.
     pub fn userid(&self) -> Option<String> {
         let localpart = self.localpart.as_ref()?;

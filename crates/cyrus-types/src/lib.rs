@@ -1,0 +1,20 @@
+//! What the wire, the store and the plan all speak of, so that none of them has to know another for it. Plain values: nothing
+//! here reads a file or a socket, and no crate of ours is below this one.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `guid.rs` | the SHA-1 that names a message |
+//! | `crcs.rs` | the checksums by which both sides compare a mailbox |
+//! | `names.rs` | the spellings of a mailbox's name, and whose it is |
+//! | `log_entry.rs` | one line of the sync log |
+#![forbid(unsafe_code)]
+
+mod crcs;
+mod guid;
+mod log_entry;
+mod names;
+
+pub use crcs::SyncCrcs;
+pub use guid::{Guid, GuidError};
+pub use log_entry::LogEntry;
+pub use names::{NameParts, NameRules};

@@ -1,0 +1,80 @@
+//! One line of the sync log, as a value.
+//!
+//! Source: `imap/sync_log.c` (sync_quote_name, sync_log_base) of cyrus-imapd 3.6.1.
+
+use std::fmt;
+
+/// One line's meaning.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LogEntry {
+    /// All of this user.
+    User(String),
+    /// This user was removed.
+    Unuser(String),
+    /// This user's subscriptions, seen state and scripts.
+    Meta(String),
+    /// This mailbox; of APPEND too.
+    Mailbox(String),
+    /// Messages went from the first mailbox to the second.
+    DoubleMailbox(String, String),
+    /// A mailbox of the first name has the second one now.
+    Rename(String, String),
+    /// This mailbox was deleted.
+    Unmailbox(String),
+    /// The limits of this quota root.
+    Quota(String),
+    /// The annotations of this mailbox; of the server if empty.
+    Annotation(String),
+    /// A user's seen state of a mailbox.
+    Seen(String, String),
+    /// A user's subscription to a mailbox, made or ended.
+    Sub(String, String),
+}
+
+impl LogEntry {
+    /// The line's verb and names.
+    fn parts(&self) -> (&'static str, &str, Option<&str>) {
+        match self {
+            LogEntry::User(user) => ("USER", user, None),
+            LogEntry::Unuser(user) => ("UNUSER", user, None),
+            LogEntry::Meta(user) => ("META", user, None),
+            LogEntry::Mailbox(name) => ("MAILBOX", name, None),
+            LogEntry::DoubleMailbox(from, to) => ("DOUBLEMAILBOX", from, Some(to)),
+            LogEntry::Rename(from, to) => ("RENAME", from, Some(to)),
+            LogEntry::Unmailbox(name) => ("UNMAILBOX", name, None),
+            LogEntry::Quota(root) => ("QUOTA", root, None),
+            LogEntry::Annotation(name) => ("ANNOTATION", name, None),
+            LogEntry::Seen(user, name) => ("SEEN", user, Some(name)),
+            LogEntry::Sub(user, name) => ("SUB", user, Some(name)),
+        }
+    }
+}
+
+/// The line without its end, as Cyrus would write it.
+impl fmt::Display for LogEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (verb, first, second) = self.parts();
+        write!(f, "{verb} {}", Quoted(first))?;
+        second.map_or(Ok(()), |second| write!(f, " {}", Quoted(second)))
+    }
+}
+
+/// A name as `sync_quote_name` writes it.
+struct Quoted<'a>(&'a str);
+
+impl fmt::Display for Quoted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let special = |c: char| matches!(c, '\\' | '"' | '{' | '}' | ' ' | '\t' | '(' | ')');
+        if !self.0.is_empty() && !self.0.contains(special) {
+            return f.write_str(self.0);
+        }
+        f.write_str("\"")?;
+        for c in self.0.chars() {
+            if matches!(c, '\\' | '"' | '{' | '}') {
+                f.write_str("\\")?;
+            }
+            write!(f, "{c}")?;
+        }
+        f.write_str("\"")
+    }
+}
