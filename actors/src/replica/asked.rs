@@ -6,7 +6,6 @@ use crate::monitor::report::Sent;
 use crate::replica::answer::{Answer, Said};
 use crate::replica::ask::Pending;
 use crate::replica::command_error::CommandError;
-use crate::replica::frames::lost;
 use crate::replica::refusal::Meaning;
 
 /// A change sent, its answer to come.
@@ -61,7 +60,7 @@ impl PendingCommand {
     async fn said(self) -> Result<Said, CommandError> {
         match self.pending.await {
             Ok(answer) => ok(answer?, self.kind),
-            Err(_) => Err(lost(self.kind)),
+            Err(_) => Err(CommandError::closed(self.kind)),
         }
     }
 }

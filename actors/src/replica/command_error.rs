@@ -39,6 +39,11 @@ pub enum CommandError {
 }
 
 impl CommandError {
+    /// The connection is gone, so gone that nobody is left to say why.
+    pub(crate) fn closed(command: CommandKind) -> CommandError {
+        CommandError::Lost { command, reason: "it was closed".into(), behind: false }
+    }
+
     /// What a refusal means; none where it is no refusal.
     pub(crate) fn meaning(&self) -> Option<Meaning> {
         match self {

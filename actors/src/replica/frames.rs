@@ -41,11 +41,6 @@ pub(crate) enum Frame {
     Close(Bytes),
 }
 
-/// The connection is gone, so gone that nobody is left to say why.
-pub(crate) fn lost(command: CommandKind) -> CommandError {
-    CommandError::Lost { command, reason: "it was closed".into(), behind: false }
-}
-
 /// How a connection ended.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Closed {
@@ -99,7 +94,7 @@ impl End {
     /// The error of somebody's command that is not answered any more.
     pub(crate) fn error(&self, command: CommandKind, asker: Asker) -> CommandError {
         match self.get() {
-            None => lost(command),
+            None => CommandError::closed(command),
             Some(Closed { reason, unopened, head, .. }) => {
                 let behind = *unopened || head.is_some_and(|head| head != asker);
                 CommandError::Lost { command, reason: reason.clone(), behind }

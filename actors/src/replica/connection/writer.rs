@@ -11,7 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::queue::{Awaited, Queue};
 use crate::monitor::events::{Direction, EventSink};
 use crate::replica::ask::Ask;
-use crate::replica::frames::{Frame, lost};
+use crate::replica::command_error::CommandError;
+use crate::replica::frames::Frame;
 use crate::replica::transport::{self, WriteHalf};
 
 /// How much is gathered before it is written, in bytes.
@@ -111,7 +112,7 @@ impl Writer {
     fn begin(&mut self, ask: Ask, compress: Option<oneshot::Sender<bool>>) -> Result<(), String> {
         if let Some(open) = self.within_command {
             let kind = ask.kind;
-            let _ = ask.reply.send(Err(lost(kind)));
+            let _ = ask.reply.send(Err(CommandError::closed(kind)));
             return Err(format!("{open} was broken off in the middle"));
         }
         let number = self.tags.take();
