@@ -17,11 +17,12 @@ use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
 use csync::Session;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tracing::{Span, error, info, warn};
 
 use crate::monitor::events::{Event, EventSink};
@@ -277,7 +278,7 @@ impl ConnectionPool {
         let early = self.early && !self.looks.is_empty() && self.work.is_empty();
         // Where there is a connection already, nobody waits for this one in vain.
         let announce = self.members.is_empty() && self.being_made.len() == 1;
-        self.progress.replica().connecting(Instant::now());
+        self.progress.replica().connecting(Instant::now().into_std());
         let connecting = async move { connection.send(Connect { early, announce }).await };
         ctx.spawn(connecting.into_actor(self).map(move |result, pool, ctx| {
             let fell = pool.being_made.remove(&number) == Some(true);
@@ -307,7 +308,7 @@ impl ConnectionPool {
     fn connect_failed(&mut self, e: &ConnectError) -> Vec<Action> {
         let _in = self.span.clone().entered();
         let now = Instant::now();
-        self.progress.replica().failed(e.problem(), now);
+        self.progress.replica().failed(e.problem(), now.into_std());
         let fault = match (e.is_refused(), e.is_fatal()) {
             (true, _) => Fault::Refused,
             (false, true) => Fault::Setting,

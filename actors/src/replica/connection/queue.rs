@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use csync::{CommandKind, Item};
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 use tracing::Span;
 
 use crate::replica::answer::Answer;

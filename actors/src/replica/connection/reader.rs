@@ -7,7 +7,7 @@
 use std::io::Cursor;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use csync::command::Tags;
@@ -16,6 +16,7 @@ use csync::{
     StatusKind,
 };
 use tokio::io::AsyncReadExt;
+use tokio::time::Instant;
 use tracing::{debug, error, info};
 
 use super::CompressionState;
@@ -83,7 +84,7 @@ impl Reader {
         loop {
             match opening.handshake.handle(&mut self.unread).map_err(|e| e.to_string())? {
                 HandshakeStep::NeedMore => {
-                    match tokio::time::timeout_at(opening.until.into(), self.read_some()).await {
+                    match tokio::time::timeout_at(opening.until, self.read_some()).await {
                         Ok(read) => read?,
                         Err(_) => return Err("its opening took too long".into()),
                     }

@@ -1,12 +1,13 @@
 //! The half of a connection that sends.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use csync::command::{self, Tags};
 use csync::{CommandKind, Framing};
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::queue::{Awaited, Queue};
 use crate::monitor::events::{Direction, EventSink};

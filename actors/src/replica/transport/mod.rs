@@ -7,12 +7,13 @@ mod deflate;
 
 use std::io;
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::BytesMut;
 use csync::{Handshake, HandshakeError, HandshakeOptions, HandshakeStep, Session, Spoken, TlsWish};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
+use tokio::time::Instant;
 
 pub(crate) use address::Endpoint;
 pub use address::{server_options, unknown_port};
@@ -216,7 +217,7 @@ async fn connect_to(
         wait,
     };
     let handshake = Handshake::new(options);
-    let whole = tokio::time::timeout_at(until.into(), login.run(handshake)).await;
+    let whole = tokio::time::timeout_at(until, login.run(handshake)).await;
     let Ok(ended) = whole else {
         return Err(login.too_slow("was not through with our login", wait * LOGIN_STEPS));
     };
