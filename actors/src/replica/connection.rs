@@ -218,3 +218,16 @@ async fn serve(around: Around, ready: Ready, frames: mpsc::Receiver<Frame>, queu
         }
     }
 }
+
+#[cfg(test)]
+mod compress_tests;
+#[cfg(test)]
+mod opening_tests;
+#[cfg(test)]
+mod order_tests;
+#[cfg(test)]
+mod stream_tests;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod time_tests;

@@ -78,6 +78,7 @@ async fn check(settings: &Settings) -> LoginCheck {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::replica::testing::given::settings;
 
     /// The threads of this process that are called like ours.
     fn threads() -> usize {
@@ -104,37 +105,5 @@ mod tests {
         );
         let given_up = LoginCheck::Bad(Stopped::NoConnection(String::new()));
         assert_eq!(std::mem::discriminant(&checked[1]), std::mem::discriminant(&given_up));
-    }
-
-    fn settings() -> Settings {
-        Settings {
-            server: String::new(),
-            port: None,
-            channel: None,
-            authname: "cyrus".into(),
-            password: "secret".into(),
-            realm: None,
-            try_imap: false,
-            sieve_mailbox: true,
-            jobs: 1,
-            one_way: false,
-            overwrite: false,
-            max_deletes: None,
-            prefix: None,
-            partition: None,
-            local_only: false,
-            skip_locked: false,
-            connect_once: false,
-            for_ever: false,
-            require_compression: false,
-            narrate: false,
-            trace: false,
-            reconnect_maxwait: Duration::from_secs(1),
-            socket: crate::settings::SocketOptions::default(),
-            timeout: Duration::from_secs(5),
-            batch_messages: 0,
-            cache: None,
-            retry_pause: Duration::from_secs(1),
-        }
     }
 }

@@ -20,3 +20,6 @@ pub(crate) mod refusal;
 pub(crate) mod staged;
 pub(crate) mod state_cache;
 pub(crate) mod transport;
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -418,3 +418,6 @@ impl Login<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod login_tests;

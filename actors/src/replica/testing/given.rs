@@ -1,0 +1,56 @@
+//! Settings, and an event loop whose clock goes on by itself when all wait.
+
+use std::time::Duration;
+
+use crate::settings::{Settings, SocketOptions};
+
+/// So long a silent replica is waited for in tests.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
+/// The password in [`settings`].
+pub(crate) const PASSWORD: &str = "open sesame";
+
+/// Settings of a run with one job, most of which say nothing.
+pub(crate) fn settings() -> Settings {
+    Settings {
+        server: String::new(),
+        port: None,
+        channel: None,
+        authname: "cyrus".into(),
+        password: PASSWORD.into(),
+        realm: None,
+        try_imap: false,
+        sieve_mailbox: true,
+        jobs: 1,
+        one_way: false,
+        overwrite: false,
+        max_deletes: None,
+        prefix: None,
+        partition: None,
+        local_only: false,
+        skip_locked: false,
+        connect_once: false,
+        for_ever: false,
+        require_compression: false,
+        narrate: false,
+        trace: false,
+        reconnect_maxwait: Duration::from_secs(60),
+        socket: SocketOptions::default(),
+        timeout: TIMEOUT,
+        batch_messages: 0,
+        cache: None,
+        retry_pause: Duration::from_secs(1),
+    }
+}
+
+/// Runs a test on an event loop whose clock goes on by itself, to the next time that anybody sleeps until, whenever all wait.
+pub(crate) fn in_paused_time<F: Future>(test: F) -> F::Output {
+    on_event_loop(true, test)
+}
+
+fn on_event_loop<F: Future>(paused: bool, test: F) -> F::Output {
+    let make = move || {
+        let mut event_loop = tokio::runtime::Builder::new_current_thread();
+        event_loop.enable_all().start_paused(paused).build().expect("an event loop")
+    };
+    actix_rt::System::with_tokio_rt(make).block_on(test)
+}
