@@ -45,7 +45,15 @@ fn answer(master: &MasterStore, what: &str, name: &str) -> Vec<u8> {
     let report = actix_rt::System::new().block_on(async move {
         let (_keep, stop) = tokio::sync::watch::channel(false);
         let (verbosity, board) = Default::default();
-        actors::replicate(settings(port), Arc::new(config), work, verbosity, stop, board).await
+        actors::replicate(
+            settings(port),
+            Arc::new(cyrus_store::Store::open(Arc::new(config))),
+            work,
+            verbosity,
+            stop,
+            board,
+        )
+        .await
     });
     assert_eq!(report.failed(), 0, "{report}");
     let mut said = PrivateServer::over_tcp(port).unwrap();
@@ -56,33 +64,16 @@ fn answer(master: &MasterStore, what: &str, name: &str) -> Vec<u8> {
 
 fn settings(port: u16) -> actors::Settings {
     actors::Settings {
-        server: "127.0.0.1".into(),
-        port: Some(port.to_string()),
-        channel: None,
-        authname: "cyrus".into(),
-        password: "secret".into(),
-        realm: None,
-        try_imap: false,
-        sieve_mailbox: true,
-        jobs: 1,
-        one_way: false,
-        overwrite: false,
-        max_deletes: None,
-        prefix: None,
-        partition: None,
-        local_only: false,
-        skip_locked: false,
-        connect_once: true,
-        for_ever: false,
-        require_compression: false,
-        narrate: false,
-        trace: false,
-        reconnect_maxwait: std::time::Duration::from_secs(1),
-        socket: actors::SocketOptions::default(),
-        timeout: std::time::Duration::from_secs(60),
-        batch_messages: 0,
-        cache: None,
-        retry_pause: std::time::Duration::from_millis(10),
+        replica: actors::ReplicaSettings {
+            server: "127.0.0.1".into(),
+            port: Some(port.to_string()),
+            authname: "cyrus".into(),
+            password: "secret".into(),
+            try_imap: false,
+            connect_once: true,
+            ..actors::ReplicaSettings::default()
+        },
+        ..actors::Settings::default()
     }
 }
 

@@ -18,9 +18,11 @@ mod syslog;
 mod users;
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actors::{Progress, RunReport, Selection, Stopped, Verbosity};
+use cyrus_store::Store;
 use tokio::sync::watch;
 
 use crate::cli::{Args, Mode};
@@ -60,7 +62,10 @@ fn run(args: Args) -> Result<Exit, Failure> {
             Mode::Users => Selection::Users(read_names(args, &mut stop).await?),
             _ => Selection::AllUsers { prefix: args.objects.first().cloned() },
         };
-        Ok(actors::replicate(settings, config, work, verbosity, stop, progress).await)
+        Ok({
+            let store = Arc::new(Store::open(config));
+            actors::replicate(settings, store, work, verbosity, stop, progress).await
+        })
     })?;
     if report.finished() > 0 || report.stopped.is_none() {
         tell(&report.to_string());

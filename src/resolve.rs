@@ -4,7 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::{EarlyClaim, LogSource, RollSettings, Settings, SocketOptions};
+use actors::{
+    EarlyClaim, LogSource, ReplicaSettings, RollSettings, RunSettings, Settings, SocketOptions,
+    SyncSettings,
+};
 use cyrus_store::sync_log::LogFile;
 use cyrus_store::{Config, MboxList, StoreError};
 
@@ -81,37 +84,41 @@ pub(crate) fn settings(
             return Err(undefined("sync_password", "give sync_authname's password on the replica"));
         }
     }
-    let settings = Settings {
+    let replica = ReplicaSettings {
         server,
         port,
-        channel: channel.map(str::to_string),
         authname: option("sync_authname").unwrap_or_default(),
         password: option("sync_password").unwrap_or_default(),
         realm: option("sync_realm"),
         try_imap: switch(config, channel, "sync_try_imap", true)?,
         sieve_mailbox: !is_by_name(config),
-        jobs: jobs(args, config, channel)?,
+        connect_once: args.connect_once,
+        for_ever: false,
+        require_compression: args.require_compression,
+        reconnect_maxwait: seconds(config, "sync_reconnect_maxwait", RECONNECT_MAXWAIT)?,
+        socket: socket(config)?,
+        timeout: seconds(config, "sync_timeout", TIMEOUT)?.max(LEAST_TIMEOUT),
+    };
+    let sync = SyncSettings {
         one_way: args.no_copyback,
         overwrite: args.overwrite,
         max_deletes: args.max_deletes,
         prefix: args.objects.first().filter(|_| args.all_users).cloned(),
         partition: args.dest_partition.clone(),
         local_only: args.local_only,
-        skip_locked: args.skip_locked,
-        connect_once: args.connect_once,
-        for_ever: false,
-        require_compression: args.require_compression,
-        narrate: args.verbose > 0 || args.verbose_logging,
-        trace: args.verbose > 1,
-        reconnect_maxwait: seconds(config, "sync_reconnect_maxwait", RECONNECT_MAXWAIT)?,
-        socket: socket(config)?,
-        timeout: seconds(config, "sync_timeout", TIMEOUT)?.max(LEAST_TIMEOUT),
         batch_messages: batch(config)?,
         cache: None,
+    };
+    let run = RunSettings {
+        channel: channel.map(str::to_string),
+        jobs: jobs(args, config, channel)?,
+        skip_locked: args.skip_locked,
+        narrate: args.verbose > 0 || args.verbose_logging,
+        trace: args.verbose > 1,
         retry_pause: RETRY_PAUSE,
     };
     cyrus_store::databases::check(config).map_err(bad_config)?;
-    Ok(settings)
+    Ok(Settings { replica, sync, run })
 }
 
 /// Says so where a channel is named (-n) that has no option of its own: a typing error may lead to another replica.
@@ -147,9 +154,9 @@ pub(crate) fn rolling(
         Some(file) if file == Path::new("-") => LogSource::Stdin,
         Some(file) => LogSource::File(file.clone()),
     };
-    settings.for_ever = args.input_file.is_none() && !args.rolling_once;
+    settings.replica.for_ever = args.input_file.is_none() && !args.rolling_once;
     if args.input_file.is_none() {
-        settings.cache = path("sync_cache_db_path");
+        settings.sync.cache = path("sync_cache_db_path");
     }
     let rolling = RollSettings {
         source,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actors::{RollReport, RollStatus, StopRequest, Stopped};
-use cyrus_store::Config;
+use cyrus_store::{Config, Store};
 use futures_util::future::join_all;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -149,8 +149,9 @@ async fn roll_one(
     let prefix = channel.prefix();
     let once = channel.rolling.once;
     let Channel { settings, rolling, status, .. } = channel;
+    let store = Arc::new(Store::open(config));
     let report =
-        actors::roll(settings, rolling, config, verbosity(args), asked.clone(), status).await;
+        actors::roll(settings, rolling, store, verbosity(args), asked.clone(), status).await;
     let goes_on = *asked.borrow() == StopRequest::Finish
         && matches!(report.stopped, Some(Stopped::Signal | Stopped::WhileConnecting));
     if goes_on {

@@ -71,4 +71,4 @@ pub use rolling::report::RollReport;
 pub use rolling::request::{RollSettings, StopRequest};
 pub use rolling::roll::roll;
 pub use rolling::status::RollStatus;
-pub use settings::{Settings, SocketOptions};
+pub use settings::{ReplicaSettings, RunSettings, Settings, SocketOptions, SyncSettings};

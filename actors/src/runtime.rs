@@ -8,6 +8,7 @@ use cyrus_store::{Config, Store};
 
 use crate::master::mailbox_streamer::MailboxStreamer;
 use crate::master::store_reader::StoreReader;
+use crate::master::threads::Threads;
 use crate::monitor::events::EventSink;
 use crate::monitor::progress::Progress;
 use crate::monitor::spans;
@@ -32,36 +33,39 @@ impl Runtime {
     /// Starts them. No connection is made yet.
     pub(crate) async fn start(
         settings: Arc<Settings>,
-        config: Arc<Config>,
         store: Arc<Store>,
         events: EventSink,
         progress: Progress,
     ) -> Runtime {
+        let config = store.config().clone();
         let arbiters: Vec<Arbiter> = (0..event_loops(&settings)).map(|_| Arbiter::new()).collect();
         let loops: Vec<ArbiterHandle> = arbiters.iter().map(Arbiter::handle).collect();
-        let (jobs, s, set) = (settings.jobs, store.clone(), settings.clone());
-        let reader = SyncArbiter::start(jobs, move || StoreReader {
-            store: s.clone(),
-            settings: set.clone(),
-        });
-        let (s, set, p) = (store.clone(), settings.clone(), progress.clone());
-        let streamer = SyncArbiter::start(jobs, move || MailboxStreamer {
-            store: s.clone(),
-            settings: set.clone(),
-            progress: p.clone(),
-        });
+        let reader = StoreReader {
+            store: store.clone(),
+            settings: settings.clone(),
+            threads: Threads::new("store-reader", settings.run.jobs),
+        }
+        .start();
+        let streamer = MailboxStreamer {
+            store,
+            settings: settings.clone(),
+            progress: progress.clone(),
+            threads: Threads::new("streamer", settings.run.jobs),
+        }
+        .start();
         progress.replica().start(settings.replica());
         let budget = Budget::default();
         let (s, e, l, p) = (settings.clone(), events.clone(), loops.clone(), progress.clone());
         let pool = ConnectionPool::new(s, e, l, p, budget.clone()).start();
-        let channel = settings.channel.as_deref();
-        let cache = match &settings.cache {
+        let channel = settings.run.channel.as_deref();
+        let cache = match &settings.sync.cache {
             Some(path) => open_cache(path, &settings, &config).await.map(Arc::new),
             None => None,
         };
         let rules = Arc::new(config.names().clone());
         let sieve_folder = config.get("sieve_folder").unwrap_or("#sieve").into();
-        let locks = LockKeeper::new(config, &settings.server, channel, events.clone()).start();
+        let locks =
+            LockKeeper::new(config, &settings.replica.server, channel, events.clone()).start();
         let in_flight = progress.in_flight().clone();
         let context = UserContext {
             settings,
@@ -94,11 +98,11 @@ impl Runtime {
 
 /// The cache of what this replica has: told apart by everything that says which replica it is.
 async fn open_cache(path: &Path, settings: &Settings, config: &Config) -> Option<Cache> {
-    let port = settings.port.as_deref().unwrap_or_default();
-    let channel = settings.channel.as_deref().unwrap_or_default();
-    let replica = format!("{} {port} {channel}", settings.server);
+    let port = settings.replica.port.as_deref().unwrap_or_default();
+    let channel = settings.run.channel.as_deref().unwrap_or_default();
+    let replica = format!("{} {port} {channel}", settings.replica.server);
     let (path, rules) = (path.to_path_buf(), config.names().clone());
-    let span = spans::channel(settings.channel.as_deref());
+    let span = spans::channel(settings.run.channel.as_deref());
     let opening = move || span.in_scope(|| Cache::open(&path, &replica, rules));
     actix_rt::task::spawn_blocking(opening).await.ok().flatten()
 }
@@ -107,5 +111,5 @@ async fn open_cache(path: &Path, settings: &Settings, config: &Config) -> Option
 /// than there are cores.
 fn event_loops(settings: &Settings) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    settings.jobs.min(cores).max(1)
+    settings.run.jobs.min(cores).max(1)
 }

@@ -4,15 +4,24 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// Everything the actors need to know of one run against one replica.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Settings {
+    /// Which replica it is, and how it is reached.
+    pub replica: ReplicaSettings,
+    /// What is sent there, and what may be taken away.
+    pub sync: SyncSettings,
+    /// How the run goes about it.
+    pub run: RunSettings,
+}
+
+/// Which replica it is, and how it is reached.
+#[derive(Debug, Clone)]
+pub struct ReplicaSettings {
     /// The replica as -S or sync_host names it: `host`, `host:port` or a Unix socket's path. The
     /// sync lock carries this very string, so that we and the C client exclude each other.
     pub server: String,
     /// sync_port: a number or a service's name.
     pub port: Option<String>,
-    /// The channel (-n), for messages only; its settings are resolved already.
-    pub channel: Option<String>,
     /// Who logs in at the replica (sync_authname).
     pub authname: String,
     /// The password (sync_password).
@@ -24,8 +33,23 @@ pub struct Settings {
     /// Whether #sieve mailboxes go as mailboxes where the replica takes them; else scripts go one
     /// by one, as they do to replicas before 3.6.
     pub sieve_mailbox: bool,
-    /// Users in flight at once (--jobs), at least 1.
-    pub jobs: usize,
+    /// -o: one try to connect, no waiting.
+    pub connect_once: bool,
+    /// Whether the run goes on until it is told to end (-R): nothing that the replica says ends it.
+    pub for_ever: bool,
+    /// -z: no compression is an error.
+    pub require_compression: bool,
+    /// Longest wait between tries to connect (sync_reconnect_maxwait); zero means no bound.
+    pub reconnect_maxwait: Duration,
+    /// How a connection is made.
+    pub socket: SocketOptions,
+    /// How long a silent replica is waited for (sync_timeout), at least 3 seconds.
+    pub timeout: Duration,
+}
+
+/// What is sent to the replica, and what may be taken away there.
+#[derive(Debug, Clone, Default)]
+pub struct SyncSettings {
     /// -O: nothing is ever taken over from the replica.
     pub one_way: bool,
     /// --overwrite: what only the replica has may go, where it is in the way.
@@ -38,30 +62,62 @@ pub struct Settings {
     pub partition: Option<String>,
     /// -L: the replica does not tell mupdate.
     pub local_only: bool,
-    /// -N: a user whose sync lock is held is skipped.
-    pub skip_locked: bool,
-    /// -o: one try to connect, no waiting.
-    pub connect_once: bool,
-    /// Whether the run goes on until it is told to end (-R): nothing that the replica says ends it.
-    pub for_ever: bool,
-    /// -z: no compression is an error.
-    pub require_compression: bool,
-    /// Whether commands are told (-v or -l).
-    pub narrate: bool,
-    /// Whether protocol traffic is told (-v -v).
-    pub trace: bool,
-    /// Longest wait between tries to connect (sync_reconnect_maxwait); zero means no bound.
-    pub reconnect_maxwait: Duration,
-    /// How a connection is made.
-    pub socket: SocketOptions,
-    /// How long a silent replica is waited for (sync_timeout), at least 3 seconds.
-    pub timeout: Duration,
     /// Most new messages in one APPLY MAILBOX (sync_batchsize); 0 means no bound.
     pub batch_messages: u32,
     /// Where the replica's state of each mailbox is kept between runs (sync_cache_db_path), if anywhere.
     pub cache: Option<PathBuf>,
+}
+
+/// How a run goes about it.
+#[derive(Debug, Clone)]
+pub struct RunSettings {
+    /// The channel (-n), for messages only; its settings are resolved already.
+    pub channel: Option<String>,
+    /// Users in flight at once (--jobs), at least 1.
+    pub jobs: usize,
+    /// -N: a user whose sync lock is held is skipped.
+    pub skip_locked: bool,
+    /// Whether commands are reported (-v or -l).
+    pub narrate: bool,
+    /// Whether protocol traffic is reported (-v -v).
+    pub trace: bool,
     /// Longest pause before a failed user's second try; later ones double up to a minute.
     pub retry_pause: Duration,
+}
+
+/// A replica without a name, reached as imapd.conf's defaults have it.
+impl Default for ReplicaSettings {
+    fn default() -> ReplicaSettings {
+        ReplicaSettings {
+            server: String::new(),
+            port: None,
+            authname: String::new(),
+            password: String::new(),
+            realm: None,
+            try_imap: true,
+            sieve_mailbox: true,
+            connect_once: false,
+            for_ever: false,
+            require_compression: false,
+            reconnect_maxwait: Duration::from_secs(20 * 60),
+            socket: SocketOptions::default(),
+            timeout: Duration::from_secs(30 * 60),
+        }
+    }
+}
+
+/// One user at a time, in silence.
+impl Default for RunSettings {
+    fn default() -> RunSettings {
+        RunSettings {
+            channel: None,
+            jobs: 1,
+            skip_locked: false,
+            narrate: false,
+            trace: false,
+            retry_pause: Duration::from_secs(1),
+        }
+    }
 }
 
 /// How a connection is made and kept: `lib/util.c:tcp_enable_keepalive` and `imap/backend.c:backend_connect` of 3.6.1.
@@ -94,16 +150,18 @@ impl Default for SocketOptions {
 impl Settings {
     /// The replica for people: host and port as they are set, or the socket's path.
     pub(crate) fn replica(&self) -> String {
-        match &self.port {
-            Some(port) if !self.server.contains([':', '/']) => format!("{}:{port}", self.server),
-            _ => self.server.clone(),
+        match &self.replica.port {
+            Some(port) if !self.replica.server.contains([':', '/']) => {
+                format!("{}:{port}", self.replica.server)
+            }
+            _ => self.replica.server.clone(),
         }
     }
 
     /// How many users' entries of a log may be in work at once: those worked on, and those looked at ahead of
     /// them.
     pub(crate) fn works_in_flight(&self) -> usize {
-        self.jobs + (4 * self.jobs).min(LOOKED_AT_AHEAD)
+        self.run.jobs + (4 * self.run.jobs).min(LOOKED_AT_AHEAD)
     }
 }
 

@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use actors::{RunReport, Selection, Settings, Verbosity};
-use cyrus_store::Config;
+use actors::{
+    ReplicaSettings, RunReport, RunSettings, Selection, Settings, SyncSettings, Verbosity,
+};
+use cyrus_store::Store;
 use testkit::c_client::{self, Outcome};
 use testkit::oracle::{self, Report};
 use testkit::{Builder, Cyrus, Via, process};
@@ -104,42 +106,29 @@ pub(crate) fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
 /// How a replica on this port of loopback is replicated to from within the test: -u's and -A's defaults.
 pub(crate) fn settings(port: u16) -> Settings {
     Settings {
-        server: "127.0.0.1".into(),
-        port: Some(port.to_string()),
-        channel: None,
-        authname: "cyrus".into(),
-        password: "secret".into(),
-        realm: None,
-        try_imap: false,
-        sieve_mailbox: false,
-        jobs: 1,
-        one_way: false,
-        overwrite: false,
-        max_deletes: None,
-        partition: None,
-        local_only: false,
-        prefix: None,
-        skip_locked: false,
-        connect_once: true,
-        for_ever: false,
-        require_compression: false,
-        narrate: false,
-        trace: false,
-        reconnect_maxwait: Duration::from_secs(1),
-        socket: actors::SocketOptions::default(),
-        timeout: Duration::from_secs(60),
-        batch_messages: 0,
-        cache: None,
-        retry_pause: Duration::from_millis(10),
+        replica: ReplicaSettings {
+            server: "127.0.0.1".into(),
+            port: Some(port.to_string()),
+            authname: "cyrus".into(),
+            password: "secret".into(),
+            try_imap: false,
+            sieve_mailbox: false,
+            connect_once: true,
+            reconnect_maxwait: Duration::from_secs(1),
+            timeout: Duration::from_secs(60),
+            ..ReplicaSettings::default()
+        },
+        sync: SyncSettings::default(),
+        run: RunSettings { retry_pause: Duration::from_millis(10), ..RunSettings::default() },
     }
 }
 
 /// Replicates within the test itself.
-pub(crate) fn in_process(settings: Settings, config: Arc<Config>, work: Selection) -> RunReport {
+pub(crate) fn in_process(settings: Settings, store: Arc<Store>, work: Selection) -> RunReport {
     actix_rt::System::new().block_on(async move {
         let (_keep, stop) = tokio::sync::watch::channel(false);
         let progress = actors::Progress::default();
-        actors::replicate(settings, config, work, Verbosity::default(), stop, progress).await
+        actors::replicate(settings, store, work, Verbosity::default(), stop, progress).await
     })
 }
 

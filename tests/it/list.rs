@@ -76,9 +76,10 @@ fn a_run_reads_it_once() {
     for done in [30, 0] {
         let work = actors::Selection::AllUsers { prefix: None };
         let mut settings = settings(server.address().port());
-        settings.jobs = 4;
-        let report = in_process(settings, config.clone(), work);
+        settings.run.jobs = 4;
+        let store = Arc::new(Store::open(config.clone()));
+        let report = in_process(settings, store.clone(), work);
         assert_eq!((report.well.replicated, report.failed()), (done, 0), "{report}");
-        assert_eq!(report.list_passes, 1);
+        assert_eq!(store.list_passes(), 1);
     }
 }

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use actors::Selection;
-use cyrus_store::Config;
+use cyrus_store::{Config, Store};
 use testkit::fill::{self, FillOptions};
 use testkit::install::BIN;
 use testkit::oracle::{self, PrivateServer};
@@ -313,7 +313,7 @@ impl Scripts {
         let config = Arc::new(Config::load(self.pair.master.imapd_conf()).unwrap());
         let settings = settings(self.pair.replica.csync_port().unwrap());
         let work = Selection::Users(vec!["anna".into()]);
-        let report = in_process(settings, config, work);
+        let report = in_process(settings, Arc::new(Store::open(config)), work);
         // Our lock files are root's here; Cyrus must be able to take them.
         let locks = self.pair.master.config_dir();
         let owned = Command::new("chown").args(["-R", "cyrus:mail"]).arg(&locks).status().unwrap();

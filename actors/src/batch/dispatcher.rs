@@ -89,15 +89,15 @@ impl Handler<RunUsers> for Dispatcher {
     fn handle(&mut self, msg: RunUsers, _: &mut Context<Self>) -> Self::Result {
         let settings = &self.context.settings;
         let run = Run {
-            ahead: Ahead::new(settings.jobs),
-            schedule: Schedule::new(settings.jobs, settings.retry_pause),
+            ahead: Ahead::new(settings.run.jobs),
+            schedule: Schedule::new(settings.run.jobs, settings.run.retry_pause),
             context: self.context.clone(),
             locks: self.locks.clone(),
             workers: WorkerPool::new(self.context.clone(), self.loops.clone()),
             flying: HashMap::new(),
             ran: Ran::default(),
         };
-        let span = spans::channel(settings.channel.as_deref());
+        let span = spans::channel(settings.run.channel.as_deref());
         Box::pin(run.run(msg.users, msg.stop).instrument(span))
     }
 }
@@ -206,7 +206,7 @@ impl Run {
             UserEvent::Busy { job, worker } => {
                 self.flying.remove(&job.userid);
                 self.workers.give_back(worker);
-                if self.context.settings.skip_locked {
+                if self.context.settings.run.skip_locked {
                     self.schedule.ended();
                     self.end(job, Outcome::Locked).await;
                     return None;

@@ -22,7 +22,7 @@ use crate::settings::Settings;
 /// then on stderr.
 pub async fn replicate(
     settings: Settings,
-    config: Arc<Config>,
+    store: Arc<Store>,
     work: Selection,
     verbosity: Verbosity,
     stop: watch::Receiver<bool>,
@@ -30,10 +30,10 @@ pub async fn replicate(
 ) -> RunReport {
     let since = Instant::now();
     let settings = Arc::new(settings);
-    let (events, told) = EventSink::channel(settings.narrate, settings.trace);
+    let (events, told) = EventSink::channel(settings.run.narrate, settings.run.trace);
     let watching = Watching::start(verbosity, told);
 
-    let running = run(settings, config, work, events.clone(), stop, progress.clone());
+    let running = run(settings, store, work, events.clone(), stop, progress.clone());
     let mut report = tokio::select! {
         report = running => report,
         never = keep_saying(&progress, &events) => match never {},
@@ -45,15 +45,14 @@ pub async fn replicate(
 
 async fn run(
     settings: Arc<Settings>,
-    config: Arc<Config>,
+    store: Arc<Store>,
     work: Selection,
     events: EventSink,
     stop: watch::Receiver<bool>,
     progress: Progress,
 ) -> RunReport {
-    let store = Arc::new(Store::open(config.clone()));
     let by_name = matches!(work, Selection::Users(_));
-    let nobody = nobody(&work, &config);
+    let nobody = nobody(&work, store.config());
     let listed = match list(&store, work).await {
         Ok(listed) => listed,
         Err(why) => return RunReport { stopped: Some(why), by_name, ..RunReport::default() },
@@ -67,7 +66,7 @@ async fn run(
     }
 
     progress.listed(listed.all.len());
-    let runtime = Runtime::start(settings, config, store.clone(), events, progress).await;
+    let runtime = Runtime::start(settings, store, events, progress).await;
     let dispatcher =
         Dispatcher::new(runtime.context.clone(), runtime.locks.clone(), runtime.loops.clone())
             .start();
@@ -77,8 +76,7 @@ async fn run(
         Ran { report: RunReport { stopped, ..RunReport::default() }, ..Ran::default() }
     });
     let not_reached = not_reached(&listed.all, &ran);
-    let mut report = RunReport { by_name, not_reached, ..ran.report };
-    report.list_passes = store.list_passes();
+    let report = RunReport { by_name, not_reached, ..ran.report };
 
     drop(dispatcher);
     runtime.stop().await;

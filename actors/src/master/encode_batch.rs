@@ -19,7 +19,7 @@ impl MailboxSender<'_> {
         m: &Mailbox,
         base: &Base,
     ) -> Result<VecDeque<Batch>, MasterError> {
-        batches::plan(m, base, self.settings.batch_messages).map_err(|e| self.damaged(e))
+        batches::plan(m, base, self.settings.sync.batch_messages).map_err(|e| self.damaged(e))
     }
 
     /// One step's command. If it would bring too much the steps are planned anew, by bytes as well.
@@ -59,8 +59,8 @@ impl MailboxSender<'_> {
         };
         let groups = self.groups()?;
         let head = encode::Head {
-            local_only: self.settings.local_only,
-            one_way: self.settings.one_way,
+            local_only: self.settings.sync.local_only,
+            one_way: self.settings.sync.one_way,
             partition: &partition,
             state,
             since: base.since,

@@ -1,8 +1,7 @@
-//! The MailboxStreamer actor: one mailbox at a time from the store to a connection, on threads of its own.
+//! The MailboxStreamer actor: mailboxes from the store to connections, each on a thread of its own.
 //!
 //! A thread that streams waits for the connection (bounded channel), never the event loops.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use actix::prelude::*;
@@ -12,10 +11,10 @@ use tracing::Span;
 
 use crate::error::UserError;
 use crate::master::bad_files::Files;
-use crate::master::guard::{guarded, panic_text};
 use crate::master::record_buffer::RecordBuffer;
 use crate::master::send_mailbox;
 use crate::master::send_mailbox::{MailboxSent, Next, SendMode};
+use crate::master::threads::Threads;
 use crate::monitor::progress::Progress;
 use crate::replica::asked::PendingCommand;
 use crate::replica::client::Client;
@@ -28,10 +27,11 @@ pub(crate) struct MailboxStreamer {
     pub(crate) settings: Arc<Settings>,
     /// What was sent is counted there.
     pub(crate) progress: Progress,
+    pub(crate) threads: Threads,
 }
 
 impl Actor for MailboxStreamer {
-    type Context = SyncContext<Self>;
+    type Context = Context<Self>;
 }
 
 /// Streams one mailbox's changes to a connection.
@@ -74,39 +74,53 @@ pub(crate) struct SendDone {
 }
 
 impl Handler<SendRecords> for MailboxStreamer {
-    type Result = Result<PendingCommand, UserError>;
+    type Result = ResponseFuture<Result<PendingCommand, UserError>>;
 
-    fn handle(&mut self, msg: SendRecords, _: &mut SyncContext<Self>) -> Self::Result {
-        let _in = msg.span.enter();
-        guarded(|| send_mailbox::send_records(msg.records, &msg.mailbox, &msg.client))
+    fn handle(&mut self, msg: SendRecords, _: &mut Context<Self>) -> Self::Result {
+        let threads = self.threads.clone();
+        let sending = move || {
+            let _in = msg.span.enter();
+            send_mailbox::send_records(msg.records, &msg.mailbox, &msg.client)
+        };
+        Box::pin(async move { threads.run(sending).await? })
     }
 }
 
 impl Handler<SendMailbox> for MailboxStreamer {
-    type Result = SendDone;
+    type Result = ResponseFuture<SendDone>;
 
-    fn handle(&mut self, msg: SendMailbox, _: &mut SyncContext<Self>) -> Self::Result {
-        let _in = msg.span.enter();
-        let mut staged = msg.staged;
-        let mut broken_off = false;
-        let mut job = send_mailbox::MailboxSender {
-            store: &self.store,
-            settings: &self.settings,
-            progress: &self.progress,
-            entry: &msg.entry,
-            replica: msg.replica,
-            how: msg.how,
-            next: msg.next,
-            client: &msg.client,
-            staged: &mut staged,
-            broken_off: &mut broken_off,
-            found: msg.files,
-        };
-        let result = catch_unwind(AssertUnwindSafe(|| job.run()));
-        let result = result.unwrap_or_else(|panic| {
-            broken_off = true;
-            Err(UserError::Internal(panic_text(panic.as_ref())))
-        });
-        SendDone { result, staged, broken_off }
+    fn handle(&mut self, msg: SendMailbox, _: &mut Context<Self>) -> Self::Result {
+        let (store, settings) = (self.store.clone(), self.settings.clone());
+        let (progress, threads) = (self.progress.clone(), self.threads.clone());
+        let sending = move || send(&store, &settings, &progress, msg);
+        Box::pin(async move {
+            threads.run(sending).await.unwrap_or_else(|e| SendDone {
+                result: Err(e.into()),
+                staged: Staged::default(),
+                broken_off: true,
+            })
+        })
     }
+}
+
+/// On a thread: sends it.
+fn send(store: &Store, settings: &Settings, progress: &Progress, msg: SendMailbox) -> SendDone {
+    let _in = msg.span.enter();
+    let mut staged = msg.staged;
+    let mut broken_off = false;
+    let result = send_mailbox::MailboxSender {
+        store,
+        settings,
+        progress,
+        entry: &msg.entry,
+        replica: msg.replica,
+        how: msg.how,
+        next: msg.next,
+        client: &msg.client,
+        staged: &mut staged,
+        broken_off: &mut broken_off,
+        found: msg.files,
+    }
+    .run();
+    SendDone { result, staged, broken_off }
 }

@@ -204,7 +204,9 @@ impl MailboxSender<'_> {
         // A mailbox that is made again is so in one step: there must be no time in which half of it is there.
         let (many, most) = match instead_of {
             Some(_) => (false, u64::MAX),
-            None => (batches::are_many(&mailbox, &base, self.settings.batch_messages), STEP_BYTES),
+            None => {
+                (batches::are_many(&mailbox, &base, self.settings.sync.batch_messages), STEP_BYTES)
+            }
         };
         if steps.is_empty() && many {
             steps = self.plan_steps(&mailbox, &base)?;
@@ -264,8 +266,8 @@ impl MailboxSender<'_> {
         let Some(mailbox) = self.open(list)? else { return Ok(MailboxSent::Replaced) };
         let partition = self.partition(&mailbox);
         let head = encode::Head {
-            local_only: self.settings.local_only,
-            one_way: self.settings.one_way,
+            local_only: self.settings.sync.local_only,
+            one_way: self.settings.sync.one_way,
             partition: &partition,
             state: State::Partial { last_uid: 0, highestmodseq: 1 },
             since: None,
@@ -279,7 +281,7 @@ impl MailboxSender<'_> {
 
     /// Where the mailbox is to be on the replica.
     pub(super) fn partition(&self, mailbox: &Mailbox) -> String {
-        self.settings.partition.clone().unwrap_or_else(|| mailbox.entry.partition.clone())
+        self.settings.sync.partition.clone().unwrap_or_else(|| mailbox.entry.partition.clone())
     }
 
     /// What the replica has once it has taken this, for the cache.
@@ -290,7 +292,7 @@ impl MailboxSender<'_> {
         partition: &str,
     ) -> Result<Option<Box<ReplicaMailbox>>, MasterError> {
         let incomplete = said.step.is_some() || !self.found.without.is_empty();
-        if self.settings.cache.is_none() || incomplete {
+        if self.settings.sync.cache.is_none() || incomplete {
             return Ok(None);
         }
         let state = encode::replica_state(mailbox, said.modseqs, partition, said.crcs);
@@ -301,7 +303,7 @@ impl MailboxSender<'_> {
         let Some(r) = &self.replica else { return Base::default() };
         let condition = Since { modseq: r.highestmodseq, crcs: r.crcs };
         let trusted = matches!(self.how, SendMode::Since | SendMode::SinceIfChecksumsDiffer);
-        let since = match (trusted, self.settings.one_way) {
+        let since = match (trusted, self.settings.sync.one_way) {
             (true, _) => Some(condition),
             // A replica that was told to obey would take a lower LAST_UID, should a message have come there meanwhile.
             (false, true) => Some(Since { crcs: SyncCrcs::default(), ..condition }),
@@ -362,7 +364,7 @@ impl MailboxSender<'_> {
             }
             (SendMode::Since | SendMode::Make, _) | (_, None) => {}
             (SendMode::Full { records, again }, _) => {
-                let came = full_update::compare(m, records, self.settings.overwrite)?;
+                let came = full_update::compare(m, records, self.settings.sync.overwrite)?;
                 if came.found.again && !again {
                     return Ok(Precheck::NeedsFull);
                 }
@@ -372,7 +374,7 @@ impl MailboxSender<'_> {
             (SendMode::SinceIfChecksumsDiffer | SendMode::Afresh, Some(replica)) => {
                 let mut ours = encode::header(m, modseqs).map_err(|e| self.damaged(e))?;
                 ours.crcs = crcs;
-                match compare_mailbox(&ours, replica, self.settings.one_way) {
+                match compare_mailbox(&ours, replica, self.settings.sync.one_way) {
                     Verdict::Unchanged => return Ok(Precheck::Unchanged),
                     Verdict::ChecksumDoubt | Verdict::Full(_) => return Ok(Precheck::NeedsFull),
                     Verdict::Copyback(reason) => {

@@ -15,7 +15,6 @@ use sync_plan::FullReplica;
 use crate::error::{MasterError, UserError};
 use crate::master::full_update;
 use crate::master::full_update::FullChecked;
-use crate::master::guard::guarded;
 use crate::master::read_partial;
 use crate::master::read_partial::{Lookup, LookupRequest, Names, SomeRead};
 use crate::master::read_user;
@@ -23,6 +22,7 @@ use crate::master::read_user::Inbox;
 use crate::master::reserve;
 use crate::master::reserve::{Reserve, Wanted};
 use crate::master::script_files;
+use crate::master::threads::Threads;
 use crate::master::user_read::UserRead;
 use crate::settings::Settings;
 
@@ -30,10 +30,22 @@ use crate::settings::Settings;
 pub(crate) struct StoreReader {
     pub(crate) store: Arc<Store>,
     pub(crate) settings: Arc<Settings>,
+    pub(crate) threads: Threads,
+}
+
+impl StoreReader {
+    fn on_thread<T: Send + 'static, E: From<MasterError> + Send + 'static>(
+        &self,
+        work: impl FnOnce(&Store, &Settings) -> Result<T, E> + Send + 'static,
+    ) -> ResponseFuture<Result<T, E>> {
+        let (store, settings) = (self.store.clone(), self.settings.clone());
+        let threads = self.threads.clone();
+        Box::pin(async move { threads.run(move || work(&store, &settings)).await? })
+    }
 }
 
 impl Actor for StoreReader {
-    type Context = SyncContext<Self>;
+    type Context = Context<Self>;
 }
 
 /// What the master holds of a user. None: there is no INBOX here.
@@ -117,89 +129,101 @@ pub(crate) struct CountLacking {
 }
 
 impl Handler<ReadUser> for StoreReader {
-    type Result = Result<Option<Arc<UserRead>>, MasterError>;
+    type Result = ResponseFuture<Result<Option<Arc<UserRead>>, MasterError>>;
 
-    fn handle(&mut self, msg: ReadUser, _: &mut SyncContext<Self>) -> Self::Result {
-        let prefix = self.settings.prefix.as_deref();
-        guarded(|| read_user::read(&self.store, &msg.userid, msg.sieve_mailbox, prefix, msg.inbox))
-            .map(|read| read.map(Arc::new))
+    fn handle(&mut self, msg: ReadUser, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store, settings| {
+            let prefix = settings.sync.prefix.as_deref();
+            let read = read_user::read(store, &msg.userid, msg.sieve_mailbox, prefix, msg.inbox)?;
+            Ok(read.map(Arc::new))
+        })
     }
 }
 
 impl Handler<ReadSome> for StoreReader {
-    type Result = Result<SomeRead, MasterError>;
+    type Result = ResponseFuture<Result<SomeRead, MasterError>>;
 
-    fn handle(&mut self, msg: ReadSome, _: &mut SyncContext<Self>) -> Self::Result {
-        guarded(|| read_partial::read_some(&self.store, &msg.names, msg.sieve_mailbox))
+    fn handle(&mut self, msg: ReadSome, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store, _| {
+            read_partial::read_some(store, &msg.names, msg.sieve_mailbox)
+        })
     }
 }
 
 impl Handler<ReadMore> for StoreReader {
-    type Result = Result<Lookup, MasterError>;
+    type Result = ResponseFuture<Result<Lookup, MasterError>>;
 
-    fn handle(&mut self, msg: ReadMore, _: &mut SyncContext<Self>) -> Self::Result {
-        let question = LookupRequest {
-            uniqueids: &msg.uniqueids,
-            new: &msg.new,
-            locked: &msg.locked,
-            sieve_mailbox: msg.sieve_mailbox,
-        };
-        guarded(|| read_partial::read_more(&self.store, &msg.read, &question))
+    fn handle(&mut self, msg: ReadMore, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store, _| {
+            let question = LookupRequest {
+                uniqueids: &msg.uniqueids,
+                new: &msg.new,
+                locked: &msg.locked,
+                sieve_mailbox: msg.sieve_mailbox,
+            };
+            read_partial::read_more(store, &msg.read, &question)
+        })
     }
 }
 
 impl Handler<CheckScripts> for StoreReader {
-    type Result = Result<(), MasterError>;
+    type Result = ResponseFuture<Result<(), MasterError>>;
 
-    fn handle(&mut self, msg: CheckScripts, _: &mut SyncContext<Self>) -> Self::Result {
-        guarded(|| script_files::check(&self.store, &msg.userid))
+    fn handle(&mut self, msg: CheckScripts, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store, _| script_files::check(store, &msg.userid))
     }
 }
 
 impl Handler<ReadServer> for StoreReader {
-    type Result = Result<Vec<Annotation>, MasterError>;
+    type Result = ResponseFuture<Result<Vec<Annotation>, MasterError>>;
 
-    fn handle(&mut self, _: ReadServer, _: &mut SyncContext<Self>) -> Self::Result {
-        guarded(|| Ok(self.store.server_annotations()?))
+    fn handle(&mut self, _: ReadServer, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store, _| Ok(store.server_annotations()?))
     }
 }
 
 impl Handler<FindReserve> for StoreReader {
-    type Result = Result<Vec<Reserve>, MasterError>;
+    type Result = ResponseFuture<Result<Vec<Reserve>, MasterError>>;
 
-    fn handle(&mut self, msg: FindReserve, _: &mut SyncContext<Self>) -> Self::Result {
-        guarded(|| reserve::find(&self.store, &msg.0))
+    fn handle(&mut self, msg: FindReserve, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store, _| reserve::find(store, &msg.0))
     }
 }
 
 impl Handler<DoChecksumsDiffer> for StoreReader {
-    type Result = Result<bool, MasterError>;
+    type Result = ResponseFuture<Result<bool, MasterError>>;
 
-    fn handle(&mut self, msg: DoChecksumsDiffer, _: &mut SyncContext<Self>) -> Self::Result {
-        guarded(|| Ok(full_update::do_checksums_differ(&self.store, &msg.entry, &msg.replica)))
+    fn handle(&mut self, msg: DoChecksumsDiffer, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store, _| {
+            Ok(full_update::do_checksums_differ(store, &msg.entry, &msg.replica))
+        })
     }
 }
 
 impl Handler<CountExpunged> for StoreReader {
-    type Result = Result<u64, MasterError>;
+    type Result = ResponseFuture<Result<u64, MasterError>>;
 
-    fn handle(&mut self, msg: CountExpunged, _: &mut SyncContext<Self>) -> Self::Result {
-        guarded(|| Ok(full_update::count_expunged(&self.store, &msg.entry, &msg.replica)))
+    fn handle(&mut self, msg: CountExpunged, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store, _| {
+            Ok(full_update::count_expunged(store, &msg.entry, &msg.replica))
+        })
     }
 }
 
 impl Handler<CheckFull> for StoreReader {
-    type Result = Result<FullChecked, UserError>;
+    type Result = ResponseFuture<Result<FullChecked, UserError>>;
 
-    fn handle(&mut self, msg: CheckFull, _: &mut SyncContext<Self>) -> Self::Result {
-        guarded(|| full_update::check(&self.store, &msg.entry, &msg.full, self.settings.overwrite))
+    fn handle(&mut self, msg: CheckFull, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store, settings| {
+            full_update::check(store, &msg.entry, &msg.full, settings.sync.overwrite)
+        })
     }
 }
 
 impl Handler<CountLacking> for StoreReader {
-    type Result = Result<usize, MasterError>;
+    type Result = ResponseFuture<Result<usize, MasterError>>;
 
-    fn handle(&mut self, msg: CountLacking, _: &mut SyncContext<Self>) -> Self::Result {
-        guarded(|| full_update::count_lacking(&self.store, &msg.entry, msg.guids))
+    fn handle(&mut self, msg: CountLacking, _: &mut Context<Self>) -> Self::Result {
+        self.on_thread(move |store, _| full_update::count_lacking(store, &msg.entry, msg.guids))
     }
 }

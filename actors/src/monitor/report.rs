@@ -171,8 +171,6 @@ pub struct RunReport {
     pub stopped: Option<Stopped>,
     /// From start to end.
     pub took: Duration,
-    /// How often all of mailboxes.db was read; 0 where it is no file to be kept in memory.
-    pub list_passes: u64,
 }
 
 /// Why a run stopped early.

@@ -133,8 +133,13 @@ impl Handler<Connect> for Connection {
             actix_rt::spawn(async move {
                 queue.set_opening(ready.opening.is_some());
                 let last = queue.clone();
-                let around =
-                    Around { number, budget, clear: shared, timeout: settings.timeout, events };
+                let around = Around {
+                    number,
+                    budget,
+                    clear: shared,
+                    timeout: settings.replica.timeout,
+                    events,
+                };
                 serve(around, ready, frames, queue).await;
                 let closed = last.end.get().cloned();
                 let Closed { reason, unopened, .. } = closed.unwrap_or_default();

@@ -48,7 +48,7 @@ pub fn check_logins(all: &[Settings]) -> io::Result<Vec<LoginCheck>> {
 }
 
 async fn check(settings: &Settings) -> LoginCheck {
-    let (events, mut told) = EventSink::channel(false, settings.trace);
+    let (events, mut told) = EventSink::channel(false, settings.run.trace);
     let connecting =
         tokio::time::timeout(LONGEST, transport::connect(settings, &events, 0, false, true));
     let mut connecting = std::pin::pin!(connecting);
@@ -68,8 +68,8 @@ async fn check(settings: &Settings) -> LoginCheck {
         Ok(Err(e)) => e.to_string(),
         Err(_) => format!("no answer in {} seconds", LONGEST.as_secs()),
     };
-    let why = format!("Can not connect to server '{}': {problem}", settings.server);
-    if settings.connect_once {
+    let why = format!("Can not connect to server '{}': {problem}", settings.replica.server);
+    if settings.replica.connect_once {
         return LoginCheck::Bad(Stopped::NoConnection(why));
     }
     LoginCheck::Away(why)
@@ -93,9 +93,10 @@ mod tests {
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
-        let there =
-            Settings { server: "localhost".into(), port: Some(port.to_string()), ..settings() };
-        let once = Settings { connect_once: true, ..there.clone() };
+        let mut there = settings();
+        (there.replica.server, there.replica.port) = ("localhost".into(), Some(port.to_string()));
+        let mut once = there.clone();
+        once.replica.connect_once = true;
         let checked = check_logins(&[there, once]).unwrap();
         assert_eq!(threads(), 0);
         let words = "Can not connect to server 'localhost': ";

@@ -142,7 +142,7 @@ struct Member {
 }
 
 impl ConnectionPool {
-    /// A pool of at most `settings.jobs` connections on these event loops.
+    /// A pool of at most `settings.run.jobs` connections on these event loops.
     pub(crate) fn new(
         settings: Arc<Settings>,
         events: EventSink,
@@ -150,12 +150,15 @@ impl ConnectionPool {
         progress: Progress,
         budget: Budget,
     ) -> ConnectionPool {
-        let mut plan =
-            PoolPlan::new(settings.jobs, settings.connect_once, settings.reconnect_maxwait);
-        if settings.for_ever {
+        let mut plan = PoolPlan::new(
+            settings.run.jobs,
+            settings.replica.connect_once,
+            settings.replica.reconnect_maxwait,
+        );
+        if settings.replica.for_ever {
             plan.go_on_for_ever();
         }
-        let span = spans::channel(settings.channel.as_deref());
+        let span = spans::channel(settings.run.channel.as_deref());
         let (back, coming_back) = mpsc::unbounded_channel();
         ConnectionPool {
             plan,
@@ -243,7 +246,7 @@ impl ConnectionPool {
                 asker,
                 member.session.framing,
                 self.events.clone(),
-                self.settings.local_only,
+                self.settings.sync.local_only,
             ),
             session: member.session.clone(),
             clear: member.clear.clone(),
@@ -320,16 +323,16 @@ impl ConnectionPool {
             if self.complained.is_none_or(|at| now.saturating_duration_since(at) >= COMPLAINT_PAUSE)
             {
                 self.complained = Some(now);
-                error!("can't use server '{}': {e}", self.settings.server);
+                error!("can't use server '{}': {e}", self.settings.replica.server);
             }
             self.failure = PoolError::Fatal(e.to_string()).into();
         } else {
-            warn!("no connection to server '{}': {e}", self.settings.server);
-            let why = format!("Can not connect to server '{}' ({e})", self.settings.server);
+            warn!("no connection to server '{}': {e}", self.settings.replica.server);
+            let why = format!("Can not connect to server '{}' ({e})", self.settings.replica.server);
             let e = if self.bye { PoolError::SaidBye(why) } else { PoolError::NoConnection(why) };
             self.failure = e.into();
-            if self.settings.connect_once && !self.plan.is_connected() && !self.bye {
-                error!("Can not connect to server '{}'", self.settings.server);
+            if self.settings.replica.connect_once && !self.plan.is_connected() && !self.bye {
+                error!("Can not connect to server '{}'", self.settings.replica.server);
             }
         }
         self.plan.connect_failed(fault)
@@ -362,7 +365,7 @@ impl ConnectionPool {
     fn announce(&self, wait: Duration, ctx: &mut Context<Self>) {
         let line = format!(
             "Can not connect to server '{}', retrying in {} seconds ({})",
-            self.settings.server,
+            self.settings.replica.server,
             wait.as_secs(),
             self.reason,
         );
@@ -376,7 +379,9 @@ impl Actor for ConnectionPool {
 
     fn started(&mut self, ctx: &mut Context<Self>) {
         // Room for a Down of every connection at once, since none may be lost.
-        ctx.set_mailbox_capacity(self.settings.jobs * 4 + Ahead::most(self.settings.jobs) + 16);
+        ctx.set_mailbox_capacity(
+            self.settings.run.jobs * 4 + Ahead::most(self.settings.run.jobs) + 16,
+        );
         let Some(mut coming_back) = self.coming_back.take() else { return };
         let pool = ctx.address().downgrade();
         actix_rt::spawn(async move {
@@ -462,9 +467,9 @@ impl Handler<Down> for ConnectionPool {
         self.progress.replica().left(self.members.len());
         let fell = self.being_made.get_mut(&msg.number).map(|fell| *fell = true).is_some();
         if made || fell {
-            let channel = self.settings.channel.as_deref();
+            let channel = self.settings.run.channel.as_deref();
             spans::connection(msg.number, channel).in_scope(|| {
-                info!("connection to '{}' ended: {}", self.settings.server, msg.reason);
+                info!("connection to '{}' ended: {}", self.settings.replica.server, msg.reason);
             });
         }
         self.bye |= made && msg.reason.starts_with(SAID_BYE);

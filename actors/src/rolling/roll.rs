@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use cyrus_store::{Config, Store};
+use cyrus_store::Store;
 use sync_plan::backlog::Backlog;
 use tokio::sync::watch;
 
@@ -28,23 +28,22 @@ const LET_GO: Duration = Duration::from_secs(1);
 pub async fn roll(
     settings: Settings,
     rolling: RollSettings,
-    config: Arc<Config>,
+    store: Arc<Store>,
     verbosity: Verbosity,
     stop: watch::Receiver<StopRequest>,
     status: RollStatus,
 ) -> RollReport {
     let since = Instant::now();
     let settings = Arc::new(settings);
-    let (events, told) = EventSink::channel(settings.narrate, settings.trace);
+    let (events, told) = EventSink::channel(settings.run.narrate, settings.run.trace);
     let watching = Watching::start(verbosity, told);
-    let store = Arc::new(Store::open(config.clone()));
-    let backlog = Backlog::new(config.names().clone());
+    let backlog = Backlog::new(store.config().names().clone());
     let progress = status.progress().clone();
-    let runtime = Runtime::start(settings, config, store, events.clone(), progress).await;
+    let runtime = Runtime::start(settings, store, events.clone(), progress).await;
     let (source, claim) = (rolling.source.clone(), rolling.claim.clone());
     let claims = matches!(source, LogSource::Channel(_));
     // One thread: a log has one reader.
-    let span = spans::channel(runtime.context.settings.channel.as_deref());
+    let span = spans::channel(runtime.context.settings.run.channel.as_deref());
     let log =
         SyncArbiter::start(1, move || LogReader::new(source.clone(), claim.clone(), span.clone()));
     let roller = Roller::new(&runtime, log.clone(), status);

@@ -85,7 +85,7 @@ impl Handler<Roll> for Roller {
         let settings = &self.context.settings;
         let bounds = Bounds {
             in_flight: settings.works_in_flight(),
-            first_pause: settings.retry_pause,
+            first_pause: settings.run.retry_pause,
             longest_pause: msg.settings.longest_pause,
             once: msg.settings.once,
         };
@@ -104,7 +104,7 @@ impl Handler<Roll> for Roller {
             stopping: false,
             meeting: None,
         };
-        let span = spans::channel(self.context.settings.channel.as_deref());
+        let span = spans::channel(self.context.settings.run.channel.as_deref());
         Box::pin(rolling.run(msg.stop).instrument(span))
     }
 }

@@ -125,8 +125,8 @@ pub(crate) async fn look(
         once_each(&mut replica);
     }
     let options = Options {
-        one_way: context.settings.one_way,
-        partition: context.settings.partition.clone(),
+        one_way: context.settings.sync.one_way,
+        partition: context.settings.sync.partition.clone(),
         sieve_mailbox,
         all_asked: matches!(view.scope, Scope::Whole),
     };

@@ -41,7 +41,7 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, In
     let here: HashSet<&str> = seen.read.master.folders.iter().map(Folder::uniqueid).collect();
     let goes = |m: &&ReplicaMailbox| owned(&m.name) && !here.contains(m.uniqueid.as_str());
     let mailboxes = seen.replica.mailboxes.iter().filter(goes).count() as u64;
-    if let Some(most) = work.context.settings.max_deletes.filter(|most| mailboxes > *most) {
+    if let Some(most) = work.context.settings.sync.max_deletes.filter(|most| mailboxes > *most) {
         let e = UserError::TooManyRemovals { mailboxes, messages: 0, most, by_option: true };
         return Err(e.into());
     }

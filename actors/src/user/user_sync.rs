@@ -67,7 +67,7 @@ impl Handler<SyncUser> for UserSync {
 
     fn handle(&mut self, msg: SyncUser, _: &mut Context<Self>) -> Self::Result {
         let context = self.context.clone();
-        let span = spans::user(&msg.userid, context.settings.channel.as_deref());
+        let span = spans::user(&msg.userid, context.settings.run.channel.as_deref());
         let working = async move {
             let locked = Arc::new(BTreeSet::from([msg.userid.clone()]));
             let mut work = UserWork::new(context, msg.userid, locked, msg.begun);
@@ -85,7 +85,7 @@ impl Handler<SyncTasks> for UserSync {
 
     fn handle(&mut self, msg: SyncTasks, _: &mut Context<Self>) -> Self::Result {
         let context = self.context.clone();
-        let span = spans::user(&msg.work.key(), context.settings.channel.as_deref());
+        let span = spans::user(&msg.work.key(), context.settings.run.channel.as_deref());
         let working = async move {
             let locked = msg.work.users.iter().map(|(userid, _)| userid.clone()).collect();
             let mut work = UserWork::new(context, msg.work.key(), Arc::new(locked), Arc::default());

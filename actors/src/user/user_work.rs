@@ -220,7 +220,7 @@ impl UserWork {
         let view = View { userid: &self.userid, scope, locked: &self.locked, again };
         let mut seen = look(&self.context, view, lease).await.map_err(|e| of_look(e, lease))?;
         if let Some(seen) = &mut seen {
-            let partition = self.context.settings.partition.as_deref();
+            let partition = self.context.settings.sync.partition.as_deref();
             seen.refused = self.refused.leave_out(&mut seen.plan, &seen.read.entries, partition);
         }
         if let Some(seen) = &seen {
@@ -422,8 +422,8 @@ impl UserWork {
         error!(
             "IOERROR: user replication failed: error=<{e}> userid=<{}> channel=<{}> servername=<{}>",
             self.userid,
-            settings.channel.as_deref().unwrap_or(""),
-            settings.server,
+            settings.run.channel.as_deref().unwrap_or(""),
+            settings.replica.server,
         );
     }
 }

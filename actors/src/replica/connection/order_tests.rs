@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use csync::{CommandKind, Framing};
-use cyrus_store::names::NameRules;
+use cyrus_types::NameRules;
 use tokio::sync::oneshot;
 use tracing::Span;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::settings::{Settings, SocketOptions};
+use crate::settings::{ReplicaSettings, Settings};
 
 /// So long a silent replica is waited for in tests.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
@@ -12,33 +12,15 @@ pub(crate) const PASSWORD: &str = "open sesame";
 /// Settings of a run with one job, most of which say nothing.
 pub(crate) fn settings() -> Settings {
     Settings {
-        server: String::new(),
-        port: None,
-        channel: None,
-        authname: "cyrus".into(),
-        password: PASSWORD.into(),
-        realm: None,
-        try_imap: false,
-        sieve_mailbox: true,
-        jobs: 1,
-        one_way: false,
-        overwrite: false,
-        max_deletes: None,
-        prefix: None,
-        partition: None,
-        local_only: false,
-        skip_locked: false,
-        connect_once: false,
-        for_ever: false,
-        require_compression: false,
-        narrate: false,
-        trace: false,
-        reconnect_maxwait: Duration::from_secs(60),
-        socket: SocketOptions::default(),
-        timeout: TIMEOUT,
-        batch_messages: 0,
-        cache: None,
-        retry_pause: Duration::from_secs(1),
+        replica: ReplicaSettings {
+            authname: "cyrus".into(),
+            password: PASSWORD.into(),
+            try_imap: false,
+            reconnect_maxwait: Duration::from_secs(60),
+            timeout: TIMEOUT,
+            ..ReplicaSettings::default()
+        },
+        ..Settings::default()
     }
 }
 

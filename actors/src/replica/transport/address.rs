@@ -35,17 +35,17 @@ impl fmt::Display for Endpoint {
 /// # Errors
 /// [`ConnectError::Unresolved`] for a service name that is in no table.
 pub(crate) fn endpoints(settings: &Settings) -> Result<Vec<Endpoint>, ConnectError> {
-    if settings.server.starts_with('/') {
-        return Ok(vec![Endpoint::Unix(PathBuf::from(&settings.server))]);
+    if settings.replica.server.starts_with('/') {
+        return Ok(vec![Endpoint::Unix(PathBuf::from(&settings.replica.server))]);
     }
-    let (host, own_port) = split_host(&settings.server);
-    let named = own_port.map(str::to_string).or_else(|| settings.port.clone());
+    let (host, own_port) = split_host(&settings.replica.server);
+    let named = own_port.map(str::to_string).or_else(|| settings.replica.port.clone());
     let ports = match named {
         Some(name) => vec![port_of(&name).ok_or_else(|| ConnectError::Unresolved {
-            host: settings.server.clone(),
+            host: settings.replica.server.clone(),
             problem: format!("{name} is neither a port nor a known service"),
         })?],
-        None if settings.try_imap => {
+        None if settings.replica.try_imap => {
             vec![port_of("imap").unwrap_or(IMAP_PORT), port_of("csync").unwrap_or(CSYNC_PORT)]
         }
         None => vec![port_of("csync").unwrap_or(CSYNC_PORT)],

@@ -162,7 +162,7 @@ pub(crate) async fn connect(
         }
     }
     Err(fatal.or(last).unwrap_or_else(|| ConnectError::Unresolved {
-        host: settings.server.clone(),
+        host: settings.replica.server.clone(),
         problem: "no address".into(),
     }))
 }
@@ -191,21 +191,21 @@ async fn connect_to(
     connection: u64,
     early: bool,
 ) -> Result<Ready, ConnectError> {
-    let (read, write) = dial(endpoint, &settings.socket).await?;
+    let (read, write) = dial(endpoint, &settings.replica.socket).await?;
     let options = HandshakeOptions {
-        authname: settings.authname.clone(),
-        password: settings.password.clone(),
-        realm: settings.realm.clone(),
-        try_imap: settings.try_imap,
+        authname: settings.replica.authname.clone(),
+        password: settings.replica.password.clone(),
+        realm: settings.replica.realm.clone(),
+        try_imap: settings.replica.try_imap,
         want_compress: true,
-        require_compress: settings.require_compression,
-        early: early && !settings.require_compression,
+        require_compress: settings.replica.require_compression,
+        early: early && !settings.replica.require_compression,
         tls: TlsWish::Never,
         already_authenticated: matches!(endpoint, Endpoint::Unix(_)),
-        want_sieve_mailbox: settings.sieve_mailbox,
-        force: settings.one_way,
+        want_sieve_mailbox: settings.replica.sieve_mailbox,
+        force: settings.sync.one_way,
     };
-    let wait = LOGIN_WAIT.min(settings.timeout);
+    let wait = LOGIN_WAIT.min(settings.replica.timeout);
     let until = Instant::now() + wait * LOGIN_STEPS;
     let mut login = Login {
         address: endpoint.to_string(),

@@ -68,7 +68,7 @@ impl Rolling {
                     self.queue.split(&job, now);
                     return None;
                 }
-                if self.context.settings.skip_locked {
+                if self.context.settings.run.skip_locked {
                     let reason = "somebody else holds the sync lock";
                     if self.queue.deferred(&job, Kind::Locked, reason, now) {
                         info!("  Deferred: USER {userid} ({reason})");

@@ -40,7 +40,7 @@ impl Apply<'_> {
             };
             let live = records.records.iter().filter(|r| !r.expunged).map(|r| r.guid);
             let lost = self.lacking(&contest.ours, live.collect()).await?;
-            if lost > 0 && !self.context.settings.overwrite {
+            if lost > 0 && !self.context.settings.sync.overwrite {
                 self.keep(contest.lost().into());
                 continue;
             }

@@ -63,7 +63,7 @@ impl Apply<'_> {
         to: &str,
         inbox: &MboxEntry,
     ) -> Result<(), UserError> {
-        let partition = self.context.settings.partition.as_ref().unwrap_or(&inbox.partition);
+        let partition = self.context.settings.sync.partition.as_ref().unwrap_or(&inbox.partition);
         let in_flight = self.lease.client.rename(from, to, partition, inbox.uidvalidity).await?;
         self.push(from, vec![in_flight], None).await
     }

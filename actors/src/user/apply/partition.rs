@@ -95,7 +95,7 @@ impl Apply<'_> {
     /// Where a mailbox of ours is to be on the replica.
     pub(super) fn partition_of(&self, uniqueid: &str) -> Option<String> {
         let entry = self.read.entries.get(uniqueid)?;
-        let chosen = self.context.settings.partition.as_ref();
+        let chosen = self.context.settings.sync.partition.as_ref();
         Some(chosen.unwrap_or(&entry.partition).clone())
     }
 
@@ -126,7 +126,7 @@ impl Apply<'_> {
     }
 
     fn no_partition(&self, partition: String) -> UserError {
-        let by_option = self.context.settings.partition.is_some();
+        let by_option = self.context.settings.sync.partition.is_some();
         ReplicaError::NoPartition { partition, by_option }.into()
     }
 

@@ -73,7 +73,7 @@ impl Apply<'_> {
                 continue;
             };
             if !self.fulls.contains_key(uniqueid)
-                && self.context.settings.max_deletes.is_some()
+                && self.context.settings.sync.max_deletes.is_some()
                 && let Some(entry) = self.read.entries.get(uniqueid).cloned()
             {
                 let counting =
@@ -81,7 +81,7 @@ impl Apply<'_> {
                 removals.messages += counting.await??;
             }
         }
-        removals.permitted(self.sent.removed, self.context.settings.max_deletes)?;
+        removals.permitted(self.sent.removed, self.context.settings.sync.max_deletes)?;
         self.removals = removals;
         Ok(())
     }
@@ -127,7 +127,7 @@ impl Apply<'_> {
         removals.add(found);
         let before =
             self.sent.removed.saturating_sub(self.removals.mailboxes + self.removals.messages);
-        removals.permitted(before, self.context.settings.max_deletes)?;
+        removals.permitted(before, self.context.settings.sync.max_deletes)?;
         self.removals = removals;
         Ok(())
     }

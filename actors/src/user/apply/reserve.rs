@@ -69,7 +69,7 @@ impl Apply<'_> {
             entries: self.read.entries.clone(),
             updates,
             holders,
-            partition: self.context.settings.partition.clone(),
+            partition: self.context.settings.sync.partition.clone(),
             at_any_size,
         }));
         let reserves = asking.await??;

@@ -56,7 +56,7 @@ impl UserModseqs {
 impl Store {
     /// The configuration.
     #[must_use]
-    pub fn config(&self) -> &Config {
+    pub fn config(&self) -> &Arc<Config> {
         &self.conf
     }
 

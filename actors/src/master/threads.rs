@@ -1,0 +1,114 @@
+//! Threads for work that waits for the disk or for a connection: made as they are needed, and gone when they idle.
+//!
+//! ```text
+//!   StoreReader, MailboxStreamer --work--> [Threads: `most` at a time, the rest waits its turn] --result--> who asked
+//! ```
+//! They are the blocking pool of a tokio runtime that runs nothing else. What panics there is an internal error of whoever
+//! asked, and costs no thread.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+use crate::error::MasterError;
+
+/// Some threads. Clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct Threads {
+    handle: Handle,
+    /// Keeps them alive; none where they are another runtime's.
+    _owner: Option<Arc<Owner>>,
+}
+
+impl Threads {
+    /// At most so many at a time. Where the system lets us have no runtime for them, the event loop's own threads do.
+    pub(crate) fn new(name: &'static str, most: usize) -> Threads {
+        let runtime = Builder::new_current_thread()
+            .max_blocking_threads(most.max(1))
+            .thread_name(name)
+            .build();
+        match runtime {
+            Ok(runtime) => {
+                let handle = runtime.handle().clone();
+                Threads { handle, _owner: Some(Arc::new(Owner(Some(runtime)))) }
+            }
+            Err(_) => Threads { handle: Handle::current(), _owner: None },
+        }
+    }
+
+    /// Does this on one of them.
+    ///
+    /// # Errors
+    /// [`MasterError::Internal`] if it panicked.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, MasterError> {
+        self.handle.spawn_blocking(work).await.map_err(|e| {
+            MasterError::Internal(match e.try_into_panic() {
+                Ok(panic) => panic_text(panic.as_ref()),
+                Err(e) => e.to_string(),
+            })
+        })
+    }
+}
+
+/// Ends the threads without waiting for what they do: a disk may hang.
+#[derive(Debug)]
+struct Owner(Option<Runtime>);
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> String {
+    panic
+        .downcast_ref::<String>()
+        .cloned()
+        .or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string))
+        .unwrap_or_else(|| "panic".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_more_run_than_may_and_all_have_their_turn() {
+        let threads = Threads::new("test", 3);
+        let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let works = (0..12).map(|number| {
+            let (now, most) = (now.clone(), most.clone());
+            threads.run(move || {
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                std::thread::sleep(Duration::from_millis(20));
+                now.fetch_sub(1, Ordering::SeqCst);
+                number
+            })
+        });
+        let done: Vec<_> = join_all(works).await.into_iter().map(Result::unwrap).collect();
+        assert_eq!(done, (0..12).collect::<Vec<_>>());
+        assert_eq!(most.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_an_internal_error_and_costs_no_thread() {
+        let threads = Threads::new("test", 1);
+        for word in ["first", "second"] {
+            let e = threads.run(move || panic!("{word}")).await.map(|()| "nothing").unwrap_err();
+            assert!(e.to_string().starts_with("internal error while the store was read: "), "{e}");
+            assert!(e.to_string().contains(word), "{e}");
+        }
+        assert_eq!(threads.run(|| 5).await.unwrap(), 5);
+    }
+}
