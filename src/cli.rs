@@ -55,6 +55,13 @@ pub(crate) struct Args {
     #[arg(short = 'z', long, help_heading = REPLICA)]
     pub(crate) require_compression: bool,
 
+    /// Let the replica stage messages on its archive partition, if it has one
+    ///
+    /// For a new replica of a server whose mail is mostly old. Cyrus of before 3.8, and one without archive_enabled, stage
+    /// them where they always do.
+    #[arg(short = 'a', long, help_heading = REPLICA)]
+    pub(crate) stage_to_archive: bool,
+
     /// Change mailboxes on the replica without telling mupdate there
     #[arg(short = 'L', long, help_heading = REPLICA)]
     pub(crate) local_only: bool,
@@ -172,10 +179,6 @@ pub(crate) struct Args {
     /// Sieve mode of Cyrus' client: not supported yet
     #[arg(short = 's', long, hide = true)]
     sieve_mode: bool,
-
-    /// Staging to the archive partition: not supported yet
-    #[arg(short = 'a', long, hide = true)]
-    stage_to_archive: bool,
 }
 
 const WHAT: &str = "What to replicate";
@@ -264,9 +267,6 @@ impl Args {
             return Some(
                 "-s (Sieve scripts alone) is not supported yet; -u replicates them with the user",
             );
-        }
-        if self.stage_to_archive {
-            return Some("-a (stage to archive) is not supported yet; run without it");
         }
         None
     }

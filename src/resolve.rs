@@ -106,6 +106,7 @@ pub(crate) fn settings(
         prefix: args.objects.first().filter(|_| args.all_users).cloned(),
         partition: args.dest_partition.clone(),
         local_only: args.local_only,
+        stage_to_archive: args.stage_to_archive,
         batch_messages: batch(config)?,
         cache: None,
     };

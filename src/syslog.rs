@@ -6,7 +6,7 @@
 use std::ffi::{CStr, CString};
 use std::fmt::Write;
 
-use actors::plain;
+use actors::{NOTICE, plain};
 use cyrus_store::Config;
 use nix::syslog::{Facility, LogFlags, Severity, openlog, syslog};
 use tracing::field::{Field, Visit};
@@ -94,6 +94,8 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Syslog {
             Severity::LOG_ERR
         } else if level == Level::WARN {
             Severity::LOG_WARNING
+        } else if event.metadata().target() == NOTICE {
+            Severity::LOG_NOTICE
         } else {
             Severity::LOG_INFO
         };

@@ -61,6 +61,7 @@ pub use master::encode;
 pub use monitor::monitor::{Verbosity, notice};
 pub use monitor::progress::Progress;
 pub use monitor::report::{Outcome, RunReport, SHARED, Sent, Stopped, UserReport, Well};
+pub use monitor::spans::NOTICE;
 pub use monitor::{plain, words};
 pub use replica::command_error::CommandError;
 pub use replica::login_check::{LoginCheck, check_logins};

@@ -62,6 +62,8 @@ pub struct SyncSettings {
     pub partition: Option<String>,
     /// -L: the replica does not tell mupdate.
     pub local_only: bool,
+    /// -a: the replica stages messages on its archive partition, if it can.
+    pub stage_to_archive: bool,
     /// Most new messages in one APPLY MAILBOX (sync_batchsize); 0 means no bound.
     pub batch_messages: u32,
     /// Where the replica's state of each mailbox is kept between runs (sync_cache_db_path), if anywhere.

@@ -33,6 +33,7 @@ mod no_replica;
 mod one_way;
 mod opening;
 mod oracle_lines;
+mod peers;
 mod progress;
 mod records;
 mod releases;

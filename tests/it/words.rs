@@ -80,7 +80,6 @@ fn early_errors() {
         &["-C", &channel, "-n", "one", "-A"],
         &["-C", &good, "-m", "user.anna"],
         &["-C", &good, "-s", "anna"],
-        &["-C", &good, "-a", "-A"],
         &["-C", &good],
         &["-C", &good, "-u"],
         &["-C", &good, "-u", ""],

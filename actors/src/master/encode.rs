@@ -127,7 +127,7 @@ pub struct Head<'a> {
     /// What the replica has, for the fields that a partial state leaves as they are.
     pub replica: Option<&'a ReplicaMailbox>,
     /// The owner's groups, `group TAB group`, or nothing; with them go the names of the user flags. None: neither, as
-    /// servers before 3.12 say it themselves.
+    /// to and from servers before 3.12.
     pub groups: Option<&'a str>,
 }
 

@@ -65,7 +65,7 @@ impl MailboxSender<'_> {
             state,
             since: base.since,
             replica: self.replica.as_deref(),
-            groups: Some(&groups),
+            groups: Some(&*groups).filter(|_| self.client.features().user_flags),
         };
         let mut encoder =
             encode::Encoder::begin(mailbox, modseqs, &head).map_err(|e| self.damaged(e))?;

@@ -272,7 +272,7 @@ impl MailboxSender<'_> {
             state: State::Partial { last_uid: 0, highestmodseq: 1 },
             since: None,
             replica: None,
-            groups: Some(""),
+            groups: self.client.features().user_flags.then_some(""),
         };
         let begun = encode::Encoder::begin(&mailbox, self.modseqs(list)?, &head);
         let bytes = begun.map_err(|e| self.damaged(e))?.end();

@@ -3,6 +3,9 @@
 //! Nobody but the Monitor knows a terminal. A full channel makes the teller wait, so no line is
 //! ever lost.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
@@ -49,13 +52,20 @@ pub(crate) struct EventSink {
     sender: mpsc::Sender<Event>,
     narrate: bool,
     trace: bool,
+    /// Whether somebody asked already who is first.
+    asked: Arc<AtomicBool>,
 }
 
 impl EventSink {
     /// A channel of events; actions and traces are dropped at the source unless asked for.
     pub(crate) fn channel(narrate: bool, trace: bool) -> (EventSink, mpsc::Receiver<Event>) {
         let (sender, receiver) = mpsc::channel(EVENTS_WAITING);
-        (EventSink { sender, narrate, trace }, receiver)
+        (EventSink { sender, narrate, trace, asked: Arc::default() }, receiver)
+    }
+
+    /// Whether nobody asked before: for what is told once, by the first of several that know it.
+    pub(crate) fn is_first(&self) -> bool {
+        !self.asked.swap(true, Ordering::Relaxed)
     }
 
     /// Tells of an event. A Monitor that is gone is no error: the run goes on unseen.

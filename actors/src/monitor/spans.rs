@@ -13,6 +13,9 @@ use tracing::{Span, info_span};
 
 use crate::monitor::report::name_of;
 
+/// The target of lines that syslog has at level notice, which [`tracing`] lacks; they are told at level info.
+pub const NOTICE: &str = "notice";
+
 /// All that is done on one channel; nothing is said of the channel that has no name.
 pub(crate) fn channel(name: Option<&str>) -> Span {
     with_channel(info_span!("channel", channel = Empty), name)

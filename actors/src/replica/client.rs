@@ -20,6 +20,7 @@ use crate::replica::ask::{About, Asker};
 use crate::replica::asked::{Asked, PendingCommand};
 use crate::replica::command_error::CommandError;
 use crate::replica::command_stream::CommandStream;
+use crate::replica::features::Features;
 use crate::replica::frames::FrameSender;
 
 /// How many mailboxes are asked for in one command.
@@ -29,10 +30,10 @@ const NAMES: usize = 500;
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     frames: FrameSender,
-    framing: Framing,
     events: EventSink,
     /// -L: the replica does not tell mupdate.
     local_only: bool,
+    features: Features,
 }
 
 /// One of the replica's mailboxes with all its records.
@@ -48,11 +49,16 @@ impl Client {
     pub(super) fn new(
         frames: FrameSender,
         asker: Asker,
-        framing: Framing,
         events: EventSink,
         local_only: bool,
+        features: Features,
     ) -> Client {
-        Client { frames: FrameSender { asker, ..frames }, framing, events, local_only }
+        Client { frames: FrameSender { asker, ..frames }, events, local_only, features }
+    }
+
+    /// What the replica's Cyrus can do.
+    pub(crate) fn features(&self) -> &Features {
+        &self.features
     }
 
     /// How the connection ends, and whether what was sent on it may still be carried out.
@@ -100,12 +106,13 @@ impl Client {
         Ok(asked)
     }
 
-    /// Mailboxes by unique id, in as many commands as it takes.
+    /// Mailboxes by unique id, in as many commands as it takes: none where the replica can't be asked so.
     pub(crate) async fn get_unique_ids(
         &self,
         ids: &[&str],
     ) -> Result<Vec<Asked<Said>>, CommandError> {
         let mut asked = Vec::new();
+        let ids = if self.features.unique_ids { ids } else { &[] };
         for ids in ids.chunks(NAMES) {
             let about = About::Ids(ids.iter().map(|id| (*id).to_string()).collect());
             let question = command::get_uniqueids(ids.iter().copied());
@@ -157,11 +164,19 @@ impl Client {
         self.send(command::rename(self.local_only, from, to, partition, uidvalidity)).await
     }
 
-    /// Removes a mailbox.
-    pub(crate) async fn unmailbox(&self, name: &str) -> Result<PendingCommand, CommandError> {
+    /// Removes a mailbox: this one and no other of that name, where the replica can be told so.
+    pub(crate) async fn unmailbox(
+        &self,
+        name: &str,
+        theirs: Option<&ReplicaMailbox>,
+    ) -> Result<PendingCommand, CommandError> {
         let word = self.local("UNMAILBOX", "LOCAL_UNMAILBOX");
         self.report(|| format!("{word} {name}")).await;
-        self.send(command::unmailbox(self.local_only, name)).await
+        self.send(match theirs.filter(|_| self.features.unmailbox_id) {
+            Some(r) => command::unmailbox_id(self.local_only, name, &r.uniqueid, r.uidvalidity),
+            None => command::unmailbox(self.local_only, name),
+        })
+        .await
     }
 
     /// Removes a user with all mailboxes.
@@ -308,7 +323,7 @@ impl Client {
     /// # Errors
     /// [`CommandError::Lost`] when the connection ends.
     pub(crate) async fn prove_in_step(&self) -> Result<(), CommandError> {
-        if self.framing == Framing::Csync { self.noop().await } else { Ok(()) }
+        if self.features.framing == Framing::Csync { self.noop().await } else { Ok(()) }
     }
 
     /// Asks for compression, and waits until the replica has said yes or no.

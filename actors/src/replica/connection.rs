@@ -29,13 +29,14 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use csync::command::Tags;
-use csync::{Decoder, Limits, Session};
+use csync::{Decoder, Limits};
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
-use crate::monitor::events::EventSink;
+use crate::monitor::events::{Event, EventSink};
 use crate::replica::answer::Budget;
 use crate::replica::ask::Asker;
+use crate::replica::features::Features;
 use crate::replica::frames::{Closed, FRAMES_WAITING, Frame, FrameSender};
 use crate::replica::transport::{self, ConnectError, Ready};
 use crate::settings::Settings;
@@ -83,7 +84,7 @@ pub(crate) struct Connect {
 /// A connection is open: where its commands go.
 pub(crate) struct Opened {
     pub(crate) frames: FrameSender,
-    pub(crate) session: Arc<Session>,
+    pub(crate) features: Features,
     pub(crate) clear: Arc<CompressionState>,
     /// Tells for how long an answer has been due.
     pub(crate) queue: Queue,
@@ -123,8 +124,14 @@ impl Handler<Connect> for Connection {
                 transport::connect(&settings, &events, number, msg.early, msg.announce).await?;
             debug!(connection = number, software = %ready.session.capabilities.software, "connected");
             let (sender, frames) = mpsc::channel(FRAMES_WAITING);
-            let session = Arc::new(ready.session.clone());
-            let compressible = AtomicBool::new(session.capabilities.compress_later);
+            let features = Features::of(&ready.session);
+            // The C client says it of each connection.
+            if events.is_first()
+                && let Some(line) = features.tell(&settings)
+            {
+                events.tell(Event::Notice(line)).await;
+            }
+            let compressible = AtomicBool::new(ready.session.capabilities.compress_later);
             let clear = Arc::new(CompressionState { compressible, received: AtomicU64::default() });
             let shared = clear.clone();
             let queue = Queue::default();
@@ -151,7 +158,7 @@ impl Handler<Connect> for Connection {
                 drop(myself);
             });
             let frames = FrameSender { frames: sender, end, asker: Asker::default() };
-            Ok(Opened { frames, session, clear, queue: shown })
+            Ok(Opened { frames, features, clear, queue: shown })
         })
     }
 }
@@ -187,7 +194,7 @@ async fn serve(around: Around, ready: Ready, frames: mpsc::Receiver<Frame>, queu
         unread: ready.unread,
         opening: ready.opening.map(|handshake| Opening {
             handshake,
-            sieve_mailbox: ready.session.capabilities.sieve_mailbox_enabled,
+            expected: Features::of(&ready.session),
             until: ready.until,
         }),
         queue: queue.clone(),

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use actix::prelude::*;
-use csync::Session;
 use tokio::sync::mpsc;
 
 use crate::replica::client::Client;
@@ -35,8 +34,6 @@ pub(crate) struct Lease {
     pub(crate) purpose: Purpose,
     /// What is said on it.
     pub(crate) client: Client,
-    /// What the replica can do.
-    pub(crate) session: Arc<Session>,
     pub(crate) clear: Arc<CompressionState>,
     /// Tells when all is agreed on with the replica.
     pub(super) queue: Queue,

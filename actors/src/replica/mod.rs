@@ -9,6 +9,7 @@ pub(crate) mod command_error;
 pub(crate) mod command_stream;
 pub(crate) mod connection;
 pub(crate) mod fading;
+pub(crate) mod features;
 pub(crate) mod frames;
 pub(crate) mod lease;
 pub(crate) mod login_check;

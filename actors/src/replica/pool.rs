@@ -20,7 +20,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix::prelude::*;
-use csync::Session;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tracing::{Span, error, info, warn};
@@ -33,6 +32,7 @@ use crate::replica::ask::Asker;
 use crate::replica::client::Client;
 use crate::replica::connection::queue::Queue;
 use crate::replica::connection::{CompressionState, Connect, Connection, Down, Opened, SAID_BYE};
+use crate::replica::features::Features;
 use crate::replica::frames::FrameSender;
 use crate::replica::lease::{Lease, Purpose, Returned, compressed};
 use crate::replica::lookahead::Ahead;
@@ -135,7 +135,7 @@ type Waiter = oneshot::Sender<Result<Lease, NoLease>>;
 
 struct Member {
     frames: FrameSender,
-    session: Arc<Session>,
+    features: Features,
     clear: Arc<CompressionState>,
     queue: Queue,
     since: Instant,
@@ -244,11 +244,10 @@ impl ConnectionPool {
             client: Client::new(
                 member.frames.clone(),
                 asker,
-                member.session.framing,
                 self.events.clone(),
                 self.settings.sync.local_only,
+                member.features,
             ),
-            session: member.session.clone(),
             clear: member.clear.clone(),
             queue: member.queue.clone(),
             stale: member.since.elapsed() > IDLE_TRUST,
@@ -300,10 +299,10 @@ impl ConnectionPool {
     }
 
     fn admit(&mut self, number: u64, opened: Opened) -> Vec<Action> {
-        let Opened { frames, session, clear, queue } = opened;
+        let Opened { frames, features, clear, queue } = opened;
         let since = Instant::now();
         self.bye = false;
-        self.members.insert(number, Member { frames, session, clear, queue, since });
+        self.members.insert(number, Member { frames, features, clear, queue, since });
         self.progress.replica().connected(self.members.len());
         self.plan.connected(number)
     }

@@ -70,7 +70,7 @@ pub(crate) async fn look(
     view: View<'_>,
     lease: &Lease,
 ) -> Result<Option<Look>, UserError> {
-    let sieve_mailbox = lease.session.capabilities.sieve_mailbox_enabled;
+    let sieve_mailbox = lease.client.features().sieve_mailbox;
     let read_user = |inbox| ReadUser { userid: view.userid.clone(), sieve_mailbox, inbox };
     let sides = match view.scope {
         Scope::Some(names) => Some(some_sides(context, names, view.again, lease).await?),
@@ -128,6 +128,7 @@ pub(crate) async fn look(
         one_way: context.settings.sync.one_way,
         partition: context.settings.sync.partition.clone(),
         sieve_mailbox,
+        without_intermediates: !lease.client.features().intermediates,
         all_asked: matches!(view.scope, Scope::Whole),
     };
     let plan = plan_user(&read.master, &replica, &tombstones, &options);
@@ -243,6 +244,9 @@ async fn shared_sides(
     take_all(asked, &mut replica).await?;
     if replica.mailboxes.is_empty() {
         lease.client.prove_in_step().await?;
+    }
+    if !lease.client.features().unique_ids {
+        ask_for_former_names(&read, lease, &mut replica).await?;
     }
     ask_for_quotas(&read, lease, &mut replica).await?;
     once_each(&mut replica);

@@ -31,7 +31,7 @@ pub(crate) async fn some_sides(
     again: bool,
     lease: &Lease,
 ) -> Result<Sides, UserError> {
-    let sieve_mailbox = lease.session.capabilities.sieve_mailbox_enabled;
+    let sieve_mailbox = lease.client.features().sieve_mailbox;
     if let Some(userid) = &names.meta {
         scripts::may_ask(context, userid, sieve_mailbox).await?;
     }

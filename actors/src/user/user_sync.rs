@@ -91,7 +91,7 @@ impl Handler<SyncTasks> for UserSync {
             let mut work = UserWork::new(context, msg.work.key(), Arc::new(locked), Arc::default());
             work.no_foreign_mailboxes = true;
             let mut parts = parts(&msg.work);
-            if !msg.lease.session.capabilities.sieve_mailbox_enabled {
+            if !msg.lease.client.features().sieve_mailbox {
                 let context = &work.context;
                 parts = scripts_as_meta(&context.rules, &context.sieve_folder, parts);
             }

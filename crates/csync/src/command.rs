@@ -224,6 +224,16 @@ pub fn unmailbox(local: bool, mboxname: &str) -> Command {
     named(CommandKind::Unmailbox, if local { "LOCAL_UNMAILBOX" } else { "UNMAILBOX" }, mboxname)
 }
 
+/// `APPLY UNMAILBOX` of the mailbox with this unique id and UIDVALIDITY alone, for whoever has UNMAILBOX-ID switched on;
+/// with `local` `LOCAL_UNMAILBOX` (-L).
+pub fn unmailbox_id(local: bool, mboxname: &str, uniqueid: &str, uidvalidity: u32) -> Command {
+    line(CommandKind::Unmailbox, |w| {
+        w.key(if local { "LOCAL_UNMAILBOX" } else { "UNMAILBOX" }).map_begin();
+        w.key("MBOXNAME").atom(mboxname).key("UNIQUEID").atom(uniqueid);
+        w.key("UIDVALIDITY").num(uidvalidity.into()).map_end();
+    })
+}
+
 /// `APPLY UNUSER`; with `local` `LOCAL_UNUSER` (-L).
 pub fn unuser(local: bool, userid: &str) -> Command {
     named(CommandKind::Unuser, if local { "LOCAL_UNUSER" } else { "UNUSER" }, userid)

@@ -29,6 +29,7 @@ mod enable;
 mod error;
 mod options;
 mod spoken;
+mod version;
 
 use std::collections::VecDeque;
 
@@ -46,6 +47,7 @@ use banner::Offer;
 pub use error::HandshakeError;
 pub use options::{Capabilities, HandshakeOptions, Session, TlsWish};
 pub use spoken::Spoken;
+pub use version::CyrusVersion;
 
 /// No line of the dialogue is longer than this; imapd's capability line has about 1,000 bytes.
 const LINE_BYTES: usize = 64 * 1024;
@@ -82,6 +84,8 @@ pub struct Handshake {
     state: State,
     /// The answers that are to come, once logged in.
     to_come: VecDeque<State>,
+    /// What APPLY CAPABILITIES asks for.
+    asked: Vec<&'static str>,
     /// Whether the caller is yet to be told that commands may be sent.
     early: bool,
     offer: Offer,
@@ -115,6 +119,7 @@ impl Handshake {
             framing: Framing::Csync,
             state: State::Banner,
             to_come: VecDeque::new(),
+            asked: Vec::new(),
             early: false,
             offer: Offer::default(),
             session: Session::default(),
@@ -252,7 +257,7 @@ impl Handshake {
     }
 
     fn csync_ready(&mut self) -> Result<Option<HandshakeStep>, HandshakeError> {
-        self.session.capabilities.replication_archive = self.offer.archive;
+        self.note_offer();
         if let Some(step) = self.wish_tls()? {
             return Ok(Some(step));
         }
@@ -405,8 +410,15 @@ impl Handshake {
             let banner = self.session.capabilities.software.clone();
             return Err(HandshakeError::NotReplication { banner });
         }
-        self.session.capabilities.replication_archive = self.offer.archive;
+        self.note_offer();
         Ok(Some(self.enable()?))
+    }
+
+    /// Keeps what is offered for whoever gets the session.
+    fn note_offer(&mut self) {
+        let capabilities = &mut self.session.capabilities;
+        capabilities.sieve_mailbox = self.offer.sieve_mailbox;
+        capabilities.replication_archive = self.offer.archive;
     }
 
     /// The status in a line, with the tag that belongs to what was sent.

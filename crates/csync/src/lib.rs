@@ -33,8 +33,8 @@ pub use command::{Command, Seen, Tags};
 pub use decode::{Decoder, Framing, Item, Reply};
 pub use fields::Fields;
 pub use handshake::{
-    Capabilities, Handshake, HandshakeError, HandshakeOptions, HandshakeStep, Session, Spoken,
-    TlsWish,
+    Capabilities, CyrusVersion, Handshake, HandshakeError, HandshakeOptions, HandshakeStep,
+    Session, Spoken, TlsWish,
 };
 pub use kind::CommandKind;
 pub use limits::{AnswerError, Limits, WireError};

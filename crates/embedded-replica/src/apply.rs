@@ -57,7 +57,9 @@ impl Session<'_> {
     fn capabilities(&mut self, value: &Value) -> Result<(), Refusal> {
         let known = self.shared.options.capabilities();
         let mut enabled = Vec::new();
-        for asked in texts(value)? {
+        let wanted = texts(value)?;
+        self.shared.stats.asked_for(&wanted);
+        for asked in wanted {
             let Some(name) = known.iter().find(|name| name.eq_ignore_ascii_case(asked)) else {
                 continue;
             };

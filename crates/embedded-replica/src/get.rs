@@ -114,14 +114,21 @@ impl Session<'_> {
             return;
         }
         for (filename, script) in scripts {
-            let is_active = active.as_deref() == filename.strip_suffix(".script");
-            self.line(|w| {
-                w.key("SIEVE").map_begin().key("FILENAME").atom(&filename);
-                w.key("LAST_UPDATE").date(script.last_update);
-                w.key("GUID").guid(&Guid(Sha1::digest(&script.content).into()));
-                w.key("ISACTIVE").num(is_active.into()).map_end();
-            });
+            let guid = Guid(Sha1::digest(&script.content).into());
+            self.say_script(&filename, script.last_update, guid, false);
         }
+        // It is the bytecode that is active.
+        if let Some(bare) = active {
+            self.say_script(&format!("{bare}.bc"), 0, Guid::default(), true);
+        }
+    }
+
+    fn say_script(&mut self, filename: &str, last_update: i64, guid: Guid, is_active: bool) {
+        self.line(|w| {
+            w.key("SIEVE").map_begin().key("FILENAME").atom(filename);
+            w.key("LAST_UPDATE").date(last_update).key("GUID").guid(&guid);
+            w.key("ISACTIVE").num(is_active.into()).map_end();
+        });
     }
 
     fn say_entry(&mut self, entry: Option<&Entry>) {

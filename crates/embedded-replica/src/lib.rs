@@ -16,7 +16,8 @@
 //! `version.rs` has a table of what they do differently ([`Version`]).
 //!
 //! Where it differs from Cyrus: it keeps nothing on disk; a record whose message was never sent is
-//! refused with the mailbox unchanged (Cyrus aborts); deleted mailboxes are gone at once; ACLs
+//! refused with the mailbox unchanged (Cyrus aborts); scripts are not compiled, and of their bytecode only the active one is
+//! named, as 3.6 does; deleted mailboxes are gone at once; ACLs
 //! bind nobody, since every login is an administrator's.
 #![forbid(unsafe_code)]
 

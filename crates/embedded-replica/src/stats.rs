@@ -1,6 +1,6 @@
 //! What a replica was asked and sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -19,6 +19,8 @@ pub struct Stats {
     pub archived: u64,
     /// Connections accepted.
     pub connections: u64,
+    /// What APPLY CAPABILITIES asked for, each list once.
+    pub capabilities: BTreeSet<String>,
 }
 
 #[derive(Debug, Default)]
@@ -28,6 +30,7 @@ pub(crate) struct Counters {
     bytes: AtomicU64,
     archived: AtomicU64,
     connections: AtomicU64,
+    capabilities: Mutex<BTreeSet<String>>,
 }
 
 impl Counters {
@@ -49,6 +52,10 @@ impl Counters {
         self.connections.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(crate) fn asked_for(&self, names: &[&str]) {
+        lock(&self.capabilities).insert(names.join(" "));
+    }
+
     pub(crate) fn read(&self) -> Stats {
         Stats {
             commands: lock(&self.commands).clone(),
@@ -56,6 +63,7 @@ impl Counters {
             bytes: self.bytes.load(Ordering::Relaxed),
             archived: self.archived.load(Ordering::Relaxed),
             connections: self.connections.load(Ordering::Relaxed),
+            capabilities: lock(&self.capabilities).clone(),
         }
     }
 }

@@ -23,6 +23,8 @@ pub struct Options {
     pub partition: Option<String>,
     /// The peer takes #sieve mailboxes as mailboxes; else scripts go one by one.
     pub sieve_mailbox: bool,
+    /// The peer does not tell of names without a mailbox, and is not sent them.
+    pub without_intermediates: bool,
     /// The replica was asked for all of the user just now, instead of for some names or a cache.
     pub all_asked: bool,
 }
@@ -316,7 +318,7 @@ pub fn plan_user(
         }
         match folder {
             Folder::Intermediate(i) => {
-                if found.is_none_or(|r| r.name != i.name) {
+                if !options.without_intermediates && found.is_none_or(|r| r.name != i.name) {
                     plan.updates.push(MailboxUpdate::Intermediate(i.clone()));
                 }
             }

@@ -222,3 +222,17 @@ fn what_needs_copyback_is_renamed_all_the_same_and_keeps_its_uidvalidity() {
     let [rename] = &plan.renames[..] else { panic!("{plan:?}") };
     assert_eq!((rename.to.as_str(), rename.uidvalidity), ("user.a.new", 9));
 }
+
+#[test]
+fn names_without_a_mailbox_go_to_who_tells_of_them() {
+    let name = Folder::Intermediate(Intermediate {
+        name: "user.a.x".into(),
+        uniqueid: "2".into(),
+        ..Default::default()
+    });
+    let (m, r) = sides(vec![here("user.a", "1"), name], vec![there("user.a", "1")]);
+    let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default());
+    assert_eq!(plan.updates.len(), 1);
+    let options = Options { without_intermediates: true, ..Options::default() };
+    assert!(plan_user(&m, &r, &Tombstones::default(), &options).is_empty());
+}

@@ -23,6 +23,7 @@ use super::CompressionState;
 use super::queue::Queue;
 use crate::monitor::events::{Direction, EventSink};
 use crate::replica::answer::{Answer, Budget, Said};
+use crate::replica::features::Features;
 use crate::replica::refusal::{Meaning, meaning};
 use crate::replica::transport::{self, ReadHalf};
 
@@ -59,8 +60,8 @@ pub(super) struct Reader {
 /// An opening whose last answers are to come.
 pub(super) struct Opening {
     pub(super) handshake: Handshake,
-    /// Whether Sieve scripts are to go as mailboxes: whoever asks ahead relies on it.
-    pub(super) sieve_mailbox: bool,
+    /// What the replica can do if it does what it offers: whoever asks ahead relies on it.
+    pub(super) expected: Features,
     /// When it must be through.
     pub(super) until: Instant,
 }
@@ -90,9 +91,8 @@ impl Reader {
                     }
                 }
                 HandshakeStep::Ready(session) => {
-                    let kept = session.capabilities.sieve_mailbox_enabled == opening.sieve_mailbox;
-                    let what = "it did not enable SIEVE-MAILBOX, which it offers";
-                    return if kept { Ok(()) } else { Err(what.into()) };
+                    let broken = opening.expected.broken_promise(&Features::of(&session));
+                    return broken.map_or(Ok(()), |what| Err(what.into()));
                 }
                 HandshakeStep::Send(_)
                 | HandshakeStep::StartCompression

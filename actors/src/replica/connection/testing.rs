@@ -17,6 +17,7 @@ use crate::replica::answer::Budget;
 use crate::replica::ask::Asker;
 use crate::replica::client::Client;
 use crate::replica::command_error::CommandError;
+use crate::replica::features::Features;
 use crate::replica::frames::{Closed, FRAMES_WAITING, FrameSender};
 use crate::replica::testing::given::{PASSWORD, TIMEOUT};
 use crate::replica::testing::peer::{Peer, peer};
@@ -98,8 +99,8 @@ impl Line {
     }
 
     fn client(&self, asker: Asker) -> Client {
-        let (framing, events) = (self.session.framing, self.events.clone());
-        Client::new(self.frames.clone(), asker, framing, events, false)
+        let features = Features::of(&self.session);
+        Client::new(self.frames.clone(), asker, self.events.clone(), false, features)
     }
 
     /// Waits until the connection ends, of itself or because no client is left.

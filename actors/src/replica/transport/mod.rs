@@ -199,10 +199,11 @@ async fn connect_to(
         try_imap: settings.replica.try_imap,
         want_compress: true,
         require_compress: settings.replica.require_compression,
-        early: early && !settings.replica.require_compression,
+        early: early && !settings.replica.require_compression && !settings.sync.stage_to_archive,
         tls: TlsWish::Never,
         already_authenticated: matches!(endpoint, Endpoint::Unix(_)),
         want_sieve_mailbox: settings.replica.sieve_mailbox,
+        want_archive: settings.sync.stage_to_archive,
         force: settings.sync.one_way,
     };
     let wait = LOGIN_WAIT.min(settings.replica.timeout);

@@ -80,7 +80,7 @@ impl Apply<'_> {
                 info!("SYNCNOTICE: {}", line());
                 self.context.events.action(line).await;
             }
-            match self.lease.client.unmailbox(name).await?.done().await {
+            match self.lease.client.unmailbox(name, Some(&mailbox)).await?.done().await {
                 Ok(Done::NothingThere) => {}
                 Ok(Done::Taken) => self.sent.add(Sent {
                     removed: 1 + lost,

@@ -151,7 +151,7 @@ impl Apply<'_> {
         let why =
             if brings.overwritten > 0 { "overwriting it" } else { "it lacks messages of ours" };
         info!("SYNCNOTICE: making a mailbox of the replica again, {why}: mailbox=<{}>", old.name);
-        match self.lease.client.unmailbox(&old.name).await?.done().await {
+        match self.lease.client.unmailbox(&old.name, Some(old)).await?.done().await {
             Ok(Done::Taken | Done::NothingThere) => Ok(true),
             Err(e @ CommandError::Lost { .. }) => Err(e.into()),
             Err(source) => {

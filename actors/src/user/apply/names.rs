@@ -1,5 +1,8 @@
 //! Names there: mailboxes that go, and those that get another name.
 
+use std::collections::HashMap;
+
+use csync::ReplicaMailbox;
 use cyrus_store::MboxEntry;
 use sync_plan::{MailboxUpdate, UserPlan};
 use tracing::error;
@@ -11,8 +14,11 @@ use crate::replica::command_error::CommandError;
 
 impl Apply<'_> {
     pub(super) async fn delete(&mut self, names: &[String]) -> Result<(), UserError> {
+        let theirs = self.replica.mailboxes.iter().map(|r| (r.name.as_str(), r));
+        let theirs: HashMap<&str, &ReplicaMailbox> = theirs.collect();
         for mailbox in names {
-            let mut in_flight = self.lease.client.unmailbox(mailbox).await?;
+            let found = theirs.get(mailbox.as_str()).copied();
+            let mut in_flight = self.lease.client.unmailbox(mailbox, found).await?;
             in_flight.brings.removed = 1;
             self.push(mailbox, vec![in_flight], None).await?;
         }

@@ -73,4 +73,8 @@ fn one_line_commands() {
         "APPLY EXPUNGE %(MBOXNAME user.a UNIQUEID id UID (1 2))\r\n"
     );
     assert_eq!(text(unmailbox(false, "user.a")), "APPLY UNMAILBOX user.a\r\n");
+    assert_eq!(
+        text(unmailbox_id(true, "user.a b", "u1", 7)),
+        "APPLY LOCAL_UNMAILBOX %(MBOXNAME \"user.a b\" UNIQUEID u1 UIDVALIDITY 7)\r\n"
+    );
 }

@@ -13,6 +13,7 @@ pub(crate) struct Offer {
     pub(crate) compress: bool,
     pub(crate) sieve_mailbox: bool,
     pub(crate) archive: bool,
+    pub(crate) unmailbox_id: bool,
     pub(crate) replication: bool,
     pub(crate) initial_response: bool,
     pub(crate) login_disabled: bool,
@@ -33,6 +34,7 @@ impl Offer {
             }
             Some("SIEVE-MAILBOX") => self.sieve_mailbox = true,
             Some("REPLICATION-ARCHIVE") => self.archive = true,
+            Some("UNMAILBOX-ID") => self.unmailbox_id = true,
             _ => {}
         }
     }
@@ -49,6 +51,7 @@ impl Offer {
                 "X-REPLICATION" => self.replication = true,
                 "X-SIEVE-MAILBOX" => self.sieve_mailbox = true,
                 "X-REPLICATION-ARCHIVE" => self.archive = true,
+                "X-UNMAILBOX-ID" => self.unmailbox_id = true,
                 _ => {
                     if let Some(mechanism) = word.strip_prefix("AUTH=") {
                         self.mechanisms.push(mechanism.to_owned());

@@ -7,7 +7,8 @@ use crate::command;
 use crate::decode::Framing;
 use crate::status::{Code, Status, StatusKind};
 
-use super::{Handshake, HandshakeError, HandshakeStep, Session, Spoken, State};
+use super::banner::Offer;
+use super::{CyrusVersion, Handshake, HandshakeError, HandshakeStep, Session, Spoken, State};
 
 impl Handshake {
     /// CAPABILITIES, FORCE and COMPRESS, each if wanted, in one go: their answers come in order, and
@@ -31,16 +32,15 @@ impl Handshake {
             };
             return Err(HandshakeError::CompressionRefused { text: text.to_owned() });
         }
-        // To an administrator on a Unix socket nothing is offered, yet 3.6 knows it.
-        let offered = self.offer.sieve_mailbox || self.options.already_authenticated;
         let mut out = Vec::new();
         self.to_come.clear();
-        if self.options.want_sieve_mailbox && offered {
+        self.asked = self.wanted_capabilities();
+        if !self.asked.is_empty() {
             self.to_come.push_back(State::Enable);
             self.prefix(&mut out, b"E01 SYNC");
-            out.extend(command::capabilities(["SIEVE-MAILBOX"]).bytes);
+            out.extend(command::capabilities(self.asked.iter().copied()).bytes);
         }
-        if self.options.force {
+        if self.options.force && self.knows_force() {
             self.to_come.push_back(State::Force);
             self.prefix(&mut out, b"F01 SYNC");
             out.extend(command::force().bytes);
@@ -59,6 +59,25 @@ impl Handshake {
         } else {
             HandshakeStep::Send(Spoken::open(out))
         })
+    }
+
+    /// What is wanted of what is offered, in the order of the C client. To an administrator on a Unix socket nothing is
+    /// offered, yet 3.6 knows SIEVE-MAILBOX, and passes over what it does not know.
+    fn wanted_capabilities(&self) -> Vec<&'static str> {
+        let unseen = self.options.already_authenticated && self.knows_force();
+        let Offer { sieve_mailbox, archive, unmailbox_id, .. } = self.offer;
+        let wanted = [
+            (self.options.want_sieve_mailbox && (sieve_mailbox || unseen), "SIEVE-MAILBOX"),
+            (self.options.want_archive && (archive || unseen), "REPLICATION-ARCHIVE"),
+            (unmailbox_id, "UNMAILBOX-ID"),
+        ];
+        wanted.iter().filter(|(wanted, _)| *wanted).map(|(_, name)| *name).collect()
+    }
+
+    /// Whether the peer knows FORCE and CAPABILITIES, which came together with 3.6; one that does not tell is asked.
+    fn knows_force(&self) -> bool {
+        self.offer.sieve_mailbox
+            || self.session.version().is_none_or(|version| version >= CyrusVersion::new(3, 6))
     }
 
     /// Goes on to the next answer that is to come; ready when there is none.
@@ -93,8 +112,12 @@ impl Handshake {
     /// The session as it will be if the peer does what it offered.
     pub(super) fn expected(&self) -> Session {
         let mut session = self.session.clone();
-        session.capabilities.sieve_mailbox_enabled =
-            self.state == State::Enable || self.to_come.contains(&State::Enable);
+        let to_come = |state| self.state == state || self.to_come.contains(&state);
+        if to_come(State::Enable) {
+            session.capabilities.enabled = self.asked.iter().map(|name| (*name).into()).collect();
+            session.capabilities.sieve_mailbox_enabled = self.asked.contains(&"SIEVE-MAILBOX");
+        }
+        session.force_active = to_come(State::Force);
         session
     }
 

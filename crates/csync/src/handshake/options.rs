@@ -4,6 +4,8 @@ use std::fmt;
 
 use crate::decode::Framing;
 
+use super::CyrusVersion;
+
 /// Whether to ask for TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TlsWish {
@@ -40,7 +42,9 @@ pub struct HandshakeOptions {
     pub already_authenticated: bool,
     /// Switch on SIEVE-MAILBOX where it is offered.
     pub want_sieve_mailbox: bool,
-    /// Switch on FORCE (-O). It outlives the connection in the server's process.
+    /// Switch on REPLICATION-ARCHIVE where it is offered (-a).
+    pub want_archive: bool,
+    /// Switch on FORCE (-O) where the peer knows it, from 3.6 on. It outlives the connection in the server's process.
     pub force: bool,
 }
 
@@ -57,6 +61,7 @@ impl Default for HandshakeOptions {
             tls: TlsWish::Never,
             already_authenticated: false,
             want_sieve_mailbox: true,
+            want_archive: false,
             force: false,
         }
     }
@@ -75,6 +80,7 @@ impl fmt::Debug for HandshakeOptions {
             .field("tls", &self.tls)
             .field("already_authenticated", &self.already_authenticated)
             .field("want_sieve_mailbox", &self.want_sieve_mailbox)
+            .field("want_archive", &self.want_archive)
             .field("force", &self.force)
             .finish_non_exhaustive()
     }
@@ -87,8 +93,15 @@ pub struct Session {
     pub framing: Framing,
     /// What the peer can do and what is switched on.
     pub capabilities: Capabilities,
-    /// Whether FORCE was asked for and granted; replicas before 3.6 do not know it.
+    /// Whether FORCE was asked for and granted; replicas before 3.6 do not know it, and are not asked.
     pub force_active: bool,
+}
+
+impl Session {
+    /// Which Cyrus the peer is, where it tells.
+    pub fn version(&self) -> Option<CyrusVersion> {
+        CyrusVersion::of(&self.capabilities.software)
+    }
 }
 
 impl Default for Session {
@@ -101,9 +114,18 @@ impl Default for Session {
     }
 }
 
+impl Capabilities {
+    /// Whether APPLY CAPABILITIES switched this on.
+    pub fn has_enabled(&self, name: &str) -> bool {
+        self.enabled.iter().any(|enabled| enabled.eq_ignore_ascii_case(name))
+    }
+}
+
 /// What the peer can do and what is switched on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Capabilities {
+    /// The peer can take Sieve scripts as a mailbox (offered, not switched on).
+    pub sieve_mailbox: bool,
     /// Sieve scripts go as a mailbox.
     pub sieve_mailbox_enabled: bool,
     /// Both directions are compressed.

@@ -355,3 +355,53 @@ fn endless_banners_are_cut_off() {
 fn passwords_are_not_shown() {
     assert!(!format!("{:?}", Handshake::new(options())).contains("secret"));
 }
+
+#[test]
+fn only_what_is_offered_is_asked_for() {
+    let login = csync_login();
+    let offering = |names: &str| CSYNC.replace("* SIEVE-MAILBOX\r\n", names);
+    let archive = HandshakeOptions { want_archive: true, ..options() };
+    let both = "APPLY CAPABILITIES (SIEVE-MAILBOX REPLICATION-ARCHIVE)\r\n";
+    let enabled = "* ENABLED (SIEVE-MAILBOX REPLICATION-ARCHIVE)\r\nOK success\r\n";
+    let banner = offering("* SIEVE-MAILBOX\r\n* REPLICATION-ARCHIVE\r\n");
+    let turns = [(banner.as_str(), login.as_str()), ("OK Success\r\n", both), (enabled, "ready")];
+    let session = play(archive.clone(), &turns).unwrap();
+    assert!(session.capabilities.replication_archive);
+    assert!(session.capabilities.has_enabled("REPLICATION-ARCHIVE"));
+    // Offered, asked for, and not switched on.
+    let turns = [(banner.as_str(), login.as_str()), ("OK Success\r\n", both), (ENABLED, "ready")];
+    let session = play(archive.clone(), &turns).unwrap();
+    assert!(!session.capabilities.has_enabled("REPLICATION-ARCHIVE"));
+    // Not wanted, or not offered.
+    for (options, banner) in [(options(), banner.as_str()), (archive, CSYNC)] {
+        let turns = [(banner, login.as_str()), ("OK Success\r\n", ENABLE), (ENABLED, "ready")];
+        let session = play(options, &turns).unwrap();
+        assert!(!session.capabilities.has_enabled("REPLICATION-ARCHIVE"));
+    }
+    let newest = offering("* SIEVE-MAILBOX\r\n* UNMAILBOX-ID\r\n");
+    let asked = "APPLY CAPABILITIES (SIEVE-MAILBOX UNMAILBOX-ID)\r\n";
+    let turns = [(newest.as_str(), login.as_str()), ("OK Success\r\n", asked), (ENABLED, "ready")];
+    assert!(play(options(), &turns).is_ok());
+}
+
+#[test]
+fn nobody_before_3_6_is_asked_for_force() {
+    let options = HandshakeOptions { force: true, ..options() };
+    let login = csync_login();
+    let of = |version: &str| CSYNC.replace("* SIEVE-MAILBOX\r\n", "").replace("3.6.1", version);
+    let old = of("3.4.4-Debian");
+    let turns = [(old.as_str(), login.as_str()), ("OK Success\r\n", "ready")];
+    let session = play(options.clone(), &turns).unwrap();
+    assert!(!session.force_active && session.version() == Some(CyrusVersion::new(3, 4)));
+    let socket = HandshakeOptions { already_authenticated: true, ..options.clone() };
+    let banner = "* OK host Cyrus sync server 3.2.6\r\n";
+    assert!(!play(socket, &[(banner, "ready")]).unwrap().force_active);
+    // One that does not say what it is may know it.
+    let silent = of("");
+    let turns = [
+        (silent.as_str(), login.as_str()),
+        ("OK Success\r\n", "APPLY FORCE %()\r\n"),
+        ("OK success\r\n", "ready"),
+    ];
+    assert!(play(options, &turns).unwrap().force_active);
+}

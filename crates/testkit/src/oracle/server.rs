@@ -92,7 +92,11 @@ impl PrivateServer {
         let mut server = Self::greeted(Box::new(input), Box::new(output), None)?;
         let plain = BASE64.encode(format!("\0{ADMIN}\0{PASSWORD}"));
         server.command(&format!("AUTHENTICATE PLAIN {plain}"))?;
-        server.command("APPLY CAPABILITIES (SIEVE-MAILBOX)")?;
+        match server.command("APPLY CAPABILITIES (SIEVE-MAILBOX)") {
+            // Before 3.6 nobody knew it.
+            Err(Error::Csync { answer, .. }) if answer.starts_with("NO IMAP_PROTOCOL_ERROR") => {}
+            answer => drop(answer?),
+        }
         Ok(server)
     }
 
