@@ -59,11 +59,15 @@ impl fmt::Display for LogEntry {
     }
 }
 
-/// A name as `sync_quote_name` writes it.
+/// A name as `sync_quote_name` writes it; one with line breaks, which that refuses, as a literal.
 struct Quoted<'a>(&'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // No mailbox of Cyrus' has such a name, but who wrote the log may have thought of one.
+        if self.0.contains(['\r', '\n']) {
+            return write!(f, "{{{}+}}\r\n{}", self.0.len(), self.0);
+        }
         let special = |c: char| matches!(c, '\\' | '"' | '{' | '}' | ' ' | '\t' | '(' | ')');
         if !self.0.is_empty() && !self.0.contains(special) {
             return f.write_str(self.0);

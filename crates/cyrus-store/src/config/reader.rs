@@ -3,8 +3,8 @@
 //! [`crate::config`] describes the format.
 
 use std::collections::{HashMap, HashSet};
-use std::fs;
-use std::io::ErrorKind;
+use std::fs::File;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use cyrus_types::NameRules;
@@ -16,6 +16,8 @@ use crate::error::StoreError;
 
 /// How deep files may include one another.
 const MAX_INCLUDE_DEPTH: u32 = 32;
+/// No file is longer, in bytes; what is (a device, say) is not read to its end.
+const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// What a value must look like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,12 +68,20 @@ impl Reader {
         self.read(path, 0, "; -C names another")
     }
 
-    /// Reads a file; `missing` is what to say where it is not there.
+    /// Reads a file; `missing` is what to say where it is not there, or which line includes it.
     fn read(&mut self, path: &Path, depth: u32, missing: &str) -> Result<(), StoreError> {
-        let bytes = fs::read(path).map_err(|source| {
-            let hint = if source.kind() == ErrorKind::NotFound { missing } else { "" };
+        let mut bytes = Vec::new();
+        let read =
+            File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
+        read.map_err(|source| {
+            let included = depth > 0;
+            let hint = if included || source.kind() == ErrorKind::NotFound { missing } else { "" };
             StoreError::ConfigFile { path: path.to_path_buf(), source, hint: hint.to_string() }
         })?;
+        if bytes.len() as u64 > MAX_FILE_BYTES {
+            let what = format!("has more than {MAX_FILE_BYTES} bytes");
+            return Err(StoreError::Config { path: path.to_path_buf(), line: 0, what });
+        }
         let text = String::from_utf8(bytes).map_err(|error| {
             StoreError::not_utf8(path, error.as_bytes().get(..40).unwrap_or_default())
         })?;
@@ -219,8 +229,15 @@ impl Reader {
         if let Some(partition) = self.values.get_mut("defaultpartition") {
             partition.make_ascii_lowercase();
             if !partition.chars().all(|c| c.is_ascii_alphanumeric()) {
-                let what = format!("'{partition}' may hold letters and digits only");
-                return Err(StoreError::option("defaultpartition", what));
+                let what = format!(
+                    "option defaultpartition: '{partition}' may hold letters and digits only"
+                );
+                let origin = self.set.get("defaultpartition");
+                return Err(StoreError::Config {
+                    path: origin.map_or(path, |origin| &origin.path).to_path_buf(),
+                    line: origin.map_or(0, |origin| origin.line),
+                    what,
+                });
             }
         }
         let mut config = Config {

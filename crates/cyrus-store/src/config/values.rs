@@ -19,6 +19,10 @@ pub(crate) fn parse_int(value: &str) -> Option<i64> {
         [b'+', ..] => (false, value.get(1..)?),
         _ => (false, value),
     };
+    // A second sign, also behind the 0x, would be taken by the parser below.
+    if digits.contains(['+', '-']) {
+        return None;
+    }
     let lower = digits.to_ascii_lowercase();
     let number = match lower.strip_prefix("0x") {
         Some(hex) => i64::from_str_radix(hex, 16).ok()?,

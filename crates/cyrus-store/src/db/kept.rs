@@ -27,6 +27,8 @@ use crate::regular;
 
 /// Larger files are not kept, in bytes: some 35,000 mailboxes.
 const MOST_BYTES: u64 = 16 * 1024 * 1024;
+/// A file that grew while it was read may have more, but not so much, in bytes.
+const MOST_HELD: usize = 4 * MOST_BYTES as usize;
 /// So many questions that found the file changed are worth reading all of it again.
 const MISSES: u32 = 64;
 /// The header of a twoskip file.
@@ -271,8 +273,14 @@ impl KeptDb {
     fn read(&self) -> Result<Entries, StoreError> {
         self.passes.fetch_add(1, Ordering::Relaxed);
         let mut entries = Entries::default();
-        // MOST_BYTES bounds the file, so all positions fit.
         Database::open(&self.path)?.foreach(b"", |key, value| {
+            // All positions fit, and records that lie in one another can't be more than there is.
+            if entries.bytes.len() + key.len() + value.len() > MOST_HELD {
+                return Err(StoreError::damaged(
+                    &self.path,
+                    "its entries have more bytes than the file",
+                ));
+            }
             let start = entries.bytes.len() as u32;
             entries.bytes.extend_from_slice(key);
             let middle = entries.bytes.len() as u32;

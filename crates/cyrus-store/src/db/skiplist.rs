@@ -199,6 +199,8 @@ impl View {
     fn replay(&mut self) -> Result<BTreeMap<Vec<u8>, Record>, StoreError> {
         let mut committed: BTreeMap<Vec<u8>, Record> = BTreeMap::new();
         let mut pending: Vec<(Vec<u8>, Option<Record>)> = Vec::new();
+        // Each record is added once and deleted once at most: more bytes of keys than that can't be meant.
+        let mut room = self.len.saturating_mul(2);
         let first = self.record(FIRST_RECORD)?;
         let mut offset = first.end();
         while offset + 4 <= self.len {
@@ -221,6 +223,10 @@ impl View {
                     let Ok(record) = self.record(u64::from(target)) else {
                         break;
                     };
+                    match room.checked_sub(record.key.1) {
+                        Some(left) => room = left,
+                        None => return Err(self.damaged(offset, "it deletes more than there is")),
+                    }
                     pending.push((self.key(&record)?, None));
                     offset += 8;
                 }

@@ -210,7 +210,9 @@ impl IndexHeader {
             (header.start_offset as usize) < header_size || header.start_offset > MAX_START_OFFSET;
         let strange_record =
             (header.record_size as usize) < record_size || header.record_size > MAX_RECORD_SIZE;
-        if strange_start || strange_record {
+        // No UID would be left for the next message.
+        let strange_number = header.num_records == u32::MAX;
+        if strange_start || strange_record || strange_number {
             let (start_offset, record_size) = (header.start_offset, header.record_size);
             return Err(IndexError::Sizes { start_offset, record_size });
         }

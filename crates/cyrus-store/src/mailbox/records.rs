@@ -56,21 +56,27 @@ impl IndexFile<'_> {
 
     /// The record of message `uid`, by bisection; `None` if there is none.
     pub(crate) fn find(&self, uid: u32) -> Result<Option<IndexRecord>, StoreError> {
-        let recno = self.first_from(uid)?;
-        if recno > self.header.num_records {
-            return Ok(None);
-        }
         let version = self.header.minor_version;
         let (_, size) = layout_sizes(version).unwrap_or_default();
         let mut buf = vec![0; size];
-        self.read(&mut buf, recno)?;
-        let bytes = record::checked(&buf, version).map_err(|error| self.error(recno, &error))?;
-        let found = record::peek_uid(bytes) == uid;
-        Ok(found.then(|| IndexRecord::decode_checked(bytes, version, recno)))
+        for recno in self.first_from(uid)?..=self.header.num_records {
+            self.read(&mut buf, recno)?;
+            let bytes =
+                record::checked(&buf, version).map_err(|error| self.error(recno, &error))?;
+            match record::peek_uid(bytes) {
+                // Bisection ends before the holes in front of a record.
+                0 => {}
+                found if found == uid => {
+                    return Ok(Some(IndexRecord::decode_checked(bytes, version, recno)));
+                }
+                _ => break,
+            }
+        }
+        Ok(None)
     }
 
-    /// The number of the first record whose UID is `uid` or higher, by bisection; one more than
-    /// there are records if there is none.
+    /// The number of the first record whose UID is `uid` or higher, or of the first hole before it, by bisection; one more
+    /// than there are records if there is none.
     pub(crate) fn first_from(&self, uid: u32) -> Result<u32, StoreError> {
         let version = self.header.minor_version;
         let (_, size) = layout_sizes(version).unwrap_or_default();

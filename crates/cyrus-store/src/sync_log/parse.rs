@@ -43,6 +43,10 @@ impl<R: BufRead> Lines<R> {
             if read == 0 && self.line.is_empty() {
                 return Ok(None);
             }
+            // At the log's end what is there is all of it, be it a literal's announcement that was read before.
+            if read == 0 {
+                return Ok(Some(Ok(())));
+            }
             if self.line.last() != Some(&b'\n') {
                 if self.line.len() as u64 >= LONGEST {
                     skip_line(&mut self.input)?;
@@ -53,7 +57,7 @@ impl<R: BufRead> Lines<R> {
             }
             let Some(length) = literal_at_end(&self.line) else { return Ok(Some(Ok(()))) };
             let start = self.line.len();
-            if start as u64 + length >= LONGEST {
+            if (start as u64).saturating_add(length) >= LONGEST {
                 return Ok(Some(Err("it has a literal that is too long")));
             }
             (&mut self.input).take(length).read_to_end(&mut self.line)?;
@@ -124,15 +128,17 @@ fn without_end(line: &[u8]) -> &[u8] {
 
 /// The entry of a logical line; none of a blank one.
 fn parse(line: &[u8]) -> Result<Option<LogEntry>, &'static str> {
-    let line = without_end(line);
-    if line.is_empty() {
+    if without_end(line).is_empty() {
         return Ok(None);
     }
+    // A CR before the LF may be the last byte of a literal: only what is left behind the names is the line's end.
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
     let end = line.iter().position(|byte| *byte == b' ').ok_or("it has no name")?;
     let (verb, mut rest) = line.split_at(end);
     let first = take_name(&mut rest)?;
-    let second = if rest.is_empty() { None } else { Some(take_name(&mut rest)?) };
-    if !rest.is_empty() {
+    let is_end = |rest: &[u8]| rest.is_empty() || rest == b"\r";
+    let second = if is_end(rest) { None } else { Some(take_name(&mut rest)?) };
+    if !is_end(rest) {
         return Err("it goes on after its names");
     }
     let verb = verb.to_ascii_uppercase();
@@ -165,7 +171,8 @@ fn take_name(rest: &mut &[u8]) -> Result<String, &'static str> {
         Some(b'"') => quoted(after.get(1..).unwrap_or_default())?,
         Some(b'{') => literal(after)?,
         Some(_) => {
-            let end = after.iter().position(|b| matches!(b, b' ' | b'\t' | b'(' | b')' | b'"'));
+            let ends = |b: &u8| matches!(b, b' ' | b'\t' | b'(' | b')' | b'"' | b'\r');
+            let end = after.iter().position(ends);
             let (name, left) = after.split_at(end.unwrap_or(after.len()));
             (name.to_vec(), left)
         }
@@ -273,15 +280,24 @@ mod tests {
         assert_eq!(why(b"MAILBOX \xff\n"), "a name is not UTF-8");
         assert_eq!(why(b"MAILBOX {9}\r\nshort"), "it ends within a literal");
         assert_eq!(why(b"MAILBOX {99999999999}\r\n"), "it has a literal that is too long");
+        let most = format!("MAILBOX {{{}}}\r\n", u64::MAX);
+        assert_eq!(why(most.as_bytes()), "it has a literal that is too long");
+        assert_eq!(why(b"MAILBOX {0}\r\n"), "a literal makes no sense", "the log ends there");
         let long = [b"USER ".as_slice(), &vec![b'x'; 100_000], b"\nUSER anna\n"].concat();
         let [Line::Unread { why, text }, Line::Entry(next)] = &lines(&long)[..] else { panic!() };
         assert_eq!((*why, text.len()), ("it is too long", LONGEST as usize));
         assert_eq!(next, &LogEntry::User("anna".into()));
     }
 
+    #[test]
+    fn line_breaks_in_names_are_written_as_literals() {
+        let made = LogEntry::Rename("a\r\nb".into(), "c\nMETA d".into());
+        assert_eq!(entry(&format!("{made}\n")), made);
+    }
+
     proptest! {
         #[test]
-        fn what_is_written_is_read(a in "[^\u{0}\r\n]{1,20}", b in "[^\u{0}\r\n]{1,20}") {
+        fn what_is_written_is_read(a in "[^\u{0}]{1,20}", b in "[^\u{0}]{1,20}") {
             for made in [
                 LogEntry::User(a.clone()),
                 LogEntry::Rename(a.clone(), b.clone()),
