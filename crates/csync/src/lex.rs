@@ -128,6 +128,7 @@ impl Lexer {
             return Ok(None);
         };
         self.use_line(end, limits)?;
+        check_token(seen + end, limits)?;
         self.ahead = Ahead::Unknown;
         let line = &src[..seen + end];
         Ok(Some((line.strip_suffix(b"\r").unwrap_or(line), seen + end + 1)))
