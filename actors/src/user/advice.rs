@@ -1,4 +1,4 @@
-//! What an admin can do about a user's failure. Each piece of advice is tried by a test in `tests/it/advice.rs`.
+//! What an admin can do about a user's failure. Each piece of advice is tried by a test in `tests/cyrus/advice.rs`.
 
 use csync::CommandKind;
 use cyrus_store::StoreError;

@@ -1,4 +1,4 @@
-//! What each version offers and knows. Those that can be installed are held against real servers elsewhere (`tests/it/versions.rs`).
+//! What each version offers and knows. Those that can be installed are held against real servers elsewhere (`tests/cyrus/versions.rs`).
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails by panicking")]
 
