@@ -13,10 +13,12 @@ use crate::monitor::events::EventSink;
 use crate::monitor::progress::Progress;
 use crate::monitor::spans;
 use crate::replica::answer::Budget;
+use crate::replica::connection::Means;
 use crate::replica::fading::Fading;
 use crate::replica::partitions::Partitions;
 use crate::replica::pool::ConnectionPool;
 use crate::replica::state_cache::Cache;
+use crate::replica::transport::Dialer;
 use crate::settings::Settings;
 use crate::user::context::UserContext;
 use crate::work::lock_keeper::LockKeeper;
@@ -55,8 +57,10 @@ impl Runtime {
         .start();
         progress.replica().start(settings.replica());
         let budget = Budget::default();
-        let (s, e, l, p) = (settings.clone(), events.clone(), loops.clone(), progress.clone());
-        let pool = ConnectionPool::new(s, e, l, p, budget.clone()).start();
+        let (s, e) = (settings.clone(), events.clone());
+        let dial = Arc::new(Dialer { settings: s.clone(), events: e.clone() });
+        let means = Means { settings: s, events: e, budget: budget.clone(), dial };
+        let pool = ConnectionPool::new(means, loops.clone(), progress.clone()).start();
         let channel = settings.run.channel.as_deref();
         let cache = match &settings.sync.cache {
             Some(path) => open_cache(path, &settings, &config).await.map(Arc::new),

@@ -38,7 +38,7 @@ use crate::replica::answer::Budget;
 use crate::replica::ask::Asker;
 use crate::replica::features::Features;
 use crate::replica::frames::{Closed, FRAMES_WAITING, Frame, FrameSender};
-use crate::replica::transport::{self, ConnectError, Ready};
+use crate::replica::transport::{ConnectError, Dial, Ready};
 use crate::settings::Settings;
 use queue::Queue;
 pub(crate) use reader::SAID_BYE;
@@ -48,22 +48,25 @@ use writer::{WRITE_BYTES, Writer};
 /// One connection.
 pub(crate) struct Connection {
     number: u64,
-    settings: Arc<Settings>,
-    events: EventSink,
-    budget: Budget,
+    means: Means,
     down: Recipient<Down>,
+}
+
+/// What all connections of a run share.
+#[derive(Clone)]
+pub(crate) struct Means {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) events: EventSink,
+    /// Room for answers.
+    pub(crate) budget: Budget,
+    /// Makes them.
+    pub(crate) dial: Arc<dyn Dial>,
 }
 
 impl Connection {
     /// A connection that is not yet made; `down` hears of its end.
-    pub(crate) fn new(
-        number: u64,
-        settings: Arc<Settings>,
-        events: EventSink,
-        budget: Budget,
-        down: Recipient<Down>,
-    ) -> Connection {
-        Connection { number, settings, events, budget, down }
+    pub(crate) fn new(number: u64, means: Means, down: Recipient<Down>) -> Connection {
+        Connection { number, means, down }
     }
 }
 
@@ -114,14 +117,10 @@ impl Handler<Connect> for Connection {
 
     fn handle(&mut self, msg: Connect, ctx: &mut Context<Self>) -> Self::Result {
         let number = self.number;
-        let settings = self.settings.clone();
-        let events = self.events.clone();
-        let down = self.down.clone();
-        let budget = self.budget.clone();
-        let myself = ctx.address();
+        let Means { settings, events, budget, dial } = self.means.clone();
+        let (down, myself) = (self.down.clone(), ctx.address());
         Box::pin(async move {
-            let ready =
-                transport::connect(&settings, &events, number, msg.early, msg.announce).await?;
+            let ready = dial.dial(number, msg.early, msg.announce).await?;
             debug!(connection = number, software = %ready.session.capabilities.software, "connected");
             let (sender, frames) = mpsc::channel(FRAMES_WAITING);
             let features = Features::of(&ready.session);

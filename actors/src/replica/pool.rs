@@ -27,11 +27,12 @@ use tracing::{Span, error, info, warn};
 use crate::monitor::events::{Event, EventSink};
 use crate::monitor::progress::Progress;
 use crate::monitor::spans;
-use crate::replica::answer::Budget;
 use crate::replica::ask::Asker;
 use crate::replica::client::Client;
 use crate::replica::connection::queue::Queue;
-use crate::replica::connection::{CompressionState, Connect, Connection, Down, Opened, SAID_BYE};
+use crate::replica::connection::{
+    CompressionState, Connect, Connection, Down, Means, Opened, SAID_BYE,
+};
 use crate::replica::features::Features;
 use crate::replica::frames::FrameSender;
 use crate::replica::lease::{Lease, Purpose, Returned, compressed};
@@ -97,6 +98,8 @@ pub(crate) struct ConnectionPool {
     plan: PoolPlan,
     settings: Arc<Settings>,
     events: EventSink,
+    /// What the connections are made with.
+    means: Means,
     /// Shows how the replica stands.
     progress: Progress,
     /// Event loops for the connections, used in turn.
@@ -109,8 +112,6 @@ pub(crate) struct ConnectionPool {
     next_number: u64,
     /// Leases so far.
     leases: Cell<u64>,
-    /// Room for answers, of all connections together.
-    budget: Budget,
     /// Whether it is to be looked again soon at which answers are slow.
     ticking: bool,
     /// Whether connections may be opened early: until one was that did not do what it offered.
@@ -144,12 +145,11 @@ struct Member {
 impl ConnectionPool {
     /// A pool of at most `settings.run.jobs` connections on these event loops.
     pub(crate) fn new(
-        settings: Arc<Settings>,
-        events: EventSink,
+        means: Means,
         loops: Vec<ArbiterHandle>,
         progress: Progress,
-        budget: Budget,
     ) -> ConnectionPool {
+        let (settings, events) = (means.settings.clone(), means.events.clone());
         let mut plan = PoolPlan::new(
             settings.run.jobs,
             settings.replica.connect_once,
@@ -164,6 +164,7 @@ impl ConnectionPool {
             plan,
             settings,
             events,
+            means,
             progress,
             loops,
             members: HashMap::new(),
@@ -172,7 +173,6 @@ impl ConnectionPool {
             work: VecDeque::new(),
             next_number: 1,
             leases: Cell::new(0),
-            budget,
             ticking: false,
             early: true,
             stopping: false,
@@ -266,15 +266,13 @@ impl ConnectionPool {
     fn connect(&mut self, ctx: &mut Context<Self>) {
         let number = self.next_number;
         self.next_number += 1;
-        let (settings, events) = (self.settings.clone(), self.events.clone());
-        let budget = self.budget.clone();
-        let down = ctx.address().recipient();
+        let (means, down) = (self.means.clone(), ctx.address().recipient());
         let on_loop = self.loops.get(number as usize % self.loops.len().max(1));
         let connection = match on_loop {
-            Some(handle) => Connection::start_in_arbiter(handle, move |_| {
-                Connection::new(number, settings, events, budget, down)
-            }),
-            None => Connection::new(number, settings, events, budget, down).start(),
+            Some(handle) => {
+                Connection::start_in_arbiter(handle, move |_| Connection::new(number, means, down))
+            }
+            None => Connection::new(number, means, down).start(),
         };
         self.being_made.insert(number, false);
         let early = self.early && !self.looks.is_empty() && self.work.is_empty();

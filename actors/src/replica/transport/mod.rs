@@ -7,10 +7,12 @@ mod deflate;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
 use csync::{Handshake, HandshakeError, HandshakeOptions, HandshakeStep, Session, Spoken, TlsWish};
+use futures_util::future::LocalBoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, UnixStream};
 use tokio::time::Instant;
@@ -126,6 +128,35 @@ impl ConnectError {
     /// Whether the login itself was refused: by a wrong password or by a saslauthd that is busy, which say the same.
     pub(crate) fn is_refused(&self) -> bool {
         matches!(self, ConnectError::Handshake { refused: true, .. })
+    }
+}
+
+/// How the connections of a run are made.
+pub(crate) trait Dial: Send + Sync {
+    /// Connects and logs in, as [`connect`] does.
+    fn dial(
+        &self,
+        connection: u64,
+        early: bool,
+        announce: bool,
+    ) -> LocalBoxFuture<'static, Result<Ready, ConnectError>>;
+}
+
+/// Over the network or a Unix socket, as the settings say.
+pub(crate) struct Dialer {
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) events: EventSink,
+}
+
+impl Dial for Dialer {
+    fn dial(
+        &self,
+        connection: u64,
+        early: bool,
+        announce: bool,
+    ) -> LocalBoxFuture<'static, Result<Ready, ConnectError>> {
+        let (settings, events) = (self.settings.clone(), self.events.clone());
+        Box::pin(async move { connect(&settings, &events, connection, early, announce).await })
     }
 }
 
