@@ -23,4 +23,8 @@ pub(crate) mod state_cache;
 pub(crate) mod transport;
 
 #[cfg(test)]
+mod pool_tests;
+#[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod unreachable_tests;

@@ -54,13 +54,22 @@ pub(crate) fn open(script: &str) -> (Line, Peer) {
 }
 
 impl Given {
-    /// Such a connection.
-    pub(crate) fn open(self, script: &str) -> (Line, Peer) {
+    /// Such a connection, before anything is said on it.
+    pub(crate) fn ready(self, script: &str) -> (Ready, Peer) {
         let (read, write, peer) = peer(script, self.room);
         let (session, opening) = match self.early {
             Some(_) => early_session(),
             None => (Session { framing: self.framing, ..Session::default() }, None),
         };
+        let until = Instant::now() + self.early.unwrap_or_default();
+        let unread = BytesMut::new();
+        (Ready { read, write, unread, session, opening, until }, peer)
+    }
+
+    /// Such a connection.
+    pub(crate) fn open(self, script: &str) -> (Line, Peer) {
+        let (ready, peer) = self.ready(script);
+        let session = Arc::new(ready.session.clone());
         let clear = Arc::new(CompressionState {
             compressible: AtomicBool::new(true),
             ..CompressionState::default()
@@ -68,7 +77,7 @@ impl Given {
         let (events, told) = EventSink::channel(false, false);
         let (sender, frames) = mpsc::channel(FRAMES_WAITING);
         let queue = Queue::default();
-        queue.set_opening(opening.is_some());
+        queue.set_opening(ready.opening.is_some());
         let around = Around {
             number: 1,
             budget: Budget::default(),
@@ -76,13 +85,9 @@ impl Given {
             timeout: TIMEOUT,
             events: events.clone(),
         };
-        let until = Instant::now() + self.early.unwrap_or_default();
-        let unread = BytesMut::new();
-        let ready = Ready { read, write, unread, session: session.clone(), opening, until };
         let (end, asker) = (queue.end.clone(), Asker::default());
         let serving = actix_rt::spawn(serve(around, ready, frames, queue));
         let frames = FrameSender { frames: sender, end, asker };
-        let session = Arc::new(session);
         (Line { frames, clear, session, events, _told: told, serving }, peer)
     }
 }

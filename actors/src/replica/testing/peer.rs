@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -16,13 +17,25 @@ use crate::replica::transport;
 const PATIENCE: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// A peer under way.
-pub(crate) struct Peer(JoinHandle<Vec<Vec<u8>>>);
+pub(crate) struct Peer {
+    played: oneshot::Receiver<()>,
+    task: JoinHandle<Vec<Vec<u8>>>,
+}
 
 impl Peer {
+    /// Waits until the script is played.
+    pub(crate) async fn played(self) {
+        if self.played.await.is_err()
+            && let Err(e) = self.task.await
+        {
+            std::panic::resume_unwind(e.into_panic());
+        }
+    }
+
     /// Waits until the script is played and the other side has ended; gives the commands that came, those that no line of
     /// the script expected in one piece at the end.
     pub(crate) async fn heard(self) -> Vec<Vec<u8>> {
-        match self.0.await {
+        match self.task.await {
             Ok(heard) => heard,
             Err(e) => std::panic::resume_unwind(e.into_panic()),
         }
@@ -45,8 +58,9 @@ pub(crate) fn peer(script: &str, room: usize) -> (transport::ReadHalf, transport
         unread: BytesMut::new(),
         heard: Vec::new(),
     };
-    let steps = steps(script).into();
-    (Box::new(read), Box::new(write), Peer(actix_rt::spawn(playing.play(steps))))
+    let (tell, played) = oneshot::channel();
+    let task = actix_rt::spawn(playing.play(steps(script).into(), tell));
+    (Box::new(read), Box::new(write), Peer { played, task })
 }
 
 struct Playing {
@@ -57,7 +71,11 @@ struct Playing {
 }
 
 impl Playing {
-    async fn play(mut self, mut steps: VecDeque<(usize, Step)>) -> Vec<Vec<u8>> {
+    async fn play(
+        mut self,
+        mut steps: VecDeque<(usize, Step)>,
+        played: oneshot::Sender<()>,
+    ) -> Vec<Vec<u8>> {
         while let Some((number, step)) = steps.pop_front() {
             match step {
                 Step::Expect { text, open } => self.expect(number, &text, open).await,
@@ -75,9 +93,13 @@ impl Playing {
                     assert_eq!(ended, Ok(false), "line {number}: it goes on with {unread:?}");
                     assert!(unread.is_empty(), "line {number}: {unread}");
                 }
-                Step::Close => return self.heard,
+                Step::Close => {
+                    let _ = played.send(());
+                    return self.heard;
+                }
             }
         }
+        let _ = played.send(());
         // Our end stays open until the other one is closed.
         while self.read_some().await {}
         if !self.unread.is_empty() {
