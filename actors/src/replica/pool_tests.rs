@@ -11,7 +11,6 @@ use crate::replica::lease::Lease;
 use crate::replica::pool::{ConnectionPool, NoLease};
 use crate::replica::testing::dial::{Tried, Tries, Try};
 use crate::replica::testing::given::{in_paused_time, settings};
-use crate::settings::Settings;
 
 fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -133,7 +132,9 @@ fn who_waits_too_long_to_work_gives_up_and_takes_no_connection_with_it() {
 fn connections_double_as_long_as_somebody_waits() {
     in_paused_time(async {
         let tries = Tries::of([]);
-        let pool = tries.pool(Settings { jobs: 8, ..settings() }).0;
+        let mut settings = settings();
+        settings.run.jobs = 8;
+        let pool = tries.pool(settings).0;
         let waiting: Vec<_> = (0..8).map(|_| wait_for_exclusive(&pool)).collect();
         let mut leases = Vec::new();
         for granted in waiting {

@@ -16,11 +16,15 @@ use crate::settings::Settings;
 const UNREACHABLE: &str = "Can not connect to server 'replica' (replica:csync: Connection refused)";
 
 fn given() -> Settings {
-    Settings { server: "replica".into(), ..settings() }
+    let mut settings = settings();
+    settings.replica.server = "replica".into();
+    settings
 }
 
 fn once() -> Settings {
-    Settings { connect_once: true, ..given() }
+    let mut settings = given();
+    settings.replica.connect_once = true;
+    settings
 }
 
 /// Who wants to look from now on; what comes of it.
@@ -116,7 +120,9 @@ fn a_setting_that_must_be_changed_ends_the_wait_at_once_but_not_of_a_run_without
         let why = "replica:csync: no mechanism";
         assert_eq!(acquire_shared(&pool).await.err(), failed(PoolError::Fatal(why.into())));
         let tries = Tries::of([Try::Fatal]);
-        let (pool, _told) = tries.pool(Settings { for_ever: true, ..given() });
+        let mut settings = given();
+        settings.replica.for_ever = true;
+        let (pool, _told) = tries.pool(settings);
         assert_eq!(acquire_shared(&pool).await.unwrap().number, 2);
     });
 }

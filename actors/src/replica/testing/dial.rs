@@ -68,7 +68,7 @@ impl Tries {
 
     /// A pool that connects so, and what it tells.
     pub(crate) fn pool(&self, settings: Settings) -> (Addr<ConnectionPool>, mpsc::Receiver<Event>) {
-        let (events, told) = EventSink::channel(settings.narrate, settings.trace);
+        let (events, told) = EventSink::channel(settings.run.narrate, settings.run.trace);
         let means = Means {
             settings: Arc::new(settings),
             events,
