@@ -59,7 +59,8 @@ impl Runtime {
         let budget = Budget::default();
         let (s, e) = (settings.clone(), events.clone());
         let dial = Arc::new(Dialer { settings: s.clone(), events: e.clone() });
-        let means = Means { settings: s, events: e, budget: budget.clone(), dial };
+        let stats = progress.commands().clone();
+        let means = Means { settings: s, events: e, budget: budget.clone(), stats, dial };
         let pool = ConnectionPool::new(means, loops.clone(), progress.clone()).start();
         let channel = settings.run.channel.as_deref();
         let cache = match &settings.sync.cache {

@@ -54,6 +54,8 @@ fn a_run_that_waits() {
         said.contains(&format!("; replica 127.0.0.1:{port}: ")) && said.contains(" connection"),
         "{said}"
     );
+    // The one mailbox, and what it took.
+    assert!(said.contains("\nanswers: ") && said.contains(" MAILBOX 1 (mean "), "{said}");
     assert_eq!(times(&said, ": waiting for the sync lock ("), 8, "{said}");
     wait_for("syslog", || {
         let log = pair.master.syslog();

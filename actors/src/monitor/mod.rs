@@ -1,5 +1,6 @@
 //! What a run tells: events, progress, reports.
 
+pub(crate) mod command_stats;
 pub(crate) mod events;
 pub(crate) mod in_flight;
 #[expect(clippy::module_inception, reason = "the actor that gives the room its name")]

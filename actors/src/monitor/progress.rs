@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::{MissedTickBehavior, interval};
 
+use crate::monitor::command_stats::CommandStats;
 use crate::monitor::events::{Event, EventSink};
 use crate::monitor::in_flight::InFlight;
 use crate::monitor::pace::{Pace, Rate};
@@ -36,6 +37,7 @@ pub struct Progress(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     in_flight: InFlight,
+    commands: CommandStats,
     users: Mutex<Users>,
     messages: AtomicU64,
     bytes: AtomicU64,
@@ -56,6 +58,11 @@ impl Progress {
     /// Who is in flight.
     pub(crate) fn in_flight(&self) -> &InFlight {
         &self.0.in_flight
+    }
+
+    /// How the replica answers.
+    pub(crate) fn commands(&self) -> &CommandStats {
+        &self.0.commands
     }
 
     /// The list is read: it has so many users.
@@ -124,9 +131,14 @@ impl Progress {
         line
     }
 
-    /// The line, and who is in flight, slowest first.
+    /// The line, how the replica answers, and who is in flight, slowest first.
     pub fn text(&self, now: Instant) -> String {
-        format!("{}\n{}", self.line(now), self.in_flight().status(now))
+        let mut text = self.line(now);
+        if let Some(answers) = self.commands().words() {
+            let _ = write!(text, "\n{answers}");
+        }
+        let _ = write!(text, "\n{}", self.in_flight().status(now));
+        text
     }
 }
 

@@ -33,6 +33,7 @@ use csync::{Decoder, Limits};
 use tokio::sync::{mpsc, oneshot};
 use tracing::debug;
 
+use crate::monitor::command_stats::CommandStats;
 use crate::monitor::events::{Event, EventSink};
 use crate::replica::answer::Budget;
 use crate::replica::ask::Asker;
@@ -59,6 +60,8 @@ pub(crate) struct Means {
     pub(crate) events: EventSink,
     /// Room for answers.
     pub(crate) budget: Budget,
+    /// Counts answers.
+    pub(crate) stats: CommandStats,
     /// Makes them.
     pub(crate) dial: Arc<dyn Dial>,
 }
@@ -117,7 +120,7 @@ impl Handler<Connect> for Connection {
 
     fn handle(&mut self, msg: Connect, ctx: &mut Context<Self>) -> Self::Result {
         let number = self.number;
-        let Means { settings, events, budget, dial } = self.means.clone();
+        let Means { settings, events, budget, stats, dial } = self.means.clone();
         let (down, myself) = (self.down.clone(), ctx.address());
         Box::pin(async move {
             let ready = dial.dial(number, msg.early, msg.announce).await?;
@@ -142,6 +145,7 @@ impl Handler<Connect> for Connection {
                 let around = Around {
                     number,
                     budget,
+                    stats,
                     clear: shared,
                     timeout: settings.replica.timeout,
                     events,
@@ -166,6 +170,7 @@ impl Handler<Connect> for Connection {
 struct Around {
     number: u64,
     budget: Budget,
+    stats: CommandStats,
     clear: Arc<CompressionState>,
     timeout: Duration,
     events: EventSink,
@@ -173,7 +178,7 @@ struct Around {
 
 /// Runs the socket until it ends; the queue then knows why it did.
 async fn serve(around: Around, ready: Ready, frames: mpsc::Receiver<Frame>, queue: Queue) {
-    let Around { number, budget, clear, timeout, events } = around;
+    let Around { number, budget, stats, clear, timeout, events } = around;
     let framing = ready.session.framing;
     let writer = Writer {
         number,
@@ -201,6 +206,7 @@ async fn serve(around: Around, ready: Ready, frames: mpsc::Receiver<Frame>, queu
         clear,
         timeout,
         budget,
+        stats,
         silent: false,
         events,
     };

@@ -164,7 +164,8 @@ impl RollStatus {
         }
     }
 
-    /// The line, one more for each user that is not done, those that failed most often first, and who is in flight.
+    /// The line, one more for each user that is not done, those that failed most often first, how the replica answers, and who
+    /// is in flight.
     pub fn text(&self, now: Instant) -> String {
         let mut text = self.line(now);
         let troubles = self.with(|state| state.stats.troubles.clone());
@@ -177,6 +178,9 @@ impl RollStatus {
         }
         if troubles.len() > SHOWN {
             let _ = write!(text, "\n  and {} more", troubles.len() - SHOWN);
+        }
+        if let Some(answers) = self.progress.commands().words() {
+            let _ = write!(text, "\n{answers}");
         }
         let _ = write!(text, "\n{}", self.progress.in_flight().status(now));
         text

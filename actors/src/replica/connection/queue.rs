@@ -140,13 +140,14 @@ impl Queue {
         });
     }
 
-    /// The command whose answer has come.
-    pub(super) fn pop(&self, now: Instant) -> Option<Awaited> {
+    /// The command whose answer has come, and for how long it was due.
+    pub(super) fn pop(&self, now: Instant) -> Option<(Awaited, Duration)> {
         self.with(|q| {
-            let awaited = q.awaited.pop_front();
-            q.due = None;
+            let awaited = q.awaited.pop_front()?;
+            let due = q.due.take();
             q.note_due(now);
-            awaited
+            let took = due.map(|coming| now.saturating_duration_since(coming.since));
+            Some((awaited, took.unwrap_or_default()))
         })
     }
 
@@ -358,6 +359,6 @@ mod tests {
         );
         // Its answer comes all the same, and goes nowhere.
         queue.pop(Instant::now());
-        assert!(queue.pop(Instant::now()).is_some_and(|a| a.given_up));
+        assert!(queue.pop(Instant::now()).is_some_and(|(a, _)| a.given_up));
     }
 }

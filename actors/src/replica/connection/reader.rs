@@ -21,6 +21,7 @@ use tracing::{debug, error, info};
 
 use super::CompressionState;
 use super::queue::Queue;
+use crate::monitor::command_stats::CommandStats;
 use crate::monitor::events::{Direction, EventSink};
 use crate::replica::answer::{Answer, Budget, Said};
 use crate::replica::features::Features;
@@ -52,6 +53,7 @@ pub(super) struct Reader {
     pub(super) clear: Arc<CompressionState>,
     pub(super) timeout: Duration,
     pub(super) budget: Budget,
+    pub(super) stats: CommandStats,
     /// An answer did not come in time.
     pub(super) silent: bool,
     pub(super) events: EventSink,
@@ -188,7 +190,8 @@ impl Reader {
         {
             return Err(out_of_step(kind, &format!("OK {}", status.text)));
         }
-        let mut awaited = self.queue.pop(Instant::now()).ok_or_else(unasked)?;
+        let (mut awaited, took) = self.queue.pop(Instant::now()).ok_or_else(unasked)?;
+        self.stats.answered(kind, took, status.kind == StatusKind::Ok);
         awaited.ask.span.in_scope(|| self.note_refusal(kind, &status));
         if let Some(writer) = awaited.compress.take() {
             let agreed = status.kind == StatusKind::Ok;

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::queue::Queue;
 use super::{Around, CompressionState, serve};
+use crate::monitor::command_stats::CommandStats;
 use crate::monitor::events::{Event, EventSink};
 use crate::replica::answer::Budget;
 use crate::replica::ask::Asker;
@@ -81,6 +82,7 @@ impl Given {
         let around = Around {
             number: 1,
             budget: Budget::default(),
+            stats: CommandStats::default(),
             clear: clear.clone(),
             timeout: TIMEOUT,
             events: events.clone(),

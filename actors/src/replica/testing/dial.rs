@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::peer::Peer;
+use crate::monitor::command_stats::CommandStats;
 use crate::monitor::events::{Event, EventSink};
 use crate::monitor::progress::Progress;
 use crate::replica::answer::Budget;
@@ -73,6 +74,7 @@ impl Tries {
             settings: Arc::new(settings),
             events,
             budget: Budget::default(),
+            stats: CommandStats::default(),
             dial: Arc::new(self.clone()),
         };
         (ConnectionPool::new(means, Vec::new(), Progress::default()).start(), told)

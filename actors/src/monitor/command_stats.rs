@@ -1,0 +1,112 @@
+//! How the replica answers, by kind of command: how often, how fast, how often with a refusal.
+//!
+//! A command's time is from when all of it was sent and its answer was the next to come until that was complete: what the
+//! replica took, and one way there and back; not the time in our queues.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use csync::CommandKind;
+
+use crate::monitor::words;
+
+/// So many kinds are named, those first that took longest in all.
+const NAMED: usize = 4;
+
+/// Counters of all connections of a run. Clones share them.
+#[derive(Debug, Clone)]
+pub(crate) struct CommandStats(Arc<[Counter; CommandKind::ALL.len()]>);
+
+impl Default for CommandStats {
+    fn default() -> CommandStats {
+        CommandStats(Arc::new(std::array::from_fn(|_| Counter::default())))
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counter {
+    answered: AtomicU64,
+    refused: AtomicU64,
+    /// Microseconds, of all and of the slowest.
+    all: AtomicU64,
+    slowest: AtomicU64,
+}
+
+impl CommandStats {
+    /// A command was answered, after so long.
+    pub(crate) fn answered(&self, kind: CommandKind, took: Duration, well: bool) {
+        let Some(counter) = self.0.get(kind as usize) else { return };
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        counter.answered.fetch_add(1, Ordering::Relaxed);
+        counter.refused.fetch_add(u64::from(!well), Ordering::Relaxed);
+        counter.all.fetch_add(micros, Ordering::Relaxed);
+        counter.slowest.fetch_max(micros, Ordering::Relaxed);
+    }
+
+    /// `answers: MAILBOX 3000 (mean 2.1 ms, longest 0.9 s, 2 refused), …`; none before the first.
+    pub(crate) fn words(&self) -> Option<String> {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let kinds = CommandKind::ALL.into_iter().zip(self.0.iter());
+        let mut kinds: Vec<_> = kinds.filter(|(_, counter)| read(&counter.answered) > 0).collect();
+        kinds.sort_by_key(|(_, counter)| std::cmp::Reverse(read(&counter.all)));
+        let (all, _) = kinds.split_at(kinds.len().min(NAMED));
+        let mut text = String::from("answers:");
+        for (place, (kind, counter)) in all.iter().enumerate() {
+            let answered = read(&counter.answered);
+            let mean = millis(read(&counter.all) / answered.max(1));
+            let comma = if place == 0 { "" } else { "," };
+            // Writing to a string can't fail.
+            let _ = write!(text, "{comma} {} {answered} (mean {mean}", full_name(*kind));
+            let _ = write!(text, ", longest {}", millis(read(&counter.slowest)));
+            match read(&counter.refused) {
+                0 => text.push(')'),
+                refused => drop(write!(text, ", {refused} refused)")),
+            }
+        }
+        if kinds.len() > NAMED {
+            let others = kinds.iter().skip(NAMED).map(|(_, counter)| read(&counter.answered)).sum();
+            let _ = write!(text, ", {}", words::count(others, "other"));
+        }
+        (!kinds.is_empty()).then_some(text)
+    }
+}
+
+/// GET and APPLY of the same thing are told apart.
+fn full_name(kind: CommandKind) -> String {
+    if kind.is_get() { format!("GET {kind}") } else { kind.to_string() }
+}
+
+fn millis(micros: u64) -> String {
+    match micros {
+        0..10_000 => format!("{:.1} ms", micros as f64 / 1e3),
+        10_000..1_000_000 => format!("{} ms", micros / 1_000),
+        _ => format!("{:.1} s", micros as f64 / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_that_took_longest_in_all_come_first() {
+        let stats = CommandStats::default();
+        assert_eq!(stats.words(), None);
+        for _ in 0..3 {
+            stats.answered(CommandKind::Mailbox, Duration::from_millis(2), true);
+        }
+        stats.answered(CommandKind::Mailbox, Duration::from_millis(1_500), false);
+        stats.answered(CommandKind::GetUser, Duration::from_micros(300), true);
+        let clone = stats.clone();
+        assert_eq!(
+            clone.words().unwrap(),
+            "answers: MAILBOX 4 (mean 376 ms, longest 1.5 s, 1 refused), GET USER 1 (mean 0.3 ms, longest 0.3 ms)"
+        );
+        for kind in [CommandKind::Sub, CommandKind::Seen, CommandKind::Quota, CommandKind::Noop] {
+            stats.answered(kind, Duration::ZERO, true);
+        }
+        assert!(stats.words().unwrap().ends_with("), 2 others"), "{:?}", stats.words());
+    }
+}
