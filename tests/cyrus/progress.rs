@@ -55,7 +55,10 @@ fn a_run_that_waits() {
         "{said}"
     );
     // The one mailbox, and what it took.
-    assert!(said.contains("\nanswers: ") && said.contains(" MAILBOX 1 (mean "), "{said}");
+    assert!(
+        said.contains("sync_client: answers: ") && said.contains(" MAILBOX 1 (mean "),
+        "{said}"
+    );
     assert_eq!(times(&said, ": waiting for the sync lock ("), 8, "{said}");
     wait_for("syslog", || {
         let log = pair.master.syslog();

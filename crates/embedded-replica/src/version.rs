@@ -18,12 +18,11 @@
 //!   MODSEQ of quota roots           -    yes   yes   yes   yes   yes   yes
 //!   quota MAILBOX, ANNOTATION-…     -     -     -     -    yes   yes   yes    said beside X-NUM-FOLDERS, X-ANNOTATION-…
 //!   MAILBOX of an intermediate      NO   yes   yes   yes   yes   yes   yes    NO IMAP_PROTOCOL_BAD_PARAMETERS
-//!   GET says intermediates          -     -    yes   yes   yes   yes   yes
-//!   …MBOXTYPE, ACL of these          -     -    i NIL ei "" ei "" ei "" ei ""
+//!   GET says intermediates          -     -    (f)   (g)   (g)   (g)   (g)
 //!   RENAME of an intermediate       NO    NO   yes   yes   yes   yes   yes    NO IMAP_MAILBOX_NONEXISTENT
 //!   GET USER of nobody says META   yes   yes   yes    -     -     -     -     seen state, subscriptions, scripts
 //!   MAILBOX of #sieve               -     -     -    (e)   (e)   (e)   (e)
-//!   META's SIEVE lines             yes   yes   yes   (e)   (e)   (e)   (e)
+//!   META's SIEVE lines             (h)   (h)   (h)   (e)   (e)   (e)   (e)
 //!   USERFLAGS, USERGROUPS           -     -     -     -     -    yes   yes    ignored, and not said
 //!   JMAPID, VERSION, DELETEDMODSEQ  -     -     -     -     -     -    yes    ignored, and not said
 //! ```
@@ -36,6 +35,9 @@
 //! - (c) refused, but the code has no name there yet: `NO Unknown error`. An id that another name has is not refused.
 //! - (d) it is replaced.
 //! - (e) with SIEVE-MAILBOX switched on the mailbox and no lines, else the lines and no mailbox (IMAP_PROTOCOL_BAD_PARAMETERS).
+//! - (f) with MBOXTYPE `i` and ACL NIL; (g) with `ei` and `""`.
+//! - (h) compiled scripts among them, each with its date and GUID. From 3.6 on, and here always, only the active one is named,
+//!   without either.
 //!
 //! EXPUNGE, ANNOTATION, SEEN, SUB, SIEVE, ACTIVATE_SIEVE and their opposites, RESERVE, MESSAGE, QUOTA and UNUSER are the same in
 //! all. A GET, APPLY or RESTORE of another name is answered `NO IMAP_PROTOCOL_ERROR Protocol error` by all, any other
