@@ -6,6 +6,8 @@ use crate::settings::{ReplicaSettings, Settings};
 
 /// So long a silent replica is waited for in tests.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
+/// A test in which so much time passes hangs.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The password in [`settings`].
 pub(crate) const PASSWORD: &str = "open sesame";
 
@@ -26,7 +28,8 @@ pub(crate) fn settings() -> Settings {
 
 /// Runs a test on an event loop whose clock goes on by itself, to the next time that anybody sleeps until, whenever all wait.
 pub(crate) fn in_paused_time<F: Future>(test: F) -> F::Output {
-    on_event_loop(true, test)
+    // With nothing else to wait for the clock goes on to this.
+    on_event_loop(true, async { tokio::time::timeout(DAY, test).await.expect("the test hangs") })
 }
 
 fn on_event_loop<F: Future>(paused: bool, test: F) -> F::Output {
