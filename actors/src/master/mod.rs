@@ -20,3 +20,8 @@ pub(crate) mod store_reader;
 pub(crate) mod threads;
 pub(crate) mod upload;
 pub(crate) mod user_read;
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod upload_tests;

@@ -2,6 +2,7 @@
 //! settings.
 
 pub(crate) mod dial;
+pub(crate) mod frames;
 pub(crate) mod given;
 pub(crate) mod peer;
 mod script;

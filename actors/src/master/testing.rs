@@ -1,0 +1,51 @@
+//! For tests: a master's store on disk, written without Cyrus.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use cyrus_store::{Config, Mailbox, MboxEntry, Store};
+use testkit::store::{Bodies, MasterStore, Plan, Sizes};
+
+use crate::master::message_files::Message;
+
+/// A store, which goes when it is dropped.
+pub(crate) struct Master {
+    pub(crate) disk: MasterStore,
+    pub(crate) store: Arc<Store>,
+}
+
+impl Master {
+    /// One with so many messages of this size in the INBOX of one user, all of the same text.
+    pub(crate) fn with_messages(messages: usize, bytes: usize) -> Master {
+        let (sizes, bodies) = (Sizes::Fixed(bytes), Bodies::Repeated(1));
+        Master::of(&Plan { users: 1, mailboxes: 1, messages, sizes, bodies, ..Plan::default() })
+    }
+
+    /// One as it is planned.
+    pub(crate) fn of(plan: &Plan) -> Master {
+        let disk = MasterStore::write(plan).unwrap();
+        let store = Arc::new(Store::open(Arc::new(Config::load(disk.imapd_conf()).unwrap())));
+        Master { disk, store }
+    }
+
+    /// What mailboxes.db says of a user's mailbox, both by number.
+    pub(crate) fn entry(&self, user: usize, mailbox: usize) -> MboxEntry {
+        let name = &self.disk.model().users[user].mailboxes[mailbox].name;
+        self.store.mailboxes().unwrap().lookup(name).unwrap().unwrap()
+    }
+
+    /// The INBOX of the first user.
+    pub(crate) fn inbox(&self) -> Mailbox {
+        self.store.open_mailbox(&self.entry(0, 0)).unwrap()
+    }
+}
+
+/// The messages of a mailbox.
+pub(crate) fn messages(mailbox: &Mailbox) -> Vec<Message> {
+    mailbox.records(0).map(|record| Message::from(&record.unwrap())).collect()
+}
+
+/// Where the file of a message is.
+pub(crate) fn file(mailbox: &Mailbox, uid: u32) -> PathBuf {
+    mailbox.message_folder(false).join(format!("{uid}."))
+}
