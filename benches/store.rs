@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use cyrus_store::db::Database;
 use cyrus_store::{Config, Store};
+use cyrus_types::ModSeq;
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use testkit::store::{MasterStore, Plan};
@@ -51,7 +52,7 @@ fn index_records(bencher: Bencher) {
     let entry = store.mailboxes().unwrap().lookup("user.user00000").unwrap().unwrap();
     let mailbox = store.open_mailbox(&entry).unwrap();
     bencher.counter(ItemsCount::new(MESSAGES)).bench_local(|| {
-        let read = mailbox.records(0).map(|record| u64::from(record.unwrap().uid));
+        let read = mailbox.records(ModSeq::ZERO).map(|record| u64::from(record.unwrap().uid.0));
         assert_eq!(read.sum::<u64>(), (MESSAGES * (MESSAGES + 1) / 2) as u64);
     });
 }

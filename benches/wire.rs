@@ -12,7 +12,7 @@ use actors::encode::{self, Encoder, State};
 use bytes::BytesMut;
 use csync::{Decoder, FullMailbox, Item, Limits, ReplicaUser, Reply};
 use cyrus_store::{Config, Mailbox, Store};
-use cyrus_types::SyncCrcs;
+use cyrus_types::{ModSeq, SyncCrcs};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use embedded_replica::{Options, Replica};
@@ -137,7 +137,7 @@ fn encode_mailbox(bencher: Bencher) {
         replica: None,
         groups: None,
     };
-    let records: Vec<_> = mailbox.records(0).map(Result::unwrap).collect();
+    let records: Vec<_> = mailbox.records(ModSeq::ZERO).map(Result::unwrap).collect();
     bencher.counter(ItemsCount::new(records.len())).bench_local(|| {
         let mut bytes = 0;
         let mut encoder = Encoder::begin(&mailbox, modseqs, &head).unwrap();

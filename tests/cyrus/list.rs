@@ -42,7 +42,7 @@ fn what_cyrus_has_changed_is_seen_at_once() {
         assert!(entry.acl.contains("bert\tlrs"), "{}", entry.acl);
         client.set_metadata(&renamed, "/private/comment", Some(&moved)).unwrap();
         let mailbox = store.open_mailbox(&entry).unwrap();
-        let said = mailbox.annotations(0, 0).unwrap();
+        let said = mailbox.annotations().unwrap();
         assert!(said.iter().any(|a| a.value == moved.as_bytes()), "{said:?}");
         drop(mailbox);
         if nr % 2 == 0 {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use actors::encode::{Encoder, Head, State};
 use csync::{DlistWriter, IntermediateHead, command};
 use cyrus_store::{Config, Mailbox, MboxEntry, MboxList, Modseqs, Store};
-use cyrus_types::Guid;
+use cyrus_types::{Guid, ModSeq};
 use testkit::fill::{self, RandomWork};
 use testkit::oracle::PrivateServer;
 use testkit::{Builder, Cyrus, DeleteMode};
@@ -97,7 +97,7 @@ fn encoded(mailbox: &Mailbox, modseqs: Modseqs, with_records: bool) -> Vec<u8> {
     };
     let mut encoder = Encoder::begin(mailbox, modseqs, &head).unwrap();
     if with_records {
-        for record in mailbox.records(0) {
+        for record in mailbox.records(ModSeq::ZERO) {
             let record = record.unwrap();
             encoder.record(&record, record.modseq).unwrap();
         }
@@ -172,7 +172,7 @@ fn compare_mailboxes(store: &Store, list: &MboxList, said: &Said, compared: &mut
         assert!(mailbox.header_crc_matches, "{}", entry.name);
         assert_eq!(mailbox.recompute_crcs().unwrap(), mailbox.index.sync_crcs, "{}", entry.name);
         compared.mailboxes += 1;
-        compared.records += mailbox.records(0).count();
+        compared.records += mailbox.records(ModSeq::ZERO).count();
     }
     assert_lines(&ours, &named(&said.lines, "MAILBOX"), &format!("GET USER {}", said.user));
     let theirs: Vec<&[u8]> = said.full.iter().map(|(_, line)| line.as_slice()).collect();
@@ -213,7 +213,7 @@ fn compare_meta(store: &Store, list: &MboxList, said: &Said, compared: &mut Comp
         let mut line = Vec::new();
         let mut writer = DlistWriter::new(&mut line).as_server();
         writer.key("SEEN").map_begin().key("UNIQUEID").atom(&seen.uniqueid);
-        writer.key("LASTREAD").date(seen.lastread).key("LASTUID").num(seen.lastuid.into());
+        writer.key("LASTREAD").date(seen.lastread).key("LASTUID").uid(seen.lastuid);
         writer.key("LASTCHANGE").date(seen.lastchange).key("SEENUIDS").atom(&seen.seenuids);
         writer.map_end();
         ours.push(line);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cyrus_store::StoreError;
+use cyrus_types::Uid;
 
 /// Something of the master can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +50,7 @@ pub enum MasterError {
         /// Internal name.
         mailbox: String,
         /// The message.
-        uid: u32,
+        uid: Uid,
         /// Its file.
         path: PathBuf,
         /// Whether the file is not there at all.

@@ -3,7 +3,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use cyrus_types::Guid;
+use cyrus_types::{Guid, Uid};
 
 use crate::error::MasterError;
 use crate::replica::asked::PendingCommand;
@@ -15,7 +15,7 @@ pub(crate) const NAMED: usize = 100;
 #[derive(Default)]
 pub(crate) struct Files {
     /// UIDs, rising, of messages that are left out.
-    pub(crate) without: Vec<u32>,
+    pub(crate) without: Vec<Uid>,
     pub(crate) bad: Vec<BadFile>,
     pub(crate) uploads: VecDeque<PendingCommand>,
     /// The replica was asked whether it has those with bad files.
@@ -24,7 +24,7 @@ pub(crate) struct Files {
 
 /// A message whose file is missing or damaged.
 pub(crate) struct BadFile {
-    pub(crate) uid: u32,
+    pub(crate) uid: Uid,
     pub(crate) guid: Guid,
     /// What is wrong with it; none where enough of them are named.
     pub(crate) why: Option<MasterError>,
@@ -46,7 +46,7 @@ impl Files {
         std::mem::take(&mut self.bad).into_iter().filter_map(|bad| bad.why).collect()
     }
 
-    pub(crate) fn leave_out(&mut self, uids: Vec<u32>) {
+    pub(crate) fn leave_out(&mut self, uids: Vec<Uid>) {
         self.without.extend(uids);
         self.without.sort_unstable();
         self.without.dedup();

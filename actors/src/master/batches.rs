@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 
 use csync::Since;
 use cyrus_store::{IndexRecord, Mailbox, StoreError};
+use cyrus_types::{ModSeq, Uid};
 
 /// New messages' bytes in one step. Larger ones have a step each.
 pub(crate) const STEP_BYTES: u64 = 256 * 1024 * 1024;
@@ -23,9 +24,9 @@ pub(crate) const STEP_BYTES: u64 = 256 * 1024 * 1024;
 /// What the replica has, as far as the next step builds on it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Base {
-    pub(crate) last_uid: u32,
+    pub(crate) last_uid: Uid,
     /// The modseq up to which it has all changes.
-    pub(crate) highestmodseq: u64,
+    pub(crate) highestmodseq: ModSeq,
     /// The condition of the change, none where there is nothing or no trust.
     pub(crate) since: Option<Since>,
 }
@@ -33,22 +34,22 @@ pub(crate) struct Base {
 /// A step that is not the last: up to this UID and modseq.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Batch {
-    pub(crate) last_uid: u32,
-    pub(crate) highestmodseq: u64,
+    pub(crate) last_uid: Uid,
+    pub(crate) highestmodseq: ModSeq,
 }
 
 /// A run of new records.
 #[derive(Debug, Default)]
 struct Chunk {
-    last_uid: u32,
+    last_uid: Uid,
     messages: u32,
     bytes: u64,
-    lowest_modseq: u64,
+    lowest_modseq: ModSeq,
 }
 
 /// Whether there may be more new messages than one step should have (0: no bound).
 pub(crate) fn are_many(mailbox: &Mailbox, base: &Base, batch: u32) -> bool {
-    batch > 0 && mailbox.index.last_uid.saturating_sub(base.last_uid) > batch
+    batch > 0 && mailbox.index.last_uid.0.saturating_sub(base.last_uid.0) > batch
 }
 
 /// The steps before the last one, none if all fits into one. They stay right whatever happens to
@@ -61,26 +62,26 @@ pub(crate) fn plan(
     base: &Base,
     batch: u32,
 ) -> Result<VecDeque<Batch>, StoreError> {
-    let new = mailbox.records_from_uid(base.last_uid.saturating_add(1));
+    let new = mailbox.records_from_uid(base.last_uid.next());
     plan_over(new, base.highestmodseq, mailbox.index.highestmodseq, batch)
 }
 
 fn plan_over(
     new: impl Iterator<Item = Result<IndexRecord, StoreError>>,
-    base_modseq: u64,
-    highestmodseq: u64,
+    base_modseq: ModSeq,
+    highestmodseq: ModSeq,
     batch: u32,
 ) -> Result<VecDeque<Batch>, StoreError> {
     let chunks = chunks(new, if batch == 0 { u32::MAX } else { batch })?;
     let mut steps = VecDeque::new();
-    let mut after = u64::MAX;
+    let mut after: Option<ModSeq> = None;
     for chunk in chunks.iter().rev() {
         // Nothing comes after the last chunk: it is no step.
-        if after != u64::MAX {
-            let step = Batch { last_uid: chunk.last_uid, highestmodseq: after.saturating_sub(1) };
+        if let Some(after) = after {
+            let step = Batch { last_uid: chunk.last_uid, highestmodseq: after.previous() };
             steps.push_front(step);
         }
-        after = after.min(chunk.lowest_modseq);
+        after = after.into_iter().chain([chunk.lowest_modseq]).min();
     }
     // Modseqs must rise from step to step; where they do not, two steps become one.
     let mut reached = base_modseq;
@@ -128,7 +129,7 @@ pub(crate) fn modseq_in_step(
     record: &IndexRecord,
     base: &Base,
     step: Option<Batch>,
-) -> Option<u64> {
+) -> Option<ModSeq> {
     match step {
         Some(step) if record.modseq > step.highestmodseq => {
             (record.uid > base.last_uid).then_some(step.highestmodseq)
@@ -142,13 +143,14 @@ mod tests {
     use super::*;
 
     fn record(uid: u32, modseq: u64) -> IndexRecord {
-        IndexRecord { uid, modseq, size: 10, ..IndexRecord::default() }
+        IndexRecord { uid: Uid(uid), modseq: ModSeq(modseq), size: 10, ..IndexRecord::default() }
     }
 
     fn planned(records: &[IndexRecord], base: u64, batch: u32) -> Vec<(u32, u64)> {
-        let highest = records.iter().map(|r| r.modseq).max().unwrap_or(0);
-        let steps = plan_over(records.iter().map(|r| Ok(*r)), base, highest, batch).unwrap();
-        steps.iter().map(|s| (s.last_uid, s.highestmodseq)).collect()
+        let highest = records.iter().map(|r| r.modseq).max().unwrap_or_default();
+        let steps =
+            plan_over(records.iter().map(|r| Ok(*r)), ModSeq(base), highest, batch).unwrap();
+        steps.iter().map(|s| (s.last_uid.0, s.highestmodseq.0)).collect()
     }
 
     #[test]
@@ -159,14 +161,14 @@ mod tests {
         assert_eq!(planned(&records, 0, 0), []);
         // The first record was flagged after all else: it is shown as of 104 first.
         let mut flagged = records.clone();
-        flagged[0].modseq = 200;
+        flagged[0].modseq = ModSeq(200);
         assert_eq!(planned(&flagged, 0, 4), [(4, 104), (8, 108)]);
     }
 
     #[test]
     fn steps_that_do_not_rise_become_one() {
         let mut records: Vec<_> = (1..=9).map(|n| record(n, u64::from(n) + 100)).collect();
-        records[8].modseq = 50;
+        records[8].modseq = ModSeq(50);
         assert_eq!(planned(&records, 0, 3), [(3, 49)]);
         assert_eq!(planned(&records, 60, 3), []);
     }
@@ -183,11 +185,11 @@ mod tests {
 
     #[test]
     fn new_records_are_shown_at_the_steps_modseq_and_old_ones_left_for_later() {
-        let base = Base { last_uid: 10, highestmodseq: 5, since: None };
-        let step = Some(Batch { last_uid: 20, highestmodseq: 9 });
-        assert_eq!(modseq_in_step(&record(15, 8), &base, step), Some(8));
-        assert_eq!(modseq_in_step(&record(15, 12), &base, step), Some(9));
+        let base = Base { last_uid: Uid(10), highestmodseq: ModSeq(5), since: None };
+        let step = Some(Batch { last_uid: Uid(20), highestmodseq: ModSeq(9) });
+        assert_eq!(modseq_in_step(&record(15, 8), &base, step), Some(ModSeq(8)));
+        assert_eq!(modseq_in_step(&record(15, 12), &base, step), Some(ModSeq(9)));
         assert_eq!(modseq_in_step(&record(7, 12), &base, step), None);
-        assert_eq!(modseq_in_step(&record(7, 12), &base, None), Some(12));
+        assert_eq!(modseq_in_step(&record(7, 12), &base, None), Some(ModSeq(12)));
     }
 }

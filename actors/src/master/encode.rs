@@ -9,7 +9,7 @@ use csync::{
     Annotation, MailboxCommand, MailboxHead, OwnedAnnotation, Record, ReplicaMailbox, Since,
 };
 use cyrus_store::{IndexRecord, Mailbox, Modseqs, StoreError};
-use cyrus_types::SyncCrcs;
+use cyrus_types::{ModSeq, SyncCrcs, Uid};
 use sync_plan::{MailboxAnnotation, MasterMailbox};
 
 /// A mailbox's header as the planner compares it.
@@ -18,7 +18,7 @@ use sync_plan::{MailboxAnnotation, MasterMailbox};
 /// A database beside the mailbox (annotations, conversations, counters) can't be read.
 pub fn header(m: &Mailbox, modseqs: Modseqs) -> Result<MasterMailbox, StoreError> {
     let annotations = m
-        .annotations(0, 0)?
+        .annotations()?
         .into_iter()
         .map(|a| MailboxAnnotation {
             entry: a.entry,
@@ -80,7 +80,7 @@ pub(crate) fn replica_state(
         acl: ours.acl,
         options: ours.options,
         quotaroot: ours.quotaroot,
-        xconvmodseq: ours.xconvmodseq.unwrap_or(0),
+        xconvmodseq: ours.xconvmodseq.unwrap_or_default(),
         raclmodseq: ours.raclmodseq,
         createdmodseq: m.index.createdmodseq,
         foldermodseq: ours.foldermodseq,
@@ -105,9 +105,9 @@ pub enum State {
     /// Up to this UID and modseq. All else stays as the replica has it until the last step.
     Partial {
         /// Highest UID of the step.
-        last_uid: u32,
+        last_uid: Uid,
         /// Highest modseq of the step.
-        highestmodseq: u64,
+        highestmodseq: ModSeq,
     },
 }
 
@@ -134,11 +134,11 @@ pub struct Head<'a> {
 /// What is said of a mailbox's conversations; 0 is nothing. A replica with a higher XCONVMODSEQ than it is sent
 /// refuses the change; one that was told to obey (FORCE) takes a lower one, and forgets its own where nothing
 /// is said (`imap/sync_support.c:sync_apply_mailbox`). It is never lowered.
-fn xconvmodseq(ours: u64, theirs: u64, one_way: bool) -> u64 {
+fn xconvmodseq(ours: ModSeq, theirs: ModSeq, one_way: bool) -> ModSeq {
     match one_way {
         true => ours.max(theirs),
         false if ours > theirs => ours,
-        false => 0,
+        false => ModSeq::ZERO,
     }
 }
 
@@ -192,7 +192,7 @@ impl<'m> Encoder<'m> {
             last_appenddate: mailbox.index.last_appenddate,
             pop3_last_login: ours.pop3_last_login,
             pop3_show_after: ours.pop3_show_after,
-            xconvmodseq: ours.xconvmodseq.unwrap_or(0),
+            xconvmodseq: ours.xconvmodseq.unwrap_or_default(),
             raclmodseq: ours.raclmodseq,
             uidvalidity: ours.uidvalidity,
             partition: head.partition,
@@ -210,20 +210,20 @@ impl<'m> Encoder<'m> {
             State::Whole(crcs) => {
                 line.sync_crc = crcs.basic;
                 line.sync_crc_annot = Some(crcs.annot);
-                let theirs = head.replica.map_or(0, |r| r.xconvmodseq);
+                let theirs = head.replica.map_or(ModSeq::ZERO, |r| r.xconvmodseq);
                 line.xconvmodseq = xconvmodseq(line.xconvmodseq, theirs, head.one_way);
             }
             State::Partial { last_uid, highestmodseq } => {
                 line.last_uid = last_uid;
                 line.highestmodseq = highestmodseq;
-                line.recentuid = head.replica.map_or(0, |r| r.recentuid);
+                line.recentuid = head.replica.map_or(Uid::NONE, |r| r.recentuid);
                 line.recenttime = head.replica.map_or(0, |r| r.recenttime);
                 line.last_appenddate = 0;
                 line.pop3_last_login = head.replica.map_or(0, |r| r.pop3_last_login);
                 line.pop3_show_after = head.replica.map_or(0, |r| r.pop3_show_after);
                 // Both rise by themselves with the records; what was there before the first step is refused after it.
-                line.xconvmodseq = 0;
-                line.raclmodseq = 0;
+                line.xconvmodseq = ModSeq::ZERO;
+                line.raclmodseq = ModSeq::ZERO;
                 line.usergroups = None;
             }
         }
@@ -236,8 +236,8 @@ impl<'m> Encoder<'m> {
     ///
     /// # Errors
     /// The message's annotations can't be read.
-    pub fn record(&mut self, record: &IndexRecord, modseq: u64) -> Result<(), StoreError> {
-        let stored = self.mailbox.annotations(record.uid, 0)?;
+    pub fn record(&mut self, record: &IndexRecord, modseq: ModSeq) -> Result<(), StoreError> {
+        let stored = self.mailbox.message_annotations(record.uid)?;
         self.text.clear();
         let mut virtuals = [("", 0, 0); MOST_VIRTUALS];
         let mut used = 0;
@@ -251,7 +251,7 @@ impl<'m> Encoder<'m> {
         let virtuals = virtuals.iter().take(used).map(|(entry, from, to)| Annotation {
             entry,
             userid: "",
-            modseq: 0,
+            modseq: ModSeq::ZERO,
             value: self.text.as_bytes().get(*from..*to).unwrap_or_default(),
         });
         let annotations: Vec<Annotation<'_>> = stored

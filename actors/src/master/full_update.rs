@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use csync::ReplicaMailbox;
 use cyrus_store::{Mailbox, MboxEntry, Store, StoreError};
-use cyrus_types::{Guid, SyncCrcs};
+use cyrus_types::{Guid, ModSeq, SyncCrcs, Uid};
 use sync_plan::{CopybackReason, FullMaster, FullReplica, PlanError, RecordState, plan_full};
 
 use crate::error::{MasterError, UserError};
@@ -67,7 +67,7 @@ pub(crate) fn check(
         check_what_both_have(mailbox, full)?;
         return Ok(checked);
     }
-    checked.half_made = !found.again && full.last_uid > 0 && full.records.is_empty();
+    checked.half_made = !found.again && full.last_uid > Uid::NONE && full.records.is_empty();
     if found.again || checked.half_made || lacking.is_empty() {
         return Ok(checked);
     }
@@ -103,7 +103,7 @@ fn check_what_both_have(mut mailbox: Mailbox, full: &FullReplica) -> Result<(), 
     let theirs: HashSet<Guid> =
         full.records.iter().filter(|r| !r.expunged).map(|r| r.guid).collect();
     let mut messages = Vec::new();
-    for record in mailbox.records(0) {
+    for record in mailbox.records(ModSeq::ZERO) {
         let record = record.map_err(|e| damaged(mailbox.name(), e))?;
         if !record.is_expunged() && theirs.contains(&record.guid) {
             messages.push(Message::from(&record));
@@ -148,7 +148,7 @@ pub(crate) fn count_lacking(
 ) -> Result<usize, MasterError> {
     let mut mailbox = store.open_mailbox(entry)?;
     let mut messages = Vec::new();
-    for record in mailbox.records(0) {
+    for record in mailbox.records(ModSeq::ZERO) {
         let record = record?;
         if !record.is_expunged() && guids.contains(&record.guid) {
             messages.push(Message::from(&record));
@@ -169,9 +169,9 @@ pub(crate) fn count_lacking(
 pub(crate) struct Compared {
     pub(crate) found: Found,
     /// UIDs that the replica must expunge before it gets all of our records.
-    pub(crate) expunge: Vec<u32>,
+    pub(crate) expunge: Vec<Uid>,
     /// UIDs of live messages that the replica lacks and has passed.
-    pub(crate) lacking: Vec<u32>,
+    pub(crate) lacking: Vec<Uid>,
 }
 
 /// A mailbox against the replica's records, as far as it may be made equal.
@@ -190,7 +190,7 @@ pub(crate) fn compare(
         uidvalidity: index.uidvalidity,
         deletedmodseq: index.deletedmodseq,
     };
-    let ours = mailbox.records(0).map(|record| {
+    let ours = mailbox.records(ModSeq::ZERO).map(|record| {
         record.map(|r| RecordState {
             uid: r.uid,
             modseq: r.modseq,

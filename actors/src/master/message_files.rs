@@ -9,7 +9,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
 
 use cyrus_store::{IndexRecord, Mailbox};
-use cyrus_types::Guid;
+use cyrus_types::{Guid, Uid};
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
@@ -26,7 +26,7 @@ const MISSING: &str = "the message file is missing";
 /// A message to be uploaded.
 #[derive(Debug)]
 pub(crate) struct Message {
-    pub(crate) uid: u32,
+    pub(crate) uid: Uid,
     pub(crate) guid: Guid,
     /// Bytes, as the record says.
     pub(crate) size: u64,

@@ -19,7 +19,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use cyrus_store::{IndexRecord, Mailbox, MboxEntry, Store};
-use cyrus_types::Guid;
+use cyrus_types::{Guid, ModSeq, Uid};
 
 use crate::error::MasterError;
 
@@ -36,7 +36,7 @@ const WORTH_READING_ALL: u64 = 1024 * 1024;
 pub(crate) struct Wanted {
     pub(crate) entries: Arc<HashMap<String, MboxEntry>>,
     /// Mailboxes to be sent that have new messages: unique id, and the replica's last UID.
-    pub(crate) updates: Vec<(String, u32)>,
+    pub(crate) updates: Vec<(String, Uid)>,
     /// The replica's mailboxes with messages.
     pub(crate) holders: Vec<Holder>,
     /// -p.
@@ -52,9 +52,9 @@ pub(crate) struct Holder {
     /// Its name there.
     pub(crate) name: String,
     /// The highest UID there.
-    pub(crate) last_uid: u32,
+    pub(crate) last_uid: Uid,
     /// The highest modseq there: later changes it has not heard of.
-    pub(crate) highestmodseq: u64,
+    pub(crate) highestmodseq: ModSeq,
     /// It is one of those to be sent.
     pub(crate) changed: bool,
 }
@@ -144,7 +144,7 @@ pub(crate) fn find(store: &Store, msg: &Wanted) -> Result<Vec<Reserve>, MasterEr
 /// when it is sent.
 fn older(mailbox: &Mailbox, there: &Holder) -> impl Iterator<Item = Guid> {
     let (last_uid, heard_of) = (there.last_uid, there.highestmodseq);
-    let known = mailbox.records(0).map_while(Result::ok);
+    let known = mailbox.records(ModSeq::ZERO).map_while(Result::ok);
     let known = known.take_while(move |record| record.uid <= last_uid);
     // Of a message whose file is gone here it has not heard yet that it is to go.
     let has = move |record: &IndexRecord| !record.is_unlinked() || record.modseq > heard_of;
@@ -171,7 +171,7 @@ fn new_messages(store: &Store, msg: &Wanted) -> Result<New, MasterError> {
             new.partitions.push(partition.clone());
             new.partitions.len() - 1
         });
-        for record in mailbox.records_from_uid(replica_last_uid.saturating_add(1)) {
+        for record in mailbox.records_from_uid(replica_last_uid.next()) {
             let Ok(record) = record else { break };
             if new.guids.len() >= MOST_WANTED {
                 return Ok(new);

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use csync::{Command, CommandKind, ReplicaMailbox, Since, command};
 use cyrus_store::{Mailbox, MboxEntry, MboxList, Modseqs, Store, StoreError};
-use cyrus_types::SyncCrcs;
+use cyrus_types::{ModSeq, SyncCrcs, Uid};
 use sync_plan::{FullReplica, PlanError, Verdict, compare_mailbox};
 
 use crate::error::{MasterError, UserError};
@@ -97,7 +97,7 @@ pub(crate) struct Next {
     /// The steps after it, but for the last one.
     steps: VecDeque<Batch>,
     /// UIDs of messages that were left out of those before it.
-    without: Vec<u32>,
+    without: Vec<Uid>,
 }
 
 /// How often a step is encoded again because files turned out to be bad: new messages may come between.
@@ -254,7 +254,7 @@ impl MailboxSender<'_> {
     }
 
     /// Whether the replica has a live message of this UID, in a mailbox that was compared record by record.
-    fn is_live_there(&self, uid: u32) -> bool {
+    fn is_live_there(&self, uid: Uid) -> bool {
         let SendMode::Full { records, .. } = &self.how else { return false };
         let found = records.records.binary_search_by_key(&uid, |record| record.uid);
         let record = found.ok().and_then(|at| records.records.get(at));
@@ -269,7 +269,7 @@ impl MailboxSender<'_> {
             local_only: self.settings.sync.local_only,
             one_way: self.settings.sync.one_way,
             partition: &partition,
-            state: State::Partial { last_uid: 0, highestmodseq: 1 },
+            state: State::Partial { last_uid: Uid::NONE, highestmodseq: ModSeq(1) },
             since: None,
             replica: None,
             groups: self.client.features().user_flags.then_some(""),
@@ -309,10 +309,10 @@ impl MailboxSender<'_> {
             (false, true) => Some(Since { crcs: SyncCrcs::default(), ..condition }),
             (false, false) => None,
         };
-        let since = since.filter(|since| since.modseq > 0);
+        let since = since.filter(|since| !since.modseq.is_zero());
         // All records go where a comparison one by one was needed: no modseq tells which differ.
         let highestmodseq =
-            if matches!(self.how, SendMode::Full { .. }) { 0 } else { r.highestmodseq };
+            if matches!(self.how, SendMode::Full { .. }) { ModSeq::ZERO } else { r.highestmodseq };
         Base { last_uid: r.last_uid, highestmodseq, since }
     }
 
@@ -389,7 +389,7 @@ impl MailboxSender<'_> {
     }
 
     /// Lets the replica expunge what it must not keep, before it is sent all records.
-    fn expunge(&self, uids: &[u32]) -> Option<Command> {
+    fn expunge(&self, uids: &[Uid]) -> Option<Command> {
         let MboxEntry { name, uniqueid, .. } = self.entry;
         (!uids.is_empty()).then(|| command::expunge(name, uniqueid, uids.iter().copied()))
     }

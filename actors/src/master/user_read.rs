@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use cyrus_store::{MboxEntry, StoreError};
+use cyrus_types::Uid;
 use sync_plan::{Folder, MasterUser};
 
 use crate::error::MasterError;
@@ -59,7 +60,7 @@ impl UserRead {
     }
 
     /// The highest UIDs that were given out, by unique id.
-    pub(crate) fn last_uids(&self) -> HashMap<&str, u32> {
+    pub(crate) fn last_uids(&self) -> HashMap<&str, Uid> {
         let mailboxes = self.master.folders.iter().filter_map(|folder| match folder {
             Folder::Mailbox(m) => Some((m.uniqueid.as_str(), m.last_uid)),
             Folder::Intermediate(_) => None,

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use csync::{FullMailbox, Item, ReplicaMailbox, ReplicaRecord, ReplicaUser, Status, Value};
+use cyrus_types::{Uid, UidValidity};
 use sync_plan::FullReplica;
 
 /// Room for all answers of a run together, in bytes: a mailbox of a million records, or a user of 20,000 mailboxes; more where a
@@ -209,10 +210,10 @@ impl Said {
         self.settle_records();
         self.records.records.shrink_to_fit();
         if let Some(Ok(last_uid)) = mailbox.value.get("LAST_UID").map(Value::u32) {
-            self.records.last_uid = last_uid;
+            self.records.last_uid = Uid(last_uid);
         }
         if let Some(Ok(uidvalidity)) = mailbox.value.get("UIDVALIDITY").map(Value::u32) {
-            self.records.uidvalidity = uidvalidity;
+            self.records.uidvalidity = UidValidity(uidvalidity);
         }
     }
 }
@@ -332,7 +333,7 @@ mod tests {
         }
         let head = Value::Map(vec![("LAST_UID".into(), Value::atom("400"))]);
         said.push(Item { name: "MAILBOX".into(), value: head }, true);
-        assert_eq!((said.records.last_uid, said.records.records.len()), (400, 300));
+        assert_eq!((said.records.last_uid, said.records.records.len()), (Uid(400), 300));
         assert!(said.records.records.iter().all(|r| r.expunged));
         // The head lacks what a mailbox must have.
         assert!(said.nonsense.is_some() && !said.is_empty());

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use csync::{Command, CommandKind, Framing, OwnedAnnotation, ReplicaMailbox, Seen, command};
-use cyrus_types::{Guid, NameRules};
+use cyrus_types::{Guid, ModSeq, NameRules, UidValidity};
 use sync_plan::FullReplica;
 
 use crate::monitor::events::EventSink;
@@ -157,7 +157,7 @@ impl Client {
         from: &str,
         to: &str,
         partition: &str,
-        uidvalidity: u32,
+        uidvalidity: UidValidity,
     ) -> Result<PendingCommand, CommandError> {
         let word = self.local("RENAME", "LOCAL_RENAME");
         self.report(|| format!("{word} {from} -> {to} ({partition})")).await;
@@ -217,7 +217,7 @@ impl Client {
         &self,
         root: &str,
         limits: &[(String, u64)],
-        modseq: u64,
+        modseq: ModSeq,
     ) -> Result<PendingCommand, CommandError> {
         self.report(|| format!("QUOTA {root}")).await;
         let limits = limits.iter().map(|(name, limit)| (name.as_str(), *limit));

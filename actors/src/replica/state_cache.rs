@@ -366,7 +366,7 @@ fn decode(line: &[u8]) -> Option<ReplicaMailbox> {
 #[cfg(test)]
 mod tests {
     use csync::OwnedAnnotation;
-    use cyrus_types::SyncCrcs;
+    use cyrus_types::{ModSeq, SyncCrcs};
 
     use super::*;
 
@@ -374,7 +374,7 @@ mod tests {
         ReplicaMailbox {
             uniqueid: format!("id-{name}"),
             name: name.into(),
-            highestmodseq,
+            highestmodseq: ModSeq(highestmodseq),
             crcs: SyncCrcs { basic: 0, annot: 7 },
             partition: "default".into(),
             acl: "anna\tlrs\t".into(),
@@ -383,7 +383,7 @@ mod tests {
             annotations: vec![OwnedAnnotation {
                 entry: "/comment".into(),
                 userid: String::new(),
-                modseq: 4,
+                modseq: ModSeq(4),
                 value: b"a\r\n\0b".to_vec(),
             }],
             ..ReplicaMailbox::default()

@@ -107,7 +107,10 @@ fn quoted(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+
     use std::path::PathBuf;
+
+    use cyrus_types::Uid;
 
     use super::*;
 
@@ -148,7 +151,7 @@ mod tests {
             held.into(),
             MasterError::MessageFile {
                 mailbox: "user.anna.y".into(),
-                uid: 3,
+                uid: Uid(3),
                 path: PathBuf::from("/spool/3."),
                 missing: false,
                 problem: "short".into(),

@@ -13,6 +13,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use csync::{Code, CommandKind, IntermediateHead, ReplicaMailbox, ReplicaUser};
+use cyrus_types::UidValidity;
 use sync_plan::{Doubt, FullReplica, MailboxUpdate, UserPlan};
 use tracing::{Instrument, Span, info, warn};
 
@@ -231,7 +232,7 @@ impl<'a> Apply<'a> {
                     uniqueid: &i.uniqueid,
                     mboxname: &i.name,
                     mboxtype: &i.mboxtype,
-                    uidvalidity: 0,
+                    uidvalidity: UidValidity(0),
                     partition: None,
                     acl: None,
                     createdmodseq: i.createdmodseq,

@@ -13,6 +13,7 @@
 use std::collections::HashSet;
 
 use csync::ReplicaMailbox;
+use cyrus_types::Uid;
 use sync_plan::Folder;
 
 use crate::error::{Interrupt, UserError};
@@ -46,7 +47,7 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, In
         return Err(e.into());
     }
     let kept: Vec<String> = seen.plan.orphans.iter().filter(|name| owned(name)).cloned().collect();
-    let holds = |m: &&ReplicaMailbox| m.last_uid > 0 && kept.contains(&m.name);
+    let holds = |m: &&ReplicaMailbox| m.last_uid > Uid::NONE && kept.contains(&m.name);
     let kept: Vec<String> =
         seen.replica.mailboxes.iter().filter(holds).map(|m| m.name.clone()).collect();
     let some_live = seen.read.master.folders.iter().any(lives);

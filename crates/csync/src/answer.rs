@@ -13,7 +13,7 @@
 //! `sync_get_*`). Keys that are not known here are passed over: newer versions add some.
 
 use bytes::Bytes;
-use cyrus_types::{Guid, SyncCrcs};
+use cyrus_types::{Guid, ModSeq, SyncCrcs, Uid, UidValidity};
 
 use crate::decode::Item;
 use crate::fields::Fields;
@@ -28,7 +28,7 @@ pub struct OwnedAnnotation {
     /// Whose it is; empty for a shared one.
     pub userid: String,
     /// Its modseq; 0 from servers before 3.2.
-    pub modseq: u64,
+    pub modseq: ModSeq,
     /// Its value.
     pub value: Vec<u8>,
 }
@@ -43,13 +43,13 @@ pub struct ReplicaMailbox {
     /// `MBOXTYPE`; empty for plain mail.
     pub mboxtype: String,
     /// `LAST_UID`
-    pub last_uid: u32,
+    pub last_uid: Uid,
     /// `HIGHESTMODSEQ`
-    pub highestmodseq: u64,
+    pub highestmodseq: ModSeq,
     /// `UIDVALIDITY`
-    pub uidvalidity: u32,
+    pub uidvalidity: UidValidity,
     /// `RECENTUID`
-    pub recentuid: u32,
+    pub recentuid: Uid,
     /// `RECENTTIME`
     pub recenttime: i64,
     /// `LAST_APPENDDATE`
@@ -69,13 +69,13 @@ pub struct ReplicaMailbox {
     /// `QUOTAROOT`
     pub quotaroot: Option<String>,
     /// `XCONVMODSEQ`; 0 when not sent.
-    pub xconvmodseq: u64,
+    pub xconvmodseq: ModSeq,
     /// `RACLMODSEQ`; 0 when not sent.
-    pub raclmodseq: u64,
+    pub raclmodseq: ModSeq,
     /// `CREATEDMODSEQ`; 0 when not sent.
-    pub createdmodseq: u64,
+    pub createdmodseq: ModSeq,
     /// `FOLDERMODSEQ`; 0 when not sent.
-    pub foldermodseq: u64,
+    pub foldermodseq: ModSeq,
     /// The mailbox's own annotations, in the order they came.
     pub annotations: Vec<OwnedAnnotation>,
 }
@@ -91,10 +91,10 @@ impl ReplicaMailbox {
             uniqueid: f.text("UNIQUEID")?,
             name: f.text("MBOXNAME")?,
             mboxtype: f.text_or_none("MBOXTYPE")?.unwrap_or_default(),
-            last_uid: f.u32("LAST_UID")?,
-            highestmodseq: f.u64("HIGHESTMODSEQ")?,
-            uidvalidity: f.u32("UIDVALIDITY")?,
-            recentuid: f.u32("RECENTUID")?,
+            last_uid: f.uid("LAST_UID")?,
+            highestmodseq: f.modseq("HIGHESTMODSEQ")?,
+            uidvalidity: f.uidvalidity("UIDVALIDITY")?,
+            recentuid: f.uid("RECENTUID")?,
             recenttime: f.date("RECENTTIME")?,
             last_appenddate: f.date_or_zero("LAST_APPENDDATE")?,
             pop3_last_login: f.date("POP3_LAST_LOGIN")?,
@@ -107,10 +107,10 @@ impl ReplicaMailbox {
             acl: f.text("ACL")?,
             options: f.text("OPTIONS")?,
             quotaroot: f.text_or_none("QUOTAROOT")?,
-            xconvmodseq: f.u64_or_zero("XCONVMODSEQ")?,
-            raclmodseq: f.u64_or_zero("RACLMODSEQ")?,
-            createdmodseq: f.u64_or_zero("CREATEDMODSEQ")?,
-            foldermodseq: f.u64_or_zero("FOLDERMODSEQ")?,
+            xconvmodseq: f.modseq_or_zero("XCONVMODSEQ")?,
+            raclmodseq: f.modseq_or_zero("RACLMODSEQ")?,
+            createdmodseq: f.modseq_or_zero("CREATEDMODSEQ")?,
+            foldermodseq: f.modseq_or_zero("FOLDERMODSEQ")?,
             annotations: annotations(&f)?,
         })
     }
@@ -120,9 +120,9 @@ impl ReplicaMailbox {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReplicaRecord {
     /// `UID`
-    pub uid: u32,
+    pub uid: Uid,
     /// `MODSEQ`
-    pub modseq: u64,
+    pub modseq: ModSeq,
     /// `LAST_UPDATED`, Unix seconds.
     pub last_updated: i64,
     /// `FLAGS`: `\Seen`, `\Expunged`, then user flags in the replica's own order.
@@ -168,8 +168,8 @@ impl ReplicaRecord {
     pub fn decode(value: &Value) -> Result<ReplicaRecord, AnswerError> {
         let f = Fields::within("RECORD", value)?;
         Ok(ReplicaRecord {
-            uid: f.u32("UID")?,
-            modseq: f.u64("MODSEQ")?,
+            uid: f.uid("UID")?,
+            modseq: f.modseq("MODSEQ")?,
             last_updated: f.date("LAST_UPDATED")?,
             flags: f.need("FLAGS", strings)?,
             internaldate: f.date("INTERNALDATE")?,
@@ -192,7 +192,7 @@ fn owned_annotation(f: &Fields<'_>) -> Result<OwnedAnnotation, AnswerError> {
     Ok(OwnedAnnotation {
         entry: f.text("ENTRY")?,
         userid: f.text("USERID")?,
-        modseq: f.u64_or_zero("MODSEQ")?,
+        modseq: f.modseq_or_zero("MODSEQ")?,
         value: f.maybe("VALUE", |v| v.bytes().map(<[u8]>::to_vec))?.unwrap_or_default(),
     })
 }
@@ -205,7 +205,7 @@ pub struct ReplicaQuota {
     /// Every limit as it was sent, `LIMIT` (which repeats STORAGE, 4294967295 for none) first.
     pub limits: Vec<(String, i64)>,
     /// `MODSEQ`; 0 when not sent.
-    pub modseq: u64,
+    pub modseq: ModSeq,
 }
 
 /// A Sieve script on a replica that does not keep them in a mailbox. The active one comes twice: as
@@ -230,7 +230,7 @@ pub struct ReplicaSeen {
     /// `LASTREAD`, Unix seconds.
     pub lastread: i64,
     /// `LASTUID`
-    pub lastuid: u32,
+    pub lastuid: Uid,
     /// `LASTCHANGE`, Unix seconds.
     pub lastchange: i64,
     /// `SEENUIDS`, a sequence set.
@@ -282,7 +282,7 @@ fn quota(item: &Item) -> Result<ReplicaQuota, AnswerError> {
             limits.push((name.clone(), i64::from(limit)));
         }
     }
-    Ok(ReplicaQuota { root: f.text("ROOT")?, limits, modseq: f.u64_or_zero("MODSEQ")? })
+    Ok(ReplicaQuota { root: f.text("ROOT")?, limits, modseq: f.modseq_or_zero("MODSEQ")? })
 }
 
 fn seen(item: &Item) -> Result<ReplicaSeen, AnswerError> {
@@ -290,7 +290,7 @@ fn seen(item: &Item) -> Result<ReplicaSeen, AnswerError> {
     Ok(ReplicaSeen {
         uniqueid: f.text("UNIQUEID")?,
         lastread: f.date("LASTREAD")?,
-        lastuid: f.u32("LASTUID")?,
+        lastuid: f.uid("LASTUID")?,
         lastchange: f.date("LASTCHANGE")?,
         seenuids: f.text("SEENUIDS")?,
     })

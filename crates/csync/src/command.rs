@@ -11,7 +11,7 @@
 //! `imap/sync_support.c` of cyrus-imapd 3.6.1; keys stand in the order in which it sends them.
 //! Literals are always `{n+}`, so nothing here waits for an answer.
 
-use cyrus_types::Guid;
+use cyrus_types::{Guid, ModSeq, Uid, UidValidity};
 
 use crate::decode::Framing;
 use crate::kind::CommandKind;
@@ -143,17 +143,11 @@ pub fn get_fetch(
     partition: &str,
     uniqueid: &str,
     guid: &Guid,
-    uid: u32,
+    uid: Uid,
 ) -> Command {
     line(CommandKind::GetFetch, |w| {
         w.key("FETCH").map_begin().key("MBOXNAME").atom(mboxname).key("PARTITION").atom(partition);
-        w.key("UNIQUEID")
-            .atom(uniqueid)
-            .key("GUID")
-            .guid(guid)
-            .key("UID")
-            .num(uid.into())
-            .map_end();
+        w.key("UNIQUEID").atom(uniqueid).key("GUID").guid(guid).key("UID").uid(uid).map_end();
     })
 }
 
@@ -211,11 +205,17 @@ pub fn reserve<'n>(
 }
 
 /// `APPLY RENAME`; with `local` `LOCAL_RENAME` (-L).
-pub fn rename(local: bool, old: &str, new: &str, partition: &str, uidvalidity: u32) -> Command {
+pub fn rename(
+    local: bool,
+    old: &str,
+    new: &str,
+    partition: &str,
+    uidvalidity: UidValidity,
+) -> Command {
     line(CommandKind::Rename, |w| {
         w.key(if local { "LOCAL_RENAME" } else { "RENAME" }).map_begin();
         w.key("OLDMBOXNAME").atom(old).key("NEWMBOXNAME").atom(new);
-        w.key("PARTITION").atom(partition).key("UIDVALIDITY").num(uidvalidity.into()).map_end();
+        w.key("PARTITION").atom(partition).key("UIDVALIDITY").uidvalidity(uidvalidity).map_end();
     })
 }
 
@@ -226,11 +226,16 @@ pub fn unmailbox(local: bool, mboxname: &str) -> Command {
 
 /// `APPLY UNMAILBOX` of the mailbox with this unique id and UIDVALIDITY alone, for whoever has UNMAILBOX-ID switched on;
 /// with `local` `LOCAL_UNMAILBOX` (-L).
-pub fn unmailbox_id(local: bool, mboxname: &str, uniqueid: &str, uidvalidity: u32) -> Command {
+pub fn unmailbox_id(
+    local: bool,
+    mboxname: &str,
+    uniqueid: &str,
+    uidvalidity: UidValidity,
+) -> Command {
     line(CommandKind::Unmailbox, |w| {
         w.key(if local { "LOCAL_UNMAILBOX" } else { "UNMAILBOX" }).map_begin();
         w.key("MBOXNAME").atom(mboxname).key("UNIQUEID").atom(uniqueid);
-        w.key("UIDVALIDITY").num(uidvalidity.into()).map_end();
+        w.key("UIDVALIDITY").uidvalidity(uidvalidity).map_end();
     })
 }
 
@@ -244,14 +249,14 @@ pub fn unuser(local: bool, userid: &str) -> Command {
 pub fn quota<'n>(
     root: &str,
     limits: impl IntoIterator<Item = (&'n str, u64)>,
-    modseq: u64,
+    modseq: ModSeq,
 ) -> Command {
     line(CommandKind::Quota, |w| {
         w.key("QUOTA").map_begin().key("ROOT").atom(root);
         for (name, limit) in limits {
             w.atom(name).num(limit);
         }
-        w.key("MODSEQ").num(modseq).map_end();
+        w.key("MODSEQ").modseq(modseq).map_end();
     })
 }
 
@@ -279,7 +284,7 @@ pub struct Seen<'a> {
     /// When it was last read.
     pub lastread: i64,
     /// The highest UID at that time.
-    pub lastuid: u32,
+    pub lastuid: Uid,
     /// When the state last changed.
     pub lastchange: i64,
     /// A sequence set.
@@ -295,7 +300,7 @@ pub fn seen(seen: &Seen<'_>) -> Command {
             .atom(seen.userid)
             .key("UNIQUEID")
             .atom(seen.uniqueid);
-        w.key("LASTREAD").date(seen.lastread).key("LASTUID").num(seen.lastuid.into());
+        w.key("LASTREAD").date(seen.lastread).key("LASTUID").uid(seen.lastuid);
         w.key("LASTCHANGE").date(seen.lastchange).key("SEENUIDS").atom(seen.seenuids).map_end();
     })
 }
@@ -354,12 +359,12 @@ pub fn unannotation(mboxname: &str, entry: &str, userid: &str) -> Command {
 }
 
 /// `APPLY EXPUNGE`: these messages go, if the mailbox still has this unique id.
-pub fn expunge(mboxname: &str, uniqueid: &str, uids: impl IntoIterator<Item = u32>) -> Command {
+pub fn expunge(mboxname: &str, uniqueid: &str, uids: impl IntoIterator<Item = Uid>) -> Command {
     line(CommandKind::Expunge, |w| {
         w.key("EXPUNGE").map_begin().key("MBOXNAME").atom(mboxname).key("UNIQUEID").atom(uniqueid);
         w.key("UID").list_begin();
         for uid in uids {
-            w.num(uid.into());
+            w.uid(uid);
         }
         w.list_end().map_end();
     })

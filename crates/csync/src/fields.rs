@@ -1,6 +1,6 @@
 //! Reading a map's keys with errors that name the line and the key.
 
-use cyrus_types::Guid;
+use cyrus_types::{Guid, ModSeq, Uid, UidValidity};
 
 use crate::decode::Item;
 use crate::limits::AnswerError;
@@ -125,12 +125,36 @@ impl<'a> Fields<'a> {
         Ok(self.maybe(key, Value::u32)?.unwrap_or(0))
     }
 
-    /// A 64-bit number, 0 when it is missing.
+    /// A UID that must be there.
     ///
     /// # Errors
-    /// When it is no such number.
-    pub fn u64_or_zero(&self, key: &'static str) -> Result<u64, AnswerError> {
-        Ok(self.maybe(key, Value::u64)?.unwrap_or(0))
+    /// When it is missing or no 32-bit number.
+    pub fn uid(&self, key: &'static str) -> Result<Uid, AnswerError> {
+        self.u32(key).map(Uid)
+    }
+
+    /// A UIDVALIDITY that must be there.
+    ///
+    /// # Errors
+    /// When it is missing or no 32-bit number.
+    pub fn uidvalidity(&self, key: &'static str) -> Result<UidValidity, AnswerError> {
+        self.u32(key).map(UidValidity)
+    }
+
+    /// A modseq that must be there.
+    ///
+    /// # Errors
+    /// When it is missing or no 64-bit number.
+    pub fn modseq(&self, key: &'static str) -> Result<ModSeq, AnswerError> {
+        self.u64(key).map(ModSeq)
+    }
+
+    /// A modseq, zero when it is missing.
+    ///
+    /// # Errors
+    /// When it is no 64-bit number.
+    pub fn modseq_or_zero(&self, key: &'static str) -> Result<ModSeq, AnswerError> {
+        Ok(self.maybe(key, Value::u64)?.map_or(ModSeq::ZERO, ModSeq))
     }
 
     /// A time that must be there, in Unix seconds.
@@ -196,8 +220,8 @@ mod tests {
     fn missing_and_nil_are_the_same() {
         let item = item();
         let fields = Fields::of(&item).unwrap();
-        assert_eq!(fields.u64_or_zero("NONE"), Ok(0));
-        assert_eq!(fields.u64_or_zero("M"), Ok(0));
+        assert_eq!(fields.modseq_or_zero("NONE"), Ok(ModSeq::ZERO));
+        assert_eq!(fields.modseq_or_zero("M"), Ok(ModSeq::ZERO));
         assert_eq!(fields.text("NONE").unwrap(), "");
         assert!(fields.text("M").is_err());
         assert_eq!(fields.text_or_none("NONE"), Ok(None));

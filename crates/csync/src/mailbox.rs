@@ -8,7 +8,7 @@
 //! `sync_mailbox_byentry` of cyrus-imapd 3.6.1, USERFLAGS and USERGROUPS of 3.12.3. Keys stand in their order, so that what is written
 //! for a mailbox equals the master's own GET lines: [`mailbox_line`] writes the GET MAILBOXES form.
 
-use cyrus_types::{Guid, SyncCrcs};
+use cyrus_types::{Guid, ModSeq, SyncCrcs, Uid, UidValidity};
 
 use crate::command::Command;
 use crate::kind::CommandKind;
@@ -22,7 +22,7 @@ pub struct Annotation<'a> {
     /// Whose it is; empty for a shared one.
     pub userid: &'a str,
     /// Its modseq; 0 for a virtual one.
-    pub modseq: u64,
+    pub modseq: ModSeq,
     /// Its value.
     pub value: &'a [u8],
 }
@@ -31,7 +31,7 @@ pub struct Annotation<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Since {
     /// Its HIGHESTMODSEQ.
-    pub modseq: u64,
+    pub modseq: ModSeq,
     /// Its SYNC_CRC and SYNC_CRC_ANNOT.
     pub crcs: SyncCrcs,
 }
@@ -50,11 +50,11 @@ pub struct MailboxHead<'a> {
     /// The annotations' CRC; none in a partial batch.
     pub sync_crc_annot: Option<u32>,
     /// Highest UID.
-    pub last_uid: u32,
+    pub last_uid: Uid,
     /// Highest modseq.
-    pub highestmodseq: u64,
+    pub highestmodseq: ModSeq,
     /// Highest UID that was shown as recent.
-    pub recentuid: u32,
+    pub recentuid: Uid,
     /// When `recentuid` was set.
     pub recenttime: i64,
     /// When the last message came.
@@ -64,11 +64,11 @@ pub struct MailboxHead<'a> {
     /// POP3 shows only messages after this time.
     pub pop3_show_after: i64,
     /// Conversations' modseq; 0 is not sent.
-    pub xconvmodseq: u64,
+    pub xconvmodseq: ModSeq,
     /// Reverse ACLs' modseq; 0 is not sent.
-    pub raclmodseq: u64,
+    pub raclmodseq: ModSeq,
     /// UIDVALIDITY.
-    pub uidvalidity: u32,
+    pub uidvalidity: UidValidity,
     /// The partition on the replica.
     pub partition: &'a str,
     /// `user TAB rights TAB …`
@@ -78,9 +78,9 @@ pub struct MailboxHead<'a> {
     /// The quota root that covers it.
     pub quotaroot: Option<&'a str>,
     /// Modseq of the mailbox's creation; 0 is not sent.
-    pub createdmodseq: u64,
+    pub createdmodseq: ModSeq,
     /// Modseq of the folder's last change of name or ACL; 0 is not sent.
-    pub foldermodseq: u64,
+    pub foldermodseq: ModSeq,
     /// The mailbox's own annotations, in the store's order.
     pub annotations: &'a [Annotation<'a>],
     /// The names of all user flags, set on a message or not, so that both sides number them alike; none is not sent. A
@@ -96,9 +96,9 @@ pub struct MailboxHead<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct Record<'a> {
     /// Its UID.
-    pub uid: u32,
+    pub uid: Uid,
     /// Its modseq.
-    pub modseq: u64,
+    pub modseq: ModSeq,
     /// When it last changed.
     pub last_updated: i64,
     /// `\Deleted \Answered \Flagged \Draft \Expunged \Seen` in this order, then the user flags in the mailbox's.
@@ -163,15 +163,15 @@ pub struct IntermediateHead<'a> {
     /// The type's letters: `i`, and what else it is.
     pub mboxtype: &'a str,
     /// UIDVALIDITY; not sent to the replica.
-    pub uidvalidity: u32,
+    pub uidvalidity: UidValidity,
     /// The partition, if it has one; not sent to the replica.
     pub partition: Option<&'a str>,
     /// The ACL, if it has one; not sent to the replica.
     pub acl: Option<&'a str>,
     /// Modseq of its creation; sent even when 0.
-    pub createdmodseq: u64,
+    pub createdmodseq: ModSeq,
     /// Modseq of its last change; sent even when 0.
-    pub foldermodseq: u64,
+    pub foldermodseq: ModSeq,
 }
 
 /// `APPLY MAILBOX` for a name without a mailbox; -L makes no difference to it
@@ -180,8 +180,9 @@ pub fn apply_intermediate(head: &IntermediateHead<'_>) -> Command {
     let mut bytes = b"APPLY ".to_vec();
     let mut writer = DlistWriter::new(&mut bytes);
     put_intermediate(&mut writer, head);
-    writer.key("HIGHESTMODSEQ").num(head.foldermodseq).key("CREATEDMODSEQ").num(head.createdmodseq);
-    writer.key("FOLDERMODSEQ").num(head.foldermodseq).map_end().end_line();
+    writer.key("HIGHESTMODSEQ").modseq(head.foldermodseq);
+    writer.key("CREATEDMODSEQ").modseq(head.createdmodseq);
+    writer.key("FOLDERMODSEQ").modseq(head.foldermodseq).map_end().end_line();
     Command { kind: CommandKind::Mailbox, bytes }
 }
 
@@ -194,11 +195,11 @@ pub fn intermediate_line(out: &mut Vec<u8>, head: &IntermediateHead<'_>) {
     w.key("SYNC_CRC").num(0).key("LAST_UID").num(0).key("HIGHESTMODSEQ").num(0);
     w.key("RECENTUID").num(0).key("RECENTTIME").num(0).key("LAST_APPENDDATE").num(0);
     w.key("POP3_LAST_LOGIN").num(0).key("POP3_SHOW_AFTER").num(0);
-    w.key("UIDVALIDITY").num(head.uidvalidity.into());
+    w.key("UIDVALIDITY").uidvalidity(head.uidvalidity);
     put_or_nil(w, "PARTITION", head.partition);
     put_or_nil(w, "ACL", head.acl);
-    w.key("OPTIONS").atom("").key("CREATEDMODSEQ").num(head.createdmodseq);
-    w.key("FOLDERMODSEQ").num(head.foldermodseq).map_end();
+    w.key("OPTIONS").atom("").key("CREATEDMODSEQ").modseq(head.createdmodseq);
+    w.key("FOLDERMODSEQ").modseq(head.foldermodseq).map_end();
 }
 
 fn put_intermediate(w: &mut DlistWriter<'_>, head: &IntermediateHead<'_>) {
@@ -222,8 +223,8 @@ fn put_head(w: &mut DlistWriter<'_>, head: &MailboxHead<'_>) {
     if let Some(crc) = head.sync_crc_annot {
         w.key("SYNC_CRC_ANNOT").num(crc.into());
     }
-    w.key("LAST_UID").num(head.last_uid.into()).key("HIGHESTMODSEQ").num(head.highestmodseq);
-    w.key("RECENTUID").num(head.recentuid.into()).key("RECENTTIME").date(head.recenttime);
+    w.key("LAST_UID").uid(head.last_uid).key("HIGHESTMODSEQ").modseq(head.highestmodseq);
+    w.key("RECENTUID").uid(head.recentuid).key("RECENTTIME").date(head.recenttime);
     w.key("LAST_APPENDDATE").date(head.last_appenddate);
     w.key("POP3_LAST_LOGIN").date(head.pop3_last_login);
     w.key("POP3_SHOW_AFTER").date(head.pop3_show_after);
@@ -232,7 +233,7 @@ fn put_head(w: &mut DlistWriter<'_>, head: &MailboxHead<'_>) {
     if let Some(groups) = head.usergroups {
         w.key("USERGROUPS").atom(groups);
     }
-    w.key("UIDVALIDITY").num(head.uidvalidity.into()).key("PARTITION").atom(head.partition);
+    w.key("UIDVALIDITY").uidvalidity(head.uidvalidity).key("PARTITION").atom(head.partition);
     w.key("ACL").atom(head.acl).key("OPTIONS").atom(head.options);
     if let Some(root) = head.quotaroot {
         w.key("QUOTAROOT").atom(root);
@@ -248,19 +249,19 @@ fn put_head(w: &mut DlistWriter<'_>, head: &MailboxHead<'_>) {
         w.list_end();
     }
     if let Some(since) = head.since {
-        w.key("SINCE_MODSEQ").num(since.modseq).key("SINCE_CRC").num(since.crcs.basic.into());
+        w.key("SINCE_MODSEQ").modseq(since.modseq).key("SINCE_CRC").num(since.crcs.basic.into());
         w.key("SINCE_CRC_ANNOT").num(since.crcs.annot.into());
     }
 }
 
-fn put_unless_zero(w: &mut DlistWriter<'_>, key: &'static str, modseq: u64) {
-    if modseq != 0 {
-        w.key(key).num(modseq);
+fn put_unless_zero(w: &mut DlistWriter<'_>, key: &'static str, modseq: ModSeq) {
+    if !modseq.is_zero() {
+        w.key(key).modseq(modseq);
     }
 }
 
 fn put_record(w: &mut DlistWriter<'_>, record: &Record<'_>) {
-    w.map_begin().key("UID").num(record.uid.into()).key("MODSEQ").num(record.modseq);
+    w.map_begin().key("UID").uid(record.uid).key("MODSEQ").modseq(record.modseq);
     w.key("LAST_UPDATED").date(record.last_updated).key("FLAGS").list_begin();
     for flag in record.flags {
         w.flag(flag);
@@ -278,7 +279,7 @@ fn put_annotations(w: &mut DlistWriter<'_>, annotations: &[Annotation<'_>]) {
     w.key("ANNOTATIONS").list_begin();
     for annotation in annotations {
         w.map_begin().key("ENTRY").atom(annotation.entry).key("USERID").atom(annotation.userid);
-        w.key("MODSEQ").num(annotation.modseq).key("VALUE").amap(annotation.value).map_end();
+        w.key("MODSEQ").modseq(annotation.modseq).key("VALUE").amap(annotation.value).map_end();
     }
     w.list_end();
 }

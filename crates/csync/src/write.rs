@@ -15,7 +15,7 @@
 //! Source: `imap/dlist.c:dlist_print`, `lib/prot.c:prot_printastring`, `lib/imparse.c:imparse_isatom`
 //! of cyrus-imapd 3.6.1. `0x1f` counts as an atom character there, by the comparison it uses.
 
-use cyrus_types::Guid;
+use cyrus_types::{Guid, ModSeq, Uid, UidValidity};
 
 use crate::value::Value;
 
@@ -116,6 +116,21 @@ impl<'a> DlistWriter<'a> {
         self.space();
         put_num(self.out, number);
         self
+    }
+
+    /// A UID, in decimal.
+    pub fn uid(&mut self, uid: Uid) -> &mut Self {
+        self.num(uid.0.into())
+    }
+
+    /// A modseq, in decimal.
+    pub fn modseq(&mut self, modseq: ModSeq) -> &mut Self {
+        self.num(modseq.0)
+    }
+
+    /// A UIDVALIDITY, in decimal.
+    pub fn uidvalidity(&mut self, uidvalidity: UidValidity) -> &mut Self {
+        self.num(uidvalidity.0.into())
     }
 
     /// A time in Unix seconds; before 1970 it is written as its unsigned 64-bit pattern, as Cyrus does.

@@ -14,7 +14,7 @@ use csync::{
     Session, StatusKind, Tags, apply_intermediate, enabled, intermediate_line, mailbox_line,
     message, missing,
 };
-use cyrus_types::Guid;
+use cyrus_types::{Guid, ModSeq, Uid, UidValidity};
 
 const TRANSCRIPTS: [(&str, &str); 5] = [
     ("csync-read", include_str!("transcripts/csync-read.txt")),
@@ -249,7 +249,7 @@ fn typed_mailboxes_give_the_server_s_own_lines() {
                         uniqueid: &mailbox.uniqueid,
                         mboxname: &mailbox.name,
                         mboxtype: &mailbox.mboxtype,
-                        uidvalidity: 0,
+                        uidvalidity: UidValidity(0),
                         partition: None,
                         acl: Some(""),
                         createdmodseq: mailbox.createdmodseq,
@@ -329,7 +329,7 @@ fn a_user_is_collected_line_by_line() {
     let (items, _) = answer("imap-read", "GET META bob");
     let mut bob = ReplicaUser::default();
     bob.push(items[0].clone()).unwrap();
-    assert_eq!((bob.seen[0].lastuid, bob.seen[0].seenuids.as_str()), (5, "2:3"));
+    assert_eq!((bob.seen[0].lastuid, bob.seen[0].seenuids.as_str()), (Uid(5), "2:3"));
     assert_eq!(bob.seen[0].uniqueid, user.mailboxes[0].uniqueid);
 
     let (items, status) = answer("csync-read", "GET USER nobody");
@@ -352,7 +352,7 @@ fn what_was_written_to_a_server_is_read_back() {
         );
         assert_eq!(
             (user.mailboxes[1].mboxtype.as_str(), user.mailboxes[1].foldermodseq),
-            ("ei", 8)
+            ("ei", ModSeq(8))
         );
         assert_eq!(
             (user.mailboxes[1].partition.as_str(), user.mailboxes[1].acl.as_str()),
@@ -411,7 +411,7 @@ fn commands_are_the_ones_that_the_servers_took() {
         userid: "carl",
         uniqueid: "abc",
         lastread: 1,
-        lastuid: 2,
+        lastuid: Uid(2),
         lastchange: 3,
         seenuids: "",
     };
@@ -419,11 +419,11 @@ fn commands_are_the_ones_that_the_servers_took() {
         uniqueid: "carl0000000000000000inter",
         mboxname: "user.carl.inter",
         mboxtype: "i",
-        uidvalidity: 0,
+        uidvalidity: UidValidity(0),
         partition: None,
         acl: None,
-        createdmodseq: 7,
-        foldermodseq: 8,
+        createdmodseq: ModSeq(7),
+        foldermodseq: ModSeq(8),
     };
     let mut files = Vec::new();
     let mut messages = MessageCommand::begin(&mut files);
@@ -434,7 +434,7 @@ fn commands_are_the_ones_that_the_servers_took() {
         (0, command::reserve("default", ["user.carl"], [&guid, &Guid([1; 20])])),
         (1, Command { kind: CommandKind::Message, bytes: files }),
         (3, apply_intermediate(&intermediate)),
-        (4, command::quota("user.carl", [("LIMIT", 4_294_967_295), ("MESSAGE", 77)], 12)),
+        (4, command::quota("user.carl", [("LIMIT", 4_294_967_295), ("MESSAGE", 77)], ModSeq(12))),
         (5, command::subscription(true, "carl", "user.carl.50% \"off\"")),
         (6, command::seen(&seen)),
         (7, command::get_user("carl")),

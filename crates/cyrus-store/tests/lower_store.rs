@@ -92,7 +92,7 @@ fn described(
         false => String::new(),
     };
     let inbox = conf.names().parse(&entry.name).is_inbox();
-    let racl = if inbox { counters::raclmodseq(conf, &case.list, userid).unwrap() } else { 0 };
+    let racl = inbox.then(|| counters::raclmodseq(conf, &case.list, userid).unwrap());
     vec![
         entry.name.clone(),
         entry.uniqueid.clone(),
@@ -103,7 +103,7 @@ fn described(
         entry.foldermodseq.to_string(),
         entry.mbtype.sync_str().unwrap_or_default(),
         xconvmodseq,
-        if racl == 0 { String::new() } else { racl.to_string() },
+        racl.map_or_else(String::new, |racl| racl.to_string()),
     ]
 }
 

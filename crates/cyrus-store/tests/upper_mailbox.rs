@@ -17,6 +17,7 @@ use cyrus_store::mailbox::Mailbox;
 use cyrus_store::mailbox::annotations::Annotation;
 use cyrus_store::mboxlist::MboxEntry;
 use cyrus_store::store::Store;
+use cyrus_types::{ModSeq, Uid};
 
 struct Spool {
     spool: PathBuf,
@@ -125,18 +126,18 @@ fn full_mailbox(mailbox: &Mailbox) -> String {
     if let Some(root) = &mailbox.header.quotaroot {
         write!(out, " QUOTAROOT {root}").unwrap();
     }
-    if index.createdmodseq != 0 {
+    if !index.createdmodseq.is_zero() {
         write!(out, " CREATEDMODSEQ {}", index.createdmodseq).unwrap();
     }
     let mut annotations = Vec::new();
-    for found in mailbox.annotations(0, 0).unwrap() {
+    for found in mailbox.annotations().unwrap() {
         annotation(&mut annotations, &found);
     }
     if !annotations.is_empty() {
         write!(out, " ANNOTATIONS ({})", annotations.join(" ")).unwrap();
     }
     let mut records = Vec::new();
-    for record in mailbox.records(0) {
+    for record in mailbox.records(ModSeq::ZERO) {
         let record = record.unwrap();
         let flags: Vec<&str> = mailbox.flags(&record).collect();
         let mut text = format!(
@@ -150,7 +151,7 @@ fn full_mailbox(mailbox: &Mailbox) -> String {
             record.guid
         );
         let mut annotations = Vec::new();
-        for found in mailbox.annotations(record.uid, 0).unwrap() {
+        for found in mailbox.message_annotations(record.uid).unwrap() {
             annotation(&mut annotations, &found);
         }
         for found in mailbox.virtual_annotations(&record) {
@@ -246,9 +247,9 @@ fn changes_since_a_modseq_are_the_newer_records() {
     let temp = tempfile::tempdir().unwrap();
     let (store, entry) = anna(temp.path());
     let mailbox = store.open_mailbox(&entry).unwrap();
-    let all: Vec<_> = mailbox.records(0).map(Result::unwrap).collect();
+    let all: Vec<_> = mailbox.records(ModSeq::ZERO).map(Result::unwrap).collect();
     assert_eq!(all.len(), mailbox.index.num_records as usize);
-    for since in [1, all[10].modseq, mailbox.index.highestmodseq] {
+    for since in [ModSeq(1), all[10].modseq, mailbox.index.highestmodseq] {
         let newer: Vec<_> = mailbox.records(since).map(Result::unwrap).collect();
         let wanted: Vec<_> = all.iter().filter(|record| record.modseq > since).copied().collect();
         assert_eq!(newer, wanted);
@@ -256,15 +257,13 @@ fn changes_since_a_modseq_are_the_newer_records() {
     for record in &all {
         assert_eq!(mailbox.record(record.uid).unwrap().as_ref(), Some(record));
     }
-    assert_eq!(mailbox.record(0).unwrap(), None);
-    assert_eq!(mailbox.record(9999).unwrap(), None);
-    for uid in 0..=all.last().unwrap().uid + 1 {
+    assert_eq!(mailbox.record(Uid::NONE).unwrap(), None);
+    assert_eq!(mailbox.record(Uid(9999)).unwrap(), None);
+    for uid in (0..=all.last().unwrap().uid.0 + 1).map(Uid) {
         let from: Vec<_> = mailbox.records_from_uid(uid).map(Result::unwrap).collect();
         let wanted: Vec<_> = all.iter().filter(|r| r.uid >= uid).copied().collect();
         assert_eq!(from, wanted, "from {uid}");
     }
-    let first = mailbox.annotations(1, 0).unwrap();
-    assert_eq!(mailbox.annotations(1, first[0].modseq).unwrap(), []);
 }
 
 #[test]
@@ -272,11 +271,11 @@ fn a_released_mailbox_keeps_its_files_but_reads_no_more() {
     let temp = tempfile::tempdir().unwrap();
     let (store, entry) = anna(temp.path());
     let mut mailbox = store.open_mailbox(&entry).unwrap();
-    let record = mailbox.record(1).unwrap().unwrap();
+    let record = mailbox.record(Uid(1)).unwrap().unwrap();
     mailbox.release_index();
     assert!(mailbox.message_path(&record).ends_with(format!("{}/1.", entry.uniqueid)));
-    assert!(mailbox.records(0).next().unwrap().is_err());
-    assert!(mailbox.record(1).is_err());
+    assert!(mailbox.records(ModSeq::ZERO).next().unwrap().is_err());
+    assert!(mailbox.record(Uid(1)).is_err());
 }
 
 /// A copy of the spool, to be damaged.
@@ -306,11 +305,11 @@ fn damage_is_named_and_only_an_empty_database_has_no_annotations() {
     fs::remove_file(dir.join("cyrus.annotations")).unwrap();
     {
         let mailbox = store.open_mailbox(&entry).unwrap();
-        let missing = mailbox.annotations(0, 0).unwrap_err();
+        let missing = mailbox.annotations().unwrap_err();
         assert!(matches!(missing, StoreError::MissingDatabase { .. }), "{missing}");
         fs::write(&spool.annotations, "").unwrap();
-        assert_eq!(mailbox.annotations(0, 0).unwrap(), []);
-        assert_eq!(mailbox.annotations(1, 0).unwrap(), []);
+        assert_eq!(mailbox.annotations().unwrap(), []);
+        assert_eq!(mailbox.message_annotations(Uid(1)).unwrap(), []);
         assert_ne!(mailbox.recompute_crcs().unwrap().annot, mailbox.index.sync_crcs.annot);
     }
 
@@ -320,7 +319,7 @@ fn damage_is_named_and_only_an_empty_database_has_no_annotations() {
     bad[160 + 2 * 112 + 70] ^= 4;
     fs::write(&index, &bad).unwrap();
     let mailbox = store.open_mailbox(&entry).unwrap();
-    let results: Vec<_> = mailbox.records(u64::MAX - 1).collect();
+    let results: Vec<_> = mailbox.records(ModSeq(u64::MAX - 1)).collect();
     assert_eq!(results.len(), 1);
     let error = results.into_iter().next().unwrap().unwrap_err();
     assert_eq!(error.class(), ErrorClass::Damaged);

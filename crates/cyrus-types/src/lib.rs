@@ -4,6 +4,7 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `guid.rs` | the SHA-1 that names a message |
+//! | `numbers.rs` | UIDs, modseqs and UIDVALIDITY |
 //! | `crcs.rs` | the checksums by which both sides compare a mailbox |
 //! | `names.rs` | the spellings of a mailbox's name, and whose it is |
 //! | `log_entry.rs` | one line of the sync log |
@@ -13,8 +14,10 @@ mod crcs;
 mod guid;
 mod log_entry;
 mod names;
+mod numbers;
 
 pub use crcs::SyncCrcs;
 pub use guid::{Guid, GuidError};
 pub use log_entry::LogEntry;
 pub use names::{NameParts, NameRules};
+pub use numbers::{ModSeq, Uid, UidValidity};

@@ -3,6 +3,7 @@
 //! Source: `sync_apply_*` of `imap/sync_support.c` of cyrus-imapd 3.6.1.
 
 use csync::{DlistWriter, Value};
+use cyrus_types::{ModSeq, Uid, UidValidity};
 
 use crate::get::{field, text, texts};
 use crate::mailbox::Annot;
@@ -128,7 +129,7 @@ impl Session<'_> {
                 open.head.name = to.to_string();
                 open.head.partition = partition.to_string();
                 if uidvalidity > 0 {
-                    open.head.uidvalidity = uidvalidity;
+                    open.head.uidvalidity = UidValidity(uidvalidity);
                 }
                 drop(open);
                 Entry::Mailbox { name: to.to_string(), uniqueid, mailbox }
@@ -152,9 +153,9 @@ impl Session<'_> {
         if let (Value::Map(_), Some(entry)) = (value, names.get(name)) {
             let uidvalidity = match entry {
                 Entry::Mailbox { mailbox, .. } => lock(mailbox).head.uidvalidity,
-                Entry::Intermediate(_) => 0,
+                Entry::Intermediate(_) => UidValidity(0),
             };
-            let meant = value.get("UIDVALIDITY").and_then(|v| v.u32().ok());
+            let meant = value.get("UIDVALIDITY").and_then(|v| v.u32().ok()).map(UidValidity);
             if entry.uniqueid() != field(value, "UNIQUEID")? || meant != Some(uidvalidity) {
                 return Err(MOVED);
             }
@@ -190,7 +191,7 @@ impl Session<'_> {
             return Err(self.moved());
         }
         for uid in uids {
-            let uid = uid.u32().map_err(|_| BAD_PARAMETERS)?;
+            let uid = uid.u32().map(Uid).map_err(|_| BAD_PARAMETERS)?;
             let mut record = mailbox.record(uid).cloned().ok_or(OTHER)?;
             record.expunge();
             mailbox.put(record);
@@ -204,8 +205,9 @@ impl Session<'_> {
         for (key, value) in value.map().map_err(|_| BAD_PARAMETERS)? {
             limits.set(key, value.u64().ok(), version);
         }
-        let said = value.get("MODSEQ").and_then(|v| v.u64().ok()).unwrap_or(0);
-        let quota = Quota { limits, modseq: if version.has_modseqs() { said } else { 0 } };
+        let said = value.get("MODSEQ").filter(|_| version.has_modseqs());
+        let modseq = said.and_then(|v| v.u64().ok()).map_or(ModSeq::ZERO, ModSeq);
+        let quota = Quota { limits, modseq };
         lock(&self.shared.state.quotas).insert(root.to_string(), quota);
         Ok(())
     }
@@ -228,7 +230,11 @@ impl Session<'_> {
         let date = |key| value.get(key).and_then(|v| v.date().ok()).ok_or(BAD_PARAMETERS);
         let seen = Seen {
             lastread: date("LASTREAD")?,
-            lastuid: value.get("LASTUID").and_then(|v| v.u32().ok()).ok_or(BAD_PARAMETERS)?,
+            lastuid: value
+                .get("LASTUID")
+                .and_then(|v| v.u32().ok())
+                .map(Uid)
+                .ok_or(BAD_PARAMETERS)?,
             lastchange: date("LASTCHANGE")?,
             seenuids: field(value, "SEENUIDS")?.to_string(),
         };
@@ -282,7 +288,7 @@ impl Session<'_> {
             Some(value) => Some(Annot {
                 entry: entry.into(),
                 userid: userid.into(),
-                modseq: 0,
+                modseq: ModSeq::ZERO,
                 value: value.bytes().map_err(|_| BAD_PARAMETERS)?.into(),
             }),
             None if set => return Err(BAD_PARAMETERS),

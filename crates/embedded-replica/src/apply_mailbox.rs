@@ -9,6 +9,8 @@
 
 use std::sync::{Arc, Mutex};
 
+use cyrus_types::{ModSeq, Uid};
+
 use crate::mailbox::{Annot, Flags, Head, Mailbox, Record};
 use crate::names::owner;
 use crate::new_mailbox::{NewMailbox, NewRecord};
@@ -44,8 +46,8 @@ impl Session<'_> {
         let version = self.version();
         let head = &mut new.head;
         if !version.has_modseqs() {
-            new.since = (0, 0, 0);
-            (head.createdmodseq, head.foldermodseq) = (0, 0);
+            new.since = (ModSeq::ZERO, 0, 0);
+            (head.createdmodseq, head.foldermodseq) = (ModSeq::ZERO, ModSeq::ZERO);
             // Letters of types that are unknown are not refused.
             head.mboxtype =
                 head.mboxtype.take().map(|t| t.replace(['i', 's'], "")).filter(|t| !t.is_empty());
@@ -57,7 +59,8 @@ impl Session<'_> {
             new.groups = None;
         }
         if !version.has_jmapid() {
-            (head.jmapid, head.index_version, head.deletedmodseq) = (String::new(), 0, 0);
+            (head.jmapid, head.index_version) = (String::new(), 0);
+            head.deletedmodseq = ModSeq::ZERO;
         }
     }
 
@@ -90,7 +93,7 @@ impl Session<'_> {
                 return Ok((mailbox.clone(), false));
             }
             let mut old = lock(mailbox);
-            let replaced = self.version().replaces_empty() && old.head.last_uid == 0;
+            let replaced = self.version().replaces_empty() && old.head.last_uid == Uid::NONE;
             if !self.shared.state.force() && !replaced {
                 return Err(self.moved());
             }
@@ -112,7 +115,7 @@ impl Session<'_> {
         mailbox.head.uidvalidity = head.uidvalidity;
         // Where the master has none, it is made of the modseq.
         mailbox.head.jmapid = match &*head.jmapid {
-            "" => format!("P{:x}", head.createdmodseq),
+            "" => format!("P{:x}", head.createdmodseq.0),
             jmapid => jmapid.to_string(),
         };
         mailbox.head.index_version = match head.index_version {
@@ -138,7 +141,7 @@ impl Session<'_> {
     fn check(&self, ours: &Mailbox, new: &NewMailbox, made: bool) -> Result<(), Refusal> {
         let head = &ours.head;
         let (modseq, crc, crc_annot) = new.since;
-        if modseq > 0 {
+        if !modseq.is_zero() {
             let (basic, annot) = ours.crcs();
             let differs = |said: u32, is: u32| said != 0 && is != 0 && said != is;
             if modseq != head.highestmodseq || differs(crc, basic) || differs(crc_annot, annot) {
@@ -153,7 +156,7 @@ impl Session<'_> {
             || new.head.uidvalidity < head.uidvalidity
             || new.head.last_uid < head.last_uid
             || (self.shared.options.conversations
-                && new.head.xconvmodseq > 0
+                && !new.head.xconvmodseq.is_zero()
                 && new.head.xconvmodseq < head.xconvmodseq);
         if behind && !force && !made {
             return Err(CHECKSUM);
@@ -212,12 +215,12 @@ impl Session<'_> {
             partition: std::mem::take(&mut old.partition),
             // A modseq only rises, but for FORCE.
             xconvmodseq: match head.xconvmodseq {
-                0 => old.xconvmodseq,
+                ModSeq::ZERO => old.xconvmodseq,
                 modseq => modseq,
             },
             foldermodseq: match head.foldermodseq {
-                0 if !version.has_modseqs() => 0,
-                0 => head.highestmodseq,
+                ModSeq::ZERO if !version.has_modseqs() => ModSeq::ZERO,
+                ModSeq::ZERO => head.highestmodseq,
                 modseq => modseq,
             },
             jmapid: match &*head.jmapid {
@@ -227,7 +230,7 @@ impl Session<'_> {
             // Set where the mailbox is made, and never changed by a master.
             index_version: old.index_version,
             deletedmodseq: old.deletedmodseq,
-            raclmodseq: 0,
+            raclmodseq: ModSeq::ZERO,
             ..head
         };
         let differs = |said: u32, is: u32| said != 0 && is != 0 && said != is;
@@ -238,7 +241,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn put_record(&self, ours: &mut Mailbox, new: NewRecord, last_uid: u32) {
+    fn put_record(&self, ours: &mut Mailbox, new: NewRecord, last_uid: Uid) {
         let guid = new.guid.unwrap_or_default();
         let expunged = new.is_expunged();
         let (body, mut annotations) = match ours.record(new.uid) {

@@ -4,7 +4,7 @@
 //! cyrus-imapd 3.6.1.
 
 use csync::{DlistWriter, IntermediateHead, Value, intermediate_line, mailbox_line};
-use cyrus_types::Guid;
+use cyrus_types::{Guid, Uid, UidValidity};
 use sha1::{Digest, Sha1};
 
 use crate::mailbox::{Annot, Mailbox, Record, lines};
@@ -93,7 +93,7 @@ impl Session<'_> {
         for (uniqueid, seen) in seen {
             self.line(|w| {
                 w.key("SEEN").map_begin().key("UNIQUEID").atom(uniqueid);
-                w.key("LASTREAD").date(seen.lastread).key("LASTUID").num(seen.lastuid.into());
+                w.key("LASTREAD").date(seen.lastread).key("LASTUID").uid(seen.lastuid);
                 w.key("LASTCHANGE")
                     .date(seen.lastchange)
                     .key("SEENUIDS")
@@ -140,7 +140,7 @@ impl Session<'_> {
                     uniqueid: &i.uniqueid,
                     mboxname: &i.name,
                     mboxtype: &i.mboxtype,
-                    uidvalidity: 0,
+                    uidvalidity: UidValidity(0),
                     partition: None,
                     acl: self.version().has_email_letter().then_some(""),
                     createdmodseq: i.createdmodseq,
@@ -190,8 +190,8 @@ impl Session<'_> {
         if version.has_jmapid() {
             w.key("JMAPID").atom(&mailbox.head.jmapid);
             w.key("VERSION").num(mailbox.head.index_version.into());
-            if mailbox.head.deletedmodseq > 0 {
-                w.key("DELETEDMODSEQ").num(mailbox.head.deletedmodseq);
+            if !mailbox.head.deletedmodseq.is_zero() {
+                w.key("DELETEDMODSEQ").modseq(mailbox.head.deletedmodseq);
             }
         }
     }
@@ -228,7 +228,7 @@ impl Session<'_> {
             w.key("QUOTA").map_begin().key("ROOT").atom(root);
             quota.limits.put(w, version);
             if version.has_modseqs() {
-                w.key("MODSEQ").num(quota.modseq);
+                w.key("MODSEQ").modseq(quota.modseq);
             }
             w.map_end();
         });
@@ -252,7 +252,7 @@ impl Session<'_> {
     fn get_fetch(&mut self, value: &Value) -> Result<(), Refusal> {
         let name = field(value, "MBOXNAME")?;
         let partition = field(value, "PARTITION")?;
-        let uid = value.get("UID").and_then(|v| v.u32().ok()).ok_or(BAD_PARAMETERS)?;
+        let uid = value.get("UID").and_then(|v| v.u32().ok()).map(Uid).ok_or(BAD_PARAMETERS)?;
         let mailbox = self.shared.state.mailbox(name).ok_or(NONEXISTENT)?;
         let found = lock(&mailbox).record(uid).and_then(|r| Some((r.guid, r.body.clone()?)));
         let (guid, body) = found.ok_or(NONEXISTENT)?;
@@ -282,7 +282,7 @@ impl Session<'_> {
 }
 
 fn put_record(w: &mut DlistWriter<'_>, mailbox: &Mailbox, record: &Record, version: Version) {
-    w.map_begin().key("UID").num(record.uid.into()).key("MODSEQ").num(record.modseq);
+    w.map_begin().key("UID").uid(record.uid).key("MODSEQ").modseq(record.modseq);
     w.key("LAST_UPDATED").date(record.last_updated).key("FLAGS").list_begin();
     for flag in mailbox.flag_names(&record.flags) {
         w.flag(flag);
@@ -301,7 +301,7 @@ fn put_annotations(w: &mut DlistWriter<'_>, annotations: &[Annot], version: Vers
     for a in annotations {
         w.map_begin().key("ENTRY").atom(&*a.entry).key("USERID").atom(&*a.userid);
         if version.has_modseqs() {
-            w.key("MODSEQ").num(a.modseq);
+            w.key("MODSEQ").modseq(a.modseq);
         }
         w.key("VALUE").amap(&a.value).map_end();
     }

@@ -43,6 +43,8 @@ mod wire;
 
 use std::sync::Arc;
 
+use cyrus_types::Uid;
+
 pub use faults::{Fault, Faults};
 pub use server::{ServeError, Server};
 pub use stats::Stats;
@@ -169,7 +171,7 @@ impl Replica {
 
     /// The body of a message, while it is kept.
     #[must_use]
-    pub fn body(&self, mailbox: &str, uid: u32) -> Option<Arc<[u8]>> {
+    pub fn body(&self, mailbox: &str, uid: Uid) -> Option<Arc<[u8]>> {
         let mailbox = self.0.state.mailbox(mailbox)?;
         let mailbox = state::lock(&mailbox);
         mailbox.record(uid)?.body.clone()

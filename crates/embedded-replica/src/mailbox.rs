@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use csync::{Annotation, MailboxHead};
-use cyrus_types::Guid;
+use cyrus_types::{Guid, ModSeq, Uid, UidValidity};
 
 use crate::names::is_deleted;
 
@@ -32,7 +32,7 @@ const VIRTUAL: [&str; 3] =
 pub(crate) struct Annot {
     pub(crate) entry: Box<str>,
     pub(crate) userid: Box<str>,
-    pub(crate) modseq: u64,
+    pub(crate) modseq: ModSeq,
     pub(crate) value: Box<[u8]>,
 }
 
@@ -52,8 +52,8 @@ pub(crate) struct Flags {
 /// A message's record.
 #[derive(Debug, Clone)]
 pub(crate) struct Record {
-    pub(crate) uid: u32,
-    pub(crate) modseq: u64,
+    pub(crate) uid: Uid,
+    pub(crate) modseq: ModSeq,
     pub(crate) last_updated: i64,
     pub(crate) internaldate: i64,
     pub(crate) size: u64,
@@ -84,24 +84,24 @@ pub(crate) struct Head {
     pub(crate) partition: String,
     pub(crate) acl: String,
     pub(crate) options: String,
-    pub(crate) last_uid: u32,
-    pub(crate) highestmodseq: u64,
-    pub(crate) recentuid: u32,
+    pub(crate) last_uid: Uid,
+    pub(crate) highestmodseq: ModSeq,
+    pub(crate) recentuid: Uid,
     pub(crate) recenttime: i64,
     pub(crate) last_appenddate: i64,
     pub(crate) pop3_last_login: i64,
     pub(crate) pop3_show_after: i64,
-    pub(crate) uidvalidity: u32,
-    pub(crate) xconvmodseq: u64,
-    pub(crate) raclmodseq: u64,
-    pub(crate) createdmodseq: u64,
-    pub(crate) foldermodseq: u64,
+    pub(crate) uidvalidity: UidValidity,
+    pub(crate) xconvmodseq: ModSeq,
+    pub(crate) raclmodseq: ModSeq,
+    pub(crate) createdmodseq: ModSeq,
+    pub(crate) foldermodseq: ModSeq,
     pub(crate) annotations: Vec<Annot>,
     /// Its id in JMAP.
     pub(crate) jmapid: String,
     /// The version of its index.
     pub(crate) index_version: u32,
-    pub(crate) deletedmodseq: u64,
+    pub(crate) deletedmodseq: ModSeq,
 }
 
 /// A mailbox.
@@ -126,7 +126,7 @@ impl Mailbox {
         &self.records
     }
 
-    pub(crate) fn record(&self, uid: u32) -> Option<&Record> {
+    pub(crate) fn record(&self, uid: Uid) -> Option<&Record> {
         let at = self.records.binary_search_by_key(&uid, |r| r.uid).ok()?;
         self.records.get(at)
     }
@@ -236,7 +236,7 @@ impl Mailbox {
             xconvmodseq: if conversations && !is_deleted(&head.name) {
                 head.xconvmodseq
             } else {
-                0
+                ModSeq::ZERO
             },
             raclmodseq: head.raclmodseq,
             uidvalidity: head.uidvalidity,
@@ -267,7 +267,7 @@ pub(crate) fn lines(annotations: &[Annot]) -> Vec<Annotation<'_>> {
         .collect()
 }
 
-fn annot_of(uid: u32, annotation: &Annot) -> u32 {
+fn annot_of(uid: Uid, annotation: &Annot) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(format!("{uid} {} {} ", annotation.entry, annotation.userid).as_bytes());
     // A conversation's id is sent with leading zeros and counted without them.
@@ -290,8 +290,8 @@ mod tests {
 
     fn record(uid: u32) -> Record {
         Record {
-            uid,
-            modseq: 7,
+            uid: Uid(uid),
+            modseq: ModSeq(7),
             last_updated: 1_700_000_001,
             internaldate: 1_700_000_000,
             size: 10,
@@ -314,8 +314,8 @@ mod tests {
         assert_eq!(mailbox.crcs().0, crc32fast::hash(text.as_bytes()));
         mailbox.put(record(9));
         mailbox.put(record(5));
-        assert_eq!(mailbox.records().iter().map(|r| r.uid).collect::<Vec<_>>(), [1, 5, 9]);
-        for uid in [1, 5, 9] {
+        assert_eq!(mailbox.records().iter().map(|r| r.uid).collect::<Vec<_>>(), [1, 5, 9].map(Uid));
+        for uid in [1, 5, 9].map(Uid) {
             let mut gone = mailbox.record(uid).unwrap().clone();
             gone.expunge();
             mailbox.put(gone);
@@ -331,7 +331,7 @@ mod tests {
         with.annotations.push(Annot {
             entry: "/comment".into(),
             userid: "anna".into(),
-            modseq: 2,
+            modseq: ModSeq(2),
             value: (*b"x").into(),
         });
         mailbox.put(with);

@@ -1,6 +1,6 @@
 //! A MAILBOX command as it comes: the keys of its head, and RECORD a record each, never a tree of values.
 
-use cyrus_types::Guid;
+use cyrus_types::{Guid, ModSeq, Uid, UidValidity};
 
 use crate::mailbox::{Annot, EXPUNGED, Head};
 use crate::parse::Parser;
@@ -9,8 +9,8 @@ use crate::wire::End;
 /// A record as it came; its flags have no numbers yet.
 #[derive(Debug, Default)]
 pub(crate) struct NewRecord {
-    pub(crate) uid: u32,
-    pub(crate) modseq: u64,
+    pub(crate) uid: Uid,
+    pub(crate) modseq: ModSeq,
     pub(crate) last_updated: i64,
     pub(crate) internaldate: i64,
     pub(crate) size: u64,
@@ -32,7 +32,7 @@ impl NewRecord {
 pub(crate) struct NewMailbox {
     pub(crate) head: Head,
     pub(crate) crcs: (u32, u32),
-    pub(crate) since: (u64, u32, u32),
+    pub(crate) since: (ModSeq, u32, u32),
     pub(crate) records: Vec<NewRecord>,
     /// Names of flags that the mailbox shall know, whether messages have them or not.
     pub(crate) user_flags: Vec<String>,
@@ -73,21 +73,21 @@ impl NewMailbox {
                 "PARTITION" => head.partition = parser.text()?,
                 "ACL" => head.acl = parser.text()?,
                 "OPTIONS" => head.options = parser.text()?,
-                "LAST_UID" => head.last_uid = parser.number32()?,
-                "HIGHESTMODSEQ" => head.highestmodseq = parser.number()?,
-                "RECENTUID" => head.recentuid = parser.number32()?,
+                "LAST_UID" => head.last_uid = Uid(parser.number32()?),
+                "HIGHESTMODSEQ" => head.highestmodseq = ModSeq(parser.number()?),
+                "RECENTUID" => head.recentuid = Uid(parser.number32()?),
                 "RECENTTIME" => head.recenttime = parser.number()? as i64,
                 "LAST_APPENDDATE" => head.last_appenddate = parser.number()? as i64,
                 "POP3_LAST_LOGIN" => head.pop3_last_login = parser.number()? as i64,
                 "POP3_SHOW_AFTER" => head.pop3_show_after = parser.number()? as i64,
-                "UIDVALIDITY" => head.uidvalidity = parser.number32()?,
-                "XCONVMODSEQ" => head.xconvmodseq = parser.number()?,
-                "RACLMODSEQ" => head.raclmodseq = parser.number()?,
-                "CREATEDMODSEQ" => head.createdmodseq = parser.number()?,
-                "FOLDERMODSEQ" => head.foldermodseq = parser.number()?,
+                "UIDVALIDITY" => head.uidvalidity = UidValidity(parser.number32()?),
+                "XCONVMODSEQ" => head.xconvmodseq = ModSeq(parser.number()?),
+                "RACLMODSEQ" => head.raclmodseq = ModSeq(parser.number()?),
+                "CREATEDMODSEQ" => head.createdmodseq = ModSeq(parser.number()?),
+                "FOLDERMODSEQ" => head.foldermodseq = ModSeq(parser.number()?),
                 "SYNC_CRC" => new.crcs.0 = parser.number32()?,
                 "SYNC_CRC_ANNOT" => new.crcs.1 = parser.number32()?,
-                "SINCE_MODSEQ" => new.since.0 = parser.number()?,
+                "SINCE_MODSEQ" => new.since.0 = ModSeq(parser.number()?),
                 "SINCE_CRC" => new.since.1 = parser.number32()?,
                 "SINCE_CRC_ANNOT" => new.since.2 = parser.number32()?,
                 "ANNOTATIONS" => (head.annotations, new.with_modseq) = annotations(parser)?,
@@ -98,7 +98,7 @@ impl NewMailbox {
                 "USERGROUPS" => new.groups = Some(parser.text()?),
                 "JMAPID" => head.jmapid = parser.text()?,
                 "VERSION" => head.index_version = parser.number32()?,
-                "DELETEDMODSEQ" => head.deletedmodseq = parser.number()?,
+                "DELETEDMODSEQ" => head.deletedmodseq = ModSeq(parser.number()?),
                 "RECORD" => parser.list(|parser| {
                     new.records.push(record(parser)?);
                     Ok(())
@@ -123,8 +123,8 @@ fn record(parser: &mut Parser<'_>) -> Result<NewRecord, End> {
     parser.expect(b'%')?;
     parser.list(|parser| {
         match parser.key()?.as_str() {
-            "UID" => record.uid = parser.number32()?,
-            "MODSEQ" => record.modseq = parser.number()?,
+            "UID" => record.uid = Uid(parser.number32()?),
+            "MODSEQ" => record.modseq = ModSeq(parser.number()?),
             "LAST_UPDATED" => record.last_updated = parser.number()? as i64,
             "INTERNALDATE" => record.internaldate = parser.number()? as i64,
             "SIZE" => record.size = parser.number()?,
@@ -138,7 +138,7 @@ fn record(parser: &mut Parser<'_>) -> Result<NewRecord, End> {
         }
         Ok(())
     })?;
-    if record.uid == 0 || record.guid.is_none() {
+    if record.uid == Uid::NONE || record.guid.is_none() {
         return Err(End::Nonsense("a record without UID or GUID".into()));
     }
     Ok(record)
@@ -149,15 +149,19 @@ fn annotations(parser: &mut Parser<'_>) -> Result<(Vec<Annot>, usize), End> {
     let mut annotations = Vec::new();
     let mut with_modseq = None;
     parser.list(|parser| {
-        let mut annotation =
-            Annot { entry: "".into(), userid: "".into(), modseq: 0, value: Box::default() };
+        let mut annotation = Annot {
+            entry: "".into(),
+            userid: "".into(),
+            modseq: ModSeq::ZERO,
+            value: Box::default(),
+        };
         let mut modseq = None;
         parser.expect(b'%')?;
         parser.list(|parser| {
             match parser.key()?.as_str() {
                 "ENTRY" => annotation.entry = parser.text()?.into(),
                 "USERID" => annotation.userid = parser.text()?.into(),
-                "MODSEQ" => modseq = Some(parser.number()?),
+                "MODSEQ" => modseq = Some(ModSeq(parser.number()?)),
                 "VALUE" => annotation.value = parser.string()?.into(),
                 _ => drop(parser.value()?),
             }
@@ -166,7 +170,7 @@ fn annotations(parser: &mut Parser<'_>) -> Result<(Vec<Annot>, usize), End> {
         if modseq.is_none() {
             with_modseq = with_modseq.or(Some(annotations.len()));
         }
-        annotation.modseq = modseq.unwrap_or(0);
+        annotation.modseq = modseq.unwrap_or_default();
         annotations.push(annotation);
         Ok(())
     })?;

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use cyrus_types::{ModSeq, Uid};
+
 use crate::mailbox::{Annot, Mailbox};
 use crate::names::{is_within, owner, sort_key};
 use crate::quota::Limits;
@@ -29,8 +31,8 @@ pub(crate) struct Intermediate {
     pub(crate) name: String,
     pub(crate) uniqueid: String,
     pub(crate) mboxtype: String,
-    pub(crate) createdmodseq: u64,
-    pub(crate) foldermodseq: u64,
+    pub(crate) createdmodseq: ModSeq,
+    pub(crate) foldermodseq: ModSeq,
 }
 
 impl Entry {
@@ -139,7 +141,7 @@ pub(crate) struct User {
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
     pub(crate) lastread: i64,
-    pub(crate) lastuid: u32,
+    pub(crate) lastuid: Uid,
     pub(crate) lastchange: i64,
     pub(crate) seenuids: String,
 }
@@ -154,7 +156,7 @@ pub(crate) struct Script {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Quota {
     pub(crate) limits: Limits,
-    pub(crate) modseq: u64,
+    pub(crate) modseq: ModSeq,
 }
 
 /// All of it.

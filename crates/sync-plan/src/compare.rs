@@ -6,7 +6,7 @@
 use std::fmt;
 
 use csync::ReplicaMailbox;
-use cyrus_types::SyncCrcs;
+use cyrus_types::{ModSeq, SyncCrcs, Uid, UidValidity};
 
 use crate::master::{MailboxAnnotation, MasterMailbox};
 
@@ -16,31 +16,31 @@ pub enum CopybackReason {
     /// The replica gave out a higher UIDVALIDITY.
     UidValidity {
         /// Ours.
-        master: u32,
+        master: UidValidity,
         /// The replica's.
-        replica: u32,
+        replica: UidValidity,
     },
     /// The replica has newer changes.
     HighestModseq {
         /// Ours.
-        master: u64,
+        master: ModSeq,
         /// The replica's.
-        replica: u64,
+        replica: ModSeq,
     },
     /// The replica has messages with UIDs that were never given out here.
     LastUid {
         /// Ours.
-        master: u32,
+        master: Uid,
         /// The replica's.
-        replica: u32,
+        replica: Uid,
     },
     /// Records newer than what the replica has were already cleaned up here, so only a comparison
     /// record by record can tell what became of them.
     CleanedUp {
         /// Modseq up to which records are gone here.
-        deletedmodseq: u64,
+        deletedmodseq: ModSeq,
         /// The replica's state.
-        replica: u64,
+        replica: ModSeq,
     },
     /// The checksums still differ after both were computed afresh.
     Checksum {
@@ -52,23 +52,23 @@ pub enum CopybackReason {
     /// A message that is neither here nor was cleaned up here.
     OnlyOnReplica {
         /// Its UID there.
-        uid: u32,
+        uid: Uid,
     },
     /// A message that is live here was expunged there, or never arrived although its UID was
     /// passed.
     GoneOnReplica {
         /// Its UID.
-        uid: u32,
+        uid: Uid,
     },
     /// One UID, two messages.
     OtherMessage {
         /// The UID.
-        uid: u32,
+        uid: Uid,
     },
     /// A message was changed there after its last change here.
     NewerOnReplica {
         /// Its UID.
-        uid: u32,
+        uid: Uid,
     },
     /// The replica refused the change although it was sent in full.
     Refused {
@@ -132,7 +132,7 @@ pub fn compare_mailbox(master: &MasterMailbox, replica: &ReplicaMailbox, one_way
     if let Some(reason) = copyback_reason(master, replica) {
         return if one_way { Verdict::Full(reason) } else { Verdict::Copyback(reason) };
     }
-    if master.deletedmodseq > replica.highestmodseq && replica.last_uid > 0 {
+    if master.deletedmodseq > replica.highestmodseq && replica.last_uid > Uid::NONE {
         return Verdict::Full(CopybackReason::CleanedUp {
             deletedmodseq: master.deletedmodseq,
             replica: replica.highestmodseq,
@@ -167,8 +167,8 @@ fn copyback_reason(m: &MasterMailbox, r: &ReplicaMailbox) -> Option<CopybackReas
 /// 0 is unknown, there as here.
 fn counters_rose(m: &MasterMailbox, r: &ReplicaMailbox) -> bool {
     m.xconvmodseq.is_some_and(|ours| ours > r.xconvmodseq)
-        || (r.foldermodseq != 0 && m.foldermodseq > r.foldermodseq)
-        || (r.raclmodseq != 0 && m.raclmodseq > r.raclmodseq)
+        || (!r.foldermodseq.is_zero() && m.foldermodseq > r.foldermodseq)
+        || (!r.raclmodseq.is_zero() && m.raclmodseq > r.raclmodseq)
 }
 
 fn header_differs(m: &MasterMailbox, r: &ReplicaMailbox) -> bool {
@@ -205,22 +205,22 @@ mod tests {
             name: "user.anna".into(),
             uniqueid: "u1".into(),
             acl: "anna\tlrs\t".into(),
-            last_uid: 7,
-            highestmodseq: 20,
-            uidvalidity: 5,
+            last_uid: Uid(7),
+            highestmodseq: ModSeq(20),
+            uidvalidity: UidValidity(5),
             crcs: SyncCrcs { basic: 1, annot: 2 },
-            foldermodseq: 3,
+            foldermodseq: ModSeq(3),
             ..Default::default()
         };
         let r = ReplicaMailbox {
             name: "user.anna".into(),
             uniqueid: "u1".into(),
             acl: "anna\tlrs\t".into(),
-            last_uid: 7,
-            highestmodseq: 20,
-            uidvalidity: 5,
+            last_uid: Uid(7),
+            highestmodseq: ModSeq(20),
+            uidvalidity: UidValidity(5),
             crcs: SyncCrcs { basic: 1, annot: 2 },
-            foldermodseq: 3,
+            foldermodseq: ModSeq(3),
             ..Default::default()
         };
         (m, r)
@@ -239,15 +239,15 @@ mod tests {
     #[test]
     fn each_header_field_counts() {
         let edits: [fn(&mut ReplicaMailbox); 11] = [
-            |r| r.last_uid = 6,
-            |r| r.highestmodseq = 19,
-            |r| r.uidvalidity = 4,
-            |r| r.recentuid = 1,
+            |r| r.last_uid = Uid(6),
+            |r| r.highestmodseq = ModSeq(19),
+            |r| r.uidvalidity = UidValidity(4),
+            |r| r.recentuid = Uid(1),
             |r| r.recenttime = 1,
             |r| r.pop3_last_login = 1,
             |r| r.pop3_show_after = 1,
             |r| r.options = "P".into(),
-            |r| r.foldermodseq = 2,
+            |r| r.foldermodseq = ModSeq(2),
             |r| r.acl = "anna\tlrswipkxtecda\t".into(),
             |r| r.mboxtype = "c".into(),
         ];
@@ -260,8 +260,11 @@ mod tests {
 
     #[test]
     fn what_only_the_replica_has_needs_copyback_unless_one_way() {
-        let edits: [fn(&mut ReplicaMailbox); 3] =
-            [|r| r.uidvalidity = 6, |r| r.highestmodseq = 21, |r| r.last_uid = 8];
+        let edits: [fn(&mut ReplicaMailbox); 3] = [
+            |r| r.uidvalidity = UidValidity(6),
+            |r| r.highestmodseq = ModSeq(21),
+            |r| r.last_uid = Uid(8),
+        ];
         for (n, edit) in edits.iter().enumerate() {
             let (m, mut r) = pair();
             edit(&mut r);
@@ -273,9 +276,9 @@ mod tests {
     #[test]
     fn counters_are_sent_when_they_rose_here_and_never_a_reason_for_more() {
         let (mut m, mut r) = pair();
-        (m.xconvmodseq, m.foldermodseq, m.raclmodseq) = (Some(30), 30, 30);
-        (r.xconvmodseq, r.foldermodseq, r.raclmodseq) = (30, 30, 30);
-        let edits: [fn(&mut ReplicaMailbox, u64); 3] = [
+        (m.xconvmodseq, m.foldermodseq, m.raclmodseq) = (Some(ModSeq(30)), ModSeq(30), ModSeq(30));
+        (r.xconvmodseq, r.foldermodseq, r.raclmodseq) = (ModSeq(30), ModSeq(30), ModSeq(30));
+        let edits: [fn(&mut ReplicaMailbox, ModSeq); 3] = [
             |r, value| r.xconvmodseq = value,
             |r, value| r.foldermodseq = value,
             |r, value| r.raclmodseq = value,
@@ -283,26 +286,26 @@ mod tests {
         for (n, edit) in edits.iter().enumerate() {
             for one_way in [false, true] {
                 let mut there = r.clone();
-                edit(&mut there, 29);
+                edit(&mut there, ModSeq(29));
                 assert_eq!(compare_mailbox(&m, &there, one_way), Verdict::Changed, "edit {n}");
-                edit(&mut there, 31);
+                edit(&mut there, ModSeq(31));
                 assert_eq!(compare_mailbox(&m, &there, one_way), Verdict::Unchanged, "edit {n}");
             }
         }
         // Nothing is known of them here.
-        (m.xconvmodseq, m.foldermodseq, m.raclmodseq) = (None, 0, 0);
+        (m.xconvmodseq, m.foldermodseq, m.raclmodseq) = (None, ModSeq::ZERO, ModSeq::ZERO);
         assert_eq!(compare_mailbox(&m, &r, false), Verdict::Unchanged);
     }
 
     #[test]
     fn records_cleaned_up_before_the_replica_saw_it_need_a_full_comparison() {
         let (mut m, mut r) = pair();
-        m.deletedmodseq = 15;
-        r.highestmodseq = 14;
+        m.deletedmodseq = ModSeq(15);
+        r.highestmodseq = ModSeq(14);
         for one_way in [false, true] {
             assert!(matches!(compare_mailbox(&m, &r, one_way), Verdict::Full(_)));
         }
-        r.last_uid = 0;
+        r.last_uid = Uid(0);
         assert_eq!(compare_mailbox(&m, &r, false), Verdict::Changed);
     }
 }

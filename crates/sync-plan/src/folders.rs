@@ -9,6 +9,8 @@
 
 use std::collections::HashSet;
 
+use cyrus_types::UidValidity;
+
 /// One mailbox to be renamed, or moved to another partition, on the replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rename {
@@ -19,7 +21,7 @@ pub struct Rename {
     /// The partition it belongs on.
     pub partition: String,
     /// Its UIDVALIDITY here.
-    pub uidvalidity: u32,
+    pub uidvalidity: UidValidity,
 }
 
 /// Orders renames so that no target still exists under that name when its turn comes. `taken` are
@@ -62,7 +64,12 @@ mod tests {
     use super::*;
 
     fn rename(from: &str, to: &str) -> Rename {
-        Rename { from: from.into(), to: to.into(), partition: "default".into(), uidvalidity: 1 }
+        Rename {
+            from: from.into(),
+            to: to.into(),
+            partition: "default".into(),
+            uidvalidity: UidValidity(1),
+        }
     }
 
     fn ordered(todo: Vec<Rename>, taken: &[&str]) -> Vec<(String, String)> {

@@ -22,7 +22,7 @@
 //! `sync_mailbox_compare_update`, `imap/mailbox.c:mailbox_rewrite_index_record` of cyrus-imapd 3.6.1.
 
 use csync::FullMailbox;
-use cyrus_types::Guid;
+use cyrus_types::{Guid, ModSeq, Uid, UidValidity};
 
 use crate::compare::CopybackReason;
 
@@ -30,9 +30,9 @@ use crate::compare::CopybackReason;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordState {
     /// Its UID.
-    pub uid: u32,
+    pub uid: Uid,
     /// Its modseq.
-    pub modseq: u64,
+    pub modseq: ModSeq,
     /// Its message's SHA-1.
     pub guid: Guid,
     /// Whether it is expunged.
@@ -43,9 +43,9 @@ pub struct RecordState {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FullReplica {
     /// Highest UID ever given out there.
-    pub last_uid: u32,
+    pub last_uid: Uid,
     /// UIDVALIDITY there.
-    pub uidvalidity: u32,
+    pub uidvalidity: UidValidity,
     /// All records, expunged ones too.
     pub records: Vec<RecordState>,
 }
@@ -70,22 +70,22 @@ impl From<&FullMailbox> for FullReplica {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FullMaster {
     /// Highest UID ever given out here.
-    pub last_uid: u32,
+    pub last_uid: Uid,
     /// UIDVALIDITY here.
-    pub uidvalidity: u32,
+    pub uidvalidity: UidValidity,
     /// Records below this modseq may have been cleaned up.
-    pub deletedmodseq: u64,
+    pub deletedmodseq: ModSeq,
 }
 
 /// What a comparison record by record found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FullPlan {
     /// Live there and removed here for certain, where a record alone would not say so: to be expunged there first.
-    pub expunge: Vec<u32>,
+    pub expunge: Vec<Uid>,
     /// Live there, not here, and nothing says that it was removed here, though its UID was given out here.
-    pub only_there: Vec<u32>,
+    pub only_there: Vec<Uid>,
     /// Live here, and without a record there though its UID was passed: it can't be appended any more.
-    pub lacking: Vec<u32>,
+    pub lacking: Vec<Uid>,
     /// The first thing that is in the way, [`FullPlan::only_there`] included.
     pub obstacle: Option<CopybackReason>,
     /// Something is in the way that expunging does not mend.
@@ -143,7 +143,7 @@ impl FullPlan {
     }
 
     /// A record of ours that the replica has none for.
-    fn only_master_has(&mut self, mine: RecordState, replica_last_uid: u32) {
+    fn only_master_has(&mut self, mine: RecordState, replica_last_uid: Uid) {
         if !mine.expunged && mine.uid <= replica_last_uid {
             self.lacking.push(mine.uid);
         }
@@ -212,10 +212,16 @@ pub fn plan_full<E>(
 mod tests {
     use super::*;
 
-    const MASTER: FullMaster = FullMaster { last_uid: 10, uidvalidity: 4, deletedmodseq: 50 };
+    const MASTER: FullMaster =
+        FullMaster { last_uid: Uid(10), uidvalidity: UidValidity(4), deletedmodseq: ModSeq(50) };
 
     fn live(uid: u32, modseq: u64) -> RecordState {
-        RecordState { uid, modseq, guid: Guid([uid as u8; 20]), expunged: false }
+        RecordState {
+            uid: Uid(uid),
+            modseq: ModSeq(modseq),
+            guid: Guid([uid as u8; 20]),
+            expunged: false,
+        }
     }
 
     fn expunged(uid: u32, modseq: u64) -> RecordState {
@@ -227,7 +233,8 @@ mod tests {
     }
 
     fn plan(ours: &[RecordState], theirs: &[RecordState]) -> FullPlan {
-        let replica = FullReplica { last_uid: 8, uidvalidity: 4, records: theirs.to_vec() };
+        let replica =
+            FullReplica { last_uid: Uid(8), uidvalidity: UidValidity(4), records: theirs.to_vec() };
         let ours = ours.iter().copied().map(Ok::<_, ()>);
         plan_full(MASTER, ours, &replica).unwrap()
     }
@@ -242,21 +249,25 @@ mod tests {
             must_be_made_again: true,
             ..FullPlan::default()
         };
-        let expunge = || FullPlan { expunge: vec![5], removed: 1, ..FullPlan::default() };
+        let expunge = || FullPlan { expunge: vec![Uid(5)], removed: 1, ..FullPlan::default() };
         let cells: &[(Option<RecordState>, Option<RecordState>, FullPlan)] = &[
             // Live here.
             (Some(live(9, 60)), None, nothing()),
-            (Some(live(5, 60)), None, FullPlan { lacking: vec![5], ..nothing() }),
+            (Some(live(5, 60)), None, FullPlan { lacking: vec![Uid(5)], ..nothing() }),
             (Some(live(5, 60)), Some(live(5, 60)), nothing()),
             (Some(live(5, 60)), Some(live(5, 20)), nothing()),
-            (Some(live(5, 60)), Some(live(5, 61)), blocked(NewerOnReplica { uid: 5 })),
+            (Some(live(5, 60)), Some(live(5, 61)), blocked(NewerOnReplica { uid: Uid(5) })),
             (
                 Some(live(5, 60)),
                 Some(other(live(5, 20))),
-                FullPlan { unproven: 1, ..blocked(OtherMessage { uid: 5 }) },
+                FullPlan { unproven: 1, ..blocked(OtherMessage { uid: Uid(5) }) },
             ),
-            (Some(live(5, 60)), Some(expunged(5, 20)), blocked(GoneOnReplica { uid: 5 })),
-            (Some(live(5, 60)), Some(other(expunged(5, 20))), blocked(GoneOnReplica { uid: 5 })),
+            (Some(live(5, 60)), Some(expunged(5, 20)), blocked(GoneOnReplica { uid: Uid(5) })),
+            (
+                Some(live(5, 60)),
+                Some(other(expunged(5, 20))),
+                blocked(GoneOnReplica { uid: Uid(5) }),
+            ),
             // Expunged here.
             (Some(expunged(9, 60)), None, nothing()),
             (Some(expunged(5, 60)), None, nothing()),
@@ -265,7 +276,7 @@ mod tests {
             (
                 Some(expunged(5, 60)),
                 Some(other(live(5, 20))),
-                FullPlan { unproven: 1, ..blocked(OtherMessage { uid: 5 }) },
+                FullPlan { unproven: 1, ..blocked(OtherMessage { uid: Uid(5) }) },
             ),
             (Some(expunged(5, 60)), Some(expunged(5, 99)), nothing()),
             (Some(expunged(5, 60)), Some(other(expunged(5, 99))), nothing()),
@@ -275,9 +286,9 @@ mod tests {
                 None,
                 Some(live(5, 50)),
                 FullPlan {
-                    only_there: vec![5],
+                    only_there: vec![Uid(5)],
                     unproven: 1,
-                    obstacle: Some(OnlyOnReplica { uid: 5 }),
+                    obstacle: Some(OnlyOnReplica { uid: Uid(5) }),
                     ..nothing()
                 },
             ),
@@ -290,15 +301,16 @@ mod tests {
 
     #[test]
     fn a_uid_that_was_never_given_out_here_is_in_the_way_whatever_became_of_it() {
-        let wanted = CopybackReason::LastUid { master: 10, replica: 11 };
+        let wanted = CopybackReason::LastUid { master: Uid(10), replica: Uid(11) };
         let gone = plan(&[], &[expunged(11, 5)]);
         assert_eq!((gone.obstacle, gone.must_be_made_again), (Some(wanted.clone()), true));
         assert_eq!(gone.unproven, 0);
         let new = plan(&[], &[live(11, 5)]);
-        assert_eq!(new.obstacle, Some(CopybackReason::OnlyOnReplica { uid: 11 }));
+        assert_eq!(new.obstacle, Some(CopybackReason::OnlyOnReplica { uid: Uid(11) }));
         assert_eq!((new.unproven, new.must_be_made_again, new.expunge.len()), (1, true, 0));
         // No record tells of it any more.
-        let replica = FullReplica { last_uid: 11, uidvalidity: 4, records: Vec::new() };
+        let replica =
+            FullReplica { last_uid: Uid(11), uidvalidity: UidValidity(4), records: Vec::new() };
         let ours = [live(5, 1)].into_iter().map(Ok::<_, ()>);
         let plan = plan_full(MASTER, ours, &replica).unwrap();
         assert_eq!((plan.obstacle, plan.must_be_made_again), (Some(wanted), true));
@@ -308,12 +320,15 @@ mod tests {
     fn what_is_in_the_way_goes_only_where_that_is_permitted() {
         let ours = [live(1, 5)];
         let found = plan(&ours, &[live(1, 5), live(3, 60), live(4, 5)]);
-        let reason = CopybackReason::OnlyOnReplica { uid: 3 };
+        let reason = CopybackReason::OnlyOnReplica { uid: Uid(3) };
         assert_eq!(found.clone().permitted(false), Err(reason));
         let permitted = found.permitted(true).unwrap();
-        assert_eq!((permitted.expunge, permitted.must_be_made_again), (vec![3, 4], false));
+        assert_eq!(
+            (permitted.expunge, permitted.must_be_made_again),
+            (vec![Uid(3), Uid(4)], false)
+        );
         let permitted = plan(&ours, &[live(1, 5), live(4, 5)]).permitted(false).unwrap();
-        assert_eq!(permitted.expunge, [4]);
+        assert_eq!(permitted.expunge, [Uid(4)]);
     }
 
     #[test]
@@ -321,8 +336,11 @@ mod tests {
         let ours = [live(1, 5), live(2, 5), live(7, 5)];
         let theirs = [live(1, 5), other(live(2, 5)), live(3, 5), live(4, 60), live(11, 70)];
         let plan = plan(&ours, &theirs);
-        assert_eq!(plan.obstacle, Some(CopybackReason::OtherMessage { uid: 2 }));
-        assert_eq!((plan.expunge, plan.only_there, plan.lacking), (vec![3], vec![4], vec![7]));
+        assert_eq!(plan.obstacle, Some(CopybackReason::OtherMessage { uid: Uid(2) }));
+        assert_eq!(
+            (plan.expunge, plan.only_there, plan.lacking),
+            (vec![Uid(3)], vec![Uid(4)], vec![Uid(7)])
+        );
         assert_eq!((plan.removed, plan.unproven), (1, 3));
     }
 }

@@ -82,6 +82,7 @@ fn covers(root: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use csync::ReplicaQuota;
+    use cyrus_types::ModSeq;
 
     use super::*;
 
@@ -105,7 +106,7 @@ mod tests {
     }
 
     fn quota(root: &str) -> MasterQuota {
-        MasterQuota { root: root.into(), limits: vec![("STORAGE".into(), 9)], modseq: 1 }
+        MasterQuota { root: root.into(), limits: vec![("STORAGE".into(), 9)], modseq: ModSeq(1) }
     }
 
     fn found(ours: Vec<Folder>, roots: &[&str], theirs: Vec<ReplicaMailbox>) -> Vec<String> {
@@ -114,7 +115,7 @@ mod tests {
         let quotas = roots.iter().map(|root| ReplicaQuota {
             root: (*root).into(),
             limits: vec![("STORAGE".into(), 9)],
-            modseq: 1,
+            modseq: ModSeq(1),
         });
         let replica =
             ReplicaUser { mailboxes: theirs, quotas: quotas.collect(), ..ReplicaUser::default() };

@@ -2,7 +2,7 @@
 //!
 //! Names are internal names as they go over the wire (`user.anna.Sent`); times are Unix seconds.
 
-use cyrus_types::{Guid, SyncCrcs};
+use cyrus_types::{Guid, ModSeq, SyncCrcs, Uid, UidValidity};
 
 /// An annotation of a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct MailboxAnnotation {
     /// Whose it is; empty for a shared one.
     pub userid: String,
     /// Its modseq.
-    pub modseq: u64,
+    pub modseq: ModSeq,
     /// Its value's bytes.
     pub value: Vec<u8>,
 }
@@ -35,15 +35,15 @@ pub struct MasterMailbox {
     /// The quota root that covers it.
     pub quotaroot: Option<String>,
     /// Highest UID ever given out.
-    pub last_uid: u32,
+    pub last_uid: Uid,
     /// Highest modseq of any change.
-    pub highestmodseq: u64,
+    pub highestmodseq: ModSeq,
     /// Highest modseq among records that are gone for good.
-    pub deletedmodseq: u64,
+    pub deletedmodseq: ModSeq,
     /// UIDVALIDITY.
-    pub uidvalidity: u32,
+    pub uidvalidity: UidValidity,
     /// Highest UID that was ever shown as recent.
-    pub recentuid: u32,
+    pub recentuid: Uid,
     /// When `recentuid` was set.
     pub recenttime: i64,
     /// Last POP3 login.
@@ -53,11 +53,11 @@ pub struct MasterMailbox {
     /// Checksums as the index header stores them.
     pub crcs: SyncCrcs,
     /// Modseq of the folder's last change of name or ACL.
-    pub foldermodseq: u64,
+    pub foldermodseq: ModSeq,
     /// Modseq of conversations; none where the mailbox takes no part in them.
-    pub xconvmodseq: Option<u64>,
+    pub xconvmodseq: Option<ModSeq>,
     /// Modseq of reverse ACLs; 0 is none.
-    pub raclmodseq: u64,
+    pub raclmodseq: ModSeq,
     /// The mailbox's own annotations, in the store's order.
     pub annotations: Vec<MailboxAnnotation>,
 }
@@ -72,9 +72,9 @@ pub struct Intermediate {
     /// The type as the wire names it.
     pub mboxtype: String,
     /// Modseq of its creation.
-    pub createdmodseq: u64,
+    pub createdmodseq: ModSeq,
     /// Modseq of its last change.
-    pub foldermodseq: u64,
+    pub foldermodseq: ModSeq,
 }
 
 /// An entry of the user's mailbox tree.
@@ -112,7 +112,7 @@ pub struct MasterQuota {
     /// Names and limits (`sync_encode_quota_limits`).
     pub limits: Vec<(String, u64)>,
     /// Modseq of its last change.
-    pub modseq: u64,
+    pub modseq: ModSeq,
 }
 
 /// A user's seen state of one mailbox.
@@ -123,7 +123,7 @@ pub struct MasterSeen {
     /// Last read.
     pub lastread: i64,
     /// Highest UID when last read.
-    pub lastuid: u32,
+    pub lastuid: Uid,
     /// Last change of this entry.
     pub lastchange: i64,
     /// The seen UIDs as a sequence set.

@@ -145,13 +145,13 @@ pub fn plan_sieve(ours: &[MasterSieve], theirs: &[ReplicaSieve]) -> Vec<SieveCha
 
 #[cfg(test)]
 mod tests {
-    use cyrus_types::Guid;
+    use cyrus_types::{Guid, ModSeq, Uid};
 
     use super::*;
 
     fn quota(root: &str, limits: &[(&str, u64)]) -> MasterQuota {
         let limits = limits.iter().map(|(k, v)| (k.to_string(), *v)).collect();
-        MasterQuota { root: root.into(), limits, modseq: 4 }
+        MasterQuota { root: root.into(), limits, modseq: ModSeq(4) }
     }
 
     #[test]
@@ -160,9 +160,9 @@ mod tests {
             ReplicaQuota {
                 root: "user.a".into(),
                 limits: vec![("STORAGE".into(), 10), ("LIMIT".into(), 10)],
-                modseq: 99,
+                modseq: ModSeq(99),
             },
-            ReplicaQuota { root: "user.gone".into(), limits: vec![], modseq: 1 },
+            ReplicaQuota { root: "user.gone".into(), limits: vec![], modseq: ModSeq(1) },
         ];
         let ours = [
             quota("user.a", &[("LIMIT", 10), ("STORAGE", 10)]),
@@ -182,8 +182,11 @@ mod tests {
                 .map(|(name, limit)| (name.to_string(), limit))
                 .to_vec()
         };
-        let theirs =
-            |folders| ReplicaQuota { root: "user.a".into(), limits: limits(folders), modseq: 1 };
+        let theirs = |folders| ReplicaQuota {
+            root: "user.a".into(),
+            limits: limits(folders),
+            modseq: ModSeq(1),
+        };
         assert_eq!(plan_quota(&ours, &[theirs(3)]), []);
         assert_eq!(plan_quota(&ours, &[theirs(4)]), [QuotaChange::Set(ours[0].clone())]);
     }
@@ -240,14 +243,14 @@ mod tests {
         let seen = |uids: &str| MasterSeen {
             uniqueid: "u".into(),
             lastread: 1,
-            lastuid: 2,
+            lastuid: Uid(2),
             lastchange: 3,
             seenuids: uids.into(),
         };
         let theirs = [ReplicaSeen {
             uniqueid: "u".into(),
             lastread: 1,
-            lastuid: 2,
+            lastuid: Uid(2),
             lastchange: 3,
             seenuids: "1:2".into(),
         }];

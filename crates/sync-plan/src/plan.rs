@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use csync::{ReplicaMailbox, ReplicaUser};
+use cyrus_types::{Uid, UidValidity};
 
 use crate::compare::{CopybackReason, Verdict, compare_mailbox};
 use crate::folders::{Rename, order_renames};
@@ -49,7 +50,7 @@ pub struct Moved {
     /// Its name here, the last one if it has expired.
     pub name: String,
     /// Its UIDVALIDITY here.
-    pub uidvalidity: u32,
+    pub uidvalidity: UidValidity,
 }
 
 /// How well the difference between both sides of a mailbox is known.
@@ -383,7 +384,7 @@ fn is_filler(
     replica: &ReplicaUser,
     ours: &HashSet<&str>,
 ) -> bool {
-    let empty = r.last_uid == 0 && r.annotations.is_empty();
+    let empty = r.last_uid == Uid::NONE && r.annotations.is_empty();
     let below = |other: &&ReplicaMailbox| {
         other.name.strip_prefix(r.name.as_str()).is_some_and(|rest| rest.starts_with('.'))
     };

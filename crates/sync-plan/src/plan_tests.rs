@@ -1,5 +1,7 @@
 //! The plan for one user, case by case.
 
+use cyrus_types::{ModSeq, Uid};
+
 use super::*;
 
 fn here(name: &str, id: &str) -> Folder {
@@ -7,7 +9,7 @@ fn here(name: &str, id: &str) -> Folder {
         name: name.into(),
         uniqueid: id.into(),
         partition: "default".into(),
-        highestmodseq: 5,
+        highestmodseq: ModSeq(5),
         ..Default::default()
     }))
 }
@@ -17,7 +19,7 @@ fn there(name: &str, id: &str) -> ReplicaMailbox {
         name: name.into(),
         uniqueid: id.into(),
         partition: "default".into(),
-        highestmodseq: 5,
+        highestmodseq: ModSeq(5),
         ..Default::default()
     }
 }
@@ -27,7 +29,7 @@ fn held(mailbox: &str, uniqueid: &str) -> PlanError {
 }
 
 fn filled(name: &str, id: &str) -> ReplicaMailbox {
-    ReplicaMailbox { last_uid: 1, ..there(name, id) }
+    ReplicaMailbox { last_uid: Uid(1), ..there(name, id) }
 }
 
 fn sides(folders: Vec<Folder>, mailboxes: Vec<ReplicaMailbox>) -> (MasterUser, ReplicaUser) {
@@ -63,7 +65,7 @@ fn nothing_is_deleted_without_a_tombstone() {
     assert_eq!(plan.deletes, ["user.a.y"], "a name proves nothing");
     assert_eq!(plan.orphans, ["user.a.x", "user.a.z"]);
     // What was deleted with delay and has expired here goes below DELETED there, once.
-    let moved = Moved { name: "DELETED.user.a.z.1".into(), uidvalidity: 7 };
+    let moved = Moved { name: "DELETED.user.a.z.1".into(), uidvalidity: UidValidity(7) };
     let moved = HashMap::from([("4".to_string(), moved)]);
     let alive = HashSet::from(["4".to_string()]);
     let mut r = r;
@@ -98,7 +100,7 @@ fn what_lives_here_is_never_deleted_nor_reported() {
 #[test]
 fn nothing_of_a_user_is_taken_away_while_something_can_not_be_read() {
     let (m, r) = sides(vec![here("user.a", "1")], vec![there("user.a", "1")]);
-    let quota = csync::ReplicaQuota { root: "user.a".into(), limits: vec![], modseq: 1 };
+    let quota = csync::ReplicaQuota { root: "user.a".into(), limits: vec![], modseq: ModSeq(1) };
     let r = ReplicaUser { quotas: vec![quota], subscriptions: vec!["user.a".into()], ..r };
     let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default());
     assert_eq!((plan.quotas.len(), plan.subscriptions.len()), (1, 1));
@@ -185,7 +187,7 @@ fn another_name_or_partition_is_a_rename() {
 #[test]
 fn a_mailbox_that_needs_copyback_is_left_out_and_the_others_go_on() {
     let mut ahead = there("user.a", "1");
-    ahead.highestmodseq = 6;
+    ahead.highestmodseq = ModSeq(6);
     let (m, r) = sides(vec![here("user.a", "1"), here("user.a.new", "2")], vec![ahead]);
     let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default());
     assert_eq!(plan.left_out.len(), 1);
@@ -215,12 +217,12 @@ fn a_user_whose_inbox_is_nowhere_to_be_had_waits_for_it() {
 #[test]
 fn what_needs_copyback_is_renamed_all_the_same_and_keeps_its_uidvalidity() {
     let mut ahead = there("user.a.old", "1");
-    ahead.uidvalidity = 9;
+    ahead.uidvalidity = UidValidity(9);
     let (m, r) = sides(vec![here("user.a.new", "1")], vec![ahead]);
     let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default());
     assert_eq!((plan.left_out.len(), plan.updates.len()), (1, 0));
     let [rename] = &plan.renames[..] else { panic!("{plan:?}") };
-    assert_eq!((rename.to.as_str(), rename.uidvalidity), ("user.a.new", 9));
+    assert_eq!((rename.to.as_str(), rename.uidvalidity), ("user.a.new", UidValidity(9)));
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use csync::ReplicaMailbox;
 use cyrus_store::MboxEntry;
+use cyrus_types::Uid;
 use sync_plan::{CopybackReason, Doubt, MailboxUpdate, PlanError, UserPlan};
 use tracing::info;
 
@@ -114,7 +115,8 @@ impl Apply<'_> {
                 highestmodseq: there.highestmodseq,
                 changed: true,
             };
-            self.ask_reserve(vec![(uniqueid.to_string(), 0)], vec![holder], true, staged).await?;
+            let updates = vec![(uniqueid.to_string(), Uid::NONE)];
+            self.ask_reserve(updates, vec![holder], true, staged).await?;
         }
         self.send_mailbox(name, uniqueid, Some(full.mailbox.clone()), full.how(), staged).await
     }

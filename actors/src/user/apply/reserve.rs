@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use cyrus_types::Guid;
+use cyrus_types::{Guid, Uid};
 use sync_plan::{MailboxUpdate, UserPlan};
 
 use super::Apply;
@@ -29,7 +29,7 @@ impl Apply<'_> {
             changed.insert(uniqueid.as_str());
             // One that is to be made again has all its messages there.
             let again = self.fulls.get(uniqueid).is_some_and(|full| full.found.again);
-            let there = replica.as_ref().filter(|_| !again).map_or(0, |r| r.last_uid);
+            let there = replica.as_ref().filter(|_| !again).map_or(Uid::NONE, |r| r.last_uid);
             if last_uids.get(uniqueid.as_str()).is_some_and(|here| *here > there) {
                 updates.push((uniqueid.clone(), there));
             }
@@ -38,7 +38,7 @@ impl Apply<'_> {
             .replica
             .mailboxes
             .iter()
-            .filter(|r| r.last_uid > 0)
+            .filter(|r| r.last_uid > Uid::NONE)
             .map(|r| Holder {
                 changed: changed.contains(r.uniqueid.as_str()),
                 uniqueid: r.uniqueid.clone(),
@@ -60,7 +60,7 @@ impl Apply<'_> {
     /// Asks for new messages of `updates`, as [`Wanted`] says, in the mailboxes of `holders`.
     pub(super) async fn ask_reserve(
         &mut self,
-        updates: Vec<(String, u32)>,
+        updates: Vec<(String, Uid)>,
         holders: Vec<Holder>,
         at_any_size: bool,
         staged: &mut Staged,
@@ -99,7 +99,7 @@ impl Apply<'_> {
     ) -> Result<(), UserError> {
         let mut missing: HashSet<Guid> = files.lacking().collect();
         let guids: Vec<Guid> = missing.iter().copied().collect();
-        let holders = self.replica.mailboxes.iter().filter(|r| r.last_uid > 0);
+        let holders = self.replica.mailboxes.iter().filter(|r| r.last_uid > Uid::NONE);
         let folders: Vec<String> = holders.map(|r| r.name.clone()).collect();
         if let Some(partition) = self.partition_of(uniqueid)
             && self.context.partitions.has(&partition)

@@ -41,7 +41,7 @@ fn one_line_commands() {
     assert_eq!(text(get_annotation("")), "GET ANNOTATION \"\"\r\n");
     assert_eq!(text(get_mailboxes(["a", "b c"])), "GET MAILBOXES (a \"b c\")\r\n");
     assert_eq!(
-        text(get_fetch("user.a", "default", "id", &guid, 7)),
+        text(get_fetch("user.a", "default", "id", &guid, Uid(7))),
         format!("GET FETCH %(MBOXNAME user.a PARTITION default UNIQUEID id GUID {hex} UID 7)\r\n")
     );
     assert_eq!(text(capabilities(["SIEVE-MAILBOX"])), "APPLY CAPABILITIES (SIEVE-MAILBOX)\r\n");
@@ -53,11 +53,11 @@ fn one_line_commands() {
         )
     );
     assert_eq!(
-        text(rename(true, "a", "b", "p", 9)),
+        text(rename(true, "a", "b", "p", UidValidity(9))),
         "APPLY LOCAL_RENAME %(OLDMBOXNAME a NEWMBOXNAME b PARTITION p UIDVALIDITY 9)\r\n"
     );
     assert_eq!(
-        text(quota("user.a", [("LIMIT", 4294967295), ("MESSAGE", 5)], 3)),
+        text(quota("user.a", [("LIMIT", 4294967295), ("MESSAGE", 5)], ModSeq(3))),
         "APPLY QUOTA %(ROOT user.a LIMIT 4294967295 MESSAGE 5 MODSEQ 3)\r\n"
     );
     assert_eq!(
@@ -69,12 +69,12 @@ fn one_line_commands() {
         "APPLY SIEVE %(USERID anna FILENAME a.script LAST_UPDATE 5 CONTENT {7+}\r\nkeep;\r\n)\r\n"
     );
     assert_eq!(
-        text(expunge("user.a", "id", [1, 2])),
+        text(expunge("user.a", "id", [Uid(1), Uid(2)])),
         "APPLY EXPUNGE %(MBOXNAME user.a UNIQUEID id UID (1 2))\r\n"
     );
     assert_eq!(text(unmailbox(false, "user.a")), "APPLY UNMAILBOX user.a\r\n");
     assert_eq!(
-        text(unmailbox_id(true, "user.a b", "u1", 7)),
+        text(unmailbox_id(true, "user.a b", "u1", UidValidity(7))),
         "APPLY LOCAL_UNMAILBOX %(MBOXNAME \"user.a b\" UNIQUEID u1 UIDVALIDITY 7)\r\n"
     );
 }

@@ -22,6 +22,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cyrus_types::{ModSeq, Uid};
+
 use crate::config::Config;
 use crate::databases;
 use crate::db::Database;
@@ -49,7 +51,7 @@ pub struct Annotation {
     /// Whose it is; empty is everybody's.
     pub userid: String,
     /// Modseq of the last change (0 for mailbox annotations).
-    pub modseq: u64,
+    pub modseq: ModSeq,
     /// The value, any bytes.
     pub value: Vec<u8>,
 }
@@ -96,9 +98,9 @@ pub(crate) struct MessageAnnotations {
 #[derive(Debug)]
 enum Known {
     /// Of a small database, everything.
-    All(Vec<(u32, Annotation)>),
+    All(Vec<(Uid, Annotation)>),
     /// Of a large one, which messages have any: four bytes each.
-    Uids(Vec<u32>),
+    Uids(Vec<Uid>),
 }
 
 impl MessageAnnotations {
@@ -109,7 +111,7 @@ impl MessageAnnotations {
     }
 
     /// The annotations of one message.
-    pub(crate) fn of(&self, uid: u32) -> Result<Vec<Annotation>, StoreError> {
+    pub(crate) fn of(&self, uid: Uid) -> Result<Vec<Annotation>, StoreError> {
         let Some(source) = &self.source else {
             return Ok(Vec::new());
         };
@@ -126,8 +128,8 @@ impl MessageAnnotations {
     }
 
     /// For every message with annotations the XOR of their CRCs, sorted by UID.
-    pub(crate) fn crcs(&self, minor_version: u32) -> Result<Vec<(u32, u32)>, StoreError> {
-        let mut crcs: Vec<(u32, u32)> = Vec::new();
+    pub(crate) fn crcs(&self, minor_version: u32) -> Result<Vec<(Uid, u32)>, StoreError> {
+        let mut crcs: Vec<(Uid, u32)> = Vec::new();
         let Some(source) = &self.source else {
             return Ok(crcs);
         };
@@ -272,16 +274,16 @@ impl Source {
 }
 
 /// The UID that a key of message annotations starts with.
-fn key_uid(key: &[u8]) -> Option<u32> {
+fn key_uid(key: &[u8]) -> Option<Uid> {
     let digits = key.split(|byte| *byte == 0).next()?;
-    std::str::from_utf8(digits).ok()?.parse().ok()
+    std::str::from_utf8(digits).ok()?.parse().ok().map(Uid)
 }
 
 /// A database value taken apart.
 #[derive(Debug, PartialEq, Eq)]
 struct StoredValue<'a> {
     value: &'a [u8],
-    modseq: u64,
+    modseq: ModSeq,
     deleted: bool,
 }
 
@@ -290,7 +292,7 @@ fn decode_value(data: &[u8]) -> Option<StoredValue<'_>> {
     let rest = data.get(LONG_SIZE..)?;
     let value_len = be32(data, 0) as usize;
     let value = rest.get(..value_len)?;
-    let mut stored = StoredValue { value, modseq: 0, deleted: false };
+    let mut stored = StoredValue { value, modseq: ModSeq::ZERO, deleted: false };
     // Old versions stop behind the value (and its NUL), or behind the content type and time.
     let rest = rest.get(value_len + 1..).unwrap_or_default();
     if rest.is_empty() {
@@ -301,7 +303,7 @@ fn decode_value(data: &[u8]) -> Option<StoredValue<'_>> {
     if rest.is_empty() {
         return Some(stored);
     }
-    stored.modseq = be64(rest.get(..8)?, 0);
+    stored.modseq = ModSeq(be64(rest.get(..8)?, 0));
     stored.deleted = rest.get(8).is_some_and(|flags| flags & FLAG_DELETED != 0);
     Some(stored)
 }
@@ -325,12 +327,15 @@ mod tests {
     fn values_of_every_age() {
         let data = entry(b"a\0b", 77, 0);
         let stored = decode_value(&data).unwrap();
-        assert_eq!((stored.value, stored.modseq, stored.deleted), (&b"a\0b"[..], 77, false));
+        assert_eq!(
+            (stored.value, stored.modseq, stored.deleted),
+            (&b"a\0b"[..], ModSeq(77), false)
+        );
         assert!(decode_value(&entry(b"", 78, 1)).unwrap().deleted);
         // no flags; no modseq; nothing behind the value
         for (cut, modseq) in [(1, 77), (9, 0), (9 + 8 + 11 + 1, 0)] {
             let stored = decode_value(&data[..data.len() - cut]).unwrap();
-            assert_eq!((stored.value, stored.modseq), (&b"a\0b"[..], modseq), "{cut}");
+            assert_eq!((stored.value, stored.modseq), (&b"a\0b"[..], ModSeq(modseq)), "{cut}");
         }
     }
 
@@ -347,7 +352,7 @@ mod tests {
 
     #[test]
     fn keys_of_messages() {
-        assert_eq!(key_uid(b"12\0/comment\0\0"), Some(12));
+        assert_eq!(key_uid(b"12\0/comment\0\0"), Some(Uid(12)));
         assert_eq!(key_uid(b"*\0/comment\0"), None);
         assert_eq!(key_uid(b"99999999999\0/comment\0"), None);
     }
@@ -364,12 +369,12 @@ mod tests {
         assert!(matches!(&uids, Known::Uids(uids) if uids.len() > 4));
         let small = MessageAnnotations { source: small, known: OnceCell::from(all) };
         let large = MessageAnnotations { source: large, known: OnceCell::from(uids) };
-        for uid in 0..60 {
+        for uid in (0..60).map(Uid) {
             assert_eq!(small.of(uid).unwrap(), large.of(uid).unwrap());
         }
         // Message 10 has a shared comment and one of the owner's; message 12's was removed again.
-        let userids = small.of(10).unwrap().into_iter().map(|found| found.userid);
+        let userids = small.of(Uid(10)).unwrap().into_iter().map(|found| found.userid);
         assert_eq!(userids.collect::<Vec<_>>(), ["", "anna"]);
-        assert_eq!(small.of(12).unwrap(), []);
+        assert_eq!(small.of(Uid(12)).unwrap(), []);
     }
 }

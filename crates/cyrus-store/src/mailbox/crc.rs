@@ -15,7 +15,7 @@
 //! development branch for version 20. The two disagree on how a conversation id is printed (without and with leading
 //! zeros); the index version decides here which is meant.
 
-use cyrus_types::{Guid, SyncCrcs};
+use cyrus_types::{Guid, SyncCrcs, Uid};
 
 use crate::mailbox::header::MailboxHeader;
 use crate::mailbox::record::{
@@ -85,9 +85,9 @@ pub fn crc_basic(flags: &FlagCrcs, record: &IndexRecord) -> u32 {
         return 0;
     }
     let mut text = Text::default();
-    text.number(u64::from(record.uid));
+    text.number(record.uid.0.into());
     text.push(b" ");
-    text.number(record.modseq);
+    text.number(record.modseq.0);
     text.push(b" ");
     text.signed(record.last_updated);
     text.push(b" (");
@@ -101,9 +101,9 @@ pub fn crc_basic(flags: &FlagCrcs, record: &IndexRecord) -> u32 {
 
 /// The part of the annotation CRC that one annotation of a message has.
 #[must_use]
-pub fn crc_annot(uid: u32, entry: &str, userid: &str, value: &[u8]) -> u32 {
+pub fn crc_annot(uid: Uid, entry: &str, userid: &str, value: &[u8]) -> u32 {
     let mut uid_text = Text::default();
-    uid_text.number(u64::from(uid));
+    uid_text.number(uid.0.into());
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(uid_text.bytes());
     hasher.update(b" ");
@@ -201,6 +201,8 @@ impl Text {
 
 #[cfg(test)]
 mod tests {
+    use cyrus_types::ModSeq;
+
     use super::*;
 
     fn header(flags: &[Option<&str>]) -> MailboxHeader {
@@ -212,8 +214,8 @@ mod tests {
 
     fn record() -> IndexRecord {
         IndexRecord {
-            uid: 4_294_967_295,
-            modseq: u64::MAX,
+            uid: Uid::MAX,
+            modseq: ModSeq(u64::MAX),
             last_updated: 1_700_000_001,
             internaldate: 1_700_000_000,
             guid: Guid([0xab; 20]),
@@ -250,10 +252,10 @@ mod tests {
     #[test]
     fn annotations_follow_the_index_version() {
         let mut record = record();
-        record.uid = 7;
+        record.uid = Uid(7);
         record.cid = 0x0abc;
         record.savedate = 1_700_000_000;
-        record.createdmodseq = 12;
+        record.createdmodseq = ModSeq(12);
         let text = |text: &str| crc32fast::hash(text.as_bytes());
         let thrid = text("7 /vendor/cmu/cyrus-imapd/thrid  abc");
         let padded = text("7 /vendor/cmu/cyrus-imapd/thrid  0000000000000abc");

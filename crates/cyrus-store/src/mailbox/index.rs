@@ -20,7 +20,7 @@
 //! 3.12.3 (18, 19); `imap/index_file.c` of the development branch (20). Refused: below 10 (no GUIDs: Cyrus itself does
 //! not replicate such mailboxes), 11 (never released), above 20.
 
-use cyrus_types::SyncCrcs;
+use cyrus_types::{ModSeq, SyncCrcs, Uid, UidValidity};
 use thiserror::Error;
 
 /// Oldest index version that carries message GUIDs and so can be replicated.
@@ -107,13 +107,13 @@ pub struct IndexHeader {
     /// When a message was last appended.
     pub last_appenddate: i64,
     /// Highest UID ever given out.
-    pub last_uid: u32,
+    pub last_uid: Uid,
     /// Size of all messages that are not expunged.
     pub quota_mailbox_used: u64,
     /// Last POP3 login.
     pub pop3_last_login: i64,
     /// UIDVALIDITY.
-    pub uidvalidity: u32,
+    pub uidvalidity: UidValidity,
     /// Messages with \Deleted.
     pub deleted: u32,
     /// Messages with \Answered.
@@ -127,9 +127,9 @@ pub struct IndexHeader {
     /// Unused records in cyrus.cache.
     pub leaked_cache_records: u32,
     /// Highest modseq of anything in the mailbox.
-    pub highestmodseq: u64,
+    pub highestmodseq: ModSeq,
     /// Below this modseq, knowledge of expunged messages is incomplete.
-    pub deletedmodseq: u64,
+    pub deletedmodseq: ModSeq,
     /// Messages that are not expunged.
     pub exists: u32,
     /// When the oldest expunged message was expunged.
@@ -139,13 +139,13 @@ pub struct IndexHeader {
     /// Since when changes can be calculated (version 17 on; before: the last repack, 0 if never).
     pub changes_epoch: i64,
     /// The mailbox's modseq at its creation (version 16 on, else 0).
-    pub createdmodseq: u64,
+    pub createdmodseq: ModSeq,
     /// CRC-32 of cyrus.header; 0 is unknown.
     pub header_file_crc: u32,
     /// The stored sync CRCs (0 before version 12, and the annotation part before 13).
     pub sync_crcs: SyncCrcs,
     /// Last UID the owner was told about.
-    pub recentuid: u32,
+    pub recentuid: Uid,
     /// When the owner was last told.
     pub recenttime: i64,
     /// POP3 shows only messages after this time.
@@ -247,8 +247,8 @@ impl IndexHeader {
         if self.exists == 0 {
             self.options |= OPT_POP3_NEW_UIDL;
         }
-        if self.highestmodseq == 0 {
-            self.highestmodseq = 1;
+        if self.highestmodseq.is_zero() {
+            self.highestmodseq = ModSeq(1);
         }
         if self.minor_version < 12 {
             self.deletedmodseq = self.highestmodseq;
@@ -261,10 +261,10 @@ impl IndexHeader {
 
     fn decode_common(&mut self, buf: &[u8]) {
         self.last_appenddate = be_time(buf, 24);
-        self.last_uid = be32(buf, 28);
+        self.last_uid = Uid(be32(buf, 28));
         self.quota_mailbox_used = be64(buf, 32);
         self.pop3_last_login = be_time(buf, 40);
-        self.uidvalidity = be32(buf, 44);
+        self.uidvalidity = UidValidity(be32(buf, 44));
         self.deleted = be32(buf, 48);
         self.answered = be32(buf, 52);
         self.flagged = be32(buf, 56);
@@ -274,11 +274,11 @@ impl IndexHeader {
         self.decode_common(buf);
         self.options = be32(buf, 60);
         self.leaked_cache_records = be32(buf, 64);
-        self.highestmodseq = be64(buf, 68);
+        self.highestmodseq = ModSeq(be64(buf, 68));
         if self.minor_version < 12 {
             return;
         }
-        self.deletedmodseq = be64(buf, 76);
+        self.deletedmodseq = ModSeq(be64(buf, 76));
         self.exists = be32(buf, 84);
         self.decode_shared_middle(buf);
         if self.minor_version < 13 {
@@ -292,7 +292,7 @@ impl IndexHeader {
         if self.minor_version < 16 {
             return;
         }
-        self.createdmodseq = be64(buf, 128);
+        self.createdmodseq = ModSeq(be64(buf, 128));
         if self.minor_version < 17 {
             return;
         }
@@ -309,12 +309,12 @@ impl IndexHeader {
         self.exists = be32(buf, 60);
         self.options = be32(buf, 64);
         self.leaked_cache_records = be32(buf, 68);
-        self.highestmodseq = be64(buf, 72);
-        self.deletedmodseq = be64(buf, 80);
+        self.highestmodseq = ModSeq(be64(buf, 72));
+        self.deletedmodseq = ModSeq(be64(buf, 80));
         self.decode_shared_middle(buf);
         self.decode_annotation_part(buf);
         self.unseen = be32(buf, 124);
-        self.createdmodseq = be64(buf, 128);
+        self.createdmodseq = ModSeq(be64(buf, 128));
         self.quota_deleted_used = be64(buf, 136);
         self.quota_expunged_used = be64(buf, 144);
         self.changes_epoch = be_time(buf, 152);
@@ -326,7 +326,7 @@ impl IndexHeader {
         self.last_repack_time = be_time(buf, 92);
         self.header_file_crc = be32(buf, 96);
         self.sync_crcs.basic = be32(buf, 100);
-        self.recentuid = be32(buf, 104);
+        self.recentuid = Uid(be32(buf, 104));
         self.recenttime = be_time(buf, 108);
     }
 
@@ -356,24 +356,24 @@ impl IndexHeader {
         self.exists = be32(buf, 60);
         self.options = be32(buf, 64);
         self.leaked_cache_records = be32(buf, 68);
-        self.highestmodseq = be64(buf, 72);
-        self.deletedmodseq = be64(buf, 80);
-        self.last_uid = be32(buf, 88);
-        self.uidvalidity = be32(buf, 92);
+        self.highestmodseq = ModSeq(be64(buf, 72));
+        self.deletedmodseq = ModSeq(be64(buf, 80));
+        self.last_uid = Uid(be32(buf, 88));
+        self.uidvalidity = UidValidity(be32(buf, 92));
         self.header_file_crc = be32(buf, 96);
         self.sync_crcs.basic = be32(buf, 100);
         self.recenttime = be_nanotime(buf, 104).0;
         self.pop3_show_after = be_nanotime(buf, 112).0;
         self.sync_crcs.annot = be32(buf, 120);
         self.unseen = be32(buf, 124);
-        self.createdmodseq = be64(buf, 128);
+        self.createdmodseq = ModSeq(be64(buf, 128));
         self.quota_deleted_used = be64(buf, 136);
         self.quota_expunged_used = be64(buf, 144);
         self.quota_annot_used = be64(buf, 152);
         self.changes_epoch = be_nanotime(buf, 160).0;
         self.first_expunged = be_nanotime(buf, 168).0;
         self.last_repack_time = be_nanotime(buf, 176).0;
-        self.recentuid = be32(buf, 184);
+        self.recentuid = Uid(be32(buf, 184));
     }
 }
 

@@ -41,7 +41,7 @@ fn every_known_version_decodes() {
         let header = IndexHeader::decode(&buf).unwrap();
         assert_eq!(
             (header.minor_version, header.num_records, header.highestmodseq),
-            (version, 3, 77)
+            (version, 3, ModSeq(77))
         );
         assert_eq!(
             header.file_size(),
@@ -82,7 +82,7 @@ fn options_and_normalising() {
     seal(&mut buf);
     let header = IndexHeader::decode(&buf).unwrap();
     assert_eq!(header.options_str(), "PSA"); // P because the mailbox is empty
-    assert_eq!(header.highestmodseq, 1);
+    assert_eq!(header.highestmodseq, ModSeq(1));
     put32(&mut buf, 84, 1);
     seal(&mut buf);
     assert_eq!(IndexHeader::decode(&buf).unwrap().options_str(), "SA");

@@ -42,7 +42,7 @@ use crate::paths::{self, MetaFile, Place};
 use crate::regular;
 use crate::user::conversations;
 
-use cyrus_types::SyncCrcs;
+use cyrus_types::{ModSeq, SyncCrcs, Uid};
 use records::IndexFile;
 pub use records::RecordIter;
 
@@ -166,20 +166,20 @@ impl Mailbox {
         conversations::has_conversations(&self.conf, &self.entry)
     }
 
-    /// The records changed after `since_modseq` (0: all), expunged ones too, by UID.
+    /// The records changed after `since_modseq` (zero: all), expunged ones too, by UID.
     ///
     /// Damaged records, and (as in Cyrus) records without a GUID, are errors that end the iteration.
-    pub fn records(&self, since_modseq: u64) -> RecordIter<'_> {
+    pub fn records(&self, since_modseq: ModSeq) -> RecordIter<'_> {
         match self.index_file() {
             Some(index) => RecordIter::new(index, since_modseq),
             None => RecordIter::released(&self.index_path),
         }
     }
 
-    /// The records changed after `since_modseq` (0: all), and all those above UID `uid`, expunged ones too, by UID.
+    /// The records changed after `since_modseq` (zero: all), and all those above UID `uid`, expunged ones too, by UID.
     ///
     /// Errors are those of [`Mailbox::records`].
-    pub fn records_beyond(&self, since_modseq: u64, uid: u32) -> RecordIter<'_> {
+    pub fn records_beyond(&self, since_modseq: ModSeq, uid: Uid) -> RecordIter<'_> {
         self.records(since_modseq).and_beyond(uid)
     }
 
@@ -187,7 +187,7 @@ impl Mailbox {
     /// a few: the place is found by bisection.
     ///
     /// Errors are those of [`Mailbox::records`].
-    pub fn records_from_uid(&self, uid: u32) -> RecordIter<'_> {
+    pub fn records_from_uid(&self, uid: Uid) -> RecordIter<'_> {
         let Some(index) = self.index_file() else { return RecordIter::released(&self.index_path) };
         match index.first_from(uid) {
             Ok(first) => RecordIter::from_record(index, first),
@@ -199,36 +199,37 @@ impl Mailbox {
     ///
     /// # Errors
     /// The index cannot be read, or a record met on the way is damaged.
-    pub fn record(&self, uid: u32) -> Result<Option<IndexRecord>, StoreError> {
+    pub fn record(&self, uid: Uid) -> Result<Option<IndexRecord>, StoreError> {
         let released = || io::Error::other("the index lock was released");
         let index = self.index_file();
         let index = index.ok_or_else(|| StoreError::io("read", &self.index_path, released()))?;
         index.find(uid)
     }
 
-    /// The annotations of message `uid`, or of the mailbox (0), that changed after `since_modseq` (0: all), in the order of
-    /// replication. Those that are deleted are left out.
+    /// The mailbox's own annotations, in the order of replication. Those that are deleted are left out.
+    ///
+    /// # Errors
+    /// The database cannot be read or an entry is damaged.
+    pub fn annotations(&self) -> Result<Vec<Annotation>, StoreError> {
+        annotations::of_mailbox(
+            &self.conf,
+            &self.annotations,
+            &self.entry.name,
+            if self.entry.by_name { &self.entry.name } else { self.uniqueid() },
+        )
+    }
+
+    /// The annotations of a message, in the order of replication. Those that are deleted are left out.
     ///
     /// A mailbox without message annotations costs one failed open, the first time.
     ///
     /// # Errors
-    /// A database cannot be read or an entry is damaged.
-    pub fn annotations(&self, uid: u32, since_modseq: u64) -> Result<Vec<Annotation>, StoreError> {
-        let mut found = if uid == 0 {
-            annotations::of_mailbox(
-                &self.conf,
-                &self.annotations,
-                &self.entry.name,
-                if self.entry.by_name { &self.entry.name } else { self.uniqueid() },
-            )?
-        } else {
-            self.message_annotations()?.of(uid)?
-        };
-        found.retain(|annotation| since_modseq == 0 || annotation.modseq > since_modseq);
-        Ok(found)
+    /// The database cannot be read or an entry is damaged.
+    pub fn message_annotations(&self, uid: Uid) -> Result<Vec<Annotation>, StoreError> {
+        self.annotation_db()?.of(uid)
     }
 
-    /// The annotations that the record itself holds, sent after those of [`Mailbox::annotations`].
+    /// The annotations that the record itself holds, sent after those of [`Mailbox::message_annotations`].
     pub fn virtual_annotations(
         &self,
         record: &IndexRecord,
@@ -274,7 +275,7 @@ impl Mailbox {
     /// Beside the records' buffer this needs eight bytes for every message with annotations.
     ///
     /// # Errors
-    /// As [`Mailbox::records`] and [`Mailbox::annotations`].
+    /// As [`Mailbox::records`] and [`Mailbox::message_annotations`].
     pub fn recompute_crcs(&self) -> Result<SyncCrcs, StoreError> {
         self.recompute_crcs_without(&[])
     }
@@ -283,12 +284,12 @@ impl Mailbox {
     ///
     /// # Errors
     /// As [`Mailbox::recompute_crcs`].
-    pub fn recompute_crcs_without(&self, uids: &[u32]) -> Result<SyncCrcs, StoreError> {
+    pub fn recompute_crcs_without(&self, uids: &[Uid]) -> Result<SyncCrcs, StoreError> {
         let version = self.index.minor_version;
         let flag_crcs = FlagCrcs::new(&self.header);
-        let annotation_crcs = self.message_annotations()?.crcs(version)?;
+        let annotation_crcs = self.annotation_db()?.crcs(version)?;
         let mut crcs = crc::CRC_INIT;
-        for record in self.records(0) {
+        for record in self.records(ModSeq::ZERO) {
             let record = record?;
             if record.is_expunged() || uids.binary_search(&record.uid).is_ok() {
                 continue;
@@ -331,7 +332,7 @@ impl Mailbox {
         })
     }
 
-    fn message_annotations(&self) -> Result<&MessageAnnotations, StoreError> {
+    fn annotation_db(&self) -> Result<&MessageAnnotations, StoreError> {
         if let Some(open) = self.message_annotations.get() {
             return Ok(open);
         }

@@ -21,7 +21,7 @@
 //! Sources: `imap/mailbox.h` and `mailbox_buf_to_index_record` in `imap/mailbox.c` of cyrus-imapd 3.6.1;
 //! `imap/index_file.c` of the development branch for version 20.
 
-use cyrus_types::Guid;
+use cyrus_types::{Guid, ModSeq, Uid};
 
 use crate::mailbox::index::{
     IndexError, be_nanotime, be_time, be32, be64, check_crc, layout_sizes,
@@ -59,7 +59,7 @@ pub struct IndexRecord {
     /// Position in the file, from 1.
     pub recno: u32,
     /// UID.
-    pub uid: u32,
+    pub uid: Uid,
     /// When the message arrived.
     pub internaldate: i64,
     /// Nanoseconds of the arrival (version 20, else 0).
@@ -89,13 +89,13 @@ pub struct IndexRecord {
     /// SHA-1 of the message file.
     pub guid: Guid,
     /// Modseq of the last change.
-    pub modseq: u64,
+    pub modseq: ModSeq,
     /// Conversation (thread) id (version 13 on); 0 is none.
     pub cid: u64,
     /// Base conversation id (version 20; before, an annotation holds it).
     pub basecid: u64,
     /// Modseq at creation (version 16 on); 0 is unknown.
-    pub createdmodseq: u64,
+    pub createdmodseq: ModSeq,
     /// CRC-32 of the cache record.
     pub cache_crc: u32,
 }
@@ -158,13 +158,13 @@ pub(crate) fn checked(buf: &[u8], version: u32) -> Result<&[u8], IndexError> {
 }
 
 /// The modseq alone, to skip a record without decoding it.
-pub(crate) fn peek_modseq(buf: &[u8]) -> u64 {
-    be64(buf, OFFSET_MODSEQ)
+pub(crate) fn peek_modseq(buf: &[u8]) -> ModSeq {
+    ModSeq(be64(buf, OFFSET_MODSEQ))
 }
 
 /// The UID alone.
-pub(crate) fn peek_uid(buf: &[u8]) -> u32 {
-    be32(buf, 0)
+pub(crate) fn peek_uid(buf: &[u8]) -> Uid {
+    Uid(be32(buf, 0))
 }
 
 /// Whether the GUID is there (all zero is none).
@@ -187,7 +187,7 @@ fn decode_to_v19(buf: &[u8], version: u32) -> IndexRecord {
         _ => 104,
     };
     IndexRecord {
-        uid: be32(buf, 0),
+        uid: peek_uid(buf),
         internaldate: be_time(buf, 4),
         sentdate: be_time(buf, 8),
         size: u64::from(be32(buf, 12)),
@@ -202,7 +202,7 @@ fn decode_to_v19(buf: &[u8], version: u32) -> IndexRecord {
         guid: guid(buf),
         modseq: peek_modseq(buf),
         cid: if version >= 13 { be64(buf, 88) } else { 0 },
-        createdmodseq: if version >= 16 { be64(buf, 96) } else { 0 },
+        createdmodseq: if version >= 16 { ModSeq(be64(buf, 96)) } else { ModSeq::ZERO },
         cache_crc: if version >= 12 { be32(buf, cache_crc_at) } else { 0 },
         ..IndexRecord::default()
     }
@@ -211,7 +211,7 @@ fn decode_to_v19(buf: &[u8], version: u32) -> IndexRecord {
 fn decode_v20(buf: &[u8]) -> IndexRecord {
     let (internaldate, internaldate_nsec) = be_nanotime(buf, 8);
     IndexRecord {
-        uid: be32(buf, 0),
+        uid: peek_uid(buf),
         cache_offset: u64::from(be32(buf, 4)),
         internaldate,
         internaldate_nsec,
@@ -224,7 +224,7 @@ fn decode_v20(buf: &[u8]) -> IndexRecord {
         guid: guid(buf),
         modseq: peek_modseq(buf),
         cid: be64(buf, 88),
-        createdmodseq: be64(buf, 96),
+        createdmodseq: ModSeq(be64(buf, 96)),
         gmtime: be_nanotime(buf, 104).0,
         last_updated: be_nanotime(buf, 112).0,
         savedate: be_nanotime(buf, 120).0,
@@ -275,12 +275,12 @@ mod tests {
                 }
             });
             let record = IndexRecord::decode(&buf, version, 1).unwrap();
-            assert_eq!(record.uid, 0x0001_0203);
+            assert_eq!(record.uid, Uid(0x0001_0203));
             assert_eq!(record.guid.0[0], 60);
-            assert_eq!(record.modseq, 0x5051_5253_5455_5657);
+            assert_eq!(record.modseq, ModSeq(0x5051_5253_5455_5657));
             assert_eq!(record.cid != 0, version >= 13, "{version}");
             assert_eq!(record.savedate != 0, version >= 15, "{version}");
-            assert_eq!(record.createdmodseq != 0, version >= 16, "{version}");
+            assert_eq!(!record.createdmodseq.is_zero(), version >= 16, "{version}");
             assert_eq!(record.basecid != 0, version >= 20, "{version}");
         }
     }

@@ -5,6 +5,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use cyrus_types::{ModSeq, Uid};
+
 use crate::error::StoreError;
 use crate::mailbox::index::{IndexError, IndexHeader, layout_sizes};
 use crate::mailbox::record::{self, IndexRecord};
@@ -55,7 +57,7 @@ impl IndexFile<'_> {
     }
 
     /// The record of message `uid`, by bisection; `None` if there is none.
-    pub(crate) fn find(&self, uid: u32) -> Result<Option<IndexRecord>, StoreError> {
+    pub(crate) fn find(&self, uid: Uid) -> Result<Option<IndexRecord>, StoreError> {
         let version = self.header.minor_version;
         let (_, size) = layout_sizes(version).unwrap_or_default();
         let mut buf = vec![0; size];
@@ -65,7 +67,7 @@ impl IndexFile<'_> {
                 record::checked(&buf, version).map_err(|error| self.error(recno, &error))?;
             match record::peek_uid(bytes) {
                 // Bisection ends before the holes in front of a record.
-                0 => {}
+                Uid::NONE => {}
                 found if found == uid => {
                     return Ok(Some(IndexRecord::decode_checked(bytes, version, recno)));
                 }
@@ -77,7 +79,7 @@ impl IndexFile<'_> {
 
     /// The number of the first record whose UID is `uid` or higher, or of the first hole before it, by bisection; one more
     /// than there are records if there is none.
-    pub(crate) fn first_from(&self, uid: u32) -> Result<u32, StoreError> {
+    pub(crate) fn first_from(&self, uid: Uid) -> Result<u32, StoreError> {
         let version = self.header.minor_version;
         let (_, size) = layout_sizes(version).unwrap_or_default();
         let mut buf = vec![0; size];
@@ -86,15 +88,15 @@ impl IndexFile<'_> {
             let middle = low + (past - low) / 2;
             // A hole (UID 0) says nothing of its place: the next record does.
             let mut recno = middle;
-            let mut found = 0;
-            while found == 0 && recno < past {
+            let mut found = Uid::NONE;
+            while found == Uid::NONE && recno < past {
                 self.read(&mut buf, recno)?;
                 let bytes =
                     record::checked(&buf, version).map_err(|error| self.error(recno, &error))?;
                 found = record::peek_uid(bytes);
                 recno += 1;
             }
-            if found != 0 && found < uid {
+            if found > Uid::NONE && found < uid {
                 low = recno;
             } else {
                 past = middle;
@@ -111,12 +113,12 @@ impl IndexFile<'_> {
 #[derive(Debug)]
 pub struct RecordIter<'a> {
     index: Option<IndexFile<'a>>,
-    since_modseq: u64,
+    since_modseq: ModSeq,
     /// Records above this UID are wanted whatever their modseq is.
-    beyond_uid: u32,
+    beyond_uid: Uid,
     /// Number of the record at the front of `buf`'s rest.
     next: u32,
-    last_uid: u32,
+    last_uid: Uid,
     buf: Vec<u8>,
     /// Where the rest starts in `buf`.
     at: usize,
@@ -124,13 +126,13 @@ pub struct RecordIter<'a> {
 }
 
 impl<'a> RecordIter<'a> {
-    pub(crate) fn new(index: IndexFile<'a>, since_modseq: u64) -> Self {
+    pub(crate) fn new(index: IndexFile<'a>, since_modseq: ModSeq) -> Self {
         Self {
             index: Some(index),
             since_modseq,
-            beyond_uid: u32::MAX,
+            beyond_uid: Uid::MAX,
             next: 1,
-            last_uid: 0,
+            last_uid: Uid::NONE,
             buf: Vec::new(),
             at: 0,
             failure: None,
@@ -139,11 +141,11 @@ impl<'a> RecordIter<'a> {
 
     /// The records from the one with this number on.
     pub(crate) fn from_record(index: IndexFile<'a>, first: u32) -> Self {
-        Self { next: first, ..Self::new(index, 0) }
+        Self { next: first, ..Self::new(index, ModSeq::ZERO) }
     }
 
     /// Those above this UID too, whatever their modseq is.
-    pub(crate) fn and_beyond(self, uid: u32) -> Self {
+    pub(crate) fn and_beyond(self, uid: Uid) -> Self {
         Self { beyond_uid: uid, ..self }
     }
 
@@ -157,10 +159,10 @@ impl<'a> RecordIter<'a> {
     pub(crate) fn failed(error: StoreError) -> Self {
         Self {
             index: None,
-            since_modseq: 0,
-            beyond_uid: u32::MAX,
+            since_modseq: ModSeq::ZERO,
+            beyond_uid: Uid::MAX,
             next: 1,
-            last_uid: 0,
+            last_uid: Uid::NONE,
             buf: Vec::new(),
             at: 0,
             failure: Some(error),
@@ -198,9 +200,9 @@ impl<'a> RecordIter<'a> {
             let uid = record::peek_uid(bytes);
             let modseq = record::peek_modseq(bytes);
             let wanted =
-                self.since_modseq == 0 || modseq > self.since_modseq || uid > self.beyond_uid;
+                self.since_modseq.is_zero() || modseq > self.since_modseq || uid > self.beyond_uid;
             // Record number 0 never is; a UID of 0 is a hole, which Cyrus passes over as well.
-            if uid != 0 {
+            if uid > Uid::NONE {
                 if uid <= self.last_uid {
                     let what = format!("uid {uid} follows uid {}", self.last_uid);
                     return Err(StoreError::DamagedRecord {

@@ -48,7 +48,8 @@ pub fn virtual_annotations(
     let thrid = (NAMESPACE_THRID, VirtualValue::Hex(since(13, record.cid)));
     let savedate =
         (NAMESPACE_SAVEDATE, VirtualValue::Number(since(15, record.savedate.unsigned_abs())));
-    let created = (NAMESPACE_CREATEDMODSEQ, VirtualValue::Number(since(16, record.createdmodseq)));
+    let created =
+        (NAMESPACE_CREATEDMODSEQ, VirtualValue::Number(since(16, record.createdmodseq.0)));
     let basethrid = (NAMESPACE_BASETHRID, VirtualValue::Hex(since(20, record.basecid)));
     let nsec =
         (NAMESPACE_NSEC, VirtualValue::Number(since(20, u64::from(record.internaldate_nsec))));
@@ -77,6 +78,8 @@ pub(crate) fn is_virtual(minor_version: u32, entry: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use cyrus_types::ModSeq;
+
     use super::*;
 
     #[test]
@@ -84,7 +87,7 @@ mod tests {
         let record = IndexRecord {
             cid: 0x1f,
             savedate: 9,
-            createdmodseq: 8,
+            createdmodseq: ModSeq(8),
             basecid: 7,
             internaldate_nsec: 6,
             ..Default::default()

@@ -12,7 +12,7 @@
 
 use std::path::Path;
 
-use cyrus_types::NameRules;
+use cyrus_types::{ModSeq, NameRules, UidValidity};
 
 use crate::dlist::Value;
 use crate::error::StoreError;
@@ -151,11 +151,11 @@ pub struct NameHistory {
     /// When it was given up (seconds since 1970).
     pub mtime: i64,
     /// Its UIDVALIDITY then.
-    pub uidvalidity: u32,
+    pub uidvalidity: UidValidity,
     /// Its createdmodseq then.
-    pub createdmodseq: u64,
+    pub createdmodseq: ModSeq,
     /// Its foldermodseq then.
-    pub foldermodseq: u64,
+    pub foldermodseq: ModSeq,
     /// Its type then.
     pub mbtype: MboxType,
     /// Its partition then.
@@ -182,11 +182,11 @@ pub struct MboxEntry {
     /// Access control list: identifier, tab, rights, tab, and so on.
     pub acl: String,
     /// UIDVALIDITY; 0 if unknown here.
-    pub uidvalidity: u32,
+    pub uidvalidity: UidValidity,
     /// The modseq at which the mailbox was made.
-    pub createdmodseq: u64,
+    pub createdmodseq: ModSeq,
     /// The modseq of the last change to this entry.
-    pub foldermodseq: u64,
+    pub foldermodseq: ModSeq,
     /// When the entry was written (seconds since 1970).
     pub mtime: i64,
     /// Former names, the latest first; only filled by lookups by unique id and by name, not by listings.
@@ -239,9 +239,9 @@ fn parse_map(
         uniqueid: text_of(source, map, "I")?.unwrap_or_default(),
         partition: text_of(source, map, "P")?.unwrap_or_default(),
         server: text_of(source, map, "S")?,
-        uidvalidity: number_of(source, map, "V")? as u32,
-        createdmodseq: number_of(source, map, "C")?,
-        foldermodseq: number_of(source, map, "F")?,
+        uidvalidity: UidValidity(number_of(source, map, "V")? as u32),
+        createdmodseq: ModSeq(number_of(source, map, "C")?),
+        foldermodseq: ModSeq(number_of(source, map, "F")?),
         mtime: number_of(source, map, "M")? as i64,
         ..MboxEntry::default()
     };
@@ -266,9 +266,9 @@ fn parse_map(
         entry.name_history.push(NameHistory {
             name: rules.internal(&rules.parse_db(&key)),
             mtime: number_of(source, item, "M")? as i64,
-            uidvalidity: number_of(source, item, "V")? as u32,
-            createdmodseq: number_of(source, item, "C")?,
-            foldermodseq: number_of(source, item, "F")?,
+            uidvalidity: UidValidity(number_of(source, item, "V")? as u32),
+            createdmodseq: ModSeq(number_of(source, item, "C")?),
+            foldermodseq: ModSeq(number_of(source, item, "F")?),
             mbtype: mbtype_of(source, item)?.0,
             partition: text_of(source, item, "P")?.unwrap_or_default(),
         });
@@ -358,13 +358,13 @@ mod tests {
         assert_eq!((entry.uniqueid.as_str(), entry.partition.as_str()), ("f0c1", "default"));
         assert_eq!(
             (entry.uidvalidity, entry.createdmodseq, entry.foldermodseq, entry.mtime),
-            (12, 3, 4, 99)
+            (UidValidity(12), ModSeq(3), ModSeq(4), 99)
         );
         assert_eq!(entry.acl, "anna\tlrs\tanyone\tl\t");
         assert!(entry.mbtype.is_intermediate() && entry.mbtype.is_legacy_dirs());
         assert_eq!(entry.mbtype.sync_str().as_deref(), Some("ei"));
         assert_eq!(entry.name_history[0].name, "user.anna.Old");
-        assert_eq!(entry.name_history[0].foldermodseq, 8);
+        assert_eq!(entry.name_history[0].foldermodseq, ModSeq(8));
     }
 
     #[test]

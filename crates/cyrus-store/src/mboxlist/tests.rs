@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use cyrus_types::UidValidity;
+
 use super::*;
 
 /// A store with a mailbox list and nothing else.
@@ -47,7 +49,7 @@ fn finds_mailboxes_by_name_and_id() {
     let inbox = list.lookup("user.anna").unwrap().unwrap();
     assert_eq!(
         (inbox.uniqueid.as_str(), inbox.uidvalidity, inbox.acl.as_str()),
-        ("f0c1", 7, "anna\tlrs\t")
+        ("f0c1", UidValidity(7), "anna\tlrs\t")
     );
     assert_eq!(inbox.name_history[0].name, "user.ann");
     assert_eq!(list.lookup("user.anna.A^b").unwrap().unwrap().uniqueid, "f0c2");

@@ -10,6 +10,8 @@
 
 use std::path::PathBuf;
 
+use cyrus_types::ModSeq;
+
 use crate::config::Config;
 use crate::db::Database;
 use crate::dlist::Value;
@@ -69,10 +71,10 @@ impl Conversations {
     ///
     /// # Errors
     /// The database or the entry is damaged.
-    pub fn xconvmodseq(&self, entry: &MboxEntry) -> Result<u64, StoreError> {
+    pub fn xconvmodseq(&self, entry: &MboxEntry) -> Result<ModSeq, StoreError> {
         let name = if self.by_name { &entry.name } else { &entry.uniqueid };
         let key = [b"F", name.as_bytes()].concat();
-        let Some(value) = self.db.fetch(&key)? else { return Ok(0) };
+        let Some(value) = self.db.fetch(&key)? else { return Ok(ModSeq::ZERO) };
         let damaged = |what: &str| StoreError::damaged_entry(&self.path, &key, what);
         let space = value
             .iter()
@@ -85,7 +87,7 @@ impl Conversations {
         let status = Value::parse(rest.get(1..).unwrap_or_default())
             .map_err(|error| damaged(&error.to_string()))?;
         let first = status.list().and_then(<[Value]>::first).and_then(Value::number);
-        first.ok_or_else(|| damaged("its modseq is not a number"))
+        first.map(ModSeq).ok_or_else(|| damaged("its modseq is not a number"))
     }
 }
 
@@ -94,11 +96,15 @@ impl Conversations {
 ///
 /// # Errors
 /// The database or the entry is damaged.
-pub fn xconvmodseq(conf: &Config, list: &MboxList, entry: &MboxEntry) -> Result<u64, StoreError> {
+pub fn xconvmodseq(
+    conf: &Config,
+    list: &MboxList,
+    entry: &MboxEntry,
+) -> Result<ModSeq, StoreError> {
     match conf.names().userid(&entry.name) {
         Some(userid) if has_conversations(conf, entry) => {
             Conversations::open(conf, list, &userid)?.xconvmodseq(entry)
         }
-        _ => Ok(0),
+        _ => Ok(ModSeq::ZERO),
     }
 }

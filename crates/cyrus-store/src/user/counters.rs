@@ -12,6 +12,8 @@
 
 use std::path::{Path, PathBuf};
 
+use cyrus_types::{ModSeq, UidValidity};
+
 use crate::config::Config;
 use crate::error::StoreError;
 use crate::mboxlist::MboxList;
@@ -31,17 +33,17 @@ pub struct Counters {
     /// Version of the file.
     pub version: u32,
     /// The highest modseq of all.
-    pub highestmodseq: u64,
+    pub highestmodseq: ModSeq,
     /// The highest modseq of a mail mailbox.
-    pub mailmodseq: u64,
+    pub mailmodseq: ModSeq,
     /// The last change of the list of mail folders; 0 before version 2.
-    pub mailfoldersmodseq: u64,
+    pub mailfoldersmodseq: ModSeq,
     /// The last change of a quota root; 0 before version 4.
-    pub quotamodseq: u64,
+    pub quotamodseq: ModSeq,
     /// The last change of who may see what; 0 before version 4.
-    pub raclmodseq: u64,
+    pub raclmodseq: ModSeq,
     /// The last UIDVALIDITY given to a mailbox.
-    pub uidvalidity: u32,
+    pub uidvalidity: UidValidity,
 }
 
 /// Reads a user's counters; all zero without a file.
@@ -56,9 +58,9 @@ pub fn counters(conf: &Config, list: &MboxList, userid: &str) -> Result<Counters
 ///
 /// # Errors
 /// The mailbox list is damaged.
-pub fn raclmodseq(conf: &Config, list: &MboxList, userid: &str) -> Result<u64, StoreError> {
+pub fn raclmodseq(conf: &Config, list: &MboxList, userid: &str) -> Result<ModSeq, StoreError> {
     if !conf.conversations() {
-        return Ok(0);
+        return Ok(ModSeq::ZERO);
     }
     let path = counters_path(conf, list, userid)?;
     Ok(read_patiently(&path).unwrap_or_default().raclmodseq)
@@ -108,17 +110,17 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Counters, StoreError> {
     if crc32fast::hash(bytes.get(..len - 4).unwrap_or_default()) != be32(bytes, len - 4) {
         return Err(StoreError::damaged(path, "the checksum is wrong"));
     }
-    let since = |first: u32, at: usize| if version >= first { be64(bytes, at) } else { 0 };
+    let since = |first: u32, at: usize| ModSeq(if version >= first { be64(bytes, at) } else { 0 });
     // Cyrus reads only half of it in version 2, and so gets 0; so do we, to agree.
     let mailfoldersmodseq = since(3, 48);
     Ok(Counters {
         version,
-        highestmodseq: be64(bytes, 8),
-        mailmodseq: be64(bytes, 16),
+        highestmodseq: ModSeq(be64(bytes, 8)),
+        mailmodseq: ModSeq(be64(bytes, 16)),
         mailfoldersmodseq,
         quotamodseq: since(4, 80),
         raclmodseq: since(4, 88),
-        uidvalidity: be32(bytes, len - 8),
+        uidvalidity: UidValidity(be32(bytes, len - 8)),
     })
 }
 
@@ -160,10 +162,10 @@ mod tests {
             let counters = parse(Path::new("/c"), &bytes).unwrap();
             assert_eq!(
                 (counters.highestmodseq, counters.mailmodseq, counters.uidvalidity),
-                (100, 101, 77)
+                (ModSeq(100), ModSeq(101), UidValidity(77))
             );
             let racl = if version >= 4 { 110 } else { 0 };
-            assert_eq!(counters.raclmodseq, racl);
+            assert_eq!(counters.raclmodseq, ModSeq(racl));
             let mut torn = bytes.clone();
             torn[9] ^= 1;
             assert!(matches!(parse(Path::new("/c"), &torn), Err(StoreError::Damaged { .. })));

@@ -11,6 +11,8 @@ pub mod subs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use cyrus_types::ModSeq;
+
 use crate::config::Config;
 use crate::error::StoreError;
 use crate::mboxlist::{MboxEntry, MboxList};
@@ -24,9 +26,9 @@ use crate::user::sieve::SieveScript;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Modseqs {
     /// Of the mailbox's conversations; none where it takes no part in them.
-    pub xconv: Option<u64>,
+    pub xconv: Option<ModSeq>,
     /// Of the user's reverse ACLs; 0 is none.
-    pub racl: u64,
+    pub racl: ModSeq,
 }
 
 /// A user's conversations and counters, opened once for all mailboxes.
@@ -34,7 +36,7 @@ pub struct Modseqs {
 pub struct UserModseqs {
     conf: Arc<Config>,
     conversations: Option<Conversations>,
-    racl: u64,
+    racl: ModSeq,
 }
 
 impl UserModseqs {
@@ -146,7 +148,7 @@ impl Store {
     ) -> Result<UserModseqs, StoreError> {
         let conf = self.conf.clone();
         let Some(userid) = userid else {
-            return Ok(UserModseqs { conf, conversations: None, racl: 0 });
+            return Ok(UserModseqs { conf, conversations: None, racl: ModSeq::ZERO });
         };
         let conversations = if conf.conversations() {
             Some(Conversations::open(&conf, list, userid)?)

@@ -13,6 +13,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cyrus_types::ModSeq;
+
 use crate::config::Config;
 use crate::databases;
 use crate::db::{Database, quotalegacy};
@@ -40,7 +42,7 @@ pub struct QuotaRoot {
     /// What is used, as [`RESOURCE_NAMES`].
     pub used: [i64; RESOURCES],
     /// The modseq of the last change.
-    pub modseq: u64,
+    pub modseq: ModSeq,
 }
 
 impl QuotaRoot {
@@ -148,7 +150,7 @@ fn parse(path: &Path, root: &str, value: &[u8]) -> Result<QuotaRoot, StoreError>
         root: root.to_string(),
         limits: [UNLIMITED; RESOURCES],
         used: [0; RESOURCES],
-        modseq: 0,
+        modseq: ModSeq::ZERO,
     };
     if value.starts_with(b"%") {
         let map = Value::parse(value).map_err(|error| damaged(error.to_string()))?;
@@ -160,7 +162,7 @@ fn parse(path: &Path, root: &str, value: &[u8]) -> Result<QuotaRoot, StoreError>
                     .ok_or_else(|| damaged(format!("its '{name}' is not a number")))?;
             }
         }
-        quota.modseq = map.get("MODSEQ").and_then(Value::number).unwrap_or(0);
+        quota.modseq = map.get("MODSEQ").and_then(Value::number).map_or(ModSeq::ZERO, ModSeq);
         return Ok(quota);
     }
     let text = std::str::from_utf8(value).map_err(|_| StoreError::not_utf8(path, value))?;
@@ -199,7 +201,7 @@ mod tests {
             .unwrap();
         assert_eq!(quota.limits, [1024, -1, -1, 100]);
         assert_eq!(quota.used, [4096, 2, 0, 3]);
-        assert_eq!(quota.modseq, 17);
+        assert_eq!(quota.modseq, ModSeq(17));
         let old = parse(path, "user.anna", b"4096 1024 7 M 2 50").unwrap();
         assert_eq!(old.limits, [1024, 50, -1, -1]);
         assert_eq!(old.used, [4096, 2, 0, 0]);

@@ -11,6 +11,8 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use cyrus_types::Uid;
+
 use crate::config::Config;
 use crate::db::Database;
 use crate::error::StoreError;
@@ -25,7 +27,7 @@ pub struct SeenEntry {
     /// When the user last selected it (seconds since 1970).
     pub lastread: i64,
     /// The highest UID then.
-    pub lastuid: u32,
+    pub lastuid: Uid,
     /// When this entry last changed (seconds since 1970).
     pub lastchange: i64,
     /// The UIDs that were read, as a sequence set.
@@ -70,7 +72,8 @@ fn parse(path: &Path, key: &[u8], value: &[u8]) -> Result<SeenEntry, StoreError>
             format!("seen state of version {version} is not known"),
         ));
     }
-    let lastuid = u32::try_from(lastuid).map_err(|_| damaged("its last uid is too large"))?;
+    let lastuid =
+        u32::try_from(lastuid).map(Uid).map_err(|_| damaged("its last uid is too large"))?;
     Ok(SeenEntry {
         uniqueid: uniqueid.to_string(),
         lastread,
@@ -90,7 +93,7 @@ mod tests {
         let entry = parse(path, b"f0c1", b"1 1700000000 12 1700000001 1:5,9").unwrap();
         assert_eq!(
             (entry.lastread, entry.lastuid, entry.lastchange),
-            (1_700_000_000, 12, 1_700_000_001)
+            (1_700_000_000, Uid(12), 1_700_000_001)
         );
         assert_eq!((entry.uniqueid.as_str(), entry.seenuids.as_str()), ("f0c1", "1:5,9"));
         assert_eq!(parse(path, b"x", b"1 0 0 0 ").unwrap().seenuids, "");

@@ -14,7 +14,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use cyrus_types::Guid;
+use cyrus_types::{Guid, ModSeq};
 use sha1::{Digest, Sha1};
 
 use crate::config::Config;
@@ -107,7 +107,7 @@ fn mailbox_name(conf: &Config, userid: &str) -> String {
 
 fn from_mailbox(mailbox: &Mailbox) -> Result<Vec<SieveScript>, StoreError> {
     let mut scripts = Vec::new();
-    for record in mailbox.records(0) {
+    for record in mailbox.records(ModSeq::ZERO) {
         let record = record?;
         if record.is_expunged() {
             continue;

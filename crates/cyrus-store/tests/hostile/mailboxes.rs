@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cyrus_store::{Config, IndexRecord, Mailbox, MboxEntry, Store, StoreError};
+use cyrus_types::{ModSeq, Uid};
 
 use crate::{attack, below, copy_tree, corpus, fixture, named, reseal};
 
@@ -75,13 +76,13 @@ fn records(
 }
 
 fn read_all(mailbox: &Mailbox, file: &Path, bytes: usize) {
-    let (all, whole) = records(mailbox.records(0), file);
+    let (all, whole) = records(mailbox.records(ModSeq::ZERO), file);
     assert!(all.is_sorted_by(|a, b| a.uid < b.uid), "UIDs are out of order");
     assert!(all.len() <= mailbox.index.num_records as usize);
-    assert!(all.first().is_none_or(|first| first.uid > 0));
-    let since = mailbox.index.highestmodseq / 2;
+    assert!(all.first().is_none_or(|first| first.uid > Uid::NONE));
+    let since = ModSeq(mailbox.index.highestmodseq.0 / 2);
     let (newer, _) = records(mailbox.records(since), file);
-    let wanted = all.iter().filter(|record| since == 0 || record.modseq > since).count();
+    let wanted = all.iter().filter(|record| since.is_zero() || record.modseq > since).count();
     assert!(newer.len() == wanted, "{} of {wanted} records since {since}", newer.len());
     for record in all.iter().step_by(all.len() / 20 + 1) {
         let found = well_named(mailbox.record(record.uid), file);
@@ -92,11 +93,14 @@ fn read_all(mailbox: &Mailbox, file: &Path, bytes: usize) {
         }
         assert!(mailbox.flags(record).count() <= 6 + 128);
         assert!(mailbox.virtual_annotations(record).count() < 10);
-        well_named(mailbox.annotations(record.uid, 0), file);
+        well_named(mailbox.message_annotations(record.uid), file);
         assert!(mailbox.message_path(record).starts_with(file.ancestors().last().unwrap()));
     }
-    for uid in [0, 1, u32::MAX] {
-        if let Some(found) = well_named(mailbox.annotations(uid, 0), file) {
+    for uid in [Uid::NONE, Uid(1), Uid::MAX] {
+        let of_mailbox = uid == Uid::NONE;
+        let found =
+            if of_mailbox { mailbox.annotations() } else { mailbox.message_annotations(uid) };
+        if let Some(found) = well_named(found, file) {
             let held: usize = found.iter().map(|one| one.entry.len() + one.value.len()).sum();
             assert!(held <= bytes.max(64 * 1024), "{held} bytes of annotations");
         }

@@ -13,6 +13,7 @@ use cyrus_store::mailbox::index::IndexHeader;
 use cyrus_store::mailbox::record::IndexRecord;
 use cyrus_store::mboxlist::MboxList;
 use cyrus_store::{Config, Store};
+use cyrus_types::{ModSeq, Uid};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
@@ -148,7 +149,7 @@ proptest! {
         let seen = store.seen(&list, "anna").unwrap();
         prop_assert_eq!(seen.len(), 1);
         prop_assert_eq!((seen[0].lastread, seen[0].lastchange), (times[0].into(), times[1].into()));
-        prop_assert_eq!((seen[0].lastuid, &seen[0].seenuids), (uid, &uids));
+        prop_assert_eq!((seen[0].lastuid, &seen[0].seenuids), (Uid(uid), &uids));
     }
 
     #[test]
@@ -165,7 +166,7 @@ proptest! {
             let quota = store.quota("user.anna").unwrap().unwrap();
             prop_assert_eq!(quota.used, [used, 7, 0, 9]);
             prop_assert_eq!(quota.limits, [storage, message, -1, folders]);
-            prop_assert_eq!(quota.modseq, if number == 0 { modseq } else { 0 });
+            prop_assert_eq!(quota.modseq, ModSeq(if number == 0 { modseq } else { 0 }));
         }
     }
 
@@ -230,11 +231,11 @@ proptest! {
 
         let header = IndexHeader::decode(&file).unwrap();
         prop_assert_eq!((header.minor_version, header.num_records), (version, 1));
-        prop_assert_eq!((header.last_uid, header.sync_crcs.basic), (uid, crc));
-        prop_assert_eq!((header.highestmodseq, header.file_size()), (modseqs[0] | 1, file.len() as u64));
+        prop_assert_eq!((header.last_uid, header.sync_crcs.basic), (Uid(uid), crc));
+        prop_assert_eq!((header.highestmodseq, header.file_size()), (ModSeq(modseqs[0] | 1), file.len() as u64));
         let record = IndexRecord::decode(&file[header_size..], version, 1).unwrap();
-        prop_assert_eq!((record.uid, record.size, record.internaldate), (uid, size.into(), time.into()));
-        prop_assert_eq!((record.modseq, record.guid.0), (modseqs[1], guid));
+        prop_assert_eq!((record.uid, record.size, record.internaldate), (Uid(uid), size.into(), time.into()));
+        prop_assert_eq!((record.modseq, record.guid.0), (ModSeq(modseqs[1]), guid));
         // The word of version 15's savedate is the last of them in version 14.
         prop_assert_eq!(record.user_flags, flags);
     }
