@@ -212,7 +212,7 @@ fn compare_meta(store: &Store, list: &MboxList, said: &Said, compared: &mut Comp
     for seen in store.seen(list, user).unwrap() {
         let mut line = Vec::new();
         let mut writer = DlistWriter::new(&mut line).as_server();
-        writer.key("SEEN").map_begin().key("UNIQUEID").atom(&seen.uniqueid);
+        writer.key("SEEN").map_begin().key("UNIQUEID").atom(seen.uniqueid.as_str());
         writer.key("LASTREAD").date(seen.lastread).key("LASTUID").uid(seen.lastuid);
         writer.key("LASTCHANGE").date(seen.lastchange).key("SEENUIDS").atom(&seen.seenuids);
         writer.map_end();

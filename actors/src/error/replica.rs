@@ -1,5 +1,7 @@
 //! What went wrong on the other side: the replica, and the connections to it.
 
+use cyrus_types::UniqueId;
+
 use crate::replica::command_error::CommandError;
 use crate::replica::pool::PoolError;
 
@@ -46,7 +48,7 @@ pub enum ReplicaError {
         /// Internal name.
         mailbox: String,
         /// Its unique id.
-        uniqueid: String,
+        uniqueid: UniqueId,
         /// The replica's words.
         text: String,
     },

@@ -30,7 +30,7 @@ pub fn header(m: &Mailbox, modseqs: Modseqs) -> Result<MasterMailbox, StoreError
     let index = &m.index;
     Ok(MasterMailbox {
         name: m.entry.name.clone(),
-        uniqueid: m.uniqueid().to_string(),
+        uniqueid: m.uniqueid().clone(),
         mboxtype: m.entry.mbtype.sync_str(),
         partition: m.entry.partition.clone(),
         acl: m.entry.acl.clone(),

@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use cyrus_store::{MboxEntry, MboxList, Store, StoreError};
+use cyrus_types::UniqueId;
 use sync_plan::{Folder, Moved};
 
 use crate::error::MasterError;
@@ -149,13 +150,13 @@ pub(crate) struct Lookup {
     /// What was read before and, where anything came to it, that as well.
     pub(crate) read: Arc<UserRead>,
     /// Unique ids that have a tombstone here.
-    pub(crate) tombstones: HashSet<String>,
+    pub(crate) tombstones: HashSet<UniqueId>,
     /// Unique ids of mailboxes that are here, whatever else became of them.
-    pub(crate) alive: HashSet<String>,
+    pub(crate) alive: HashSet<UniqueId>,
     /// Where those are now that are not taken in: with another user, or expired.
-    pub(crate) moved: HashMap<String, Moved>,
+    pub(crate) moved: HashMap<UniqueId, Moved>,
     /// Those of them that belong to none of those whose locks are held, and their owners.
-    pub(crate) elsewhere: BTreeMap<String, Arc<str>>,
+    pub(crate) elsewhere: BTreeMap<UniqueId, Arc<str>>,
     /// More names to ask the replica for.
     pub(crate) ask: BTreeSet<String>,
 }
@@ -163,7 +164,7 @@ pub(crate) struct Lookup {
 /// What came up on the replica's side and is to be looked up here.
 pub(crate) struct LookupRequest<'a> {
     /// Unique ids of its mailboxes that match none of ours.
-    pub(crate) uniqueids: &'a [String],
+    pub(crate) uniqueids: &'a [UniqueId],
     /// Names of our mailboxes that it lacks.
     pub(crate) new: &'a [String],
     /// Whose mailboxes may be taken in.
@@ -231,8 +232,8 @@ pub(crate) fn read_more(
 }
 
 fn add_all(read: &mut UserRead, found: UserRead) {
-    let known: HashSet<String> =
-        read.master.folders.iter().map(|folder| folder.uniqueid().to_string()).collect();
+    let known: HashSet<UniqueId> =
+        read.master.folders.iter().map(|folder| folder.uniqueid().clone()).collect();
     let new = found.master.folders.into_iter().filter(|f| !known.contains(f.uniqueid()));
     read.master.folders.extend(new);
     read.master.tombstone_names.extend(found.master.tombstone_names);

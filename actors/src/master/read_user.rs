@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use cyrus_store::{MboxEntry, MboxList, Store, StoreError, UserModseqs};
-use cyrus_types::NameRules;
+use cyrus_types::{NameRules, UniqueId};
 use sync_plan::{
     Folder, Intermediate, MasterMailbox, MasterSeen, MasterSieve, MasterUser, Missing,
 };
@@ -127,8 +127,8 @@ pub(crate) struct TreeReader<'a> {
     sieve_mailbox: bool,
     modseqs: HashMap<Option<String>, UserModseqs>,
     master: MasterUser,
-    entries: HashMap<String, MboxEntry>,
-    former: HashMap<String, Vec<String>>,
+    entries: HashMap<UniqueId, MboxEntry>,
+    former: HashMap<UniqueId, Vec<String>>,
     broken: Vec<(String, Arc<StoreError>)>,
 }
 
@@ -243,7 +243,7 @@ impl<'a> TreeReader<'a> {
 }
 
 /// Where a #sieve mailbox below DELETED came from.
-fn hosts(rules: &NameRules, entries: &HashMap<String, MboxEntry>) -> HashMap<String, Host> {
+fn hosts(rules: &NameRules, entries: &HashMap<UniqueId, MboxEntry>) -> HashMap<UniqueId, Host> {
     let owner_of_deleted = |entry: &MboxEntry| {
         let name = rules.parse(&entry.name);
         name.userid().filter(|_| name.deleted > 0)

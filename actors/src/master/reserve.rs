@@ -19,7 +19,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use cyrus_store::{IndexRecord, Mailbox, MboxEntry, Store};
-use cyrus_types::{Guid, ModSeq, Uid};
+use cyrus_types::{Guid, ModSeq, Uid, UniqueId};
 
 use crate::error::MasterError;
 
@@ -34,9 +34,9 @@ const WORTH_READING_ALL: u64 = 1024 * 1024;
 
 /// What is to be sent, and where the replica may have it.
 pub(crate) struct Wanted {
-    pub(crate) entries: Arc<HashMap<String, MboxEntry>>,
+    pub(crate) entries: Arc<HashMap<UniqueId, MboxEntry>>,
     /// Mailboxes to be sent that have new messages: unique id, and the replica's last UID.
-    pub(crate) updates: Vec<(String, Uid)>,
+    pub(crate) updates: Vec<(UniqueId, Uid)>,
     /// The replica's mailboxes with messages.
     pub(crate) holders: Vec<Holder>,
     /// -p.
@@ -48,7 +48,7 @@ pub(crate) struct Wanted {
 
 /// A mailbox on the replica that has messages.
 pub(crate) struct Holder {
-    pub(crate) uniqueid: String,
+    pub(crate) uniqueid: UniqueId,
     /// Its name there.
     pub(crate) name: String,
     /// The highest UID there.

@@ -319,7 +319,7 @@ impl MailboxSender<'_> {
     /// None when the mailbox is no longer what was planned.
     fn open(&self, list: &MboxList) -> Result<Option<Mailbox>, MasterError> {
         match self.store.open_mailbox(self.entry) {
-            Ok(mailbox) if mailbox.uniqueid() == self.entry.uniqueid => {
+            Ok(mailbox) if *mailbox.uniqueid() == self.entry.uniqueid => {
                 match list.lookup(&self.entry.name)? {
                     Some(now)
                         if now.uniqueid == self.entry.uniqueid

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use csync::ReplicaMailbox;
 use cyrus_store::{Annotation, MboxEntry, Store};
-use cyrus_types::Guid;
+use cyrus_types::{Guid, UniqueId};
 use sync_plan::FullReplica;
 
 use crate::error::{MasterError, UserError};
@@ -72,7 +72,7 @@ pub(crate) struct ReadSome {
 #[rtype(result = "Result<Lookup, MasterError>")]
 pub(crate) struct ReadMore {
     pub(crate) read: Arc<UserRead>,
-    pub(crate) uniqueids: Vec<String>,
+    pub(crate) uniqueids: Vec<UniqueId>,
     pub(crate) new: Vec<String>,
     pub(crate) locked: Arc<BTreeSet<Arc<str>>>,
     pub(crate) sieve_mailbox: bool,

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use cyrus_store::{MboxEntry, StoreError};
-use cyrus_types::Uid;
+use cyrus_types::{Uid, UniqueId};
 use sync_plan::{Folder, MasterUser};
 
 use crate::error::MasterError;
@@ -14,19 +14,19 @@ use crate::error::MasterError;
 pub(crate) struct UserRead {
     pub(crate) master: MasterUser,
     /// The mailboxes' entries by unique id, to open them again.
-    pub(crate) entries: Arc<HashMap<String, MboxEntry>>,
+    pub(crate) entries: Arc<HashMap<UniqueId, MboxEntry>>,
     /// Mailboxes that can't be read: name and why.
     pub(crate) broken: Vec<(String, Arc<StoreError>)>,
     /// Why subscriptions, seen state, scripts or quota roots can't be read; mailboxes are replicated all the same.
     pub(crate) unread: Vec<Arc<StoreError>>,
     /// The unique id of the INBOX, if it was read.
-    pub(crate) inbox_id: Option<String>,
+    pub(crate) inbox_id: Option<UniqueId>,
     /// Names that mailboxes here had before, by unique id.
-    pub(crate) former: HashMap<String, Vec<String>>,
+    pub(crate) former: HashMap<UniqueId, Vec<String>>,
     /// Who has the INBOX now of a user who is gone, if somebody got it with another name.
     pub(crate) renamed_to: Option<Arc<str>>,
     /// The INBOX below DELETED of whoever had a #sieve mailbox below DELETED, by the latter's unique id.
-    pub(crate) hosts: HashMap<String, Host>,
+    pub(crate) hosts: HashMap<UniqueId, Host>,
 }
 
 /// An INBOX that was removed with all of its user's mailboxes.
@@ -60,16 +60,16 @@ impl UserRead {
     }
 
     /// The highest UIDs that were given out, by unique id.
-    pub(crate) fn last_uids(&self) -> HashMap<&str, Uid> {
+    pub(crate) fn last_uids(&self) -> HashMap<&UniqueId, Uid> {
         let mailboxes = self.master.folders.iter().filter_map(|folder| match folder {
-            Folder::Mailbox(m) => Some((m.uniqueid.as_str(), m.last_uid)),
+            Folder::Mailbox(m) => Some((&m.uniqueid, m.last_uid)),
             Folder::Intermediate(_) => None,
         });
         mailboxes.collect()
     }
 
     /// A mailbox's unique id.
-    pub(crate) fn uniqueid_of(&self, name: &str) -> Option<&str> {
+    pub(crate) fn uniqueid_of(&self, name: &str) -> Option<&UniqueId> {
         self.master.folders.iter().find(|f| f.name() == name).map(Folder::uniqueid)
     }
 }

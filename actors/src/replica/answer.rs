@@ -220,8 +220,9 @@ impl Said {
 
 /// What a mailbox takes in memory, with what a list of many leaves behind when it grows.
 fn mailbox_weight(m: &ReplicaMailbox) -> usize {
-    let strings = [&m.uniqueid, &m.name, &m.mboxtype, &m.partition, &m.acl, &m.options];
-    let text = strings.into_iter().chain(&m.quotaroot).filter(|text| !text.is_empty());
+    let strings = [&m.name, &m.mboxtype, &m.partition, &m.acl, &m.options];
+    let text = strings.into_iter().chain(&m.quotaroot).map(String::as_str);
+    let text = text.chain([m.uniqueid.as_str()]).filter(|text| !text.is_empty());
     let annotations = m
         .annotations
         .iter()

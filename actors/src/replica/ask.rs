@@ -50,7 +50,7 @@ pub(crate) enum About {
     User { userid: Arc<str>, rules: Arc<NameRules> },
     /// Mailboxes of these names.
     Names(HashSet<String>),
-    /// Mailboxes of these unique ids.
+    /// Mailboxes of these unique ids, in text as the line has them.
     Ids(HashSet<String>),
     /// This quota root.
     Root(String),

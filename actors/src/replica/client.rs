@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use csync::{Command, CommandKind, Framing, OwnedAnnotation, ReplicaMailbox, Seen, command};
-use cyrus_types::{Guid, ModSeq, NameRules, UidValidity};
+use cyrus_types::{Guid, ModSeq, NameRules, UidValidity, UniqueId};
 use sync_plan::FullReplica;
 
 use crate::monitor::events::EventSink;
@@ -109,12 +109,12 @@ impl Client {
     /// Mailboxes by unique id, in as many commands as it takes: none where the replica can't be asked so.
     pub(crate) async fn get_unique_ids(
         &self,
-        ids: &[&str],
+        ids: &[&UniqueId],
     ) -> Result<Vec<Asked<Said>>, CommandError> {
         let mut asked = Vec::new();
         let ids = if self.features.unique_ids { ids } else { &[] };
         for ids in ids.chunks(NAMES) {
-            let about = About::Ids(ids.iter().map(|id| (*id).to_string()).collect());
+            let about = About::Ids(ids.iter().map(ToString::to_string).collect());
             let question = command::get_uniqueids(ids.iter().copied());
             asked.push(self.ask(question, about, Ok).await?);
         }

@@ -366,13 +366,13 @@ fn decode(line: &[u8]) -> Option<ReplicaMailbox> {
 #[cfg(test)]
 mod tests {
     use csync::OwnedAnnotation;
-    use cyrus_types::{ModSeq, SyncCrcs};
+    use cyrus_types::{ModSeq, SyncCrcs, UniqueId};
 
     use super::*;
 
     fn state(name: &str, highestmodseq: u64) -> ReplicaMailbox {
         ReplicaMailbox {
-            uniqueid: format!("id-{name}"),
+            uniqueid: UniqueId::new(format!("id-{name}")),
             name: name.into(),
             highestmodseq: ModSeq(highestmodseq),
             crcs: SyncCrcs { basic: 0, annot: 7 },

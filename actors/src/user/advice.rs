@@ -110,7 +110,7 @@ mod tests {
 
     use std::path::PathBuf;
 
-    use cyrus_types::Uid;
+    use cyrus_types::{Uid, UniqueId};
 
     use super::*;
 
@@ -128,7 +128,7 @@ mod tests {
         let rules = NameRules::default();
         let held = PlanError::NameHeld {
             mailbox: "user.anna.x".into(),
-            uniqueid: "i".into(),
+            uniqueid: UniqueId::new("i"),
             alive: false,
         };
         let held = UserError::Plan(held);
@@ -144,7 +144,7 @@ mod tests {
         let of = vec![
             PlanError::NameHeld {
                 mailbox: "user.anna.x".into(),
-                uniqueid: "i".into(),
+                uniqueid: UniqueId::new("i"),
                 alive: false,
             }
             .into(),

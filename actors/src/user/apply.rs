@@ -13,7 +13,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use csync::{Code, CommandKind, IntermediateHead, ReplicaMailbox, ReplicaUser};
-use cyrus_types::UidValidity;
+use cyrus_types::{UidValidity, UniqueId};
 use sync_plan::{Doubt, FullReplica, MailboxUpdate, UserPlan};
 use tracing::{Instrument, Span, info, warn};
 
@@ -88,7 +88,7 @@ pub(crate) struct Apply<'a> {
     /// Mailboxes that only a comparison record by record can settle.
     full: Vec<String>,
     /// The replica's records of those that were compared already, by unique id.
-    fulls: HashMap<String, Full>,
+    fulls: HashMap<UniqueId, Full>,
     /// What is to be removed there.
     removals: Removals,
     /// Mailboxes there that give way to ours.
@@ -257,7 +257,7 @@ impl<'a> Apply<'a> {
     async fn send_mailbox(
         &mut self,
         name: &str,
-        uniqueid: &str,
+        uniqueid: &UniqueId,
         replica: Option<Box<ReplicaMailbox>>,
         how: SendMode,
         staged: &mut Staged,
@@ -269,7 +269,7 @@ impl<'a> Apply<'a> {
     async fn stream_mailbox(
         &mut self,
         name: &str,
-        uniqueid: &str,
+        uniqueid: &UniqueId,
         replica: Option<Box<ReplicaMailbox>>,
         how: SendMode,
         staged: &mut Staged,

@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+use cyrus_types::UniqueId;
 use sync_plan::{Folder, Options, Tombstones, UserPlan, plan_user, unmatched_folders};
 
 use crate::error::UserError;
@@ -91,15 +92,15 @@ pub(crate) async fn look(
         ask_for_the_missing(&read, &mut replica, lease).await?;
     }
     let mut tombstones = Tombstones::default();
-    let mut looked_up = HashSet::new();
+    let (mut ids_looked_up, mut names_looked_up) = (HashSet::new(), HashSet::new());
     let mut elsewhere = BTreeMap::new();
     let mut taken_in: BTreeSet<Arc<str>> = BTreeSet::new();
     for _ in 0..ROUNDS {
-        let mut unmatched: Vec<String> =
+        let mut unmatched: Vec<UniqueId> =
             unmatched_folders(&read.master, &replica).iter().map(|r| r.uniqueid.clone()).collect();
-        unmatched.retain(|id| looked_up.insert(id.clone()));
+        unmatched.retain(|id| ids_looked_up.insert(id.clone()));
         let mut new = if is_some(view.scope) { lacking(&read, &replica) } else { Vec::new() };
-        new.retain(|name| looked_up.insert(name.clone()));
+        new.retain(|name| names_looked_up.insert(name.clone()));
         if unmatched.is_empty() && new.is_empty() {
             break;
         }
@@ -151,7 +152,7 @@ fn is_some(scope: &Scope) -> bool {
 
 /// Names of our mailboxes that the replica lacks.
 fn lacking(read: &UserRead, replica: &Theirs) -> Vec<String> {
-    let there: HashSet<&str> = replica.mailboxes.iter().map(|r| r.uniqueid.as_str()).collect();
+    let there: HashSet<&UniqueId> = replica.mailboxes.iter().map(|r| &r.uniqueid).collect();
     let folders = read.master.folders.iter().filter(|folder| !there.contains(folder.uniqueid()));
     folders.map(|folder| folder.name().to_string()).collect()
 }
@@ -193,14 +194,14 @@ async fn ask_for_former_names(
     if read.former.is_empty() {
         return Ok(());
     }
-    let there: HashSet<&str> = replica.mailboxes.iter().map(|r| r.uniqueid.as_str()).collect();
+    let there: HashSet<&UniqueId> = replica.mailboxes.iter().map(|r| &r.uniqueid).collect();
     let ids = read.master.folders.iter().map(Folder::uniqueid);
-    let missing: HashSet<&str> = ids.filter(|id| !there.contains(id)).collect();
+    let missing: HashSet<&UniqueId> = ids.filter(|id| !there.contains(id)).collect();
     let names: BTreeSet<&String> =
         missing.iter().filter_map(|id| read.former.get(*id)).flatten().collect();
     let mut found = Theirs::default();
     take_all(lease.client.get_mailboxes(names).await?, &mut found).await?;
-    found.mailboxes.retain(|r| missing.contains(r.uniqueid.as_str()));
+    found.mailboxes.retain(|r| missing.contains(&r.uniqueid));
     replica.mailboxes.extend(std::mem::take(&mut found.mailboxes));
     once_each(replica);
     Ok(())
@@ -237,7 +238,7 @@ async fn shared_sides(
     context.budget.expect(master.folders.len());
     let live = master.folders.iter().map(Folder::name);
     let names: Vec<&str> = live.chain(master.tombstone_names.iter().map(String::as_str)).collect();
-    let ids: Vec<&str> = master.folders.iter().map(Folder::uniqueid).collect();
+    let ids: Vec<&UniqueId> = master.folders.iter().map(Folder::uniqueid).collect();
     let mut asked = lease.client.get_mailboxes(names).await?;
     asked.extend(lease.client.get_unique_ids(&ids).await?);
     let mut replica = Theirs::default();
@@ -259,9 +260,9 @@ async fn ask_for_the_missing(
     replica: &mut Theirs,
     lease: &Lease,
 ) -> Result<(), CommandError> {
-    let there: HashSet<&str> = replica.mailboxes.iter().map(|r| r.uniqueid.as_str()).collect();
+    let there: HashSet<&UniqueId> = replica.mailboxes.iter().map(|r| &r.uniqueid).collect();
     let ids = read.master.folders.iter().map(Folder::uniqueid);
-    let missing: Vec<&str> = ids.filter(|id| !there.contains(id)).collect();
+    let missing: Vec<&UniqueId> = ids.filter(|id| !there.contains(id)).collect();
     take_all(lease.client.get_unique_ids(&missing).await?, replica).await?;
     once_each(replica);
     Ok(())

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use csync::CommandKind;
 use cyrus_store::MboxEntry;
+use cyrus_types::UniqueId;
 use sync_plan::{MailboxUpdate, UserPlan};
 
 use crate::error::{ReplicaError, UserError};
@@ -42,13 +43,13 @@ impl Refused {
     pub(crate) fn leave_out(
         &self,
         plan: &mut UserPlan,
-        entries: &HashMap<String, MboxEntry>,
+        entries: &HashMap<UniqueId, MboxEntry>,
         partition: Option<&str>,
     ) -> Vec<(String, CommandError)> {
         if self.0.is_empty() {
             return Vec::new();
         }
-        let partition_of = |uniqueid: &str| {
+        let partition_of = |uniqueid: &UniqueId| {
             partition.or_else(|| entries.get(uniqueid).map(|entry| entry.partition.as_str()))
         };
         // How often each partition refused, and what it said last.
@@ -88,17 +89,17 @@ mod tests {
     fn plan(names: &[&str]) -> UserPlan {
         let send = |name: &&str| MailboxUpdate::Send {
             name: (*name).into(),
-            uniqueid: (*name).into(),
+            uniqueid: UniqueId::new(*name),
             replica: None,
             doubt: Doubt::None,
         };
         UserPlan { updates: names.iter().map(send).collect(), ..UserPlan::default() }
     }
 
-    fn entries(of: &[(&str, &str)]) -> HashMap<String, MboxEntry> {
+    fn entries(of: &[(&str, &str)]) -> HashMap<UniqueId, MboxEntry> {
         let entry = |(name, partition): &(&str, &str)| MboxEntry {
             name: (*name).into(),
-            uniqueid: (*name).into(),
+            uniqueid: UniqueId::new(*name),
             partition: (*partition).into(),
             ..MboxEntry::default()
         };

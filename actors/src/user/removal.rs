@@ -13,7 +13,7 @@
 use std::collections::HashSet;
 
 use csync::ReplicaMailbox;
-use cyrus_types::Uid;
+use cyrus_types::{Uid, UniqueId};
 use sync_plan::Folder;
 
 use crate::error::{Interrupt, UserError};
@@ -39,8 +39,8 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, In
         name.deleted == 0 && name.userid().as_deref() == Some(&*work.userid)
     };
     let lives = |folder: &Folder| owned(folder.name());
-    let here: HashSet<&str> = seen.read.master.folders.iter().map(Folder::uniqueid).collect();
-    let goes = |m: &&ReplicaMailbox| owned(&m.name) && !here.contains(m.uniqueid.as_str());
+    let here: HashSet<&UniqueId> = seen.read.master.folders.iter().map(Folder::uniqueid).collect();
+    let goes = |m: &&ReplicaMailbox| owned(&m.name) && !here.contains(&m.uniqueid);
     let mailboxes = seen.replica.mailboxes.iter().filter(goes).count() as u64;
     if let Some(most) = work.context.settings.sync.max_deletes.filter(|most| mailboxes > *most) {
         let e = UserError::TooManyRemovals { mailboxes, messages: 0, most, by_option: true };

@@ -338,7 +338,7 @@ impl UserWork {
     ) -> Vec<(String, UserError)> {
         let twice = now.iter().filter(|(mailbox, _)| before.contains_key(*mailbox));
         let failure = |(mailbox, text): (&String, &String)| {
-            let uniqueid = seen.read.uniqueid_of(mailbox).unwrap_or_default().to_string();
+            let uniqueid = seen.read.uniqueid_of(mailbox).cloned().unwrap_or_default();
             let (name, text) = (mailbox.clone(), text.clone());
             let e = ReplicaError::DeletedThere { mailbox: name.clone(), uniqueid, text };
             (name, e.into())
@@ -358,7 +358,7 @@ impl UserWork {
         !unknown
             && plan.updates.iter().any(|update| match update {
                 MailboxUpdate::Send { uniqueid, replica: None, .. } => {
-                    Some(uniqueid.as_str()) == seen.read.inbox_id.as_deref()
+                    Some(uniqueid) == seen.read.inbox_id.as_ref()
                 }
                 _ => false,
             })

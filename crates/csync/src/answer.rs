@@ -13,7 +13,7 @@
 //! `sync_get_*`). Keys that are not known here are passed over: newer versions add some.
 
 use bytes::Bytes;
-use cyrus_types::{Guid, ModSeq, SyncCrcs, Uid, UidValidity};
+use cyrus_types::{Guid, ModSeq, SyncCrcs, Uid, UidValidity, UniqueId};
 
 use crate::decode::Item;
 use crate::fields::Fields;
@@ -37,7 +37,7 @@ pub struct OwnedAnnotation {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReplicaMailbox {
     /// `UNIQUEID`
-    pub uniqueid: String,
+    pub uniqueid: UniqueId,
     /// `MBOXNAME`, internal: `user.anna.Sent`.
     pub name: String,
     /// `MBOXTYPE`; empty for plain mail.
@@ -88,7 +88,7 @@ impl ReplicaMailbox {
     pub fn decode(item: &Item) -> Result<ReplicaMailbox, AnswerError> {
         let f = Fields::of(item)?;
         Ok(ReplicaMailbox {
-            uniqueid: f.text("UNIQUEID")?,
+            uniqueid: f.unique_id("UNIQUEID")?,
             name: f.text("MBOXNAME")?,
             mboxtype: f.text_or_none("MBOXTYPE")?.unwrap_or_default(),
             last_uid: f.uid("LAST_UID")?,
@@ -226,7 +226,7 @@ pub struct ReplicaSieve {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReplicaSeen {
     /// `UNIQUEID` of the mailbox.
-    pub uniqueid: String,
+    pub uniqueid: UniqueId,
     /// `LASTREAD`, Unix seconds.
     pub lastread: i64,
     /// `LASTUID`
@@ -288,7 +288,7 @@ fn quota(item: &Item) -> Result<ReplicaQuota, AnswerError> {
 fn seen(item: &Item) -> Result<ReplicaSeen, AnswerError> {
     let f = Fields::of(item)?;
     Ok(ReplicaSeen {
-        uniqueid: f.text("UNIQUEID")?,
+        uniqueid: f.unique_id("UNIQUEID")?,
         lastread: f.date("LASTREAD")?,
         lastuid: f.uid("LASTUID")?,
         lastchange: f.date("LASTCHANGE")?,

@@ -11,7 +11,7 @@
 //! `imap/sync_support.c` of cyrus-imapd 3.6.1; keys stand in the order in which it sends them.
 //! Literals are always `{n+}`, so nothing here waits for an answer.
 
-use cyrus_types::{Guid, ModSeq, Uid, UidValidity};
+use cyrus_types::{Guid, ModSeq, Uid, UidValidity, UniqueId};
 
 use crate::decode::Framing;
 use crate::kind::CommandKind;
@@ -127,11 +127,11 @@ pub fn get_mailboxes<'n>(mboxnames: impl IntoIterator<Item = &'n str>) -> Comman
 }
 
 /// `GET UNIQUEIDS`: mailboxes by unique id, without their records. Not known before 3.2.
-pub fn get_uniqueids<'n>(uniqueids: impl IntoIterator<Item = &'n str>) -> Command {
+pub fn get_uniqueids<'n>(uniqueids: impl IntoIterator<Item = &'n UniqueId>) -> Command {
     line(CommandKind::GetUniqueIds, |w| {
         w.key("UNIQUEIDS").list_begin();
         for id in uniqueids {
-            w.atom(id);
+            w.atom(id.as_str());
         }
         w.list_end();
     })
@@ -141,13 +141,19 @@ pub fn get_uniqueids<'n>(uniqueids: impl IntoIterator<Item = &'n str>) -> Comman
 pub fn get_fetch(
     mboxname: &str,
     partition: &str,
-    uniqueid: &str,
+    uniqueid: &UniqueId,
     guid: &Guid,
     uid: Uid,
 ) -> Command {
     line(CommandKind::GetFetch, |w| {
         w.key("FETCH").map_begin().key("MBOXNAME").atom(mboxname).key("PARTITION").atom(partition);
-        w.key("UNIQUEID").atom(uniqueid).key("GUID").guid(guid).key("UID").uid(uid).map_end();
+        w.key("UNIQUEID")
+            .atom(uniqueid.as_str())
+            .key("GUID")
+            .guid(guid)
+            .key("UID")
+            .uid(uid)
+            .map_end();
     })
 }
 
@@ -229,12 +235,12 @@ pub fn unmailbox(local: bool, mboxname: &str) -> Command {
 pub fn unmailbox_id(
     local: bool,
     mboxname: &str,
-    uniqueid: &str,
+    uniqueid: &UniqueId,
     uidvalidity: UidValidity,
 ) -> Command {
     line(CommandKind::Unmailbox, |w| {
         w.key(if local { "LOCAL_UNMAILBOX" } else { "UNMAILBOX" }).map_begin();
-        w.key("MBOXNAME").atom(mboxname).key("UNIQUEID").atom(uniqueid);
+        w.key("MBOXNAME").atom(mboxname).key("UNIQUEID").atom(uniqueid.as_str());
         w.key("UIDVALIDITY").uidvalidity(uidvalidity).map_end();
     })
 }
@@ -280,7 +286,7 @@ pub struct Seen<'a> {
     /// Whose it is.
     pub userid: &'a str,
     /// The mailbox.
-    pub uniqueid: &'a str,
+    pub uniqueid: &'a UniqueId,
     /// When it was last read.
     pub lastread: i64,
     /// The highest UID at that time.
@@ -299,7 +305,7 @@ pub fn seen(seen: &Seen<'_>) -> Command {
             .key("USERID")
             .atom(seen.userid)
             .key("UNIQUEID")
-            .atom(seen.uniqueid);
+            .atom(seen.uniqueid.as_str());
         w.key("LASTREAD").date(seen.lastread).key("LASTUID").uid(seen.lastuid);
         w.key("LASTCHANGE").date(seen.lastchange).key("SEENUIDS").atom(seen.seenuids).map_end();
     })
@@ -359,9 +365,18 @@ pub fn unannotation(mboxname: &str, entry: &str, userid: &str) -> Command {
 }
 
 /// `APPLY EXPUNGE`: these messages go, if the mailbox still has this unique id.
-pub fn expunge(mboxname: &str, uniqueid: &str, uids: impl IntoIterator<Item = Uid>) -> Command {
+pub fn expunge(
+    mboxname: &str,
+    uniqueid: &UniqueId,
+    uids: impl IntoIterator<Item = Uid>,
+) -> Command {
     line(CommandKind::Expunge, |w| {
-        w.key("EXPUNGE").map_begin().key("MBOXNAME").atom(mboxname).key("UNIQUEID").atom(uniqueid);
+        w.key("EXPUNGE")
+            .map_begin()
+            .key("MBOXNAME")
+            .atom(mboxname)
+            .key("UNIQUEID")
+            .atom(uniqueid.as_str());
         w.key("UID").list_begin();
         for uid in uids {
             w.uid(uid);

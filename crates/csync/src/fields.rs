@@ -1,6 +1,6 @@
 //! Reading a map's keys with errors that name the line and the key.
 
-use cyrus_types::{Guid, ModSeq, Uid, UidValidity};
+use cyrus_types::{Guid, ModSeq, Uid, UidValidity, UniqueId};
 
 use crate::decode::Item;
 use crate::limits::AnswerError;
@@ -123,6 +123,14 @@ impl<'a> Fields<'a> {
     /// When it is no such number.
     pub fn u32_or_zero(&self, key: &'static str) -> Result<u32, AnswerError> {
         Ok(self.maybe(key, Value::u32)?.unwrap_or(0))
+    }
+
+    /// A unique id that must be there.
+    ///
+    /// # Errors
+    /// When the key is missing or not text.
+    pub fn unique_id(&self, key: &'static str) -> Result<UniqueId, AnswerError> {
+        self.text(key).map(UniqueId::new)
     }
 
     /// A UID that must be there.

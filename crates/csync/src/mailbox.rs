@@ -8,7 +8,7 @@
 //! `sync_mailbox_byentry` of cyrus-imapd 3.6.1, USERFLAGS and USERGROUPS of 3.12.3. Keys stand in their order, so that what is written
 //! for a mailbox equals the master's own GET lines: [`mailbox_line`] writes the GET MAILBOXES form.
 
-use cyrus_types::{Guid, ModSeq, SyncCrcs, Uid, UidValidity};
+use cyrus_types::{Guid, ModSeq, SyncCrcs, Uid, UidValidity, UniqueId};
 
 use crate::command::Command;
 use crate::kind::CommandKind;
@@ -40,7 +40,7 @@ pub struct Since {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MailboxHead<'a> {
     /// The unique id.
-    pub uniqueid: &'a str,
+    pub uniqueid: &'a UniqueId,
     /// The internal name.
     pub mboxname: &'a str,
     /// The type's letters; none for plain mail.
@@ -157,7 +157,7 @@ pub fn mailbox_line(out: &mut Vec<u8>, head: &MailboxHead<'_>) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IntermediateHead<'a> {
     /// The unique id.
-    pub uniqueid: &'a str,
+    pub uniqueid: &'a UniqueId,
     /// The internal name.
     pub mboxname: &'a str,
     /// The type's letters: `i`, and what else it is.
@@ -203,7 +203,7 @@ pub fn intermediate_line(out: &mut Vec<u8>, head: &IntermediateHead<'_>) {
 }
 
 fn put_intermediate(w: &mut DlistWriter<'_>, head: &IntermediateHead<'_>) {
-    w.key("MAILBOX").map_begin().key("UNIQUEID").atom(head.uniqueid);
+    w.key("MAILBOX").map_begin().key("UNIQUEID").atom(head.uniqueid.as_str());
     w.key("MBOXNAME").atom(head.mboxname).key("MBOXTYPE").atom(head.mboxtype);
 }
 
@@ -215,7 +215,7 @@ fn put_or_nil(w: &mut DlistWriter<'_>, key: &'static str, value: Option<&str>) {
 }
 
 fn put_head(w: &mut DlistWriter<'_>, head: &MailboxHead<'_>) {
-    w.key("UNIQUEID").atom(head.uniqueid).key("MBOXNAME").atom(head.mboxname);
+    w.key("UNIQUEID").atom(head.uniqueid.as_str()).key("MBOXNAME").atom(head.mboxname);
     if let Some(mboxtype) = head.mboxtype {
         w.key("MBOXTYPE").atom(mboxtype);
     }

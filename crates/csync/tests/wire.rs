@@ -14,7 +14,7 @@ use csync::{
     Session, StatusKind, Tags, apply_intermediate, enabled, intermediate_line, mailbox_line,
     message, missing,
 };
-use cyrus_types::{Guid, ModSeq, Uid, UidValidity};
+use cyrus_types::{Guid, ModSeq, Uid, UidValidity, UniqueId};
 
 const TRANSCRIPTS: [(&str, &str); 5] = [
     ("csync-read", include_str!("transcripts/csync-read.txt")),
@@ -409,14 +409,14 @@ fn commands_are_the_ones_that_the_servers_took() {
     let file = b"From: x\r\nSubject: y\r\nDate: Mon, 1 Jan 2024 00:00:00 +0000\r\n\r\nbody\r\n";
     let seen = Seen {
         userid: "carl",
-        uniqueid: "abc",
+        uniqueid: &UniqueId::new("abc"),
         lastread: 1,
         lastuid: Uid(2),
         lastchange: 3,
         seenuids: "",
     };
     let intermediate = IntermediateHead {
-        uniqueid: "carl0000000000000000inter",
+        uniqueid: &UniqueId::new("carl0000000000000000inter"),
         mboxname: "user.carl.inter",
         mboxtype: "i",
         uidvalidity: UidValidity(0),

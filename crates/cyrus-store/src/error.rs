@@ -6,6 +6,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use cyrus_types::UniqueId;
+
 /// What a failure means to the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorClass {
@@ -140,7 +142,7 @@ pub enum StoreError {
         /// The other one.
         other: String,
         /// The unique id.
-        uniqueid: String,
+        uniqueid: UniqueId,
     },
     /// Text that must be UTF-8 is not.
     #[error("'{text}' in {} is not UTF-8; rename or remove it", path.display())]

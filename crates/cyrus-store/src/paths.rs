@@ -16,7 +16,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cyrus_types::NameParts;
+use cyrus_types::{NameParts, UniqueId};
 
 use crate::config::{Config, VirtDomains};
 use crate::error::StoreError;
@@ -29,7 +29,7 @@ pub struct Place<'a> {
     /// Partition.
     pub partition: &'a str,
     /// Unique id; `None` for mailboxes whose folders are named after them ("legacy dirs").
-    pub unique_id: Option<&'a str>,
+    pub unique_id: Option<&'a UniqueId>,
 }
 
 /// A file that Cyrus keeps for a mailbox beside its messages.
@@ -143,7 +143,7 @@ pub fn meta_path(conf: &Config, place: Place<'_>, file: MetaFile) -> Result<Path
 pub fn user_file(
     conf: &Config,
     userid: &str,
-    inbox_id: Option<&str>,
+    inbox_id: Option<&UniqueId>,
     file: UserFile,
 ) -> Result<PathBuf, StoreError> {
     let suffix = file.suffix();
@@ -175,7 +175,7 @@ pub fn user_file(
 pub fn sieve_dir(
     conf: &Config,
     userid: &str,
-    inbox_id: Option<&str>,
+    inbox_id: Option<&UniqueId>,
 ) -> Result<PathBuf, StoreError> {
     let root = conf.sieve_dir().ok_or_else(|| StoreError::option("sievedir", "is not set"))?;
     if let Some(id) = inbox_id {
@@ -256,7 +256,8 @@ fn mailbox_dir(conf: &Config, root: &Path, place: Place<'_>) -> Result<PathBuf, 
 }
 
 /// `root/uuid/x/y/ID`. The id comes from a database, so it must not lead anywhere else.
-fn id_dir(root: &Path, id: &str) -> Result<PathBuf, StoreError> {
+fn id_dir(root: &Path, id: &UniqueId) -> Result<PathBuf, StoreError> {
+    let id = id.as_str();
     let safe =
         id.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/') && !id.starts_with('.');
     let mut letters = id.chars();

@@ -14,7 +14,8 @@ fn legacy(name: &str) -> Place<'_> {
 
 #[test]
 fn mailboxes_by_id_and_by_name() {
-    let by_id = Place { name: "user.anna", partition: "default", unique_id: Some("f0c1-2") };
+    let id = UniqueId::new("f0c1-2");
+    let by_id = Place { name: "user.anna", partition: "default", unique_id: Some(&id) };
     assert_eq!(data_dir(&conf(""), by_id).unwrap(), Path::new("/p/uuid/f/0/f0c1-2"));
     assert_eq!(
         message_path(&conf(""), by_id, 7, true).unwrap(),
@@ -40,7 +41,8 @@ fn mailboxes_by_id_and_by_name() {
 #[test]
 fn a_unique_id_cannot_leave_its_folder() {
     for id in ["", "a", "../../etc", "a/b", ".."] {
-        let place = Place { name: "x", partition: "default", unique_id: Some(id) };
+        let id = UniqueId::new(id);
+        let place = Place { name: "x", partition: "default", unique_id: Some(&id) };
         assert!(data_dir(&conf(""), place).is_err(), "{id}");
     }
     assert!(data_dir(&conf(""), Place { partition: "none", ..legacy("x") }).is_err());
@@ -51,7 +53,8 @@ fn metadata_and_archive_partitions() {
     let c = conf(
         "metapartition-default: /m\nmetapartition_files: index annotations\narchivepartition-default: /a\narchive_enabled: on\n",
     );
-    let place = Place { name: "user.anna", partition: "default", unique_id: Some("abc") };
+    let id = UniqueId::new("abc");
+    let place = Place { name: "user.anna", partition: "default", unique_id: Some(&id) };
     assert_eq!(
         meta_path(&c, place, MetaFile::Index).unwrap(),
         Path::new("/m/uuid/a/b/abc/cyrus.index")
@@ -71,7 +74,9 @@ fn metadata_and_archive_partitions() {
 #[test]
 fn files_of_users() {
     let c = conf("virtdomains: on\n");
-    let seen = |user: &str, id: Option<&str>| user_file(&c, user, id, UserFile::Seen).unwrap();
+    let seen = |user: &str, id: Option<&str>| {
+        user_file(&c, user, id.map(UniqueId::new).as_ref(), UserFile::Seen).unwrap()
+    };
     assert_eq!(seen("anna", Some("abc")), Path::new("/c/user/uuid/a/b/abc/seen.db"));
     assert_eq!(seen("anna.b", None), Path::new("/c/user/a/anna.b.seen"));
     assert_eq!(seen("anna@e.com", None), Path::new("/c/domain/e/e.com/user/a/anna.seen"));

@@ -95,7 +95,7 @@ fn described(
     let racl = inbox.then(|| counters::raclmodseq(conf, &case.list, userid).unwrap());
     vec![
         entry.name.clone(),
-        entry.uniqueid.clone(),
+        entry.uniqueid.to_string(),
         entry.partition.clone(),
         entry.acl.clone(),
         entry.uidvalidity.to_string(),
@@ -151,7 +151,7 @@ fn users_are_what_get_user_says() {
             .into_iter()
             .map(|s| {
                 [
-                    s.uniqueid,
+                    s.uniqueid.to_string(),
                     s.lastread.to_string(),
                     s.lastuid.to_string(),
                     s.lastchange.to_string(),
@@ -236,7 +236,7 @@ fn the_list_is_what_ctl_mboxlist_says() {
         let ours = [
             entry.name.clone(),
             entry.mbtype.letters(),
-            entry.uniqueid.clone(),
+            entry.uniqueid.to_string(),
             entry.partition.clone(),
             entry.uidvalidity.to_string(),
             entry.createdmodseq.to_string(),
@@ -277,7 +277,7 @@ fn mailboxes_are_where_mbpath_says() {
     for line in lines.lines() {
         let (name, path) = line.split_once('\t').unwrap();
         let entry = case.list.lookup(name).unwrap().unwrap();
-        let unique_id = (!entry.mbtype.is_legacy_dirs()).then_some(entry.uniqueid.as_str());
+        let unique_id = (!entry.mbtype.is_legacy_dirs()).then_some(&entry.uniqueid);
         let place = paths::Place { name: &entry.name, partition: &entry.partition, unique_id };
         let path = path.replace("ROOT", &case.folder.display().to_string());
         assert_eq!(paths::data_dir(&case.store.conf, place).unwrap(), Path::new(&path), "{name}");

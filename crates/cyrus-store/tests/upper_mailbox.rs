@@ -17,7 +17,7 @@ use cyrus_store::mailbox::Mailbox;
 use cyrus_store::mailbox::annotations::Annotation;
 use cyrus_store::mboxlist::MboxEntry;
 use cyrus_store::store::Store;
-use cyrus_types::{ModSeq, Uid};
+use cyrus_types::{ModSeq, Uid, UniqueId};
 
 struct Spool {
     spool: PathBuf,
@@ -64,7 +64,7 @@ fn field<'a>(line: &'a str, key: &str) -> &'a str {
 fn entry(line: &str) -> MboxEntry {
     MboxEntry {
         name: field(line, "MBOXNAME").to_string(),
-        uniqueid: field(line, "UNIQUEID").to_string(),
+        uniqueid: UniqueId::new(field(line, "UNIQUEID")),
         partition: field(line, "PARTITION").to_string(),
         acl: field(line, "ACL").to_string(),
         ..Default::default()
@@ -280,7 +280,7 @@ fn a_released_mailbox_keeps_its_files_but_reads_no_more() {
 
 /// A copy of the spool, to be damaged.
 fn copied(temp: &Path, entry: &MboxEntry) -> (Spool, PathBuf) {
-    let id = &entry.uniqueid;
+    let id = entry.uniqueid.as_str();
     let below = format!("uuid/{}/{}/{id}", &id[..1], &id[1..2]);
     let to = temp.join("spool").join(&below);
     fs::create_dir_all(&to).unwrap();

@@ -6,6 +6,7 @@
 //! | `guid.rs` | the SHA-1 that names a message |
 //! | `numbers.rs` | UIDs, modseqs and UIDVALIDITY |
 //! | `crcs.rs` | the checksums by which both sides compare a mailbox |
+//! | `unique_id.rs` | what a mailbox is called for life |
 //! | `names.rs` | the spellings of a mailbox's name, and whose it is |
 //! | `log_entry.rs` | one line of the sync log |
 #![forbid(unsafe_code)]
@@ -15,9 +16,11 @@ mod guid;
 mod log_entry;
 mod names;
 mod numbers;
+mod unique_id;
 
 pub use crcs::SyncCrcs;
 pub use guid::{Guid, GuidError};
 pub use log_entry::LogEntry;
 pub use names::{NameParts, NameRules};
 pub use numbers::{ModSeq, Uid, UidValidity};
+pub use unique_id::UniqueId;

@@ -3,7 +3,7 @@
 //! Source: `sync_apply_*` of `imap/sync_support.c` of cyrus-imapd 3.6.1.
 
 use csync::{DlistWriter, Value};
-use cyrus_types::{ModSeq, Uid, UidValidity};
+use cyrus_types::{ModSeq, Uid, UidValidity, UniqueId};
 
 use crate::get::{field, text, texts};
 use crate::mailbox::Annot;
@@ -156,7 +156,8 @@ impl Session<'_> {
                 Entry::Intermediate(_) => UidValidity(0),
             };
             let meant = value.get("UIDVALIDITY").and_then(|v| v.u32().ok()).map(UidValidity);
-            if entry.uniqueid() != field(value, "UNIQUEID")? || meant != Some(uidvalidity) {
+            if entry.uniqueid().as_str() != field(value, "UNIQUEID")? || meant != Some(uidvalidity)
+            {
                 return Err(MOVED);
             }
         }
@@ -187,7 +188,7 @@ impl Session<'_> {
         let uids = value.get("UID").and_then(|v| v.list().ok()).ok_or(BAD_PARAMETERS)?;
         let mailbox = self.shared.state.mailbox(name).ok_or(NONEXISTENT)?;
         let mut mailbox = lock(&mailbox);
-        if mailbox.head.uniqueid != uniqueid {
+        if mailbox.head.uniqueid.as_str() != uniqueid {
             return Err(self.moved());
         }
         for uid in uids {
@@ -238,7 +239,7 @@ impl Session<'_> {
             lastchange: date("LASTCHANGE")?,
             seenuids: field(value, "SEENUIDS")?.to_string(),
         };
-        let uniqueid = field(value, "UNIQUEID")?.to_string();
+        let uniqueid = UniqueId::new(field(value, "UNIQUEID")?);
         self.with_user(field(value, "USERID")?, |user| user.seen.insert(uniqueid, seen));
         Ok(())
     }

@@ -4,7 +4,7 @@
 //! cyrus-imapd 3.6.1.
 
 use csync::{DlistWriter, IntermediateHead, Value, intermediate_line, mailbox_line};
-use cyrus_types::{Guid, Uid, UidValidity};
+use cyrus_types::{Guid, Uid, UidValidity, UniqueId};
 use sha1::{Digest, Sha1};
 
 use crate::mailbox::{Annot, Mailbox, Record, lines};
@@ -27,7 +27,7 @@ impl Session<'_> {
             }
             "GET UNIQUEIDS" if self.version().has_modseqs() => {
                 for id in texts(value)? {
-                    let entry = lock(&self.shared.state.names).of_id(id).cloned();
+                    let entry = lock(&self.shared.state.names).of_id(&UniqueId::new(id)).cloned();
                     self.say_entry(entry.as_ref());
                 }
             }
@@ -44,7 +44,7 @@ impl Session<'_> {
     /// Whether this command ends the process.
     pub(crate) fn dies_of(&self, name: &str, value: &Value) -> bool {
         let names = lock(&self.shared.state.names);
-        let unknown = |id: &&str| names.of_id(id).is_none();
+        let unknown = |id: &&str| names.of_id(&UniqueId::new(*id)).is_none();
         self.version().dies_of_unknown_ids()
             && name == "GET UNIQUEIDS"
             && texts(value).is_ok_and(|ids| ids.iter().any(unknown))
@@ -92,7 +92,7 @@ impl Session<'_> {
         drop(users);
         for (uniqueid, seen) in seen {
             self.line(|w| {
-                w.key("SEEN").map_begin().key("UNIQUEID").atom(uniqueid);
+                w.key("SEEN").map_begin().key("UNIQUEID").atom(uniqueid.as_str());
                 w.key("LASTREAD").date(seen.lastread).key("LASTUID").uid(seen.lastuid);
                 w.key("LASTCHANGE")
                     .date(seen.lastchange)

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use csync::{Annotation, MailboxHead};
-use cyrus_types::{Guid, ModSeq, Uid, UidValidity};
+use cyrus_types::{Guid, ModSeq, Uid, UidValidity, UniqueId};
 
 use crate::names::is_deleted;
 
@@ -78,7 +78,7 @@ impl Record {
 /// A mailbox's header, as MAILBOX commands set it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Head {
-    pub(crate) uniqueid: String,
+    pub(crate) uniqueid: UniqueId,
     pub(crate) name: String,
     pub(crate) mboxtype: Option<String>,
     pub(crate) partition: String,

@@ -1,6 +1,6 @@
 //! A MAILBOX command as it comes: the keys of its head, and RECORD a record each, never a tree of values.
 
-use cyrus_types::{Guid, ModSeq, Uid, UidValidity};
+use cyrus_types::{Guid, ModSeq, Uid, UidValidity, UniqueId};
 
 use crate::mailbox::{Annot, EXPUNGED, Head};
 use crate::parse::Parser;
@@ -67,7 +67,7 @@ impl NewMailbox {
             new.found.extend(NEEDED.iter().find(|n| **n == key));
             let head = &mut new.head;
             match key.as_str() {
-                "UNIQUEID" => head.uniqueid = parser.text()?,
+                "UNIQUEID" => head.uniqueid = UniqueId::new(parser.text()?),
                 "MBOXNAME" => head.name = parser.text()?,
                 "MBOXTYPE" => head.mboxtype = Some(parser.text()?).filter(|t| !t.is_empty()),
                 "PARTITION" => head.partition = parser.text()?,

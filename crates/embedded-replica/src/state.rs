@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cyrus_types::{ModSeq, Uid};
+use cyrus_types::{ModSeq, Uid, UniqueId};
 
 use crate::mailbox::{Annot, Mailbox};
 use crate::names::{is_within, owner, sort_key};
@@ -21,7 +21,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A name in the tree.
 #[derive(Debug, Clone)]
 pub(crate) enum Entry {
-    Mailbox { name: String, uniqueid: String, mailbox: Arc<Mutex<Mailbox>> },
+    Mailbox { name: String, uniqueid: UniqueId, mailbox: Arc<Mutex<Mailbox>> },
     Intermediate(Intermediate),
 }
 
@@ -29,7 +29,7 @@ pub(crate) enum Entry {
 #[derive(Debug, Clone)]
 pub(crate) struct Intermediate {
     pub(crate) name: String,
-    pub(crate) uniqueid: String,
+    pub(crate) uniqueid: UniqueId,
     pub(crate) mboxtype: String,
     pub(crate) createdmodseq: ModSeq,
     pub(crate) foldermodseq: ModSeq,
@@ -43,7 +43,7 @@ impl Entry {
         }
     }
 
-    pub(crate) fn uniqueid(&self) -> &str {
+    pub(crate) fn uniqueid(&self) -> &UniqueId {
         match self {
             Entry::Mailbox { uniqueid, .. } => uniqueid,
             Entry::Intermediate(i) => &i.uniqueid,
@@ -56,7 +56,7 @@ impl Entry {
 pub(crate) struct Names {
     by_key: BTreeMap<String, Entry>,
     /// Names by unique id.
-    by_id: HashMap<String, String>,
+    by_id: HashMap<UniqueId, String>,
 }
 
 impl Names {
@@ -64,14 +64,14 @@ impl Names {
         self.by_key.get(&sort_key(name))
     }
 
-    pub(crate) fn of_id(&self, uniqueid: &str) -> Option<&Entry> {
+    pub(crate) fn of_id(&self, uniqueid: &UniqueId) -> Option<&Entry> {
         self.get(self.by_id.get(uniqueid)?)
     }
 
     /// Puts an entry in, in the place of what has its name.
     pub(crate) fn insert(&mut self, entry: Entry) {
         self.remove(entry.name());
-        self.by_id.insert(entry.uniqueid().to_string(), entry.name().to_string());
+        self.by_id.insert(entry.uniqueid().clone(), entry.name().to_string());
         self.by_key.insert(sort_key(entry.name()), entry);
     }
 
@@ -129,7 +129,7 @@ impl Names {
 pub(crate) struct User {
     pub(crate) subscriptions: BTreeMap<String, String>,
     /// By unique id.
-    pub(crate) seen: BTreeMap<String, Seen>,
+    pub(crate) seen: BTreeMap<UniqueId, Seen>,
     /// By file name, `NAME.script`.
     pub(crate) scripts: BTreeMap<String, Script>,
     /// The active script's name without its suffix.

@@ -198,12 +198,14 @@ fn annotations_differ(ours: &[MailboxAnnotation], r: &ReplicaMailbox) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use cyrus_types::UniqueId;
+
     use super::*;
 
     fn pair() -> (MasterMailbox, ReplicaMailbox) {
         let m = MasterMailbox {
             name: "user.anna".into(),
-            uniqueid: "u1".into(),
+            uniqueid: UniqueId::new("u1"),
             acl: "anna\tlrs\t".into(),
             last_uid: Uid(7),
             highestmodseq: ModSeq(20),
@@ -214,7 +216,7 @@ mod tests {
         };
         let r = ReplicaMailbox {
             name: "user.anna".into(),
-            uniqueid: "u1".into(),
+            uniqueid: UniqueId::new("u1"),
             acl: "anna\tlrs\t".into(),
             last_uid: Uid(7),
             highestmodseq: ModSeq(20),

@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 
 use csync::{ReplicaMailbox, ReplicaUser};
+use cyrus_types::UniqueId;
 
 use crate::master::{Folder, MasterMailbox, MasterQuota, MasterUser};
 
@@ -30,8 +31,8 @@ fn and_more(others: usize) -> String {
 
 /// The quota roots of which that is so.
 pub(crate) fn find(master: &MasterUser, replica: &ReplicaUser) -> Vec<Uncounted> {
-    let there: HashMap<&str, &ReplicaMailbox> =
-        replica.mailboxes.iter().map(|r| (r.uniqueid.as_str(), r)).collect();
+    let there: HashMap<&UniqueId, &ReplicaMailbox> =
+        replica.mailboxes.iter().map(|r| (&r.uniqueid, r)).collect();
     let mut found = Vec::new();
     for quota in &master.quotas {
         if !replica.quotas.iter().any(|r| r.root == quota.root) {
@@ -39,7 +40,7 @@ pub(crate) fn find(master: &MasterUser, replica: &ReplicaUser) -> Vec<Uncounted>
             continue;
         }
         let mailboxes = master.folders.iter().filter_map(|folder| match folder {
-            Folder::Mailbox(m) => there.get(m.uniqueid.as_str()).map(|r| (&**m, *r)),
+            Folder::Mailbox(m) => there.get(&m.uniqueid).map(|r| (&**m, *r)),
             Folder::Intermediate(_) => None,
         });
         let mut lost = mailboxes.filter(|(m, r)| is_lost(m, r, quota, master));
@@ -89,7 +90,7 @@ mod tests {
     fn ours(name: &str, root: Option<&str>) -> Folder {
         Folder::Mailbox(Box::new(MasterMailbox {
             name: name.into(),
-            uniqueid: name.into(),
+            uniqueid: UniqueId::new(name),
             quotaroot: root.map(str::to_string),
             ..MasterMailbox::default()
         }))
@@ -98,7 +99,7 @@ mod tests {
     fn theirs(name: &str, root: Option<&str>) -> ReplicaMailbox {
         ReplicaMailbox {
             name: name.into(),
-            uniqueid: name.into(),
+            uniqueid: UniqueId::new(name),
             partition: "default".into(),
             quotaroot: root.map(str::to_string),
             ..ReplicaMailbox::default()
@@ -148,7 +149,7 @@ mod tests {
         assert!(found(stale, &["user.a"], vec![theirs("user.b.x", None)]).is_empty());
         let elsewhere = vec![ours("user.a.x", Some("user.a"))];
         let mut there = theirs("user.a.old", None);
-        there.uniqueid = "user.a.x".into();
+        there.uniqueid = UniqueId::new("user.a.x");
         assert!(found(elsewhere, &["user.a"], vec![there]).is_empty());
         let other = vec![ours("user.a.x", Some("user.a"))];
         assert!(found(other, &["user.a"], vec![theirs("user.a.x", Some("user.z"))]).is_empty());

@@ -2,7 +2,7 @@
 //!
 //! Names are internal names as they go over the wire (`user.anna.Sent`); times are Unix seconds.
 
-use cyrus_types::{Guid, ModSeq, SyncCrcs, Uid, UidValidity};
+use cyrus_types::{Guid, ModSeq, SyncCrcs, Uid, UidValidity, UniqueId};
 
 /// An annotation of a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct MasterMailbox {
     /// Internal name.
     pub name: String,
     /// Unique id, the same for life.
-    pub uniqueid: String,
+    pub uniqueid: UniqueId,
     /// The type as the wire names it (`MBOXTYPE`), none for plain mail.
     pub mboxtype: Option<String>,
     /// Partition on the master.
@@ -68,7 +68,7 @@ pub struct Intermediate {
     /// Internal name.
     pub name: String,
     /// Unique id.
-    pub uniqueid: String,
+    pub uniqueid: UniqueId,
     /// The type as the wire names it.
     pub mboxtype: String,
     /// Modseq of its creation.
@@ -96,7 +96,7 @@ impl Folder {
     }
 
     /// The entry's unique id.
-    pub fn uniqueid(&self) -> &str {
+    pub fn uniqueid(&self) -> &UniqueId {
         match self {
             Folder::Mailbox(m) => &m.uniqueid,
             Folder::Intermediate(i) => &i.uniqueid,
@@ -119,7 +119,7 @@ pub struct MasterQuota {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MasterSeen {
     /// The mailbox's unique id.
-    pub uniqueid: String,
+    pub uniqueid: UniqueId,
     /// Last read.
     pub lastread: i64,
     /// Highest UID when last read.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use csync::{ReplicaQuota, ReplicaSeen, ReplicaSieve};
+use cyrus_types::UniqueId;
 
 use crate::master::{MasterQuota, MasterSeen, MasterSieve};
 
@@ -84,11 +85,10 @@ pub fn plan_subs(ours: &[String], theirs: &[String]) -> Vec<SubChange> {
 /// Seen entries that are new or differ. Entries that only the replica has stay: the server knows
 /// no way to delete them.
 pub fn plan_seen(ours: &[MasterSeen], theirs: &[ReplicaSeen]) -> Vec<MasterSeen> {
-    let there: HashMap<&str, &ReplicaSeen> =
-        theirs.iter().map(|s| (s.uniqueid.as_str(), s)).collect();
+    let there: HashMap<&UniqueId, &ReplicaSeen> = theirs.iter().map(|s| (&s.uniqueid, s)).collect();
     ours.iter()
         .filter(|m| {
-            !there.get(m.uniqueid.as_str()).is_some_and(|r| {
+            !there.get(&m.uniqueid).is_some_and(|r| {
                 r.lastuid == m.lastuid
                     && r.lastread == m.lastread
                     && r.lastchange == m.lastchange
@@ -241,14 +241,14 @@ mod tests {
     #[test]
     fn seen_entries_that_differ_are_sent() {
         let seen = |uids: &str| MasterSeen {
-            uniqueid: "u".into(),
+            uniqueid: UniqueId::new("u"),
             lastread: 1,
             lastuid: Uid(2),
             lastchange: 3,
             seenuids: uids.into(),
         };
         let theirs = [ReplicaSeen {
-            uniqueid: "u".into(),
+            uniqueid: UniqueId::new("u"),
             lastread: 1,
             lastuid: Uid(2),
             lastchange: 3,

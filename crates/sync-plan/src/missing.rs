@@ -70,12 +70,13 @@ pub(crate) fn keep(
 /// one's INBOX.
 fn is_another_users(inbox: &str, master: &MasterUser, replica: &ReplicaUser) -> bool {
     let ours = master.folders.iter().find(|folder| folder.name() == inbox);
-    ours.is_some_and(|ours| !replica.mailboxes.iter().any(|r| r.uniqueid == ours.uniqueid()))
+    ours.is_some_and(|ours| !replica.mailboxes.iter().any(|r| r.uniqueid == *ours.uniqueid()))
 }
 
 #[cfg(test)]
 mod tests {
     use csync::ReplicaMailbox;
+    use cyrus_types::UniqueId;
 
     use super::*;
     use crate::master::{Folder, MasterMailbox};
@@ -103,7 +104,7 @@ mod tests {
         ];
         let inbox = MasterMailbox {
             name: "user.a".into(),
-            uniqueid: "1".into(),
+            uniqueid: UniqueId::new("1"),
             ..MasterMailbox::default()
         };
         let folders = vec![Folder::Mailbox(Box::new(inbox))];
@@ -113,7 +114,7 @@ mod tests {
         let (mut quotas, mut subs) = planned();
         let kept = keep(&mut quotas, &mut subs, &master, &replica);
         assert_eq!((subs.len(), kept.len()), (1, 1));
-        let there = ReplicaMailbox { uniqueid: "1".into(), ..ReplicaMailbox::default() };
+        let there = ReplicaMailbox { uniqueid: UniqueId::new("1"), ..ReplicaMailbox::default() };
         replica.mailboxes.push(there);
         let (mut quotas, mut subs) = planned();
         let kept = keep(&mut quotas, &mut subs, &master, &replica);

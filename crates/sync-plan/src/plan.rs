@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use csync::{ReplicaMailbox, ReplicaUser};
-use cyrus_types::{Uid, UidValidity};
+use cyrus_types::{Uid, UidValidity, UniqueId};
 
 use crate::compare::{CopybackReason, Verdict, compare_mailbox};
 use crate::folders::{Rename, order_renames};
@@ -35,13 +35,13 @@ pub struct Options {
 #[derive(Debug, Clone, Default)]
 pub struct Tombstones {
     /// Unique ids whose entry in mailboxes.db is a tombstone: these mailboxes were deleted here.
-    pub uniqueids: HashSet<String>,
+    pub uniqueids: HashSet<UniqueId>,
     /// Unique ids of mailboxes that are here all the same: under another user's name, or not readable.
-    pub alive: HashSet<String>,
+    pub alive: HashSet<UniqueId>,
     /// Those that are under names at which the user's mailboxes were not looked for, by unique id: given to another user, or
     /// removed by cyr_expire from below DELETED. The latter leaves no tombstone; the entry by unique id goes on as if
     /// the mailbox lived (`imap/mboxlist.c:mboxlist_deletemailbox_full` of cyrus-imapd 3.6.1).
-    pub moved: HashMap<String, Moved>,
+    pub moved: HashMap<UniqueId, Moved>,
 }
 
 /// What became of a mailbox here.
@@ -72,7 +72,7 @@ pub enum MailboxUpdate {
         /// Internal name.
         name: String,
         /// Unique id, to notice a mailbox that was replaced meanwhile.
-        uniqueid: String,
+        uniqueid: UniqueId,
         /// What the replica has, none where it lacks the mailbox.
         replica: Option<Box<ReplicaMailbox>>,
         /// What is known of the difference.
@@ -100,9 +100,9 @@ pub struct Contest {
     /// The name.
     pub mailbox: String,
     /// The unique id here.
-    pub ours: String,
+    pub ours: UniqueId,
     /// The unique id there.
-    pub theirs: String,
+    pub theirs: UniqueId,
 }
 
 impl Contest {
@@ -218,7 +218,7 @@ pub enum PlanError {
         /// The mailbox here.
         mailbox: String,
         /// The unique id of the replica's.
-        uniqueid: String,
+        uniqueid: UniqueId,
         /// Whether a mailbox of that unique id is here: it can't be read, is another user's, or can't be renamed yet.
         alive: bool,
     },
@@ -250,8 +250,8 @@ pub fn unmatched_folders<'a>(
     master: &MasterUser,
     replica: &'a ReplicaUser,
 ) -> Vec<&'a ReplicaMailbox> {
-    let here: HashSet<&str> = master.folders.iter().map(Folder::uniqueid).collect();
-    replica.mailboxes.iter().filter(|r| !here.contains(r.uniqueid.as_str())).collect()
+    let here: HashSet<&UniqueId> = master.folders.iter().map(Folder::uniqueid).collect();
+    replica.mailboxes.iter().filter(|r| !here.contains(&r.uniqueid)).collect()
 }
 
 /// Plans one user. A mailbox that can't be made equal is left out by name ([`UserPlan::left_out`]); all others go on.
@@ -266,8 +266,8 @@ pub fn plan_user(
     {
         return without_inbox(master);
     }
-    let there: HashMap<&str, &ReplicaMailbox> =
-        replica.mailboxes.iter().map(|r| (r.uniqueid.as_str(), r)).collect();
+    let there: HashMap<&UniqueId, &ReplicaMailbox> =
+        replica.mailboxes.iter().map(|r| (&r.uniqueid, r)).collect();
 
     let mut plan = UserPlan::default();
     let mut staying = HashSet::new();
@@ -306,11 +306,11 @@ pub fn plan_user(
     let held = held_names(master, replica, &staying);
     for folder in &master.folders {
         let found = there.get(folder.uniqueid()).copied();
-        if let Some(uniqueid) = held.get(folder.name()) {
-            let (mailbox, uniqueid) = (folder.name().to_string(), uniqueid.to_string());
+        if let Some(uniqueid) = held.get(folder.name()).copied().cloned() {
+            let mailbox = folder.name().to_string();
             let alive = tombstones.alive.contains(&uniqueid) || is_ours(master, &uniqueid);
             if options.one_way && !alive && !master.incomplete {
-                let ours = folder.uniqueid().to_string();
+                let ours = folder.uniqueid().clone();
                 plan.contests.push(Contest { mailbox, ours, theirs: uniqueid });
             } else {
                 plan.left_out.push(PlanError::NameHeld { mailbox, uniqueid, alive });
@@ -394,7 +394,7 @@ fn is_filler(
             || replica.mailboxes.iter().filter(below).any(|m| is_ours(master, &m.uniqueid)))
 }
 
-fn is_ours(master: &MasterUser, uniqueid: &str) -> bool {
+fn is_ours(master: &MasterUser, uniqueid: &UniqueId) -> bool {
     master.folders.iter().any(|folder| folder.uniqueid() == uniqueid)
 }
 
@@ -404,22 +404,22 @@ fn held_names<'a>(
     master: &MasterUser,
     replica: &'a ReplicaUser,
     staying: &HashSet<&str>,
-) -> HashMap<&'a str, &'a str> {
+) -> HashMap<&'a str, &'a UniqueId> {
     let mut held = HashMap::new();
     if staying.is_empty() {
         return held;
     }
-    let here: HashMap<&str, &str> =
+    let here: HashMap<&UniqueId, &str> =
         master.folders.iter().map(|folder| (folder.uniqueid(), folder.name())).collect();
     loop {
         let before = held.len();
         for r in &replica.mailboxes {
-            let stays = match here.get(r.uniqueid.as_str()) {
+            let stays = match here.get(&r.uniqueid) {
                 Some(name) => *name != r.name && held.contains_key(name),
                 None => staying.contains(r.name.as_str()),
             };
             if stays {
-                held.insert(r.name.as_str(), r.uniqueid.as_str());
+                held.insert(r.name.as_str(), &r.uniqueid);
             }
         }
         if held.len() == before {

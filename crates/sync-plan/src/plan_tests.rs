@@ -1,13 +1,13 @@
 //! The plan for one user, case by case.
 
-use cyrus_types::{ModSeq, Uid};
+use cyrus_types::{ModSeq, Uid, UniqueId};
 
 use super::*;
 
 fn here(name: &str, id: &str) -> Folder {
     Folder::Mailbox(Box::new(MasterMailbox {
         name: name.into(),
-        uniqueid: id.into(),
+        uniqueid: UniqueId::new(id),
         partition: "default".into(),
         highestmodseq: ModSeq(5),
         ..Default::default()
@@ -17,7 +17,7 @@ fn here(name: &str, id: &str) -> Folder {
 fn there(name: &str, id: &str) -> ReplicaMailbox {
     ReplicaMailbox {
         name: name.into(),
-        uniqueid: id.into(),
+        uniqueid: UniqueId::new(id),
         partition: "default".into(),
         highestmodseq: ModSeq(5),
         ..Default::default()
@@ -25,7 +25,7 @@ fn there(name: &str, id: &str) -> ReplicaMailbox {
 }
 
 fn held(mailbox: &str, uniqueid: &str) -> PlanError {
-    PlanError::NameHeld { mailbox: mailbox.into(), uniqueid: uniqueid.into(), alive: false }
+    PlanError::NameHeld { mailbox: mailbox.into(), uniqueid: UniqueId::new(uniqueid), alive: false }
 }
 
 fn filled(name: &str, id: &str) -> ReplicaMailbox {
@@ -58,7 +58,7 @@ fn nothing_is_deleted_without_a_tombstone() {
             there("user.a.z", "4"),
         ],
     );
-    let uniqueids = HashSet::from(["3".to_string()]);
+    let uniqueids = HashSet::from([UniqueId::new("3")]);
     let tombstones = Tombstones { uniqueids, ..Tombstones::default() };
     let mut m = MasterUser { tombstone_names: vec!["user.a.x".into()], ..m };
     let plan = plan_user(&m, &r, &tombstones, &Options::default());
@@ -66,8 +66,8 @@ fn nothing_is_deleted_without_a_tombstone() {
     assert_eq!(plan.orphans, ["user.a.x", "user.a.z"]);
     // What was deleted with delay and has expired here goes below DELETED there, once.
     let moved = Moved { name: "DELETED.user.a.z.1".into(), uidvalidity: UidValidity(7) };
-    let moved = HashMap::from([("4".to_string(), moved)]);
-    let alive = HashSet::from(["4".to_string()]);
+    let moved = HashMap::from([(UniqueId::new("4"), moved)]);
+    let alive = HashSet::from([UniqueId::new("4")]);
     let mut r = r;
     let tombstones = Tombstones { moved, alive, ..tombstones };
     let plan = plan_user(&m, &r, &tombstones, &Options::default());
@@ -90,8 +90,8 @@ fn what_lives_here_is_never_deleted_nor_reported() {
         vec![here("user.a", "1")],
         vec![there("user.a", "1"), there("user.a.x", "2"), there("user.a.y", "3")],
     );
-    let alive = HashSet::from(["2".to_string(), "3".to_string()]);
-    let uniqueids = HashSet::from(["2".to_string()]);
+    let alive = HashSet::from([UniqueId::new("2"), UniqueId::new("3")]);
+    let uniqueids = HashSet::from([UniqueId::new("2")]);
     let tombstones = Tombstones { uniqueids, alive, ..Tombstones::default() };
     let plan = plan_user(&m, &r, &tombstones, &Options::default());
     assert!(plan.is_empty() && plan.orphans.is_empty(), "{plan:?}");
@@ -130,10 +130,14 @@ fn a_held_name_is_contested_with_one_way_alone() {
         vec![filled("user.a.x", "old"), filled("user.a.y", "3"), there("user.a.w", "4")],
     );
     let one_way = Options { one_way: true, ..Options::default() };
-    let alive = HashSet::from(["3".to_string()]);
+    let alive = HashSet::from([UniqueId::new("3")]);
     let tombstones = Tombstones { alive, ..Tombstones::default() };
     let plan = plan_user(&m, &r, &tombstones, &one_way);
-    let contest = Contest { mailbox: "user.a.x".into(), ours: "new".into(), theirs: "old".into() };
+    let contest = Contest {
+        mailbox: "user.a.x".into(),
+        ours: UniqueId::new("new"),
+        theirs: UniqueId::new("old"),
+    };
     assert_eq!(plan.contests, std::slice::from_ref(&contest));
     assert!(!plan.is_empty() && plan.deletes.is_empty(), "{plan:?}");
     assert_eq!(plan.left_out.len(), 1, "what lives here is not contested");
@@ -154,7 +158,7 @@ fn a_name_held_by_what_never_held_a_message_is_freed() {
     assert_eq!((plan.orphans, plan.left_out), (vec!["user.a.z".to_string()], vec![]));
     assert_eq!(plan.updates.len(), 1);
     // Unless it is here all the same.
-    let alive = HashSet::from(["made up".to_string()]);
+    let alive = HashSet::from([UniqueId::new("made up")]);
     let tombstones = Tombstones { alive, ..Tombstones::default() };
     let plan = plan_user(&m, &r, &tombstones, &Options::default());
     assert_eq!((plan.deletes.len(), plan.left_out.len()), (0, 1));
@@ -229,7 +233,7 @@ fn what_needs_copyback_is_renamed_all_the_same_and_keeps_its_uidvalidity() {
 fn names_without_a_mailbox_go_to_who_tells_of_them() {
     let name = Folder::Intermediate(Intermediate {
         name: "user.a.x".into(),
-        uniqueid: "2".into(),
+        uniqueid: UniqueId::new("2"),
         ..Default::default()
     });
     let (m, r) = sides(vec![here("user.a", "1"), name], vec![there("user.a", "1")]);

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use csync::ReplicaMailbox;
-use cyrus_types::Guid;
+use cyrus_types::{Guid, UniqueId};
 use sync_plan::UserPlan;
 use tracing::info;
 
@@ -23,7 +23,7 @@ use crate::replica::command_error::CommandError;
 pub(super) struct Loser {
     mailbox: Box<ReplicaMailbox>,
     /// The unique id of ours.
-    ours: String,
+    ours: UniqueId,
     /// How many live messages are in it and not in ours.
     lost: u64,
 }
@@ -51,7 +51,7 @@ impl Apply<'_> {
     }
 
     /// How many of these messages are not live in ours. A name without a mailbox has none.
-    async fn lacking(&self, ours: &str, guids: HashSet<Guid>) -> Result<u64, UserError> {
+    async fn lacking(&self, ours: &UniqueId, guids: HashSet<Guid>) -> Result<u64, UserError> {
         let Some(entry) = self.read.entries.get(ours).cloned().filter(|_| !guids.is_empty()) else {
             return Ok(guids.len() as u64);
         };

@@ -13,7 +13,7 @@
 use std::time::Instant;
 
 use csync::{Code, Command, CommandKind, MessageCommand, ReplicaMailbox};
-use cyrus_types::Guid;
+use cyrus_types::{Guid, UniqueId};
 use sync_plan::{MailboxUpdate, UserPlan};
 use tracing::Span;
 
@@ -71,7 +71,7 @@ impl Apply<'_> {
             let inbox = self.new_inbox(plan).filter(|inbox| inbox != uniqueid);
             let probe = known
                 .there
-                .get_or_try_init(|| self.try_partition(uniqueid, inbox.as_deref(), &partition));
+                .get_or_try_init(|| self.try_partition(uniqueid, inbox.as_ref(), &partition));
             match probe.await {
                 Ok(()) | Err(Probe::Unknown) => {}
                 Err(Probe::Missing) => return Err(self.no_partition(partition)),
@@ -93,7 +93,7 @@ impl Apply<'_> {
     }
 
     /// Where a mailbox of ours is to be on the replica.
-    pub(super) fn partition_of(&self, uniqueid: &str) -> Option<String> {
+    pub(super) fn partition_of(&self, uniqueid: &UniqueId) -> Option<String> {
         let entry = self.read.entries.get(uniqueid)?;
         let chosen = self.context.settings.sync.partition.as_ref();
         Some(chosen.unwrap_or(&entry.partition).clone())
@@ -131,7 +131,7 @@ impl Apply<'_> {
     }
 
     /// The user's INBOX, if it is to be made there.
-    fn new_inbox(&self, plan: &UserPlan) -> Option<String> {
+    fn new_inbox(&self, plan: &UserPlan) -> Option<UniqueId> {
         let inbox = self.read.inbox_id.as_ref()?;
         let makes_it = |update: &MailboxUpdate| matches!(update, MailboxUpdate::Send { uniqueid, replica: None, .. } if uniqueid == inbox);
         plan.updates.iter().any(makes_it).then(|| inbox.clone())
@@ -139,8 +139,8 @@ impl Apply<'_> {
 
     async fn try_partition(
         &mut self,
-        uniqueid: &str,
-        inbox: Option<&str>,
+        uniqueid: &UniqueId,
+        inbox: Option<&UniqueId>,
         partition: &str,
     ) -> Result<(), Probe> {
         let known = self.context.partitions.of(partition);
@@ -166,7 +166,7 @@ impl Apply<'_> {
     }
 
     /// Lets the replica make a mailbox without anything in it; what is in it follows.
-    async fn make_empty(&mut self, uniqueid: &str) -> Result<(), UserError> {
+    async fn make_empty(&mut self, uniqueid: &UniqueId) -> Result<(), UserError> {
         let Some(entry) = self.read.entries.get(uniqueid).cloned() else { return Ok(()) };
         let making = self.context.streamer.send(SendMailbox {
             entry,

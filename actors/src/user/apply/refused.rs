@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use csync::ReplicaMailbox;
 use cyrus_store::MboxEntry;
-use cyrus_types::Uid;
+use cyrus_types::{Uid, UniqueId};
 use sync_plan::{CopybackReason, Doubt, MailboxUpdate, PlanError, UserPlan};
 use tracing::info;
 
@@ -28,7 +28,7 @@ impl Apply<'_> {
         }
         let found = self.replica_mailboxes(&doubtful).await?;
         for name in &doubtful {
-            let Some(uniqueid) = self.read.uniqueid_of(name).map(str::to_string) else {
+            let Some(uniqueid) = self.read.uniqueid_of(name).cloned() else {
                 self.look_again = true;
                 continue;
             };
@@ -51,7 +51,7 @@ impl Apply<'_> {
     /// and send all records. What is refused then has something that only copyback can settle.
     pub(super) async fn settle_in_full(&mut self, staged: &mut Staged) -> Result<(), UserError> {
         for name in std::mem::take(&mut self.full) {
-            let Some(uniqueid) = self.read.uniqueid_of(&name).map(str::to_string) else {
+            let Some(uniqueid) = self.read.uniqueid_of(&name).cloned() else {
                 self.look_again = true;
                 continue;
             };
@@ -81,7 +81,7 @@ impl Apply<'_> {
     async fn settle_one_in_full(
         &mut self,
         name: &str,
-        uniqueid: &str,
+        uniqueid: &UniqueId,
         mut full: Full,
         staged: &mut Staged,
     ) -> Result<(), UserError> {
@@ -109,13 +109,13 @@ impl Apply<'_> {
         if full.found.again {
             self.context.partitions.seen(&there.partition);
             let holder = Holder {
-                uniqueid: uniqueid.to_string(),
+                uniqueid: uniqueid.clone(),
                 name: name.to_string(),
                 last_uid: there.last_uid,
                 highestmodseq: there.highestmodseq,
                 changed: true,
             };
-            let updates = vec![(uniqueid.to_string(), Uid::NONE)];
+            let updates = vec![(uniqueid.clone(), Uid::NONE)];
             self.ask_reserve(updates, vec![holder], true, staged).await?;
         }
         self.send_mailbox(name, uniqueid, Some(full.mailbox.clone()), full.how(), staged).await
@@ -190,7 +190,7 @@ impl Apply<'_> {
     async fn compare_one_in_full(
         &mut self,
         name: &str,
-        uniqueid: &str,
+        uniqueid: &UniqueId,
         entry: MboxEntry,
         same: Option<&ReplicaMailbox>,
     ) -> Result<Came, UserError> {
@@ -208,7 +208,7 @@ impl Apply<'_> {
             return Ok(Came::Equal);
         }
         full.found = found;
-        self.fulls.insert(uniqueid.to_string(), full);
+        self.fulls.insert(uniqueid.clone(), full);
         // The replica can't keep all its messages meanwhile.
         let too_large = found.again && found.live as usize > STAGED;
         Ok(if too_large { Came::MustGo } else { Came::Compared })
@@ -218,11 +218,11 @@ impl Apply<'_> {
     pub(super) async fn fetch_full(
         &mut self,
         name: &str,
-        uniqueid: &str,
+        uniqueid: &UniqueId,
     ) -> Result<Option<Full>, UserError> {
         let full = self.lease.client.get_full_mailbox(name).await?.answer().await?;
         let Some(FullAnswer { mailbox, records, held }) =
-            full.filter(|full| full.mailbox.uniqueid == uniqueid)
+            full.filter(|full| full.mailbox.uniqueid == *uniqueid)
         else {
             return Ok(None);
         };
@@ -242,7 +242,7 @@ impl Apply<'_> {
     async fn replica_mailboxes(
         &mut self,
         names: &[String],
-    ) -> Result<HashMap<String, Box<ReplicaMailbox>>, UserError> {
+    ) -> Result<HashMap<UniqueId, Box<ReplicaMailbox>>, UserError> {
         let mut found = HashMap::new();
         for asked in self.lease.client.get_mailboxes(names).await? {
             let mailboxes = asked.answer().await?.user.mailboxes.into_iter();

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use cyrus_types::{Guid, Uid};
+use cyrus_types::{Guid, Uid, UniqueId};
 use sync_plan::{MailboxUpdate, UserPlan};
 
 use super::Apply;
@@ -26,11 +26,11 @@ impl Apply<'_> {
         let mut updates = Vec::new();
         for update in &plan.updates {
             let MailboxUpdate::Send { uniqueid, replica, .. } = update else { continue };
-            changed.insert(uniqueid.as_str());
+            changed.insert(uniqueid);
             // One that is to be made again has all its messages there.
             let again = self.fulls.get(uniqueid).is_some_and(|full| full.found.again);
             let there = replica.as_ref().filter(|_| !again).map_or(Uid::NONE, |r| r.last_uid);
-            if last_uids.get(uniqueid.as_str()).is_some_and(|here| *here > there) {
+            if last_uids.get(uniqueid).is_some_and(|here| *here > there) {
                 updates.push((uniqueid.clone(), there));
             }
         }
@@ -40,7 +40,7 @@ impl Apply<'_> {
             .iter()
             .filter(|r| r.last_uid > Uid::NONE)
             .map(|r| Holder {
-                changed: changed.contains(r.uniqueid.as_str()),
+                changed: changed.contains(&r.uniqueid),
                 uniqueid: r.uniqueid.clone(),
                 name: r.name.clone(),
                 last_uid: r.last_uid,
@@ -60,7 +60,7 @@ impl Apply<'_> {
     /// Asks for new messages of `updates`, as [`Wanted`] says, in the mailboxes of `holders`.
     pub(super) async fn ask_reserve(
         &mut self,
-        updates: Vec<(String, Uid)>,
+        updates: Vec<(UniqueId, Uid)>,
         holders: Vec<Holder>,
         at_any_size: bool,
         staged: &mut Staged,
@@ -93,7 +93,7 @@ impl Apply<'_> {
     /// Asks for messages whose files are bad here: the replica may have them in any of the user's mailboxes.
     pub(super) async fn ask_for_lacking(
         &mut self,
-        uniqueid: &str,
+        uniqueid: &UniqueId,
         files: &mut Files,
         staged: &mut Staged,
     ) -> Result<(), UserError> {

@@ -41,7 +41,7 @@ fn one_line_commands() {
     assert_eq!(text(get_annotation("")), "GET ANNOTATION \"\"\r\n");
     assert_eq!(text(get_mailboxes(["a", "b c"])), "GET MAILBOXES (a \"b c\")\r\n");
     assert_eq!(
-        text(get_fetch("user.a", "default", "id", &guid, Uid(7))),
+        text(get_fetch("user.a", "default", &UniqueId::new("id"), &guid, Uid(7))),
         format!("GET FETCH %(MBOXNAME user.a PARTITION default UNIQUEID id GUID {hex} UID 7)\r\n")
     );
     assert_eq!(text(capabilities(["SIEVE-MAILBOX"])), "APPLY CAPABILITIES (SIEVE-MAILBOX)\r\n");
@@ -69,12 +69,12 @@ fn one_line_commands() {
         "APPLY SIEVE %(USERID anna FILENAME a.script LAST_UPDATE 5 CONTENT {7+}\r\nkeep;\r\n)\r\n"
     );
     assert_eq!(
-        text(expunge("user.a", "id", [Uid(1), Uid(2)])),
+        text(expunge("user.a", &UniqueId::new("id"), [Uid(1), Uid(2)])),
         "APPLY EXPUNGE %(MBOXNAME user.a UNIQUEID id UID (1 2))\r\n"
     );
     assert_eq!(text(unmailbox(false, "user.a")), "APPLY UNMAILBOX user.a\r\n");
     assert_eq!(
-        text(unmailbox_id(true, "user.a b", "u1", UidValidity(7))),
+        text(unmailbox_id(true, "user.a b", &UniqueId::new("u1"), UidValidity(7))),
         "APPLY LOCAL_UNMAILBOX %(MBOXNAME \"user.a b\" UNIQUEID u1 UIDVALIDITY 7)\r\n"
     );
 }

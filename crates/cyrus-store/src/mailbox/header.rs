@@ -14,6 +14,7 @@
 //! Source: `mailbox_read_header`, `_parse_header_data`, `mailbox_header_data_cstring` in `imap/mailbox.c` of cyrus-imapd 3.6.1.
 //! Values with line breaks (literals) are refused: Cyrus cannot read them back either.
 
+use cyrus_types::UniqueId;
 use thiserror::Error;
 
 /// How many user flags a mailbox can have.
@@ -56,7 +57,7 @@ pub struct MailboxHeader {
     /// Quota root that the mailbox counts in.
     pub quotaroot: Option<String>,
     /// The mailbox's unique id; empty where an ancient header has none.
-    pub uniqueid: String,
+    pub uniqueid: UniqueId,
     /// Internal name (since 3.5). May be out of date: mailboxes.db is right.
     pub name: Option<String>,
     /// Access rights, `user TAB rights TAB …`; mailboxes.db is right where they differ.
@@ -110,8 +111,8 @@ fn decode_lines(first: &[u8], rest: &[u8]) -> Result<MailboxHeader, HeaderError>
     let quotaroot = non_empty(fields.next().unwrap_or_default())?;
     let uniqueid = match fields.next() {
         Some([]) => return Err(HeaderError::Short("unique id")),
-        Some(id) => utf8(id)?,
-        None => String::new(),
+        Some(id) => UniqueId::new(utf8(id)?),
+        None => UniqueId::default(),
     };
     let (flag_line, rest) = split_line(rest).ok_or(HeaderError::Short("user flags"))?;
     let (acl, _) = split_line(rest).ok_or(HeaderError::Short("access rights"))?;
@@ -133,7 +134,7 @@ fn decode_list(line: &[u8]) -> Result<MailboxHeader, HeaderError> {
         match key.as_slice() {
             b"A" => header.acl = parser.acl()?,
             b"U" => header.flags = parser.flags()?,
-            b"I" => header.uniqueid = parser.text()?.unwrap_or_default(),
+            b"I" => header.uniqueid = parser.text()?.map(UniqueId::new).unwrap_or_default(),
             b"N" => header.name = parser.text()?,
             b"Q" => header.quotaroot = parser.text()?,
             b"T" => header.mbtype = parser.text()?,

@@ -42,7 +42,7 @@ use crate::paths::{self, MetaFile, Place};
 use crate::regular;
 use crate::user::conversations;
 
-use cyrus_types::{ModSeq, SyncCrcs, Uid};
+use cyrus_types::{ModSeq, SyncCrcs, Uid, UniqueId};
 use records::IndexFile;
 pub use records::RecordIter;
 
@@ -79,7 +79,7 @@ fn place(entry: &MboxEntry) -> Place<'_> {
     Place {
         name: &entry.name,
         partition: &entry.partition,
-        unique_id: (!entry.mbtype.is_legacy_dirs()).then_some(entry.uniqueid.as_str()),
+        unique_id: (!entry.mbtype.is_legacy_dirs()).then_some(&entry.uniqueid),
     }
 }
 
@@ -111,7 +111,8 @@ impl Mailbox {
             let what = format!("mailbox {} is on, or moves to, another server", entry.name);
             return Err(StoreError::unsupported(&data_dir, what));
         }
-        let mailbox_lock = lock::mailbox_lock(conf, place.unique_id.unwrap_or(&entry.name))?;
+        let mailbox_lock =
+            lock::mailbox_lock(conf, place.unique_id.map_or(&entry.name, UniqueId::as_str))?;
         let index_path = paths::meta_path(conf, place, MetaFile::Index)?;
         let index_lock = FileLock::on_existing(&index_path, Mode::Shared, true)?;
 
@@ -147,11 +148,9 @@ impl Mailbox {
 
     /// Unique id: that of mailboxes.db, or of the header file where mailboxes.db has none.
     #[must_use]
-    pub fn uniqueid(&self) -> &str {
-        match self.entry.uniqueid.as_str() {
-            "" => &self.header.uniqueid,
-            id => id,
-        }
+    pub fn uniqueid(&self) -> &UniqueId {
+        let listed = &self.entry.uniqueid;
+        if listed.is_empty() { &self.header.uniqueid } else { listed }
     }
 
     /// The mailbox's options as replication sends them: letters P, S, D and A.
@@ -215,7 +214,7 @@ impl Mailbox {
             &self.conf,
             &self.annotations,
             &self.entry.name,
-            if self.entry.by_name { &self.entry.name } else { self.uniqueid() },
+            if self.entry.by_name { &self.entry.name } else { self.uniqueid().as_str() },
         )
     }
 

@@ -12,7 +12,7 @@
 
 use std::path::Path;
 
-use cyrus_types::{ModSeq, NameRules, UidValidity};
+use cyrus_types::{ModSeq, NameRules, UidValidity, UniqueId};
 
 use crate::dlist::Value;
 use crate::error::StoreError;
@@ -174,7 +174,7 @@ pub struct MboxEntry {
     /// It stands in a list of before 3.5: folders and annotations go by name.
     pub by_name: bool,
     /// Unique id; empty if the entry has none.
-    pub uniqueid: String,
+    pub uniqueid: UniqueId,
     /// Partition; empty if the entry has none (intermediates).
     pub partition: String,
     /// The server of a remote mailbox.
@@ -236,7 +236,7 @@ fn parse_map(
     let mut entry = MboxEntry {
         mbtype,
         unknown_type,
-        uniqueid: text_of(source, map, "I")?.unwrap_or_default(),
+        uniqueid: text_of(source, map, "I")?.map(UniqueId::new).unwrap_or_default(),
         partition: text_of(source, map, "P")?.unwrap_or_default(),
         server: text_of(source, map, "S")?,
         uidvalidity: UidValidity(number_of(source, map, "V")? as u32),
@@ -317,7 +317,7 @@ fn parse_old(
         let mut words = pairs.split(' ');
         while let (Some(key), Some(value)) = (words.next(), words.next()) {
             match key {
-                "uniqueid" => entry.uniqueid = value.to_string(),
+                "uniqueid" => entry.uniqueid = UniqueId::new(value),
                 "specialuse" => entry.legacy_specialuse = Some(value.to_string()),
                 _ => {}
             }

@@ -20,7 +20,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cyrus_types::{NameParts, NameRules};
+use cyrus_types::{NameParts, NameRules, UniqueId};
 
 use crate::config::Config;
 use crate::db::Database;
@@ -44,7 +44,7 @@ pub struct MboxList {
 }
 
 /// A user and the unique id of the INBOX, if it names files.
-type InboxId = Option<(String, Option<String>)>;
+type InboxId = Option<(String, Option<UniqueId>)>;
 
 impl MboxList {
     /// Opens the list that `imapd.conf` points to.
@@ -116,21 +116,21 @@ impl MboxList {
     ///
     /// # Errors
     /// The database or the entry is damaged.
-    pub fn find_uniqueid(&self, uniqueid: &str) -> Result<Option<MboxEntry>, StoreError> {
+    pub fn find_uniqueid(&self, uniqueid: &UniqueId) -> Result<Option<MboxEntry>, StoreError> {
         if self.prefixed {
-            let key = [b"I", uniqueid.as_bytes()].concat();
+            let key = [b"I", uniqueid.as_str().as_bytes()].concat();
             let Some(value) = self.db.fetch(&key)? else {
                 return Ok(None);
             };
             let source = Source { path: &self.path, key: &key };
             let mut entry = MboxEntry::parse(&self.rules, source, None, &value)?;
-            entry.uniqueid = uniqueid.to_string();
+            entry.uniqueid = uniqueid.clone();
             return Ok(Some(entry));
         }
         let mut found = None;
         self.walk(b"", |key, value| {
             if let Ok(entry) = self.parse(key, value)
-                && entry.uniqueid == uniqueid
+                && entry.uniqueid == *uniqueid
             {
                 // A renamed mailbox leaves a tombstone of its unique id under its old name.
                 let lives = !entry.mbtype.is_deleted();
@@ -192,7 +192,7 @@ impl MboxList {
     ///
     /// # Errors
     /// The database or the entry is damaged.
-    pub fn inbox_id(&self, userid: &str) -> Result<Option<String>, StoreError> {
+    pub fn inbox_id(&self, userid: &str) -> Result<Option<UniqueId>, StoreError> {
         let known = || self.inbox_id.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, id)) = known().as_ref().filter(|(user, _)| user == userid) {
             return Ok(id.clone());

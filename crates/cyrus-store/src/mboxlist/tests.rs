@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use cyrus_types::UidValidity;
+use cyrus_types::{UidValidity, UniqueId};
 
 use super::*;
 
@@ -52,11 +52,11 @@ fn finds_mailboxes_by_name_and_id() {
         ("f0c1", UidValidity(7), "anna\tlrs\t")
     );
     assert_eq!(inbox.name_history[0].name, "user.ann");
-    assert_eq!(list.lookup("user.anna.A^b").unwrap().unwrap().uniqueid, "f0c2");
+    assert_eq!(list.lookup("user.anna.A^b").unwrap().unwrap().uniqueid.as_str(), "f0c2");
     assert_eq!(list.lookup("user.none").unwrap(), None);
-    assert_eq!(list.find_uniqueid("f0c1").unwrap().unwrap().name, "user.anna");
-    assert_eq!(list.find_uniqueid("none").unwrap(), None);
-    assert_eq!(list.inbox_id("anna").unwrap().as_deref(), Some("f0c1"));
+    assert_eq!(list.find_uniqueid(&UniqueId::new("f0c1")).unwrap().unwrap().name, "user.anna");
+    assert_eq!(list.find_uniqueid(&UniqueId::new("none")).unwrap(), None);
+    assert_eq!(list.inbox_id("anna").unwrap(), Some(UniqueId::new("f0c1")));
     assert_eq!(list.inbox_id("anna-lisa").unwrap(), None);
 }
 
@@ -105,7 +105,7 @@ fn the_layout_before_3_5() {
     let tree = list.user_tree("anna").unwrap();
     assert_eq!(names(&tree), ["user.anna", "user.anna.A^b", "DELETED.user.anna.Old.5F000000"]);
     assert_eq!(tree[1].acl, "anna\tlrs\t");
-    assert_eq!(list.find_uniqueid("f0c2").unwrap().unwrap().name, "user.anna.A^b");
+    assert_eq!(list.find_uniqueid(&UniqueId::new("f0c2")).unwrap().unwrap().name, "user.anna.A^b");
 }
 
 #[test]

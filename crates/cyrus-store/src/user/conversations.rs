@@ -55,7 +55,7 @@ impl Conversations {
         let path = paths::user_file(
             conf,
             userid,
-            list.inbox_id(userid)?.as_deref(),
+            list.inbox_id(userid)?.as_ref(),
             UserFile::Conversations,
         )?;
         let db = match Database::open(&path) {
@@ -72,7 +72,7 @@ impl Conversations {
     /// # Errors
     /// The database or the entry is damaged.
     pub fn xconvmodseq(&self, entry: &MboxEntry) -> Result<ModSeq, StoreError> {
-        let name = if self.by_name { &entry.name } else { &entry.uniqueid };
+        let name = if self.by_name { &entry.name } else { entry.uniqueid.as_str() };
         let key = [b"F", name.as_bytes()].concat();
         let Some(value) = self.db.fetch(&key)? else { return Ok(ModSeq::ZERO) };
         let damaged = |what: &str| StoreError::damaged_entry(&self.path, &key, what);

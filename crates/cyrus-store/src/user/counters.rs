@@ -67,7 +67,7 @@ pub fn raclmodseq(conf: &Config, list: &MboxList, userid: &str) -> Result<ModSeq
 }
 
 fn counters_path(conf: &Config, list: &MboxList, userid: &str) -> Result<PathBuf, StoreError> {
-    paths::user_file(conf, userid, list.inbox_id(userid)?.as_deref(), UserFile::Counters)
+    paths::user_file(conf, userid, list.inbox_id(userid)?.as_ref(), UserFile::Counters)
 }
 
 /// Reads again what a writer was half way through: Cyrus does not lock this file for reading either.

@@ -11,7 +11,7 @@
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use cyrus_types::Uid;
+use cyrus_types::{Uid, UniqueId};
 
 use crate::config::Config;
 use crate::db::Database;
@@ -23,7 +23,7 @@ use crate::paths::{self, UserFile};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenEntry {
     /// The mailbox's unique id.
-    pub uniqueid: String,
+    pub uniqueid: UniqueId,
     /// When the user last selected it (seconds since 1970).
     pub lastread: i64,
     /// The highest UID then.
@@ -39,7 +39,7 @@ pub struct SeenEntry {
 /// # Errors
 /// The database or an entry is damaged.
 pub fn seen(conf: &Config, list: &MboxList, userid: &str) -> Result<Vec<SeenEntry>, StoreError> {
-    let path = paths::user_file(conf, userid, list.inbox_id(userid)?.as_deref(), UserFile::Seen)?;
+    let path = paths::user_file(conf, userid, list.inbox_id(userid)?.as_ref(), UserFile::Seen)?;
     let db = match Database::open(&path) {
         Ok(db) => db,
         Err(StoreError::MissingFile { .. }) => return Ok(Vec::new()),
@@ -75,7 +75,7 @@ fn parse(path: &Path, key: &[u8], value: &[u8]) -> Result<SeenEntry, StoreError>
     let lastuid =
         u32::try_from(lastuid).map(Uid).map_err(|_| damaged("its last uid is too large"))?;
     Ok(SeenEntry {
-        uniqueid: uniqueid.to_string(),
+        uniqueid: UniqueId::new(uniqueid),
         lastread,
         lastuid,
         lastchange,

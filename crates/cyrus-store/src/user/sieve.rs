@@ -59,7 +59,7 @@ pub fn scripts(
             from_mailbox(&store.open_mailbox(&entry)?)?
         }
         _ if conf.is_on("sieveusehomedir") => Vec::new(),
-        _ => from_folder(&paths::sieve_dir(conf, userid, list.inbox_id(userid)?.as_deref())?)?,
+        _ => from_folder(&paths::sieve_dir(conf, userid, list.inbox_id(userid)?.as_ref())?)?,
     };
     scripts.sort_by(|left, right| left.name.cmp(&right.name));
     Ok(scripts)
@@ -82,7 +82,7 @@ pub(crate) fn only_in_folder(
     {
         return Ok(None);
     }
-    let folder = paths::sieve_dir(conf, userid, list.inbox_id(userid)?.as_deref())?;
+    let folder = paths::sieve_dir(conf, userid, list.inbox_id(userid)?.as_ref())?;
     let entries = match fs::read_dir(&folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

@@ -64,7 +64,7 @@ pub fn subscriptions(
 /// # Errors
 /// The list of mailboxes is damaged.
 pub(crate) fn path(conf: &Config, list: &MboxList, userid: &str) -> Result<PathBuf, StoreError> {
-    paths::user_file(conf, userid, list.inbox_id(userid)?.as_deref(), UserFile::Subscriptions)
+    paths::user_file(conf, userid, list.inbox_id(userid)?.as_ref(), UserFile::Subscriptions)
 }
 
 #[cfg(test)]

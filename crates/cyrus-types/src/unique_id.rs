@@ -1,0 +1,48 @@
+//! What a mailbox is called for life, whatever its name.
+//!
+//! Source: `imap/mailbox.c` (mailbox_create, mailbox_make_uniqueid) of cyrus-imapd 3.6.1: any short text without blanks, made
+//! when the mailbox is.
+
+use std::fmt;
+
+/// A mailbox's unique id. Made only where one is read, so that no name can be taken for it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+#[repr(transparent)]
+pub struct UniqueId(Box<str>);
+
+impl UniqueId {
+    /// As it was read; empty stands for none.
+    pub fn new(text: impl Into<Box<str>>) -> UniqueId {
+        UniqueId(text.into())
+    }
+
+    /// The id's text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Is there none? Some old entries of the mailbox list lack it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Display for UniqueId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_its_text() {
+        let id = UniqueId::new("f0c1");
+        assert_eq!((id.as_str(), id.to_string(), id.is_empty()), ("f0c1", "f0c1".into(), false));
+        assert!(UniqueId::default().is_empty());
+    }
+}
