@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cyrus_store::{Config, Mailbox, MboxEntry, Store};
+use cyrus_types::ModSeq;
 use testkit::store::{Bodies, MasterStore, Plan, Sizes};
 
 use crate::master::message_files::Message;
@@ -42,7 +43,7 @@ impl Master {
 
 /// The messages of a mailbox.
 pub(crate) fn messages(mailbox: &Mailbox) -> Vec<Message> {
-    mailbox.records(0).map(|record| Message::from(&record.unwrap())).collect()
+    mailbox.records(ModSeq::ZERO).map(|record| Message::from(&record.unwrap())).collect()
 }
 
 /// Where the file of a message is.

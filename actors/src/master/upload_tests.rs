@@ -98,7 +98,7 @@ fn a_command_that_has_16_mib_takes_no_more() {
 fn problems(bad: &[UserError]) -> Vec<(u32, bool, &str)> {
     let problem = |e| match e {
         &UserError::Master(MasterError::MessageFile { uid, missing, ref problem, .. }) => {
-            (uid, missing, problem.as_str())
+            (uid.0, missing, problem.as_str())
         }
         other => panic!("{other}"),
     };
