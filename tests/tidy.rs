@@ -305,6 +305,24 @@ fn no_program_is_called_that_a_small_system_lacks() {
     refuse(wrong);
 }
 
+/// What can't be had without an installed Cyrus, or by anybody but root.
+#[test]
+fn what_runs_anywhere_starts_no_cyrus() {
+    let servers =
+        ["Cyrus::", "Pair", "ensure_cyrus", "cyrus_user", "fill::", "PrivateServer::start"];
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for (path, text) in sources() {
+        if ["tests/embedded", "tests/running"].iter().any(|at| path.starts_with(root().join(at))) {
+            seen += 1;
+            let named = servers.iter().filter(|server| text.contains(**server));
+            wrong.extend(named.map(|server| format!("{} names {server}", path.display())));
+        }
+    }
+    assert!(seen > 5, "only {seen} files");
+    refuse(wrong);
+}
+
 #[test]
 fn nothing_is_left_undone() {
     // Written in two halves, so that this file is not its own finding.

@@ -1,13 +1,9 @@
-//! The list of mailboxes is read once a run, and never answers with what is no longer true.
+//! The list of mailboxes that is kept in memory never answers with what is no longer true.
 
 use std::sync::Arc;
 
 use cyrus_store::{Config, Store};
-use embedded_replica::{Options, Replica};
 use testkit::Cyrus;
-use testkit::store::{MasterStore, Plan};
-
-use crate::common::{in_process, settings};
 
 /// The names of a user's mailboxes.
 fn tree(store: &Store, user: &str) -> Vec<String> {
@@ -62,24 +58,4 @@ fn what_cyrus_has_changed_is_seen_at_once() {
     let before = store.list_passes();
     ask();
     assert_eq!(store.list_passes(), before);
-}
-
-// Shows that a run for all users reads mailboxes.db once, however many users there are and whether there is
-// something to do or not.
-#[test]
-fn a_run_reads_it_once() {
-    let plan = Plan { users: 30, messages: 3, ..Plan::default() };
-    let master = MasterStore::write(&plan).unwrap();
-    let replica = Replica::new(Options { conversations: false, ..Options::default() }).unwrap();
-    let server = replica.serve("127.0.0.1:0").unwrap();
-    let config = Arc::new(Config::load(master.imapd_conf()).unwrap());
-    for done in [30, 0] {
-        let work = actors::Selection::AllUsers { prefix: None };
-        let mut settings = settings(server.address().port());
-        settings.run.jobs = 4;
-        let store = Arc::new(Store::open(config.clone()));
-        let report = in_process(settings, store.clone(), work);
-        assert_eq!((report.well.replicated, report.failed()), (done, 0), "{report}");
-        assert_eq!(store.list_passes(), 1);
-    }
 }

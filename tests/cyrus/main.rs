@@ -6,9 +6,10 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails by panicking")]
 
 mod common;
+#[path = "../running/mod.rs"]
+mod running;
 
 mod advice;
-mod answers;
 mod cli;
 mod databases;
 mod deletion;
@@ -20,15 +21,12 @@ mod errors;
 mod first_hour;
 mod folders;
 mod full;
-mod growth;
 mod hardening;
 mod left_out;
 mod link;
 mod list;
 mod locks;
-mod memory;
 mod moved;
-mod neighbours;
 mod no_replica;
 mod one_way;
 mod opening;

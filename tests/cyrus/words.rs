@@ -1,4 +1,4 @@
-//! The program's own words as a person sees them, kept as snapshots in `snapshots/`: help, summaries, errors.
+//! The program's own words as a person sees them, kept as snapshots in `snapshots/`: summaries, missing rights.
 //!
 //! Times, rates, ports and folders differ from run to run and are replaced by `[time]` and the like.
 
@@ -7,24 +7,16 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use testkit::c_client::{self, Outcome};
+use testkit::c_client;
 use testkit::{fill, process};
 
 use crate::common::Pair;
 
-fn ours(args: &[&str]) -> Outcome {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sync_client"));
-    command.args(args);
-    c_client::measure(command).unwrap()
-}
-
 /// What differs between runs.
-fn filters(pair: Option<&Pair>) -> insta::internals::SettingsBindDropGuard {
+fn filters(pair: &Pair) -> insta::internals::SettingsBindDropGuard {
     let mut settings = insta::Settings::clone_current();
-    if let Some(pair) = pair {
-        for (server, name) in [(&pair.master, "[master]"), (&pair.replica, "[replica]")] {
-            settings.add_filter(&server.dir().display().to_string(), name);
-        }
+    for (server, name) in [(&pair.master, "[master]"), (&pair.replica, "[replica]")] {
+        settings.add_filter(&server.dir().display().to_string(), name);
     }
     settings.add_filter(r"/uuid/./.?/[0-9a-z]+/", "/[uuid]/");
     settings.add_filter(r"127\.0\.0\.1:\d+", "127.0.0.1:[port]");
@@ -37,63 +29,6 @@ fn filters(pair: Option<&Pair>) -> insta::internals::SettingsBindDropGuard {
     );
     settings.set_prepend_module_to_snapshot(false);
     settings.bind_to_scope()
-}
-
-#[test]
-fn help() {
-    let _filters = filters(None);
-    insta::assert_snapshot!("help_short", ours(&["-h"]).stdout);
-    insta::assert_snapshot!("help_long", ours(&["--help"]).stdout);
-}
-
-/// What is wrong before anything is begun, each with its exit code.
-#[test]
-fn early_errors() {
-    let dir = tempfile::tempdir().unwrap();
-    let mut settings = insta::Settings::clone_current();
-    settings.add_filter(&dir.path().display().to_string(), "[dir]");
-    settings.set_prepend_module_to_snapshot(false);
-    let _bound = settings.bind_to_scope();
-    let conf = |name: &str, lines: &str| {
-        let path = dir.path().join(name);
-        let always = "configdirectory: /tmp/nowhere\npartition-default: /tmp/nowhere\n";
-        fs::write(&path, format!("{always}{lines}")).unwrap();
-        path.display().to_string()
-    };
-    let to = "sync_host: replica\nsync_authname: c\nsync_password: s\n";
-    let good = conf("good", to);
-    let nothing = conf("nothing", "");
-    let no_name = conf("no_name", "sync_host: replica\n");
-    let no_password = conf("no_password", "sync_host: replica\nsync_authname: c\n");
-    let banana = conf("banana", &format!("{to}sync_port: banana\n"));
-    let jobs = conf("jobs", &format!("{to}sync_jobs: many\n"));
-    let channel = conf("channel", &format!("{to}one_sync_port: kiwi\n"));
-    let missing = dir.path().join("missing").display().to_string();
-    let cases: &[&[&str]] = &[
-        &["-C", &missing, "-A"],
-        &["-C", &nothing, "-A"],
-        &["-C", &no_name, "-A"],
-        &["-C", &no_password, "-A"],
-        &["-C", &banana, "-A"],
-        &["-C", &good, "-S", "replica:banana", "-A"],
-        &["-C", &jobs, "-A"],
-        &["-C", &channel, "-n", "one", "-A"],
-        &["-C", &good, "-m", "user.anna"],
-        &["-C", &good, "-s", "anna"],
-        &["-C", &good],
-        &["-C", &good, "-u"],
-        &["-C", &good, "-u", ""],
-        &["-C", &good, "-A", "-u", "anna"],
-        &["-C", &good, "--nonsense"],
-    ];
-    let mut said = String::new();
-    for args in cases {
-        let run = ours(args);
-        let usage = run.stderr.find("\n\nUsage:").unwrap_or(run.stderr.len());
-        let words = run.stderr[..usage].trim_end();
-        said += &format!("$ sync_client {}\n{words}\n[{}]\n\n", args.join(" "), run.code.unwrap());
-    }
-    insta::assert_snapshot!("early_errors", said);
 }
 
 /// An ordinary user who may read neither configuration nor store is told whom to be.
@@ -109,7 +44,7 @@ fn without_rights() {
         command.args(["-C", conf, "-A"]).uid(65_534).gid(65_534).current_dir("/");
         c_client::measure(command).unwrap()
     };
-    let _filters = filters(Some(&pair));
+    let _filters = filters(&pair);
     fs::set_permissions(pair.master.dir(), fs::Permissions::from_mode(0o755)).unwrap();
     let conf = pair.master.imapd_conf();
     fs::set_permissions(pair.master.config_dir(), fs::Permissions::from_mode(0o700)).unwrap();
@@ -128,7 +63,7 @@ fn without_rights() {
 fn summaries() {
     let pair = Pair::start();
     let users = fill::uniform(&pair.master, 4, 2, 3, 500).unwrap();
-    let _filters = filters(Some(&pair));
+    let _filters = filters(&pair);
     insta::assert_snapshot!("summary_of_a_first_run", pair.sync(&["-A"]).stderr);
     insta::assert_snapshot!("summary_of_nothing_to_do", pair.sync(&["-u", &users[0]]).stderr);
 

@@ -189,4 +189,17 @@ impl MasterStore {
         self.write_conf(&path, &more)?;
         Ok(path)
     }
+
+    /// Writes these lines into the sync log of no channel, as Cyrus' services do while they change the store.
+    ///
+    /// # Errors
+    /// It can't be written.
+    pub fn log(&self, lines: &str) -> Result<()> {
+        let folder = self.dir.join("conf/sync");
+        let path = folder.join("log");
+        std::fs::create_dir_all(&folder).map_err(io("make", &folder))?;
+        std::fs::write(&path, lines).map_err(io("write", &path))?;
+        self.owner.give(&folder)?;
+        self.owner.give(&path)
+    }
 }

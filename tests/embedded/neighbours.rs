@@ -9,7 +9,7 @@ use embedded_replica::{Fault, Keep, Options, Replica, Server};
 use testkit::c_client::{self, Outcome};
 use testkit::store::{MasterStore, Plan, Sizes};
 
-use crate::common::summary;
+use crate::running::summary;
 
 /// A store without servers, and a replica that fails on demand.
 struct World {

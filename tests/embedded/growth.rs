@@ -1,6 +1,6 @@
 //! What a user costs in a store of many users: no more than in one of few, and no more memory than is allowed.
 //!
-//! `GROWTH_USERS=200000 cargo test --release --test cyrus growth:: -- --nocapture` takes all users of a store of that size
+//! `GROWTH_USERS=200000 cargo test --release --test embedded growth:: -- --nocapture` takes all users of a store of that size
 //! instead of some of them; it needs some 6 GB in /dev/shm and ten minutes.
 
 use std::fmt::Write;

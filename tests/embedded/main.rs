@@ -1,0 +1,18 @@
+//! sync_client without Cyrus: the master's store is written by `testkit::store`, an embedded replica plays the replica.
+//!
+//! These tests run on any Linux, as any user: `cargo test --test embedded`.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails by panicking")]
+
+#[path = "../running/mod.rs"]
+mod running;
+
+mod answers;
+mod cli;
+mod growth;
+mod link;
+mod list;
+mod memory;
+mod neighbours;
+mod replicated;
+mod words;
