@@ -203,6 +203,8 @@ impl Lexer {
                 _ if escape => escape = false,
                 b'\\' => (escape, escapes) = (true, true),
                 b'\r' | b'\n' => {
+                    self.use_line(at - seen, limits)?;
+                    check_token(at, limits)?;
                     return Err(WireError::malformed("a quoted string without an end", src));
                 }
                 b'"' => {
