@@ -55,9 +55,7 @@ fn sources() -> Vec<(PathBuf, String)> {
 }
 
 fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
-    // benches/ need not exist.
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    for entry in entries {
+    for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             if path.file_name().is_some_and(|name| name != "target") {

@@ -56,7 +56,9 @@ fn clients_at_work() {
             let run = pair.sync(&["-A", "-j", "4"]);
             let words = summary(&run);
             assert!(words.starts_with("6 users: "), "{words}");
-            assert!(run.code == Some(0) || run.code == Some(1), "{run:?}");
+            // A user may fail while it is renamed or deleted, and then it is said.
+            let failed = words.contains(" failed");
+            assert_eq!(run.code, Some(i32::from(failed)), "{run:?}");
         }
         stop.store(true, Ordering::SeqCst);
         let done: Vec<usize> = writers.into_iter().map(|w| w.join().unwrap()).collect();

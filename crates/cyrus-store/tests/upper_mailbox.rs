@@ -1,8 +1,7 @@
 //! Mailboxes written by a real Cyrus, read here, must print as that server's own `GET FULLMAILBOX` printed them.
 //!
 //! The fixtures are, by the server's version (3.6.1: index versions 10 to 17; 3.10.1: 18 and 19), a spool (files below
-//! `spool/uuid`), the global annotation database, and the server's lines in `oracle.txt`. The same comparison runs on any live store when these are set: `CYRUS_ORACLE_SPOOL`,
-//! `CYRUS_ORACLE_ANNOTATIONS`, `CYRUS_ORACLE_LOCKS` and `CYRUS_ORACLE_LINES` (a file of such lines).
+//! `spool/uuid`), the global annotation database, and the server's lines in `oracle.txt`. `tests/cyrus/oracle_lines.rs` compares a running server's store in the same way.
 
 #![allow(clippy::unwrap_used)]
 
@@ -221,18 +220,6 @@ fn fixtures_print_as_the_server_printed_them() {
         let compared = compare_all(temp.path(), &fixture_spool(server, temp.path()), &lines);
         assert_eq!(compared, mailboxes);
     }
-}
-
-#[test]
-fn a_live_store_prints_as_its_server_does() {
-    let get = |name: &str| std::env::var_os(format!("CYRUS_ORACLE_{name}")).map(PathBuf::from);
-    let (Some(spool), Some(annotations), Some(locks), Some(lines)) =
-        (get("SPOOL"), get("ANNOTATIONS"), get("LOCKS"), get("LINES"))
-    else {
-        return;
-    };
-    let temp = tempfile::tempdir().unwrap();
-    assert!(compare_all(temp.path(), &Spool { spool, annotations, locks }, &lines) > 0);
 }
 
 fn anna(temp: &Path) -> (Store, MboxEntry) {
