@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
 /// The folders of all stories.
 pub(super) const FOLDERS: [&str; 5] = ["INBOX", "INBOX/a", "INBOX/b", "INBOX/a/x", "INBOX/c"];

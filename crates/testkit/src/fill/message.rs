@@ -1,7 +1,7 @@
 //! Composes messages.
 
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
 /// The last second of the internal dates: 2025-12-31.
 const NEWEST: i64 = 1_767_139_200;

@@ -1,7 +1,7 @@
 //! Changes to a store that is there: as clients would make them, without a server.
 
 use rand::seq::IndexedRandom;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
 use super::MasterStore;
 use super::files::Linked;
@@ -93,7 +93,7 @@ impl MasterStore {
         user: usize,
         mailbox: usize,
         flags: u32,
-        rng: &mut impl Rng,
+        rng: &mut impl RngExt,
     ) -> Result<usize> {
         let owner = &mut self.model.users[user];
         let changed = &mut owner.mailboxes[mailbox];

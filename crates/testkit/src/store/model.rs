@@ -1,7 +1,7 @@
 //! What a store holds, as plain values.
 
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
 use super::message::{self, Body};
 use super::{Bodies, Plan, Sizes};
@@ -97,7 +97,7 @@ pub struct User {
 }
 
 /// All of a store.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Model {
     /// The users.
     pub users: Vec<User>,

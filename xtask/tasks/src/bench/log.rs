@@ -16,7 +16,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
 /// Writes so many lines about these users; the first two mailboxes of each, which the store has, are always named.
 pub(crate) fn write(path: &Path, lines: usize, users: usize) -> io::Result<()> {

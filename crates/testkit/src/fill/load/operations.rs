@@ -1,6 +1,6 @@
 //! What a client of a load does, besides what [`RandomWork`](crate::fill::RandomWork) does.
 
-use rand::Rng;
+use rand::RngExt;
 
 use super::worker::{Share, Worker, patiently};
 use crate::error::Result;
