@@ -13,7 +13,7 @@ use crate::error::UserError;
 use crate::master::bad_files::Files;
 use crate::master::record_buffer::RecordBuffer;
 use crate::master::send_mailbox;
-use crate::master::send_mailbox::{MailboxSent, Next, SendMode};
+use crate::master::send_mailbox::{MailboxSender, MailboxSent, Next, SendMode};
 use crate::master::threads::Threads;
 use crate::monitor::progress::Progress;
 use crate::replica::asked::PendingCommand;
@@ -106,9 +106,7 @@ impl Handler<SendMailbox> for MailboxStreamer {
 /// On a thread: sends it.
 fn send(store: &Store, settings: &Settings, progress: &Progress, msg: SendMailbox) -> SendDone {
     let _in = msg.span.enter();
-    let mut staged = msg.staged;
-    let mut broken_off = false;
-    let result = send_mailbox::MailboxSender {
+    let mut sender = MailboxSender {
         store,
         settings,
         progress,
@@ -117,10 +115,11 @@ fn send(store: &Store, settings: &Settings, progress: &Progress, msg: SendMailbo
         how: msg.how,
         next: msg.next,
         client: &msg.client,
-        staged: &mut staged,
-        broken_off: &mut broken_off,
+        staged: msg.staged,
+        broken_off: false,
         found: msg.files,
-    }
-    .run();
+    };
+    let result = sender.run();
+    let MailboxSender { staged, broken_off, .. } = sender;
     SendDone { result, staged, broken_off }
 }

@@ -113,8 +113,10 @@ pub(crate) struct MailboxSender<'a> {
     pub(crate) how: SendMode,
     pub(crate) next: Option<Next>,
     pub(crate) client: &'a Client,
-    pub(crate) staged: &'a mut Staged,
-    pub(crate) broken_off: &'a mut bool,
+    /// What the replica keeps for the connection.
+    pub(crate) staged: Staged,
+    /// Whether the connection stands in the middle of a command.
+    pub(crate) broken_off: bool,
     pub(crate) found: Files,
 }
 
@@ -424,7 +426,7 @@ impl MailboxSender<'_> {
                     bad.push(BadFile { uid, guid, why: named.then_some(e) });
                 }
                 Err(e) => {
-                    *self.broken_off |= !uploader.is_good();
+                    self.broken_off |= !uploader.is_good();
                     return Err(e);
                 }
             }

@@ -47,7 +47,12 @@ const FORGET_AHEAD: u64 = 1024 * 1024;
 
 /// What came of a plan.
 pub(crate) struct Applied {
-    pub(crate) settled: Settled,
+    /// How it ended.
+    pub(crate) settled: Result<Settled, UserError>,
+    /// What the replica has taken, even where it failed in the end.
+    pub(crate) sent: Sent,
+    /// What the replica has of the mailboxes that it has taken.
+    pub(crate) states: Vec<ReplicaMailbox>,
     /// What failed by itself, while all else went on.
     pub(crate) failed: Vec<UserError>,
     /// Whether RESTART was sent and answered, and nothing sent behind it.
@@ -99,9 +104,13 @@ pub(crate) struct Apply<'a> {
     /// What failed by itself, while all else went on.
     failed: Vec<UserError>,
     /// What the replica has of the mailboxes that it has taken.
-    states: &'a mut Vec<ReplicaMailbox>,
+    states: Vec<ReplicaMailbox>,
     /// What the replica has taken.
-    sent: &'a mut Sent,
+    sent: Sent,
+    /// What it had taken of this user before.
+    sent_before: Sent,
+    /// What the replica keeps for this connection.
+    staged: Staged,
     /// Messages that the replica has taken, by the mailbox that still is to be applied.
     uploaded: HashMap<String, Sent>,
     /// Messages that were sent, and their bytes.
@@ -117,8 +126,7 @@ impl<'a> Apply<'a> {
         userid: &'a Arc<str>,
         lease: &'a mut Lease,
         seen: &'a Look,
-        states: &'a mut Vec<ReplicaMailbox>,
-        sent: &'a mut Sent,
+        sent_before: Sent,
     ) -> Apply<'a> {
         Apply {
             context,
@@ -137,8 +145,10 @@ impl<'a> Apply<'a> {
             look_again: false,
             moved: HashMap::new(),
             failed: Vec::new(),
-            states,
-            sent,
+            states: Vec::new(),
+            sent: Sent::default(),
+            sent_before,
+            staged: Staged::default(),
             uploaded: HashMap::new(),
             messages: 0,
             bytes: 0,
@@ -147,29 +157,22 @@ impl<'a> Apply<'a> {
     }
 
     /// Carries the plan out, as far as it goes.
-    pub(crate) async fn run(
-        mut self,
-        plan: UserPlan,
-        staged: &mut Staged,
-    ) -> Result<Applied, UserError> {
-        let mut result = self.carry_out(plan, staged).await;
-        if let Err(UserError::Replica(ReplicaError::Command(CommandError::Lost { .. }))) = &result
+    pub(crate) async fn run(mut self, plan: UserPlan) -> Applied {
+        let mut settled = self.carry_out(plan).await;
+        if let Err(UserError::Replica(ReplicaError::Command(CommandError::Lost { .. }))) = &settled
             && let Some(refused) = self.holding.refused()
         {
-            result = Err(refused);
+            settled = Err(refused);
         }
-        if result.is_err() && self.lease.usable {
+        if settled.is_err() && self.lease.usable {
             // What was sent ahead counts as far as the replica takes it.
             let _ = self.drain(0).await;
         }
-        Ok(Applied { settled: result?, failed: self.failed, restarted: self.restarted })
+        let Apply { sent, states, failed, restarted, .. } = self;
+        Applied { settled, sent, states, failed, restarted }
     }
 
-    async fn carry_out(
-        &mut self,
-        mut plan: UserPlan,
-        staged: &mut Staged,
-    ) -> Result<Settled, UserError> {
+    async fn carry_out(&mut self, mut plan: UserPlan) -> Result<Settled, UserError> {
         self.settle_contests(&mut plan).await?;
         self.compare_in_full(&mut plan).await?;
         self.keep_what_may_have_moved(&mut plan).await?;
@@ -178,7 +181,7 @@ impl<'a> Apply<'a> {
         if names_stay {
             self.prove_partitions(&plan).await?;
         }
-        self.reserve(&plan, staged).await?;
+        self.reserve(&plan).await?;
         self.delete(&plan.deletes).await?;
         self.take_contested().await?;
         if self.rename(&plan).await? {
@@ -191,41 +194,37 @@ impl<'a> Apply<'a> {
         let mut guests = Vec::new();
         for update in plan.updates {
             match self.host_of(&update) {
-                None => self.update(update, staged).await?,
+                None => self.update(update).await?,
                 Some(host) => guests.push((update, host)),
             }
         }
         self.release().await?;
         for (update, Host { inbox, deleted }) in guests {
             self.rename_host(&deleted.name, &inbox, &deleted).await?;
-            self.update(update, staged).await?;
+            self.update(update).await?;
             self.release().await?;
             self.rename_host(&inbox, &deleted.name, &deleted).await?;
         }
         self.meta(plan.quotas, plan.subscriptions, plan.sieve, plan.seen).await?;
         self.context.in_flight.set(self.userid, "waiting for the replica's answers");
-        if self.keeps_little(staged) && self.doubtful.is_empty() && self.full.is_empty() {
-            self.restart(staged).await?;
+        if self.keeps_little() && self.doubtful.is_empty() && self.full.is_empty() {
+            self.restart().await?;
             self.restarted = true;
         }
         self.drain(0).await?;
         self.restarted &= self.doubtful.is_empty() && self.full.is_empty();
-        self.settle_doubtful(staged).await?;
-        self.settle_in_full(staged).await?;
+        self.settle_doubtful().await?;
+        self.settle_in_full().await?;
         let moved = std::mem::take(&mut self.moved);
         Ok(if self.look_again { Settled::LookAgain { moved } } else { Settled::Done })
     }
 
     /// Whether what the replica keeps until RESTART is so little that it may be sent again.
-    fn keeps_little(&self, staged: &Staged) -> bool {
-        self.bytes < FORGET_AHEAD && staged.len() <= self.messages
+    fn keeps_little(&self) -> bool {
+        self.bytes < FORGET_AHEAD && self.staged.len() <= self.messages
     }
 
-    async fn update(
-        &mut self,
-        update: MailboxUpdate,
-        staged: &mut Staged,
-    ) -> Result<(), UserError> {
+    async fn update(&mut self, update: MailboxUpdate) -> Result<(), UserError> {
         match update {
             MailboxUpdate::Intermediate(i) => {
                 let head = IntermediateHead {
@@ -247,7 +246,7 @@ impl<'a> Apply<'a> {
                     (Doubt::Checksum, None) => SendMode::SinceIfChecksumsDiffer,
                     (Doubt::None | Doubt::Full, None) => SendMode::Since,
                 };
-                self.send_mailbox(&name, &uniqueid, replica, how, staged).await
+                self.send_mailbox(&name, &uniqueid, replica, how).await
             }
         }
     }
@@ -260,10 +259,9 @@ impl<'a> Apply<'a> {
         uniqueid: &UniqueId,
         replica: Option<Box<ReplicaMailbox>>,
         how: SendMode,
-        staged: &mut Staged,
     ) -> Result<(), UserError> {
         let span = spans::mailbox(name);
-        self.stream_mailbox(name, uniqueid, replica, how, staged).instrument(span).await
+        self.stream_mailbox(name, uniqueid, replica, how).instrument(span).await
     }
 
     async fn stream_mailbox(
@@ -272,7 +270,6 @@ impl<'a> Apply<'a> {
         uniqueid: &UniqueId,
         replica: Option<Box<ReplicaMailbox>>,
         how: SendMode,
-        staged: &mut Staged,
     ) -> Result<(), UserError> {
         let Some(entry) = self.read.entries.get(uniqueid).cloned() else {
             return Err(UserError::Internal(format!("mailbox {name} was planned but never read")));
@@ -289,7 +286,7 @@ impl<'a> Apply<'a> {
                 next: next.take(),
                 client: self.lease.client.clone(),
                 span: Span::current(),
-                staged: std::mem::take(staged),
+                staged: std::mem::take(&mut self.staged),
                 files: std::mem::take(&mut files),
             });
             let done = sending.await.map_err(|e| {
@@ -297,7 +294,7 @@ impl<'a> Apply<'a> {
                 self.lease.spoil();
                 UserError::Internal(e.to_string())
             })?;
-            *staged = done.staged;
+            self.staged = done.staged;
             if done.broken_off {
                 self.lease.spoil();
             }
@@ -312,7 +309,7 @@ impl<'a> Apply<'a> {
                     return Ok(());
                 }
                 Ok(MailboxSent::Lacking(mut lacking)) => {
-                    self.ask_for_lacking(uniqueid, &mut lacking, staged).await?;
+                    self.ask_for_lacking(uniqueid, &mut lacking).await?;
                     (next, files) = (this, lacking);
                     continue;
                 }
@@ -332,8 +329,8 @@ impl<'a> Apply<'a> {
                 }
                 Err(e) => return Err(self.of_missing_partition(name, e)),
             }
-            if staged.len() >= STAGED {
-                self.restart(staged).await?;
+            if self.staged.len() >= STAGED {
+                self.restart().await?;
             }
             if next.is_none() {
                 return Ok(());
@@ -343,11 +340,11 @@ impl<'a> Apply<'a> {
 
     /// Lets the replica forget the messages it was sent: they are in their mailboxes by then; what comes again is
     /// uploaded again.
-    async fn restart(&mut self, staged: &mut Staged) -> Result<(), UserError> {
+    async fn restart(&mut self) -> Result<(), UserError> {
         self.release().await?;
         let in_flight = self.lease.client.restart().await?;
         self.push(CommandKind::Restart.name(), vec![in_flight], None).await?;
-        staged.clear();
+        self.staged.clear();
         Ok(())
     }
 

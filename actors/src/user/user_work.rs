@@ -17,7 +17,6 @@ use crate::replica::acquire::{acquire_exclusive, acquire_shared};
 use crate::replica::asked::PendingCommand;
 use crate::replica::command_error::CommandError;
 use crate::replica::lease::{Lease, Purpose};
-use crate::replica::staged::Staged;
 use crate::user::apply::{Applied, Apply, Settled};
 use crate::user::context::UserContext;
 use crate::user::look::{Look, Scope, View, look};
@@ -279,7 +278,6 @@ impl UserWork {
         lease: &mut Lease,
     ) -> Result<Outcome, Interrupt> {
         self.restarted = None;
-        let mut staged = Staged::default();
         let mut scope = scope.clone();
         let mut moved = HashMap::new();
         let mut deleted_there = HashMap::new();
@@ -289,17 +287,14 @@ impl UserWork {
             let left_out = failures(&seen, &plan);
             let anew = self.is_made_anew(&seen, &plan);
             let touched = self.forget_touched(&plan).await;
-            let mut states = Vec::new();
-            let apply =
-                Apply::new(&self.context, &self.userid, lease, &seen, &mut states, &mut self.sent);
-            let applied = apply.run(plan, &mut staged).await;
+            let apply = Apply::new(&self.context, &self.userid, lease, &seen, self.sent);
+            let Applied { settled, sent, states, failed, restarted } = apply.run(plan).await;
+            self.sent.add(sent);
             // The replica forgets what it was sent for this user.
-            if !applied.as_ref().is_ok_and(|applied| applied.restarted) {
+            if settled.is_err() || !restarted {
                 self.restarted = restart(lease).await;
             }
-            staged.clear();
-            let Applied { settled, failed, .. } = applied?;
-            match settled {
+            match settled? {
                 Settled::Done if !anew => {
                     let deleted_there = deleted_there.into_values();
                     let failed = failed.into_iter().chain(left_out).chain(deleted_there);

@@ -16,12 +16,12 @@ use crate::master::reserve::Holder;
 use crate::master::send_mailbox::SendMode;
 use crate::master::store_reader::{CheckFull, DoChecksumsDiffer};
 use crate::replica::client::FullAnswer;
-use crate::replica::staged::{STAGED, Staged};
+use crate::replica::staged::STAGED;
 
 impl Apply<'_> {
     /// Mailboxes the replica refused: its present state is asked for, our checksums are computed
     /// afresh and the change is sent once more without a condition.
-    pub(super) async fn settle_doubtful(&mut self, staged: &mut Staged) -> Result<(), UserError> {
+    pub(super) async fn settle_doubtful(&mut self) -> Result<(), UserError> {
         let doubtful = self.take_doubtful();
         if doubtful.is_empty() {
             return Ok(());
@@ -33,7 +33,7 @@ impl Apply<'_> {
                 continue;
             };
             let replica = found.get(&uniqueid).cloned();
-            self.send_mailbox(name, &uniqueid, replica, SendMode::Afresh, staged).await?;
+            self.send_mailbox(name, &uniqueid, replica, SendMode::Afresh).await?;
         }
         self.release().await?;
         self.drain(0).await?;
@@ -49,7 +49,7 @@ impl Apply<'_> {
 
     /// The last resort: compare record by record, let the replica expunge what it must not keep,
     /// and send all records. What is refused then has something that only copyback can settle.
-    pub(super) async fn settle_in_full(&mut self, staged: &mut Staged) -> Result<(), UserError> {
+    pub(super) async fn settle_in_full(&mut self) -> Result<(), UserError> {
         for name in std::mem::take(&mut self.full) {
             let Some(uniqueid) = self.read.uniqueid_of(&name).cloned() else {
                 self.look_again = true;
@@ -59,7 +59,7 @@ impl Apply<'_> {
                 self.look_again = true;
                 continue;
             };
-            if let Err(e) = self.settle_one_in_full(&name, &uniqueid, full, staged).await {
+            if let Err(e) = self.settle_one_in_full(&name, &uniqueid, full).await {
                 match e {
                     UserError::TooManyRemovals { .. } | UserError::MayHaveMoved { .. } => {
                         self.keep(e);
@@ -83,7 +83,6 @@ impl Apply<'_> {
         name: &str,
         uniqueid: &UniqueId,
         mut full: Full,
-        staged: &mut Staged,
     ) -> Result<(), UserError> {
         let Some(entry) = self.read.entries.get(uniqueid).cloned() else { return Ok(()) };
         let FullChecked { found, bad, half_made, .. } = self.check_full(entry, &full).await?;
@@ -116,9 +115,9 @@ impl Apply<'_> {
                 changed: true,
             };
             let updates = vec![(uniqueid.clone(), Uid::NONE)];
-            self.ask_reserve(updates, vec![holder], true, staged).await?;
+            self.ask_reserve(updates, vec![holder], true).await?;
         }
-        self.send_mailbox(name, uniqueid, Some(full.mailbox.clone()), full.how(), staged).await
+        self.send_mailbox(name, uniqueid, Some(full.mailbox.clone()), full.how()).await
     }
 
     async fn check_full(

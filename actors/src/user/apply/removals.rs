@@ -81,7 +81,7 @@ impl Apply<'_> {
                 removals.messages += counting.await??;
             }
         }
-        removals.permitted(self.sent.removed, self.context.settings.sync.max_deletes)?;
+        removals.permitted(self.gone(), self.context.settings.sync.max_deletes)?;
         self.removals = removals;
         Ok(())
     }
@@ -121,12 +121,16 @@ impl Apply<'_> {
         Ok(count > 0)
     }
 
+    /// What went of this user so far.
+    fn gone(&self) -> u64 {
+        self.sent_before.removed + self.sent.removed
+    }
+
     /// The same of a mailbox that turned out late to need a comparison. It comes on top of all that was counted.
     pub(super) fn check_more_removals(&mut self, found: &Found) -> Result<(), UserError> {
         let mut removals = self.removals;
         removals.add(found);
-        let before =
-            self.sent.removed.saturating_sub(self.removals.mailboxes + self.removals.messages);
+        let before = self.gone().saturating_sub(self.removals.mailboxes + self.removals.messages);
         removals.permitted(before, self.context.settings.sync.max_deletes)?;
         self.removals = removals;
         Ok(())

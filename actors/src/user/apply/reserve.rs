@@ -12,15 +12,10 @@ use crate::master::reserve::{GUIDS, Holder, Reserve, Wanted};
 use crate::master::store_reader::FindReserve;
 use crate::replica::asked::Asked;
 use crate::replica::command_error::CommandError;
-use crate::replica::staged::Staged;
 
 impl Apply<'_> {
     /// Asks which of the new messages the replica has already, in folders where it may have them.
-    pub(super) async fn reserve(
-        &mut self,
-        plan: &UserPlan,
-        staged: &mut Staged,
-    ) -> Result<(), UserError> {
+    pub(super) async fn reserve(&mut self, plan: &UserPlan) -> Result<(), UserError> {
         let last_uids = self.read.last_uids();
         let mut changed = HashSet::new();
         let mut updates = Vec::new();
@@ -54,7 +49,7 @@ impl Apply<'_> {
             self.context.partitions.seen(&there.partition);
         }
         let again = self.fulls.values().any(|full| full.found.again);
-        self.ask_reserve(updates, holders, again, staged).await
+        self.ask_reserve(updates, holders, again).await
     }
 
     /// Asks for new messages of `updates`, as [`Wanted`] says, in the mailboxes of `holders`.
@@ -63,7 +58,6 @@ impl Apply<'_> {
         updates: Vec<(UniqueId, Uid)>,
         holders: Vec<Holder>,
         at_any_size: bool,
-        staged: &mut Staged,
     ) -> Result<(), UserError> {
         let asking = self.context.reader.send(FindReserve(Wanted {
             entries: self.read.entries.clone(),
@@ -81,7 +75,7 @@ impl Apply<'_> {
             asked.push((r, in_flight));
         }
         for (r, in_flight) in asked {
-            missing_there(&r, in_flight, staged).await?;
+            self.missing_there(&r, in_flight).await?;
         }
         Ok(())
     }
@@ -95,7 +89,6 @@ impl Apply<'_> {
         &mut self,
         uniqueid: &UniqueId,
         files: &mut Files,
-        staged: &mut Staged,
     ) -> Result<(), UserError> {
         let mut missing: HashSet<Guid> = files.lacking().collect();
         let guids: Vec<Guid> = missing.iter().copied().collect();
@@ -110,22 +103,22 @@ impl Apply<'_> {
                 let (partition, folders) = (partition.clone(), folders.clone());
                 let asked = Reserve { partition, folders, guids: guids.to_vec() };
                 let in_flight = self.send_reserve(&asked).await?;
-                missing.extend(missing_there(&asked, in_flight, staged).await?);
+                missing.extend(self.missing_there(&asked, in_flight).await?);
             }
         }
         files.found_there(&missing);
         Ok(())
     }
-}
 
-/// What of this the replica lacks; the rest is staged.
-async fn missing_there(
-    reserve: &Reserve,
-    asked: Asked<HashSet<Guid>>,
-    staged: &mut Staged,
-) -> Result<HashSet<Guid>, CommandError> {
-    let missing = asked.answer().await?;
-    let found = reserve.guids.iter().filter(|guid| !missing.contains(guid)).copied();
-    staged.add(&reserve.partition, found);
-    Ok(missing)
+    /// What of this the replica lacks; the rest is staged.
+    async fn missing_there(
+        &mut self,
+        reserve: &Reserve,
+        asked: Asked<HashSet<Guid>>,
+    ) -> Result<HashSet<Guid>, CommandError> {
+        let missing = asked.answer().await?;
+        let found = reserve.guids.iter().filter(|guid| !missing.contains(guid)).copied();
+        self.staged.add(&reserve.partition, found);
+        Ok(missing)
+    }
 }
