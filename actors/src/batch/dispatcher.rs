@@ -14,7 +14,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::prelude::*;
 use futures_util::future::LocalBoxFuture;
@@ -33,10 +33,10 @@ use crate::replica::lookahead::Ahead;
 use crate::replica::pool::{PoolError, StopWaiting};
 use crate::user::advice;
 use crate::user::context::UserContext;
-use crate::user::user_sync::{SyncUser, UserSync};
+use crate::user::user_sync::SyncUser;
 use crate::user::user_work::Synced;
 use crate::work::lock_keeper::{LockKeeper, LockOutcome, UserLock, lock};
-use crate::work::pause::sleep_until;
+use crate::work::pause::{now, sleep_until};
 use crate::work::worker_pool::WorkerPool;
 
 /// How long users in flight may take to end after we were asked to stop: a replica that hangs must
@@ -107,18 +107,22 @@ type Steps = FuturesUnordered<LocalBoxFuture<'static, UserEvent>>;
 /// What a user's step came to.
 enum UserEvent {
     /// Tried; the worker is free again, unless it died.
-    Tried { job: UserJob<UserLock>, synced: Synced, worker: Option<Addr<UserSync>> },
+    Tried { job: UserJob<UserLock>, synced: Synced, worker: Option<Recipient<SyncUser>> },
     /// Somebody else holds the lock.
-    Busy { job: UserJob<UserLock>, worker: Addr<UserSync> },
+    Busy { job: UserJob<UserLock>, worker: Recipient<SyncUser> },
     /// The user is not to be replicated.
-    Skipped { job: UserJob<UserLock>, worker: Addr<UserSync> },
+    Skipped { job: UserJob<UserLock>, worker: Recipient<SyncUser> },
     /// The wait for a lock is over.
     Unlocked { job: UserJob<UserLock>, taken: Result<LockOutcome, UserError> },
 }
 
 impl UserEvent {
     /// Failed before there was anything to try.
-    fn tried_nothing(job: UserJob<UserLock>, worker: Addr<UserSync>, e: Interrupt) -> UserEvent {
+    fn tried_nothing(
+        job: UserJob<UserLock>,
+        worker: Recipient<SyncUser>,
+        e: Interrupt,
+    ) -> UserEvent {
         let synced = Synced::nothing(e);
         UserEvent::Tried { job, synced, worker: Some(worker) }
     }
@@ -129,7 +133,7 @@ struct Run {
     schedule: Schedule<UserLock>,
     context: UserContext,
     locks: Addr<LockKeeper>,
-    workers: WorkerPool,
+    workers: WorkerPool<SyncUser>,
     /// The users in flight, and whether anything was begun to be changed for them.
     flying: HashMap<Arc<str>, Arc<AtomicBool>>,
     ran: Ran,
@@ -147,7 +151,7 @@ impl Run {
         let mut deadline = None;
         loop {
             self.schedule.bound(self.ahead.in_flight());
-            let (list, until) = match self.schedule.next(Instant::now()) {
+            let (list, until) = match self.schedule.next(now()) {
                 Next::Finished => break,
                 Next::Start(job) => {
                     let begun = Arc::new(AtomicBool::new(false));
@@ -175,7 +179,7 @@ impl Run {
                     Some(userid) => {
                         self.ran.taken += 1;
                         self.ran.open.insert(userid.clone());
-                        self.schedule.listed(userid, Instant::now());
+                        self.schedule.listed(userid, now());
                     }
                     None => self.schedule.all_listed(),
                 },
@@ -188,7 +192,7 @@ impl Run {
                     stop_open = changed.is_ok();
                     if *stop.borrow() {
                         self.stop(Stopped::Signal).await;
-                        deadline = Some(Instant::now() + STOP_GRACE);
+                        deadline = Some(now() + STOP_GRACE);
                     }
                 }
             }
@@ -273,7 +277,7 @@ impl Run {
         };
         job.trouble = Some(reason.clone());
         job.alone |= e.failure().is_some_and(UserError::is_lost);
-        let Some(job) = self.schedule.failed(job, class, Instant::now()) else { return };
+        let Some(job) = self.schedule.failed(job, class, now()) else { return };
         if class == Class::Fatal {
             let stopped = match e {
                 Interrupt::Failed(UserError::Replica(ReplicaError::Pool(e))) => match e {
@@ -329,7 +333,7 @@ impl Run {
             outcome,
             sent: job.sent,
             tries: job.tries,
-            took: job.since.elapsed(),
+            took: now().saturating_duration_since(job.since),
         };
         self.context.in_flight.remove(&job.userid);
         self.context.progress.finished(&user.outcome);
@@ -346,7 +350,7 @@ impl Run {
 /// Gets a connection to look at a user on, locks the user, and replicates it.
 async fn try_user(
     mut job: UserJob<UserLock>,
-    worker: Addr<UserSync>,
+    worker: Recipient<SyncUser>,
     begun: Arc<AtomicBool>,
     context: UserContext,
     locks: Addr<LockKeeper>,
@@ -370,7 +374,7 @@ async fn try_user(
             Err(e) => return UserEvent::tried_nothing(job, worker, e.into()),
         }
     }
-    job.since = Instant::now();
+    job.since = now();
     match worker.send(SyncUser { userid: job.userid.clone(), lease, begun }).await {
         Ok(synced) => UserEvent::Tried { job, synced, worker: Some(worker) },
         Err(e) => {

@@ -35,6 +35,7 @@ use crate::rolling::request::{RollSettings, StopRequest};
 use crate::rolling::status::{ChannelStats, RollStatus};
 use crate::runtime::Runtime;
 use crate::user::context::UserContext;
+use crate::user::user_sync::SyncTasks;
 use crate::work::attempt::{AttemptEvent, try_work};
 use crate::work::lock_keeper::{LockKeeper, UserLock};
 use crate::work::pause::sleep_until;
@@ -115,7 +116,7 @@ type Meeting = LocalBoxFuture<'static, Result<(), NoLease>>;
 struct Rolling {
     queue: WorkQueue<UserLock>,
     settings: RollSettings,
-    workers: WorkerPool,
+    workers: WorkerPool<SyncTasks>,
     context: UserContext,
     locks: Addr<LockKeeper>,
     log: LogHandle,

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::Addr;
+use actix::{Addr, Recipient};
 
 use crate::error::{Interrupt, UserError};
 use crate::monitor::in_flight::WAITING;
 use crate::replica::acquire::{acquire_exclusive_look, acquire_shared};
 use crate::user::context::UserContext;
-use crate::user::user_sync::{SyncTasks, UserSync};
+use crate::user::user_sync::SyncTasks;
 use crate::user::user_work::Synced;
 use crate::work::lock_keeper::{LockKeeper, LockOutcome, UserLock, lock};
 use crate::work::queue::WorkJob;
@@ -17,18 +17,27 @@ use crate::work::queue::WorkJob;
 /// What a work's step came to.
 pub(crate) enum AttemptEvent {
     /// Tried; the worker is free again, unless it died.
-    Tried { job: WorkJob<UserLock>, synced: Synced, took: Duration, worker: Option<Addr<UserSync>> },
+    Tried {
+        job: WorkJob<UserLock>,
+        synced: Synced,
+        took: Duration,
+        worker: Option<Recipient<SyncTasks>>,
+    },
     /// Somebody else holds this user's lock.
-    Busy { job: WorkJob<UserLock>, userid: Arc<str>, worker: Addr<UserSync> },
+    Busy { job: WorkJob<UserLock>, userid: Arc<str>, worker: Recipient<SyncTasks> },
     /// This user is not to be replicated.
-    Skipped { job: WorkJob<UserLock>, userid: Arc<str>, worker: Addr<UserSync> },
+    Skipped { job: WorkJob<UserLock>, userid: Arc<str>, worker: Recipient<SyncTasks> },
     /// The wait for this user's lock is over.
     Unlocked { job: WorkJob<UserLock>, userid: Arc<str>, taken: Result<LockOutcome, UserError> },
 }
 
 impl AttemptEvent {
     /// Failed before there was anything to try.
-    fn tried_nothing(job: WorkJob<UserLock>, worker: Addr<UserSync>, e: Interrupt) -> AttemptEvent {
+    fn tried_nothing(
+        job: WorkJob<UserLock>,
+        worker: Recipient<SyncTasks>,
+        e: Interrupt,
+    ) -> AttemptEvent {
         let (synced, took) = (Synced::nothing(e), Duration::ZERO);
         AttemptEvent::Tried { job, synced, took, worker: Some(worker) }
     }
@@ -37,7 +46,7 @@ impl AttemptEvent {
 /// Carries a work out.
 pub(crate) async fn try_work(
     mut job: WorkJob<UserLock>,
-    worker: Addr<UserSync>,
+    worker: Recipient<SyncTasks>,
     context: UserContext,
     locks: Addr<LockKeeper>,
 ) -> AttemptEvent {

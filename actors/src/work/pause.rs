@@ -1,6 +1,11 @@
-//! A pause until something wakes.
+//! Time as the event loop has it, and a pause until something wakes.
 
 use std::time::Instant;
+
+/// The time by the event loop's clock: the system's, but in tests.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
 
 /// Sleeps until this time, for ever without one.
 pub(crate) async fn sleep_until(at: Option<Instant>) {

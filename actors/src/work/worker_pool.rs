@@ -1,39 +1,48 @@
-//! UserSync actors to give users to: made as they are needed, on the event loops in turn, and used again.
+//! Workers to give users to, which are UserSync actors: made as they are needed, on the event loops in turn, and used again.
 
+use actix::dev::ToEnvelope;
 use actix::prelude::*;
 
 use crate::user::context::UserContext;
 use crate::user::user_sync::UserSync;
 
-/// UserSyncs that have nothing to do, and how to make more.
-pub(crate) struct WorkerPool {
-    context: UserContext,
-    loops: Vec<ArbiterHandle>,
-    idle: Vec<Addr<UserSync>>,
-    made: usize,
+/// Workers that have nothing to do, and how to make more. They take messages of this kind.
+pub(crate) struct WorkerPool<M: Message<Result: Send> + Send> {
+    make: Box<dyn FnMut() -> Recipient<M>>,
+    idle: Vec<Recipient<M>>,
 }
 
-impl WorkerPool {
-    /// Workers on these event loops.
-    pub(crate) fn new(context: UserContext, loops: Vec<ArbiterHandle>) -> WorkerPool {
-        WorkerPool { context, loops, idle: Vec::new(), made: 0 }
+impl<M: Message<Result: Send> + Send + 'static> WorkerPool<M> {
+    /// UserSyncs on these event loops.
+    pub(crate) fn new(context: UserContext, loops: Vec<ArbiterHandle>) -> WorkerPool<M>
+    where
+        UserSync: Handler<M>,
+        Context<UserSync>: ToEnvelope<UserSync, M>,
+    {
+        let mut made = 0;
+        WorkerPool::made_by(move || {
+            let context = context.clone();
+            made += 1;
+            let worker = match loops.get(made % loops.len().max(1)) {
+                Some(handle) => UserSync::start_in_arbiter(handle, move |_| UserSync::new(context)),
+                None => UserSync::new(context).start(),
+            };
+            worker.recipient()
+        })
+    }
+
+    /// Workers of any kind.
+    pub(crate) fn made_by(make: impl FnMut() -> Recipient<M> + 'static) -> WorkerPool<M> {
+        WorkerPool { make: Box::new(make), idle: Vec::new() }
     }
 
     /// One that has nothing to do.
-    pub(crate) fn get(&mut self) -> Addr<UserSync> {
-        if let Some(worker) = self.idle.pop() {
-            return worker;
-        }
-        let context = self.context.clone();
-        self.made += 1;
-        match self.loops.get(self.made % self.loops.len().max(1)) {
-            Some(handle) => UserSync::start_in_arbiter(handle, move |_| UserSync::new(context)),
-            None => UserSync::new(context).start(),
-        }
+    pub(crate) fn get(&mut self) -> Recipient<M> {
+        self.idle.pop().unwrap_or_else(|| (self.make)())
     }
 
     /// One is done with its user. Those that died are not given back.
-    pub(crate) fn give_back(&mut self, worker: Addr<UserSync>) {
+    pub(crate) fn give_back(&mut self, worker: Recipient<M>) {
         self.idle.push(worker);
     }
 }

@@ -16,7 +16,7 @@ use crate::error::{Class, Interrupt, MasterError, ReplicaError, UserError};
 use crate::monitor::report::{Outcome, Sent, Stopped, done_line, name_of};
 use crate::replica::command_error::CommandError;
 use crate::user::advice;
-use crate::user::user_sync::UserSync;
+use crate::user::user_sync::SyncTasks;
 use crate::work::aside::{Failure, Quarantined};
 use crate::work::attempt::{AttemptEvent, wait_for_lock};
 use crate::work::lock_keeper::{LockOutcome, UserLock};
@@ -111,7 +111,7 @@ impl Rolling {
         }
     }
 
-    fn landed(&mut self, job: &WorkJob<UserLock>, worker: Option<Addr<UserSync>>) {
+    fn landed(&mut self, job: &WorkJob<UserLock>, worker: Option<Recipient<SyncTasks>>) {
         for (userid, _) in &job.work.users {
             self.context.in_flight.remove(userid);
         }
