@@ -388,3 +388,7 @@ async fn wait_for_lock(job: UserJob<UserLock>, locks: Addr<LockKeeper>) -> UserE
     let taken = lock(&job.userid, true, &locks).await;
     UserEvent::Unlocked { job, taken }
 }
+
+#[cfg(test)]
+#[path = "dispatcher_tests.rs"]
+mod tests;

@@ -14,3 +14,6 @@ pub(crate) mod server_annotations;
 pub(crate) mod tasks;
 pub(crate) mod user_sync;
 pub(crate) mod user_work;
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -1,0 +1,271 @@
+//! Users in flight, with workers that end as it was planned.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use csync::CommandKind;
+use testkit::store::Plan;
+
+use super::*;
+use crate::error::MasterError;
+use crate::master::testing::Master;
+use crate::monitor::report::Outcome;
+use crate::replica::command_error::CommandError;
+use crate::replica::lease::Purpose;
+use crate::replica::testing::dial::{Tries, Try};
+use crate::replica::testing::given::{in_paused_time, settings};
+use crate::user::testing::context;
+
+/// How a try at a user ends.
+enum Ends {
+    With(Outcome),
+    In(Interrupt),
+    /// The worker dies.
+    InPanic,
+    /// It does not, though something was begun to be changed.
+    Never,
+}
+
+/// A try.
+struct Tried {
+    user: &'static str,
+    /// When, in seconds.
+    at: u64,
+    /// On what kind of connection.
+    how: Purpose,
+    /// Which worker did it.
+    worker: usize,
+}
+
+/// Ends the tries at each user as it was planned, then well.
+#[derive(Clone, Default)]
+struct Planned(Rc<PlannedInner>);
+
+#[derive(Default)]
+struct PlannedInner {
+    ends: RefCell<Vec<(&'static str, VecDeque<Ends>)>>,
+    tried: RefCell<Vec<Tried>>,
+    workers: RefCell<usize>,
+}
+
+struct Worker {
+    number: usize,
+    planned: Planned,
+    start: tokio::time::Instant,
+}
+
+impl Actor for Worker {
+    type Context = Context<Self>;
+}
+
+impl Handler<SyncUser> for Worker {
+    type Result = ResponseFuture<Synced>;
+
+    fn handle(&mut self, msg: SyncUser, _: &mut Context<Self>) -> Self::Result {
+        let Planned(planned) = self.planned.clone();
+        let at = self.start.elapsed().as_secs();
+        let mut all = planned.ends.borrow_mut();
+        let (name, ends) = all.iter_mut().find(|(name, _)| *name == &*msg.userid).unwrap();
+        let (how, worker) = (msg.lease.purpose, self.number);
+        planned.tried.borrow_mut().push(Tried { user: name, at, how, worker });
+        let end = ends.pop_front().unwrap_or(Ends::With(Outcome::Done));
+        Box::pin(async move {
+            let _lease = msg.lease;
+            let result = match end {
+                Ends::With(outcome) => Ok(outcome),
+                Ends::In(e) => Err(e),
+                Ends::InPanic => panic!("a panic that a test wants"),
+                Ends::Never => {
+                    msg.begun.store(true, Ordering::Relaxed);
+                    std::future::pending().await
+                }
+            };
+            match result {
+                Err(e) => Synced::nothing(e),
+                well => Synced { result: well, ..Synced::nothing(Interrupt::NotStarted) },
+            }
+        })
+    }
+}
+
+/// What came of a run.
+struct Came {
+    ran: Ran,
+    tried: Vec<Tried>,
+    workers: usize,
+}
+
+impl Came {
+    /// When there was a try at this user, in seconds.
+    fn times(&self, user: &str) -> Vec<u64> {
+        self.of(user).map(|tried| tried.at).collect()
+    }
+
+    fn of(&self, user: &str) -> impl Iterator<Item = &Tried> {
+        self.tried.iter().filter(move |tried| tried.user == user)
+    }
+
+    /// How it ended for a user that is named in the report: after how many tries, and why not well.
+    fn failed(&self, user: &str) -> (u32, &str) {
+        let mut named = self.ran.report.named.iter();
+        match named.find(|named| &*named.userid == user) {
+            Some(UserReport { tries, outcome: Outcome::Failed { reason }, .. }) => (*tries, reason),
+            other => panic!("{user}: {other:?}"),
+        }
+    }
+
+    fn well(&self) -> u64 {
+        self.ran.report.well.replicated
+    }
+}
+
+/// Runs these users, whose tries end so; `stop_after` so many seconds.
+fn run(users: Vec<(&'static str, Vec<Ends>)>, stop_after: Option<u64>) -> Came {
+    in_paused_time(async {
+        let master = Master::of(&Plan { users: 0, ..Plan::default() });
+        let tries: Vec<Try> = Vec::new();
+        let dial = Arc::new(Tries::of(tries));
+        let (context, mut told) = context(&master, settings(), dial);
+        actix_rt::spawn(async move { while told.recv().await.is_some() {} });
+        let config = master.store.config().clone();
+        let locks = LockKeeper::new(config, "replica", None, context.events.clone()).start();
+        let (list, users_listed) = mpsc::channel(16);
+        for (name, _) in &users {
+            list.send(Arc::from(*name)).await.unwrap();
+        }
+        drop(list);
+        let planned = Planned::default();
+        let in_order = users.into_iter().map(|(name, ends)| (name, ends.into()));
+        *planned.0.ends.borrow_mut() = in_order.collect();
+        let (making, start) = (planned.clone(), tokio::time::Instant::now());
+        let workers = WorkerPool::made_by(move || {
+            let mut made = making.0.workers.borrow_mut();
+            *made += 1;
+            let worker = Worker { number: *made, planned: making.clone(), start };
+            worker.start().recipient()
+        });
+        let run = Run {
+            ahead: Ahead::new(settings().run.jobs),
+            schedule: Schedule::new(settings().run.jobs, settings().run.retry_pause),
+            context,
+            locks,
+            workers,
+            flying: HashMap::new(),
+            ran: Ran::default(),
+        };
+        let (tell_stop, stop) = watch::channel(false);
+        actix_rt::spawn(async move {
+            match stop_after {
+                Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
+                None => std::future::pending().await,
+            }
+            tell_stop.send(true).unwrap();
+            std::future::pending::<()>().await;
+        });
+        let ran = run.run(users_listed, stop).await;
+        let (tried, workers) = (planned.0.tried.take(), *planned.0.workers.borrow());
+        Came { ran, tried, workers }
+    })
+}
+
+fn lost() -> Ends {
+    let reason = "the replica closed the connection".into();
+    let lost = CommandError::Lost { command: CommandKind::GetUser, reason, behind: false };
+    Ends::In(lost.into())
+}
+
+#[test]
+fn a_failure_in_passing_is_tried_four_times_with_longer_pauses_while_others_go_on() {
+    let came = run(
+        vec![("anna", vec![lost(), lost(), lost(), lost()]), ("bert", vec![]), ("carl", vec![])],
+        None,
+    );
+    assert_eq!(came.times("anna"), [0, 1, 3, 7]);
+    assert_eq!((came.times("bert"), came.times("carl")), (vec![0], vec![0]));
+    let (tries, reason) = came.failed("anna");
+    assert!(tries == 4 && reason.contains("the replica closed the connection"), "{reason}");
+    assert_eq!(came.well(), 2);
+    assert!(came.ran.open.is_empty() && came.ran.report.stopped.is_none());
+}
+
+#[test]
+fn who_lost_a_connection_is_asked_about_alone_from_then_on() {
+    let came = run(vec![("anna", vec![lost(), lost()]), ("bert", vec![])], None);
+    let purposes: Vec<Purpose> = came.of("anna").map(|tried| tried.how).collect();
+    assert_eq!(purposes, [Purpose::Shared, Purpose::Exclusive, Purpose::Exclusive]);
+    assert_eq!((came.times("anna"), came.well()), (vec![0, 1, 3], 2));
+}
+
+#[test]
+fn what_was_not_started_is_no_try() {
+    let not_started = || Ends::In(Interrupt::NotStarted);
+    let ends = (0..6).map(|_| not_started()).chain([lost(), lost(), lost()]).collect();
+    let came = run(vec![("anna", ends)], None);
+    assert_eq!((came.tried.len(), came.well()), (10, 1), "three losses are not four");
+}
+
+#[test]
+fn what_would_end_the_same_is_not_tried_again() {
+    let refused = CommandError::Refused {
+        command: CommandKind::Mailbox,
+        code: None,
+        text: "no such thing".into(),
+    };
+    let came = run(vec![("anna", vec![Ends::In(refused.into())]), ("bert", vec![])], None);
+    let (tries, reason) = came.failed("anna");
+    assert!(tries == 1 && reason.contains("no such thing"), "{reason}");
+    assert_eq!(came.well(), 1);
+}
+
+#[test]
+fn a_worker_that_dies_costs_its_user_alone() {
+    let users = vec![("anna", vec![Ends::InPanic]), ("bert", vec![]), ("carl", vec![])];
+    let came = run(users, None);
+    let (tries, reason) = came.failed("anna");
+    assert!(tries == 1 && reason.starts_with("internal error"), "{reason}");
+    assert_eq!((came.well(), came.ran.report.named.len()), (2, 1));
+    assert!(came.ran.report.stopped.is_none());
+}
+
+#[test]
+fn a_worker_that_died_is_not_used_again() {
+    // Anna is tried again when the others are done, so that there are workers with nothing to do.
+    let users = vec![("anna", vec![lost()]), ("bert", vec![]), ("carl", vec![Ends::InPanic])];
+    let came = run(users, None);
+    let [dead] = came.of("carl").collect::<Vec<_>>()[..] else { panic!("one try") };
+    assert_eq!((came.times("anna"), came.workers), (vec![0, 1], 3));
+    assert!(came.of("anna").all(|tried| tried.worker != dead.worker));
+}
+
+#[test]
+fn what_no_user_can_escape_ends_the_run() {
+    let why = || "replica: authentication failure".to_string();
+    let fatal = ReplicaError::Pool(PoolError::Fatal(why()));
+    let fatal = Ends::In(Interrupt::Failed(fatal.into()));
+    let came = run(vec![("anna", vec![lost(), fatal]), ("bert", vec![lost(), lost()])], None);
+    assert_eq!(came.ran.report.stopped, Some(Stopped::Fatal(why())));
+    // Bert rested or was in flight: nobody waits for another try.
+    assert_eq!(came.failed("bert").0, 2);
+    assert_eq!(came.times("bert"), [0, 1]);
+}
+
+#[test]
+fn an_internal_failure_is_final() {
+    let internal = || MasterError::Internal("a panic while reading".into());
+    let came = run(vec![("anna", vec![Ends::In(internal().into())])], None);
+    assert!(came.failed("anna").1.contains("a panic while reading"));
+    assert_eq!(came.times("anna"), [0]);
+}
+
+#[test]
+fn after_a_signal_who_is_worked_on_has_ten_seconds_and_nobody_is_tried_again() {
+    let losses = || (0..4).map(|_| lost()).collect();
+    let users = vec![("anna", vec![Ends::Never]), ("bert", losses()), ("carl", vec![])];
+    let came = run(users, Some(5));
+    assert_eq!(came.ran.report.stopped, Some(Stopped::Signal));
+    assert_eq!(came.ran.report.broken_off, ["anna".into()]);
+    assert_eq!((came.times("bert"), came.failed("bert").0), (vec![0, 1, 3], 3));
+    assert_eq!(came.well(), 1);
+    assert!(came.ran.open.is_empty());
+}
