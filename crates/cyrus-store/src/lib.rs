@@ -16,6 +16,7 @@
 //! - [`store`]: the front door.
 #![forbid(unsafe_code)]
 
+mod big_endian;
 pub mod config;
 pub mod databases;
 pub mod db;

@@ -24,6 +24,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::big_endian::{be32, be64};
 use crate::db::blocks::{Blocks, Slots};
 use crate::db::twoskip_record::{HEADER_LEN, MAX_LEVEL, Node, Record};
 use crate::db::warm::{Read, Stamp, Warm, WarmView};
@@ -375,17 +376,6 @@ impl View {
 
 fn byte(bytes: &[u8], at: usize) -> u8 {
     bytes.get(at).copied().unwrap_or(0)
-}
-
-fn be32(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |four| u32::from_be_bytes(*four))
-}
-
-fn be64(bytes: &[u8], at: usize) -> u64 {
-    bytes
-        .get(at..)
-        .and_then(|rest| rest.first_chunk())
-        .map_or(0, |eight| u64::from_be_bytes(*eight))
 }
 
 fn slice_mut(buffer: &mut [u8], len: usize) -> &mut [u8] {

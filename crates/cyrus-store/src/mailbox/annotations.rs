@@ -24,13 +24,13 @@ use std::sync::Arc;
 
 use cyrus_types::{ModSeq, Uid};
 
+use crate::big_endian::{be32, be64};
 use crate::config::Config;
 use crate::databases;
 use crate::db::Database;
 use crate::db::kept::KeptDb;
 use crate::error::{ErrorClass, StoreError};
 use crate::mailbox::crc;
-use crate::mailbox::index::{be32, be64};
 use crate::mailbox::virtual_annotations::is_virtual;
 use crate::paths;
 

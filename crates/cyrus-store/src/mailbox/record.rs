@@ -23,9 +23,8 @@
 
 use cyrus_types::{Guid, ModSeq, Uid};
 
-use crate::mailbox::index::{
-    IndexError, be_nanotime, be_time, be32, be64, check_crc, layout_sizes,
-};
+use crate::big_endian::{be_nanotime, be_time, be32, be64};
+use crate::mailbox::index::{IndexError, check_crc, layout_sizes};
 
 /// System flag \Answered.
 pub const FLAG_ANSWERED: u32 = 1 << 0;

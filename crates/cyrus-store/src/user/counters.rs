@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use cyrus_types::{ModSeq, UidValidity};
 
+use crate::big_endian::{be32, be64};
 use crate::config::Config;
 use crate::error::StoreError;
 use crate::mboxlist::MboxList;
@@ -122,17 +123,6 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Counters, StoreError> {
         raclmodseq: since(4, 88),
         uidvalidity: UidValidity(be32(bytes, len - 8)),
     })
-}
-
-fn be32(bytes: &[u8], at: usize) -> u32 {
-    bytes.get(at..).and_then(|rest| rest.first_chunk()).map_or(0, |four| u32::from_be_bytes(*four))
-}
-
-fn be64(bytes: &[u8], at: usize) -> u64 {
-    bytes
-        .get(at..)
-        .and_then(|rest| rest.first_chunk())
-        .map_or(0, |eight| u64::from_be_bytes(*eight))
 }
 
 #[cfg(test)]
