@@ -26,14 +26,9 @@ impl Guid {
 
     /// The forty digits, without an allocation.
     pub fn to_hex(&self) -> [u8; 40] {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut hex = [0u8; 40];
-        for (pair, byte) in hex.chunks_exact_mut(2).zip(self.0) {
-            if let [high, low] = pair {
-                *high = DIGITS[usize::from(byte >> 4)];
-                *low = DIGITS[usize::from(byte & 15)];
-            }
-        }
+        let mut hex = [0; 40];
+        // Twenty bytes have forty digits.
+        let _ = faster_hex::hex_encode(&self.0, &mut hex);
         hex
     }
 
@@ -42,31 +37,19 @@ impl Guid {
     /// # Errors
     /// [`GuidError`] when there are more, fewer or other characters.
     pub fn from_hex(digits: &[u8]) -> Result<Guid, GuidError> {
-        if digits.len() != 40 {
+        let mut guid = [0; 20];
+        if digits.len() != 2 * guid.len() {
             return Err(GuidError);
         }
-        let mut guid = [0u8; 20];
-        for (byte, pair) in guid.iter_mut().zip(digits.chunks_exact(2)) {
-            for digit in pair {
-                let nibble = match digit {
-                    b'0'..=b'9' => digit - b'0',
-                    b'a'..=b'f' => digit - b'a' + 10,
-                    b'A'..=b'F' => digit - b'A' + 10,
-                    _ => return Err(GuidError),
-                };
-                *byte = (*byte << 4) | nibble;
-            }
-        }
+        faster_hex::hex_decode(digits, &mut guid).map_err(|_| GuidError)?;
         Ok(Guid(guid))
     }
 }
 
 impl fmt::Display for Guid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for byte in self.0 {
-            write!(f, "{byte:02x}")?;
-        }
-        Ok(())
+        let mut hex = [0; 40];
+        f.write_str(faster_hex::hex_encode(&self.0, &mut hex).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -109,6 +92,8 @@ mod tests {
         assert!("".parse::<Guid>().is_err());
         assert!("zz".repeat(20).parse::<Guid>().is_err());
         assert!("+1".repeat(20).parse::<Guid>().is_err());
+        assert!(format!("0x{}", "0".repeat(38)).parse::<Guid>().is_err());
+        assert!(format!("0x{}", "0".repeat(40)).parse::<Guid>().is_err());
         assert!("0".repeat(41).parse::<Guid>().is_err());
     }
 }
