@@ -29,8 +29,13 @@ pub(crate) fn context(
     let (events, told) = EventSink::channel(settings.run.narrate, settings.run.trace);
     let (settings, progress) = (Arc::new(settings), Progress::default());
     let (store, budget) = (master.store.clone(), Budget::default());
-    let means =
-        Means { settings: settings.clone(), events: events.clone(), budget: budget.clone(), dial };
+    let means = Means {
+        settings: settings.clone(),
+        events: events.clone(),
+        budget: budget.clone(),
+        stats: Default::default(),
+        dial,
+    };
     let reader = StoreReader {
         store: store.clone(),
         settings: settings.clone(),
