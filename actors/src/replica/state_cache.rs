@@ -453,6 +453,31 @@ mod tests {
         });
     }
 
+    /// One of another version of the format, as after an update of this program or a step back.
+    #[test]
+    fn a_file_of_another_format_is_begun_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("cache");
+        let open = || Cache::open(&path, "one", NameRules::default()).unwrap();
+        actix_rt::System::new().block_on(async {
+            let cache = open();
+            cache.remember(vec![state("user.anna", 5)]).await;
+            drop(cache);
+            assert_eq!(open().known(names(&["user.anna"])).await.0.len(), 1);
+            let file = dir.path().join("cache.redb");
+            let mut bytes = std::fs::read(&file).unwrap();
+            // The first byte of both commit slots is the format's version.
+            for slot in [64, 192] {
+                bytes[slot] = 99;
+            }
+            std::fs::write(&file, bytes).unwrap();
+            let cache = open();
+            assert_eq!(cache.known(names(&["user.anna"])).await.0, []);
+            cache.remember(vec![state("user.anna", 6)]).await;
+            assert_eq!(cache.known(names(&["user.anna"])).await.0.len(), 1);
+        });
+    }
+
     #[test]
     fn a_file_that_is_none_is_begun_anew() {
         let dir = tempfile::tempdir().unwrap();
