@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use dns_lookup::{AddrInfoHints, SockType, getaddrinfo};
+
 use super::ConnectError;
 use crate::settings::Settings;
 
@@ -83,24 +85,22 @@ fn split_host(server: &str) -> (&str, Option<&str>) {
     }
 }
 
-/// A port by number, by /etc/services, or by the two names that replication uses.
+/// A port by number, by the system's table of services (for Cyrus, getaddrinfo looks there, too), or by the two names that
+/// replication uses.
 fn port_of(name: &str) -> Option<u16> {
     if let Ok(number) = name.parse() {
         return Some(number);
     }
-    let table = std::fs::read_to_string("/etc/services").unwrap_or_default();
-    for line in table.lines() {
-        let mut words = line.split('#').next().unwrap_or("").split_whitespace();
-        let (Some(service), Some(port)) = (words.next(), words.next()) else { continue };
-        if (service == name || words.any(|alias| alias == name))
-            && let Some(number) = port.strip_suffix("/tcp").and_then(|n| n.parse().ok())
-        {
-            return Some(number);
-        }
+    // Every service's name has a letter. Of what has none, getaddrinfo makes a port: 4464 of 70000.
+    if !name.contains(|c: char| c.is_ascii_alphabetic()) {
+        return None;
     }
-    match name {
-        "imap" => Some(IMAP_PORT),
-        "csync" => Some(CSYNC_PORT),
+    let stream = AddrInfoHints { socktype: SockType::Stream.into(), ..AddrInfoHints::default() };
+    let known = getaddrinfo(None, Some(name), Some(stream)).ok().and_then(|mut all| all.next());
+    match (known, name) {
+        (Some(Ok(known)), _) => Some(known.sockaddr.port()),
+        (_, "imap") => Some(IMAP_PORT),
+        (_, "csync") => Some(CSYNC_PORT),
         _ => None,
     }
 }
@@ -132,7 +132,9 @@ mod tests {
     fn services_have_ports() {
         assert_eq!(port_of("4711"), Some(4711));
         assert_eq!(port_of("csync"), Some(2005));
+        assert_eq!(port_of("imap"), Some(143));
         assert_eq!(port_of("no-such-service"), None);
+        assert_eq!([port_of(""), port_of("70000"), port_of("-1"), port_of(" 143")], [None; 4]);
         assert_eq!(unknown_port("replica", Some("banana")).as_deref(), Some("banana"));
         assert_eq!(unknown_port("replica:kiwi", Some("2005")).as_deref(), Some("kiwi"));
         assert_eq!(unknown_port("replica:2005", Some("banana")), None);
