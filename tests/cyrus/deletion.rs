@@ -351,7 +351,9 @@ fn what_the_log_calls_removed_without_a_tombstone_is_told() {
         let words = "SYNCNOTICE: attempt to UNMAILBOX without a tombstone: mailbox=<user.anna.";
         let mut found: Vec<String> = lines
             .iter()
-            .filter_map(|line| line.text.split_once(words).map(|(_, name)| name.trim().to_string()))
+            .filter_map(|line| line.text.split_once(words))
+            // Ours say behind it whose line it is.
+            .filter_map(|(_, name)| name.split_inclusive('>').next().map(str::to_string))
             .collect();
         found.sort();
         found
