@@ -27,9 +27,9 @@ pub(crate) mod works;
 pub(crate) mod xargs;
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use anyhow::{Context, Result, bail};
+use clap::Parser;
 
 use crate::bench::lag::Lag;
 use crate::bench::results::Results;
@@ -38,65 +38,92 @@ use crate::bench::works::{Medium, Work};
 
 use crate::{program, say};
 
-const HELP: &str = "\
-cargo xtask bench [--work all,idle,changed,wide,big] [--rtt 0,5,20,50] [--pairs 5] [--program FILE] [--before FILE]
-                  [--disk] [--sink] [--no-replica] [--fresh] [--note TEXT] [--results FILE] [--report]
-cargo xtask bench --lag [--rtt 0,20] [--pairs 3] [--seconds 45] [--big 50000]
-cargo xtask bench --backlog [--pairs 3] [--lines 1000000]
-
-  --work LIST       only these works          --rtt LIST   only these round trips, in milliseconds
-  --pairs N         so many rounds of each    --program F  measure this sync_client, build none
-  --before FILE     measure this older sync_client of ours in the same rounds, too
-  --sink            measure into a replica that throws messages away, too
-  --no-replica      and into nothing else
-  --disk            keep the stores, the master's and the replicas', on disk (/tmp) instead of in memory; the results
-                    of both go into one file and one report
-
-  --lag             measure rolling replication instead: from the end of an APPEND to the message's presence on the
-                    replica, while a user of many messages (--big) is copied; appends go on for so many --seconds
-  --backlog         measure instead how a log of a million lines is merged and worked off; the C client does
-                    it too, once, and takes five minutes
-
-  --fresh           forget the results of runs before
-  --note TEXT       words about these runs that the report shall have
-  --results FILE    keep results there instead of in target/bench-results.tsv
-  --report          measure nothing; write docs/benchmarks.md and its chart from the results, and print README's table";
-
 /// Messages of the large user in `--lag`, and lines of the log in `--backlog`, that the report is about.
 const BIG_MESSAGES: u32 = 50_000;
 const LOG_LINES: usize = 1_000_000;
 
 /// What the command line asks for.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Parser)]
+#[command(bin_name = "cargo xtask bench", about = "Measures our client against Cyrus' own")]
 struct Wishes {
+    /// Only these works
+    #[arg(long = "work", value_name = "LIST", value_delimiter = ',', default_values_t = Work::ALL)]
     works: Vec<Work>,
-    round_trips: Option<Vec<u64>>,
+    /// Only these round trips, in milliseconds [default: 0,5,20,50; 0,20 with --lag]
+    #[arg(long = "rtt", value_name = "LIST", value_delimiter = ',')]
+    round_trips: Vec<u64>,
+    /// So many rounds of each [default: 5; 3 with --lag and --backlog]
+    #[arg(long, value_name = "N")]
     pairs: Option<usize>,
+    /// Measure this sync_client, and build none
+    #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
+    /// Measure this older sync_client of ours in the same rounds, too
+    #[arg(long, value_name = "FILE")]
     before: Option<PathBuf>,
+    /// Measure into a replica that throws messages away, too
+    #[arg(long)]
     sink: bool,
-    replica: bool,
-    medium: Medium,
+    /// Measure into no real replica
+    #[arg(long)]
+    no_replica: bool,
+    /// Keep the stores, the master's and the replicas', on disk (/tmp) instead of in memory; the results of both go into one
+    /// file and one report
+    #[arg(long)]
+    disk: bool,
+    /// Measure rolling replication instead: from the end of an APPEND to the message's presence on the replica, while a user of
+    /// many messages is copied
+    #[arg(long)]
     lag: bool,
+    /// With --lag: append for so long
+    #[arg(long, value_name = "N", default_value_t = 45)]
     seconds: u64,
+    /// With --lag: messages of the large user
+    #[arg(long, value_name = "N", default_value_t = BIG_MESSAGES)]
     big: u32,
+    /// Measure instead how a log of many lines is merged and worked off; the C client does it too, once, and takes five minutes
+    #[arg(long)]
     backlog: bool,
+    /// With --backlog: lines of the log
+    #[arg(long, value_name = "N", default_value_t = LOG_LINES)]
     lines: usize,
+    /// Words about these runs that the report shall have
+    #[arg(long, value_name = "TEXT")]
     note: Option<String>,
+    /// Keep results there instead of in target/bench-results.tsv
+    #[arg(long, value_name = "FILE")]
     results: Option<PathBuf>,
+    /// Forget the results of runs before
+    #[arg(long)]
     fresh: bool,
+    /// Measure nothing; write docs/benchmarks.md and its chart from the results, and print README's table
+    #[arg(long)]
     report: bool,
+}
+
+impl Wishes {
+    fn medium(&self) -> Medium {
+        if self.disk { Medium::Disk } else { Medium::Memory }
+    }
+
+    /// The round trips that are asked for, or else these.
+    fn round_trips_or<'a>(&'a self, usual: &'a [u64]) -> &'a [u64] {
+        if self.round_trips.is_empty() { usual } else { &self.round_trips }
+    }
 }
 
 /// Measures and reports; 0 whatever the numbers are, since they are no test.
 pub(crate) fn run(args: &[String]) -> Result<u8> {
-    if args.iter().any(|arg| arg == "--help" || arg == "-h") {
-        say(HELP);
-        return Ok(0);
-    }
-    let wishes = wishes(args)?;
-    let usual = (wishes.big, wishes.lines) == (BIG_MESSAGES, LOG_LINES)
-        && !(wishes.lag && wishes.medium == Medium::Disk);
+    let wishes = match wishes(args) {
+        Err(help) if !help.use_stderr() => {
+            say(&help.to_string());
+            return Ok(0);
+        }
+        Err(wrong) => bail!("{}", wrong.to_string().trim_start_matches("error: ").trim_end()),
+        Ok(wishes) => wishes,
+    };
+    let usual =
+        (wishes.big, wishes.lines) == (BIG_MESSAGES, LOG_LINES) && !(wishes.lag && wishes.disk);
     if !usual && wishes.results.is_none() {
         bail!(
             "--big, --lines and --lag on disk want --results: the report is about runs of the usual size, in memory"
@@ -138,9 +165,8 @@ pub(crate) fn run(args: &[String]) -> Result<u8> {
 fn measure(wishes: &Wishes, program: &Path, results: &mut Results) -> Result<()> {
     let rolling = wishes.lag || wishes.backlog;
     if wishes.lag {
-        let on_disk = wishes.medium == Medium::Disk;
-        let mut lag = Lag::new(program, on_disk, wishes.big, wishes.seconds)?;
-        for rtt in wishes.round_trips.as_deref().unwrap_or(&[0, 20]) {
+        let mut lag = Lag::new(program, wishes.disk, wishes.big, wishes.seconds)?;
+        for rtt in wishes.round_trips_or(&[0, 20]) {
             lag.measure(*rtt, wishes.pairs.unwrap_or(3), results)?;
         }
     }
@@ -149,10 +175,10 @@ fn measure(wishes: &Wishes, program: &Path, results: &mut Results) -> Result<()>
     }
     let rounds = wishes.pairs.unwrap_or(5);
     let before = wishes.before.as_deref();
-    if wishes.replica && !rolling {
-        let mut bench = Bench::new(program, before, wishes.medium)?;
+    if !wishes.no_replica && !rolling {
+        let mut bench = Bench::new(program, before, wishes.medium())?;
         for work in &wishes.works {
-            for rtt in wishes.round_trips.as_deref().unwrap_or(&[0, 5, 20, 50]) {
+            for rtt in wishes.round_trips_or(&[0, 5, 20, 50]) {
                 bench.measure(*work, *rtt, rounds, results)?;
             }
             bench.check_equal(*work)?;
@@ -164,73 +190,15 @@ fn measure(wishes: &Wishes, program: &Path, results: &mut Results) -> Result<()>
     Ok(())
 }
 
-fn wishes(args: &[String]) -> Result<Wishes> {
-    let mut wishes = Wishes {
-        works: Work::ALL.to_vec(),
-        round_trips: None,
-        pairs: None,
-        program: None,
-        before: None,
-        sink: false,
-        replica: true,
-        medium: Medium::Memory,
-        lag: false,
-        seconds: 45,
-        big: BIG_MESSAGES,
-        backlog: false,
-        lines: LOG_LINES,
-        note: None,
-        results: None,
-        fresh: false,
-        report: false,
-    };
-    let mut args = args.iter();
-    while let Some(arg) = args.next() {
-        let mut value = || args.next().with_context(|| format!("{arg} needs a value\n\n{HELP}"));
-        match arg.as_str() {
-            "--work" => {
-                let names = value()?.split(',');
-                wishes.works = names
-                    .map(|name| {
-                        Work::of(name).with_context(|| format!("there is no work {name:?}"))
-                    })
-                    .collect::<Result<_>>()?;
-            }
-            "--rtt" => {
-                let times = value()?.split(',').map(str::parse);
-                let times: Result<_, _> = times.collect();
-                wishes.round_trips = Some(times.context("--rtt wants milliseconds")?);
-            }
-            "--pairs" => wishes.pairs = Some(number(value()?)?),
-            "--seconds" => wishes.seconds = number(value()?)?,
-            "--big" => wishes.big = number(value()?)?,
-            "--lines" => wishes.lines = number(value()?)?,
-            "--lag" => wishes.lag = true,
-            "--backlog" => wishes.backlog = true,
-            "--note" => wishes.note = Some(value()?.clone()),
-            "--results" => wishes.results = Some(PathBuf::from(value()?)),
-            "--program" => wishes.program = Some(PathBuf::from(value()?)),
-            "--before" => wishes.before = Some(PathBuf::from(value()?)),
-            "--sink" => wishes.sink = true,
-            "--no-replica" => wishes.replica = false,
-            "--disk" => wishes.medium = Medium::Disk,
-            "--fresh" => wishes.fresh = true,
-            "--report" => wishes.report = true,
-            other => bail!("bench knows no {other:?}\n\n{HELP}"),
-        }
-    }
-    Ok(wishes)
-}
-
-fn number<T: FromStr>(text: &str) -> Result<T> {
-    text.parse().ok().with_context(|| format!("{text:?} is no number"))
+fn wishes(args: &[String]) -> Result<Wishes, clap::Error> {
+    Wishes::try_parse_from(std::iter::once("bench").chain(args.iter().map(String::as_str)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn parsed(line: &str) -> Result<Wishes> {
+    fn parsed(line: &str) -> Result<Wishes, clap::Error> {
         let args: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
         wishes(&args)
     }
@@ -238,12 +206,12 @@ mod tests {
     #[test]
     fn parts_of_the_whole_can_be_asked_for() {
         let all = parsed("").unwrap();
-        assert_eq!((all.works.len(), all.round_trips, all.pairs), (5, None, None));
+        assert_eq!((all.works.len(), all.round_trips_or(&[7]), all.pairs), (5, &[7][..], None));
         let some = parsed("--work idle,wide --rtt 20 --pairs 1").unwrap();
         assert_eq!(some.works, [Work::Idle, Work::Wide]);
-        assert_eq!((some.round_trips, some.pairs), (Some(vec![20]), Some(1)));
+        assert_eq!((some.round_trips_or(&[7]), some.pairs), (&[20][..], Some(1)));
         let disk = parsed("--disk --before target/old --work big").unwrap();
-        assert_eq!((disk.medium, disk.before), (Medium::Disk, Some(PathBuf::from("target/old"))));
+        assert_eq!((disk.medium(), disk.before), (Medium::Disk, Some(PathBuf::from("target/old"))));
         let lag = parsed("--lag --seconds 10 --big 100").unwrap();
         assert_eq!((lag.lag, lag.backlog, lag.seconds, lag.big), (true, false, 10, 100));
         for wrong in ["--lines many", "--work most", "--rtt soon", "--pairs", "--faster"] {

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use clap::ValueEnum;
 use testkit::store::{Plan, Sizes};
 
 /// A work between real servers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Work {
     All,
     Idle,
@@ -16,10 +17,6 @@ pub(crate) enum Work {
 
 impl Work {
     pub(crate) const ALL: [Work; 5] = [Work::All, Work::Idle, Work::Changed, Work::Wide, Work::Big];
-
-    pub(crate) fn of(name: &str) -> Option<Work> {
-        Work::ALL.into_iter().find(|work| work.name() == name)
-    }
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -173,7 +170,7 @@ mod tests {
     fn names_lead_back_and_kinds_differ() {
         let mut kinds = Vec::new();
         for work in Work::ALL {
-            assert_eq!(Work::of(work.name()), Some(work));
+            assert_eq!(Work::from_str(work.name(), false), Ok(work));
             kinds.extend(Medium::ALL.map(|medium| work.kind(medium)));
         }
         kinds.sort_unstable();
