@@ -1,4 +1,4 @@
-//! Compiles the library that stands before libc in the programs of an instance (shim/); `src/shim.rs` carries it.
+//! Compiles the library that is loaded before libc in the programs of an instance (shim/); `src/shim.rs` contains it.
 
 use std::path::PathBuf;
 use std::process::Command;

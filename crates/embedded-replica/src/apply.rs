@@ -1,4 +1,4 @@
-//! APPLY: every change but that of a mailbox itself.
+//! APPLY: every change except that of a mailbox itself.
 //!
 //! Source: `sync_apply_*` of `imap/sync_support.c` of cyrus-imapd 3.6.1.
 
@@ -54,7 +54,7 @@ impl Session<'_> {
         }
     }
 
-    /// Switches on what is asked for and known, and says it in the words of who asked.
+    /// Switches on the capabilities that were asked for and are known, and names them as the client wrote them.
     fn capabilities(&mut self, value: &Value) -> Result<(), Refusal> {
         let known = self.shared.options.capabilities();
         let mut enabled = Vec::new();
@@ -72,7 +72,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Looks for messages in the named folders, and says which are not to be found.
+    /// Looks for messages in the named folders, and reports those that are missing.
     fn reserve(&mut self, value: &Value) -> Result<(), Refusal> {
         let partition = field(value, "PARTITION")?;
         let folders = texts(value.get("MBOXNAME").ok_or(BAD_PARAMETERS)?)?;
@@ -259,7 +259,7 @@ impl Session<'_> {
                     last_update: last_update.ok_or(BAD_PARAMETERS)?,
                     content: content.ok_or(BAD_PARAMETERS)?.to_vec(),
                 };
-                // Anything but a script is silently passed over.
+                // Anything but a script is silently ignored.
                 if filename.ends_with(".script") {
                     self.with_user(userid, |user| user.scripts.insert(filename, script));
                 }

@@ -1,11 +1,11 @@
-//! APPLY MAILBOX, once it was read (`new_mailbox.rs`): checked as a whole, then carried out.
+//! APPLY MAILBOX, after it was read (`new_mailbox.rs`): checked as a whole, then carried out.
 //!
 //! ```text
 //!   check:  name and unique id, SINCE_*, modseq, UIDVALIDITY, last UID, each record against ours
 //!   do:     header, annotations, records; then SYNC_CRC* must agree, or IMAP_SYNC_CHECKSUM
 //! ```
 //! Source: `sync_apply_mailbox`, `sync_mailbox_compare_update`, `parse_upload` of
-//! `imap/sync_support.c` of cyrus-imapd 3.6.1. As there, a wrong SYNC_CRC is only said afterwards.
+//! `imap/sync_support.c` of cyrus-imapd 3.6.1. As in Cyrus, a wrong SYNC_CRC is only reported after the change.
 
 use std::sync::{Arc, Mutex};
 
@@ -36,19 +36,19 @@ impl Session<'_> {
         if mailbox.gone {
             return Err(MOVED);
         }
-        // As Cyrus' own, a mailbox that was just made stays, empty, when this fails.
+        // As in Cyrus, a mailbox that was just made stays, empty, when this fails.
         self.check(&mailbox, &new, made)?;
         self.carry_out(&mut mailbox, new)
     }
 
-    /// What the version played does not know is as if it had not come.
+    /// A key that the played version does not know is ignored.
     fn forget_what_is_newer(&self, new: &mut NewMailbox) {
         let version = self.version();
         let head = &mut new.head;
         if !version.has_modseqs() {
             new.since = (ModSeq::ZERO, 0, 0);
             (head.createdmodseq, head.foldermodseq) = (ModSeq::ZERO, ModSeq::ZERO);
-            // Letters of types that are unknown are not refused.
+            // Unknown type letters are not refused.
             head.mboxtype =
                 head.mboxtype.take().map(|t| t.replace(['i', 's'], "")).filter(|t| !t.is_empty());
         } else {
@@ -72,7 +72,7 @@ impl Session<'_> {
         if matches!(names.get(&head.name), Some(Entry::Mailbox { .. })) {
             return Err(OTHER);
         }
-        // From 3.6 on plain mail has a letter, too, which is only said where there is another.
+        // From 3.6 on plain mail has a letter too, which is only sent if there is another one.
         let is_mail = self.version().has_email_letter() && matches!(&*mboxtype, "i" | "d");
         let mboxtype = if is_mail { format!("e{mboxtype}") } else { mboxtype };
         names.insert(Entry::Intermediate(Intermediate {
@@ -113,7 +113,7 @@ impl Session<'_> {
         mailbox.head.mboxtype.clone_from(&head.mboxtype);
         mailbox.head.acl.clone_from(&head.acl);
         mailbox.head.uidvalidity = head.uidvalidity;
-        // Where the master has none, it is made of the modseq.
+        // If the master has none, it is taken from the modseq.
         mailbox.head.jmapid = match &*head.jmapid {
             "" => format!("P{:x}", head.createdmodseq.0),
             jmapid => jmapid.to_string(),
@@ -132,7 +132,7 @@ impl Session<'_> {
         Ok((mailbox, true))
     }
 
-    /// Another mailbox has this name: 3.0 has no word for it.
+    /// Another mailbox has this name: 3.0 has no code for that.
     pub(crate) fn moved(&self) -> Refusal {
         if self.version().has_modseqs() { MOVED } else { OTHER }
     }
@@ -213,7 +213,7 @@ impl Session<'_> {
             name: std::mem::take(&mut old.name),
             uniqueid: std::mem::take(&mut old.uniqueid),
             partition: std::mem::take(&mut old.partition),
-            // A modseq only rises, but for FORCE.
+            // A modseq only rises, except with FORCE.
             xconvmodseq: match head.xconvmodseq {
                 ModSeq::ZERO => old.xconvmodseq,
                 modseq => modseq,
@@ -227,7 +227,7 @@ impl Session<'_> {
                 "" => std::mem::take(&mut old.jmapid),
                 _ => std::mem::take(&mut head.jmapid),
             },
-            // Set where the mailbox is made, and never changed by a master.
+            // Set when the mailbox is made, and never changed by a master.
             index_version: old.index_version,
             deletedmodseq: old.deletedmodseq,
             raclmodseq: ModSeq::ZERO,
@@ -246,7 +246,7 @@ impl Session<'_> {
         let expunged = new.is_expunged();
         let (body, mut annotations) = match ours.record(new.uid) {
             Some(old) if old.is_expunged() && expunged => return,
-            // Stored annotations that are not said stay; virtual ones come with the record.
+            // Stored annotations that are not mentioned stay; virtual ones come with the record.
             Some(old) => {
                 let stay = |a: &&Annot| {
                     let said = |n: &Annot| n.entry == a.entry && n.userid == a.userid;

@@ -1,4 +1,4 @@
-//! Failures on demand: at the n-th command of a name, something goes wrong.
+//! Failures on demand: the n-th command of a name fails in a chosen way.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -27,24 +27,24 @@ pub enum Fault {
     Answer(Vec<u8>),
     /// It is carried out and answered, and these bytes follow the answer.
     Then(Vec<u8>),
-    /// It is not carried out; the answer is this piece, so many times, and then the connection is left silent.
+    /// It is not carried out; the answer is this piece, repeated, and then the connection falls silent.
     Flood {
-        /// What is said again and again.
+        /// The repeated piece.
         piece: Vec<u8>,
         /// How often.
         times: u64,
     },
-    /// It is not carried out; these bytes are the answer, one at a time with this pause between them.
+    /// It is not carried out; these bytes are the answer, sent one at a time with this pause between them.
     Drip {
         /// The answer.
         bytes: Vec<u8>,
-        /// Between two bytes.
+        /// The pause between two bytes.
         pause: Duration,
     },
 }
 
 impl Fault {
-    /// Whether it takes the place of the command and its answer.
+    /// Whether it replaces the command and its answer.
     pub(crate) fn is_the_answer(&self) -> bool {
         match self {
             Fault::Refuse { .. } | Fault::Answer(_) | Fault::Flood { .. } | Fault::Drip { .. } => {
@@ -60,12 +60,12 @@ impl Fault {
 #[derive(Debug)]
 struct Planned {
     command: String,
-    /// So many more of them pass.
+    /// How many more commands of this name pass before it.
     passing: u64,
     fault: Fault,
 }
 
-/// What goes wrong each time that a command is about this.
+/// What goes wrong every time for a command about this name.
 #[derive(Debug)]
 struct Always {
     command: String,
@@ -73,7 +73,7 @@ struct Always {
     fault: Fault,
 }
 
-/// The failures that are planned.
+/// The planned failures.
 #[derive(Debug, Default)]
 pub struct Faults {
     planned: Mutex<Vec<Planned>>,
@@ -88,14 +88,14 @@ impl Faults {
         lock(&self.planned).push(Planned { command, passing: nth.saturating_sub(1), fault });
     }
 
-    /// At every command of this name that is about this, such as `GET USER` about `anna`: a name that stands alone
-    /// behind the command.
+    /// At every command of this name about this object, such as `GET USER` about `anna`: a name that stands alone behind
+    /// the command.
     pub fn always(&self, command: &str, about: &str, fault: Fault) {
         let (command, about) = (command.to_string(), about.to_string());
         lock(&self.always).push(Always { command, about, fault });
     }
 
-    /// Forgets all that was to go wrong each time.
+    /// Forgets all failures that happen every time.
     pub fn mend(&self) {
         lock(&self.always).clear();
     }
@@ -115,14 +115,14 @@ impl Faults {
         *lock(&self.latency)
     }
 
-    /// What goes wrong each time that this command is about this.
+    /// What goes wrong every time for this command and object.
     pub(crate) fn of(&self, command: &str, about: &str) -> Option<Fault> {
         let always = lock(&self.always);
         let found = always.iter().find(|a| a.command == command && a.about == about);
         found.map(|a| a.fault.clone())
     }
 
-    /// What is to go wrong at this command, which has just come.
+    /// What is to go wrong at this command, which has just arrived.
     pub(crate) fn take(&self, command: &str) -> Option<Fault> {
         let mut planned = lock(&self.planned);
         let mut due = None;

@@ -1,4 +1,4 @@
-//! GET: what the replica says of what it has.
+//! GET: what the replica reports about its contents.
 //!
 //! Source: `sync_get_*`, `sync_mailbox_byentry`, `user_meta` of `imap/sync_support.c` of
 //! cyrus-imapd 3.6.1.
@@ -117,7 +117,7 @@ impl Session<'_> {
             let guid = Guid(Sha1::digest(&script.content).into());
             self.say_script(&filename, script.last_update, guid, false);
         }
-        // It is the bytecode that is active.
+        // The active script is named as bytecode.
         if let Some(bare) = active {
             self.say_script(&format!("{bare}.bc"), 0, Guid::default(), true);
         }
@@ -162,7 +162,7 @@ impl Session<'_> {
         }
     }
 
-    /// `* MAILBOX %(…` up to where records or the end follow.
+    /// `* MAILBOX %(…` up to the point where records or the end follow.
     fn say_head(&mut self, mailbox: &Mailbox) {
         let version = self.version();
         let root = self.shared.state.quotaroot(&mailbox.head.name);
@@ -196,7 +196,7 @@ impl Session<'_> {
         }
     }
 
-    /// The groups of whose mailbox this is.
+    /// The groups of the mailbox's owner.
     fn groups_of(&self, name: &str) -> String {
         let users = lock(&self.shared.state.users);
         let user = owner(name).and_then(|userid| users.get(&userid).map(|u| u.groups.clone()));
@@ -259,7 +259,7 @@ impl Session<'_> {
         self.line(|w| {
             w.key("MESSAGE").file_head(partition, &guid, body.len() as u64);
         });
-        // The file stands between its head and the end of the line.
+        // The file comes between the head and the end of the line.
         let out = &mut self.wire.out;
         out.truncate(out.len() - 2);
         out.extend_from_slice(&body);
@@ -318,7 +318,7 @@ pub(crate) fn texts(value: &Value) -> Result<Vec<&str>, Refusal> {
     value.list().map_err(|_| BAD_PARAMETERS)?.iter().map(text).collect()
 }
 
-/// A string under a key.
+/// A string with its key.
 pub(crate) fn field<'v>(value: &'v Value, key: &str) -> Result<&'v str, Refusal> {
     text(value.get(key).ok_or(BAD_PARAMETERS)?)
 }

@@ -8,17 +8,15 @@
 //!                      v
 //!                   state.rs (names, users, quota roots)   mailbox.rs (records, checksums)
 //! ```
-//! It serves the demo where no Cyrus is installed, tests that need a replica to fail at a chosen
-//! command (`faults.rs`), and benchmarks that want the replica's cost gone ([`Keep::Count`]: message
-//! files are counted and thrown away). It shares nothing with the client but the wire's values: what
-//! it makes of a command is its own, written after `imap/sync_support.c`, `imap/sync_server.c` and
-//! `imap/mailbox.c` of cyrus-imapd 3.6.1, and the tests hold it against a real sync_server. It plays other versions, too:
-//! `version.rs` has a table of what they do differently ([`Version`]).
+//! It serves the demo where no Cyrus is installed, tests that need a replica to fail at a chosen command (`faults.rs`), and
+//! benchmarks without the replica's cost ([`Keep::Count`]: message files are counted and thrown away). It shares nothing
+//! with the client except the wire's values: it interprets commands with code of its own, written after
+//! `imap/sync_support.c`, `imap/sync_server.c` and `imap/mailbox.c` of cyrus-imapd 3.6.1, and tests compare it with a real
+//! sync_server. It plays other versions, too: `version.rs` has a table of the differences ([`Version`]).
 //!
-//! Where it differs from Cyrus: it keeps nothing on disk; a record whose message was never sent is
-//! refused with the mailbox unchanged (Cyrus aborts); scripts are not compiled, and of their bytecode only the active one is
-//! named, as 3.6 does; deleted mailboxes are gone at once; ACLs
-//! bind nobody, since every login is an administrator's.
+//! Where it differs from Cyrus: it keeps nothing on disk; a record whose message was never sent is refused and the mailbox
+//! stays unchanged (Cyrus aborts); scripts are not compiled, and of their bytecode only the active one is named, as in 3.6;
+//! deleted mailboxes vanish at once; ACLs have no effect, since every login is an administrator's.
 #![forbid(unsafe_code)]
 
 mod apply;
@@ -50,12 +48,12 @@ pub use server::{ServeError, Server};
 pub use stats::Stats;
 pub use version::Version;
 
-/// What becomes of message files.
+/// What happens to message files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Keep {
     /// They are kept, checked against their GUIDs, and can be fetched.
     Bodies,
-    /// They are counted and thrown away as they come, whatever their size.
+    /// They are counted and thrown away as they arrive, whatever their size.
     Count,
 }
 
@@ -64,24 +62,24 @@ pub enum Keep {
 pub struct Options {
     /// Which Cyrus it plays.
     pub version: Version,
-    /// What becomes of message files.
+    /// What happens to message files.
     pub keep: Keep,
-    /// The partitions there are; a mailbox on any other is refused.
+    /// Its partitions; a mailbox on any other is refused.
     pub partitions: Vec<String>,
-    /// Who may log in, with which password; none: anybody.
+    /// Who may log in, with which password; if empty, anybody.
     pub login: Option<(String, String)>,
     /// Whether COMPRESS DEFLATE is offered.
     pub compress: bool,
-    /// Whether a login needs STARTTLS first, with a certificate made for the occasion.
+    /// Whether a login needs STARTTLS first, with a certificate made at the start.
     pub starttls: bool,
-    /// Whether SIEVE-MAILBOX is offered, where the version knows it; without it scripts go one by one.
+    /// Whether SIEVE-MAILBOX is offered, if the version knows it; without it scripts go one by one.
     pub sieve_mailbox: bool,
-    /// Whether there are archive partitions (`archive_enabled`), so that REPLICATION-ARCHIVE is offered where the version
+    /// Whether there are archive partitions (`archive_enabled`), so that REPLICATION-ARCHIVE is offered if the version
     /// knows it.
     pub archive: bool,
-    /// Whether UNMAILBOX-ID is offered; of [`Version::Head`] alone.
+    /// Whether UNMAILBOX-ID is offered; only with [`Version::Head`].
     pub unmailbox_id: bool,
-    /// Whether mailboxes have conversations, so that XCONVMODSEQ is kept and said.
+    /// Whether mailboxes have conversations, so that XCONVMODSEQ is kept and reported.
     pub conversations: bool,
 }
 
@@ -152,13 +150,13 @@ impl Replica {
         Server::start(self.0.clone(), address)
     }
 
-    /// Where it can be told to fail.
+    /// Where to plan failures.
     #[must_use]
     pub fn faults(&self) -> &Faults {
         &self.0.faults
     }
 
-    /// What it was asked and sent so far.
+    /// The commands and messages it received so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.0.stats.read()
@@ -169,7 +167,7 @@ impl Replica {
         self.0.state.wipe();
     }
 
-    /// The body of a message, while it is kept.
+    /// The body of a message, if it is kept.
     #[must_use]
     pub fn body(&self, mailbox: &str, uid: Uid) -> Option<Arc<[u8]>> {
         let mailbox = self.0.state.mailbox(mailbox)?;

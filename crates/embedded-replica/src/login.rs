@@ -5,7 +5,7 @@
 //!   * OK host Cyrus sync server 3.6.1-embedded
 //!   AUTHENTICATE … -> OK      STARTTLS -> OK, TLS, the banner again      COMPRESS DEFLATE -> OK
 //! ```
-//! `version.rs` tells which version offers what.
+//! `version.rs` says which version offers what.
 //!
 //! Source: `imap/sync_server.c` (`dobanner`, `cmd_authenticate`, `cmd_starttls`, `cmd_compress`) of cyrus-imapd 3.6.1.
 

@@ -1,4 +1,4 @@
-//! A mailbox: its header, its records, and the two checksums over them, kept up with every change.
+//! A mailbox: its header, its records, and the two checksums over them, updated with every change.
 //!
 //! ```text
 //!   basic = XOR over live records of CRC-32("UID MODSEQ LAST_UPDATED (F) INTERNALDATE GUID")
@@ -6,7 +6,7 @@
 //!   annot = 12345678 XOR, over their annotations, CRC-32("UID ENTRY USERID " + value)
 //! ```
 //! Source: `crc_basic`, `crc_annot` and `crc_virtannot` of `imap/mailbox.c` of cyrus-imapd 3.6.1,
-//! written anew: a replica that shared its sums with the client would not find the client's mistakes.
+//! written independently: a replica that shared its sums with the client would not find the client's mistakes.
 
 use std::sync::Arc;
 
@@ -15,15 +15,15 @@ use cyrus_types::{Guid, ModSeq, Uid, UidValidity, UniqueId};
 
 use crate::names::is_deleted;
 
-/// The flag of a record that is expunged; it is no flag of the message.
+/// The flag of a record that is expunged; it is not a flag of the message.
 pub(crate) const EXPUNGED: &str = "\\Expunged";
-/// Flags that every mailbox knows, in the order in which they are said. `\Expunged` among them.
+/// Flags that every mailbox knows, in the order in which they are listed, including `\Expunged`.
 const SYSTEM: [&str; 6] = ["\\Deleted", "\\Answered", "\\Flagged", "\\Draft", EXPUNGED, "\\Seen"];
 const EXPUNGED_BIT: u8 = 1 << 4;
 
 /// The conversation's id, in hexadecimal.
 const THRID: &str = "/vendor/cmu/cyrus-imapd/thrid";
-/// Annotations that a Cyrus index record holds by itself: these go and come with the record.
+/// Annotations that a Cyrus index record stores itself: they are removed and added with the record.
 const VIRTUAL: [&str; 3] =
     [THRID, "/vendor/cmu/cyrus-imapd/savedate", "/vendor/cmu/cyrus-imapd/createdmodseq"];
 
@@ -59,7 +59,7 @@ pub(crate) struct Record {
     pub(crate) size: u64,
     pub(crate) guid: Guid,
     pub(crate) flags: Flags,
-    /// Stored ones, then virtual ones, as they came.
+    /// Stored ones, then virtual ones, in the order received.
     pub(crate) annotations: Vec<Annot>,
     /// The message, where bodies are kept.
     pub(crate) body: Option<Arc<[u8]>>,
@@ -115,7 +115,7 @@ pub(crate) struct Mailbox {
     flag_crcs: Vec<u32>,
     basic: u32,
     annot: u32,
-    /// It was deleted or replaced while somebody held on to it.
+    /// It was deleted or replaced while a connection still used it.
     pub(crate) gone: bool,
 }
 
@@ -151,7 +151,7 @@ impl Mailbox {
                 self.flag_crcs.push(crc32fast::hash(name.to_ascii_lowercase().as_bytes()));
                 self.flag_names.len() - 1
             });
-            // A Cyrus mailbox has 128 user flags, and what is beyond is forgotten here as well.
+            // A Cyrus mailbox has 128 user flags; further ones are dropped here as well.
             user.extend(u16::try_from(number).ok());
         }
         user.sort_unstable();
@@ -159,7 +159,7 @@ impl Mailbox {
         Flags { system, user: user.into() }
     }
 
-    /// Names of user flags that messages have or had, in the order in which they came.
+    /// Names of user flags that messages have or had, in order of arrival.
     pub(crate) fn user_flags(&self) -> Vec<&str> {
         self.flag_names.iter().map(String::as_str).collect()
     }
@@ -171,7 +171,7 @@ impl Mailbox {
         system.map(|(_, name)| *name).chain(user.map(String::as_str)).collect()
     }
 
-    /// Puts a record in the place of the one of its UID, or where it belongs.
+    /// Replaces the record with the same UID, or inserts it at its place.
     pub(crate) fn put(&mut self, record: Record) {
         self.count(&record);
         match self.records.binary_search_by_key(&record.uid, |r| r.uid) {
@@ -185,7 +185,7 @@ impl Mailbox {
         }
     }
 
-    /// Adds a record to the checksums, or takes it away again: XOR does both.
+    /// Adds a record to the checksums, or removes it: XOR does both.
     fn count(&mut self, record: &Record) {
         if record.is_expunged() {
             return;
@@ -211,7 +211,7 @@ impl Mailbox {
         crc32fast::hash(text.as_bytes())
     }
 
-    /// The header as the wire's writers take it; `annotations` are its own.
+    /// The header in the form for the wire's writers; `annotations` are its own.
     pub(crate) fn line<'a>(
         &'a self,
         quotaroot: Option<&'a str>,
@@ -254,7 +254,7 @@ impl Mailbox {
     }
 }
 
-/// Annotations as the wire's writers take them.
+/// Annotations in the form for the wire's writers.
 pub(crate) fn lines(annotations: &[Annot]) -> Vec<Annotation<'_>> {
     annotations
         .iter()
@@ -270,7 +270,7 @@ pub(crate) fn lines(annotations: &[Annot]) -> Vec<Annotation<'_>> {
 fn annot_of(uid: Uid, annotation: &Annot) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(format!("{uid} {} {} ", annotation.entry, annotation.userid).as_bytes());
-    // A conversation's id is sent with leading zeros and counted without them.
+    // A conversation's id is sent with leading zeros, but its checksum is made without them.
     let value = match &*annotation.entry {
         THRID => without_zeros(&annotation.value),
         _ => &annotation.value,

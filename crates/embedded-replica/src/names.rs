@@ -1,4 +1,4 @@
-//! Whose a mailbox is, by its internal name.
+//! Who owns a mailbox, by its internal name.
 //!
 //! ```text
 //!   user.anna            INBOX of anna         DELETED.user.anna.Sent.66F1A2B3   deleted, still anna's
@@ -22,12 +22,12 @@ pub(crate) fn owner(name: &str) -> Option<String> {
     })
 }
 
-/// Whether this is where a mailbox went when it was deleted. It has no conversations any more.
+/// Whether this is a mailbox after its deletion. It has no conversations any more.
 pub(crate) fn is_deleted(name: &str) -> bool {
     name.split_once('!').map_or(name, |(_, local)| local).starts_with("DELETED.")
 }
 
-/// By what mailboxes are ordered: a hierarchy separator sorts before all else.
+/// The sort key of mailboxes: a hierarchy separator sorts before all other characters.
 pub(crate) fn sort_key(name: &str) -> String {
     name.replace('.', "\u{1f}")
 }

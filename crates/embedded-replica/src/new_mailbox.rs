@@ -1,4 +1,4 @@
-//! A MAILBOX command as it comes: the keys of its head, and RECORD a record each, never a tree of values.
+//! A MAILBOX command as it arrives: the keys of its head, and each RECORD as a record, never a tree of values.
 
 use cyrus_types::{Guid, ModSeq, Uid, UidValidity, UniqueId};
 
@@ -6,7 +6,7 @@ use crate::mailbox::{Annot, EXPUNGED, Head};
 use crate::parse::Parser;
 use crate::wire::End;
 
-/// A record as it came; its flags have no numbers yet.
+/// A record as it arrived; its flags have no numbers yet.
 #[derive(Debug, Default)]
 pub(crate) struct NewRecord {
     pub(crate) uid: Uid,
@@ -17,7 +17,7 @@ pub(crate) struct NewRecord {
     pub(crate) guid: Option<Guid>,
     pub(crate) flags: Vec<Box<str>>,
     pub(crate) annotations: Vec<Annot>,
-    /// How many of these have a MODSEQ: those before the first that has none.
+    /// How many of these have a MODSEQ: those before the first one without.
     pub(crate) with_modseq: usize,
 }
 
@@ -27,24 +27,24 @@ impl NewRecord {
     }
 }
 
-/// A MAILBOX command as it came.
+/// A MAILBOX command as it arrived.
 #[derive(Debug, Default)]
 pub(crate) struct NewMailbox {
     pub(crate) head: Head,
     pub(crate) crcs: (u32, u32),
     pub(crate) since: (ModSeq, u32, u32),
     pub(crate) records: Vec<NewRecord>,
-    /// Names of flags that the mailbox shall know, whether messages have them or not.
+    /// Names of flags that the mailbox should know, even if no message has them.
     pub(crate) user_flags: Vec<String>,
-    /// How many of the head's annotations have a MODSEQ: those before the first that has none.
+    /// How many of the head's annotations have a MODSEQ: those before the first one without.
     pub(crate) with_modseq: usize,
     /// The owner's groups, with tabs between them.
     pub(crate) groups: Option<String>,
-    /// Keys that must be there.
+    /// Required keys.
     pub(crate) found: Vec<&'static str>,
 }
 
-/// Keys without which a command is refused, but for intermediates.
+/// Keys without which a command is refused, except for intermediates.
 const NEEDED: [&str; 9] = [
     "PARTITION",
     "LAST_UID",
@@ -103,7 +103,7 @@ impl NewMailbox {
                     new.records.push(record(parser)?);
                     Ok(())
                 })?,
-                // Keys of newer masters, and QUOTAROOT, which the replica knows by itself.
+                // Keys of newer masters, and QUOTAROOT, which the replica determines itself.
                 _ => drop(parser.value()?),
             }
             Ok(())
@@ -144,7 +144,7 @@ fn record(parser: &mut Parser<'_>) -> Result<NewRecord, End> {
     Ok(record)
 }
 
-/// Annotations, and how many of them have a MODSEQ: those before the first that has none.
+/// Annotations, and how many of them have a MODSEQ: those before the first one without.
 fn annotations(parser: &mut Parser<'_>) -> Result<(Vec<Annot>, usize), End> {
     let mut annotations = Vec::new();
     let mut with_modseq = None;

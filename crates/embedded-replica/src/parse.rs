@@ -1,7 +1,7 @@
-//! Commands as they come: words, numbers and dlist values, pulled from the wire piece by piece.
+//! Commands as they arrive: words, numbers and dlist values, read from the wire piece by piece.
 //!
-//! What a command may hold at most is bounded, so that no peer can fill the memory: a string, the
-//! sum of all values that are kept, and the depth of nesting.
+//! The size of a command is bounded, so that no peer can fill the memory: each string, the sum of all values that are kept,
+//! and the depth of nesting.
 
 use csync::Value;
 use cyrus_types::Guid;
@@ -10,7 +10,8 @@ use crate::wire::{End, Wire};
 
 /// The longest string: a Sieve script or an annotation.
 const STRING_BYTES: u64 = 16 * 1024 * 1024;
-/// All values of one command, and 32 more for each: the C client sends a million records in one, which come to half of it.
+/// All values of one command, plus 32 bytes for each: the C client sends a million records in one, which come to half of
+/// it.
 const COMMAND_BYTES: usize = 2 * 1024 * 1024 * 1024;
 /// Lists within maps within lists …
 const DEPTH: usize = 16;
@@ -47,7 +48,7 @@ impl<'w> Parser<'w> {
         }
     }
 
-    /// Takes this byte, which must come next.
+    /// Takes this byte, which must be next.
     pub(crate) fn expect(&mut self, wanted: u8) -> Result<(), End> {
         let found = self.wire.byte()?;
         if found == wanted {
@@ -56,7 +57,7 @@ impl<'w> Parser<'w> {
         nonsense(format!("expected {:?}, found {:?}", char::from(wanted), char::from(found)))
     }
 
-    /// Takes this byte if it comes next.
+    /// Takes this byte if it is next.
     pub(crate) fn accept(&mut self, wanted: u8) -> Result<bool, End> {
         let found = self.wire.peek()? == wanted;
         if found {
@@ -113,7 +114,7 @@ impl<'w> Parser<'w> {
         String::from_utf8(self.string()?).or_else(|_| nonsense("a name is not UTF-8"))
     }
 
-    /// A decimal number. Times before 1970 come as huge ones.
+    /// A decimal number. Times before 1970 arrive as very large ones.
     pub(crate) fn number(&mut self) -> Result<u64, End> {
         let mut number: u64 = 0;
         let mut digits = 0;
@@ -205,7 +206,7 @@ impl<'w> Parser<'w> {
         }
     }
 
-    /// `(item item …)`, each item taken by `item`.
+    /// `(item item …)`; `item` takes each item.
     pub(crate) fn list(
         &mut self,
         mut item: impl FnMut(&mut Parser<'w>) -> Result<(), End>,

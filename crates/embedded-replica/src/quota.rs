@@ -1,4 +1,4 @@
-//! A quota root's limits, and the names that they have on the wire.
+//! A quota root's limits, and their names on the wire.
 //!
 //! ```text
 //!   LIMIT     what STORAGE is, said by all and always; 4294967295: none
@@ -12,7 +12,7 @@ use csync::DlistWriter;
 
 use crate::version::Version;
 
-/// Resources by their names of today and of before 3.10.
+/// Resources by their names from 3.10 on and before.
 const NAMES: [(&str, &str); 4] = [
     ("STORAGE", "STORAGE"),
     ("MESSAGE", "MESSAGE"),
@@ -20,7 +20,7 @@ const NAMES: [(&str, &str); 4] = [
     ("MAILBOX", "X-NUM-FOLDERS"),
 ];
 
-/// A limit that is none.
+/// The value that means no limit.
 const UNLIMITED: u64 = u32::MAX as u64;
 
 /// A quota root's limits, in the order of their names.
@@ -28,7 +28,7 @@ const UNLIMITED: u64 = u32::MAX as u64;
 pub(crate) struct Limits([Option<u64>; 4]);
 
 impl Limits {
-    /// Takes a key of QUOTA; one that is no limit, or has a name that this version does not know, is passed over.
+    /// Takes a key of QUOTA; a key that is not a limit, or that this version does not know, is ignored.
     pub(crate) fn set(&mut self, key: &str, limit: Option<u64>, version: Version) {
         let Some(limit) = limit else { return };
         for ((new, old), mine) in NAMES.iter().zip(&mut self.0) {
@@ -39,7 +39,7 @@ impl Limits {
         }
     }
 
-    /// Says them.
+    /// Writes them.
     pub(crate) fn put(&self, w: &mut DlistWriter<'_>, version: Version) {
         w.key("LIMIT").num(self.0[0].unwrap_or(UNLIMITED));
         for ((new, old), limit) in NAMES.iter().zip(self.0) {

@@ -1,4 +1,4 @@
-//! What a replica says where it says NO: the codes and words of cyrus-imapd 3.6.1.
+//! The NO answers of a replica: the codes and texts of cyrus-imapd 3.6.1.
 
 /// A refusal: what follows `NO `.
 pub(crate) type Refusal = &'static str;

@@ -26,7 +26,7 @@ pub enum ServeError {
     Certificate(String),
 }
 
-/// A served replica. Dropping it closes the address and all connections, and waits for their ends.
+/// A served replica. Dropping it closes the address and all connections, and waits until they have ended.
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
@@ -34,7 +34,7 @@ pub struct Server {
     accepting: Option<JoinHandle<()>>,
 }
 
-/// The connections that are open, to be closed at the end.
+/// The open connections, to be closed at the end.
 #[derive(Debug, Default)]
 struct Open {
     stopping: AtomicBool,
@@ -61,10 +61,10 @@ impl Server {
         self.address
     }
 
-    /// Closes all connections there are; new ones are accepted as before.
+    /// Closes all open connections; new ones are accepted as before.
     pub fn disconnect(&self) {
         for connection in lock(&self.open.connections).values() {
-            // One that is closed already has nothing left to shut down.
+            // One that is closed already needs no shutdown.
             let _ = connection.shutdown(Shutdown::Both);
         }
     }

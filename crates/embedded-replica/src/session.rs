@@ -1,4 +1,4 @@
-//! One connection to its end: commands in order. Its beginning is in `login.rs`.
+//! One connection until its end: commands in order. Its start is in `login.rs`.
 //!
 //! ```text
 //!   NOOP, RESTART -> OK       GET … APPLY … -> * lines, OK or NO       what is no command -> BAD
@@ -25,17 +25,17 @@ use crate::{Keep, Shared};
 /// What follows OK.
 const SUCCESS: &str = "success";
 
-/// A message file larger than this is not kept: the replica lives in memory.
+/// A larger message file is not kept: the replica lives in memory.
 const MOST_BODY: u64 = 256 * 1024 * 1024;
 
-/// A message file that came.
+/// A message file that arrived.
 pub(crate) struct Received {
     pub(crate) partition: String,
     pub(crate) guid: Guid,
     pub(crate) body: Option<Arc<[u8]>>,
 }
 
-/// What a command brings.
+/// What a command results in.
 pub(crate) enum Payload {
     Mailbox(Box<NewMailbox>),
     Messages(Vec<Received>),
@@ -59,7 +59,7 @@ pub(crate) struct Session<'s> {
 
 /// Serves a connection to its end.
 pub(crate) fn run(shared: &Shared, tcp: TcpStream, stopping: &AtomicBool) {
-    // Without it answers wait for acknowledgements; a socket that can't is slow, not wrong.
+    // Without it answers wait for acknowledgements; a socket that can't do it is slow, not wrong.
     let _ = tcp.set_nodelay(true);
     let mut session = Session {
         shared,
@@ -77,7 +77,7 @@ pub(crate) fn run(shared: &Shared, tcp: TcpStream, stopping: &AtomicBool) {
     if let Err(End::Nonsense(what)) = end {
         session.say(&format!("BAD IMAP_PROTOCOL_ERROR {what}"));
     }
-    // The peer may be gone.
+    // The peer may have closed.
     let _ = session.wire.flush();
 }
 
@@ -133,7 +133,7 @@ impl Session<'_> {
         Ok(rest)
     }
 
-    /// Passes over what is left of a line, whatever it is.
+    /// Skips the rest of a line.
     fn eat_line(&mut self) -> Result<(), End> {
         while self.wire.byte()? != b'\n' {}
         Ok(())
@@ -146,7 +146,7 @@ impl Session<'_> {
         self.answer(fault, Ok("Restarting"))
     }
 
-    /// GET and APPLY: the whole command is read, then the planned fault happens or it is carried out.
+    /// GET and APPLY: the whole command is read, then either the planned fault happens or it is carried out.
     fn command(&mut self, verb: &str) -> Result<(), End> {
         let mut parser = Parser::new(&mut self.wire);
         parser.expect(b' ')?;
@@ -183,7 +183,7 @@ impl Session<'_> {
         self.answer(fault, done.map(|()| SUCCESS))
     }
 
-    /// What is planned for this command; delays and ends come at once.
+    /// The fault planned for this command; delays and ends happen here at once.
     fn before(&mut self, name: &str) -> Result<Option<Fault>, End> {
         let fault = self.shared.faults.take(name);
         let latency = self.shared.faults.latency();
@@ -250,7 +250,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// Waits, but not for longer than the server is there.
+    /// Waits, but no longer than the server exists.
     fn pause(&self, pause: Duration) -> Result<(), End> {
         let until = Instant::now() + pause;
         while Instant::now() < until {
@@ -262,7 +262,7 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// `(%{partition guid size} … )`: each file goes to where it is kept, or nowhere, as it comes.
+    /// `(%{partition guid size} … )`: each file is stored or thrown away while it arrives.
     fn messages(&mut self) -> Result<Vec<Received>, End> {
         let keep = self.shared.options.keep;
         let mut received = Vec::new();

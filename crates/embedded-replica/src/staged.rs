@@ -1,4 +1,4 @@
-//! The messages that a connection has sent or found, until RESTART.
+//! The messages that a connection has uploaded or found, until RESTART.
 //!
 //! Source: `sync_reserve_list` of `imap/sync_support.c` of cyrus-imapd 3.6.1.
 
@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use cyrus_types::Guid;
 
-/// A message's body, where bodies are kept.
+/// A message's body, if bodies are kept.
 pub(crate) type Body = Option<Arc<[u8]>>;
 
 /// Messages by partition and GUID.
@@ -15,7 +15,7 @@ pub(crate) type Body = Option<Arc<[u8]>>;
 pub(crate) struct Staged(HashMap<String, HashMap<Guid, Body>>);
 
 impl Staged {
-    /// A message that came, or was found; its body where bodies are kept.
+    /// A message that arrived or was found; with its body if bodies are kept.
     pub(crate) fn insert(&mut self, partition: &str, guid: Guid, body: Body) {
         match self.0.get_mut(partition) {
             Some(messages) => drop(messages.insert(guid, body)),
@@ -23,7 +23,7 @@ impl Staged {
         }
     }
 
-    /// A message that is there.
+    /// A message that is present.
     pub(crate) fn get(&self, partition: &str, guid: &Guid) -> Option<&Body> {
         self.0.get(partition)?.get(guid)
     }

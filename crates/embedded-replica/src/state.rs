@@ -1,7 +1,7 @@
-//! What the replica holds: names, mailboxes, users, quota roots.
+//! What the replica stores: names, mailboxes, users, quota roots.
 //!
-//! Locks are held for one command's work at most, and always in this order: names, a mailbox; users and
-//! quota roots alone. Two users' connections meet only for the moment of looking a name up.
+//! Locks are held for the work of one command at most, and always in this order: names, a mailbox; users and quota roots
+//! alone. Two users' connections share a lock only while a name is looked up.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,7 +13,7 @@ use crate::mailbox::{Annot, Mailbox};
 use crate::names::{is_within, owner, sort_key};
 use crate::quota::Limits;
 
-/// Takes a lock. A thread that panicked with it leaves the state as it was then.
+/// Takes a lock. If a thread panicked while it held the lock, the state is as it was then.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -25,7 +25,7 @@ pub(crate) enum Entry {
     Intermediate(Intermediate),
 }
 
-/// A name with no mailbox behind it.
+/// A name without a mailbox.
 #[derive(Debug, Clone)]
 pub(crate) struct Intermediate {
     pub(crate) name: String,
@@ -68,7 +68,7 @@ impl Names {
         self.get(self.by_id.get(uniqueid)?)
     }
 
-    /// Puts an entry in, in the place of what has its name.
+    /// Inserts an entry, or replaces the one with its name.
     pub(crate) fn insert(&mut self, entry: Entry) {
         self.remove(entry.name());
         self.by_id.insert(entry.uniqueid().clone(), entry.name().to_string());
@@ -83,7 +83,7 @@ impl Names {
         Some(entry)
     }
 
-    /// All that belongs to a user: the INBOX and what is below it, then what was deleted of it.
+    /// Everything of a user: the INBOX and what is below it, then deleted mailboxes.
     pub(crate) fn of_user(&self, userid: &str) -> Vec<Entry> {
         let of = |entry: &&Entry| owner(entry.name()).as_deref() == Some(userid);
         let (mut live, mut deleted) = (Vec::new(), Vec::new());
@@ -104,7 +104,7 @@ impl Names {
         live
     }
 
-    /// Forgets intermediates above `name` that have nothing below them any more.
+    /// Removes intermediates above `name` that have nothing below them any more.
     pub(crate) fn prune(&mut self, name: &str) {
         let mut above = name;
         while let Some((parent, _)) = above.rsplit_once('.') {
@@ -167,7 +167,7 @@ pub(crate) struct State {
     pub(crate) quotas: Mutex<BTreeMap<String, Quota>>,
     /// Annotations of the server itself.
     pub(crate) annotations: Mutex<Vec<Annot>>,
-    /// FORCE was said: like Cyrus' it outlives the connection, and holds for the whole replica.
+    /// FORCE is on: as in Cyrus it outlives the connection, and holds for the whole replica.
     force: AtomicBool,
 }
 

@@ -1,4 +1,4 @@
-//! What a replica was asked and sent.
+//! Counts of what a replica was asked and sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -9,13 +9,14 @@ use crate::state::lock;
 /// What a replica was asked and sent so far.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
-    /// Commands by name, as `GET USER` and `APPLY MAILBOX`; refused ones too.
+    /// Commands by name, such as `GET USER` and `APPLY MAILBOX`, including refused ones.
     pub commands: BTreeMap<String, u64>,
-    /// Message files that came.
+    /// Message files received.
     pub messages: u64,
     /// Their bytes.
     pub bytes: u64,
-    /// How many of the files came with REPLICATION-ARCHIVE switched on, so that Cyrus would stage them on the archive partition.
+    /// How many of the files came with REPLICATION-ARCHIVE switched on, so that Cyrus would stage them on the archive
+    /// partition.
     pub archived: u64,
     /// Connections accepted.
     pub connections: u64,

@@ -1,4 +1,4 @@
-//! A certificate for STARTTLS, made for the occasion: nobody has a reason to trust it.
+//! A certificate for STARTTLS, made at the start: nobody has a reason to trust it.
 
 use std::sync::Arc;
 

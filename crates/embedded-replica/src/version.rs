@@ -26,22 +26,24 @@
 //!   USERFLAGS, USERGROUPS           -     -     -     -     -    yes   yes    ignored, and not said
 //!   JMAPID, VERSION, DELETEDMODSEQ  -     -     -     -     -     -    yes    ignored, and not said
 //! ```
-//! - (a) where [`archive`](crate::Options::archive) is on, imapd.conf's `archive_enabled`. An imapd says it in any case, and
-//!   does not switch it on then. Files that come from then on are staged on the archive partition; the records say nothing of
-//!   it. 3.8 has it, too, and is otherwise 3.6.
-//! - (b) where [`unmailbox_id`](crate::Options::unmailbox_id) is on: it came to the development branch after 3.13.7. Of it only
+//! - (a) if [`archive`](crate::Options::archive) is on, imapd.conf's `archive_enabled`. An imapd offers it in any case, but
+//!   does not switch it on if the option is off. Files that arrive after it are staged on the archive partition; the records
+//!   do not mention it. 3.8 has it, too, and is otherwise like 3.6.
+//! - (b) if [`unmailbox_id`](crate::Options::unmailbox_id) is on: it came to the development branch after 3.13.7. Only
 //!   its authors' description is known: UNMAILBOX takes `%(MBOXNAME UNIQUEID UIDVALIDITY)` beside the bare name, and another
 //!   mailbox of that name is refused with IMAP_MAILBOX_MOVED.
 //! - (c) refused, but the code has no name there yet: `NO Unknown error`. An id that another name has is not refused.
 //! - (d) it is replaced.
-//! - (e) with SIEVE-MAILBOX switched on the mailbox and no lines, else the lines and no mailbox (IMAP_PROTOCOL_BAD_PARAMETERS).
+//! - (e) with SIEVE-MAILBOX switched on: the mailbox and no lines; else the lines and no mailbox
+//! (IMAP_PROTOCOL_BAD_PARAMETERS).
 //! - (f) with MBOXTYPE `i` and ACL NIL; (g) with `ei` and `""`.
-//! - (h) compiled scripts among them, each with its date and GUID. From 3.6 on, and here always, only the active one is named,
-//!   without either.
+//! - (h) including compiled scripts, each with its date and GUID. From 3.6 on, and here always, only the active one is
+//! named,
+//!   without date and GUID.
 //!
-//! EXPUNGE, ANNOTATION, SEEN, SUB, SIEVE, ACTIVATE_SIEVE and their opposites, RESERVE, MESSAGE, QUOTA and UNUSER are the same in
-//! all. A GET, APPLY or RESTORE of another name is answered `NO IMAP_PROTOCOL_ERROR Protocol error` by all, any other
-//! command `BAD IMAP_PROTOCOL_ERROR Unrecognized command`.
+//! EXPUNGE, ANNOTATION, SEEN, SUB, SIEVE, ACTIVATE_SIEVE and their opposites, RESERVE, MESSAGE, QUOTA and UNUSER are the
+//! same in all versions. All answer a GET, APPLY or RESTORE of another name with `NO IMAP_PROTOCOL_ERROR Protocol error`,
+//! and any other command with `BAD IMAP_PROTOCOL_ERROR Unrecognized command`.
 //!
 //! Source: `imap/sync_server.c`, `imap/sync_support.c` (`sync_apply`, `sync_get`, `sync_response`, `sync_apply_mailbox`,
 //! `sync_prepare_dlists`, `sync_mailbox_byentry`, `decode_annotations`, `sync_encode_quota_limits`) of cyrus-imapd 3.0.18, 3.2.6,
@@ -103,27 +105,27 @@ impl Version {
         self >= Version::V3_10
     }
 
-    /// SINCE_*, GET UNIQUEIDS, modseqs of folders, annotations and quota roots, and names for their refusals.
+    /// SINCE_*, GET UNIQUEIDS, modseqs of folders, annotations and quota roots, and codes for their refusals.
     pub(crate) fn has_modseqs(self) -> bool {
         self >= Version::V3_2
     }
 
-    /// Whether GET UNIQUEIDS of an id that is not there ends the process (`mboxlist.c:mboxlist_read` of no name).
+    /// Whether GET UNIQUEIDS of a missing id ends the process (`mboxlist.c:mboxlist_read` without a name).
     pub(crate) fn dies_of_unknown_ids(self) -> bool {
         matches!(self, Version::V3_2 | Version::V3_4)
     }
 
-    /// Whether a mailbox that has had no messages is replaced by another of its name.
+    /// Whether a mailbox that has never had messages is replaced by another of its name.
     pub(crate) fn replaces_empty(self) -> bool {
         self >= Version::V3_6
     }
 
-    /// Whether names without a mailbox are said and can be renamed.
+    /// Whether names without a mailbox are reported and can be renamed.
     pub(crate) fn says_intermediates(self) -> bool {
         self >= Version::V3_4
     }
 
-    /// Whether plain mail has a letter of its own, `e`, which is said of names without a mailbox.
+    /// Whether plain mail has a letter of its own, `e`, which is also reported for names without a mailbox.
     pub(crate) fn has_email_letter(self) -> bool {
         self >= Version::V3_6
     }

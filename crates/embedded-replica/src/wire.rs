@@ -1,7 +1,7 @@
-//! A connection's bytes: plain, deflated, or within TLS. One thread owns it, so nothing is locked.
+//! A connection's bytes: plain, deflated, or within TLS. One thread owns it, so it needs no lock.
 //!
-//! Answers are gathered and sent when the input runs dry, as Cyrus does: who sends commands ahead
-//! of their answers gets the answers in few packets.
+//! Answers are collected and sent when there is no more input, as Cyrus does: a client that sends commands ahead of their
+//! answers gets the answers in few packets.
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use nix::sys::socket::{MsgFlags, recv};
 
 /// How much is read at once.
 const READ_BYTES: usize = 256 * 1024;
-/// How much of answers is gathered at most before it is sent.
+/// How many bytes of answers are collected at most before they are sent.
 const WRITE_BYTES: usize = 64 * 1024;
 
 /// Why a connection ends.
@@ -24,7 +24,7 @@ pub(crate) enum End {
     /// The socket broke.
     #[error("{0}")]
     Io(#[from] io::Error),
-    /// What came is no command; the text goes to the peer.
+    /// The bytes are not a command; the text goes to the peer.
     #[error("{0}")]
     Nonsense(String),
 }
@@ -58,7 +58,7 @@ struct Deflate {
     raw: Vec<u8>,
     at: usize,
     end: usize,
-    /// The last inflation made something: there may be more without more input.
+    /// The last inflation produced output: there may be more without more input.
     more: bool,
 }
 
@@ -86,7 +86,7 @@ impl Wire {
         }
     }
 
-    /// What has come and is not taken yet, at least a byte.
+    /// The bytes that have arrived and are not taken yet, at least one.
     pub(crate) fn available(&mut self) -> Result<&[u8], End> {
         if self.at >= self.end {
             self.fill()?;
@@ -94,12 +94,12 @@ impl Wire {
         Ok(self.buf.get(self.at..self.end).unwrap_or_default())
     }
 
-    /// Takes so many of the available bytes.
+    /// Takes this many of the available bytes.
     pub(crate) fn take(&mut self, count: usize) {
         self.at = (self.at + count).min(self.end);
     }
 
-    /// The next byte, left where it is.
+    /// The next byte, without taking it.
     pub(crate) fn peek(&mut self) -> Result<u8, End> {
         self.available()?.first().copied().ok_or(End::Closed)
     }
@@ -111,7 +111,7 @@ impl Wire {
         Ok(byte)
     }
 
-    /// Hands the next `count` bytes to `taker`, as they come.
+    /// Hands the next `count` bytes to `taker`, as they arrive.
     pub(crate) fn pass(&mut self, count: u64, mut taker: impl FnMut(&[u8])) -> Result<(), End> {
         let mut left = count;
         while left > 0 {
@@ -126,7 +126,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Throws the next `count` bytes away. In clear the kernel does, without copying them.
+    /// Throws the next `count` bytes away. Without TLS or deflate the kernel does it, without copying them.
     pub(crate) fn discard(&mut self, count: u64) -> Result<(), End> {
         let here = ((self.end - self.at) as u64).min(count);
         self.at += here as usize;
@@ -151,7 +151,7 @@ impl Wire {
         self.pass(left, |_| ())
     }
 
-    /// Sends the answers gathered so far.
+    /// Sends the answers collected so far.
     pub(crate) fn flush(&mut self) -> Result<(), End> {
         if self.out.is_empty() {
             return Ok(());
@@ -167,12 +167,12 @@ impl Wire {
         Ok(())
     }
 
-    /// Sends answers when many are gathered.
+    /// Sends answers when many are collected.
     pub(crate) fn flush_if_much(&mut self) -> Result<(), End> {
         if self.out.len() >= WRITE_BYTES { self.flush() } else { Ok(()) }
     }
 
-    /// From now on both directions are deflated. Input read already stays what it is, as in Cyrus.
+    /// From now on both directions are deflated. Input that was read already stays as it is, as in Cyrus.
     pub(crate) fn start_deflate(&mut self) {
         self.deflate = Some(Deflate {
             inflate: Decompress::new(false),
@@ -184,7 +184,7 @@ impl Wire {
         });
     }
 
-    /// Shakes hands for TLS with the first bytes that follow.
+    /// Does the TLS handshake with the first bytes that follow.
     pub(crate) fn start_tls(
         &mut self,
         config: std::sync::Arc<rustls::ServerConfig>,
@@ -248,7 +248,7 @@ impl Deflate {
             let status = self.compress.compress_vec(rest, &mut packed, FlushCompress::Sync);
             status.map_err(io::Error::other)?;
             let done = (self.compress.total_in() - start) as usize;
-            // All is out when it did not need all the room it had.
+            // Everything is out if it did not need all the room it had.
             if done >= bytes.len() && packed.len() - before < room {
                 return Ok(packed);
             }
@@ -267,8 +267,8 @@ mod tests {
 
     use super::Wire;
 
-    // Shows that all that came is handed on, also when the inflater has taken the last byte of input and keeps
-    // output back: its window of 32 KiB was full.
+    // Checks that all input is handed on, also when the inflater has taken the last byte of input but still holds output:
+    // its window of 32 KiB was full.
     #[test]
     fn nothing_stays_behind_in_the_inflater() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -280,7 +280,7 @@ mod tests {
         let mut compress = Compress::new(Compression::fast(), false);
         let (mut x, mut all) = (1_u32, 0_usize);
         for round in 0..200_usize {
-            // Ends near the window's edge, with a run that a few bits stand for.
+            // Ends near the window's edge, with a run of bytes that compresses to a few bits.
             let wanted = 32_768 - all % 32_768 + round % 300;
             let noise = wanted.saturating_sub(round % 290);
             let sent: Vec<u8> = (0..wanted)

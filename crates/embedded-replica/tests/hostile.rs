@@ -1,4 +1,4 @@
-//! Peers that say nonsense, too much, or nothing: the connection ends with a word, the replica stays.
+//! Peers that send nonsense, too much, or nothing: the connection ends with an error, the replica stays.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails by panicking")]
 
@@ -23,7 +23,7 @@ fn connect(server: &Server) -> TcpStream {
     tcp
 }
 
-/// Reads until it was said.
+/// Reads until this text arrives.
 fn until(tcp: &mut TcpStream, wanted: &str) -> String {
     let mut said = String::new();
     let mut buf = [0; 4096];
@@ -35,7 +35,7 @@ fn until(tcp: &mut TcpStream, wanted: &str) -> String {
     said
 }
 
-/// Reads to the end of the connection. A peer that had more to say gets a reset.
+/// Reads to the end of the connection. A peer that still sends gets a reset.
 fn to_end(tcp: &mut TcpStream) -> String {
     let mut said = Vec::new();
     let _ = tcp.read_to_end(&mut said);
@@ -72,7 +72,7 @@ fn endless_input_is_cut_off() {
         let mut tcp = connect(&server);
         tcp.write_all(start.as_bytes()).unwrap();
         let piece = piece.repeat(20_000);
-        // 64 MiB of values at most are taken; 200 MB are offered.
+        // At most 64 MiB of values are accepted; 200 MB are offered.
         let refused = (0..2_000).any(|_| tcp.write_all(piece.as_bytes()).is_err());
         assert!(refused || to_end(&mut tcp).contains("too long"), "{start}");
     }

@@ -1,4 +1,5 @@
-//! What each version offers and knows. Those that can be installed are held against real servers elsewhere (`tests/cyrus/versions.rs`).
+//! What each version offers and knows. `tests/cyrus/versions.rs` compares the versions that can be installed with real
+//! servers.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails by panicking")]
 
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 use embedded_replica::{Options, Replica, Version};
 
-/// The banner, then the answers to these commands, of somebody who is logged in.
+/// The banner, then the answers to these commands, after a login.
 fn said(options: Options, commands: &[&str]) -> Vec<String> {
     let replica = Replica::new(options).unwrap();
     let server = replica.serve("127.0.0.1:0").unwrap();
@@ -97,7 +98,7 @@ fn ids_and_intermediates() {
             Version::V3_0 => {
                 &["NO IMAP_PROTOCOL_BAD_PARAMETERS", "OK success", REFUSED, REFUSED, "OK Finished"]
             }
-            // The last question ends the connection.
+            // The last command ends the connection.
             Version::V3_2 => &["OK success"; 3],
             Version::V3_4 => &["OK success", "*", "OK success", "*", "OK success"],
             _ => &["OK success", "*", "OK success", "*", "OK success", "OK success", "OK Finished"],
@@ -106,7 +107,7 @@ fn ids_and_intermediates() {
     }
 }
 
-/// UNMAILBOX-ID: only the mailbox that is meant goes.
+/// UNMAILBOX-ID: only the named mailbox is removed.
 #[test]
 fn removals_name_what_they_mean() {
     let removal = |id: &str, uidvalidity: u32| {

@@ -1,12 +1,13 @@
-//! apt-get and its kin: what is installed, what is offered, and how packages are installed without starting a service.
+//! apt-get and related programs: what is installed, what is offered, and how packages are installed without starting a
+//! service.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// What keeps the packages' scripts from starting a Cyrus of the machine's own, which could disturb the tests' (Debian's switch
-/// for that: exit code 101 means "forbidden by policy"). It is written unless there is one, and removed however apt-get ends;
-/// should all of this be killed, the next run knows it for ours by its comment.
+/// Keeps the packages' scripts from starting a Cyrus on the machine, which could disturb the tests' servers (Debian's
+/// switch for that: exit code 101 means "forbidden by policy"). It is written unless there is one, and removed however
+/// apt-get ends. If this process is killed, the next run recognises the file by its comment.
 const WITHOUT_SERVICES: &str = r#"
 policy=/usr/sbin/policy-rc.d mark='# while sync_client installs Cyrus'
 if [ ! -e "$policy" ] || grep -qxF "$mark" "$policy"; then
@@ -23,14 +24,14 @@ pub(crate) fn is_there() -> bool {
     Path::new("/usr/bin/apt-get").exists()
 }
 
-/// The version of a package that is installed and whole.
+/// The version of a package, if it is completely installed.
 pub(crate) fn installed(package: &str) -> Option<String> {
     let answer = ask("dpkg-query", &["-W", "-f", "${db:Status-Abbrev}|${Version}", package])?;
     let (status, version) = answer.split_once('|')?;
     status.starts_with("ii").then(|| version.trim().to_owned())
 }
 
-/// The versions of a package that the mirrors offered when they were last asked, newest first.
+/// The versions of a package that the mirrors offered at the last update, newest first.
 pub(crate) fn offered(package: &str) -> Vec<String> {
     versions(&ask("apt-cache", &["madison", package]).unwrap_or_default())
 }
@@ -47,13 +48,13 @@ fn versions(madison: &str) -> Vec<String> {
     found
 }
 
-/// Asks the mirrors what they have.
+/// Gets the mirrors' package lists.
 pub(crate) fn update(say: &dyn Fn(&str)) -> Result<(), String> {
     say("apt-get update");
     run(&["update"], say)
 }
 
-/// Installs packages (`NAME=VERSION`) and what they need, telling of each.
+/// Installs packages (`NAME=VERSION`) and what they need, reporting each.
 pub(crate) fn install(packages: &[String], say: &dyn Fn(&str)) -> Result<(), String> {
     let mut args = vec!["install", "--yes", "--no-install-recommends"];
     args.extend(packages.iter().map(String::as_str));
@@ -61,11 +62,11 @@ pub(crate) fn install(packages: &[String], say: &dyn Fn(&str)) -> Result<(), Str
     run(&args, say)
 }
 
-/// Runs apt-get; on failure gives the end of what it said.
+/// Runs apt-get; on failure returns the end of its output.
 fn run(args: &[&str], say: &dyn Fn(&str)) -> Result<(), String> {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", WITHOUT_SERVICES, "sh", "apt-get", "--quiet=2"]);
-    // Another apt-get (unattended upgrades) is waited for.
+    // If another apt-get runs (unattended upgrades), it waits for that.
     command.args(["-o", "DPkg::Lock::Timeout=600", "-o", "Acquire::Retries=3"]).args(args);
     command.env("DEBIAN_FRONTEND", "noninteractive").env("LC_ALL", "C");
     let failed = |err: std::io::Error| format!("failed to run apt-get: {err}");
@@ -89,7 +90,7 @@ fn run(args: &[&str], say: &dyn Fn(&str)) -> Result<(), String> {
     Err(format!("apt-get {} ended with {status}:\n{}", args.join(" "), last.join("\n")))
 }
 
-/// What a program prints, if it succeeds.
+/// The output of a program, if it succeeds.
 fn ask(program: &str, args: &[&str]) -> Option<String> {
     let output = Command::new(program).args(args).env("LC_ALL", "C").output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -1,7 +1,7 @@
-//! Debian's Cyrus 3.6.1: looked for, and installed where it is missing.
+//! Finds Debian's Cyrus 3.6.1, and installs it if it is missing.
 //!
-//! The tests compare with this very program, byte by byte in places, so the version is part of them. What was tested last is
-//! [`TESTED`]; where the mirror has another revision of 3.6.1 by now (a security update), that is taken and named.
+//! The tests compare with this very program, byte by byte in places, so they depend on its version. [`TESTED`] is the
+//! version last tested; if the mirror has another revision of 3.6.1 by now (a security update), that is used and named.
 
 use std::fmt;
 use std::io;
@@ -18,7 +18,7 @@ pub const TESTED: &str = "3.6.1-4+deb12u5";
 /// The folder of Debian's Cyrus programs.
 pub const BIN: &str = "/usr/lib/cyrus/bin";
 
-/// The packages that hold the programs the tests run, and those of the same source that they need: all of one version.
+/// The packages with the programs that the tests run, and those of the same source that they need: all of one version.
 pub const PACKAGES: [&str; 6] = [
     "cyrus-imapd",
     "cyrus-replication",
@@ -28,7 +28,7 @@ pub const PACKAGES: [&str; 6] = [
     "libcyrus-imap-perl",
 ];
 
-/// What any version that will do begins with.
+/// The beginning of every acceptable version.
 const SERIES: &str = "3.6.1-";
 const NEEDED: [&str; 6] =
     ["master", "imapd", "sync_server", "sync_client", "ctl_cyrusdb", "mbpath"];
@@ -43,11 +43,11 @@ pub enum CyrusError {
     NotRoot,
     /// There is no apt-get.
     NotDebian,
-    /// apt-get offers none of the versions that will do, but these.
+    /// apt-get offers no acceptable version, only these.
     NotOffered(Vec<String>),
-    /// apt-get failed: its words.
+    /// apt-get failed: its output.
     Apt(String),
-    /// apt-get was content, but this file is still missing.
+    /// apt-get succeeded, but this file is still missing.
     StillMissing(String),
 }
 
@@ -87,7 +87,7 @@ impl fmt::Display for CyrusError {
 
 impl std::error::Error for CyrusError {}
 
-/// The version that is installed; `None` where none is, or where dpkg does not know it.
+/// The installed version; `None` if there is none, or if dpkg does not know it.
 #[must_use]
 pub fn installed() -> Option<String> {
     apt::installed(PACKAGES[0])
@@ -99,11 +99,11 @@ pub fn first_missing() -> Option<String> {
     NEEDED.iter().map(|name| format!("{BIN}/{name}")).find(|path| !Path::new(path).exists())
 }
 
-/// Makes sure that Cyrus is there: looks, and installs it where it is missing. What it does on the way, and how long that
-/// takes, it tells `say`.
+/// Makes sure that Cyrus is installed: checks, and installs it if it is missing. It reports each step, and how long that
+/// takes, to `say`.
 ///
 /// # Errors
-/// When another version is there, or it can't be installed; the words say what to do.
+/// When another version is installed, or it can't be installed; the text says what to do.
 pub fn ensure(say: &dyn Fn(&str)) -> Result<(), CyrusError> {
     if is_there(say)? {
         return Ok(());
@@ -115,7 +115,7 @@ pub fn ensure(say: &dyn Fn(&str)) -> Result<(), CyrusError> {
         return Err(CyrusError::NotDebian);
     }
     let _lock = lock("installing Cyrus", say);
-    // Whoever had the lock may have installed it.
+    // The holder of the lock may have installed it.
     if is_there(say)? {
         return Ok(());
     }
@@ -138,7 +138,7 @@ pub fn ensure(say: &dyn Fn(&str)) -> Result<(), CyrusError> {
     Ok(())
 }
 
-/// Whether a Cyrus that will do is there.
+/// Whether an acceptable Cyrus is installed.
 fn is_there(say: &dyn Fn(&str)) -> Result<bool, CyrusError> {
     let version = installed();
     match &version {
@@ -162,7 +162,7 @@ fn is_there(say: &dyn Fn(&str)) -> Result<bool, CyrusError> {
     Ok(true)
 }
 
-/// Installs the wanted version, or the one there is; gives which it was.
+/// Installs the wanted version, or the one on offer; returns which one.
 fn install(wanted: &str, say: &dyn Fn(&str)) -> Result<String, CyrusError> {
     let offered = apt::offered(PACKAGES[0]);
     let Some(version) = choose(&offered, wanted).map(str::to_owned) else {
@@ -179,14 +179,14 @@ fn install(wanted: &str, say: &dyn Fn(&str)) -> Result<String, CyrusError> {
     Ok(version)
 }
 
-/// The wanted one, or else the newest that will do (they come newest first).
+/// The wanted version, or else the newest acceptable one (they are sorted newest first).
 fn choose<'a>(offered: &'a [String], wanted: &str) -> Option<&'a str> {
     let exact = offered.iter().find(|version| *version == wanted);
     exact.or_else(|| offered.iter().find(|v| v.starts_with(SERIES))).map(String::as_str)
 }
 
-/// Tests of many processes may find at once that Cyrus is missing: one installs it, the others wait. The lock is a name in
-/// Linux' abstract socket namespace, so that it ends with its holder.
+/// Several test processes may find at once that Cyrus is missing: one installs it, the others wait. The lock is a name in
+/// Linux' abstract socket namespace, so it ends with its holder.
 pub(crate) fn lock(what: &str, say: &dyn Fn(&str)) -> Option<UnixListener> {
     let name = SocketAddr::from_abstract_name(format!("sync_client tests: {what}")).ok()?;
     let mut told = false;
@@ -194,7 +194,7 @@ pub(crate) fn lock(what: &str, say: &dyn Fn(&str)) -> Option<UnixListener> {
         match UnixListener::bind_addr(&name) {
             Ok(held) => return Some(held),
             Err(err) if err.kind() == io::ErrorKind::AddrInUse => {}
-            // Whatever that may be, apt-get has locks of its own.
+            // Whatever the error is, apt-get has locks of its own.
             Err(_) => return None,
         }
         if !told {

@@ -1,4 +1,4 @@
-//! A temporary folder that is gone in the end, whoever writes into it and however its process ends.
+//! A temporary folder that is always removed, whoever writes into it and however its process ends.
 
 use std::fs::DirBuilder;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 
 use crate::guard;
 
-/// How long its removal is tried while somebody still writes into it.
+/// How long the removal is tried while another process still writes into it.
 const REMOVAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A folder for this process alone: dropping it removes it with all that is in it; when the process is killed, its
-/// guard (`guard.rs`) does.
+/// A folder for this process alone. Dropping it removes it with everything in it; if the process is killed, its guard
+/// (`guard.rs`) does.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -25,7 +25,7 @@ impl Folder {
     /// # Errors
     /// When it can't be made or guarded.
     pub fn make(base: &Path, prefix: &str) -> Result<Folder> {
-        // So many digits that it can't be anybody else's: the guard is told before it is made.
+        // So many digits that the name is unique: the guard learns it before the folder is made.
         let number = RandomState::new().build_hasher().finish() & 0xffff_ffff_ffff;
         let path = base.join(format!("{prefix}{number:012x}"));
         guard::watch(&path)?;
@@ -42,7 +42,7 @@ impl Folder {
     /// Removes it now.
     ///
     /// # Errors
-    /// When something of it is still there after ten seconds.
+    /// When part of it still exists after ten seconds.
     pub fn remove(&self) -> Result<()> {
         let end = Instant::now() + REMOVAL_TIMEOUT;
         loop {
@@ -50,7 +50,7 @@ impl Folder {
                 Err(err) if err.kind() == ErrorKind::NotFound && !self.path.exists() => {
                     return Ok(());
                 }
-                // Somebody wrote into it meanwhile.
+                // Another process wrote into it meanwhile.
                 Err(_) if Instant::now() < end => std::thread::sleep(Duration::from_millis(5)),
                 outcome => return outcome,
             }

@@ -1,11 +1,11 @@
-//! What a run of the tests stands on: Debian's Cyrus, and folders that are gone in the end, however the run ended.
+//! What a test run needs first: Debian's Cyrus, and folders that are always removed, however the run ended.
 //!
 //! ```text
 //!   cyrus    the packages that the tests know: looked for, installed     apt   how apt-get is run, and what it is asked
 //!   folder   a temporary folder, and guard, which removes it when its process was killed
 //! ```
-//! The standard library is all it needs: `cargo xtask` says what it is going to do a second after it was asked, and this is
-//! compiled first.
+//! It depends only on the standard library: it is compiled first, so that `cargo xtask` can say within a second what it is
+//! going to do.
 #![forbid(unsafe_code)]
 
 mod apt;

@@ -1,11 +1,12 @@
-//! Other versions of Cyrus, each in a folder of its own: what Debian's other releases have.
+//! Other versions of Cyrus, each in a folder of its own: those of Debian's other releases.
 //!
 //! ```text
 //!   target/cyrus/bullseye/            3.2.6, of debootstrap; made by the first test that wants it, some 300 MB and a minute
 //!   target/cyrus/bullseye.complete    it is all there
 //! ```
-//! Two tests do not make it at once. Nothing is changed within it afterwards, and nobody needs to change into it: its programs are started by its own
-//! dynamic loader, with its own libraries, and see the same files as everybody else. So an instance of it is like any other.
+//! Two tests never make it at once. Nothing is changed in it afterwards, and no process needs to chroot into it: its
+//! programs are started by its own dynamic loader, with its own libraries, and see the same files as all others. So an
+//! instance of it is like any other.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,9 +17,9 @@ use crate::{apt, is_root};
 
 /// Where debootstrap gets packages from.
 const MIRROR: &str = "http://deb.debian.org/debian";
-/// What is installed.
+/// The packages to install.
 const PACKAGES: &str = "cyrus-imapd,cyrus-replication,cyrus-admin,cyrus-clients,libsasl2-modules";
-/// Without these a root is not complete.
+/// Files without which a root is not complete.
 const NEEDED: [&str; 5] = ["master", "imapd", "sync_server", "sync_client", "ctl_cyrusdb"];
 
 /// A release of Debian.
@@ -26,12 +27,12 @@ const NEEDED: [&str; 5] = ["master", "imapd", "sync_server", "sync_client", "ctl
 pub enum Release {
     /// Debian 11: Cyrus 3.2.6.
     Bullseye,
-    /// What comes next: Cyrus 3.12.
+    /// The next release: Cyrus 3.12.
     Sid,
 }
 
 impl Release {
-    /// Its name at Debian's.
+    /// Debian's name for it.
     #[must_use]
     pub fn suite(self) -> &'static str {
         match self {
@@ -49,7 +50,7 @@ pub struct Root {
 }
 
 impl Root {
-    /// The words that start one of its Cyrus programs, to which the program's own arguments are added.
+    /// The words that start one of its Cyrus programs; the program's own arguments follow.
     #[must_use]
     pub fn program(&self, name: &str) -> Vec<String> {
         let at = |path: &str| self.dir.join(path).display().to_string();
@@ -62,14 +63,14 @@ impl Root {
         ]
     }
 
-    /// Where its SASL mechanisms are: for the environment's SASL_PATH.
+    /// The folder of its SASL mechanisms: for SASL_PATH in the environment.
     #[must_use]
     pub fn sasl_path(&self) -> PathBuf {
         self.dir.join("usr/lib/x86_64-linux-gnu/sasl2")
     }
 }
 
-/// Makes sure that a release is there.
+/// Makes sure that a release is installed.
 ///
 /// # Errors
 /// In words: it can't be made.
@@ -83,7 +84,7 @@ pub fn ensure(release: Release, say: &dyn Fn(&str)) -> Result<Root, String> {
     let base = base.canonicalize().map_err(|e| told("find", &base, &e))?;
     let (dir, complete) = (base.join(suite), base.join(format!("{suite}.complete")));
     let held = if complete.exists() { None } else { lock(&format!("making {suite}"), say) };
-    // Whoever had the lock may have made it.
+    // The holder of the lock may have made it.
     if !complete.exists() {
         if !is_root() {
             return Err(format!("only root can make {}", dir.display()));
@@ -96,7 +97,7 @@ pub fn ensure(release: Release, say: &dyn Fn(&str)) -> Result<Root, String> {
         let mut command = Command::new("/usr/sbin/debootstrap");
         command.args(["--variant=minbase", &format!("--include={PACKAGES}"), suite]);
         command.arg(&dir).arg(MIRROR).stdin(Stdio::null());
-        // It fails to configure Cyrus, for want of a running system; the programs are there.
+        // It fails to configure Cyrus, because no system is running; the programs are there.
         let output = command.output().map_err(|e| format!("can't run debootstrap: {e}"))?;
         let bin = dir.join("usr/lib/cyrus/bin");
         if let Some(missing) = NEEDED.iter().find(|name| !bin.join(name).exists()) {

@@ -11,7 +11,7 @@ use wait4::Wait4;
 use crate::cyrus::Cyrus;
 use crate::error::{Error, Result, io};
 
-/// How a program ended, what it wrote and what it took.
+/// How a program ended, its output, and the time and memory it used.
 #[derive(Debug, Clone)]
 pub struct Outcome {
     /// The program and its arguments.
@@ -28,13 +28,13 @@ pub struct Outcome {
     pub user_cpu: Duration,
     /// CPU time in the kernel.
     pub system_cpu: Duration,
-    /// The most memory it held at once, in bytes: sampled every few milliseconds from `/proc`, as the kernel's own
-    /// figure for children includes the parent's memory before exec. 0 when it ended before the first sample.
+    /// The most memory it held at once, in bytes: sampled every few milliseconds from `/proc`, because the kernel's own
+    /// figure for children includes the parent's memory before exec. 0 if it ended before the first sample.
     pub peak_rss_bytes: u64,
 }
 
 impl Outcome {
-    /// CPU time in all.
+    /// User and kernel CPU time together.
     #[must_use]
     pub fn cpu(&self) -> Duration {
         self.user_cpu + self.system_cpu
@@ -43,7 +43,7 @@ impl Outcome {
     /// Fails unless it exited with 0.
     ///
     /// # Errors
-    /// [`Error::Program`] with all it wrote.
+    /// [`Error::Program`] with its whole output.
     pub fn must_succeed(self) -> Result<Self> {
         if self.code == Some(0) {
             return Ok(self);
@@ -59,7 +59,7 @@ impl Outcome {
 /// Runs `sync_client -C imapd.conf args…` of a master's version as the Cyrus user, to its end.
 ///
 /// # Errors
-/// When it cannot be started; not for its exit code ([`Outcome::must_succeed`]).
+/// When it cannot be started; an exit code is not an error here ([`Outcome::must_succeed`]).
 pub fn run(master: &Cyrus, args: &[&str]) -> Result<Outcome> {
     let mut command = master.program("sync_client");
     command.arg("-C").arg(master.imapd_conf()).args(args);

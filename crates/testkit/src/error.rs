@@ -1,4 +1,4 @@
-//! What can go wrong while a test house is built: one error for the whole crate.
+//! The errors of this crate, in one enum.
 //!
 //! A test never hides these: every variant says which program, file or command failed, and what to do.
 
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// The crate's result.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error of the test house.
+/// An error of the test kit.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -16,13 +16,13 @@ pub enum Error {
         "not root: real cyrus servers change to the user cyrus, run the tests as root (for example with sudo -E)"
     )]
     NotRoot,
-    /// Cyrus is missing, or is another than the tests know.
+    /// Cyrus is missing, or its version is not the one that the tests know.
     #[error(transparent)]
     NoCyrus(#[from] groundwork::cyrus::CyrusError),
-    /// Another release's Cyrus can't be had.
+    /// Another release's Cyrus can't be installed.
     #[error("another version of cyrus: {0}")]
     NoRoot(String),
-    /// There is no user of Cyrus' own.
+    /// There is no Cyrus user.
     #[error(
         "there is no user cyrus, which cyrus' packages make: run the tests where debian's packages are installed"
     )]
@@ -42,7 +42,7 @@ pub enum Error {
     Start {
         /// The instance's folder.
         dir: PathBuf,
-        /// What was waited for, and the last syslog lines.
+        /// The awaited event, and the last syslog lines.
         reason: String,
     },
     /// A program ended with an error.
@@ -52,15 +52,15 @@ pub enum Error {
         program: String,
         /// Its exit status.
         status: String,
-        /// What it wrote to stdout and stderr.
+        /// Its stdout and stderr.
         output: String,
     },
-    /// A syslog line did not come.
+    /// A syslog line did not arrive.
     #[error("no syslog line with {words:?} came, but {came:#?}")]
     NoLine {
-        /// What was waited for.
+        /// The awaited text.
         words: String,
-        /// The lines that were there.
+        /// The lines that did arrive.
         came: Vec<String>,
     },
     /// The instance has no such service.
@@ -79,14 +79,14 @@ pub enum Error {
         /// The server's words.
         answer: String,
     },
-    /// A server that should run did not answer again and again.
+    /// A server that should run did not answer repeated tries.
     #[error("failed to reach the {service} server for {seconds} s: {source}")]
     Unreachable {
         /// `imap`, `lmtp` or `sieve`.
         service: &'static str,
         /// How long it was tried.
         seconds: u64,
-        /// What the last try met.
+        /// The error of the last try.
         source: Box<Error>,
     },
     /// A csync command was answered with NO or BAD.
@@ -112,13 +112,13 @@ pub enum Error {
     Oracle {
         /// The user or mailbox.
         what: String,
-        /// What is missing or odd.
+        /// What is missing or unexpected.
         why: String,
     },
 }
 
 impl Error {
-    /// Whether a server refused just this command (NO, BAD, a 4xx or 5xx code) and the connection goes on.
+    /// Whether a server refused only this command (NO, BAD, a 4xx or 5xx code), so that the connection goes on.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         match self {
@@ -129,7 +129,7 @@ impl Error {
     }
 }
 
-/// Wraps a system error with what was tried on which path.
+/// Wraps a system error with the action and the path.
 pub(crate) fn io(
     what: &'static str,
     path: impl AsRef<Path>,

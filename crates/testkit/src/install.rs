@@ -1,4 +1,4 @@
-//! Makes sure, once a process, that Debian's Cyrus is there; the crate groundwork does the work.
+//! Makes sure, once per process, that Debian's Cyrus is installed; the crate groundwork does the work.
 //!
 //! A test that needs Cyrus fails loudly without it; it is never skipped.
 
@@ -9,7 +9,7 @@ use groundwork::cyrus::{CyrusError, ensure};
 
 use crate::error::Result;
 
-/// Checks for the Cyrus programs and installs them where they are missing; says what it does on stderr.
+/// Checks for the Cyrus programs and installs them if they are missing; reports on stderr what it does.
 ///
 /// # Errors
 /// [`Error::NoCyrus`](crate::Error::NoCyrus) when they are missing and can't be installed, or are of another version.

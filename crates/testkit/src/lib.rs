@@ -1,4 +1,4 @@
-//! Real Cyrus 3.6.1 servers for the tests: started, filled, judged, disturbed.
+//! Real Cyrus 3.6.1 servers for the tests: started, filled, compared, disturbed.
 //!
 //! ```text
 //!  install   makes sure Cyrus is there        cyrus     one server in a temporary folder (Cyrus, Builder)
@@ -9,8 +9,8 @@
 //!  store     a master's store written without Cyrus
 //!  saslauthd, log_sink, shim, process, place    what the above stand on, with the crate groundwork
 //! ```
-//! Everything blocks and runs on threads. Servers end, and their folders go, when their values are dropped. Run it as root:
-//! Cyrus changes to its own user.
+//! All calls block and run on threads. Servers end, and their folders are removed, when their values are dropped. Run it as
+//! root: Cyrus changes to its own user.
 //!
 //! ```no_run
 //! use testkit::{Cyrus, Via, fill, oracle};

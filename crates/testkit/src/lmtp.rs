@@ -1,7 +1,7 @@
-//! A small blocking LMTP client (RFC 2033) for Cyrus' lmtpd on its Unix socket, which trusts whoever gets there (`-a`).
+//! A small blocking LMTP client (RFC 2033) for Cyrus' lmtpd on its Unix socket, which trusts every client (`-a`).
 //!
-//! A recipient is a user's name as it stands (`anna.x002` where `/` separates), or `user+folder` for a folder below the INBOX.
-//! That goes into the INBOX all the same unless `anyone` may post there (right `p`). No virtual domains are needed.
+//! A recipient is a user's name as it is (`anna.x002` if `/` separates), or `user+folder` for a folder below the INBOX. A
+//! message to a folder goes into the INBOX unless `anyone` may post there (right `p`). No virtual domains are needed.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -37,10 +37,10 @@ impl Client {
         Ok(client)
     }
 
-    /// Delivers one message to several recipients; gives the number of those who got it.
+    /// Delivers one message to several recipients; returns how many of them got it.
     ///
     /// # Errors
-    /// [`Error::Refused`] when none of them got it, with the last one's answer; or when the connection breaks.
+    /// [`Error::Refused`] when no recipient got it, with the last one's answer; or when the connection breaks.
     pub fn deliver(&mut self, recipients: &[&str], message: &[u8]) -> Result<usize> {
         self.command("MAIL FROM:<sender@testkit.example>", '2')?;
         let mut accepted = 0;
@@ -81,7 +81,7 @@ impl Client {
         self.output.write_all(bytes).map_err(io("write to", &self.path))
     }
 
-    /// Reads one answer, of one line or several; its code must begin with `wanted`.
+    /// Reads one answer, of one or several lines; its code must begin with `wanted`.
     fn wants(&mut self, wanted: char, command: &str) -> Result<()> {
         loop {
             let mut line = String::new();
@@ -110,7 +110,7 @@ fn refused(command: &str, answer: String) -> Error {
     Error::Refused { service: "lmtp", command: command.to_owned(), answer }
 }
 
-/// The message as it goes after DATA: dots at lines' beginnings doubled, a line with a dot behind it.
+/// The message as it follows DATA: leading dots doubled, and a line with a dot at the end.
 fn dotted(message: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(message.len() + 64);
     for line in message.split_inclusive(|byte| *byte == b'\n') {

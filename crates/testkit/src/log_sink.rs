@@ -1,4 +1,4 @@
-//! Catches syslog lines on a datagram socket of our own; `shim.rs` has programs send them there.
+//! Catches syslog lines on a datagram socket of our own; `shim.rs` makes programs send them there.
 
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
@@ -12,7 +12,7 @@ use crate::error::{Result, io};
 
 /// Longest datagram read; the shim sends less.
 const DATAGRAM_BYTES: usize = 64 * 1024;
-/// How a datagram begins that only says: all before me is read.
+/// The prefix of a datagram that is only a marker: everything before it has been read.
 const MARKER: &[u8] = b"\0marker";
 
 /// One syslog line.
@@ -22,11 +22,11 @@ pub struct LogLine {
     pub severity: u8,
     /// The facility: 2 is mail, 16 to 23 are local0 to local7.
     pub facility: u8,
-    /// All after the priority: time stamp, `ident[pid]:`, message.
+    /// Everything after the priority: time stamp, `ident[pid]:`, message.
     pub text: String,
 }
 
-/// A bound socket and the lines that came in; it ends when dropped.
+/// A bound socket and the lines that arrived; it ends when dropped.
 #[derive(Debug)]
 pub struct LogSink {
     path: PathBuf,
@@ -35,7 +35,7 @@ pub struct LogSink {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What came in, and the markers that were sent and read.
+/// The lines that arrived, and the markers that were sent and read.
 #[derive(Debug, Default)]
 struct Inbox {
     lines: Vec<LogLine>,
@@ -75,7 +75,7 @@ impl LogSink {
         self.held().lines.clone()
     }
 
-    /// Forgets the lines that were sent before the call and gives them.
+    /// Removes and returns the lines that were sent before the call.
     #[must_use]
     pub fn take(&self) -> Vec<LogLine> {
         self.catch_up();
@@ -86,8 +86,8 @@ impl LogSink {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until all that was sent before is read: datagrams come in the order in which they were sent, so it sends one that
-    /// is no line and waits for that.
+    /// Waits until everything sent before is read: datagrams arrive in the order in which they were sent, so it sends a
+    /// marker and waits for that.
     fn catch_up(&self) {
         let Ok(sender) = UnixDatagram::unbound() else { return };
         let number = {
@@ -132,7 +132,7 @@ fn collect(socket: &UnixDatagram, inbox: &Mutex<Inbox>, stop: &AtomicBool) {
     }
 }
 
-/// Takes `<priority>text` apart; priority is facility * 8 + severity.
+/// Splits `<priority>text`; priority is facility * 8 + severity.
 fn parse(datagram: &[u8]) -> LogLine {
     let text = String::from_utf8_lossy(datagram);
     let text = text.trim_end_matches(['\n', '\0']);

@@ -1,14 +1,14 @@
-//! Where stores live.
+//! Where stores are kept.
 
 use std::path::Path;
 
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 
-/// What all stores of a test need, and some.
+/// The space that all stores of a test need, with a margin.
 const ENOUGH_BYTES: u64 = 2 << 30;
 
-/// In memory, or on disk where `/dev/shm` is small (containers have 64 MB). Short, so that the paths of sockets fit, and
-/// reachable for the Cyrus user.
+/// In memory, or on disk if `/dev/shm` is small (containers have 64 MB). The path is short, so that sockets fit, and the
+/// Cyrus user can reach it.
 pub(crate) fn in_memory() -> &'static Path {
     let memory = Path::new("/dev/shm");
     let roomy = statfs(memory).is_ok_and(|fs| {

@@ -1,4 +1,4 @@
-//! Runs programs as the Cyrus user, and ends them with all that they started.
+//! Runs programs as the Cyrus user, and ends them with all the processes that they started.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -24,7 +24,7 @@ pub struct Identity {
 /// Looks up the user `cyrus`, after checking that we are root.
 ///
 /// # Errors
-/// [`Error::NotRoot`], or [`Error::NoUser`] where there is no such user.
+/// [`Error::NotRoot`], or [`Error::NoUser`] if there is no such user.
 pub fn cyrus_user() -> Result<Identity> {
     if !nix::unistd::geteuid().is_root() {
         return Err(Error::NotRoot);
@@ -65,18 +65,18 @@ pub fn give_to_cyrus(path: &Path) -> Result<()> {
         .map_err(io("chown", path))
 }
 
-/// How long killed processes may take to be gone.
+/// How long killed processes may take to end.
 const DEATH_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A child in its own process group, which dies with all its descendants when this is dropped. (When our own process is
-/// killed, the guard (`groundwork`) ends what works on an instance.)
+/// A child in its own process group, which dies with all its descendants when this is dropped. (If our own process is
+/// killed, the guard (`groundwork`) ends the processes that work on an instance.)
 #[derive(Debug)]
 pub struct Tree {
     child: Child,
 }
 
 impl Tree {
-    /// Starts `command` (which must ask for its own process group, as those of this crate do).
+    /// Starts `command` (which must request its own process group, as those of this crate do).
     ///
     /// # Errors
     /// When it cannot be started.
@@ -108,7 +108,7 @@ impl Tree {
             .collect()
     }
 
-    /// Sends a signal to one process of this group; false when it is gone or not ours.
+    /// Sends a signal to one process of this group; false if it is gone or not ours.
     #[must_use]
     pub fn signal(&self, pid: i32, signal: Signal) -> bool {
         let ours: BTreeSet<i32> =
@@ -116,8 +116,8 @@ impl Tree {
         ours.contains(&pid) && kill(Pid::from_raw(pid), signal).is_ok()
     }
 
-    /// Ends all: asks the first process to end (SIGTERM), waits for up to `grace`, then kills the group. None of it is
-    /// there any more afterwards, so that nobody writes into a folder that goes next.
+    /// Ends all: asks the first process to end (SIGTERM), waits for up to `grace`, then kills the group. No process is left
+    /// afterwards, so that none writes into a folder that is removed next.
     pub fn stop(&mut self, grace: Duration) {
         if let Ok(id) = i32::try_from(self.child.id()) {
             let end = Instant::now() + grace;
@@ -127,7 +127,7 @@ impl Tree {
                     std::thread::sleep(Duration::from_millis(5));
                 }
             }
-            // The group may live on without its leader, and what is killed takes a moment to die.
+            // The group may live on without its leader, and killed processes take a moment to die.
             let end = Instant::now() + DEATH_TIMEOUT;
             while !group_members(self.child.id()).is_empty() && Instant::now() < end {
                 let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
@@ -157,7 +157,7 @@ fn group_members(group: u32) -> Vec<(i32, String)> {
         let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else {
             continue;
         };
-        // pid (comm) state ppid pgrp …; comm may hold anything, so look for its last ')'.
+        // pid (comm) state ppid pgrp …; comm may contain anything, so look for its last ')'.
         let (Some(open), Some(close)) = (stat.find('('), stat.rfind(')')) else {
             continue;
         };
@@ -192,7 +192,7 @@ pub fn send_to(pid: u32, signal: &str) -> Result<()> {
     kill(Pid::from_raw(pid), signal).map_err(failed)
 }
 
-/// Runs a command to its end and gives its output; fails unless it succeeds.
+/// Runs a command to its end and returns its output; fails unless it succeeds.
 ///
 /// # Errors
 /// [`Error::Program`] with all it wrote, or when it cannot be started.

@@ -14,10 +14,10 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// Those of a release, made if they are not there; `None` for this machine's.
+    /// Those of a release, installed if they are missing; `None` for this machine's.
     ///
     /// # Errors
-    /// They can't be made.
+    /// They can't be installed.
     pub fn of(release: Option<Release>) -> Result<Programs> {
         let ensured = release.map(|release| roots::ensure(release, &crate::install::say));
         Ok(Programs { root: ensured.transpose().map_err(Error::NoRoot)? })
@@ -32,13 +32,13 @@ impl Programs {
         }
     }
 
-    /// The same as a line of cyrus.conf begins.
+    /// The same, as the beginning of a line in cyrus.conf.
     #[must_use]
     pub fn line(&self, name: &str) -> String {
         self.words(name).join(" ")
     }
 
-    /// Where SASL's mechanisms are, if not where this machine has them.
+    /// The folder of SASL's mechanisms, if it is not this machine's default.
     #[must_use]
     pub fn sasl_path(&self) -> Option<PathBuf> {
         self.root.as_ref().map(Root::sasl_path)

@@ -1,4 +1,4 @@
-//! A TCP relay on loopback that delays, stalls or cuts what passes.
+//! A TCP relay on loopback that delays, stalls or cuts the traffic.
 //!
 //! ```text
 //!  client --> [relay port] --delay--> server      each direction: a reading thread stamps what came,
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Result, io};
 
-/// Chunks under way in one direction; with 64 KiB chunks at most 64 MiB a connection.
+/// Chunks in flight in one direction; with 64 KiB chunks at most 64 MiB for each connection.
 const CHUNKS_UNDER_WAY: usize = 1024;
 
 const CHUNK_BYTES: usize = 64 * 1024;
@@ -84,14 +84,14 @@ impl Relay {
         *self.rules.delay.lock().unwrap_or_else(PoisonError::into_inner) = one_way;
     }
 
-    /// Lets nothing pass in either direction (`true`) until told otherwise; connections stay. Nothing more is read either,
-    /// so that who sends much has to wait, as on a dead link.
+    /// Lets nothing pass in either direction (`true`) until it is switched off; connections stay. The relay does not read
+    /// either, so a client that sends much has to wait, as on a dead link.
     pub fn stall(&self, stall: bool) {
         self.rules.stall.store(stall, Ordering::SeqCst);
     }
 
-    /// Stalls once the clients have sent `bytes` more (counted over all connections, to the end of the read that passes
-    /// the mark). It happens once.
+    /// Stalls after the clients have sent `bytes` more (counted over all connections, to the end of the read that passes
+    /// the limit). It happens once.
     pub fn stall_after(&self, bytes: u64) {
         self.rules.until_stall.store(bytes, Ordering::SeqCst);
     }
@@ -102,7 +102,7 @@ impl Relay {
         self.rules.stall.load(Ordering::SeqCst)
     }
 
-    /// Ends new connections at once (`true`), as if the server were away.
+    /// Ends new connections at once (`true`), as if the server were down.
     pub fn refuse(&self, refuse: bool) {
         self.rules.refuse.store(refuse, Ordering::SeqCst);
     }
@@ -120,8 +120,8 @@ impl Relay {
             Some(words.as_bytes().to_vec());
     }
 
-    /// Puts `x` for these words wherever the server says them (in one read of the relay): without its `DEFLATE` no client
-    /// compresses, and [`Relay::cut_at`] can see what it sends.
+    /// Replaces these words with `x` wherever the server sends them (in one read of the relay): without its `DEFLATE` no
+    /// client compresses, and [`Relay::cut_at`] can see what it sends.
     pub fn hide(&self, words: &str) {
         *self.rules.hidden.lock().unwrap_or_else(PoisonError::into_inner) =
             Some(words.as_bytes().to_vec());
@@ -183,7 +183,7 @@ impl Rules {
         (pass, cut)
     }
 
-    /// Hides what [`Relay::hide`] says.
+    /// Hides the words of [`Relay::hide`].
     fn mask(&self, bytes: &mut [u8]) {
         let words = self.hidden.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(words) = words.as_deref().filter(|words| !words.is_empty()) else { return };
@@ -225,7 +225,7 @@ fn accept(listener: &TcpListener, rules: &Arc<Rules>) {
         if rules.refuse.load(Ordering::SeqCst) {
             continue;
         }
-        // A server that is away ends the client's connection at once: the client is dropped here.
+        // A server that is down ends the client's connection at once: the client is dropped here.
         let _ = connect(client, rules);
     }
 }
@@ -255,7 +255,7 @@ fn pump(mut from: TcpStream, mut to: TcpStream, rules: &Arc<Rules>, from_client:
                 break;
             }
         }
-        // What came before a cut or an orderly end has passed; the other side now sees the end.
+        // Everything before a cut or an orderly end has passed; the other side now sees the end.
         let _ = to.shutdown(Shutdown::Write);
     });
     let reading = Arc::clone(rules);

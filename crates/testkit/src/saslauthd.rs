@@ -1,4 +1,4 @@
-//! A small saslauthd on a Unix socket: any user, one password, and a switch to refuse everybody.
+//! A small saslauthd on a Unix socket: any user, one password, and a switch to refuse all logins.
 //!
 //! Debian's Cyrus ignores a private sasldb path, so passwords are checked by this daemon
 //! (`sasl_pwcheck_method: saslauthd`). The protocol, as `saslauthd/ipc_unix.c` of cyrus-sasl speaks it:
@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use crate::error::{Result, io};
 
-/// The password everybody has unless told otherwise.
+/// Every user's password unless changed.
 pub const PASSWORD: &str = "secret";
 
 /// A running saslauthd; it ends when dropped.
@@ -58,7 +58,7 @@ impl Saslauthd {
         own.insert(user.to_owned(), password.to_owned());
     }
 
-    /// From now on refuses everybody (`true`), or checks passwords again (`false`).
+    /// From now on refuses every login (`true`), or checks passwords again (`false`).
     pub fn refuse(&self, refuse: bool) {
         self.rules.refuse.store(refuse, Ordering::SeqCst);
     }
@@ -91,7 +91,7 @@ fn serve(listener: &UnixListener, rules: &Rules) {
         if rules.stop.load(Ordering::SeqCst) {
             return;
         }
-        // A client that goes away or sends rubbish is its own problem.
+        // A client that goes away or sends invalid data only harms itself.
         if let Ok(stream) = stream {
             let _ = answer(stream, rules);
         }

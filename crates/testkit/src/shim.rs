@@ -1,12 +1,13 @@
-//! Leads the syslog lines of programs to a socket of ours, wherever we are, and has them not wait for the disk.
+//! Redirects the syslog lines of programs to a socket of ours, on any machine, and makes fsync do nothing.
 //!
-//! Cyrus 3.6.1 and our own program log through libc's `syslog(3)`, which knows one socket for the whole machine, `/dev/log`:
-//! not there in a chroot, somebody else's elsewhere, and private only with rights that a container has not. So programs are
-//! started with a small library before libc (`shim/syslog.c`, compiled by the build script), which sends each line to the socket
-//! that the environment names. Children inherit both; a set-user-ID program would not, and Cyrus has none.
+//! Cyrus 3.6.1 and our own program log through libc's `syslog(3)`, which knows one socket for the whole machine,
+//! `/dev/log`: missing in a chroot, used by others elsewhere, and private only with rights that a container lacks. So
+//! programs are started with a small library before libc (`shim/syslog.c`, compiled by the build script), which sends each
+//! line to the socket that the environment names. Children inherit both; a set-user-ID program would not, and Cyrus has
+//! none.
 //!
-//! The same library makes fsync do nothing (`shim/fsync.c`): in a container, whose memory file system is small, stores are on
-//! disk, where Cyrus would spend most of its time on it. Benchmarks on disk are spared that.
+//! The same library makes fsync do nothing (`shim/fsync.c`): in a container, whose memory file system is small, stores are
+//! on disk, where Cyrus would spend most of its time on fsync. Benchmarks on disk keep the real fsync.
 
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt;
@@ -20,7 +21,7 @@ use crate::place;
 
 const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shim.so"));
 
-/// The library in a place where the Cyrus user may load it, and the socket that it sends to.
+/// The library at a place where the Cyrus user may load it, and the socket that it sends to.
 #[derive(Debug)]
 pub(crate) struct Shim {
     folder: Folder,
@@ -29,8 +30,8 @@ pub(crate) struct Shim {
 }
 
 impl Shim {
-    /// Puts the library below `/tmp`: memory file systems of containers forbid that code is loaded from them. With `fsync`,
-    /// programs wait for the disk as they do in real life.
+    /// Puts the library below `/tmp`: memory file systems of containers forbid loading code from them. With `fsync`,
+    /// programs wait for the disk as in real use.
     pub(crate) fn make(socket: &Path, fsync: bool) -> Result<Shim> {
         let tmp = place::on_disk();
         let folder = Folder::make(tmp, "cylog").map_err(io("make a folder in", tmp))?;
@@ -48,7 +49,7 @@ impl Shim {
         self.folder.path().join("shim.so")
     }
 
-    /// Has the program that this command starts, and all that it starts, load the library.
+    /// Makes the program of this command, and all programs that it starts, load the library.
     pub(crate) fn aim(&self, command: &mut Command) {
         let mut libraries = self.library().into_os_string();
         if let Some(others) = std::env::var_os("LD_PRELOAD") {

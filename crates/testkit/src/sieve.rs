@@ -12,7 +12,7 @@ use crate::error::{Error, Result, io};
 /// How long one answer may take.
 const READ_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// A literal above this size is taken for nonsense.
+/// A literal above this size is treated as nonsense.
 const LITERAL_LIMIT_BYTES: u64 = 1 << 24;
 
 /// A script that the server has.
@@ -20,7 +20,7 @@ const LITERAL_LIMIT_BYTES: u64 = 1 << 24;
 pub struct Script {
     /// Its name.
     pub name: String,
-    /// Whether it is the one that runs.
+    /// Whether it is the active one.
     pub active: bool,
 }
 
@@ -33,7 +33,7 @@ pub struct Client {
 
 impl Client {
     /// Connects to a loopback port and authenticates as `admin`, acting as `user` from then on. Cyrus makes the user's
-    /// `#sieve` mailbox at this moment, and refuses a user who does not exist.
+    /// `#sieve` mailbox at this moment, and refuses a user that does not exist.
     ///
     /// # Errors
     /// When nobody answers or the login is refused.
@@ -54,7 +54,8 @@ impl Client {
     /// `PUTSCRIPT`.
     ///
     /// # Errors
-    /// [`Error::Refused`] with the server's words, as of a script that does not compile; or when the connection breaks.
+    /// [`Error::Refused`] with the server's words, for example for a script that does not compile; or when the connection
+    /// breaks.
     pub fn put(&mut self, name: &str, script: &str) -> Result<()> {
         let length = script.len();
         self.command(&format!("PUTSCRIPT \"{name}\" {{{length}+}}\r\n{script}")).map(drop)
@@ -89,7 +90,7 @@ impl Client {
         Ok(lines.iter().filter_map(script).collect())
     }
 
-    /// Sends a command; gives the lines before its OK.
+    /// Sends a command; returns the lines before its OK.
     fn command(&mut self, command: &str) -> Result<Vec<String>> {
         self.output
             .write_all(format!("{command}\r\n").as_bytes())
@@ -115,7 +116,7 @@ impl Client {
         }
     }
 
-    /// Reads one line; a literal at its end, and what follows, stand in it as they come.
+    /// Reads one line; a literal at its end, and what follows, are in it as they arrived.
     fn read_line(&mut self) -> Result<String> {
         let mut text = Vec::new();
         loop {
@@ -141,8 +142,8 @@ impl Client {
 
 impl Drop for Client {
     fn drop(&mut self) {
-        // timsieved 3.6.1 dies by a segmentation fault when a connection just ends; and once it has answered, it has let go of
-        // the user's #sieve.
+        // timsieved 3.6.1 dies of a segmentation fault when a connection just ends; and once it has answered, it has
+        // released the user's #sieve.
         let _ = self.command("LOGOUT");
     }
 }

@@ -8,10 +8,10 @@ use sha1::{Digest, Sha1};
 
 use crate::error::{Result, io};
 
-/// What is kept of a file.
+/// What is recorded of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileFacts {
-    /// The SHA-1 of its contents; of a symbolic link, of its target.
+    /// The SHA-1 of its contents; of a symbolic link, the SHA-1 of its target.
     pub hash: [u8; 20],
     /// Its size in bytes.
     pub size: u64,
@@ -19,14 +19,14 @@ pub struct FileFacts {
     pub mtime: (i64, i64),
     /// Its mode bits.
     pub mode: u32,
-    /// Its inode number: a file that was replaced by an equal one has another.
+    /// Its inode number: a file that was replaced by an equal one has another number.
     pub inode: u64,
 }
 
 /// Every file below a folder, by its path below it.
 pub type Tree = BTreeMap<PathBuf, FileFacts>;
 
-/// Reads every file below `root`, leaving out what merely reading a store may touch: lock files (folders named `lock`,
+/// Reads every file below `root`, except those that merely reading a store may touch: lock files (folders named `lock`,
 /// names that end in `.lock`), sockets and the process table (`socket`, `proc`). Take it while no server writes.
 ///
 /// # Errors
@@ -72,7 +72,7 @@ pub fn tree(root: &Path) -> Result<Tree> {
     Ok(found)
 }
 
-/// What differs between two snapshots, a line a file; empty when nothing does.
+/// The differences between two snapshots, one line per file; empty if there are none.
 #[must_use]
 pub fn changes(before: &Tree, after: &Tree) -> Vec<String> {
     let mut lines = Vec::new();

@@ -1,8 +1,8 @@
-//! The test house itself, against real servers: what it builds works, and its oracle can fail.
+//! The test kit itself, against real servers: what it builds works, and its oracle can fail.
 
 use testkit::{Cyrus, Via, c_client, fill, oracle};
 
-/// A master and a replica to which it is set up to replicate.
+/// A master and a replica that it replicates to.
 fn pair(via: Via) -> testkit::Result<(Cyrus, Cyrus)> {
     let replica = Cyrus::replica().start()?;
     let mut master = Cyrus::master().start()?;
@@ -48,7 +48,7 @@ fn the_oracle_sees_what_differs() {
     c_client::run(&master, &["-u", user]).unwrap().must_succeed().unwrap();
     assert!(oracle::compare(&master, &replica, &users).unwrap().is_empty());
 
-    // Expunged on the master only: the replica's copy is one too many.
+    // Expunged on the master only: the replica has one copy too many.
     let mut client = master.login(user).unwrap();
     client.select("INBOX").unwrap();
     client.remove("2").unwrap();
@@ -91,9 +91,9 @@ fn the_oracle_sees_what_differs() {
     std::fs::remove_file(&file).unwrap();
     let text = oracle::compare_bytes(&master, &replica, &users).unwrap().to_string();
     assert!(text.contains("replica (nothing)"), "{text}");
-    // A user whom nobody has is no proof of anything.
+    // A user that neither side has proves nothing.
     assert_eq!(oracle::compare(&master, &replica, &["nobody"]).unwrap().len(), 1);
-    // A user whom only one side has.
+    // A user that only one side has.
     master.create_user("lonely").unwrap();
     let text = oracle::compare(&master, &replica, &["lonely"]).unwrap().to_string();
     assert!(text.contains("lonely user.lonely MAILBOX: master has it replica (nothing)"), "{text}");

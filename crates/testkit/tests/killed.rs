@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use testkit::store::{MasterStore, Plan};
 use testkit::{Cyrus, process};
 
-/// Set for the process that is going to be killed.
+/// Set for the process that will be killed.
 const VICTIM: &str = "TESTKIT_VICTIM";
-/// Writes into a folder again and again, making it anew where it is gone, from a session of its own.
+/// Writes into a folder again and again, making it again if it is missing, from a session of its own.
 const WRITER: &str = "while :; do mkdir -p \"$1/conf/late\"; : >\"$1/conf/late/$$\"; done";
 
 #[test]
@@ -45,7 +45,7 @@ fn a_killed_run_leaves_nothing() {
     }
 }
 
-/// Starts all that a test may, says where, and waits for its end.
+/// Starts everything that a test may start, prints where, and waits for its end.
 #[expect(clippy::print_stdout, reason = "the other process reads it")]
 fn hold_everything() -> ! {
     let cyrus = Cyrus::master().lmtp(true).start().unwrap();

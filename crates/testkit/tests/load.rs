@@ -46,7 +46,7 @@ fn three_clients_do_all_kinds_of_work() {
     }
     assert!(log.contains("ANNOTATION \"\"\n") && log.contains("UNUSER guest"), "{log}");
 
-    // Those who are said to be there are there, and the others are not.
+    // The users that should exist do, and the others do not.
     let mut admin = master.admin().unwrap();
     for user in &report.users {
         let there = !admin.list("", &master.name(&["user", user])).unwrap().is_empty();
@@ -63,7 +63,7 @@ fn three_clients_do_all_kinds_of_work() {
     let second = load.stop().unwrap();
     println!("{second}");
     assert!(!second.tally.dropped.is_empty());
-    // One that is gone does.
+    // A server that is gone ends it.
     let load = Load::start_with(&master, &users, &options(3)).unwrap();
     master.stop();
     let started = Instant::now();
@@ -101,8 +101,8 @@ fn users_go_at_once_beside_sieve_sessions() {
     all_kinds_were_done(&report);
 }
 
-/// Lets clients work for some seconds (guests are not deleted before) and until they have tried so many operations, which is
-/// a matter of seconds on a machine at rest.
+/// Lets clients work for some seconds (guests are not deleted before) and until they have tried this many operations, which
+/// takes seconds on a machine at rest.
 fn work(load: &Load, operations: usize) {
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(5) || load.operations() < operations {

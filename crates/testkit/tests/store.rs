@@ -1,5 +1,5 @@
-//! Stores written without Cyrus, judged by Cyrus: its tools find nothing to mend, its servers serve
-//! them, and its sync_server says what the model says.
+//! Stores written without Cyrus, judged by Cyrus: its tools find nothing to repair, its servers serve them, and its
+//! sync_server reports what the model contains.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails by panicking")]
 
@@ -7,14 +7,14 @@ use testkit::Cyrus;
 use testkit::oracle::PrivateServer;
 use testkit::store::{Bodies, MasterStore, Model, Plan, Sizes};
 
-/// What the store's own sync_server says is what the model says.
+/// The store's own sync_server reports what the model contains.
 fn assert_oracle_agrees(cyrus: &Cyrus, model: &Model) {
     let mut server = PrivateServer::start(cyrus).unwrap();
     let report = model.differences(&mut server).unwrap();
     assert!(report.is_empty(), "{report}");
 }
 
-/// Cyrus' tools read all of it and find nothing to mend.
+/// Cyrus' tools read all of it and find nothing to repair.
 fn assert_tools_agree(cyrus: &Cyrus, model: &Model) {
     for user in &model.users {
         let inbox = format!("user/{}", user.userid);
@@ -24,7 +24,7 @@ fn assert_tools_agree(cyrus: &Cyrus, model: &Model) {
             String::from_utf8_lossy(&said.stdout),
             String::from_utf8_lossy(&said.stderr)
         );
-        // It says the name of each mailbox it looked at, and more where there is something to mend.
+        // It prints the name of each mailbox it looked at, and more if there is something to repair.
         let mended: Vec<_> = words.lines().filter(|l| l.contains(' ')).collect();
         assert!(mended.is_empty(), "{words}");
         cyrus.tool("mbexamine", &[&inbox]).unwrap();
@@ -43,8 +43,8 @@ fn assert_tools_agree(cyrus: &Cyrus, model: &Model) {
     }
 }
 
-// Shows that a written store is one that Cyrus itself could have written: tools, sync_server and imapd; and again
-// after changes made without Cyrus, and after Cyrus has changed it.
+// Shows that Cyrus itself could have written such a store: tools, sync_server and imapd accept it, also after changes made
+// without Cyrus, and after Cyrus has changed it.
 #[test]
 fn cyrus_takes_a_written_store_for_its_own() {
     testkit::ensure_cyrus().unwrap();
@@ -76,7 +76,7 @@ fn cyrus_takes_a_written_store_for_its_own() {
     assert_oracle_agrees(&cyrus, store.model());
     assert_tools_agree(&cyrus, store.model());
 
-    // What imapd serves is the text that was written, and its cache is what it would make of it.
+    // imapd serves the text that was written, and would make the same cache of it.
     let user = &store.model().users[0];
     let mut client = cyrus.login(&user.userid).unwrap();
     let inbox = &user.mailboxes[0];
@@ -91,14 +91,14 @@ fn cyrus_takes_a_written_store_for_its_own() {
     for one in &live {
         assert!(said.contains(&format!("message {}", one.number)), "{said}");
     }
-    // And it goes on from there.
+    // And the store can be changed further.
     client.append("INBOX", &[], None, b"Subject: new\r\n\r\nNew.\r\n").unwrap();
     client.create("INBOX/by-cyrus").unwrap();
     assert_eq!(client.select("INBOX").unwrap() as usize, live.len() + 1);
 }
 
-// Shows that a plan says all: the same one gives the same store, another seed another, and repeated
-// messages share files.
+// Shows that a plan decides everything: the same one gives the same store, another seed another one, and repeated messages
+// share files.
 #[test]
 fn a_plan_gives_one_store() {
     let plan = Plan { messages: 30, bodies: Bodies::Repeated(7), ..Plan::default() };

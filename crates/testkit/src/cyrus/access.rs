@@ -1,4 +1,4 @@
-//! How clients reach an instance: what a thread needs of a [`Cyrus`], without borrowing it.
+//! How clients reach an instance: the parts of a [`Cyrus`] that a thread needs, without borrowing it.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::saslauthd::PASSWORD;
 use crate::{imap, lmtp, sieve};
 
-/// The doors of an instance. It can be cloned and kept; when the instance is gone, nobody answers any more.
+/// The addresses of an instance. It can be cloned and kept; after the instance has ended, connections fail.
 #[derive(Debug, Clone)]
 pub struct Access {
     imap_port: Option<u16>,
@@ -17,7 +17,7 @@ pub struct Access {
 }
 
 impl Cyrus {
-    /// How clients reach it, for threads that shall not borrow it.
+    /// The addresses for threads that must not borrow the instance.
     #[must_use]
     pub fn access(&self) -> Access {
         Access {
@@ -91,7 +91,7 @@ impl Access {
     }
 
     /// A ManageSieve session of a user. End it soon: while it is open, timsieved holds a lock on the user's `#sieve`, and a
-    /// deletion of that user waits for it, everything else of that user behind it (with `delete_mode: immediate`).
+    /// deletion of that user waits for it, and with it all other work on that user (with `delete_mode: immediate`).
     ///
     /// # Errors
     /// When there is no timsieved, or the login fails.

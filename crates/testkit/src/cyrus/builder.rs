@@ -1,4 +1,4 @@
-//! What an instance shall be like.
+//! The settings of an instance.
 
 use groundwork::roots::Release;
 
@@ -76,8 +76,8 @@ impl Builder {
         self
     }
 
-    /// Keeps the store on the disk, below `/tmp` (default: in memory, where there is room): for benchmarks, as Cyrus then
-    /// waits for its fsync calls as it does in real life.
+    /// Keeps the store on the disk, below `/tmp` (default: in memory, if there is room). For benchmarks, because Cyrus then
+    /// waits for its fsync calls as in real use.
     pub fn on_disk(mut self, yes: bool) -> Self {
         self.on_disk = yes;
         self
@@ -102,7 +102,7 @@ impl Builder {
         )
     }
 
-    /// Whether expunged messages stay in the index (`expunge_mode: delayed`, the default) or go at once.
+    /// Whether expunged messages stay in the index (`expunge_mode: delayed`, the default) or are removed at once.
     pub fn delayed_expunge(self, yes: bool) -> Self {
         self.option("expunge_mode", if yes { "delayed" } else { "immediate" })
     }
@@ -139,7 +139,7 @@ impl Builder {
     /// Starts it and waits until every service answers.
     ///
     /// # Errors
-    /// When Cyrus is not there, we are not root, or it does not come up.
+    /// When Cyrus is not installed, we are not root, or it does not start.
     pub fn start(self) -> Result<Cyrus> {
         Cyrus::launch(&self)
     }

@@ -1,7 +1,7 @@
 //! Writes an instance's folders, imapd.conf and cyrus.conf.
 //!
 //! Traps, all of 3.6.1: the master does not pass `-C` on, so every service line has its own; an option with an empty value
-//! makes the master exit silently; Unix socket paths must stay below 108 bytes.
+//! makes the master exit without a message; Unix socket paths must stay below 108 bytes.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -38,7 +38,7 @@ const ANNOTATIONS: &str = "\
 /vendor/testkit/note,message,string,backend,value.shared value.priv,
 ";
 
-/// The files of an instance and what is in them.
+/// The files of an instance and their contents.
 #[derive(Debug)]
 pub(super) struct Files {
     pub(super) servername: String,
@@ -83,12 +83,12 @@ impl Files {
         Ok(files)
     }
 
-    /// Makes the folders that are not there.
+    /// Makes the missing folders.
     pub(super) fn make_folders(dir: &Path) -> Result<()> {
         FOLDERS.iter().try_for_each(|folder| cyrus_dir(&dir.join(folder)))
     }
 
-    /// Chooses free loopback ports for the services that want one.
+    /// Chooses free loopback ports for the services that need one.
     pub(super) fn choose_ports(&mut self) -> Result<()> {
         // All are held at once, so that they differ.
         let mut held = Vec::new();

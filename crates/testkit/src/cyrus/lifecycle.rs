@@ -72,8 +72,8 @@ impl Cyrus {
         }
     }
 
-    /// Stops the servers, empties the store (mailboxes, users, quotas, logs), and starts them again on the same ports: as
-    /// new, for the next run of a benchmark.
+    /// Stops the servers, empties the store (mailboxes, users, quotas, logs), and starts them again on the same ports: a
+    /// new instance for the next run of a benchmark.
     ///
     /// # Errors
     /// As [`Cyrus::start`], or when a folder cannot be emptied.
@@ -87,8 +87,8 @@ impl Cyrus {
         self.start()
     }
 
-    /// Makes this instance's store a copy of another's (mailboxes, users, quotas, logs), and leaves its servers stopped: a twin, on
-    /// which something else can be tried. Nobody may work on the other one meanwhile.
+    /// Makes this instance's store a copy of another's (mailboxes, users, quotas, logs), and leaves its servers stopped: a
+    /// twin for another experiment. Nobody may work on the other instance meanwhile.
     ///
     /// # Errors
     /// When a file cannot be copied.
@@ -109,7 +109,7 @@ impl Cyrus {
         Files::make_folders(self.dir.path())
     }
 
-    /// Stops and starts the servers, so that they read imapd.conf anew.
+    /// Stops and starts the servers, so that they read imapd.conf again.
     ///
     /// # Errors
     /// As [`Cyrus::start`].
@@ -118,8 +118,8 @@ impl Cyrus {
         self.start()
     }
 
-    /// `ctl_cyrusdb -r`, the first that the master process runs, always says something. Where that does not come, no other
-    /// line would.
+    /// `ctl_cyrusdb -r`, the first program that the master process runs, always logs something. If that line does not
+    /// arrive, no other line would.
     fn check_syslog(&self) -> Result<()> {
         if !self.syslog().is_empty() {
             return Ok(());
@@ -134,7 +134,7 @@ impl Cyrus {
     }
 
     fn wait_until_up(&mut self) -> std::result::Result<(), String> {
-        // timsieved does not say on which host it runs.
+        // timsieved does not report its host name.
         let services = [
             (self.files.imap_port, self.files.servername.as_str()),
             (self.files.csync_port, self.files.servername.as_str()),
@@ -173,7 +173,7 @@ impl Cyrus {
         Ok(())
     }
 
-    /// What the servers said last, for an error message.
+    /// The servers' last lines, for an error message.
     fn last_words(&self) -> String {
         let mut text = String::new();
         let lines = self.syslog();
@@ -189,7 +189,7 @@ impl Cyrus {
     }
 }
 
-/// Reads what the service at a port says first, up to its `OK` line.
+/// Reads the greeting of the service at a port, up to its `OK` line.
 fn greeting(port: u16) -> Option<String> {
     use std::io::Read;
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;

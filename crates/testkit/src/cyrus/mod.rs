@@ -6,8 +6,7 @@
 //!    conf/{db,sync,socket,log,proc,user,quota,lock}  spool/  spool2/  sieve/
 //!    mux        our saslauthd          log, where all its programs send their syslog lines
 //! ```
-//! [`Builder`] says what it shall be, [`Cyrus`] runs until dropped; the drop kills its process group and removes the
-//! folder.
+//! [`Builder`] has its settings, [`Cyrus`] runs until dropped; the drop kills its process group and removes the folder.
 
 mod access;
 mod builder;
@@ -52,7 +51,7 @@ pub enum Via {
 /// A running Cyrus.
 #[derive(Debug)]
 pub struct Cyrus {
-    // Order matters: the processes go first, then the daemons they talk to, then the folder.
+    // The order matters: the processes end first, then the daemons they talk to, then the folder.
     tree: Option<Tree>,
     saslauthd: Saslauthd,
     log: LogSink,
@@ -220,8 +219,8 @@ impl Cyrus {
         Ok(())
     }
 
-    /// Sets an option in imapd.conf (replacing the lines that set it) for every process started from now on; imapd and
-    /// sync_server processes that run already keep the old value (see [`Cyrus::restart`]).
+    /// Sets an option in imapd.conf (replacing the lines that set it) for every process started from now on; running imapd
+    /// and sync_server processes keep the old value (see [`Cyrus::restart`]).
     ///
     /// # Errors
     /// When the file cannot be written.
@@ -264,13 +263,13 @@ impl Cyrus {
         self.files.write_imapd_conf(self.dir.path())
     }
 
-    /// Lets the master run this command, with its arguments, before it serves anybody (cyrus.conf's START section), from the
-    /// next [`Cyrus::start`] on.
+    /// Makes the master run this command, with its arguments, before it serves clients (cyrus.conf's START section), from
+    /// the next [`Cyrus::start`] on.
     pub fn run_at_start(&mut self, command: &str) {
         self.files.at_start.push(command.to_owned());
     }
 
-    /// Kills every running process of one program (`imapd`, `sync_server`); gives their number.
+    /// Kills every running process of one program (`imapd`, `sync_server`); returns their number.
     #[must_use]
     pub fn kill_service(&self, program: &str) -> usize {
         let Some(tree) = &self.tree else { return 0 };
@@ -294,8 +293,8 @@ impl Cyrus {
         command
     }
 
-    /// As [`Cyrus::command`], but as root: for programs that change to the Cyrus user by themselves, or that he cannot
-    /// reach (a target folder below `/root`).
+    /// As [`Cyrus::command`], but as root: for programs that change to the Cyrus user by themselves, or that this user
+    /// cannot reach (a target folder below `/root`).
     #[must_use]
     pub fn root_command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
@@ -327,7 +326,7 @@ impl Cyrus {
         command
     }
 
-    /// Runs one of Cyrus' own tools with `-C imapd.conf` and more arguments, and gives its output.
+    /// Runs one of Cyrus' own tools with `-C imapd.conf` and more arguments, and returns its output.
     ///
     /// # Errors
     /// [`Error::Program`] unless it succeeds.
@@ -337,23 +336,23 @@ impl Cyrus {
         process::must_run(&mut command)
     }
 
-    /// The syslog lines of all this instance's processes that were sent before the call. What a server says on its own
-    /// account may come a moment later: [`Cyrus::wait_for_syslog`].
+    /// The syslog lines that all processes of this instance sent before the call. A line that a server logs by itself may
+    /// arrive a moment later: [`Cyrus::wait_for_syslog`].
     #[must_use]
     pub fn syslog(&self) -> Vec<LogLine> {
         self.log.lines()
     }
 
-    /// Takes the syslog lines so far, so that the next call gives newer ones only.
+    /// Takes the syslog lines so far, so that the next call returns only newer ones.
     #[must_use]
     pub fn take_syslog(&self) -> Vec<LogLine> {
         self.log.take()
     }
 
-    /// Waits until a syslog line with these words has come.
+    /// Waits until a syslog line with this text has arrived.
     ///
     /// # Errors
-    /// [`Error::NoLine`] with all that came instead, after 30 seconds.
+    /// [`Error::NoLine`] with all lines that arrived instead, after 30 seconds.
     pub fn wait_for_syslog(&self, words: &str) -> Result<LogLine> {
         let end = Instant::now() + LOG_TIMEOUT;
         loop {
@@ -372,7 +371,7 @@ impl Cyrus {
 
 impl Drop for Cyrus {
     fn drop(&mut self) {
-        // Before the folder goes, so that no process writes into it any more.
+        // Before the folder is removed, so that no process writes into it any more.
         self.tree = None;
     }
 }

@@ -1,8 +1,8 @@
 //! Seeded fillers: the same seed makes the same users.
 //!
-//! - [`fill_users`]: few users with all that is odd; for correctness.
-//! - [`uniform`]: many equal ones; for benchmarks.
-//! - [`RandomWork`]: random changes to users there are.
+//! - [`fill_users`]: few users with every special case; for correctness.
+//! - [`uniform`]: many equal users; for benchmarks.
+//! - [`RandomWork`]: random changes to existing users.
 //! - [`Load`]: many clients at work, until they are stopped.
 
 mod load;

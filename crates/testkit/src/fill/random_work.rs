@@ -1,4 +1,4 @@
-//! Random IMAP work over users there are: the seed decides what is tried; a server's NO is counted and the work goes on.
+//! Random IMAP work on existing users: the seed decides what is tried; a server's NO is counted and the work goes on.
 
 use std::collections::BTreeMap;
 
@@ -36,7 +36,7 @@ impl Tally {
     }
 }
 
-/// A source of random work; further calls go on where the last one ended.
+/// A source of random work; each call continues where the last one ended.
 #[derive(Debug)]
 pub struct RandomWork {
     rng: StdRng,
@@ -174,7 +174,7 @@ impl RandomWork {
                 Ok(())
             }
             "rename" => {
-                // Not the INBOX: imapd 3.6.1 is killed by a segmentation fault now and then when it is renamed.
+                // Not the INBOX: imapd 3.6.1 sometimes dies of a segmentation fault when it is renamed.
                 let movable: Vec<String> =
                     session.mailboxes.iter().filter(|name| *name != "INBOX").cloned().collect();
                 let Some(from) = self.pick(&movable).cloned() else { return Ok(()) };

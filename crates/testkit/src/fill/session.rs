@@ -1,11 +1,11 @@
-//! A user's IMAP session and what is known of his mailboxes, for random work.
+//! A user's IMAP session and what is known of the user's mailboxes, for random work.
 
 use crate::cyrus::Access;
 use crate::error::Result;
 use crate::imap::{Client, ImapError};
 
-/// No rename makes a name longer than this that was not: a quota root's name is a file's name, and imapd 3.6.1 dies when that
-/// is longer than 255 bytes.
+/// A rename must not make a short name longer than this: a quota root's name is a file's name, and imapd 3.6.1 dies when
+/// that is longer than 255 bytes.
 const SHORT_NAME_BYTES: usize = 200;
 
 /// A user's connection, an admin's once it is needed, and the mailboxes that the user has.
@@ -37,7 +37,7 @@ impl Session {
         let below = format!("INBOX{}*", self.separator());
         let mut names = self.client.list("", &below)?;
         names.push("INBOX".to_owned());
-        // The server's order is its own; the seed alone must decide.
+        // The server's order is its own; only the seed must decide.
         names.sort();
         self.mailboxes = names;
         Ok(())

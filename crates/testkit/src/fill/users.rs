@@ -1,4 +1,4 @@
-//! Users with all that is odd: what one of them has depends on his number and the seed alone.
+//! Users with every special case: a user's contents depend only on its number and the seed.
 //!
 //! | number | what is special |
 //! |---|---|
@@ -77,7 +77,7 @@ pub fn fill_users(cyrus: &Cyrus, seed: u64, n: usize) -> Result<Vec<String>> {
 
 /// Makes users as told; gives their names.
 ///
-/// # Errors
+/// Makes users with these options; returns their names.
 /// When the server refuses anything.
 pub fn fill_with(cyrus: &Cyrus, options: &FillOptions) -> Result<Vec<String>> {
     let users: Vec<String> = (0..options.users).map(|nr| user_name(cyrus, nr)).collect();
@@ -85,8 +85,8 @@ pub fn fill_with(cyrus: &Cyrus, options: &FillOptions) -> Result<Vec<String>> {
     for user in &users {
         admin.create(&cyrus.name(&["user", user]))?;
     }
-    // Cyrus waits for the disk most of the time, so several users are filled at once; each by himself, so that the
-    // outcome does not depend on who is faster.
+    // Cyrus waits for the disk most of the time, so several users are filled at once; each by one thread, so that the
+    // result does not depend on which thread is faster.
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| -> Result<()> {
         let workers: Vec<_> = (0..WORKERS)
@@ -103,7 +103,7 @@ pub fn fill_with(cyrus: &Cyrus, options: &FillOptions) -> Result<Vec<String>> {
     Ok(users)
 }
 
-/// Fills users until there are no more to take.
+/// Fills users until none is left.
 fn fill_some(
     cyrus: &Cyrus,
     options: &FillOptions,
@@ -215,7 +215,7 @@ impl Filler<'_> {
             let flags: Vec<&str> =
                 all.into_iter().filter(|_| self.rng.random_ratio(1, 4)).collect();
             let date = self.rng.random_ratio(3, 4).then(|| self.composer.date());
-            // Most are small; the sizes cover those that a 4 KiB page holds and those it does not.
+            // Most are small; the sizes include those that fit a 4 KiB page and those that do not.
             let size = self.rng.random_range(10..6000);
             pipeline.append(folder, &flags, date.as_deref(), &self.composer.message(size))?;
         }
@@ -251,7 +251,7 @@ impl Filler<'_> {
         )?;
         self.client.set_metadata(&sent, "/private/specialuse", Some("\\Sent"))?;
         self.client.set_metadata(&sent, "/shared/vendor/testkit/colour", Some("red (really)"))?;
-        // One that was set and removed again.
+        // An annotation that was set and removed again.
         self.client.set_metadata(&drafts, "/private/comment", Some("gone soon"))?;
         self.client.set_metadata(&drafts, "/private/comment", None)?;
         let shared_seen = "/shared/vendor/cmu/cyrus-imapd/sharedseen";
@@ -295,7 +295,7 @@ impl Filler<'_> {
         Ok(())
     }
 
-    /// A folder that another user reads: rights, his seen state, his subscription.
+    /// A folder that another user reads: rights, the reader's seen state and subscription.
     fn share(&mut self) -> Result<()> {
         let (shared, full) = (self.own("Shared"), self.full("Shared"));
         self.client.create(&shared)?;

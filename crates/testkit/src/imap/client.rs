@@ -8,13 +8,13 @@ use base64::Engine;
 
 use super::{ImapError, Line};
 
-/// A literal above this size is taken for nonsense.
+/// A literal above this size is treated as nonsense.
 const LITERAL_LIMIT_BYTES: u64 = 1 << 31;
 
 /// How long one answer may take: a locked mailbox must fail a test, not hang it for ever.
 const READ_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// One untagged line: its text (each literal stands in it as `{n}`), and the literals.
+/// One untagged line: its text (each literal appears in it as `{n}`), and the literals.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Untagged {
     /// The line after `* `, without CRLF.
@@ -31,7 +31,7 @@ impl Untagged {
     }
 }
 
-/// What a command was answered.
+/// The answer to a command.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Response {
     /// The untagged lines.
@@ -112,7 +112,7 @@ impl Client {
         self.run(&Line::new(text))
     }
 
-    /// Sends a command without waiting; gives its tag.
+    /// Sends a command without waiting; returns its tag.
     pub(super) fn send(&mut self, line: &Line) -> Result<String, ImapError> {
         let tag = format!("t{}", self.next_tag);
         self.next_tag += 1;
@@ -125,7 +125,7 @@ impl Client {
         Ok(tag)
     }
 
-    /// Reads up to the tagged answer of the oldest command under way.
+    /// Reads up to the tagged answer of the oldest command in flight.
     pub(super) fn finish(&mut self, tag: &str, command: &str) -> Result<Response, ImapError> {
         let mut response = Response::default();
         let mut bye = String::new();

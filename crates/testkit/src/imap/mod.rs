@@ -1,6 +1,6 @@
 //! A small blocking IMAP client for filling servers: `LITERAL+`, `TCP_NODELAY`, typed errors with the server's words.
 //!
-//! Without both, Cyrus takes 20 appended messages a second; with them, and several under way at once
+//! Without both, Cyrus takes 20 appended messages a second; with them, and several commands in flight at once
 //! ([`Pipeline`]), some hundreds.
 
 mod client;
@@ -12,7 +12,7 @@ pub use client::{Client, Response, Untagged};
 pub use pipeline::Pipeline;
 pub use quote::Line;
 
-/// What an IMAP command can meet.
+/// The errors of an IMAP command.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImapError {
@@ -48,13 +48,13 @@ pub enum ImapError {
     Protocol {
         /// The command's beginning.
         command: String,
-        /// What came.
+        /// What arrived.
         answer: String,
     },
 }
 
 impl ImapError {
-    /// Whether the server refused just this command (NO or BAD) and the connection goes on.
+    /// Whether the server refused only this command (NO or BAD), so that the connection goes on.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         matches!(self, Self::No { .. } | Self::Bad { .. })

@@ -1,10 +1,10 @@
-//! Several commands under way at once on one connection.
+//! Several commands in flight at once on one connection.
 
 use std::collections::VecDeque;
 
 use super::{Client, ImapError, Line, Response};
 
-/// Commands under way at most; their answers are short, so neither side's buffers fill up.
+/// Commands in flight at most; their answers are short, so neither side's buffers fill up.
 const WINDOW: usize = 64;
 
 /// Sends commands ahead of their answers; the answers come in order.
@@ -17,12 +17,12 @@ pub struct Pipeline<'a> {
 }
 
 impl<'a> Pipeline<'a> {
-    /// Starts one on a connection without commands under way.
+    /// Starts one on a connection without commands in flight.
     pub fn new(client: &'a mut Client) -> Self {
         Self { client, under_way: VecDeque::new(), refused: Vec::new(), done: 0 }
     }
 
-    /// Sends one command; waits only when too many are under way.
+    /// Sends one command; waits only when too many are in flight.
     ///
     /// # Errors
     /// When the connection breaks; refusals are kept for [`Pipeline::finish`].
@@ -49,7 +49,7 @@ impl<'a> Pipeline<'a> {
         self.push(&super::commands::append_line(mailbox, flags, date, bytes))
     }
 
-    /// Waits for all answers; gives the number of commands done.
+    /// Waits for all answers; returns the number of commands done.
     ///
     /// # Errors
     /// The first refusal, or a broken connection.

@@ -18,7 +18,7 @@ impl Line {
         self
     }
 
-    /// Adds a string: quoted where it may be, a literal otherwise.
+    /// Adds a string: quoted if possible, otherwise as a literal.
     #[must_use]
     pub fn string(self, text: &str) -> Self {
         let plain = text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) && text.len() < 1000;

@@ -8,8 +8,8 @@ use super::server::PrivateServer;
 use crate::cyrus::Cyrus;
 use crate::error::{Error, Result, io};
 
-/// Compares the bytes of every message that the master's users hold and that is not expunged with the replica's file of
-/// the same UID, both read from the spools. Messages only the replica has are [`super::compare`]'s to find.
+/// Compares the bytes of every message that the master's users hold and that is not expunged with the replica's file of the
+/// same UID, both read from the spools. Messages that only the replica has are found by [`super::compare`].
 ///
 /// # Errors
 /// When a server does not answer or a file cannot be read; a missing file is a difference.
@@ -46,7 +46,7 @@ pub fn compare_bytes<S: AsRef<str>>(
     Ok(report)
 }
 
-/// As [`compare_bytes`], with a replica that is asked for each message by `GET FETCH`.
+/// As [`compare_bytes`], but asks the replica for each message by `GET FETCH`.
 ///
 /// # Errors
 /// As [`compare_bytes`].
@@ -113,7 +113,7 @@ fn live_messages(server: &mut PrivateServer, user: &str) -> Result<Vec<(String, 
     Ok(found)
 }
 
-/// A mailbox's folder: by unique id, or as Cyrus' `mbpath` has it (folders by name, from before 3.6).
+/// A mailbox's folder: by unique id, or as Cyrus' `mbpath` reports it (folders by name, from before 3.6).
 fn folder(server: &mut PrivateServer, cyrus: &Cyrus, name: &str) -> Result<Option<PathBuf>> {
     let line = format!("MAILBOXES ({{{}+}}\r\n{name})", name.len());
     let lines = server.get(&line)?;

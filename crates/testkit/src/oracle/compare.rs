@@ -1,11 +1,11 @@
-//! Compares everything both sides say about some users.
+//! Compares everything both sides report about some users.
 //!
 //! `GET USER` for the list, then `GET FULLMAILBOX` of each mailbox; both parsed, so that order and quoting do not matter.
-//! No differences are (cyrus-imapd 3.6.1): records that are expunged on both sides, or expunged on one and missing on the
-//! other; the order of user flags and of annotations; the modseq of a quota root; the order of mailboxes; a stale QUOTAROOT.
-//! The last: a mailbox that is renamed out of its own quota root to below a shorter one keeps the old root's name in its
-//! header (`mailbox.c:mailbox_changequotaroot` takes a longer name for a root further down). The protocol shows that name
-//! and never sets it, so a replica that made the mailbox anew has the right one.
+//! These are not differences (cyrus-imapd 3.6.1): records that are expunged on both sides, or expunged on one and missing
+//! on the other; the order of user flags and of annotations; the modseq of a quota root; the order of mailboxes; a stale
+//! QUOTAROOT. The last: a mailbox that is renamed out of its own quota root to below a shorter one keeps the old root's
+//! name in its header (`mailbox.c:mailbox_changequotaroot` takes a longer name for a root further down). The protocol shows
+//! that name but never sets it, so a replica that made the mailbox again has the right one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,21 +15,21 @@ use super::server::PrivateServer;
 use crate::cyrus::Cyrus;
 use crate::error::{Error, Result};
 
-/// What else shall not count as a difference.
+/// What else is not treated as a difference.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Ignore {
     /// The partition (a replica may have others).
     pub partition: bool,
     /// Mailboxes below `DELETED`.
     pub deleted_mailboxes: bool,
-    /// Users that neither side has (a misspelt name would make a comparison of nothing, so they count).
+    /// Users that neither side has (otherwise they count: with a misspelt name there would be nothing to compare).
     pub absent_users: bool,
 }
 
-/// Compares all that both sides say about `users`.
+/// Compares everything both sides report about `users`.
 ///
 /// # Errors
-/// When a server does not answer; never for a difference.
+/// When a server does not answer; never because of a difference.
 pub fn compare<S: AsRef<str> + Sync>(
     master: &Cyrus,
     replica: &Cyrus,
@@ -53,7 +53,7 @@ pub fn compare_with<S: AsRef<str> + Sync>(
     compare_servers(&mut ours, &mut theirs, users, ignore)
 }
 
-/// As [`compare_with`], between two servers that are there already.
+/// As [`compare_with`], between two running servers.
 ///
 /// # Errors
 /// As [`compare`].
@@ -95,7 +95,7 @@ pub fn compare_servers<S: AsRef<str> + Sync>(
 /// Where a fact belongs: (mailbox or quota root, UID, key).
 type Place = (Option<String>, Option<u32>, String);
 
-/// Everything one side says about a user: what must be equal, and the messages known to be expunged.
+/// Everything one side reports about a user: the facts that must be equal, and the messages known to be expunged.
 #[derive(Debug, Default)]
 struct Facts {
     values: BTreeMap<Place, String>,
@@ -175,7 +175,7 @@ fn full_facts(
             }
             Ok(())
         }
-        // Intermediate mailboxes are listed, but there is nothing to open: the listed line is all there is.
+        // Intermediate mailboxes are listed but can't be opened: the listed line is all there is.
         Err(Error::Csync { answer, .. }) if answer.contains("NONEXISTENT") => {
             facts.values.insert((Some(name.to_owned()), None, "FULLMAILBOX".to_owned()), answer);
             Ok(())
@@ -184,7 +184,7 @@ fn full_facts(
     }
 }
 
-/// Asks for quota roots by name: `GET USER` lists those alone that some mailbox's header names, and headers may be stale.
+/// Asks for quota roots by name: `GET USER` lists only those that some mailbox's header names, and headers may be stale.
 fn quota_facts(
     server: &mut PrivateServer,
     roots: &BTreeSet<String>,
@@ -357,9 +357,9 @@ fn diff(user: &str, here: &Facts, there: &Facts, found: &mut Vec<Difference>) {
     }
 }
 
-/// Whether a quota root stands above a mailbox, or is it.
+/// Whether a quota root is above a mailbox, or is the mailbox itself.
 fn is_root_of(root: &str, mailbox: &str) -> bool {
-    // Values are kept as they print: quoted where they have a space.
+    // Values are kept as they print: quoted if they have a space.
     let root = root.trim_matches('"');
     mailbox.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }

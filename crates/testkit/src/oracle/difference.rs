@@ -1,4 +1,4 @@
-//! What differs between master and replica, printed so that a person sees it at a glance.
+//! Differences between master and replica, printed so that a person sees them at a glance.
 
 use std::fmt;
 
@@ -7,15 +7,15 @@ use std::fmt;
 pub struct Difference {
     /// The user.
     pub user: String,
-    /// The mailbox's internal name, or the quota root, where it is about one.
+    /// The mailbox's internal name, or the quota root, if the difference is about one.
     pub mailbox: Option<String>,
-    /// The message, where it is about one.
+    /// The message, if it is about one.
     pub uid: Option<u32>,
     /// The key of the protocol (`FLAGS`, `HIGHESTMODSEQ` …), `MAILBOX` or `RECORD` for a whole one.
     pub key: String,
-    /// The master's value; `None` where it has none.
+    /// The master's value; `None` if it has none.
     pub master: Option<String>,
-    /// The replica's value; `None` where it has none.
+    /// The replica's value; `None` if it has none.
     pub replica: Option<String>,
 }
 
@@ -45,7 +45,7 @@ impl fmt::Display for Difference {
 pub struct Report(pub Vec<Difference>);
 
 impl Report {
-    /// Whether nothing differs.
+    /// Whether there is no difference.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

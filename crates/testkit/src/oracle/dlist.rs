@@ -1,4 +1,4 @@
-//! A small reader of dlist lines, written apart from the program's own so that it can check it.
+//! A small reader of dlist lines, written independently of the program's own so that it can check that one.
 //!
 //! ```text
 //!  * NAME value CRLF
@@ -48,7 +48,7 @@ impl Item {
     /// Reads a line as [`super::PrivateServer::get`] gives it (without the last CRLF).
     ///
     /// # Errors
-    /// [`Error::Dlist`] where it is none.
+    /// [`Error::Dlist`] if it is not one.
     pub fn parse(line: &[u8]) -> Result<Self> {
         let mut reader = Reader { line, at: 0 };
         if line.starts_with(b"* ") {

@@ -1,7 +1,7 @@
-//! Cyrus itself as the judge: what a private sync_server says, compared between master and replica.
+//! Cyrus itself as the judge: what a private sync_server reports, compared between master and replica.
 //!
-//! - [`PrivateServer`] asks an instance's own sync_server over a Unix socket; its words are the truth about a store.
-//! - [`compare`] asks both sides for everything about some users and lists what differs ([`Difference`]).
+//! - [`PrivateServer`] asks an instance's own sync_server over a Unix socket; its answers are the truth about a store.
+//! - [`compare`] asks both sides for everything about some users and lists the differences ([`Difference`]).
 //! - [`compare_bytes`] compares the files of every live message.
 
 mod bytes;

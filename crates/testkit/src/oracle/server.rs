@@ -41,21 +41,21 @@ impl std::fmt::Debug for PrivateServer {
 }
 
 impl PrivateServer {
-    /// Starts one for an instance, and says `APPLY CAPABILITIES (SIEVE-MAILBOX)`, as sync_client does: `#sieve` mailboxes
-    /// then show up as mailboxes, and scripts do not.
+    /// Starts one for an instance, and sends `APPLY CAPABILITIES (SIEVE-MAILBOX)`, as sync_client does: then `#sieve`
+    /// mailboxes are reported as mailboxes, and scripts are not.
     ///
     /// # Errors
-    /// When it does not come up.
+    /// When it does not start.
     pub fn start(cyrus: &Cyrus) -> Result<Self> {
         let mut server = Self::start_plain(cyrus)?;
         server.command("APPLY CAPABILITIES (SIEVE-MAILBOX)")?;
         Ok(server)
     }
 
-    /// Starts one without any capability: Sieve scripts show up as `* SIEVE` lines.
+    /// Starts one without any capability: Sieve scripts are reported as `* SIEVE` lines.
     ///
     /// # Errors
-    /// When it does not come up.
+    /// When it does not start.
     pub fn start_plain(cyrus: &Cyrus) -> Result<Self> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::SeqCst);
@@ -80,10 +80,10 @@ impl PrivateServer {
         Self::greeted(Box::new(input), Box::new(output), Some(tree))
     }
 
-    /// Asks a server that is there already, on this port of loopback, as the admin of the testkit's instances.
+    /// Connects to a running server on this port of loopback, as the admin of the testkit's instances.
     ///
     /// # Errors
-    /// When nobody listens there, or the login is refused.
+    /// When nothing listens there, or the login is refused.
     pub fn over_tcp(port: u16) -> Result<Self> {
         let address = format!("127.0.0.1:{port}");
         let output = TcpStream::connect(&address).map_err(io("connect to", &address))?;
@@ -93,7 +93,7 @@ impl PrivateServer {
         let plain = BASE64.encode(format!("\0{ADMIN}\0{PASSWORD}"));
         server.command(&format!("AUTHENTICATE PLAIN {plain}"))?;
         match server.command("APPLY CAPABILITIES (SIEVE-MAILBOX)") {
-            // Before 3.6 nobody knew it.
+            // No version before 3.6 knew it.
             Err(Error::Csync { answer, .. }) if answer.starts_with("NO IMAP_PROTOCOL_ERROR") => {}
             answer => drop(answer?),
         }
@@ -124,8 +124,8 @@ impl PrivateServer {
         &self.banner
     }
 
-    /// `GET …` (give it all after `GET `, such as `USER anna`): the raw `* ` lines of the answer, each without its last
-    /// CRLF, literals inside as they came.
+    /// `GET …` (pass everything after `GET `, such as `USER anna`): the raw `* ` lines of the answer, each without its last
+    /// CRLF, with literals inside as they arrived.
     ///
     /// # Errors
     /// [`Error::Csync`] when the server says NO or BAD.
@@ -133,7 +133,7 @@ impl PrivateServer {
         self.command(&format!("GET {what}"))
     }
 
-    /// As [`PrivateServer::get`], with a mailbox or user name added in whatever form it needs.
+    /// As [`PrivateServer::get`], with a mailbox or user name added, quoted as needed.
     ///
     /// # Errors
     /// As [`PrivateServer::get`].
@@ -149,7 +149,7 @@ impl PrivateServer {
         self.get_named(what, name)?.iter().map(|line| Item::parse(line)).collect()
     }
 
-    /// The bytes of a message on the default partition, by GET FETCH; none where the server has none. A real server
+    /// The bytes of a message on the default partition, by GET FETCH; `None` if the server does not have it. A real server
     /// finds the file by the unique id and checks the GUID (hexadecimal).
     pub fn fetch_message(
         &mut self,
@@ -168,20 +168,20 @@ impl PrivateServer {
         line.get(head + 2..).map(<[u8]>::to_vec)
     }
 
-    /// Any command; gives the `* ` lines of the answer.
+    /// Any command; returns the `* ` lines of the answer.
     ///
     /// # Errors
-    /// [`Error::Csync`] when the server says anything but OK.
+    /// [`Error::Csync`] when the server's answer is not OK.
     pub fn command(&mut self, command: &str) -> Result<Vec<Vec<u8>>> {
         self.send(command)?;
         self.answer(command)
     }
 
-    /// Asks the same of many names, ahead of the answers, and hands each name's answer on, in order. A NO or BAD is that
-    /// name's answer.
+    /// Asks the same about many names, ahead of the answers, and passes each name's answer on, in order. A NO or BAD is
+    /// that name's answer.
     ///
     /// # Errors
-    /// When the connection breaks, or what `each` fails with.
+    /// When the connection breaks, or the error of `each`.
     pub fn for_each(
         &mut self,
         what: &str,

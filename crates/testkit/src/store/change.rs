@@ -1,4 +1,4 @@
-//! Changes to a store that is there: as clients would make them, without a server.
+//! Changes to an existing store, as clients would make them, but without a server.
 
 use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
@@ -8,7 +8,7 @@ use super::files::Linked;
 use super::model::{EXPUNGED, FLAGGED, SEEN};
 use crate::error::Result;
 
-/// What was done.
+/// The changes made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Change {
     /// Messages appended.
@@ -87,7 +87,7 @@ impl MasterStore {
         Ok(done)
     }
 
-    /// Sets flags on one live message in three; gives their number.
+    /// Sets flags on one live message in three; returns how many.
     fn mark(
         &mut self,
         user: usize,

@@ -4,8 +4,8 @@
 //!   imapd.conf   conf/mailboxes.db   conf/annotations.db   conf/user/uuid/a/b/ab…/{counters.db,sub.db}
 //!   spool/uuid/a/b/ab…/{cyrus.header,cyrus.index,cyrus.cache,1.,2.,…}
 //! ```
-//! Every file but a message's is written beside its place and moved there, so that a reader sees the old
-//! one or the new one. Source of the paths: `imap/mboxname.c` of cyrus-imapd 3.6.1.
+//! Every file except a message's is written beside its place and moved there, so that a reader sees either the old or the
+//! new one. Source of the paths: `imap/mboxname.c` of cyrus-imapd 3.6.1.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -21,7 +21,7 @@ use crate::error::{Result, io};
 pub(crate) struct Linked(HashMap<u64, PathBuf>);
 
 impl MasterStore {
-    /// The folders, and an imapd.conf where there is none yet.
+    /// The folders, and an imapd.conf if there is none yet.
     pub(crate) fn write_frame(&self) -> Result<()> {
         self.owner.give(&self.dir)?;
         for folder in [
@@ -77,7 +77,7 @@ impl MasterStore {
         fs::rename(&new, path).map_err(io("replace", path))
     }
 
-    /// The folder of what has this unique id, below `root`.
+    /// The folder for this unique id, below `root`.
     fn place(&self, root: &str, uniqueid: &str) -> PathBuf {
         let mut letters = uniqueid.chars();
         let (first, second) =
@@ -85,7 +85,7 @@ impl MasterStore {
         self.dir.join(format!("{root}/uuid/{first}/{second}/{uniqueid}"))
     }
 
-    /// All of a mailbox; message files below this UID are there already.
+    /// All of a mailbox; message files below this UID exist already.
     pub(crate) fn write_mailbox(
         &self,
         mailbox: &Mailbox,
@@ -97,7 +97,7 @@ impl MasterStore {
         for one in mailbox.messages.iter().filter(|m| m.uid >= first_uid) {
             let path = dir.join(format!("{}.", one.uid));
             let known = linked.0.get(&one.number);
-            // A file can have only so many names; then another one is begun.
+            // The number of links to a file is limited; then another file is started.
             if known.is_some_and(|known| fs::hard_link(known, &path).is_ok()) {
                 continue;
             }
@@ -149,7 +149,7 @@ impl MasterStore {
     }
 }
 
-/// A flat database, sorted: `VER` within separators is `2`; names have an N in front, and begin at INBOX.
+/// A flat database, sorted: `VER` within separators is `2`; names start with an N, and begin at INBOX.
 fn subscriptions(user: &User, inbox: &str) -> String {
     let mut keys: Vec<String> = user
         .subscriptions

@@ -20,7 +20,7 @@ const RECORD: usize = 112;
 /// The one user flag that messages have.
 pub(crate) const LABEL: &str = "$Label1";
 
-/// A mailbox's files but for its messages.
+/// A mailbox's files except its messages.
 pub(crate) struct Files {
     pub(crate) index: Vec<u8>,
     pub(crate) cache: Vec<u8>,

@@ -1,4 +1,4 @@
-//! Messages: their text, and what `cyrus.cache` says about it.
+//! Messages: their text, and what `cyrus.cache` records about it.
 //!
 //! ```text
 //!   a cache record: ten times  length u32, bytes, zeros up to a multiple of 4
@@ -7,8 +7,8 @@
 //!     parts + 1 u32 | header at, its size | content at, its size | charset's length u16, encoding u16 [charset]
 //!                   | SHA-1 of the content [20] | size decoded, lines | … | 0 u32
 //! ```
-//! Source: `imap/message.c` (`message_write_cache`, `message_write_section`) of cyrus-imapd 3.6.1. All
-//! messages are plain text in one part, with the same Date, so that this little is enough.
+//! Source: `imap/message.c` (`message_write_cache`, `message_write_section`) of cyrus-imapd 3.6.1. All messages are plain
+//! text in one part, with the same Date, so this little is enough.
 
 use sha1::{Digest, Sha1};
 
@@ -18,7 +18,7 @@ pub(crate) const HEADER_BYTES: usize = 250;
 const DATE: &str = "Thu, 01 Feb 2024 10:00:00 +0000";
 pub(crate) const GMTIME: u32 = 1_706_781_600;
 pub(crate) const SENTDATE: u32 = 1_706_745_600;
-/// The version of the cache that this is.
+/// The cache version that is written here.
 pub(crate) const CACHE_VERSION: u32 = 11;
 
 const WORDS: [&str; 16] = [
@@ -26,7 +26,7 @@ const WORDS: [&str; 16] = [
     "again", "about", "attached", "garden", "window", "letter", "summer",
 ];
 
-/// A message's text and what its record says of it.
+/// A message's text and what its record contains.
 pub(crate) struct Body {
     pub(crate) text: Vec<u8>,
     pub(crate) header_size: usize,

@@ -1,5 +1,5 @@
-//! A Cyrus master's store, written without Cyrus: for demos on machines that have none, and for
-//! benchmarks that need thousands of mailboxes in a second.
+//! A Cyrus master's store, written without Cyrus: for demos on machines that have no Cyrus, and for benchmarks that need
+//! thousands of mailboxes in a second.
 //!
 //! ```text
 //!   Plan (a seed and sizes) --> model.rs: users, mailboxes, messages
@@ -8,11 +8,11 @@
 //!                                  '  twoskip.rs  mailboxes.db
 //!   change.rs alters the model and writes what changed again; verify.rs holds servers against it
 //! ```
-//! The files are those of cyrus-imapd 3.6.1 (index version 17), with `conversations: no`, so that no
-//! conversations.db is needed. This is a second opinion on the formats: nothing of the program's own readers is used.
-//! Tests hold it against Cyrus' tools and servers.
+//! The files are those of cyrus-imapd 3.6.1 (index version 17), with `conversations: no`, so that no conversations.db is
+//! needed. This is an independent implementation of the formats: it uses nothing of the program's own readers. Tests
+//! compare it with Cyrus' tools and servers.
 //!
-//! It writes under no locks and must have the store to itself while it does.
+//! It takes no locks, so nothing else may use the store while it writes.
 
 mod change;
 mod files;
@@ -36,13 +36,13 @@ pub use model::{Mailbox, Message, Model, User};
 /// How large messages are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sizes {
-    /// All of about so many bytes.
+    /// All of about this many bytes.
     Fixed(usize),
     /// Half of them below the first number of bytes, and few near the second.
     Spread {
-        /// Half of the messages are smaller.
+        /// Half of the messages are smaller than this.
         median: usize,
-        /// None is much larger.
+        /// None is much larger than this.
         most: usize,
     },
 }
@@ -50,22 +50,22 @@ pub enum Sizes {
 /// Whether messages repeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bodies {
-    /// Every message is another one.
+    /// Every message is different.
     Distinct,
-    /// There are so many different ones; the same ones share a file.
+    /// There are this many different ones; equal ones share a file.
     Repeated(usize),
 }
 
 /// What store to write. The same plan gives the same store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// Where all that is random begins.
+    /// The seed of everything random.
     pub seed: u64,
     /// How many users.
     pub users: usize,
-    /// Mailboxes a user, INBOX among them.
+    /// Mailboxes for each user, including the INBOX.
     pub mailboxes: usize,
-    /// Messages a mailbox.
+    /// Messages for each mailbox.
     pub messages: usize,
     /// How large they are.
     pub sizes: Sizes,
@@ -86,7 +86,7 @@ impl Default for Plan {
     }
 }
 
-/// Who owns the files: the Cyrus user where we are root (nobody where there is no such user), else ourselves.
+/// The files' owner: the Cyrus user if we are root (or nobody if there is no such user), else ourselves.
 #[derive(Debug, Clone)]
 pub(crate) struct Owner {
     pub(crate) name: String,
@@ -118,7 +118,7 @@ impl Owner {
     }
 }
 
-/// A store on disk and what is in it. Dropping it deletes a temporary one.
+/// A store on disk and its contents. Dropping it deletes a temporary one.
 #[derive(Debug)]
 pub struct MasterStore {
     pub(crate) dir: PathBuf,
@@ -128,7 +128,7 @@ pub struct MasterStore {
 }
 
 impl MasterStore {
-    /// Writes a store into a new folder in memory, or on disk where there is not much of it.
+    /// Writes a store into a new folder in memory, or on disk if memory is short.
     ///
     /// # Errors
     /// A file can't be written.

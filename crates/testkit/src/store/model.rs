@@ -1,4 +1,4 @@
-//! What a store holds, as plain values.
+//! The contents of a store, as plain values.
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -6,7 +6,7 @@ use rand::{RngExt, SeedableRng};
 use super::message::{self, Body};
 use super::{Bodies, Plan, Sizes};
 
-/// When the first message came; all times are made from it, so that nothing depends on the clock.
+/// When the first message arrived; all times are computed from it, so that nothing depends on the clock.
 const FIRST_DAY: i64 = 1_700_000_000;
 
 /// \Seen, \Flagged, \Answered, \Draft and \Deleted as an index has them.
@@ -34,7 +34,7 @@ pub struct Message {
     pub time: i64,
     /// When it last changed.
     pub last_updated: i64,
-    /// Which message it is: the same number is the same text.
+    /// Which message it is: equal numbers have equal texts.
     pub number: u64,
     /// Bytes of the text behind the header, roughly.
     pub length: usize,
@@ -69,15 +69,15 @@ pub struct Mailbox {
     pub owner: String,
     /// UIDVALIDITY.
     pub uidvalidity: u32,
-    /// Highest UID ever given out.
+    /// Highest UID ever assigned.
     pub last_uid: u32,
-    /// Highest modseq of anything in it.
+    /// Highest modseq in the mailbox.
     pub highestmodseq: u64,
     /// Modseq of its creation.
     pub createdmodseq: u64,
     /// Its messages by UID.
     pub messages: Vec<Message>,
-    /// It is a tombstone: deleted, and remembered.
+    /// It is a tombstone: deleted, but remembered.
     pub deleted: bool,
     /// Modseq of its last change of name or state.
     pub foldermodseq: u64,
@@ -92,7 +92,7 @@ pub struct User {
     pub mailboxes: Vec<Mailbox>,
     /// Internal names of subscribed mailboxes.
     pub subscriptions: Vec<String>,
-    /// Highest modseq of anything of the user's.
+    /// Highest modseq of the user.
     pub highestmodseq: u64,
 }
 
@@ -194,7 +194,7 @@ impl Model {
         }
     }
 
-    /// How long message `number` is: a matter of its number alone, so that repeated ones agree.
+    /// The length of message `number`: it depends on the number alone, so that repeated ones agree.
     fn length(&self, number: u64) -> usize {
         match self.plan.sizes {
             Sizes::Fixed(bytes) => bytes.saturating_sub(message::HEADER_BYTES),

@@ -27,7 +27,7 @@ pub(crate) fn encode(entries: &BTreeMap<Vec<u8>, Vec<u8>>) -> Vec<u8> {
     let mut offset = 64 + dummy_len;
     let mut places = Vec::with_capacity(entries.len());
     for (number, (key, value)) in entries.iter().enumerate() {
-        // Every second entry is one higher than the rest, every fourth two: the ideal of chance.
+        // Every second entry is one level higher than the rest, every fourth two: the ideal distribution.
         let level = ((number + 1).trailing_zeros() as usize + 1).min(MAX_LEVEL);
         places.push(Place { offset, level });
         offset += record_len(level, key.len(), value.len());
@@ -70,7 +70,7 @@ fn record(kind: u8, level: usize, next: &[u64], key: &[u8], value: &[u8]) -> Vec
     let mut record = vec![kind, level as u8];
     record.extend_from_slice(&(key.len() as u16).to_be_bytes());
     record.extend_from_slice(&(value.len() as u32).to_be_bytes());
-    // List 0 has two pointers, of which the higher one counts.
+    // List 0 has two pointers; the higher one is valid.
     for pointer in next.first().into_iter().chain(next) {
         record.extend_from_slice(&pointer.to_be_bytes());
     }

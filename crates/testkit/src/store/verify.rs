@@ -1,4 +1,4 @@
-//! Holds a server's words against a store's model: what the store was written from, and nothing that was read back.
+//! Compares a server's answers with a store's model: with what the store was written from, not with anything read back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::oracle::{Difference, Item, PrivateServer, Report, Value};
 type Line = (u64, u64, u64, String, bool, bool);
 
 impl Model {
-    /// What a server (the store's own, or a replica) says differently of these users: mailboxes, records and
+    /// What a server (the store's own, or a replica) reports differently about these users: mailboxes, records and
     /// subscriptions, and what it has that is not in the model.
     ///
     /// # Errors
@@ -22,7 +22,7 @@ impl Model {
             compare_user(user, &items, &mut report);
             for mailbox in user.mailboxes.iter().filter(|m| !m.deleted) {
                 let full = match server.items("FULLMAILBOX", &mailbox.name) {
-                    // There is no such mailbox, which was said already.
+                    // There is no such mailbox, which was reported already.
                     Err(Error::Csync { .. }) => continue,
                     full => full?,
                 };
@@ -32,7 +32,7 @@ impl Model {
         Ok(report)
     }
 
-    /// Which live messages a server, asked for each by GET FETCH, has with other bytes or not at all.
+    /// The live messages that a server, asked for each by GET FETCH, lacks or has with other bytes.
     ///
     /// # Errors
     /// The connection breaks.

@@ -1,4 +1,4 @@
-//! The guests of a load: who is there, who was deleted, who is being worked on right now.
+//! The guests of a load: which of them exist, which were deleted, and which are being changed right now.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -9,11 +9,11 @@ use rand::rngs::StdRng;
 /// What guests' names begin with.
 pub(super) const PREFIX: &str = "guest";
 
-/// How old a guest is when he may be deleted. Deleted twice within a second, his INBOX would get the name below `DELETED` that it
-/// has already, and Cyrus refuses that.
+/// How old a guest must be before it may be deleted. If it were deleted twice within a second, its INBOX would get a name
+/// below `DELETED` that it has already, and Cyrus refuses that.
 const RIPE: Duration = Duration::from_millis(2100);
 
-/// A guest is in `present` or `deleted`, or in neither while one client makes or deletes him.
+/// A guest is in `present` or `deleted`, or in neither while one client makes or deletes it.
 #[derive(Debug)]
 pub(super) struct Guests {
     most: usize,
@@ -29,7 +29,7 @@ struct Books {
 }
 
 impl Guests {
-    /// None as yet; the first will have the number `first`, and `most` shall be there at once.
+    /// No guests yet; the first gets the number `first`, and at most `most` exist at once.
     pub(super) fn new(first: usize, most: usize) -> Self {
         let books = Books { next: first, ..Books::default() };
         Self { most, books: Mutex::new(books) }
@@ -39,14 +39,14 @@ impl Guests {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A name that nobody had.
+    /// A name that was never used.
     pub(super) fn fresh(&self) -> String {
         let mut books = self.books();
         books.next += 1;
         format!("{PREFIX}{}", books.next - 1)
     }
 
-    /// Takes one who has been there for a while away from the other clients' hands, to delete him.
+    /// Takes a guest that has existed for a while out of the other clients' reach, to delete it.
     pub(super) fn take_ripe(&self, rng: &mut StdRng) -> Option<String> {
         let mut books = self.books();
         let ripe: Vec<usize> = (0..books.present.len()).filter(|nr| books.is_ripe(*nr)).collect();
@@ -54,7 +54,7 @@ impl Guests {
         Some(books.present.swap_remove(*nr).0)
     }
 
-    /// Takes one who was deleted, to make him again.
+    /// Takes a deleted guest, to make it again.
     pub(super) fn take_deleted(&self, rng: &mut StdRng) -> Option<String> {
         let deleted = &mut self.books().deleted;
         if deleted.is_empty() {
@@ -63,14 +63,14 @@ impl Guests {
         Some(deleted.swap_remove(rng.random_range(0..deleted.len())))
     }
 
-    /// Takes this one, if he was deleted and nobody else took him.
+    /// Takes this guest, if it was deleted and no other client took it.
     pub(super) fn take_this(&self, guest: &str) -> Option<String> {
         let deleted = &mut self.books().deleted;
         let nr = deleted.iter().position(|name| name == guest)?;
         Some(deleted.swap_remove(nr))
     }
 
-    /// He is there.
+    /// The guest exists.
     pub(super) fn is_present(&self, guest: String) {
         let mut books = self.books();
         if !books.ever.contains(&guest) {
@@ -79,12 +79,12 @@ impl Guests {
         books.present.push((guest, Instant::now()));
     }
 
-    /// He is deleted.
+    /// The guest is deleted.
     pub(super) fn is_deleted(&self, guest: String) {
         self.books().deleted.push(guest);
     }
 
-    /// Those who are there.
+    /// The existing guests.
     pub(super) fn present(&self) -> Vec<String> {
         self.books().present.iter().map(|(guest, _)| guest.clone()).collect()
     }
@@ -95,17 +95,17 @@ impl Guests {
         ((0..books.present.len()).filter(|nr| books.is_ripe(*nr)).count(), books.deleted.len())
     }
 
-    /// Whether nobody is there.
+    /// Whether there are no guests.
     pub(super) fn is_empty(&self) -> bool {
         self.books().present.is_empty()
     }
 
-    /// Whether there are as many as there shall be.
+    /// Whether the maximum exists.
     pub(super) fn is_full(&self) -> bool {
         self.books().present.len() >= self.most
     }
 
-    /// All there ever were.
+    /// All guests that ever existed.
     pub(super) fn all(&self) -> Vec<String> {
         self.books().ever.clone()
     }

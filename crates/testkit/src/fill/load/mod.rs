@@ -1,4 +1,4 @@
-//! Many clients at work on a master, until they are told to stop: what a rolling replication has to keep up with.
+//! Many clients at work on a master, until they are told to stop: the load that rolling replication has to keep up with.
 //!
 //! ```text
 //!  Load ── start ──> worker threads ──> imapd, lmtpd, timsieved        each: draws a kind, does it, waits for its next turn
@@ -17,9 +17,9 @@
 //! Without an lmtpd or a timsieved ([`Builder::lmtp`](crate::Builder::lmtp), [`Builder::sieve`](crate::Builder::sieve)) their kinds
 //! are left out. Each client does each kind early on, so that a load of some seconds has done all of them.
 //!
-//! Clients get into each other's way, as real ones do: a refusal is counted and the work goes on; a session that ends (its user was
-//! deleted, its mailbox is gone) is counted and opened anew; a server that can't be reached for some seconds is an error. The seed
-//! decides what is tried, not how the clients' work is mingled.
+//! Clients disturb each other, as real ones do: a refusal is counted and the work goes on; a session that ends (its user
+//! was deleted, its mailbox is gone) is counted and opened again; a server that can't be reached for some seconds is an
+//! error. The seed decides what is tried, not how the clients' work is interleaved.
 
 mod guests;
 mod operations;
@@ -45,9 +45,9 @@ pub struct LoadOptions {
     pub seed: u64,
     /// The number of clients.
     pub clients: usize,
-    /// Operations a second of each client, at most; a busy server brings it down.
+    /// Operations per second of each client, at most; a busy server lowers it.
     pub per_second: f64,
-    /// Guests that there are at the same time, at most.
+    /// Guests that exist at the same time, at most.
     pub guests: usize,
 }
 
@@ -59,8 +59,8 @@ impl LoadOptions {
     }
 }
 
-/// Random work on a master by several clients at once until it is stopped. It borrows nothing, so that the test may go on with
-/// its servers; they may even be restarted (on the same ports), if that takes no longer than five seconds.
+/// Random work on a master by several clients at once until it is stopped. It borrows nothing, so the test may go on with
+/// its servers; it may even restart them (on the same ports), if that takes no longer than five seconds.
 ///
 /// Dropped without [`Load::stop`], the clients end by themselves soon after.
 #[derive(Debug)]
@@ -80,7 +80,7 @@ struct Common {
     operations: AtomicUsize,
 }
 
-/// What a load has done.
+/// The result of a load.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct LoadReport {
@@ -88,11 +88,11 @@ pub struct LoadReport {
     pub tally: Tally,
     /// The server's last words to each kind that was refused.
     pub reasons: BTreeMap<&'static str, String>,
-    /// Every user that ever existed: those given, then all guests, also those that are deleted.
+    /// Every user that ever existed: the given ones, then all guests, including deleted ones.
     pub users: Vec<String>,
     /// Those of them that exist now.
     pub present: Vec<String>,
-    /// Those of them that were deleted and do not exist now; their mailboxes may still be there below `DELETED`.
+    /// Those of them that were deleted and do not exist now; their mailboxes may still exist below `DELETED`.
     pub deleted: Vec<String>,
     /// From start to stop.
     pub elapsed: Duration,
@@ -112,7 +112,7 @@ impl Load {
         Self::start_with(cyrus, users, &LoadOptions::new(seed, clients))
     }
 
-    /// As [`Load::start`], with all there is to choose.
+    /// As [`Load::start`], with all options.
     ///
     /// # Errors
     /// As [`Load::start`].
@@ -147,16 +147,16 @@ impl Load {
         self.common.operations.load(Ordering::SeqCst)
     }
 
-    /// Whether all clients are still at work: none has met an error.
+    /// Whether all clients are still at work: no client has met an error.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.threads.iter().all(|thread| !thread.is_finished())
     }
 
-    /// Stops, waits for the threads to finish what they are at, and tells what was done.
+    /// Stops, waits until the threads have finished their current operations, and returns the result.
     ///
     /// # Errors
-    /// The first client's that met an unreachable server.
+    /// The error of the first client that met an unreachable server.
     pub fn stop(mut self) -> Result<LoadReport> {
         self.common.stop.store(true, Ordering::SeqCst);
         let mut all = Done::default();
@@ -188,7 +188,7 @@ impl Drop for Load {
 }
 
 impl LoadReport {
-    /// Operations of a kind that the server did.
+    /// Operations of a kind that the server carried out.
     #[must_use]
     pub fn done(&self, kind: &str) -> usize {
         self.tally.done.get(kind).copied().unwrap_or(0)

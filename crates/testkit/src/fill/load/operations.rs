@@ -1,4 +1,4 @@
-//! What a client of a load does, besides what [`RandomWork`](crate::fill::RandomWork) does.
+//! What a client of a load does, beside what [`RandomWork`](crate::fill::RandomWork) does.
 
 use rand::RngExt;
 
@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::fill::session::Session;
 use crate::sieve;
 
-/// Scripts; the last one files by subject into a folder that may not be there, which keeps the message in the INBOX.
+/// Scripts; the last one files by subject into a folder that may not exist, which keeps the message in the INBOX.
 const SCRIPTS: [&str; 4] = [
     "keep;\r\n",
     "require \"imap4flags\";\r\naddflag \"$sieved\";\r\nkeep;\r\n",
@@ -55,7 +55,7 @@ impl Worker {
         let message = self.composer.message(size);
         let mut user = self.any_user();
         if self.rng.random_ratio(1, 4) {
-            // Into a folder; the right p is what lets anybody post there.
+            // Into a folder; the right p is what allows anyone to post there.
             let plain = |name: &&String| {
                 name.strip_prefix("INBOX").and_then(|name| name.get(1..)).is_some_and(|name| {
                     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -80,7 +80,7 @@ impl Worker {
 
     fn share(&mut self) -> Result<()> {
         let (owner, mut reader) = (self.any_user(), self.any_user());
-        // Not his own rights: he would lose those that are not given here.
+        // Not its own rights: it would lose those that are not given here.
         for _ in 0..10 {
             if reader == owner {
                 reader = self.any_user();
@@ -102,7 +102,7 @@ impl Worker {
         Ok(())
     }
 
-    /// As a reader of a mailbox of another user's.
+    /// As a user who may read a mailbox of another user.
     fn use_share(&mut self, kind: &str) -> Result<()> {
         let Some(share) = self.work.pick(&self.shares).cloned() else { return Ok(()) };
         let outcome = self.in_session(&share.reader, |worker, session| {
@@ -142,7 +142,7 @@ impl Worker {
         self.as_admin(|admin| admin.set_metadata("", entry, keep.then_some(value.as_str())))
     }
 
-    /// Only of users who stay: the login of one who was just deleted would be refused, again and again.
+    /// Only for users that stay: the login of a user that was just deleted would be refused again and again.
     fn scripts(&mut self, kind: &str) -> Result<()> {
         let Some(user) = self.work.pick(&self.common.users).cloned() else { return Ok(()) };
         let name = self.work.pick(&SCRIPT_NAMES).copied().unwrap_or("one");
@@ -166,11 +166,11 @@ impl Worker {
         client.activate(if self.rng.random_ratio(1, 5) { "" } else { &chosen.name })
     }
 
-    /// Makes a guest with some mailboxes and messages; the other clients may work on him only after that.
+    /// Makes a guest with some mailboxes and messages; the other clients may work on it only after that.
     fn create_guest(&mut self, guest: &str) -> Result<()> {
         let inbox = self.access.name(&["user", guest]);
         self.as_admin(|admin| admin.create(&inbox))?;
-        // A session of his from before he was deleted is of no use.
+        // A session of the guest from before its deletion is of no use.
         self.forget(guest);
         let outcome = self.furnish(guest, &inbox);
         self.common.guests.is_present(guest.to_owned());
@@ -214,7 +214,7 @@ impl Worker {
             admin.set_acl(&inbox, crate::cyrus::ADMIN, ALL_RIGHTS)?;
             admin.delete(&inbox)
         });
-        // After a connection that broke nobody knows, unless he asks.
+        // After a broken connection nobody knows, so ask.
         let gone = match &outcome {
             Ok(()) => true,
             Err(_) => self.as_admin(|admin| admin.list("", &inbox))?.is_empty(),
@@ -228,7 +228,7 @@ impl Worker {
         outcome
     }
 
-    /// Makes a deleted guest again; half the time one who is deleted at this very moment.
+    /// Makes a deleted guest again; half the time one that is being deleted at this moment.
     fn recreate_guest(&mut self) -> Result<()> {
         let now = self.rng.random();
         let mut guest = if now { None } else { self.common.guests.take_deleted(&mut self.rng) };

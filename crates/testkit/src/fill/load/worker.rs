@@ -32,7 +32,7 @@ const SIEVE: [(&str, u32); 3] = [("sieve put", 4), ("sieve activate", 4), ("siev
 /// Users' sessions that a client keeps open; each is an imapd process.
 const MOST_SESSIONS: usize = 6;
 
-/// How long a server that does not answer is tried again.
+/// How long to retry a server that does not answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// All kinds of work and their shares.
@@ -145,7 +145,7 @@ impl Worker {
     pub(super) fn run(mut self) -> Result<Done> {
         let mut due = Instant::now();
         loop {
-            // Time that a slow operation took is not made up for.
+            // The time that a slow operation took is not made up for.
             due = Instant::now().max(due + self.interval);
             while Instant::now() < due && !self.common.stop.load(Ordering::SeqCst) {
                 let left = due.saturating_duration_since(Instant::now());
@@ -189,7 +189,7 @@ impl Worker {
         "append"
     }
 
-    /// What is done instead when something is lacking for a kind.
+    /// What is done instead if a kind is not possible.
     fn possible(&self, kind: &'static str) -> &'static str {
         let guests = &self.common.guests;
         let (ripe, deleted) = guests.counts();
@@ -208,17 +208,17 @@ impl Worker {
         }
     }
 
-    /// Any user who is there: one of those given, or a guest.
+    /// Any existing user: a given one, or a guest.
     pub(super) fn any_user(&mut self) -> String {
         let mut users = self.common.users.clone();
         users.extend(self.common.guests.present());
         let nr = self.rng.random_range(0..users.len().max(1));
-        // The last guest may just have been deleted: whatever is tried then is refused.
+        // The last guest may just have been deleted: then the operation is refused.
         users.into_iter().nth(nr).unwrap_or_else(|| "nobody".to_owned())
     }
 
-    /// Does something in a user's session. After a refusal the session asks anew which mailboxes there are (another client may have
-    /// renamed them); after anything worse it is closed.
+    /// Does something in a user's session. After a refusal the session asks again which mailboxes exist (another client may
+    /// have renamed them); after anything worse it is closed.
     pub(super) fn in_session<T>(
         &mut self,
         user: &str,
