@@ -1,4 +1,4 @@
-//! The command line: sync_client(8)'s options, short and long, and ours.
+//! The command line: the options of sync_client(8), short and long, and ours.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -14,13 +14,13 @@ use crate::exit::{Exit, Failure};
 #[command(
     override_usage = "sync_client [OPTIONS] -u USER...\n       sync_client [OPTIONS] -u -f FILE\n       sync_client [OPTIONS] -A [PREFIX]\n       sync_client [OPTIONS] -r | -R | -1 [-n CHANNEL]...\n       sync_client [OPTIONS] -R -f FILE"
 )]
-#[command(after_help = "--help tells more, with examples, exit codes and files.")]
+#[command(after_help = "--help shows more, with examples, exit codes and files.")]
 #[command(after_long_help = MORE_HELP)]
 pub(crate) struct Args {
     /// Replicate all users and the shared mailboxes, or those that PREFIX names
     ///
-    /// PREFIX is the beginning of mailboxes' internal names (user.an for all users whose names begin with "an"); one
-    /// that no user's internal name begins with is understood as the beginning of users' names.
+    /// PREFIX is the beginning of internal mailbox names (user.an for all users whose names begin with "an"). If no user's
+    /// internal name begins with it, it is used as the beginning of user names.
     #[arg(short = 'A', long, help_heading = WHAT)]
     pub(crate) all_users: bool,
 
@@ -30,8 +30,8 @@ pub(crate) struct Args {
 
     /// Take the users (-u), or with -r and -R the log, from this file
     ///
-    /// One user a line ("-": standard input); empty lines and those that begin with # are skipped. With -r and -R
-    /// the file is a log that is replicated once and left alone.
+    /// One user per line ("-": standard input); empty lines and those that begin with # are skipped. With -r and -R the
+    /// file is a log that is replicated once and not changed.
     #[arg(short = 'f', long, value_name = "FILE", help_heading = WHAT)]
     pub(crate) input_file: Option<PathBuf>,
 
@@ -57,8 +57,8 @@ pub(crate) struct Args {
 
     /// Let the replica stage messages on its archive partition, if it has one
     ///
-    /// For a new replica of a server whose mail is mostly old. Cyrus of before 3.8, and one without archive_enabled, stage
-    /// them where they always do.
+    /// For a new replica of a server whose mail is mostly old. Cyrus before 3.8, and one without archive_enabled, stages
+    /// messages at the usual place.
     #[arg(short = 'a', long, help_heading = REPLICA)]
     pub(crate) stage_to_archive: bool,
 
@@ -66,7 +66,7 @@ pub(crate) struct Args {
     #[arg(short = 'L', long, help_heading = REPLICA)]
     pub(crate) local_only: bool,
 
-    /// Replicate what the sync log says, again and again, in the background
+    /// Replicate what the sync log names, again and again, in the background
     #[arg(short = 'r', long, help_heading = ROLLING)]
     pub(crate) rolling: bool,
 
@@ -84,11 +84,11 @@ pub(crate) struct Args {
     #[arg(short = 'n', long, value_name = "CHANNEL", help_heading = ROLLING)]
     pub(crate) channel: Vec<String>,
 
-    /// Seconds from one look at the log to the next; 0: at once [default: sync_repeat_interval]
+    /// Seconds from one reading of the log to the next; 0: no delay [default: sync_repeat_interval]
     #[arg(short = 'd', long, value_name = "SECONDS", help_heading = ROLLING)]
     pub(crate) delay: Option<u64>,
 
-    /// Seconds after which the replica is sent a RESTART; 0: never
+    /// Send the replica a RESTART after this many seconds; 0: never
     #[arg(
         short = 't',
         long,
@@ -98,7 +98,7 @@ pub(crate) struct Args {
     )]
     pub(crate) timeout: u64,
 
-    /// End when this file is there, and remove it [default: sync_shutdown_file]
+    /// End when this file exists, and remove it [default: sync_shutdown_file]
     #[arg(short = 'F', long, value_name = "FILE", help_heading = ROLLING)]
     pub(crate) shutdown_file: Option<PathBuf>,
 
@@ -112,21 +112,21 @@ pub(crate) struct Args {
     )]
     pub(crate) jobs: Option<u16>,
 
-    /// Take nothing over from the replica
+    /// Never copy anything back from the replica
     ///
-    /// What was removed here for certain is removed there. A mailbox with anything else that only the replica has is
-    /// left as it is and named, unless --overwrite is given.
+    /// Messages that were certainly removed here are removed there. A mailbox with anything else that only the replica has
+    /// is left as it is and named, unless --overwrite is given.
     #[arg(short = 'O', long, help_heading = BEHAVIOUR)]
     pub(crate) no_copyback: bool,
 
-    /// With -O: remove what only the replica has, where it is in the way of ours
+    /// With -O: remove what only the replica has, if it is in the way of ours
     ///
-    /// Messages that only the replica has are removed there, or a mailbox is made again from ours where that does not
-    /// suffice. 100 such messages of a user at most, unless --max-deletes says more.
+    /// Messages that only the replica has are removed there; if that is not enough, the mailbox is made again from ours. At
+    /// most 100 such messages of a user, unless --max-deletes sets another limit.
     #[arg(long, requires = "no_copyback", help_heading = BEHAVIOUR)]
     pub(crate) overwrite: bool,
 
-    /// Leave a user alone of whom more than N mailboxes and messages would be removed on the replica
+    /// Skip a user that would lose more than N mailboxes and messages on the replica
     #[arg(long, value_name = "N", help_heading = BEHAVIOUR)]
     pub(crate) max_deletes: Option<u64>,
 
@@ -156,11 +156,11 @@ pub(crate) struct Args {
     )]
     pub(crate) config: PathBuf,
 
-    /// Say on stdout what is done; twice: show all protocol traffic on stderr
+    /// Report on stdout what is done; twice: show all protocol traffic on stderr
     #[arg(short = 'v', long, action = ArgAction::Count, help_heading = OUTPUT)]
     pub(crate) verbose: u8,
 
-    /// Say in syslog what is done
+    /// Report in syslog what is done
     #[arg(short = 'l', long, help_heading = OUTPUT)]
     pub(crate) verbose_logging: bool,
 
@@ -187,28 +187,28 @@ const ROLLING: &str = "Rolling replication";
 const BEHAVIOUR: &str = "Behaviour";
 const OUTPUT: &str = "Output";
 
-/// What stands below the options in `--help`.
+/// The text below the options in `--help`.
 const MORE_HELP: &str = "\
 Examples:
   sync_client -u anna bert                        two users
   sync_client -A -O -j 16 -S new.example.com      a bulk migration that never changes this server
-  sync_client -r -j 8                             keep the replica in step, in the background
+  sync_client -r -j 8                             keep the replica up to date, in the background
 
 Exit codes:
-   0  all that was asked for is on the replica
-   1  a user failed, is locked (-N) or does not exist; nobody was selected;
-      the log is another replicator's; there was no connection (-o)
-  64  the command line makes no sense
-  75  interrupted before all was done
+   0  everything you asked for is on the replica
+   1  a user failed, is locked (-N) or does not exist; no user was selected;
+      another replicator works on the log; there was no connection (-o)
+  64  the command line is wrong
+  75  interrupted before everything was done
   78  configuration, login or partition is wrong
 
 Files:
   /etc/imapd.conf                      sync_host, sync_authname, sync_password, sync_jobs …
-  CONFIGDIRECTORY/sync/log             what changed since the last rolling run (sync_log: yes)
-  CONFIGDIRECTORY/sync/log-run         what a rolling run has taken over and not finished
-  CONFIGDIRECTORY/sync/skipuser-USER   if it is there, USER is left alone
+  CONFIGDIRECTORY/sync/log             changes since the last rolling run (sync_log: yes)
+  CONFIGDIRECTORY/sync/log-run         changes that a rolling run has taken over and not finished
+  CONFIGDIRECTORY/sync/skipuser-USER   while it exists, USER is skipped
 
-SIGUSR1 shows on stderr and in syslog how things stand. SIGTERM and SIGINT
+SIGUSR1 shows the status on stderr and in syslog. SIGTERM and SIGINT
 finish the users in flight and end the program; a second one ends it at once.";
 
 /// What to replicate.
@@ -224,7 +224,7 @@ pub(crate) enum Mode {
 
 impl Args {
     /// # Errors
-    /// None or several of -u, -A and -r (-R, -1), or objects that make no sense.
+    /// None or several of -u, -A and -r (-R, -1), or invalid objects.
     pub(crate) fn mode(&self) -> Result<Mode, Failure> {
         let usage = |text: &str| Failure::new(Exit::Usage, format!("{text}\n\n{}", usage_text()));
         if let Some(text) = self.unsupported() {
@@ -258,7 +258,7 @@ impl Args {
         }
     }
 
-    /// What Cyrus' client can do and we cannot.
+    /// Modes of Cyrus' client that we do not have.
     fn unsupported(&self) -> Option<&'static str> {
         if self.mailboxes {
             return Some("-m (mailboxes) is not supported yet; -u replicates whole users");
@@ -297,7 +297,7 @@ fn usage_text() -> String {
     format!("{}\nFor more, try --help.", Args::command().render_usage())
 }
 
-/// Parses the command line; help and version are said at once.
+/// Parses the command line; help and version are printed at once.
 ///
 /// # Errors
 /// [`Exit::Usage`] with the reason.

@@ -1,4 +1,4 @@
-//! Exit codes, and failures that end the program before its work.
+//! Exit codes, and failures that end the program before it starts its work.
 
 use std::io::Write;
 
@@ -6,23 +6,23 @@ use actors::Stopped;
 
 use crate::tell;
 
-/// What the program ends with: the C client's codes where it has them.
+/// The exit code of the program: the same as the C client's where it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Exit {
-    /// All well.
+    /// Success.
     Done = 0,
-    /// A user failed, is locked or does not exist, nobody was selected, or no connection with -o.
+    /// A user failed, is locked or does not exist, no user was selected, or no connection with -o.
     Failed = 1,
-    /// The command line makes no sense (EX_USAGE).
+    /// The command line is wrong (EX_USAGE).
     Usage = 64,
-    /// Interrupted before all was done (EX_TEMPFAIL).
+    /// Interrupted before everything was done (EX_TEMPFAIL).
     TempFail = 75,
     /// Configuration, login or certificate (EX_CONFIG).
     Config = 78,
 }
 
 impl Exit {
-    /// What a run ends with that was stopped.
+    /// The exit code of a run that was stopped.
     pub(crate) fn of_stop(why: &Stopped) -> Exit {
         match why {
             Stopped::Fatal(_) => Exit::Config,
@@ -32,7 +32,7 @@ impl Exit {
             | Stopped::Log(_)
             | Stopped::Nobody(_)
             | Stopped::Internal(_) => Exit::Failed,
-            // As the C client ends, when the replica is shut down.
+            // As the C client ends when the replica is shut down.
             Stopped::Signal | Stopped::ShutdownFile | Stopped::SaidBye(_) => Exit::Done,
         }
     }
@@ -50,13 +50,13 @@ impl Failure {
         Failure { exit, text: text.into() }
     }
 
-    /// Says it on stderr and in syslog.
+    /// Reports it on stderr and in syslog.
     pub(crate) fn tell(&self) {
         if self.text.is_empty() {
             return;
         }
         match self.text.split_once('\n') {
-            // What follows shows how the program is used.
+            // The rest shows how to use the program.
             Some((first, usage)) if self.exit == Exit::Usage => {
                 tell(first);
                 let _ = writeln!(std::io::stderr().lock(), "{usage}");

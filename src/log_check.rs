@@ -1,7 +1,7 @@
-//! Whether Cyrus writes the log that is to be replicated: else all would seem well for ever.
+//! Checks that Cyrus writes the log that is to be replicated: otherwise all would look well for ever.
 //!
-//! A channel that Cyrus knows nothing of is refused, unless a log is there all the same: then Cyrus' services may
-//! read another imapd.conf than we do. For the same reason `sync_log: no` is a warning only.
+//! A channel that Cyrus does not know is refused, unless a log exists all the same: then Cyrus' services may read another
+//! imapd.conf than we do. For the same reason `sync_log: no` is only a warning.
 
 use actors::LogSource;
 use cyrus_store::Config;
@@ -9,25 +9,25 @@ use cyrus_store::sync_log::{LogFile, Logging};
 
 use crate::exit::{Exit, Failure};
 
-/// That it seems that nothing is logged.
+/// A warning: it seems that nothing is logged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Warning {
-    /// For every status line.
+    /// The text for every status line.
     pub(crate) short: String,
-    /// What to do about it.
+    /// The advice.
     pub(crate) text: String,
 }
 
-/// Whether the log of this channel is written, as far as the configuration tells.
+/// Checks whether the log of this channel is written, according to the configuration.
 ///
 /// # Errors
-/// [`Exit::Config`] when it says that it is not, and there is no such log.
+/// [`Exit::Config`] if the configuration says that it is not, and there is no such log.
 pub(crate) fn check(
     config: &Config,
     channel: Option<&str>,
     source: &LogSource,
 ) -> Result<Option<Warning>, Failure> {
-    // A log that is given by name is there or not.
+    // A log that is given by name exists or does not.
     let LogSource::Channel(log) = source else { return Ok(None) };
     let logging = Logging::of(config);
     let path = config.path().display();
@@ -53,7 +53,7 @@ pub(crate) fn check(
     Ok(None)
 }
 
-/// What is wrong, and with which list.
+/// The error, and the list in question.
 fn not_logged(config: &Config, channel: Option<&str>) -> String {
     let path = config.path().display();
     match (channel, config.get("sync_log_channels")) {
@@ -70,8 +70,8 @@ fn not_logged(config: &Config, channel: Option<&str>) -> String {
     }
 }
 
-/// Whether somebody writes or has written such a log. A channel has a folder of its own from its first change on; the
-/// folder of the log without a name is everybody's.
+/// Whether such a log is written or was written. A channel has a folder of its own from its first change on; all channels
+/// share the folder of the log without a name.
 fn is_there(log: &LogFile, channel: Option<&str>) -> bool {
     match channel {
         Some(_) => log.path().parent().is_some_and(std::path::Path::is_dir),

@@ -73,7 +73,7 @@ fn run(args: Args) -> Result<Exit, Failure> {
     Ok(verdict(&report))
 }
 
-/// The users that -u names. Standard input may be long in coming, and a signal need not wait for it.
+/// The users that -u names. Reading standard input may take long, and a signal must not wait for it.
 async fn read_names(args: Args, stop: &mut watch::Receiver<bool>) -> Result<Vec<String>, Failure> {
     let reading = actix_rt::task::spawn_blocking(move || users::named(&args));
     tokio::select! {
@@ -88,7 +88,7 @@ async fn read_names(args: Args, stop: &mut watch::Receiver<bool>) -> Result<Vec<
     }
 }
 
-/// So that somebody can attach a debugger (-w).
+/// So that a developer can attach a debugger (-w).
 fn wait_before_start(args: &Args) {
     if args.delayed_startup > 0 {
         tell(&format!("Waiting for {} seconds for gdb attach...", args.delayed_startup));
@@ -100,13 +100,13 @@ fn verbosity(args: &Args) -> Verbosity {
     Verbosity { actions_on_stdout: args.verbose > 0, actions_in_syslog: args.verbose_logging }
 }
 
-/// What the run's end means to who started us.
+/// Turns the end of the run into an exit code.
 fn verdict(report: &RunReport) -> Exit {
     if let Some(text) = report.interruption() {
         tell(&text);
     }
     match &report.stopped {
-        // Asked to stop when all was over already.
+        // The signal came when everything was done already.
         Some(Stopped::Signal) if report.is_complete() => well(report),
         Some(Stopped::Signal) => Exit::TempFail,
         Some(why) => Exit::of_stop(why),
@@ -118,7 +118,7 @@ fn well(report: &RunReport) -> Exit {
     if report.all_well() { Exit::Done } else { Exit::Failed }
 }
 
-/// Lines for the admin, each with our name in front; a closed stderr is no reason to fail.
+/// Prints lines for the admin, each with our name in front; a closed stderr is not a failure.
 pub(crate) fn tell(text: &str) {
     actors::notice(text);
 }

@@ -1,7 +1,7 @@
-//! Telling systemd how we are: ready, a status line, signs of life. Without NOTIFY_SOCKET nothing is told.
+//! Reports our state to systemd: ready, a status line, signs of life. Without NOTIFY_SOCKET it does nothing.
 //!
-//! READY comes when every channel's log has been read once and its replica has let us in; WATCHDOG only while every channel shows
-//! that it lives. See sd_notify(3) and `docs/sync_client.service`.
+//! It sends READY when every channel's log has been read once and its replica has accepted the login, and WATCHDOG only
+//! while every channel shows that it is alive. See sd_notify(3) and `docs/sync_client.service`.
 
 use std::time::{Duration, Instant};
 
@@ -9,16 +9,16 @@ use actors::RollStatus;
 use sd_notify::NotifyState;
 use tracing::debug;
 
-/// How often the status is told.
+/// How often the status is sent.
 const PAUSE: Duration = Duration::from_secs(2);
-/// A channel that has shown no sign of life for so long is stuck.
+/// A channel without a sign of life for this long is stuck.
 const STUCK: Duration = Duration::from_secs(30);
 
-/// Tells systemd.
+/// Sends messages to systemd.
 pub(crate) struct Notifier;
 
 impl Notifier {
-    /// Begins to tell what these channels' statuses are.
+    /// Starts to report the status of these channels.
     pub(crate) fn start(statuses: impl Fn() -> Vec<RollStatus> + 'static) -> Notifier {
         if std::env::var_os("NOTIFY_SOCKET").is_some() {
             actix_rt::spawn(async move {
@@ -32,13 +32,13 @@ impl Notifier {
         Notifier
     }
 
-    /// We stop.
+    /// Reports that we stop.
     pub(crate) fn stopping(&self) {
         notify(&[NotifyState::Stopping]);
     }
 }
 
-/// Tells the present state; returns whether READY has been told.
+/// Reports the present state; returns whether READY has been sent.
 fn tell(statuses: &[RollStatus], ready: bool) -> bool {
     let now = Instant::now();
     let lines: Vec<String> = statuses.iter().map(|status| status.line(now)).collect();

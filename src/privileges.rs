@@ -1,5 +1,5 @@
-//! Becoming the Cyrus user: the store is its, and lock files made by root would lock Cyrus out. And making files as Cyrus
-//! makes them: with the rights that `umask` leaves.
+//! Becomes the Cyrus user: the store belongs to it, and lock files made by root would lock Cyrus out. Files are made as
+//! Cyrus makes them: with the rights that `umask` leaves.
 
 use cyrus_store::Config;
 use nix::sys::stat::{Mode, umask};
@@ -7,12 +7,12 @@ use nix::unistd::{Gid, Group, Uid, User, initgroups, setgid, setuid};
 
 use crate::exit::{Exit, Failure};
 
-/// The environment's names for user and group, which come before the options (`lib/util.c`: cyrus_user, cyrus_group).
+/// The environment variables for user and group, which come before the options (`lib/util.c`: cyrus_user, cyrus_group).
 const USER: &str = "CYRUS_USER";
 const GROUP: &str = "CYRUS_GROUP";
 
-/// Run as root, becomes the Cyrus user, with `cyrus_group` as its group where that is set and with its other groups; run as
-/// anybody else, stays. Either way `umask` holds from now on (077 unless set otherwise).
+/// If run as root, becomes the Cyrus user, with `cyrus_group` as its group if that is set and with its other groups;
+/// otherwise stays the same user. In both cases `umask` is set (077 unless configured otherwise).
 ///
 /// # Errors
 /// [`Exit::Config`] when there is no such user or group.
@@ -53,7 +53,7 @@ pub(crate) fn become_cyrus(config: &Config) -> Result<(), Failure> {
     switch(user.uid, gid).map_err(|e| of_user(e.to_string()))
 }
 
-/// As Cyrus reads it: the octal digits there are, all else passed over (`imap/global.c`: cyrus_init).
+/// Parsed as Cyrus does: the octal digits count, all other characters are ignored (`imap/global.c`: cyrus_init).
 fn mask_of(text: &str) -> Mode {
     let digits = text.chars().filter_map(|letter| letter.to_digit(8));
     Mode::from_bits_truncate(digits.fold(0, |mask, digit| (mask << 3 | digit) & 0o777))

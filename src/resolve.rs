@@ -1,4 +1,4 @@
-//! From the command line and imapd.conf to settings.
+//! Turns the command line and imapd.conf into settings.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use cyrus_store::{Config, MboxList, StoreError};
 use crate::cli::Args;
 use crate::exit::{Exit, Failure};
 
-/// Users in flight where nobody says otherwise.
+/// Users in flight if neither the command line nor imapd.conf says otherwise.
 const JOBS: usize = 4;
 /// Defaults of `lib/imapoptions` (3.6.1).
 const RECONNECT_MAXWAIT: Duration = Duration::from_secs(20 * 60);
 const TIMEOUT: Duration = Duration::from_secs(30 * 60);
 const BATCH_MESSAGES: u32 = 8192;
-/// The least sync_timeout that Cyrus honours.
+/// The least sync_timeout that Cyrus accepts.
 const LEAST_TIMEOUT: Duration = Duration::from_secs(3);
 const REPEAT_INTERVAL: Duration = Duration::from_secs(1);
-/// How long a user that fails again and again rests at most.
+/// The longest pause of a user that fails again and again.
 const RETRY_MAXWAIT: Duration = Duration::from_secs(10 * 60);
 /// The pause before a failed user's second try.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ pub(crate) fn load(args: &Args) -> Result<Arc<Config>, Failure> {
     Ok(Arc::new(config))
 }
 
-/// Everything the run needs to know, with the settings of a channel.
+/// Everything the run needs to know, using the settings of a channel.
 ///
 /// # Errors
 /// [`Exit::Config`] for a missing or bad option.
@@ -122,7 +122,7 @@ pub(crate) fn settings(
     Ok(Settings { replica, sync, run })
 }
 
-/// Says so where a channel is named (-n) that has no option of its own: a typing error may lead to another replica.
+/// Warns if a channel is named (-n) that has no option of its own: a typing error may lead to another replica.
 pub(crate) fn warn_of_channel(args: &Args, config: &Config) {
     for channel in &args.channel {
         let prefixes = [format!("{channel}_sync_"), format!("sync_client_{channel}_sync_")];
@@ -135,7 +135,7 @@ pub(crate) fn warn_of_channel(args: &Args, config: &Config) {
     }
 }
 
-/// What rolling replication of a channel needs to know beside that.
+/// The further settings for rolling replication of a channel.
 ///
 /// # Errors
 /// [`Exit::Config`] for a bad option.
@@ -174,8 +174,8 @@ pub(crate) fn rolling(
     Ok((settings, rolling))
 }
 
-/// Whether the store is of a Cyrus before 3.5, which knows no #sieve mailboxes: scripts go one by one, as its own client
-/// sends them. What else is wrong with the list is said where it is read.
+/// Whether the store belongs to a Cyrus before 3.5, which has no #sieve mailboxes: scripts go one by one, as its own client
+/// sends them. Other errors in the list are reported where it is read.
 fn is_by_name(config: &Config) -> bool {
     MboxList::open(config).is_ok_and(|list| !list.has_unique_ids())
 }
@@ -193,8 +193,8 @@ fn jobs(args: &Args, config: &Config, channel: Option<&str>) -> Result<usize, Fa
     }
 }
 
-/// A switch that a channel may set for itself. Cyrus reads a channel's as a number, 1 or 0; the
-/// words that it takes elsewhere are taken here too.
+/// A switch that a channel may set for itself. Cyrus reads a channel's switch as a number, 1 or 0; we also accept the words
+/// that it accepts elsewhere.
 fn switch(
     config: &Config,
     channel: Option<&str>,
@@ -226,7 +226,7 @@ fn socket(config: &Config) -> Result<SocketOptions, Failure> {
     }
     if config.switch("client_bind").map_err(bad_config)? {
         let own = config.get("client_bind_name").or(config.get("servername"));
-        // As servername's default, the machine's name.
+        // The machine's name, as servername's default.
         let hostname = || std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         options.bind = Some(own.map_or_else(|| hostname().trim().to_string(), str::to_string));
     }

@@ -1,4 +1,4 @@
-//! Rolling replication: checked, then into the background, then one or several channels until somebody asks us to stop.
+//! Rolling replication: checked, then into the background, then one or several channels until a signal or a file stops it.
 //!
 //! ```text
 //!   checks --> (fork) --> all channels roll --SIGTERM, SIGINT, shutdown file--> each ends; exit
@@ -25,15 +25,15 @@ use crate::notify::Notifier;
 use crate::signals::{Heard, Signals, show_on_request};
 use crate::{privileges, resolve, start, syslog, tell, verbosity, wait_before_start};
 
-/// Rolls until the end.
+/// Runs until the end.
 ///
 /// # Errors
-/// What [`start::check`] finds, a wrong configuration, or a process that can't be made.
+/// The errors of [`start::check`], a wrong configuration, or a process that can't be made.
 pub(crate) fn run(args: &Args, config: Arc<Config>) -> Result<Exit, Failure> {
     start::hold_signals();
     let all = ready(args, &config).map_err(|e| start::as_master_bears(args, e))?;
     if start::goes_into_background(args) {
-        // There are no threads yet. As with the C client, working folder and terminal stay what they are.
+        // There are no threads yet. As with the C client, working folder and terminal do not change.
         nix::unistd::daemon(true, true).map_err(|e| {
             Failure::new(Exit::Failed, format!("can't go into the background: {e}"))
         })?;
@@ -43,9 +43,9 @@ pub(crate) fn run(args: &Args, config: Arc<Config>) -> Result<Exit, Failure> {
     actix_rt::System::new().block_on(roll_all(args, config, all))
 }
 
-/// The channels, checked: whoever started us hears what is wrong.
+/// The channels, checked: the person who starts us sees the errors.
 fn ready(args: &Args, config: &Config) -> Result<Vec<Channel>, Failure> {
-    // First, since under Cyrus' master stderr is /dev/null.
+    // This comes first, since under Cyrus' master stderr is /dev/null.
     syslog::start(config)?;
     let mut all = channels(args, config)?;
     privileges::become_cyrus(config)?;
@@ -66,7 +66,7 @@ fn channels(args: &Args, config: &Config) -> Result<Vec<Channel>, Failure> {
     args.channels().into_iter().map(channel).collect()
 }
 
-/// What is shown of all channels, on request and to systemd. It changes with the configuration.
+/// The status of all channels, on request and for systemd. It changes with the configuration.
 type Shown = Rc<RefCell<Vec<(String, RollStatus)>>>;
 
 async fn roll_all(
@@ -95,20 +95,20 @@ async fn roll_all(
             tokio::select! {
                 exits = &mut rolling => break exits,
                 heard = next_signal(&mut signals) => {
-                    // Who was asked to stop does not go on because of a SIGHUP beside it.
+                    // A request to stop wins over a SIGHUP at the same time.
                     stopping |= heard == Heard::Stop;
                     reload = !stopping;
                     info!("asked to {}: finishing what is in flight", if reload { "read the configuration again" } else { "stop" });
                     if !reload {
                         notifier.stopping();
                     }
-                    // Whoever rolls holds the other end.
+                    // The running channels hold the other end.
                     let _ = ask.send(if reload { StopRequest::Finish } else { StopRequest::Stop });
                 }
             }
         };
         let worst = exits.into_iter().max_by_key(|exit| *exit as u8).unwrap_or(Exit::Done);
-        // That there is no replica just now is no reason to end when nobody wants us to.
+        // A replica that is down is not a reason to end, except if -o is given.
         if !reload || !matches!(worst, Exit::Done | Exit::TempFail) {
             return Ok(worst);
         }
@@ -118,7 +118,7 @@ async fn roll_all(
     }
 }
 
-/// The configuration as it is now; if it can't be used, as it was.
+/// The configuration as it is now; if it can't be used, the previous one.
 fn reread(args: &Args, before: Arc<Config>) -> Arc<Config> {
     let read = resolve::load(args).and_then(|config| channels(args, &config).map(|_| config));
     match read {
@@ -155,11 +155,11 @@ async fn roll_one(
     let goes_on = *asked.borrow() == StopRequest::Finish
         && matches!(report.stopped, Some(Stopped::Signal | Stopped::WhileConnecting));
     if goes_on {
-        // SIGHUP is no end.
+        // SIGHUP does not end it.
         return verdict(&report);
     }
     match &report.stopped {
-        // A signal is how rolling replication ends.
+        // Rolling replication normally ends by a signal.
         Some(Stopped::Signal) if !once => {}
         Some(why) => tell(&format!("{prefix}{why}")),
         None => {}
@@ -175,7 +175,7 @@ fn verdict(report: &RollReport) -> Exit {
     report.stopped.as_ref().map_or(Exit::Done, Exit::of_stop)
 }
 
-/// A single pass was to do all that the log says.
+/// A single pass should have done everything in the log.
 fn verdict_of_a_pass(report: &RollReport) -> Exit {
     let cut_short = report.unread || report.left > 0;
     match &report.stopped {

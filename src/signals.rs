@@ -1,6 +1,6 @@
-//! SIGTERM and SIGINT: finish what is in flight and stop; a second one stops at once. SIGUSR1: say
-//! on stderr and in syslog how the run stands and what is being done for whom. SIGHUP: in rolling replication, read the
-//! configuration again and try those that rest; in other runs as SIGTERM.
+//! SIGTERM and SIGINT: finish the users in flight and stop; a second one stops at once. SIGUSR1: report on stderr and in
+//! syslog the status of the run and what is being done for which user. SIGHUP: in rolling replication, read the
+//! configuration again and retry everything that pauses; in other runs as SIGTERM.
 
 use std::time::Instant;
 
@@ -12,14 +12,14 @@ use tracing::{info, warn};
 use crate::exit::Exit;
 use crate::tell;
 
-/// A flag that turns true when somebody asks us to stop. SIGUSR1 shows the progress.
+/// A flag that becomes true when a signal asks us to stop. SIGUSR1 shows the progress.
 pub(crate) fn watch(progress: Progress) -> watch::Receiver<bool> {
     show_on_request(move || progress.text(Instant::now()));
     let (asked, stop) = watch::channel(false);
     let signals = Signals::new(true);
     actix_rt::spawn(async move {
         let Some(mut signals) = signals else { return };
-        // A terminal that is gone (SIGHUP) ends a run in good order, too.
+        // A closed terminal (SIGHUP) ends a run in good order, too.
         loop {
             signals.next().await;
             info!("asked to stop: finishing the users in flight");
@@ -31,7 +31,7 @@ pub(crate) fn watch(progress: Progress) -> watch::Receiver<bool> {
     stop
 }
 
-/// The signals that end the program, and SIGHUP where it is watched for.
+/// The signals that end the program, and SIGHUP if requested.
 pub(crate) struct Signals {
     term: Signal,
     int: Signal,
@@ -40,7 +40,7 @@ pub(crate) struct Signals {
 }
 
 impl Signals {
-    /// None, and a line in syslog, when they can't be watched.
+    /// `None`, and a line in syslog, if they can't be watched.
     pub(crate) fn new(with_hangup: bool) -> Option<Signals> {
         let open = || -> std::io::Result<Signals> {
             let hup = if with_hangup { Some(signal(SignalKind::hangup())?) } else { None };
@@ -50,7 +50,7 @@ impl Signals {
         open().inspect_err(|e| warn!("can't watch for signals: {e}")).ok()
     }
 
-    /// Waits for one of them. A second one that is to end the program does so at once.
+    /// Waits for one of them. A second one that is to end the program ends it at once.
     pub(crate) async fn next(&mut self) -> Heard {
         let hangup = async {
             match &mut self.hup {
@@ -81,8 +81,8 @@ pub(crate) enum Heard {
     Hangup,
 }
 
-/// Says what there is to be said whenever SIGUSR1 comes: on stderr and, since that may be /dev/null (under Cyrus' master
-/// it is), in syslog.
+/// Prints the status whenever SIGUSR1 arrives: on stderr and, since that may be /dev/null (under Cyrus' master it is), in
+/// syslog.
 pub(crate) fn show_on_request(text: impl Fn() -> String + 'static) {
     let mut asked = match signal(SignalKind::user_defined1()) {
         Ok(asked) => asked,

@@ -1,8 +1,8 @@
-//! What must hold before rolling replication starts, and so before it goes into the background, where nobody sees what is
-//! wrong: the log is written, it is ours, and the replica lets us in.
+//! Checks before rolling replication starts, and so before it goes into the background, where nobody sees errors: the log
+//! is written, it is ours, and the replica accepts the login.
 //!
-//! There is no event loop here and no thread, but for the time of the login ([`actors::check_logins`]): a process with
-//! threads must not fork. The claim on the log goes to the child with the open file that it is.
+//! There is no event loop here and no thread, except during the login ([`actors::check_logins`]): a process with threads
+//! must not fork. The child inherits the claim on the log as an open file.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -18,7 +18,7 @@ use crate::cli::Args;
 use crate::exit::{Exit, Failure};
 use crate::tell;
 
-/// Makes these channels ready to roll.
+/// Makes these channels ready to start.
 ///
 /// # Errors
 /// [`Exit::Failed`] when another replicator has a log, or with `-o` the replica can't be reached;
@@ -38,7 +38,7 @@ pub(crate) fn check(channels: &mut [Channel]) -> Result<(), Failure> {
     log_in(channels)
 }
 
-/// What seems to be wrong with the channels' logs, each thing once.
+/// Possible problems with the channels' logs, each one once.
 pub(crate) fn warnings(channels: &[Channel]) -> BTreeSet<&str> {
     channels.iter().filter_map(|channel| Some(&*channel.warning.as_ref()?.text)).collect()
 }
@@ -54,7 +54,7 @@ fn claim(log: &LogFile) -> Result<Claim, Failure> {
     }
 }
 
-/// A full or failing disk may come right by itself; that we may not write does not.
+/// A full or failing disk may recover by itself; missing write permission does not.
 fn exit_of(e: &StoreError) -> Exit {
     match e {
         StoreError::Io { source, .. }
@@ -69,8 +69,8 @@ fn exit_of(e: &StoreError) -> Exit {
     }
 }
 
-/// Logs in where a channel is to go on for ever. A single pass logs in when it has something to do, and its exit code
-/// tells how that went.
+/// Logs in if a channel is to run for ever. A single pass logs in when it has something to do, and its exit code reports
+/// the result.
 fn log_in(channels: &[Channel]) -> Result<(), Failure> {
     let going_on: Vec<&Channel> = channels.iter().filter(|c| !c.rolling.once).collect();
     let settings: Vec<_> = going_on.iter().map(|channel| channel.settings.clone()).collect();
@@ -98,13 +98,13 @@ fn log_in(channels: &[Channel]) -> Result<(), Failure> {
     first.map_or(Ok(()), Err)
 }
 
-/// Whether the program goes into the background. Cyrus' master keeps what is in its DAEMON section in front.
+/// Whether the program goes into the background. Cyrus' master keeps the programs of its DAEMON section in the foreground.
 pub(crate) fn goes_into_background(args: &Args) -> bool {
     args.rolling && args.input_file.is_none() && std::env::var_os("CYRUS_ISDAEMON").is_none()
 }
 
-/// Cyrus' master gives up its own start when a program in the START section of cyrus.conf ends with anything but 0 or 75
-/// (`master/master.c`: run_startup, decode_wait_status). Mail must not depend on replication.
+/// Cyrus' master gives up its own start when a program in the START section of cyrus.conf ends with a code other than 0 or
+/// 75 (`master/master.c`: run_startup, decode_wait_status). Mail must not depend on replication.
 pub(crate) fn as_master_bears(args: &Args, failure: Failure) -> Failure {
     if !goes_into_background(args) || !is_started_by_master() {
         return failure;
@@ -120,13 +120,13 @@ fn is_started_by_master() -> bool {
     matches!(name.trim_end(), "master" | "cyrmaster" | "cyrus-master")
 }
 
-/// SIGHUP and SIGUSR1 have to wait until they are listened for, instead of ending us; [`let_signals_in`] lets them in.
+/// Blocks SIGHUP and SIGUSR1 until there is a handler, so that they do not end us; [`let_signals_in`] unblocks them.
 pub(crate) fn hold_signals() {
-    // Nothing is lost if that fails but what was so before.
+    // If that fails, it is as it was before.
     let _ = held().thread_block();
 }
 
-/// They are listened for now.
+/// There is a handler now.
 pub(crate) fn let_signals_in() {
     let _ = held().thread_unblock();
 }

@@ -1,4 +1,4 @@
-//! Syslog through libc's syslog(3): the C client's lines where its watchers look for them.
+//! Syslog through libc's syslog(3): the C client's lines, where log watchers look for them.
 //!
 //! Facility mail, or `syslog_facility`; the ident is `PREFIX/sync_client` with `syslog_prefix` (or, before that, the
 //! environment's CYRUS_SYSLOG_PREFIX), else `sync_client`, as `imap/global.c:cyrus_init` has it.
@@ -19,7 +19,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::exit::{Exit, Failure};
 
-/// Opens syslog and sends it what our own code tells at level info and above.
+/// Opens syslog and sends it the lines of our own code at level info and above.
 ///
 /// # Errors
 /// [`Exit::Config`] when the ident can't be used.
@@ -43,13 +43,13 @@ pub(crate) fn start(config: &Config) -> Result<(), Failure> {
         .try_init()
         .map_err(|e| Failure::new(Exit::Config, format!("can't start logging: {e}")))?;
     if let (None, Some(name)) = (facility, wanted) {
-        // Cyrus' words, which go where they would be looked for.
+        // Cyrus' own texts, which go where they are expected.
         error!("config error: syslog name {name} not recognised");
     }
     Ok(())
 }
 
-/// The facilities that Cyrus knows, upper and lower case being alike (`imap/global.c`: get_facility).
+/// The facilities that Cyrus knows, in upper or lower case (`imap/global.c`: get_facility).
 fn facility_of(name: &str) -> Option<Facility> {
     let facility = match name.to_ascii_lowercase().as_str() {
         "daemon" => Facility::LOG_DAEMON,
@@ -107,12 +107,12 @@ impl<S: Subscriber + for<'s> LookupSpan<'s>> Layer<S> for Syslog {
                 line.fields.0.extend(fields.0.iter().cloned());
             }
         }
-        // A syslogd that is gone is no reason to stop replicating.
+        // A dead syslogd is not a reason to stop replicating.
         let _ = syslog(severity, &*plain::line(&line.words()));
     }
 }
 
-/// Names and values, of a line or of the spans that it stands in.
+/// Names and values, of a line or of its spans.
 #[derive(Default)]
 struct Fields(Vec<(&'static str, String)>);
 
@@ -133,7 +133,7 @@ impl Visit for Fields {
     }
 }
 
-/// The message first, then whose it is: ` user=<anna> channel=<backup>`.
+/// The message first, then its user, mailbox, connection and channel: ` user=<anna> channel=<backup>`.
 #[derive(Default)]
 struct Line {
     text: String,
@@ -141,7 +141,7 @@ struct Line {
 }
 
 impl Line {
-    /// In words. Nothing is said twice: Cyrus' own lines have `userid=<anna>` in them.
+    /// As text. Nothing is written twice: Cyrus' own lines have `userid=<anna>` in them.
     fn words(mut self) -> String {
         for (name, value) in self.fields.0 {
             let known = match name {

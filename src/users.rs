@@ -1,4 +1,4 @@
-//! The users that -u names: on the command line or in a file.
+//! The users for -u: from the command line or a file.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -23,7 +23,7 @@ pub(crate) fn named(args: &Args) -> Result<Vec<String>, Failure> {
     listed(BufReader::new(File::open(path).map_err(failed)?)).map_err(failed)
 }
 
-/// One user a line, of any length; blanks around a name belong to no user, and empty lines and comments are skipped.
+/// One user per line, of any length; blanks around a name are removed, and empty lines and comments are skipped.
 fn listed(lines: impl BufRead) -> io::Result<Vec<String>> {
     let mut users = Vec::new();
     for line in lines.lines() {

@@ -1,24 +1,24 @@
-//! What a first build costs: said before it begins, and refused where the disk has no room for it.
+//! The cost of a first build: announced before it starts, and refused if the disk has no room for it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::{Refusal, say};
 
-/// A build: into which folder of `target/`, and what the first one costs on two cores.
+/// A build: its folder below `target/`, and the cost of the first one on two cores.
 pub(crate) struct Build {
-    /// What is built, for people.
+    /// What is built, for the reader of the message.
     pub(crate) what: &'static str,
     /// `debug` or `release`.
     pub(crate) folder: &'static str,
     /// How long the first one takes.
     pub(crate) takes: &'static str,
-    /// What it leaves in `target/`.
+    /// The size it leaves in `target/`.
     pub(crate) megabytes: u64,
 }
 
 impl Build {
-    /// Says what is going to be built.
+    /// Announces the build.
     pub(crate) fn announce(&self) -> Result<(), Refusal> {
         let Build { what, takes, megabytes, .. } = self;
         let target = target_folder();
@@ -62,7 +62,7 @@ pub(crate) fn cargo() -> Command {
     Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
-/// What is going to be run.
+/// The command line to be run.
 pub(crate) fn shown(command: &Command) -> String {
     let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
     format!("cargo {}", args.join(" "))

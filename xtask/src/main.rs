@@ -1,5 +1,5 @@
-//! The front door of the project's own commands, `cargo xtask COMMAND`: it is compiled in a second, looks whether the machine
-//! has what the command needs, says what is going to happen, and has cargo build all of it at once.
+//! The entry point of the project's own commands, `cargo xtask COMMAND`. It is compiled in a second, checks whether the
+//! machine has what the command needs, announces what will happen, and makes cargo build everything at once.
 //!
 //! ```text
 //!   needs   what a command asks of the machine      build   how long the first build takes, and room for it
@@ -26,7 +26,7 @@ cargo xtask COMMAND
   help          this text
 ";
 
-/// A command that can't be carried out: what to say, and the exit code.
+/// A command that can't be carried out: the message, and the exit code.
 #[derive(Debug, PartialEq, Eq)]
 struct Refusal {
     code: u8,
@@ -39,7 +39,7 @@ impl Refusal {
         Refusal { code: 1, words: words.into() }
     }
 
-    /// The command line makes no sense.
+    /// The command line is wrong.
     fn usage(words: impl Into<String>) -> Refusal {
         Refusal { code: 64, words: words.into() }
     }
@@ -72,7 +72,7 @@ fn say(text: &str) {
     println!("{text}");
 }
 
-/// Prints a line of trouble.
+/// Prints an error line.
 #[expect(clippy::print_stderr, reason = "this is a command for people")]
 fn complain(text: &str) {
     eprintln!("{text}");

@@ -1,4 +1,4 @@
-//! What a command asks of the machine, checked before anything is built.
+//! What a command needs on the machine, checked before anything is built.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use groundwork::cyrus;
 
 use crate::{Refusal, say};
 
-/// Root, and Cyrus, which is installed where it is missing.
+/// Root, and Cyrus, which is installed if it is missing.
 pub(crate) fn root_and_cyrus(command: &str) -> Result<(), Refusal> {
     if !groundwork::is_root() {
         return Err(Refusal::lacking(format!(
@@ -23,7 +23,7 @@ pub(crate) fn root_and_cyrus(command: &str) -> Result<(), Refusal> {
     cyrus::ensure(&say).map_err(|err| Refusal::lacking(err.to_string()))
 }
 
-/// Whether no code may be loaded from a folder, as far as the mounts (`/proc/self/mounts`) tell.
+/// Whether a folder's file system forbids loading code, according to the mounts (`/proc/self/mounts`).
 fn forbids_code(mounts: &str, folder: &str) -> bool {
     let mut best = ("", false);
     for line in mounts.lines() {
@@ -33,7 +33,7 @@ fn forbids_code(mounts: &str, folder: &str) -> bool {
             continue;
         };
         let holds = place == "/" || place == folder;
-        // Of two at one place the later one counts.
+        // Of two mounts at one place the later one counts.
         if holds && place.len() >= best.0.len() {
             best = (place, options.split(',').any(|option| option == "noexec"));
         }

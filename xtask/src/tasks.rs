@@ -1,4 +1,4 @@
-//! `demo` and `bench`: sync_client and the tasks are built for release, by one cargo; then the tasks take our place.
+//! `demo` and `bench`: one cargo builds sync_client and the tasks for release; then this process becomes the tasks.
 
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -13,10 +13,10 @@ const BUILD: Build = Build {
     takes: "some two minutes",
     megabytes: 700,
 };
-/// Tells the tasks which sync_client was built for them.
+/// Passes the path of the built sync_client to the tasks.
 const PROGRAM: &str = "XTASK_SYNC_CLIENT";
 
-/// Builds and becomes the tasks; returns only where that fails.
+/// Builds and becomes the tasks; returns only if that fails.
 pub(crate) fn run(command: &str, args: &[String]) -> Result<u8, Refusal> {
     let asks = |option: &str| args.iter().any(|arg| arg == option);
     if command == "demo" && args.iter().any(|arg| arg != "--cyrus") {
@@ -33,7 +33,7 @@ pub(crate) fn run(command: &str, args: &[String]) -> Result<u8, Refusal> {
     Err(Refusal::lacking(format!("failed to run {}: {error}", tasks.display())))
 }
 
-/// Builds the tasks and sync_client, and gives their paths.
+/// Builds the tasks and sync_client, and returns their paths.
 fn build() -> Result<(PathBuf, PathBuf), Refusal> {
     let mut command = cargo();
     command.args(["build", "--release", "-p", "sync_client", "-p", "xtask-tasks", "--bins"]);

@@ -12,7 +12,7 @@ use crate::{Refusal, needs, say};
 const BUILD: Build =
     Build { what: "all tests", folder: "debug", takes: "some four minutes", megabytes: 2000 };
 
-/// Checks what is needed, installs what is missing, runs all tests, and gives their exit code.
+/// Checks what is needed, installs what is missing, runs all tests, and returns their exit code.
 pub(crate) fn run(args: &[String]) -> Result<u8, Refusal> {
     needs::root_and_cyrus("test")?;
     BUILD.announce()?;
@@ -23,13 +23,14 @@ pub(crate) fn run(args: &[String]) -> Result<u8, Refusal> {
     } else {
         command.args(["test", "--workspace"]);
     }
-    // Whoever waits so long wants to know of all that fails.
+    // After such a long wait, report all failures.
     if !args.iter().any(|arg| arg.ends_with("fail-fast") || arg.starts_with("--max-fail")) {
         command.arg("--no-fail-fast");
     }
     command.args(args);
     say(&format!("then running them, some ten minutes: {}", shown(&command)));
-    // Whatever a test leaves in it goes, and whoever still has it in its environment is killed, when we are.
+    // If we are killed, everything that a test left in it is removed, and every process with it in its environment is
+    // killed.
     let folder = temporary_folder()
         .map_err(|err| Refusal::lacking(format!("failed to make a temporary folder: {err}")))?;
     let status = command.env("TMPDIR", folder.path()).status();

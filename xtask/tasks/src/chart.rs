@@ -8,17 +8,17 @@ const LEFT: f64 = 60.0;
 const RIGHT: f64 = 120.0;
 const TOP: f64 = 40.0;
 const BOTTOM: f64 = 50.0;
-/// Colours that can be told apart on white and on black.
+/// Colours that are distinct on white and on black.
 const COLOURS: [&str; 5] = ["#2f81f7", "#d29922", "#3fb950", "#db61a2", "#8b6cef"];
 /// Names at the right end keep this distance.
 const LINE_HEIGHT: f64 = 16.0;
 
-/// A work: points of (milliseconds, times as fast).
+/// A workload: points of (milliseconds, times as fast).
 pub(crate) struct Line {
     pub(crate) name: &'static str,
-    /// As the C client: a full line with the name at its end.
+    /// Compared with the C client: a solid line with the name at its end.
     pub(crate) points: Vec<(u64, f64)>,
-    /// As xargs over C clients: a dashed line of the same colour.
+    /// Compared with xargs over C clients: a dashed line of the same colour.
     pub(crate) beside: Vec<(u64, f64)>,
 }
 
@@ -54,7 +54,7 @@ impl Scale {
     }
 }
 
-/// A chart of these works.
+/// A chart of these workloads.
 pub(crate) fn svg(lines: &[Line]) -> String {
     let scale = Scale::of(lines);
     let mut svg = format!(
@@ -141,7 +141,7 @@ fn polyline(svg: &mut String, scale: &Scale, points: &[(u64, f64)], colour: &str
     );
 }
 
-/// The works' names at the ends of their lines, the lowest first, none upon another.
+/// The workloads' names at the ends of their lines, the lowest first, without overlap.
 fn names(svg: &mut String, scale: &Scale, mut ends: Vec<(&str, &str, (u64, f64))>) {
     ends.sort_by(|(_, _, (_, a)), (_, _, (_, b))| a.total_cmp(b));
     let mut below = f64::INFINITY;
@@ -175,7 +175,7 @@ mod tests {
         assert!(svg.contains(">20 ms<") && svg.contains(">dashed: ") && svg.ends_with("</svg>\n"));
         // Slower than the other is below 1, not at it.
         assert!(Scale::of(&lines).y(0.8) > Scale::of(&lines).y(1.0));
-        // The two ends are too near for their names.
+        // The two ends are too close for their names.
         let place = |name: &str| -> f64 {
             let (before, _) = svg.split_once(&format!("\">{name} 10.")).unwrap();
             let (_, y) = before.rsplit_once(" y=\"").unwrap();

@@ -1,5 +1,5 @@
-//! `cargo xtask demo`: the program's main job on any Linux, without Cyrus: a master's store written for the occasion,
-//! replicated into an embedded replica, changed, replicated again, and compared with what was written.
+//! `cargo xtask demo`: the program's main job on any Linux, without Cyrus: it writes a master's store, replicates it into
+//! an embedded replica, changes it, replicates again, and compares the replica with what was written.
 
 use std::path::Path;
 use std::process::Command;
@@ -25,10 +25,10 @@ const PLAN: Plan = Plan {
 };
 /// Changes made between the runs.
 const CHANGES: usize = 120;
-/// How often progress is told.
+/// How often progress is printed.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Runs the demo; 0 when both sides are equal at its end.
+/// Runs the demo; returns 0 if both sides are equal at its end.
 pub(crate) fn run(args: &[String]) -> Result<u8> {
     match args {
         [] => embedded(),
@@ -87,7 +87,7 @@ fn embedded() -> Result<u8> {
     Ok(1)
 }
 
-/// Runs the program, telling what has arrived while it runs.
+/// Runs the program, printing what has arrived while it runs.
 fn shown(program: &Path, conf: &Path, args: &[&str], replica: &Replica) -> Result<Outcome> {
     let step = Step::start(&format!("sync_client {}", args.join(" ")));
     let mut command = Command::new(program);
@@ -104,7 +104,7 @@ fn shown(program: &Path, conf: &Path, args: &[&str], replica: &Replica) -> Resul
     Ok(outcome)
 }
 
-/// A line now and then on what the replica was sent.
+/// Prints a line now and then about what the replica has received.
 fn tell_progress(replica: &Replica, ended: &AtomicBool) {
     let before = replica.stats();
     let applied = |stats: &embedded_replica::Stats| {

@@ -8,7 +8,7 @@ use crate::{program, say};
 
 const USERS: usize = 20;
 
-/// Starts a master and a replica, fills the master, replicates and compares; 0 when both sides are equal.
+/// Starts a master and a replica, fills the master, replicates and compares; returns 0 if both sides are equal.
 pub(crate) fn run() -> Result<u8> {
     testkit::ensure_cyrus()?;
     let program = program::build()?;

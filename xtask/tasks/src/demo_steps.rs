@@ -1,4 +1,4 @@
-//! What both demos show: steps with their times, figures of a run, and the program's own words.
+//! What both demos print: steps with their times, numbers of a run, and the program's own output.
 
 use std::time::{Duration, Instant};
 
@@ -34,7 +34,7 @@ pub(crate) fn figures(outcome: &c_client::Outcome) -> String {
     )
 }
 
-/// Prints what the program wrote, set off, and not too much of it.
+/// Prints the program's output, indented and shortened.
 pub(crate) fn quote(outcome: &c_client::Outcome) {
     const HEAD: usize = 8;
     const TAIL: usize = 12;
@@ -60,7 +60,7 @@ fn shortened(line: &str) -> String {
     }
 }
 
-/// What a comparison came to.
+/// The result of a comparison.
 pub(crate) fn verdict(report: &oracle::Report) -> String {
     if report.is_empty() { "equal".to_owned() } else { format!("{} differences", report.len()) }
 }

@@ -1,4 +1,4 @@
-//! What `cargo xtask demo` and `bench` do: the front door beside us (../src) has built this and sync_client for release.
+//! What `cargo xtask demo` and `bench` do: the entry point beside us (../src) has built this and sync_client for release.
 #![forbid(unsafe_code)]
 
 mod bench;
@@ -39,7 +39,7 @@ fn say(text: &str) {
     println!("{text}");
 }
 
-/// Prints a line of trouble.
+/// Prints an error line.
 #[expect(clippy::print_stderr, reason = "this is a command for people")]
 fn complain(text: &str) {
     eprintln!("{text}");

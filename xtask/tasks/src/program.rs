@@ -1,4 +1,4 @@
-//! The program under demonstration or measurement: `cargo xtask` has built it for release, together with us.
+//! The program to demonstrate or measure: `cargo xtask` has built it for release, together with us.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ pub(crate) const C_CLIENT: &str = "/usr/lib/cyrus/bin/sync_client";
 /// The path of `sync_client`.
 ///
 /// # Errors
-/// When nobody has built it for us.
+/// When it was not built for us.
 pub(crate) fn build() -> Result<PathBuf> {
     let path =
         std::env::var_os(PROGRAM).context("run this as cargo xtask, which builds sync_client")?;

@@ -1,6 +1,6 @@
-//! `cargo xtask bench --backlog`: a log of a million lines, merged alone and worked off by the whole program.
+//! `cargo xtask bench --backlog`: a log of a million lines, merged alone and carried out by the whole program.
 //!
-//! The C client works it off too, in five minutes: it keeps what it has read in lists, which it searches for each further
+//! The C client carries it out too, in five minutes: it keeps what it has read in lists, which it searches for each further
 //! line (`imap/sync_support.c`, sync_action_list_add, of cyrus-imapd 3.6.1).
 
 use std::fs::File;
@@ -24,7 +24,7 @@ use crate::bench::samples::MIB;
 use crate::program::C_CLIENT;
 use crate::say;
 
-/// 2,000 users, of whose mailboxes two are there.
+/// 2,000 users; two of each user's mailboxes exist.
 const PLAN: Plan = Plan {
     seed: 6,
     users: 2000,
@@ -34,7 +34,7 @@ const PLAN: Plan = Plan {
     bodies: testkit::store::Bodies::Distinct,
 };
 
-/// Merges so many times, and has each client work the log off once.
+/// Merges several times, and makes each client carry the log out once.
 pub(crate) fn measure(
     program: &Path,
     lines: usize,
@@ -76,7 +76,7 @@ pub(crate) fn measure(
     Ok(())
 }
 
-/// Has a client carry out the log, into a sink that is empty.
+/// Makes a client carry out the log, into an empty sink.
 fn work_off(client: Client, program: &Path, store: &MasterStore, log: &Path) -> Result<Sample> {
     let options = Options { keep: Keep::Count, conversations: false, ..Options::default() };
     let replica = Replica::new(options)?;
@@ -106,7 +106,7 @@ fn work_off(client: Client, program: &Path, store: &MasterStore, log: &Path) -> 
     Ok(sample)
 }
 
-/// `xtask-tasks merge FILE`: reads and merges a log, and says what came of it.
+/// `xtask-tasks merge FILE`: reads and merges a log, and reports the result.
 pub(crate) fn merge(args: &[String]) -> Result<u8> {
     let [path] = args else { bail!("merge takes a log") };
     let file = File::open(path).with_context(|| format!("failed to open {path}"))?;
@@ -119,7 +119,7 @@ pub(crate) fn merge(args: &[String]) -> Result<u8> {
         }
         entries += 1;
     }
-    // What was merged is looked at, so that no compiler leaves it out.
+    // The result is used, so that no compiler leaves the merge out.
     let (mut works, mut users, mut mailboxes) = (0, 0, 0);
     while let Some(work) = backlog.take_next() {
         works += 1;

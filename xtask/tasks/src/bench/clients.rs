@@ -1,13 +1,13 @@
-//! Who is measured, and in which order.
+//! The clients that are measured, and in which order.
 
 use std::fmt;
 
-/// Who ran.
+/// A client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Client {
     /// Cyrus' own.
     C,
-    /// Several of Cyrus' own at a time, by `xargs -P`.
+    /// Several of Cyrus' own at once, by `xargs -P`.
     Xargs,
     /// An older build of ours.
     Before,
@@ -33,8 +33,8 @@ impl Client {
         Client::ALL.into_iter().find(|client| client.name() == name)
     }
 
-    /// Who of these runs first, second and so on in a round of this number: each has each place equally often, and
-    /// nobody always comes after the same one.
+    /// The order of the runs in a round of this number: each client has each place equally often, and none always follows
+    /// the same one.
     pub(crate) fn order(round: usize, clients: &[Client]) -> Vec<Client> {
         let mut order = clients.to_vec();
         let count = clients.len().max(1);

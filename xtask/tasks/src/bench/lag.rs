@@ -4,8 +4,8 @@
 //!   appends --> master (real Cyrus) --log--> client --relay--> replica of that client (real Cyrus, wiped) <-- watcher
 //!                                   ^ MAILBOX user.big, after a fourth of the time
 //! ```
-//! One run: small users are brought in step, the client is started and waited for, appends begin. When they have ended,
-//! all must arrive, the large user too, and the small users must be equal on both sides.
+//! One run: small users are made equal, the client is started, appends begin once it is ready. When they have ended, all
+//! messages must arrive, those of the large user too, and the small users must be equal on both sides.
 
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
@@ -30,7 +30,7 @@ const USERS: usize = 20;
 const PER_SECOND: f64 = 20.0;
 const BIG: &str = "big";
 const BIG_BYTES: usize = 2000;
-/// How long nothing may arrive before a run counts as failed.
+/// A run counts as failed when nothing arrives for this long.
 const PATIENCE: Duration = Duration::from_secs(300);
 
 /// A master with its users, and a replica for each client.
@@ -48,7 +48,7 @@ pub(crate) struct Lag {
 }
 
 impl Lag {
-    /// Starts the servers and fills the master: the large user gets so many messages.
+    /// Starts the servers and fills the master: the large user gets this many messages.
     pub(crate) fn new(program: &Path, on_disk: bool, big: u32, seconds: u64) -> Result<Lag> {
         testkit::ensure_cyrus()?;
         say(&format!("starting a master and two replicas, appending {big} messages to one user"));
@@ -104,7 +104,7 @@ impl Lag {
         self.runs += 1;
         self.prepare(client)?;
         let replica = if client == Client::C { &self.theirs } else { &self.ours };
-        // There is none at 0 ms, as in the other benchmarks.
+        // There is no relay at 0 ms, as in the other benchmarks.
         let relay = Relay::start(replica.csync_port()?)?;
         relay.set_delay(Duration::from_micros(rtt * 500));
         let port = if rtt == 0 { replica.csync_port()? } else { relay.port() };
@@ -159,7 +159,7 @@ impl Lag {
         Ok(())
     }
 
-    /// A message that comes shows that the client is connected and looks at the log.
+    /// A message that arrives shows that the client is connected and reads the log.
     fn wait_until_rolling(&self, running: &mut Running, there: &[PathBuf]) -> Result<()> {
         let user = self.users.first().context("no users")?;
         let message = Composer::new(self.runs).message(BIG_BYTES);
@@ -175,7 +175,7 @@ impl Lag {
         Ok(())
     }
 
-    /// Appends, has the large user copied in between, and waits until all is there; gives how long the large user took.
+    /// Appends, has the large user copied in between, and waits until all is there; returns how long the large user took.
     fn load(&self, watch: &Watch, last: &Path, running: &mut Running) -> Result<Duration> {
         let (access, time) = (self.master.access(), Duration::from_secs(self.seconds));
         let (users, seed) = (&self.users, self.runs * 100);
@@ -211,7 +211,7 @@ impl Lag {
         })
     }
 
-    /// Adds a line to the log as Cyrus does: locked, and only to the file that is at the path then.
+    /// Adds a line to the log as Cyrus does: locked, and only to the file that is at the path at that time.
     fn log(&self, line: &str) -> Result<()> {
         let path = self.master.config_dir().join("sync/log");
         let failed = || format!("failed to write {}", path.display());
@@ -225,7 +225,7 @@ impl Lag {
                 Err(StoreError::MissingFile { .. }) => {}
                 Err(other) => return Err(other).with_context(failed),
             }
-            // A new log appears with its owner and its line at once, or somebody else's is there first.
+            // A new log appears at once with its owner and its line, or another process has made one first.
             let new = path.with_extension("new");
             fs::write(&new, format!("{line}\n")).with_context(failed)?;
             let cyrus = testkit::process::cyrus_user()?;
@@ -240,7 +240,7 @@ impl Lag {
         }
     }
 
-    /// Both sides must be equal, and nobody shall have complained.
+    /// Both sides must be equal, and no server may have logged an error.
     fn judge(&self, client: Client, big: &Path) -> Result<()> {
         let replica = if client == Client::C { &self.theirs } else { &self.ours };
         let report = oracle::compare(&self.master, replica, &self.users)?;
@@ -253,7 +253,7 @@ impl Lag {
             .count();
         ensure!(messages == self.big as usize, "{messages} of {} messages there", self.big);
         for line in self.master.take_syslog().into_iter().chain(replica.take_syslog()) {
-            // LOG_ERR and what is worse.
+            // LOG_ERR and worse.
             if line.severity <= 3 {
                 say(&format!("  {client}, syslog: {}", line.text));
             }
@@ -262,7 +262,7 @@ impl Lag {
     }
 }
 
-/// Where these mailboxes are below the spool: the same on the replica, as folders go by unique ids.
+/// The folders of these mailboxes below the spool: the same on the replica, because folders are named after unique ids.
 fn folders(master: &Cyrus, names: &[String]) -> Result<Vec<PathBuf>> {
     let output = master.tool("mbpath", names)?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

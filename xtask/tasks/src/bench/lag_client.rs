@@ -1,4 +1,4 @@
-//! A client that rolls in the background of a benchmark: started, looked at, ended.
+//! A client that replicates in the background of a benchmark: started, observed, ended.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -13,13 +13,13 @@ use crate::program::C_CLIENT;
 
 /// Jobs of ours.
 pub(crate) const JOBS: &str = "4";
-/// How long a client may take to end when it is asked to.
+/// How long a client may take to end after a signal.
 const FAREWELL: Duration = Duration::from_secs(30);
 
 /// A running client; it is killed if it is not ended before.
 pub(crate) struct Running {
     child: Child,
-    /// What it writes.
+    /// Its output.
     output: PathBuf,
 }
 

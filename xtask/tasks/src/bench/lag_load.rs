@@ -23,13 +23,13 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 const APPENDERS: usize = 4;
 const MESSAGE_BYTES: usize = 2000;
 
-/// A message that is on the master.
+/// A message on the master.
 struct Appended {
     uid: u32,
     when: Instant,
 }
 
-/// What was appended and has not come, by user, and the lags of what has.
+/// The messages that were appended and have not arrived, by user, and the lags of those that have.
 pub(crate) struct Watch {
     folders: Vec<PathBuf>,
     waiting: Mutex<Vec<VecDeque<Appended>>>,
@@ -51,12 +51,12 @@ impl Watch {
         }
     }
 
-    /// How many have not come yet.
+    /// How many have not arrived yet.
     pub(crate) fn waiting(&self) -> usize {
         locked(&self.waiting).iter().map(VecDeque::len).sum()
     }
 
-    /// Seconds from the OK on the master to the file on the replica, of all that came.
+    /// Seconds from the OK on the master to the file on the replica, for all that arrived.
     pub(crate) fn lags(&self) -> Vec<f64> {
         locked(&self.lags).clone()
     }
@@ -66,7 +66,7 @@ impl Watch {
         self.stop.store(true, Ordering::SeqCst);
     }
 
-    /// Looks at the folders until stopped. Messages come in the order of their UIDs: only a user's first is looked for.
+    /// Looks at the folders until stopped. Messages arrive in the order of their UIDs: only a user's first is looked for.
     pub(crate) fn run(&self) {
         while !self.stop.load(Ordering::SeqCst) {
             let mut waiting = locked(&self.waiting);
@@ -89,8 +89,8 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Appends to random users, so many a second in all, for this time. Nobody is slowed down by answers that come late: what
-/// was due meanwhile follows at once.
+/// Appends to random users, this many per second in all, for this time. A late answer slows nothing down: messages that
+/// were due meanwhile follow at once.
 pub(crate) fn append(
     access: &Access,
     users: &[String],
@@ -99,7 +99,7 @@ pub(crate) fn append(
     seed: u64,
     watch: &Watch,
 ) -> Result<()> {
-    // A user is one appender's alone, so that its UIDs are told in order.
+    // Each user has one appender, so that its UIDs are reported in order.
     let started = Instant::now() + Duration::from_millis(500);
     let total = (per_second * time.as_secs_f64()) as usize;
     std::thread::scope(|scope| {
@@ -134,7 +134,7 @@ pub(crate) fn append(
     })
 }
 
-/// Appends one message; gives its UID.
+/// Appends one message; returns its UID.
 pub(crate) fn append_one(client: &mut Client, message: &[u8]) -> Result<u32> {
     let answer = client.run(&Line::new("APPEND INBOX ").literal(message))?;
     appended_uid(&answer.text).with_context(|| format!("no APPENDUID in {:?}", answer.text))

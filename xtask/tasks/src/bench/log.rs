@@ -1,7 +1,7 @@
 //! A sync log as a busy site writes it: many users at once, most lines about few mailboxes.
 //!
 //! A user has 10 to 500 mailboxes that the log names, and lines in proportion; four of ten are about INBOX. Of a hundred
-//! things that happen, so many are (in lines that is not quite the same):
+//! events, this many are (in lines the shares differ a little):
 //!
 //! ```text
 //! 50 deliveries       APPEND m, MAILBOX m          25 reading       SEEN u m, MAILBOX m
@@ -18,7 +18,7 @@ use std::path::Path;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-/// Writes so many lines about these users; the first two mailboxes of each, which the store has, are always named.
+/// Writes this many lines about these users; the first two mailboxes of each, which exist in the store, are always named.
 pub(crate) fn write(path: &Path, lines: usize, users: usize) -> io::Result<()> {
     let mut log = Log {
         out: BufWriter::new(File::create(path)?),
@@ -77,7 +77,7 @@ impl Log {
         writeln!(self.out, "{line}")
     }
 
-    /// Any user; one with more mailboxes sooner.
+    /// A random user; one with more mailboxes more often.
     fn user(&mut self) -> usize {
         let all = self.people.last().map_or(1, |last| last.first + last.mailboxes);
         let mailbox = self.rng.random_range(0..all);

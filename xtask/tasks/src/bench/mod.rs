@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: our client, Cyrus' own, and several of Cyrus' at a time, in turn, over links of different lengths.
+//! `cargo xtask bench`: our client, Cyrus' own, and several of Cyrus' at once, in turn, over links of different latency.
 //!
 //! ```text
 //!   a master's store (no server)  --ours-------> relay --> replica of ours    (real Cyrus)
@@ -7,8 +7,8 @@
 //!                                 --before-----> relay --> replica of an older build's, if one is given
 //!   for each work and round trip: rounds of a run each; who goes first changes from round to round
 //! ```
-//! What counts is the median of the rounds' ratios: a machine that is slow for a minute slows all of a round.
-//! Every run is kept in a file of results, so that a long benchmark may be made in parts.
+//! The result is the median of the rounds' ratios: a machine that is slow for a minute slows a whole round. Every run is
+//! kept in a file of results, so that a long benchmark can be made in parts.
 
 pub(crate) mod backlog;
 pub(crate) mod clients;

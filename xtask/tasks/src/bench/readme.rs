@@ -1,4 +1,4 @@
-//! The table of speed for README.md: works by round trips, beside the C client and beside xargs.
+//! The table of speed for README.md: workloads by round trips, compared with the C client and with xargs.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use crate::bench::xargs;
 
 const ROUND_TRIPS: [u64; 3] = [0, 20, 50];
 
-/// The table, with what it is about above it; columns that were not measured are left out.
+/// The table, with its introduction; columns that were not measured are left out.
 pub(crate) fn table(results: &Results) -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let mut text = format!(
@@ -61,7 +61,7 @@ fn words(work: Work) -> &'static str {
     }
 }
 
-/// As fast as the C client, and as xargs where that was measured.
+/// Compared with the C client, and with xargs if that was measured.
 fn cell(results: &Results, work: Work, medium: Medium, rtt: u64) -> Option<String> {
     let times = |other| {
         let pairs = results.pairs_with(other, &work.kind(medium), rtt);
@@ -74,7 +74,7 @@ fn cell(results: &Results, work: Work, medium: Medium, rtt: u64) -> Option<Strin
     }
 }
 
-/// Two digits that count.
+/// Two significant digits.
 fn rounded(times: f64) -> String {
     if times < 9.95 { format!("{times:.1}") } else { format!("{times:.0}") }
 }

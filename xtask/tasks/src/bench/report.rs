@@ -1,4 +1,4 @@
-//! What was measured, shown as tables and written as pages for docs/.
+//! The results, shown as tables and written as pages for docs/.
 
 use std::fmt::Write as _;
 use std::process::Command;
@@ -10,7 +10,7 @@ use crate::bench::works::{Medium, Work};
 use crate::bench::{rolling, xargs};
 use crate::chart;
 
-/// Kept with the first results, whose lines do not say when they were made.
+/// Kept with the first results, whose lines have no date.
 const FIRST_RESULTS: &str = "works and sink: 2026-11-25, ours at commit 880ac89; compilers and tests ran beside it at low \
      priority part of the time, which slows ours more than the C client: ours keeps both cores busy, the C client mostly waits";
 
@@ -19,7 +19,7 @@ pub(crate) fn speed(pairs: &[(Sample, Sample)], of: fn(&Sample) -> f64) -> (f64,
     spread(pairs.iter().map(|(theirs, ours)| of(theirs) / of(ours)).collect())
 }
 
-/// All that was measured, as tables.
+/// All results, as tables.
 pub(crate) fn tables(results: &Results) -> String {
     let mut text = [works_table(results), before_table(results)].concat();
     for work in SinkWork::ALL {
@@ -79,7 +79,7 @@ fn works_table(results: &Results) -> String {
     text
 }
 
-/// Every work in every medium, and how the file of results calls it.
+/// Every workload in every medium, and its name in the file of results.
 fn kinds() -> impl Iterator<Item = (Work, Medium, String)> {
     let works = Work::ALL.into_iter();
     works.flat_map(|work| Medium::ALL.map(|medium| (work, medium, work.kind(medium))))
@@ -94,7 +94,7 @@ fn times_and_range(pairs: &[(Sample, Sample)]) -> String {
     format!("**{times:.1}** ({least:.1} to {most:.1}, {} {rounds})", pairs.len())
 }
 
-/// Ours in parts of what an older build of it took, where one was measured too.
+/// Our time as a fraction of an older build's, if one was measured too.
 fn before_table(results: &Results) -> String {
     let mut text = String::new();
     let sinks = SinkWork::ALL.map(|work| work.name().to_owned());
@@ -207,7 +207,7 @@ fn lines(results: &Results) -> Vec<chart::Line> {
     lines
 }
 
-/// The machine, the versions, and when what was measured, as a list.
+/// The machine, the versions, and the dates of the runs, as a list.
 fn machine(results: &Results) -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
@@ -249,7 +249,7 @@ mod tests {
 
     #[test]
     fn the_ratio_is_the_median_of_the_pairs() {
-        // One pair on a machine that was busy: slow on both sides, no worse a ratio.
+        // One pair on a busy machine: slow on both sides, but the ratio is no worse.
         let pairs = [(run(1.0), run(0.5)), (run(8.0), run(4.0)), (run(1.0), run(0.4))];
         assert_eq!(speed(&pairs, |run| run.wall), (2.0, 2.0, 2.5));
     }

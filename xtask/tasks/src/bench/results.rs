@@ -1,11 +1,11 @@
-//! What was measured, kept in a file of lines, so that a long benchmark may be made in parts.
+//! The results, kept in a file of lines, so that a long benchmark can be made in parts.
 //!
 //! ```text
 //! KIND TAB round trip in ms TAB client TAB numbers, tab between them [TAB #ROUND] [TAB @DATE COMMIT]
 //! note TAB words about the runs, for the report
 //! ```
-//! Runs of one round are compared with each other. Where lines have no round, a client's first one belongs to the
-//! other's first, and so on.
+//! Runs of one round are compared with each other. If lines have no round, a client's first line belongs to the other's
+//! first, and so on.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -48,9 +48,9 @@ struct Row {
     rtt: u64,
     client: Client,
     numbers: Vec<f64>,
-    /// Which runs it may be compared with; lines of old, and of other benchmarks, have none.
+    /// Which runs it may be compared with; old lines, and those of other benchmarks, have none.
     round: Option<u64>,
-    /// Date and commit; lines of old have none.
+    /// Date and commit; old lines have none.
     stamp: Option<String>,
 }
 
@@ -152,7 +152,7 @@ impl Results {
         Ok(())
     }
 
-    /// Keeps words about the runs.
+    /// Keeps a remark about the runs.
     pub(crate) fn note(&mut self, words: &str) -> Result<()> {
         self.write(&format!("note\t{words}"))?;
         self.notes.push(words.to_owned());
@@ -229,7 +229,7 @@ impl Results {
         times
     }
 
-    /// When runs were made and of which commit, for those whose kind is wanted; None stands for a line without.
+    /// The dates and commits of runs of the wanted kinds; `None` for a line without.
     pub(crate) fn stamps(&self, wanted: impl Fn(&str) -> bool) -> Vec<Option<&str>> {
         let rows = self.rows.iter().filter(|row| wanted(&row.kind));
         let mut stamps: Vec<Option<&str>> = rows.map(|row| row.stamp.as_deref()).collect();
@@ -260,7 +260,7 @@ fn parsed(line: &str) -> Option<Row> {
     Some(Row { kind, rtt, client, numbers, round, stamp })
 }
 
-/// What a program says; a word in its place where it can't be run.
+/// The output of a program; a word in its place if it can't be run.
 pub(crate) fn output(command: &mut Command) -> String {
     match command.output() {
         Ok(output) if output.status.success() => {
@@ -324,7 +324,7 @@ mod tests {
         let dir = std::env::temp_dir().join(format!("bench-rounds-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let path = dir.join("results.tsv");
-        // Two pairs of old, and a round that was broken off.
+        // Two old pairs, and a round that was aborted.
         let old = "all\t0\tC\t4\t1\t1\nall\t0\tours\t1\t1\t1\nall\t0\tours\t2\t1\t1\nall\t0\tC\t5\t1\t1\n";
         std::fs::write(&path, format!("{old}all\t0\txargs\t9\t1\t1\t#1\t@today x\n")).unwrap();
         let mut results = Results::open(&path).unwrap();

@@ -1,4 +1,4 @@
-//! What was measured of rolling replication, for people: tables and a section of docs/benchmarks.md.
+//! The results of rolling replication: tables and a section of docs/benchmarks.md.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use crate::bench::results::{Client, Results, Sample, median, spread};
 use crate::bench::runs::JOBS;
 use crate::bench::samples::{LagSample, MIB};
 
-/// Ours is meant to have at most this part of the C client's 99th percentile.
+/// Ours should have at most this fraction of the C client's 99th percentile.
 const LAG_TARGET: f64 = 0.1;
 const MERGE_SECONDS: f64 = 3.0;
 const MERGE_MIB: f64 = 300.0;
@@ -22,7 +22,7 @@ fn lag_pairs(results: &Results, rtt: u64) -> Vec<(LagSample, LagSample)> {
     of(Client::C).zip(of(Client::Ours)).collect()
 }
 
-/// All of it, as tables; nothing where nothing was measured.
+/// All of it, as tables; empty if nothing was measured.
 pub(crate) fn tables(results: &Results) -> String {
     [lag_table(results), backlog_list(results)].concat()
 }

@@ -24,7 +24,7 @@ struct Replica {
     client: Client,
     cyrus: Cyrus,
     relay: Relay,
-    /// What it was last brought in step with.
+    /// The store that it was last made equal to.
     holds: Option<Load>,
 }
 
@@ -38,7 +38,7 @@ pub(crate) struct Bench {
 }
 
 impl Bench {
-    /// Starts a replica for each client: the older build is one where there is such a file.
+    /// Starts a replica for each client; the older build is one if there is such a file.
     pub(crate) fn new(program: &Path, before: Option<&Path>, medium: Medium) -> Result<Bench> {
         testkit::ensure_cyrus()?;
         let mut clients = vec![Client::C];
@@ -71,7 +71,7 @@ impl Bench {
         Ok(Bench { medium, stores: Vec::new(), replicas, program, before })
     }
 
-    /// Rounds of runs of one work over one round trip (milliseconds), each client once a round.
+    /// Rounds of runs of one workload over one round trip (milliseconds); each client runs once per round.
     pub(crate) fn measure(
         &mut self,
         work: Work,
@@ -107,7 +107,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Has replicas hold what the master's store does.
+    /// Makes replicas equal to the master's store.
     fn bring_in_step(&mut self, work: Work, clients: &[Client]) -> Result<()> {
         for client in clients {
             let replica = self.replica_mut(*client)?;
@@ -126,7 +126,7 @@ impl Bench {
             replica.holds = None;
             replica.cyrus.wipe()?;
         }
-        // What was just started or written is not this run's to wait for.
+        // The run must not wait for what was just started or written.
         if self.medium == Medium::Disk {
             output(Command::new("sync").arg("-f").arg(self.replica(client)?.cyrus.dir()));
         }
@@ -174,7 +174,7 @@ impl Bench {
         Ok(c_client::measure(command)?)
     }
 
-    /// All clients must have left the same on their replicas: a fast one that leaves things out is none.
+    /// All clients must leave the same result on their replicas: a client that leaves things out is not fast.
     pub(crate) fn check_equal(&self, work: Work) -> Result<()> {
         let users = &self.store(work.load())?.model().users;
         let users: Vec<&str> = users.iter().map(|user| user.userid.as_str()).collect();
@@ -201,7 +201,7 @@ impl Bench {
         say(&format!("writing a master's store {}: {}", self.medium.place(), load.name()));
         let store = match self.medium {
             Medium::Memory => MasterStore::write(&load.plan())?,
-            // In the folder of ours, with which it goes.
+            // In the folder of ours, with which it is removed.
             Medium::Disk => {
                 let dir = self.replica(Client::Ours)?.cyrus.dir().join(load.name());
                 std::fs::create_dir(&dir)
@@ -230,7 +230,7 @@ impl Bench {
     }
 }
 
-/// Fails where a store went elsewhere than the results will say.
+/// Fails if a store is not in the medium that the results will name.
 fn must_be(medium: Medium, path: &Path) -> Result<()> {
     let found = output(Command::new("stat").args(["-f", "-c", "%T"]).arg(path));
     ensure!(

@@ -1,9 +1,9 @@
-//! What a run of rolling replication came to.
+//! The result of a run of rolling replication.
 
 /// Bytes of a mebibyte.
 pub(crate) const MIB: f64 = 1_048_576.0;
 
-/// What a run came to, in seconds and bytes.
+/// The result of a run, in seconds and bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LagSample {
     pub(crate) median: f64,

@@ -1,4 +1,4 @@
-//! Benchmarks into a replica that throws messages away: what is left is the client's own cost.
+//! Benchmarks into a replica that throws messages away: what remains is the client's own cost.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::bench::works::Load;
 use crate::program::C_CLIENT;
 use crate::say;
 
-/// A work into the sink.
+/// A workload into the sink.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SinkWork {
     /// Many small messages, deflated.
@@ -88,7 +88,7 @@ impl SinkWork {
     }
 }
 
-/// Measures all works into the sink.
+/// Measures all workloads into the sink.
 pub(crate) fn measure(
     program: &Path,
     before: Option<&Path>,

@@ -1,4 +1,4 @@
-//! What the clients are given to do between real servers, from which store, and where the stores are kept.
+//! The workloads between real servers, from which store, and where the stores are kept.
 
 use std::fmt;
 
@@ -28,10 +28,10 @@ impl Work {
         }
     }
 
-    /// How the file of results calls it, done with stores in this medium.
+    /// Its name in the file of results, with stores in this medium.
     pub(crate) fn kind(self, medium: Medium) -> String {
         match medium {
-            // As it was before there was a choice.
+            // The name from before there was a choice.
             Medium::Memory => self.name().to_owned(),
             Medium::Disk => format!("{self}/disk"),
         }
@@ -60,17 +60,17 @@ impl Work {
         }
     }
 
-    /// Whether the replica is empty before each run, or else in step.
+    /// Whether the replica is empty before each run, or else equal.
     pub(crate) fn begins_empty(self) -> bool {
         matches!(self, Work::All | Work::Wide | Work::Big)
     }
 
-    /// Whether there are users enough to share out among several clients.
+    /// Whether there are enough users to share among several clients.
     pub(crate) fn has_many_users(self) -> bool {
         self != Work::Wide
     }
 
-    /// How many times as fast as the C client ours is meant to be at this round trip.
+    /// How many times as fast as the C client ours should be at this round trip.
     pub(crate) fn target(self, rtt: u64) -> Option<f64> {
         let [at_0, at_20, at_50] = match self {
             Work::All => [1.6, 8.0, 16.0],
@@ -134,7 +134,7 @@ impl Load {
     }
 }
 
-/// Where the master's store and the replicas' are.
+/// Where the stores of the master and the replicas are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Medium {
     Memory,

@@ -1,10 +1,10 @@
-//! What people do today who have many users: `xargs -P` over Cyrus' own client, a few users each.
+//! What people with many users do today: `xargs -P` over Cyrus' own client, a few users each.
 //!
 //! ```text
 //!   this thread --measure--> xargs --> up to 16 sync_client -u A B C D
 //!   a sampler: /proc/…/children --> xargs' --> the sum of what these hold, every few milliseconds
 //! ```
-//! Time is xargs' own; CPU is that of xargs and of all it waited for, as the kernel adds it up.
+//! Time is xargs' own; CPU is that of xargs and of all its children, as the kernel adds it up.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,10 +22,10 @@ use crate::program::C_CLIENT;
 /// Clients at a time, and users for each.
 pub(crate) const CLIENTS: &str = "16";
 pub(crate) const USERS_EACH: &str = "4";
-/// Each look reads a file of every client: much oftener, and it would be felt.
+/// Each sample reads a file of every client: much more often would disturb the run.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Whether the GNU program is there, which alone has all the options.
+/// Whether the GNU program is installed; only that has all the options.
 pub(crate) fn is_there() -> bool {
     output(Command::new("xargs").arg("--version")).contains("GNU findutils")
 }
@@ -38,7 +38,7 @@ pub(crate) fn command(conf: &Path, users: &Path) -> Result<Command> {
     Ok(command)
 }
 
-/// Runs it to its end. Its memory is the most that its clients held together; pages that they share are counted for each.
+/// Runs it to its end. Its memory is the most that its clients held together; shared pages are counted for each.
 pub(crate) fn measure(command: Command) -> Result<Outcome> {
     let this = fs::read_link("/proc/thread-self").context("failed to read /proc/thread-self")?;
     let ended = AtomicBool::new(false);
@@ -78,7 +78,7 @@ fn children(thread: &Path) -> Vec<PathBuf> {
     ids.split_whitespace().map(|id| Path::new("/proc").join(id)).collect()
 }
 
-/// What a process holds now, in bytes; nothing once it has ended.
+/// What a process holds now, in bytes; nothing after it has ended.
 fn rss(process: &Path) -> u64 {
     let status = fs::read_to_string(process.join("status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
@@ -90,7 +90,7 @@ fn rss(process: &Path) -> u64 {
 mod tests {
     use super::*;
 
-    /// Three clients, so many at a time.
+    /// Three clients, some at a time.
     fn three(at_a_time: &str, list: &Path) -> Outcome {
         let busy = "n=0; while [ $n -lt 50000 ]; do n=$((n+1)); done; sleep 0.3; :";
         let mut command = Command::new("xargs");
