@@ -1,4 +1,4 @@
-//! The actors: who does what, and who tells whom.
+//! The actors: who does what, and who sends what to whom.
 //!
 //! ```text
 //!   UserLister --users--> Dispatcher --LockUser--> LockKeeper
@@ -14,9 +14,8 @@
 //!
 //!   all of them --Event--> Monitor (stdout, stderr, syslog)
 //! ```
-//! Requests flow down these arrows and are awaited only downwards, so no two actors can wait for
-//! each other. Messages are small; long things (users, records, files, events) go through bounded
-//! channels.
+//! Requests flow down these arrows, and an actor waits only for actors below it, so no two actors can wait for each other.
+//! Messages are small; long data (users, records, files, events) goes through bounded channels.
 //!
 //! ```text
 //!   batch (a list)   rolling (the log)     feed
@@ -29,7 +28,7 @@
 //!               replica                    connections, and what travels on them
 //!               monitor                    events, progress, reports
 //! ```
-//! A room knows those below it, none above; `tests/tidy.rs` reads the imports and holds it so.
+//! A room may import from those below it, never from above; `tests/tidy.rs` reads the imports and enforces this.
 //!
 //! | room | actors | what else is there |
 //! |---|---|---|

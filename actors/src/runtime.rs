@@ -1,4 +1,4 @@
-//! Everything that works on one replica: threads that read, the pool, the locks, the event loops.
+//! Everything that works on one replica: threads for reading, the pool, the locks, the event loops.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -90,18 +90,18 @@ impl Runtime {
         Runtime { context, locks, loops, arbiters }
     }
 
-    /// Ends the event loops; what still runs there ends with them.
+    /// Ends the event loops; everything that still runs there ends with them.
     pub(crate) async fn stop(self) {
         drop((self.context, self.locks, self.loops));
         for arbiter in self.arbiters {
             arbiter.stop();
-            // A thread that panicked has told so already.
+            // A thread that panicked has printed its message already.
             let _ = actix_rt::task::spawn_blocking(move || arbiter.join()).await;
         }
     }
 }
 
-/// The cache of what this replica has: told apart by everything that says which replica it is.
+/// The cache of the replica's state: its key is everything that says which replica it is.
 async fn open_cache(path: &Path, settings: &Settings, config: &Config) -> Option<Cache> {
     let port = settings.replica.port.as_deref().unwrap_or_default();
     let channel = settings.run.channel.as_deref().unwrap_or_default();
@@ -112,8 +112,7 @@ async fn open_cache(path: &Path, settings: &Settings, config: &Config) -> Option
     actix_rt::task::spawn_blocking(opening).await.ok().flatten()
 }
 
-/// Event loops for connections and users: compression and parsing are the work on them, so no more
-/// than there are cores.
+/// Event loops for connections and users: their work is compression and parsing, so there are no more than cores.
 fn event_loops(settings: &Settings) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     settings.run.jobs.min(cores).max(1)

@@ -1,41 +1,41 @@
-//! What a run is told: the resolved command line and configuration.
+//! The settings of a run: the resolved command line and configuration.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Everything the actors need to know of one run against one replica.
+/// Everything the actors need to know for one run against one replica.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// Which replica it is, and how it is reached.
+    /// Which replica, and how to reach it.
     pub replica: ReplicaSettings,
-    /// What is sent there, and what may be taken away.
+    /// What is sent there, and what may be removed.
     pub sync: SyncSettings,
-    /// How the run goes about it.
+    /// How the run works.
     pub run: RunSettings,
 }
 
-/// Which replica it is, and how it is reached.
+/// Which replica, and how to reach it.
 #[derive(Debug, Clone)]
 pub struct ReplicaSettings {
-    /// The replica as -S or sync_host names it: `host`, `host:port` or a Unix socket's path. The
-    /// sync lock carries this very string, so that we and the C client exclude each other.
+    /// The replica as -S or sync_host names it: `host`, `host:port` or a Unix socket's path. The name of the sync lock
+    /// contains exactly this string, so that we and the C client exclude each other.
     pub server: String,
     /// sync_port: a number or a service's name.
     pub port: Option<String>,
-    /// Who logs in at the replica (sync_authname).
+    /// The user that logs in at the replica (sync_authname).
     pub authname: String,
     /// The password (sync_password).
     pub password: String,
     /// The realm (sync_realm).
     pub realm: Option<String>,
-    /// Whether csync over IMAP is spoken where the replica answers as imapd (sync_try_imap).
+    /// Whether csync over IMAP is used if the replica answers as imapd (sync_try_imap).
     pub try_imap: bool,
-    /// Whether #sieve mailboxes go as mailboxes where the replica takes them; else scripts go one
-    /// by one, as they do to replicas before 3.6.
+    /// Whether #sieve mailboxes are sent as mailboxes if the replica accepts that; else scripts go one by one, as they do
+    /// to replicas before 3.6.
     pub sieve_mailbox: bool,
     /// -o: one try to connect, no waiting.
     pub connect_once: bool,
-    /// Whether the run goes on until it is told to end (-R): nothing that the replica says ends it.
+    /// Whether the run goes on until it is told to end (-R): no answer of the replica ends it.
     pub for_ever: bool,
     /// -z: no compression is an error.
     pub require_compression: bool,
@@ -43,16 +43,16 @@ pub struct ReplicaSettings {
     pub reconnect_maxwait: Duration,
     /// How a connection is made.
     pub socket: SocketOptions,
-    /// How long a silent replica is waited for (sync_timeout), at least 3 seconds.
+    /// How long to wait for a silent replica (sync_timeout), at least 3 seconds.
     pub timeout: Duration,
 }
 
-/// What is sent to the replica, and what may be taken away there.
+/// What is sent to the replica, and what may be removed there.
 #[derive(Debug, Clone, Default)]
 pub struct SyncSettings {
-    /// -O: nothing is ever taken over from the replica.
+    /// -O: nothing is ever copied back from the replica.
     pub one_way: bool,
-    /// --overwrite: what only the replica has may go, where it is in the way.
+    /// --overwrite: what only the replica has may be removed if it is in the way.
     pub overwrite: bool,
     /// --max-deletes: how many mailboxes and messages of one user may be removed on the replica.
     pub max_deletes: Option<u64>,
@@ -66,11 +66,11 @@ pub struct SyncSettings {
     pub stage_to_archive: bool,
     /// Most new messages in one APPLY MAILBOX (sync_batchsize); 0 means no bound.
     pub batch_messages: u32,
-    /// Where the replica's state of each mailbox is kept between runs (sync_cache_db_path), if anywhere.
+    /// Where the replica's state of each mailbox is kept between runs (sync_cache_db_path), if set.
     pub cache: Option<PathBuf>,
 }
 
-/// How a run goes about it.
+/// How a run works.
 #[derive(Debug, Clone)]
 pub struct RunSettings {
     /// The channel (-n), for messages only; its settings are resolved already.
@@ -87,7 +87,7 @@ pub struct RunSettings {
     pub retry_pause: Duration,
 }
 
-/// A replica without a name, reached as imapd.conf's defaults have it.
+/// A replica without a name, reached with imapd.conf's defaults.
 impl Default for ReplicaSettings {
     fn default() -> ReplicaSettings {
         ReplicaSettings {
@@ -127,13 +127,13 @@ impl Default for RunSettings {
 pub struct SocketOptions {
     /// How long an address may take to accept a connection (client_timeout).
     pub connect_wait: Duration,
-    /// Which name's address is ours (client_bind with client_bind_name or servername), if not the system's choice.
+    /// The name whose address we bind to (client_bind with client_bind_name or servername), if the system does not choose.
     pub bind: Option<String>,
-    /// Probes without an answer before a connection counts as dead (tcp_keepalive_cnt); none: the system's number.
+    /// Probes without an answer before a connection counts as dead (tcp_keepalive_cnt); `None`: the system's number.
     pub keepalive_count: Option<u32>,
-    /// Seconds of silence before the first probe (tcp_keepalive_idle); none: the system's.
+    /// Seconds of silence before the first probe (tcp_keepalive_idle); `None`: the system's.
     pub keepalive_idle: Option<u32>,
-    /// Seconds between probes (tcp_keepalive_intvl); none: the system's.
+    /// Seconds between probes (tcp_keepalive_intvl); `None`: the system's.
     pub keepalive_interval: Option<u32>,
 }
 
@@ -150,7 +150,7 @@ impl Default for SocketOptions {
 }
 
 impl Settings {
-    /// The replica for people: host and port as they are set, or the socket's path.
+    /// The replica for people: host and port as configured, or the socket's path.
     pub(crate) fn replica(&self) -> String {
         match &self.replica.port {
             Some(port) if !self.replica.server.contains([':', '/']) => {
@@ -160,13 +160,11 @@ impl Settings {
         }
     }
 
-    /// How many users' entries of a log may be in work at once: those worked on, and those looked at ahead of
-    /// them.
+    /// How many users' entries of a log may be in work at once: those worked on, and those looked at ahead of them.
     pub(crate) fn works_in_flight(&self) -> usize {
         self.run.jobs + (4 * self.run.jobs).min(LOOKED_AT_AHEAD)
     }
 }
 
-/// The most users that are looked at ahead of being worked on. Both sides' headers of each are in
-/// memory.
+/// The most users that are looked at ahead. Both sides' headers of each are in memory.
 const LOOKED_AT_AHEAD: usize = 64;

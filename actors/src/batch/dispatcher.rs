@@ -1,15 +1,15 @@
-//! The Dispatcher actor: keeps users in flight, tries failed ones again, collects ends.
+//! The Dispatcher actor: keeps users in flight, tries failed ones again, collects their results.
 //!
 //! ```text
 //!   UserLister --user--> Dispatcher --LockUser--> LockKeeper
 //!                            |  ^--lock--------------'
 //!                            '--SyncUser--> UserSync (one a user) --Synced--> report
 //! ```
-//! `--jobs` users are worked on at a time; those that come next are looked at meanwhile, on a
-//! connection that the pool lends for that, and wait for nothing if both sides are equal.
+//! `--jobs` users are worked on at a time. Meanwhile the next users are looked at, on a connection that the pool lends for
+//! that; they end without waiting if both sides are equal.
 //!
-//! The decisions are `batch/schedule.rs`'s. A user whose lock somebody else holds waits outside the
-//! places in flight, so it delays only itself. A UserSync that dies is replaced.
+//! `batch/schedule.rs` makes the decisions. A user whose lock somebody else holds takes no place in flight while it waits,
+//! so it delays only itself. A UserSync that dies is replaced.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -39,8 +39,7 @@ use crate::work::lock_keeper::{LockKeeper, LockOutcome, UserLock, lock};
 use crate::work::pause::{now, sleep_until};
 use crate::work::worker_pool::WorkerPool;
 
-/// How long users in flight may take to end after we were asked to stop: a replica that hangs must
-/// not keep us from stopping.
+/// How long users in flight may take to end after a request to stop: a replica that hangs must not keep us from stopping.
 const STOP_GRACE: Duration = Duration::from_secs(10);
 
 /// Runs users.
@@ -65,7 +64,7 @@ impl Actor for Dispatcher {
     type Context = Context<Self>;
 }
 
-/// Replicates all users that come through this channel; ends when it closes or `stop` turns true.
+/// Replicates all users from this channel; ends when it closes or `stop` becomes true.
 #[derive(Message)]
 #[rtype(result = "Ran")]
 pub(crate) struct RunUsers {
@@ -79,7 +78,7 @@ pub(crate) struct Ran {
     pub(crate) report: RunReport,
     /// How many users were taken from the channel.
     pub(crate) taken: usize,
-    /// Those of them that have not ended; none unless the run stopped.
+    /// Those of them that have not ended; empty unless the run stopped.
     pub(crate) open: HashSet<Arc<str>>,
 }
 
@@ -104,7 +103,7 @@ impl Handler<RunUsers> for Dispatcher {
 
 type Steps = FuturesUnordered<LocalBoxFuture<'static, UserEvent>>;
 
-/// What a user's step came to.
+/// The result of a user's step.
 enum UserEvent {
     /// Tried; the worker is free again, unless it died.
     Tried { job: UserJob<UserLock>, synced: Synced, worker: Option<Recipient<SyncUser>> },
@@ -112,12 +111,12 @@ enum UserEvent {
     Busy { job: UserJob<UserLock>, worker: Recipient<SyncUser> },
     /// The user is not to be replicated.
     Skipped { job: UserJob<UserLock>, worker: Recipient<SyncUser> },
-    /// The wait for a lock is over.
+    /// The user no longer waits for a lock.
     Unlocked { job: UserJob<UserLock>, taken: Result<LockOutcome, UserError> },
 }
 
 impl UserEvent {
-    /// Failed before there was anything to try.
+    /// Failed before it could be tried.
     fn tried_nothing(
         job: UserJob<UserLock>,
         worker: Recipient<SyncUser>,
@@ -134,7 +133,7 @@ struct Run {
     context: UserContext,
     locks: Addr<LockKeeper>,
     workers: WorkerPool<SyncUser>,
-    /// The users in flight, and whether anything was begun to be changed for them.
+    /// The users in flight, and whether a change on the replica was started for them.
     flying: HashMap<Arc<str>, Arc<AtomicBool>>,
     ran: Ran,
 }
@@ -197,14 +196,14 @@ impl Run {
                 }
             }
             if self.ran.report.stopped.is_some() {
-                // Users that wait for locks of others hold nothing: let them go.
+                // Users that wait for locks hold nothing: drop them.
                 waits.clear();
             }
         }
         self.ran
     }
 
-    /// Takes note of a step. A user whose lock is held goes on by waiting for it.
+    /// Records a step's result. A user whose lock is held by somebody else now waits for it.
     async fn settle(&mut self, step: UserEvent) -> Option<LocalBoxFuture<'static, UserEvent>> {
         match step {
             UserEvent::Busy { job, worker } => {
@@ -300,8 +299,8 @@ impl Run {
         advice::in_words(e, userid, &self.context.rules)
     }
 
-    /// Starts no more users; why is told by the first reason, but that the replica could not be
-    /// reached outweighs the signal.
+    /// Starts no more users. The first reason is the one reported, except that "the replica could not be reached" outweighs
+    /// the signal.
     async fn stop(&mut self, why: Stopped) {
         for job in self.schedule.stop() {
             let reason = job.trouble.clone().unwrap_or_default();
@@ -313,12 +312,11 @@ impl Run {
             }
             _ => {}
         }
-        // A pool that is gone has nobody waiting.
+        // A pool that is gone has no waiting users.
         let _ = self.context.pool.send(StopWaiting).await;
     }
 
-    /// Users that did not end in time after we were asked to stop. Those that were only looked at
-    /// count as never begun.
+    /// Users that did not end in time after a request to stop. Users that were only looked at count as never started.
     fn give_up_flying(&mut self) {
         let flying = std::mem::take(&mut self.flying).into_iter();
         for (userid, _) in flying.filter(|(_, begun)| begun.load(Ordering::Relaxed)) {

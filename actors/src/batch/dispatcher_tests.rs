@@ -1,4 +1,4 @@
-//! Users in flight, with workers that end as it was planned.
+//! Users in flight, with workers that end as planned.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -23,7 +23,7 @@ enum Ends {
     In(Interrupt),
     /// The worker dies.
     InPanic,
-    /// It does not, though something was begun to be changed.
+    /// It survives, although a change on the replica was started.
     Never,
 }
 
@@ -38,7 +38,7 @@ struct Tried {
     worker: usize,
 }
 
-/// Ends the tries at each user as it was planned, then well.
+/// Ends the tries at each user as planned, then well.
 #[derive(Clone, Default)]
 struct Planned(Rc<PlannedInner>);
 
@@ -89,7 +89,7 @@ impl Handler<SyncUser> for Worker {
     }
 }
 
-/// What came of a run.
+/// The result of a run.
 struct Came {
     ran: Ran,
     tried: Vec<Tried>,
@@ -106,7 +106,7 @@ impl Came {
         self.tried.iter().filter(move |tried| tried.user == user)
     }
 
-    /// How it ended for a user that is named in the report: after how many tries, and why not well.
+    /// How a user ended that is named in the report: after how many tries, and why it failed.
     fn failed(&self, user: &str) -> (u32, &str) {
         let mut named = self.ran.report.named.iter();
         match named.find(|named| &*named.userid == user) {
@@ -120,7 +120,7 @@ impl Came {
     }
 }
 
-/// Runs these users, whose tries end so; `stop_after` so many seconds.
+/// Runs these users, whose tries end as planned; stops after `stop_after` seconds.
 fn run(users: Vec<(&'static str, Vec<Ends>)>, stop_after: Option<u64>) -> Came {
     in_paused_time(async {
         let master = Master::of(&Plan { users: 0, ..Plan::default() });
@@ -230,7 +230,7 @@ fn a_worker_that_dies_costs_its_user_alone() {
 
 #[test]
 fn a_worker_that_died_is_not_used_again() {
-    // Anna is tried again when the others are done, so that there are workers with nothing to do.
+    // Anna is tried again when the others are done, so some workers have nothing to do.
     let users = vec![("anna", vec![lost()]), ("bert", vec![]), ("carl", vec![Ends::InPanic])];
     let came = run(users, None);
     let [dead] = came.of("carl").collect::<Vec<_>>()[..] else { panic!("one try") };
@@ -245,7 +245,7 @@ fn what_no_user_can_escape_ends_the_run() {
     let fatal = Ends::In(Interrupt::Failed(fatal.into()));
     let came = run(vec![("anna", vec![lost(), fatal]), ("bert", vec![lost(), lost()])], None);
     assert_eq!(came.ran.report.stopped, Some(Stopped::Fatal(why())));
-    // Bert rested or was in flight: nobody waits for another try.
+    // Bert paused or was in flight: nothing waits for another try.
     assert_eq!(came.failed("bert").0, 2);
     assert_eq!(came.times("bert"), [0, 1]);
 }

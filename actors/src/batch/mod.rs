@@ -1,4 +1,4 @@
-//! A run over a list of users (-A, -u, -f, -m, -s): they are listed, and handed on one after the other.
+//! A run over a list of users (-A, -u, -f, -m, -s): it lists them and works on them one after the other.
 
 pub(crate) mod dispatcher;
 pub(crate) mod names;

@@ -1,6 +1,6 @@
 //! Many names in little memory: one text for all of them, and where each ends.
 
-/// Names in an order. Each costs its bytes and eight more.
+/// A sequence of names. Each costs its bytes plus eight.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
     text: String,
@@ -38,7 +38,7 @@ impl Names {
         (0..self.len()).filter_map(|place| self.get(place))
     }
 
-    /// Frees what was held for more names.
+    /// Frees the memory reserved for more names.
     pub(crate) fn shrink(&mut self) {
         self.text.shrink_to_fit();
         self.ends.shrink_to_fit();

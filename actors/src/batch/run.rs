@@ -1,4 +1,4 @@
-//! One run from its first user to its report: starts the actors, waits, takes them down.
+//! One run from its first user to its report: starts the actors, waits, stops them.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,9 +17,8 @@ use crate::monitor::report::{RunReport, Stopped};
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 
-/// Replicates this work's users. To be called on an actix system; ends when all users have ended,
-/// or soon after `stop` turns true. `progress` shows all the while how it stands; a run that takes long says so now and
-/// then on stderr.
+/// Replicates the selected users. Call it on an actix system; it ends when all users have ended, or soon after `stop`
+/// becomes true. `progress` shows its status all the while; a long run prints it now and then on stderr.
 pub async fn replicate(
     settings: Settings,
     store: Arc<Store>,
@@ -91,7 +90,7 @@ async fn list(store: &Arc<Store>, work: Selection) -> Result<Listed, Stopped> {
     }
 }
 
-/// What there is to say where this work selects nobody.
+/// The message if no user was selected.
 fn nobody(work: &Selection, config: &Config) -> String {
     match work {
         Selection::Users(_) => "the list of users is empty".into(),
@@ -104,7 +103,7 @@ fn nobody(work: &Selection, config: &Config) -> String {
     }
 }
 
-/// The users that have neither ended nor been broken off, in the order of the list.
+/// The users that neither ended nor were aborted, in the order of the list.
 fn not_reached(all: &Names, ran: &Ran) -> Vec<Arc<str>> {
     let within = all.iter().take(ran.taken).filter(|userid| ran.open.contains(*userid));
     let beyond = all.iter().skip(ran.taken);

@@ -1,7 +1,7 @@
 //! Which user comes next: a plain value that takes events and the time, and says what to do.
 //!
-//! A user is *ready*, *in flight*, *waiting* for a lock that somebody else holds (which takes no
-//! place among those in flight), *resting* before another try, or ended.
+//! A user is *ready*, *in flight*, *waiting* for a lock that somebody else holds (without a place in flight), *resting*
+//! before another try, or ended.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use std::time::{Duration, Instant};
 use crate::error::Class;
 use crate::monitor::report::Sent;
 
-/// How often a user is tried when failures are in passing.
+/// How often a user is tried if its failures are transient.
 pub(crate) const TRIES: u32 = 4;
-/// How often where only another look tells whether it is.
+/// How often if only another look shows whether the failure is transient.
 const UNSURE_TRIES: u32 = 2;
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How many listed users may be held here.
 const READY: usize = 64;
 
-/// A user and what was done so far.
+/// A user and what was done for it so far.
 #[derive(Debug)]
 pub(crate) struct UserJob<L> {
     pub(crate) userid: Arc<str>,
@@ -27,11 +27,11 @@ pub(crate) struct UserJob<L> {
     pub(crate) tries: u32,
     pub(crate) since: Instant,
     pub(crate) sent: Sent,
-    /// The lock, once it was waited for.
+    /// The lock, if the user waited for it and got it.
     pub(crate) lock: Option<L>,
     /// Why the last try failed.
     pub(crate) trouble: Option<String>,
-    /// Whether a connection was lost with its answer due: then it is asked for alone.
+    /// Whether a connection was lost while this user's answer was due: then it is asked about alone.
     pub(crate) alone: bool,
 }
 
@@ -40,8 +40,7 @@ pub(crate) struct UserJob<L> {
 pub(crate) enum Next<L> {
     /// Replicate this user.
     Start(UserJob<L>),
-    /// Wait for something to happen: a user to be listed (if asked for), one in flight to end, or
-    /// this time.
+    /// Wait until something happens: a user is listed (if more are wanted), one in flight ends, or this time comes.
     Wait { list: bool, until: Option<Instant> },
     /// All users have ended.
     Finished,
@@ -61,7 +60,7 @@ pub(crate) struct Schedule<L> {
 }
 
 impl<L> Schedule<L> {
-    /// At most so many users in flight; the first pause before another try.
+    /// At most this many users in flight; the first pause before another try.
     pub(crate) fn new(in_flight_most: usize, first_pause: Duration) -> Schedule<L> {
         Schedule {
             in_flight_most: in_flight_most.max(1),
@@ -75,12 +74,12 @@ impl<L> Schedule<L> {
         }
     }
 
-    /// From now on at most so many users may be in flight.
+    /// From now on at most this many users may be in flight.
     pub(crate) fn bound(&mut self, in_flight_most: usize) {
         self.in_flight_most = in_flight_most.max(1);
     }
 
-    /// Another user is to be replicated.
+    /// Adds another user to be replicated.
     pub(crate) fn listed(&mut self, userid: Arc<str>, since: Instant) {
         let sent = Sent::default();
         self.ready.push_back(UserJob {
@@ -99,8 +98,8 @@ impl<L> Schedule<L> {
         self.listing = false;
     }
 
-    /// No user is to be started or tried again any more. Users that were never tried, those that
-    /// wait for locks among them, are forgotten; those that rested after a failure come back.
+    /// No user is to be started or tried again any more. Users that were never tried, including those that wait for locks,
+    /// are forgotten; those that rested after a failure are returned.
     pub(crate) fn stop(&mut self) -> Vec<UserJob<L>> {
         self.stopped = true;
         self.listing = false;
@@ -134,8 +133,8 @@ impl<L> Schedule<L> {
         Next::Wait { list, until }
     }
 
-    /// Somebody else holds the user's lock: it makes room while it waits. False when we were
-    /// stopped meanwhile, and it need not wait.
+    /// Somebody else holds the user's lock: it gives up its place while it waits. False if we were stopped meanwhile, and
+    /// it need not wait.
     pub(crate) fn waits_for_lock(&mut self) -> bool {
         self.in_flight -= 1;
         if !self.stopped {
@@ -144,7 +143,7 @@ impl<L> Schedule<L> {
         !self.stopped
     }
 
-    /// The wait is over; with the lock it goes first, since it blocks others.
+    /// The wait is over; a user with its lock goes first, since it blocks others.
     pub(crate) fn got_lock(&mut self, mut job: UserJob<L>) {
         self.waiting -= 1;
         job.tries -= 1;
@@ -161,7 +160,7 @@ impl<L> Schedule<L> {
         self.in_flight -= 1;
     }
 
-    /// A user in flight was not begun after all: it comes next.
+    /// A user in flight was not started after all: it comes next.
     pub(crate) fn not_begun(&mut self, mut job: UserJob<L>) {
         self.in_flight -= 1;
         if !self.stopped {
@@ -170,7 +169,7 @@ impl<L> Schedule<L> {
         }
     }
 
-    /// A user in flight failed. Gives the job back when it is not to be tried again.
+    /// A user in flight failed. Returns the job if it is not to be tried again.
     pub(crate) fn failed(
         &mut self,
         job: UserJob<L>,

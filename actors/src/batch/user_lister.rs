@@ -1,7 +1,6 @@
-//! The UserLister actor: says which users there are, largest first, the shared mailboxes last.
+//! The UserLister actor: lists the users, largest first, the shared mailboxes last.
 //!
-//! The users come out through a bounded channel, so a list of any length waits for those who work
-//! on it.
+//! The users go out through a bounded channel, so a list of any length waits for the Dispatcher.
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;
@@ -22,10 +21,9 @@ const USERS_WAITING: usize = 256;
 pub enum Selection {
     /// These, in this order (-u).
     Users(Vec<String>),
-    /// All that have a mailbox whose internal name begins so, and the shared mailboxes (-A).
+    /// All users with a mailbox whose internal name begins with the prefix, and the shared mailboxes (-A).
     AllUsers {
-        /// The prefix; none for all. One that no user's internal name begins with is understood as the beginning of
-        /// users' names.
+        /// The prefix; empty for all. If no user's internal name begins with it, it is used as the beginning of user names.
         prefix: Option<String>,
     },
 }
@@ -45,19 +43,19 @@ impl Actor for UserLister {
     type Context = Context<Self>;
 }
 
-/// Lists the users of this work.
+/// Lists the users of this selection.
 #[derive(Message)]
 #[rtype(result = "Result<Listed, StoreError>")]
 pub(crate) struct ListUsers(pub(crate) Selection);
 
-/// Who was selected.
+/// The selected users.
 #[derive(Debug)]
 pub(crate) struct Listed {
     /// All of them, each once, in the order in which they are replicated.
     pub(crate) all: Arc<Names>,
     /// The same, one after the other.
     pub(crate) users: mpsc::Receiver<Arc<str>>,
-    /// How the request was understood, where that is not plain.
+    /// How the request was interpreted, if that is not obvious.
     pub(crate) note: Option<String>,
 }
 
@@ -134,7 +132,7 @@ fn users(store: &Store, work: Selection) -> Result<(Names, Option<String>), Stor
     }
 }
 
-/// The users whose internal names begin so.
+/// The users whose internal names begin with the prefix.
 fn named(list: &MboxList, prefix: Option<&str>) -> Result<Names, StoreError> {
     let mut names = Names::default();
     list.for_each_user(prefix, |user| {
@@ -144,15 +142,14 @@ fn named(list: &MboxList, prefix: Option<&str>) -> Result<Names, StoreError> {
     Ok(names)
 }
 
-/// A prefix of no user's internal name that is one of users' names.
+/// A prefix that matches no user's internal name, but matches user names.
 fn understood(prefix: &str) -> String {
     format!(
         "no user's internal name begins with {prefix:?}: replicating the users whose names begin so"
     )
 }
 
-/// Bytes used by the user's quota root, 0 where none is kept: users of unknown size keep their
-/// order at the end.
+/// Bytes used by the user's quota root, or 0 if there is none: users of unknown size keep their order at the end.
 fn quota_used(store: &Store, userid: &str) -> u64 {
     let root = store.config().names().user_inbox(userid);
     match store.quota(&root) {

@@ -16,11 +16,11 @@ use crate::replica::command_error::CommandError;
 /// What a failure means for the user's next try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// Something in passing: try again after a pause.
+    /// A transient failure: try again after a pause.
     Transient,
-    /// It may be a file that was caught in the middle of a change: one more try tells.
+    /// Perhaps a file that was read in the middle of a change: one more try shows.
     Unsure,
-    /// It would end the same: report it.
+    /// Another try would end the same: report it.
     Permanent,
     /// No user can be replicated any more: stop the run.
     Fatal,
@@ -45,8 +45,8 @@ impl UserError {
         }
     }
 
-    /// Whether looking at all of the user may help where looking at a part of it did not: not if the
-    /// connection or our own store is what failed.
+    /// Whether a look at all of the user may help where a look at a part of it did not: not if the connection or our own
+    /// store failed.
     pub(crate) fn more_may_help(&self) -> bool {
         match self {
             UserError::Replica(e) => match e.command() {
@@ -60,7 +60,8 @@ impl UserError {
         }
     }
 
-    /// Whether a connection ended when this user's answer was due: whoever asks with it may lose an answer, too.
+    /// Whether a connection ended when this user's answer was due: users who share a connection with it may lose their
+    /// answers, too.
     pub(crate) fn is_lost(&self) -> bool {
         match self {
             UserError::Replica(e) => matches!(e.command(), Some(CommandError::Lost { .. })),
@@ -98,7 +99,7 @@ impl ReplicaError {
     }
 }
 
-/// A try again may help if it may help any of them.
+/// Another try may help if it may help one of them.
 fn class_of_several(of: &[UserError]) -> Class {
     let classes = || of.iter().map(UserError::class);
     if classes().any(|class| class == Class::Fatal) {
@@ -129,8 +130,8 @@ fn class_of_command(e: &CommandError) -> Class {
     }
 }
 
-/// A mailbox that is being created, deleted or renamed reads as missing or damaged for a moment. What is still so
-/// a second later is broken, and no waiting mends it.
+/// A mailbox that is being created, deleted or renamed reads as missing or damaged for a moment. If it is still so a second
+/// later it is broken, and waiting does not help.
 fn class_of_store(e: &StoreError) -> Class {
     match e.class() {
         ErrorClass::Locked => Class::Transient,

@@ -1,4 +1,4 @@
-//! Why work on a user ended before it was through. Not all of it is a failure.
+//! Why work on a user ended early. Not every reason is a failure.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,18 +9,18 @@ use super::{Class, MasterError, ReplicaError, UserError};
 use crate::replica::command_error::CommandError;
 use crate::replica::pool::{NoLease, PoolError};
 
-/// Why work on a user ended before it was through.
+/// Why work on a user ended early.
 #[derive(Debug)]
 pub(crate) enum Interrupt {
-    /// It was never started, as others were in the way or the run ends: it does not count as a try.
+    /// It was not started, because other users were in the way or the run ends: it does not count as a try.
     NotStarted,
-    /// The user was removed, or made again, between two looks: what is to be done is another thing now.
+    /// The user was removed, or made again, between two looks: the plan is no longer right.
     CameOrWent,
-    /// A mailbox went from one user to another: both must be worked on together.
+    /// A mailbox moved from one user to another: both must be worked on together.
     Linked {
-        /// Who was looked at.
+        /// The user that was looked at.
         userid: Arc<str>,
-        /// Whose the mailbox is here.
+        /// The mailbox's owner here.
         other: Arc<str>,
     },
     /// It failed.
@@ -38,7 +38,7 @@ impl Interrupt {
         }
     }
 
-    /// What failed, if anything did.
+    /// The failure, if there is one.
     pub(crate) fn failure(&self) -> Option<&UserError> {
         match self {
             Interrupt::Failed(e) => Some(e),
@@ -46,7 +46,7 @@ impl Interrupt {
         }
     }
 
-    /// Whether nobody gets a connection.
+    /// Whether no user can get a connection.
     pub(crate) fn is_of_pool(&self) -> bool {
         matches!(
             self,
@@ -54,7 +54,7 @@ impl Interrupt {
         )
     }
 
-    /// Whether the program is being stopped, which is said elsewhere.
+    /// Whether the program is stopping, which is reported elsewhere.
     pub(crate) fn is_stop(&self) -> bool {
         matches!(
             self,
@@ -63,7 +63,7 @@ impl Interrupt {
     }
 }
 
-/// For who is told that a user was not replicated because of it.
+/// The text of the reason for a report about the user.
 impl fmt::Display for Interrupt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

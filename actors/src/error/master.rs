@@ -1,4 +1,4 @@
-//! What went wrong on this side: the store, and what is made of it.
+//! Errors of this side: the store, and what is made from it.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cyrus_store::StoreError;
 use cyrus_types::Uid;
 
-/// Something of the master can't be read.
+/// Something on the master can't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum MasterError {
     /// The store can't be read.
@@ -17,7 +17,7 @@ pub enum MasterError {
     Mailbox {
         /// Its internal name.
         mailbox: String,
-        /// What is wrong with it.
+        /// The error.
         source: Box<StoreError>,
     },
     /// A mailbox that can't be read; the user's others were replicated.
@@ -25,13 +25,13 @@ pub enum MasterError {
     Unreadable {
         /// Its internal name.
         mailbox: String,
-        /// What is wrong with it.
+        /// The error.
         source: Arc<StoreError>,
     },
     /// Subscriptions, seen state, scripts or a quota root can't be read; the user's mailboxes were replicated.
     #[error("{source}")]
     Unread {
-        /// What is wrong.
+        /// The error.
         source: Arc<StoreError>,
     },
     /// The temporary file for a large mailbox failed.
@@ -53,12 +53,12 @@ pub enum MasterError {
         uid: Uid,
         /// Its file.
         path: PathBuf,
-        /// Whether the file is not there at all.
+        /// Whether the file is missing.
         missing: bool,
-        /// What is wrong with it.
+        /// The error.
         problem: String,
     },
-    /// The user's scripts are files still, which this replica must not be asked about.
+    /// The user's scripts are still files, and asking this replica about the user would harm its copies.
     #[error(
         "the Sieve scripts are files in {} and not in the user's #sieve mailbox, so they can't be replicated, and the replica would drop its own such files if it were asked",
         folder.display()
@@ -73,7 +73,7 @@ pub enum MasterError {
 }
 
 impl MasterError {
-    /// The mailbox that it is about, if it is about one.
+    /// The mailbox in question, if there is one.
     pub(super) fn mailbox(&self) -> Option<&str> {
         match self {
             MasterError::Mailbox { mailbox, .. }
@@ -84,7 +84,7 @@ impl MasterError {
         }
     }
 
-    /// Whether only this mailbox, or one of its messages, is concerned: all else of the user goes on.
+    /// Whether only this mailbox, or one of its messages, is concerned: everything else of the user goes on.
     pub(crate) fn is_of_mailbox(&self) -> bool {
         matches!(self, MasterError::Mailbox { .. } | MasterError::MessageFile { .. })
     }

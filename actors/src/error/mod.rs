@@ -1,11 +1,11 @@
-//! Why a user could not be replicated, and what to do about it.
+//! Why a user could not be replicated, and how to react.
 //!
 //! ```text
 //!   MasterError  (master.rs)   what can't be read here     --.
 //!   ReplicaError (replica.rs)  what the replica did not do --+--> UserError --> Interrupt (interrupt.rs),
 //!   what the plan found, and may not be done               --'                  which also has what is no failure
 //! ```
-//! What a failure means for the next try is decided in `class.rs`, for all of them.
+//! `class.rs` decides what a failure means for the next try, for all of them.
 
 mod class;
 mod interrupt;
@@ -33,34 +33,34 @@ pub enum UserError {
     /// The replica did not do what it was asked.
     #[error("{0}")]
     Replica(#[from] ReplicaError),
-    /// A mailbox was left out, such as when copyback would be needed.
+    /// A mailbox was left out, for example because it needs copyback.
     #[error("{0}")]
     Plan(#[from] PlanError),
-    /// Something was deleted here, and is not taken away on the replica as long as not everything of the user can be read.
+    /// Something was deleted here, but is not removed on the replica while part of the user can't be read here.
     #[error("not taken away on the replica while something here can't be read: {0}")]
     Withheld(Withheld),
-    /// Something was kept on the replica that is only missing here.
+    /// Something was kept on the replica although it is missing here, because nothing proves that it was deleted.
     #[error("{0}")]
     Kept(#[from] Kept),
     /// Mailboxes that the replica does not count against their quota root.
     #[error(transparent)]
     Uncounted(#[from] Uncounted),
-    /// Several mailboxes or other things failed, in the order of their failing; all else was replicated.
+    /// Several mailboxes or other things failed, in this order; everything else was replicated.
     #[error("{}", several(of))]
     Several {
-        /// What failed; two at least, none of them a `Several`.
+        /// The failures; at least two, none of them a `Several`.
         of: Vec<UserError>,
     },
-    /// More of the user would be removed on the replica than is permitted.
+    /// More of the user would be removed on the replica than is allowed.
     #[error("{}; nothing of the user was changed there", removals(*mailboxes, *messages, *most, *by_option))]
     TooManyRemovals {
-        /// Mailboxes that would go.
+        /// Mailboxes that would be removed.
         mailboxes: u64,
-        /// Messages that would go.
+        /// Messages that would be removed.
         messages: u64,
-        /// How many may.
+        /// The limit.
         most: u64,
-        /// Whether --max-deletes says so.
+        /// Whether --max-deletes set it.
         by_option: bool,
     },
     /// A mailbox that lost messages here while another of the user's can't be read here, or was refused by the replica.
@@ -71,7 +71,7 @@ pub enum UserError {
         /// Internal name.
         mailbox: String,
     },
-    /// A mailbox that the replica has and we have not, and nothing here tells that it was deleted.
+    /// A mailbox that only the replica has, and that nothing here shows to be deleted.
     #[error(
         "mailbox {mailbox}: only the replica has it, and nothing here tells that it was deleted"
     )]
@@ -98,7 +98,7 @@ impl From<CommandError> for UserError {
     }
 }
 
-/// The actor that was asked is gone, or died of the question.
+/// The actor that was asked is gone, or died while it answered.
 impl From<MailboxError> for UserError {
     fn from(e: MailboxError) -> UserError {
         UserError::Internal(e.to_string())
@@ -112,7 +112,7 @@ impl From<StoreError> for UserError {
 }
 
 impl UserError {
-    /// These failures as one; none if there are none.
+    /// These failures as one error; `None` if there are none.
     pub(crate) fn all_of(errors: Vec<UserError>) -> Option<UserError> {
         let mut of = Vec::with_capacity(errors.len());
         for e in errors {
@@ -124,7 +124,7 @@ impl UserError {
         if of.len() > 1 { Some(UserError::Several { of }) } else { of.pop() }
     }
 
-    /// Whether it is about what belongs to a user but to no mailbox.
+    /// Whether it concerns something of the user that is in no mailbox.
     pub(crate) fn is_of_meta(&self) -> bool {
         match self {
             UserError::Kept(Kept::Subscriptions { .. }) => true,
@@ -141,7 +141,7 @@ impl UserError {
         }
     }
 
-    /// The mailbox that it is about, if it is about one.
+    /// The mailbox in question, if there is one.
     pub(crate) fn mailbox(&self) -> Option<&str> {
         match self {
             UserError::Master(e) => e.mailbox(),
@@ -153,8 +153,8 @@ impl UserError {
         }
     }
 
-    /// Whether only one mailbox, or one of its messages, is concerned, as can be told without the replica: all else of the
-    /// user goes on.
+    /// Whether only one mailbox, or one of its messages, is concerned, as far as the error itself shows: everything else of
+    /// the user goes on.
     pub(crate) fn is_of_mailbox(&self) -> bool {
         match self {
             UserError::Master(e) => e.is_of_mailbox(),
@@ -169,7 +169,7 @@ impl UserError {
     }
 }
 
-/// What would be removed, and how much may be.
+/// What would be removed, and the limit.
 fn removals(mailboxes: u64, messages: u64, most: u64, by_option: bool) -> String {
     let messages = (messages > 0).then(|| words::count(messages, "message"));
     let mailboxes = (mailboxes > 0).then(|| match mailboxes {
@@ -187,10 +187,10 @@ fn removals(mailboxes: u64, messages: u64, most: u64, by_option: bool) -> String
     }
 }
 
-/// So many failures of one user are named in one line.
+/// At most this many failures of one user are named in one line.
 pub(crate) const NAMED: usize = 20;
 
-/// The first failure in full, and what else failed by name.
+/// The first failure in full, and the names of the others.
 fn several(of: &[UserError]) -> String {
     let Some((first, others)) = of.split_first() else { return String::new() };
     let name = |e: &UserError| match (e, e.mailbox()) {

@@ -1,4 +1,4 @@
-//! What went wrong on the other side: the replica, and the connections to it.
+//! Errors of the other side: the replica, and the connections to it.
 
 use cyrus_types::UniqueId;
 
@@ -19,10 +19,10 @@ pub enum ReplicaError {
         /// The failure.
         source: CommandError,
     },
-    /// Something of the user that is no mailbox (its quota, subscriptions, scripts, seen state) was refused.
+    /// Something of the user that is not a mailbox (its quota, subscriptions, scripts, seen state) was refused.
     #[error("{what}: {source}")]
     RefusedItem {
-        /// The command and what it is about.
+        /// The command and its object.
         what: String,
         /// The failure.
         source: CommandError,
@@ -55,7 +55,7 @@ pub enum ReplicaError {
 }
 
 impl ReplicaError {
-    /// The mailbox that it is about, if it is about one.
+    /// The mailbox in question, if there is one.
     pub(super) fn mailbox(&self) -> Option<&str> {
         match self {
             ReplicaError::Refused { mailbox, .. } | ReplicaError::DeletedThere { mailbox, .. } => {

@@ -1,7 +1,7 @@
 //! How the replica answers, by kind of command: how often, how fast, how often with a refusal.
 //!
-//! A command's time is from when all of it was sent and its answer was the next to come until that was complete: what the
-//! replica took, and one way there and back; not the time in our queues.
+//! A command's time starts when all of it is sent and its answer is the next one due, and ends when that answer is
+//! complete. So it includes the replica's work and one round trip, but not the time in our queues.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use csync::CommandKind;
 
 use crate::monitor::words;
 
-/// So many kinds are named, those first that took longest in all.
+/// How many kinds are named: those first that took longest in total.
 const NAMED: usize = 4;
 
 /// Counters of all connections of a run. Clones share them.
@@ -29,13 +29,13 @@ impl Default for CommandStats {
 struct Counter {
     answered: AtomicU64,
     refused: AtomicU64,
-    /// Microseconds, of all and of the slowest.
+    /// Microseconds: the total and the slowest.
     all: AtomicU64,
     slowest: AtomicU64,
 }
 
 impl CommandStats {
-    /// A command was answered, after so long.
+    /// Counts a command that was answered after this time.
     pub(crate) fn answered(&self, kind: CommandKind, took: Duration, well: bool) {
         let Some(counter) = self.0.get(kind as usize) else { return };
         let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
@@ -45,7 +45,7 @@ impl CommandStats {
         counter.slowest.fetch_max(micros, Ordering::Relaxed);
     }
 
-    /// `answers: MAILBOX 3000 (mean 2.1 ms, longest 0.9 s, 2 refused), …`; none before the first.
+    /// `answers: MAILBOX 3000 (mean 2.1 ms, longest 0.9 s, 2 refused), …`; empty before the first.
     pub(crate) fn words(&self) -> Option<String> {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let kinds = CommandKind::ALL.into_iter().zip(self.0.iter());
@@ -73,7 +73,7 @@ impl CommandStats {
     }
 }
 
-/// GET and APPLY of the same thing are told apart.
+/// GET and APPLY of the same thing are counted separately.
 fn full_name(kind: CommandKind) -> String {
     if kind.is_get() { format!("GET {kind}") } else { kind.to_string() }
 }

@@ -1,7 +1,6 @@
-//! What actors tell the [`Monitor`](crate::monitor::monitor::Monitor): typed events over a bounded channel.
+//! What actors report to the [`Monitor`](crate::monitor::monitor::Monitor): typed events over a bounded channel.
 //!
-//! Nobody but the Monitor knows a terminal. A full channel makes the teller wait, so no line is
-//! ever lost.
+//! Only the Monitor writes to a terminal. If the channel is full, the sender waits, so no line is lost.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,7 +14,7 @@ use crate::monitor::report::UserReport;
 /// a blocked terminal stops the run instead of filling the memory.
 const EVENTS_WAITING: usize = 1024;
 
-/// Which way traced bytes went.
+/// The direction of traced bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Direction {
     /// To the replica.
@@ -35,14 +34,14 @@ pub(crate) enum Event {
     Trace {
         /// The connection's number.
         connection: u64,
-        /// Which way.
+        /// The direction.
         direction: Direction,
         /// The bytes, before compression.
         bytes: Bytes,
     },
-    /// A user is done, one way or another.
+    /// A user has ended, well or not.
     User(Box<UserReport>),
-    /// There is nothing more to tell.
+    /// No event follows.
     End,
 }
 
@@ -52,35 +51,35 @@ pub(crate) struct EventSink {
     sender: mpsc::Sender<Event>,
     narrate: bool,
     trace: bool,
-    /// Whether somebody asked already who is first.
+    /// Whether a first sender was found already.
     asked: Arc<AtomicBool>,
 }
 
 impl EventSink {
-    /// A channel of events; actions and traces are dropped at the source unless asked for.
+    /// A channel of events; actions and traces are dropped at the source unless enabled.
     pub(crate) fn channel(narrate: bool, trace: bool) -> (EventSink, mpsc::Receiver<Event>) {
         let (sender, receiver) = mpsc::channel(EVENTS_WAITING);
         (EventSink { sender, narrate, trace, asked: Arc::default() }, receiver)
     }
 
-    /// Whether nobody asked before: for what is told once, by the first of several that know it.
+    /// True for the first caller: for a message that several may report and that is reported once.
     pub(crate) fn is_first(&self) -> bool {
         !self.asked.swap(true, Ordering::Relaxed)
     }
 
-    /// Tells of an event. A Monitor that is gone is no error: the run goes on unseen.
+    /// Sends an event. A Monitor that is gone is not an error: the run goes on unseen.
     pub(crate) async fn tell(&self, event: Event) {
         let _ = self.sender.send(event).await;
     }
 
-    /// Tells of a command, when anybody wants to know.
+    /// Reports a command, if enabled.
     pub(crate) async fn action(&self, line: impl FnOnce() -> String) {
         if self.narrate {
             self.tell(Event::Action(line())).await;
         }
     }
 
-    /// Tells of traffic, when anybody wants to know.
+    /// Reports traffic, if enabled.
     pub(crate) async fn trace(&self, connection: u64, direction: Direction, bytes: &[u8]) {
         if self.trace {
             let bytes = Bytes::copy_from_slice(bytes);

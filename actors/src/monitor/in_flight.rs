@@ -1,7 +1,6 @@
-//! What is being done for whom at this moment; a part of `monitor/progress.rs`.
+//! What is being done for which user at this moment; a part of `monitor/progress.rs`.
 //!
-//! Read-mostly and shared between threads: each user in flight writes its own row, a status reads
-//! all of them. No decision hangs on it.
+//! Shared between threads: each user in flight writes its own row, a status reads all of them. No decision depends on it.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -14,13 +13,13 @@ use crate::monitor::plain;
 use crate::monitor::report::name_of;
 use crate::monitor::words;
 
-/// The stage of users that are named in a status only by their number, as there may be many.
+/// The stage of users that a status only counts, because there may be many.
 pub(crate) const WAITING: &str = "waiting for a connection";
 
-/// So many users are shown one by one.
+/// At most this many users are shown one by one.
 const SHOWN: usize = 20;
 
-/// The users in flight, and what is being done for each. Clones show the same.
+/// The users in flight, and what is being done for each. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct InFlight(Arc<DashMap<Arc<str>, Row>>);
 
@@ -31,7 +30,7 @@ struct Row {
 }
 
 impl InFlight {
-    /// Notes what is being done for a user now.
+    /// Records what is being done for a user now.
     pub(crate) fn set(&self, userid: &Arc<str>, stage: impl Into<Cow<'static, str>>) {
         let stage = stage.into();
         match self.0.get_mut(userid) {
@@ -47,7 +46,8 @@ impl InFlight {
         self.0.remove(userid);
     }
 
-    /// One line for the whole and one a user that something is done for, slowest first: those that are longest in flight.
+    /// One line for the whole and one for each user that is being worked on, slowest first: those that are longest in
+    /// flight.
     pub(crate) fn status(&self, now: Instant) -> String {
         let mut rows: Vec<(Duration, String)> = self
             .0

@@ -1,4 +1,4 @@
-//! What a run tells: events, progress, reports.
+//! What a run reports: events, progress, reports.
 
 pub(crate) mod command_stats;
 pub(crate) mod events;

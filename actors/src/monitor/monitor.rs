@@ -1,4 +1,4 @@
-//! The Monitor actor: the only one that knows a terminal.
+//! The Monitor actor: the only one that writes to a terminal.
 //!
 //! Actions go to stdout as the C client words them (-v) and to syslog (-l); notices and traces go
 //! to stderr. It lives on an event loop of its own, because writing to a terminal may block.
@@ -14,7 +14,7 @@ use crate::monitor::events::{Direction, Event, EventSink};
 use crate::monitor::plain::{self, ACTION_BYTES, line_of};
 use crate::monitor::report::{Outcome, UserReport};
 
-/// Where to tell what.
+/// Where to write what.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Verbosity {
     /// Commands on stdout (-v).
@@ -23,7 +23,7 @@ pub struct Verbosity {
     pub actions_in_syslog: bool,
 }
 
-/// Tells what is going on.
+/// Writes events out.
 pub(crate) struct Monitor {
     verbosity: Verbosity,
 }
@@ -38,7 +38,7 @@ impl Actor for Monitor {
     type Context = Context<Self>;
 }
 
-/// Tells all events up to [`Event::End`].
+/// Writes all events up to [`Event::End`].
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct Watch(pub(crate) mpsc::Receiver<Event>);
@@ -59,11 +59,11 @@ impl Handler<Watch> for Monitor {
     }
 }
 
-/// A Monitor at work, on an event loop of its own.
+/// A running Monitor, on an event loop of its own.
 pub(crate) struct Watching {
     monitor_loop: Arbiter,
-    /// Kept until the end: an actor whose last address is gone between its reading an empty mailbox and its asking whether
-    /// anybody is left stops with the message unread, and then nothing is told at all.
+    /// Kept until the end. An actor stops with a message unread if its last address is dropped between the moment it finds
+    /// its mailbox empty and the moment it checks whether an address is left; then no event would be written at all.
     _monitor: Addr<Monitor>,
     told: Request<Monitor, Watch>,
 }
@@ -77,7 +77,7 @@ impl Watching {
         Watching { told: monitor.send(Watch(events)), _monitor: monitor, monitor_loop }
     }
 
-    /// Ends it when all that came before is told.
+    /// Ends it when all earlier events are written.
     pub(crate) async fn end(self, events: &EventSink) {
         events.tell(Event::End).await;
         let _ = self.told.await;
@@ -85,7 +85,7 @@ impl Watching {
     }
 }
 
-/// A closed stdout or stderr is no reason to stop replicating.
+/// A closed stdout or stderr is not a reason to stop replicating.
 pub(crate) fn tell(event: &Event, verbosity: Verbosity) {
     match event {
         Event::Action(line) => {
@@ -134,7 +134,7 @@ fn tell_user(user: &UserReport, verbosity: Verbosity) {
 pub fn notice(text: &str) {
     let mut stderr = io::stderr().lock();
     for line in text.lines() {
-        // A closed stderr is no reason to stop.
+        // A closed stderr is not a reason to stop.
         let _ = writeln!(stderr, "sync_client: {}", plain::line(line));
     }
 }

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use crate::monitor::words;
 
-/// What is older says nothing about now.
+/// Older counts say nothing about the present.
 const WINDOW: Duration = Duration::from_secs(30);
-/// Counts that are closer together than this tell no more than one of them.
+/// Of counts that are closer together than this, one is kept.
 const STEP: Duration = Duration::from_secs(1);
 
 /// Counts of the last half minute, oldest first.
@@ -17,7 +17,7 @@ pub(crate) struct Pace {
     samples: VecDeque<Sample>,
 }
 
-/// What was sent in a while.
+/// What was sent in a period.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rate {
     messages: u64,
@@ -26,7 +26,7 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
-    /// Nothing was.
+    /// Whether nothing was sent.
     pub(crate) fn is_zero(&self) -> bool {
         self.messages == 0
     }
@@ -48,7 +48,7 @@ struct Sample {
 }
 
 impl Pace {
-    /// So much has been sent by now.
+    /// Records what has been sent by now.
     pub(crate) fn note(&mut self, now: Instant, messages: u64, bytes: u64) {
         if self.samples.back().is_some_and(|last| now.saturating_duration_since(last.at) < STEP) {
             return;
@@ -64,7 +64,7 @@ impl Pace {
         }
     }
 
-    /// How fast it goes now; none before there is anything to compare with.
+    /// The present rate; `None` before there is anything to compare with.
     pub(crate) fn rate(&self, now: Instant, messages: u64, bytes: u64) -> Option<Rate> {
         let first = self.samples.front()?;
         let took = now.saturating_duration_since(first.at);

@@ -1,23 +1,23 @@
-//! Foreign words made fit for a line: names, and what a peer says, may hold anything.
+//! Makes foreign text fit for a line: names, and what a peer sends, may contain anything.
 //!
-//! A control character could colour, move or erase on a terminal, a line end could begin a line that looks like ours, a NUL
-//! would end a line of syslog (libc takes none), and nobody reads megabytes.
+//! A control character could colour, move or erase on a terminal; a line end could start a line that looks like ours; a NUL
+//! would end a line of syslog (libc accepts none); and nobody reads megabytes.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// So much of one line is shown, in bytes: more than any of ours has, less than syslog's datagrams hold.
+/// The longest line, in bytes: longer than any of ours, shorter than syslog's datagrams.
 pub const LINE_BYTES: usize = 8 * 1024;
-/// So much of a command's line on stdout (-v), which names up to 500 mailboxes.
+/// The longest command line on stdout (-v), which names up to 500 mailboxes.
 pub(crate) const ACTION_BYTES: usize = 256 * 1024;
 
-/// One line: what can't be shown is written as `\x1b` or `\u{202e}`, and what is too long is cut and says so.
+/// One line: what can't be shown is written as `\x1b` or `\u{202e}`; a line that is too long is cut and says so.
 #[must_use]
 pub fn line(text: &str) -> Cow<'_, str> {
     line_of(text, LINE_BYTES)
 }
 
-/// As [`line`], of `most` bytes or a few more.
+/// As [`line`], limited to about `most` bytes.
 pub(crate) fn line_of(text: &str, most: usize) -> Cow<'_, str> {
     if text.len() <= most && !text.chars().any(is_hidden) {
         return Cow::Borrowed(text);
@@ -45,7 +45,7 @@ pub(crate) fn line_of(text: &str, most: usize) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Control characters, and those that turn the direction of what follows or take no room.
+/// Control characters, and those that change the direction of the following text or have no width.
 fn is_hidden(letter: char) -> bool {
     letter.is_control()
         || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')

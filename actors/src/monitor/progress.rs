@@ -1,4 +1,4 @@
-//! How a run stands at this moment, for whoever asks: SIGUSR1, the line that a long run says now and then, systemd.
+//! The status of a run: for SIGUSR1, the status line of a long run, and systemd.
 //!
 //! ```text
 //!   Dispatcher: users listed, finished --.
@@ -6,8 +6,8 @@
 //!   pool: connections, or why none ------|
 //!   UserSync: what is done for whom -----'  (in_flight.rs)
 //! ```
-//! Shared between threads; each writes its own part, whoever asks reads all of them. No decision hangs on it, but that
-//! systemd is told to be ready once somebody has logged in at the replica.
+//! Shared between threads; each writes its own part, and a reader sees all parts. No decision depends on it, except that
+//! systemd gets READY after the first login at the replica.
 
 use std::convert::Infallible;
 use std::fmt::Write;
@@ -25,12 +25,12 @@ use crate::monitor::replica_state::ReplicaState;
 use crate::monitor::report::Outcome;
 use crate::monitor::words;
 
-/// How often a long run says how it stands.
+/// How often a long run prints its status.
 const SAY_EVERY: u32 = 30;
-/// How often what was sent is noted, for the pace.
+/// How often the totals are recorded, for the pace.
 const NOTE_PAUSE: Duration = Duration::from_secs(1);
 
-/// How a run stands. Clones show the same.
+/// The status of a run. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct Progress(Arc<Shared>);
 
@@ -55,7 +55,7 @@ struct Users {
 }
 
 impl Progress {
-    /// Who is in flight.
+    /// The users in flight.
     pub(crate) fn in_flight(&self) -> &InFlight {
         &self.0.in_flight
     }
@@ -65,12 +65,12 @@ impl Progress {
         &self.0.commands
     }
 
-    /// The list is read: it has so many users.
+    /// The list is read: it has this many users.
     pub(crate) fn listed(&self, all: usize) {
         locked(&self.0.users).all = Some(all as u64);
     }
 
-    /// A user of the list came to its end.
+    /// A user of the list has ended.
     pub(crate) fn finished(&self, outcome: &Outcome) {
         let mut users = locked(&self.0.users);
         users.finished += 1;
@@ -83,18 +83,18 @@ impl Progress {
         self.0.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// How the replica stands.
+    /// The state of the replica.
     pub(crate) fn replica(&self) -> MutexGuard<'_, ReplicaState> {
         locked(&self.0.replica)
     }
 
-    /// Notes what was sent by now, for the pace: to be called about once a second.
+    /// Records the totals, for the pace: call it about once a second.
     pub(crate) fn note(&self, now: Instant) {
         let (messages, bytes) = self.sent();
         locked(&self.0.pace).note(now, messages, bytes);
     }
 
-    /// How fast it goes now.
+    /// The present rate.
     pub(crate) fn rate(&self, now: Instant) -> Option<Rate> {
         let (messages, bytes) = self.sent();
         locked(&self.0.pace).rate(now, messages, bytes)
@@ -104,7 +104,7 @@ impl Progress {
         (self.0.messages.load(Ordering::Relaxed), self.0.bytes.load(Ordering::Relaxed))
     }
 
-    /// One line: how many users are finished and left, what was sent, how fast, how the replica stands.
+    /// One line: how many users are finished and left, what was sent, how fast, the state of the replica.
     pub fn line(&self, now: Instant) -> String {
         let users = *locked(&self.0.users);
         let mut line = match users.all {
@@ -131,7 +131,7 @@ impl Progress {
         line
     }
 
-    /// The line, how the replica answers, and who is in flight, slowest first.
+    /// The line, how the replica answers, and the users in flight, slowest first.
     pub fn text(&self, now: Instant) -> String {
         let mut text = self.line(now);
         if let Some(answers) = self.commands().words() {
@@ -142,10 +142,10 @@ impl Progress {
     }
 }
 
-/// Says how the run stands every half minute, whatever else happens, for as long as it is polled.
+/// Prints the status every half minute, for as long as it is polled.
 pub(crate) async fn keep_saying(progress: &Progress, events: &EventSink) -> Infallible {
     let mut ticks = interval(NOTE_PAUSE);
-    // After a pause of the whole machine once is enough.
+    // After a pause of the whole machine one line is enough.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut seconds = 0;
     loop {
@@ -186,7 +186,7 @@ mod tests {
         );
     }
 
-    // Shows that a run says how it stands after each half minute, not before, and though nothing else happens.
+    // Shows that a run prints its status after each half minute, not before, and even though nothing else happens.
     #[tokio::test(start_paused = true)]
     async fn a_long_run_says_a_line_every_half_minute() {
         let progress = Progress::default();

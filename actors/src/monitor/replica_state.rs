@@ -1,4 +1,4 @@
-//! How the replica stands, as the pool sees it, in words: a plain value that takes events and the time.
+//! The state of the replica, as the pool sees it, in words: a plain value that takes events and the time.
 
 use std::time::Instant;
 
@@ -7,7 +7,7 @@ use crate::monitor::words;
 /// Whether there are connections, and if not, why and for how long.
 #[derive(Debug, Default)]
 pub(crate) struct ReplicaState {
-    /// As the admin names it; empty before a run has started.
+    /// The replica's name as the admin wrote it; empty before a run has started.
     name: String,
     open: usize,
     connecting: Option<Instant>,
@@ -35,7 +35,7 @@ impl ReplicaState {
         }
     }
 
-    /// A connection is up: somebody has logged in.
+    /// A connection is open: a login succeeded.
     pub(crate) fn connected(&mut self, open: usize) {
         self.open = open;
         self.met = true;
@@ -43,7 +43,7 @@ impl ReplicaState {
         self.away = None;
     }
 
-    /// So many connections are left.
+    /// This many connections are left.
     pub(crate) fn left(&mut self, open: usize) {
         self.open = open;
     }
@@ -61,12 +61,12 @@ impl ReplicaState {
         self.connecting = None;
     }
 
-    /// Whether anybody has logged in since the start.
+    /// Whether a login has succeeded since the start.
     pub(crate) fn was_met(&self) -> bool {
         self.met
     }
 
-    /// `replica 10.0.0.5:2005: 4 connections`, or what is wrong; none before a run has started.
+    /// `replica 10.0.0.5:2005: 4 connections`, or the problem; empty before a run has started.
     pub(crate) fn words(&self, now: Instant) -> Option<String> {
         if self.name.is_empty() {
             return None;
@@ -115,7 +115,7 @@ mod tests {
         state.connected(4);
         assert!(state.was_met());
         says(&state, 131, "4 connections");
-        // One more that can't be made says nothing of the replica.
+        // A failed connection beside open ones says nothing about the replica.
         state.connecting(at(132));
         state.failed("too many", at(132));
         says(&state, 133, "4 connections");

@@ -7,8 +7,7 @@ use std::time::Duration;
 use crate::monitor::plain;
 use crate::monitor::words;
 
-/// The user id that stands for the shared mailboxes, which belong to no user. Cyrus names their
-/// sync lock so too.
+/// The user id that stands for the shared mailboxes, which belong to no user. Cyrus uses the same name for their sync lock.
 pub const SHARED: &str = "";
 
 /// Whether this user id stands for the shared mailboxes.
@@ -21,7 +20,7 @@ pub(crate) fn name_of(userid: &str) -> &str {
     if is_shared(userid) { "shared mailboxes" } else { userid }
 }
 
-/// How one user ended. Six different things, never mixed up.
+/// How one user ended. These six outcomes are never mixed up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// Something was sent and the replica took it.
@@ -55,7 +54,7 @@ impl fmt::Display for Outcome {
     }
 }
 
-/// What the replica took for one user: what it answered with OK, each thing once however often it was tried.
+/// What the replica accepted for one user: what it answered with OK, each item once however often it was tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Sent {
     /// Mailboxes applied.
@@ -66,9 +65,9 @@ pub struct Sent {
     pub bytes: u64,
     /// Mailboxes and messages removed.
     pub removed: u64,
-    /// Mailboxes of which something went that only the replica had (--overwrite).
+    /// Mailboxes that lost something that only the replica had (--overwrite).
     pub overwritten: u64,
-    /// Messages that went so.
+    /// Messages that were removed this way.
     pub lost: u64,
 }
 
@@ -83,7 +82,7 @@ impl Sent {
         self.lost += other.lost;
     }
 
-    /// What --overwrite took away, in words.
+    /// What --overwrite removed, in words.
     pub(crate) fn overwritten(&self) -> Option<String> {
         (self.overwritten > 0).then(|| {
             let mailboxes = if self.overwritten == 1 { "mailbox" } else { "mailboxes" };
@@ -105,7 +104,7 @@ impl Sent {
 /// One user's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserReport {
-    /// The user, or [`SHARED`]: the list's own, as there are many.
+    /// The user, or [`SHARED`]: shared with the list, because there are many.
     pub userid: Arc<str>,
     /// How it ended.
     pub outcome: Outcome,
@@ -118,13 +117,13 @@ pub struct UserReport {
 }
 
 impl UserReport {
-    /// Whose report it is, in words.
+    /// The user in words.
     pub fn name(&self) -> &str {
         name_of(&self.userid)
     }
 }
 
-/// What became of a user that came to a good end, for -v: `DONE anna: 3 mailboxes, 12 messages, 34.5 kB in 120ms`.
+/// The line for a user that ended well, for -v: `DONE anna: 3 mailboxes, 12 messages, 34.5 kB in 120ms`.
 pub(crate) fn done_line(name: &str, outcome: &Outcome, sent: Sent, took: Duration) -> String {
     let counts = [(sent.mailboxes, "mailbox", "mailboxes"), (sent.messages, "message", "messages")];
     let mut parts: Vec<String> = counts
@@ -141,8 +140,8 @@ pub(crate) fn done_line(name: &str, outcome: &Outcome, sent: Sent, took: Duratio
     format!("DONE {name}: {} in {}", parts.join(", "), words::duration(took))
 }
 
-/// Users of whom there is nothing to say but that they came to a good end. Only counted: of a list of 200,000 users
-/// a [`UserReport`] each would take half of the memory that a run may have.
+/// Users that ended well and need no line of their own. They are only counted: for a list of 200,000 users a [`UserReport`]
+/// each would take half of the memory that a run may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Well {
     /// How many were replicated.
@@ -156,18 +155,18 @@ pub struct Well {
 /// All users of a run.
 #[derive(Debug, Clone, Default)]
 pub struct RunReport {
-    /// The users that came to a good end, but for those below.
+    /// The users that ended well, except those below.
     pub well: Well,
-    /// The users that did not, those of whom something was overwritten, and the shared mailboxes, in the order of their
+    /// The users that did not, those of which something was overwritten, and the shared mailboxes, in the order of their
     /// ends.
     pub named: Vec<UserReport>,
-    /// Users that were selected and not reached, because the run stopped before.
+    /// Users that were selected but not reached, because the run stopped before.
     pub not_reached: Vec<Arc<str>>,
     /// Users that were being worked on when the run was stopped, and did not end in time.
     pub broken_off: Vec<Arc<str>>,
     /// Whether users were named one by one (-u): one that does not exist is then a failure.
     pub by_name: bool,
-    /// Why the run stopped before its last user; none if it did not.
+    /// Why the run stopped before its last user; `None` if it did not.
     pub stopped: Option<Stopped>,
     /// From start to end.
     pub took: Duration,
@@ -178,23 +177,23 @@ pub struct RunReport {
 pub enum Stopped {
     /// Login, certificate or configuration: trying again would not help.
     Fatal(String),
-    /// The replica can't be reached and -o forbids to wait.
+    /// The replica can't be reached, and -o forbids to wait.
     NoConnection(String),
-    /// The same of rolling replication, after the replica said BYE.
+    /// The same in rolling replication, after the replica said BYE.
     SaidBye(String),
     /// Asked to stop (SIGTERM, SIGINT) while the replica could not be reached.
     WhileConnecting,
-    /// Asked to stop (SIGTERM, SIGINT); what was in flight was finished.
+    /// Asked to stop (SIGTERM, SIGINT); the users in flight were finished.
     Signal,
     /// The users could not be listed.
     Listing(String),
-    /// There is nobody to replicate, and what was asked for.
+    /// No user was selected; with the text of the request.
     Nobody(String),
-    /// A fault of ours.
+    /// A bug of ours.
     Internal(String),
-    /// The sync log can't be worked on.
+    /// The sync log can't be processed.
     Log(String),
-    /// Asked to stop by the shutdown file; what was in flight was finished.
+    /// Asked to stop by the shutdown file; the users in flight were finished.
     ShutdownFile,
 }
 
@@ -218,7 +217,7 @@ impl fmt::Display for Stopped {
 }
 
 impl RunReport {
-    /// A user came to its end.
+    /// Records a user's end.
     pub(crate) fn add(&mut self, user: UserReport) {
         let counted = match user.outcome {
             Outcome::Done => &mut self.well.replicated,
@@ -232,12 +231,12 @@ impl RunReport {
         self.well.sent.add(user.sent);
     }
 
-    /// How many came to an end, good or not; the shared mailboxes count as one.
+    /// How many ended, well or not; the shared mailboxes count as one.
     pub fn finished(&self) -> u64 {
         self.well.replicated + self.well.equal + self.named.len() as u64
     }
 
-    /// How many of the named users ended so.
+    /// How many of the named users ended with this outcome.
     fn count(&self, matches: fn(&Outcome) -> bool) -> u64 {
         let users = self.named.iter().filter(|u| !is_shared(&u.userid));
         users.filter(|u| matches(&u.outcome)).count() as u64
@@ -252,9 +251,9 @@ impl RunReport {
         self.named.iter().filter(|u| matches!(u.outcome, Outcome::Failed { .. })).count()
     }
 
-    /// Whether all that was asked for is on the replica. A user whose lock somebody else holds is not; neither is
-    /// one named with -u who does not exist or has a skipuser file. With -A a skipuser file is what the
-    /// admin asked for, and a user without an INBOX is left alone, as by Cyrus' client.
+    /// Whether everything that was asked for is on the replica. A user whose lock somebody else holds is not; neither is
+    /// one named with -u that does not exist or has a skipuser file. With -A a skipuser file is what the admin asked for,
+    /// and a user without an INBOX is ignored, as in Cyrus' client.
     pub fn all_well(&self) -> bool {
         self.is_complete()
             && self.named.iter().all(|user| match user.outcome {
@@ -264,7 +263,7 @@ impl RunReport {
             })
     }
 
-    /// Whether every user that was selected came to an end.
+    /// Whether every selected user has ended.
     pub fn is_complete(&self) -> bool {
         self.not_reached.is_empty() && self.broken_off.is_empty()
     }
@@ -278,7 +277,7 @@ impl RunReport {
         total
     }
 
-    /// Why the run stopped before its last user, and how far it came; none if it did not.
+    /// Why the run stopped before its last user, and how far it came; `None` if it did not.
     pub fn interruption(&self) -> Option<String> {
         let why = self.stopped.as_ref()?;
         if self.is_complete() {
@@ -320,7 +319,7 @@ fn some_names(users: &[Arc<str>]) -> String {
     text
 }
 
-/// How many users that were not finished are named.
+/// How many unfinished users are named.
 const NAMED: usize = 20;
 
 /// The summary: one line, then one for each user that is not on the replica now.

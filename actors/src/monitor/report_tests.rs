@@ -56,7 +56,7 @@ fn zeroes_are_left_out() {
     assert_eq!(summary(done), "1 user in 20ms: 1 replicated; sent 1 message, 1 byte (0.0 MB/s)");
 }
 
-// Shows that a user about whom there is nothing to say takes no memory.
+// Shows that a user that needs no line of its own takes no memory.
 #[test]
 fn whoever_ended_well_is_only_counted() {
     let failed = Outcome::Failed { reason: "no index".into() };

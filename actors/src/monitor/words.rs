@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// `1 user`, `2 users`, `0 users`: a count with its noun, which takes an "s" unless there is one.
+/// `1 user`, `2 users`, `0 users`: a count with its noun, which takes an "s" unless the count is 1.
 pub fn count(n: u64, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }
@@ -39,7 +39,7 @@ pub fn duration(time: Duration) -> String {
     humantime::format_duration(Duration::from_millis(shown)).to_string()
 }
 
-/// The system's words for an error without the number that Rust adds to them (` (os error 111)`).
+/// The system's text for an error without the number that Rust adds (` (os error 111)`).
 pub fn without_number(problem: &str) -> &str {
     problem.split(" (os error ").next().unwrap_or(problem)
 }

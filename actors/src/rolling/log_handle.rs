@@ -1,7 +1,7 @@
-//! A Roller's hand on its log: when the LogReader is to read or to write, one thing at a time.
+//! A Roller's handle on its log: decides when the LogReader reads or writes, one at a time.
 //!
-//! Reading and writing never overlap, and entries that were read are in the backlog before log-run is
-//! written anew from it: so nothing that was taken over can be struck out unseen.
+//! Reading and writing never overlap, and entries that were read are in the backlog before log-run is rewritten from it. So
+//! nothing that was taken over can be struck out unseen.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -15,22 +15,22 @@ use tokio::sync::mpsc;
 use crate::rolling::log_reader::{CHUNKS_WAITING, Keep, LogReader, TakeOver, TakenOver};
 use crate::rolling::request::RollSettings;
 
-/// How often the log is looked for when no delay is wanted.
+/// How often to look for the log if no delay is wanted.
 const LEAST_DELAY: Duration = Duration::from_millis(50);
-/// log-run is written anew once a second at most, and never spends more than a twentieth of the time on it.
+/// log-run is rewritten at most once a second, and rewriting takes at most a twentieth of the time.
 const SAVE_PAUSE: Duration = Duration::from_secs(1);
 const SAVE_SHARE: u32 = 20;
 
-/// How long a reader may take to notice that nobody listens any more.
+/// How long a reader may take to notice that its receiver is gone.
 const READING_GRACE: Duration = Duration::from_secs(1);
 
-/// The hand on the log.
+/// The handle on the log.
 pub(crate) struct LogHandle {
     log: Addr<LogReader>,
     doing: Option<Doing>,
-    /// When the log is taken over next; none if it is not to be read any more.
+    /// When the log is taken over next; `None` if it is not to be read any more.
     read_at: Option<Instant>,
-    /// Not before then log-run is written anew.
+    /// log-run is not rewritten before this time.
     save_at: Instant,
     delay: Duration,
     once: bool,
@@ -43,19 +43,19 @@ enum Doing {
     Saving(Instant, LocalBoxFuture<'static, Result<(), StoreError>>),
 }
 
-/// Something from the LogReader.
+/// A message from the LogReader.
 pub(crate) enum FromLog {
     /// Entries; more will come.
     Entries(Vec<LogEntry>),
-    /// The last entries, and how it went.
+    /// The last entries, and the result.
     Read(Vec<LogEntry>, Result<TakenOver, StoreError>),
-    /// log-run is written, or could not be.
+    /// log-run is written, or could not be written.
     Saved(Result<(), StoreError>),
 }
 
-/// How the LogReader was found in the end.
+/// The state of the LogReader at the end.
 pub(crate) enum Finished {
-    /// It was reading: not all entries were taken in.
+    /// It was reading: some entries were not taken in.
     WithinReading,
     /// It had nothing to do, or was writing.
     Saved(Result<(), StoreError>),
@@ -75,12 +75,12 @@ impl LogHandle {
         }
     }
 
-    /// Whether log-run can be written anew now; at once when it would only be removed.
+    /// Whether log-run can be rewritten now; at once if it would only be removed.
     pub(crate) fn may_save(&self, now: Instant, all_done: bool) -> bool {
         self.doing.is_none() && (all_done || now >= self.save_at)
     }
 
-    /// Writes log-run anew with these entries.
+    /// Rewrites log-run with these entries.
     pub(crate) fn save(&mut self, now: Instant, entries: Vec<LogEntry>) {
         let saving = self.log.send(Keep(entries));
         let saving = async move { saving.await.unwrap_or_else(|e| Err(gone(&e))) };
@@ -112,7 +112,7 @@ impl LogHandle {
         self.read_at.is_none() && !matches!(self.doing, Some(Doing::Reading(..)))
     }
 
-    /// When it can be read or, if there is anything `unsaved`, written next.
+    /// When the log can be read or, if anything is `unsaved`, written next.
     pub(crate) fn next_time(&self, unsaved: bool) -> Option<Instant> {
         if self.doing.is_some() {
             return None;
@@ -120,7 +120,7 @@ impl LogHandle {
         self.read_at.into_iter().chain(unsaved.then_some(self.save_at)).min()
     }
 
-    /// Waits for the LogReader; for ever while it has nothing to do. Given up at any point, nothing is lost.
+    /// Waits for the LogReader; for ever while it has nothing to do. Dropping the future at any point loses nothing.
     pub(crate) async fn hear(&mut self) -> FromLog {
         match &mut self.doing {
             None => std::future::pending().await,
@@ -147,14 +147,14 @@ impl LogHandle {
         }
     }
 
-    /// Waits until the LogReader has nothing to do; what it reads is not taken in any more.
+    /// Waits until the LogReader has nothing to do; entries it still reads are not taken in any more.
     pub(crate) async fn finish(&mut self) -> Finished {
         match self.doing.take() {
             None => Finished::Saved(Ok(())),
             Some(Doing::Saving(_, saving)) => Finished::Saved(saving.await),
             Some(Doing::Reading(mut entries, reading)) => {
                 entries.close();
-                // Standard input may never end; a log that is cut off here is as after a crash: whole.
+                // Standard input may never end; after this abort the log is whole, as after a crash.
                 let _ = tokio::time::timeout(READING_GRACE, reading).await;
                 Finished::WithinReading
             }

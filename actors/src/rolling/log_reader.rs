@@ -5,8 +5,8 @@
 //!          --Keep-----> LogReader: log-run = what is not done yet; removed when that is nothing
 //!          --LetGo----> LogReader: another replicator may have the log
 //! ```
-//! What the Roller has not said to be done stands in log or log-run at all times (`cyrus-store`,
-//! `sync_log/file.rs`). One at a time: a second replicator on the same log is turned away.
+//! Entries that the Roller has not reported as done are in log or log-run at all times (`cyrus-store`, `sync_log/file.rs`).
+//! Only one process works on a log: a second replicator is turned away.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -21,7 +21,7 @@ use cyrus_types::LogEntry;
 use tokio::sync::mpsc;
 use tracing::{Span, error, info, warn};
 
-/// So many entries go to the Roller at a time: merging them takes it a fraction of a millisecond.
+/// How many entries go to the Roller at a time: merging them takes it a fraction of a millisecond.
 const CHUNK: usize = 256;
 /// Chunks that may wait for the Roller.
 pub(crate) const CHUNKS_WAITING: usize = 16;
@@ -31,13 +31,13 @@ pub(crate) const CHUNKS_WAITING: usize = 16;
 pub enum LogSource {
     /// The log that Cyrus writes.
     Channel(LogFile),
-    /// A file that is read once and left alone (`-f FILE`).
+    /// A file that is read once and not changed (`-f FILE`).
     File(PathBuf),
     /// Standard input, once (`-f -`).
     Stdin,
 }
 
-/// A claim on a log that was made before there was a LogReader, for it to take. Clones share it.
+/// A claim on a log that was made before there was a LogReader to take it. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct EarlyClaim(Arc<Mutex<Option<Claim>>>);
 
@@ -48,7 +48,7 @@ impl From<Claim> for EarlyClaim {
 }
 
 impl EarlyClaim {
-    /// Says that this process has the log now, after a fork.
+    /// Moves the claim to this process, after a fork.
     pub fn renew(&self) {
         if let Some(claim) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
             claim.renew();
@@ -64,16 +64,16 @@ impl EarlyClaim {
 pub(crate) struct LogReader {
     source: LogSource,
     run: Option<RunFile>,
-    /// Held for as long as we live: there is no other replicator on this log.
+    /// Held as long as the actor lives: there is no other replicator on this log.
     claim: Option<Claim>,
     early: EarlyClaim,
     begun: bool,
-    /// Whose lines it writes to the log of the system.
+    /// The channel in its lines in syslog.
     span: Span,
 }
 
 impl LogReader {
-    /// Of this log, which may be claimed already.
+    /// For this log, which may be claimed already.
     pub(crate) fn new(source: LogSource, early: EarlyClaim, span: Span) -> LogReader {
         LogReader { source, run: None, claim: None, early, begun: false, span }
     }
@@ -89,25 +89,25 @@ impl Actor for LogReader {
 pub(crate) struct TakeOver {
     /// Where the entries go.
     pub(crate) entries: mpsc::Sender<Vec<LogEntry>>,
-    /// Whose being there means to stop; it is removed then.
+    /// The file that asks us to stop; it is removed when found.
     pub(crate) shutdown_file: Option<PathBuf>,
 }
 
-/// What was found.
+/// The result.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct TakenOver {
-    /// Somebody wants us to stop; nothing was read.
+    /// The shutdown file was there; nothing was read.
     pub(crate) shutdown: bool,
     /// Another replicator works on this log; nothing was read.
     pub(crate) rival: Option<Rival>,
 }
 
-/// Leaves these entries in log-run, and nothing else.
+/// Leaves exactly these entries in log-run.
 #[derive(Message)]
 #[rtype(result = "Result<(), StoreError>")]
 pub(crate) struct Keep(pub(crate) Vec<LogEntry>);
 
-/// Lets the log go: the next replicator may have it as soon as this is answered.
+/// Releases the log: the next replicator may claim it as soon as this is answered.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct LetGo;
@@ -118,7 +118,7 @@ impl Handler<LetGo> for LogReader {
     fn handle(&mut self, _: LetGo, _: &mut SyncContext<Self>) {
         self.run = None;
         self.claim = None;
-        // The log may never have been looked at.
+        // The log may never have been read.
         drop(self.early.take());
     }
 }
@@ -181,7 +181,7 @@ impl LogReader {
                 if left_over && !self.begun {
                     warn!("Reprocessing sync log file {}", log.run_path().display());
                 }
-                // What a crash left is one thing, what was logged since then another.
+                // Reads separately what a crash left and what was logged since.
                 if left_over {
                     log.more()?;
                 }
@@ -191,8 +191,8 @@ impl LogReader {
         if let Some(run) = &mut self.run
             && let Err(e) = hand_on(run.lines(), Some(log), entries)
         {
-            // Nobody knows where in the file we are: the next time it is read from its beginning,
-            // and until then it is not written anew.
+            // The position in the file is unknown: the next time it is read from its beginning, and until then it is not
+            // rewritten.
             self.run = None;
             return Err(StoreError::io("read", log.run_path(), e));
         }
@@ -213,7 +213,7 @@ impl Handler<Keep> for LogReader {
     }
 }
 
-/// Hands the entries on. A line that is none is named, and kept aside where there is a place for it.
+/// Sends the entries to the Roller. An invalid line is reported, and kept aside if there is a place for it.
 fn hand_on(
     lines: Lines<impl BufRead>,
     log: Option<&LogFile>,
@@ -225,7 +225,7 @@ fn hand_on(
             Line::Entry(entry) => chunk.push(entry),
             Line::Unread { text, why } => set_aside(&text, why, log),
         }
-        // A Roller that is gone wants no more; the lines stay where they are.
+        // The Roller is gone; the lines stay where they are.
         if chunk.len() == CHUNK && entries.blocking_send(std::mem::take(&mut chunk)).is_err() {
             return Ok(());
         }
@@ -249,7 +249,7 @@ fn set_aside(text: &[u8], why: &str, log: Option<&LogFile>) {
 mod tests {
     use super::*;
 
-    // Shows that a claim that was made early, and for which there was no need, goes with the others: after a SIGHUP in the
+    // Shows that a claim that was made early, although it was not needed, is dropped with the others: after a SIGHUP in the
     // first moment our own log seemed to be another's.
     #[test]
     fn an_early_claim_is_let_go_too() {

@@ -1,4 +1,4 @@
-//! Rolling replication (-R): the sync log is read, and what it says is worked off.
+//! Rolling replication (-R): reads the sync log and carries it out.
 
 pub(crate) mod log_handle;
 pub(crate) mod log_reader;

@@ -1,4 +1,4 @@
-//! What a channel's rolling replication reports in the end.
+//! What a channel's rolling replication reports at its end.
 
 use std::fmt;
 use std::time::Duration;
@@ -14,15 +14,15 @@ pub struct RollReport {
     pub done: u64,
     /// What was sent.
     pub sent: Sent,
-    /// Users with entries that are not done: they stand in log-run.
+    /// Users with entries that are not done: these are in log-run.
     pub left: usize,
     /// It ended before all entries were read.
     pub unread: bool,
-    /// It was a log of one's own (-f): what is not done is kept nowhere.
+    /// It was a file (-f): entries that are not done are kept nowhere.
     pub given: bool,
-    /// Users that are not done, why, and of which kind.
+    /// Users that are not done, with the reason and its kind.
     pub(crate) troubles: Vec<(String, String, Kind)>,
-    /// Why it ended; none: it was a single pass.
+    /// Why it ended; `None`: it was a single pass.
     pub stopped: Option<Stopped>,
     /// From start to end.
     pub took: Duration,
@@ -34,8 +34,8 @@ impl RollReport {
         self.count(Kind::Failed)
     }
 
-    /// Whether a single pass brought all that was asked for to the replica. What a skipuser file keeps from it stays in
-    /// Cyrus' own log, as the admin wants it; in a log of one's own it was asked for.
+    /// Whether a single pass replicated everything that was asked for. Entries that a skipuser file holds back stay in
+    /// Cyrus' own log, as the admin wants; in a file (-f) they were asked for.
     pub fn all_well(&self) -> bool {
         let skipped = if self.given { self.count(Kind::Skipped) } else { 0 };
         self.failed() + self.count(Kind::Locked) + skipped == 0

@@ -1,4 +1,4 @@
-//! One channel's rolling replication from start to end: what it is told, and what it reports.
+//! One channel's rolling replication from start to end, with its settings and its report.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,11 +20,11 @@ use crate::rolling::status::RollStatus;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 
-/// How long the end of a channel waits for its log to be let go: a disk may hang.
+/// How long the end of a channel waits for the release of its log: a disk may hang.
 const LET_GO: Duration = Duration::from_secs(1);
 
-/// Rolls one channel until it is asked to stop or, in a single pass, all is done or left. To be called on
-/// an actix system. `status` shows all the while how it stands.
+/// Runs one channel until it is asked to stop or, in a single pass, everything is done or left. Call it on an actix system.
+/// `status` shows its status all the while.
 pub async fn roll(
     settings: Settings,
     rolling: RollSettings,
@@ -58,10 +58,10 @@ pub async fn roll(
     report.took = since.elapsed();
     report.given = !claims;
     drop(roller);
-    // The log and the cache are to be free when this is over: whoever rolls next, after SIGHUP, wants them at once.
+    // The log and the cache must be free when this returns: after SIGHUP the next run claims them at once.
     roller_loop.stop();
     let _ = actix_rt::task::spawn_blocking(move || roller_loop.join()).await;
-    // A reader that waits for the end of a given list claims nothing, and may wait for ever.
+    // A reader that waits for the end of a given list has claimed nothing, and may wait for ever.
     if claims {
         let _ = tokio::time::timeout(LET_GO, log.send(LetGo)).await;
     }

@@ -5,12 +5,12 @@
 //!                   ^                     | |
 //!                   '--Keep: what is left-' '--SyncTasks--> UserSync (one a work in flight)
 //! ```
-//! Three things go on at the same time: works are carried out, the next log is taken over, and what is
-//! done is struck from log-run. So a slow user holds up nobody, nor the log. What to do next is
-//! `work/queue.rs`'s decision; `work/attempt.rs` is what is done for one work, `outcomes.rs` what becomes of it.
+//! Three things go on at the same time: works are carried out, the next log is taken over, and entries that are done are
+//! struck from log-run. So a slow user holds up neither other users nor the log. `work/queue.rs` decides what to do next;
+//! `work/attempt.rs` carries out one work, `outcomes.rs` handles its result.
 //!
-//! States: *running*; *stopping* (asked to, or no connection will ever come): nothing is begun any more, what is
-//! in flight may end; *at rest*: what is not done has been left in log-run.
+//! States: *running*; *stopping* (asked to, or no connection will ever come): nothing is started any more, work in flight
+//! may end; *at rest*: the entries that are not done are in log-run.
 
 mod outcomes;
 
@@ -43,13 +43,13 @@ use crate::work::queue::{WorkJob, WorkQueue};
 use crate::work::trouble::Bounds;
 use crate::work::worker_pool::WorkerPool;
 
-/// How long works in flight may take to end after SIGTERM: the whole program is to end within five
-/// seconds. What is broken off is done again by the next run.
+/// How long works in flight may take to end after SIGTERM: the whole program is to end within five seconds. The next run
+/// repeats aborted work.
 const STOP_GRACE: Duration = Duration::from_secs(3);
-/// How often the stats for SIGUSR1 and systemd are made.
+/// How often the numbers for SIGUSR1 and systemd are updated.
 const FIGURES_PAUSE: Duration = Duration::from_secs(1);
 
-/// Rolls one channel.
+/// Replicates one channel.
 pub(crate) struct Roller {
     context: UserContext,
     locks: Addr<LockKeeper>,
@@ -69,7 +69,7 @@ impl Actor for Roller {
     type Context = Context<Self>;
 }
 
-/// Rolls until it is asked to stop or, in a single pass, all is done or left.
+/// Runs until it is asked to stop or, in a single pass, everything is done or left.
 #[derive(Message)]
 #[rtype(result = "RollReport")]
 pub(crate) struct Roll {
@@ -125,7 +125,7 @@ struct Rolling {
     restart_at: Option<Instant>,
     figures_at: Instant,
     stopping: bool,
-    /// The first login at the replica, until it is through.
+    /// The first login at the replica, until it has ended.
     meeting: Option<Meeting>,
 }
 
@@ -144,7 +144,7 @@ impl Rolling {
                 self.stop(Stopped::Signal).await;
             }
             if self.stopping {
-                // Works that wait for locks of others hold nothing: let them go.
+                // Works that wait for locks hold nothing: drop them.
                 waits.clear();
             }
             if asked == StopRequest::Stop && deadline.is_none() {
@@ -184,8 +184,8 @@ impl Rolling {
         self.end().await
     }
 
-    /// Logs in at the replica though nothing may be logged yet: that it can't be reached is said at once, and not when
-    /// the first change is waiting; systemd hears that we are ready when it is through.
+    /// Logs in at the replica even if nothing is logged yet: so an unreachable replica is reported at once, and not when
+    /// the first change waits; when it succeeds systemd gets READY.
     fn meet(&self) -> Meeting {
         let pool = self.context.pool.clone();
         Box::pin(async move { acquire_shared(&pool).await.map(drop) })
@@ -243,8 +243,8 @@ impl Rolling {
         }
     }
 
-    /// Nothing is begun any more; why is told by the first reason, but that the replica could not be
-    /// reached outweighs the signal.
+    /// Nothing is started any more. The first reason is the one reported, except that "the replica could not be reached"
+    /// outweighs the signal.
     async fn stop(&mut self, why: Stopped) {
         self.stopping = true;
         self.log.read_no_more();
@@ -256,11 +256,11 @@ impl Rolling {
             }
             _ => {}
         }
-        // A pool that is gone has nobody waiting.
+        // A pool that is gone has no waiting users.
         let _ = self.context.pool.send(StopWaiting).await;
     }
 
-    /// Whether nothing is left to be waited for.
+    /// Whether there is nothing left to wait for.
     fn is_over(&self) -> bool {
         let ending = self.stopping || (self.settings.once && self.log.is_read());
         ending && self.queue.is_at_rest() && self.meeting.is_none()
@@ -274,7 +274,7 @@ impl Rolling {
             .min()
     }
 
-    /// RESTART, as the C client does every `-t` seconds; it also shows that the link is alive.
+    /// RESTART every `-t` seconds, as the C client does; it also shows that the link is alive.
     fn restart_if_due(&mut self) {
         let now = Instant::now();
         let (Some(at), Some(every)) = (self.restart_at, self.settings.restart_every) else {
@@ -298,7 +298,7 @@ impl Rolling {
         });
     }
 
-    /// Makes the stats for whoever asks.
+    /// Updates the numbers for the status.
     fn show(&mut self, now: Instant) {
         if now < self.figures_at && !self.stopping {
             return;
@@ -315,10 +315,10 @@ impl Rolling {
         });
     }
 
-    /// Leaves what is not done in log-run.
+    /// Leaves the entries that are not done in log-run.
     async fn end(mut self) -> RollReport {
         match self.log.finish().await {
-            // What is not taken in stays where it is: log-run must not be written anew.
+            // Some entries were not taken in: log-run must not be rewritten.
             Finished::WithinReading => {
                 self.report.unread = true;
                 return self.report_left();
@@ -350,7 +350,7 @@ impl Rolling {
     }
 }
 
-/// Why a channel ends that gets no connection.
+/// The reason to report when a channel ends because it gets no connection.
 fn stopped_by(e: PoolError) -> Stopped {
     match e {
         PoolError::NoConnection(why) => Stopped::NoConnection(why),
@@ -360,7 +360,7 @@ fn stopped_by(e: PoolError) -> Stopped {
     }
 }
 
-/// Waits for what there is; for ever if there is nothing.
+/// Waits for whichever of these comes first; for ever if there is none.
 async fn some<T>(what: &mut Option<LocalBoxFuture<'static, T>>) -> T {
     match what {
         Some(what) => what.await,

@@ -1,4 +1,4 @@
-//! How a channel stands: for SIGUSR1, systemd and whoever else asks.
+//! The status of a channel: for SIGUSR1 and systemd.
 
 use std::collections::HashMap;
 use std::fmt::Write;
@@ -11,7 +11,7 @@ use crate::monitor::report::{Sent, name_of};
 use crate::monitor::words;
 use crate::work::trouble::{Kind, Trouble};
 
-/// How a channel stands, as of the last second. Clones show the same.
+/// The status of a channel, at most a second old. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub struct RollStatus {
     state: Arc<Mutex<State>>,
@@ -23,9 +23,9 @@ struct State {
     stats: ChannelStats,
     ready: bool,
     unreadable: Option<Unreadable>,
-    /// Something that an admin should see each time he looks.
+    /// A warning that an admin should see in every status.
     warning: Option<String>,
-    /// When the stats were last made.
+    /// When the numbers were last updated.
     alive: Option<Instant>,
 }
 
@@ -37,19 +37,19 @@ struct Unreadable {
     told: Instant,
 }
 
-/// How often a log that can't be read is told of, if the reason stays the same: it is tried many times a second.
+/// How often a log that can't be read is reported while the reason stays the same: it is tried many times a second.
 const TELL_PAUSE: Duration = Duration::from_secs(60);
 
-/// So many users that are not done are shown one by one.
+/// At most this many users that are not done are shown one by one.
 const SHOWN: usize = 20;
 
-/// The stats of one moment.
+/// The numbers of one moment.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ChannelStats {
-    /// Users with something to be done, those in flight among them.
+    /// Users with open entries, including those in flight.
     pub(crate) waiting: usize,
     pub(crate) in_flight: usize,
-    /// When the oldest entry came that is not done.
+    /// The arrival time of the oldest entry that is not done.
     pub(crate) oldest: Option<Instant>,
     pub(crate) done: u64,
     pub(crate) sent: Sent,
@@ -64,7 +64,7 @@ impl RollStatus {
         });
     }
 
-    /// The log was read: what there is to do is known. Says for how long it could not be read before.
+    /// The log was read: the open work is known. Returns for how long it could not be read before.
     pub(crate) fn readable(&self, now: Instant) -> Option<Duration> {
         self.with(|state| {
             state.ready = true;
@@ -73,7 +73,7 @@ impl RollStatus {
         })
     }
 
-    /// The log can't be read. Says whether that is worth telling, or was told just now.
+    /// The log can't be read. Returns whether to report it, or whether it was reported just now.
     pub(crate) fn unreadable(&self, reason: String, now: Instant) -> bool {
         self.with(|state| match &mut state.unreadable {
             Some(known) if known.reason == reason => {
@@ -91,17 +91,17 @@ impl RollStatus {
         })
     }
 
-    /// The line is to begin with this from now on.
+    /// From now on the line begins with this.
     pub fn warn(&self, warning: String) {
         self.with(|state| state.warning = Some(warning));
     }
 
-    /// What is not the log's: what is done for whom, and how the replica stands.
+    /// The parts that do not come from the log: users in flight, and the state of the replica.
     pub fn progress(&self) -> &Progress {
         &self.progress
     }
 
-    /// Whether the log has been read at least once, and somebody has logged in at the replica.
+    /// Whether the log has been read at least once, and a login at the replica has succeeded.
     pub fn is_ready(&self) -> bool {
         self.with(|state| state.ready) && self.progress.replica().was_met()
     }
@@ -116,7 +116,7 @@ impl RollStatus {
         f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// One line: how far behind, how much is waiting, what was sent, how many are in trouble, how the replica stands.
+    /// One line: how far behind, how many users wait, what was sent, how many fail, the state of the replica.
     pub fn line(&self, now: Instant) -> String {
         let (f, unreadable, warning) = self.with(|state| {
             let unreadable = state.unreadable.as_ref().map(|u| (u.reason.clone(), u.since));
@@ -164,8 +164,8 @@ impl RollStatus {
         }
     }
 
-    /// The line, one more for each user that is not done, those that failed most often first, how the replica answers, and who
-    /// is in flight.
+    /// The line, one more for each user that is not done, those with the most failures first, how the replica answers, and
+    /// the users in flight.
     pub fn text(&self, now: Instant) -> String {
         let mut text = self.line(now);
         let troubles = self.with(|state| state.stats.troubles.clone());

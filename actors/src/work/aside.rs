@@ -1,8 +1,8 @@
-//! What rests by itself while all else of its user goes on: a mailbox that needs copyback, one that can't be read, and so on.
-//! A plain value beside the [`crate::work::queue::WorkQueue`], which asks it when to try again.
+//! What rests alone while everything else of its user goes on: a mailbox that needs copyback, one that can't be read, and
+//! so on. A plain value beside the [`crate::work::queue::WorkQueue`], which asks it when to try again.
 //!
-//! Each rests 1, 2, 4 … seconds; from the fourth failure in a row on it is in quarantine, and reported. In a single pass over a
-//! log it is then left.
+//! Each rests 1, 2, 4 … seconds; from the fourth failure in a row it is in quarantine, and reported. A single pass over a
+//! log gives it up then.
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
@@ -15,22 +15,22 @@ use sync_plan::backlog::Tasks;
 use crate::error::NAMED;
 use crate::work::trouble::{Bounds, Kind, QUARANTINE, Trouble};
 
-/// One thing of a user that failed by itself.
+/// A part of a user that failed alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// Whose it is.
+    /// The user.
     pub(crate) owner: Arc<str>,
-    /// The entry of the log that stands for it.
+    /// The log entry for it.
     pub(crate) entry: LogEntry,
-    /// In words for an admin.
+    /// The failure in words for an admin.
     pub(crate) reason: String,
 }
 
-/// One that is in quarantine from now on.
+/// A part that is in quarantine from now on.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Quarantined {
     pub(crate) failure: Failure,
-    /// When it is tried again, if it is.
+    /// When it is tried again, if ever.
     pub(crate) pause: Option<Duration>,
 }
 
@@ -38,18 +38,18 @@ pub(crate) struct Quarantined {
 struct Aside {
     owner: Arc<str>,
     trouble: Trouble,
-    /// When it is tried again; none while it is tried, or if it is left.
+    /// When it is tried again; `None` while it is being tried, or if it was given up.
     wake: Option<Instant>,
 }
 
-/// All that rests by itself.
+/// Everything that rests alone.
 #[derive(Debug, Default)]
 pub(crate) struct Asides {
     all: HashMap<LogEntry, Aside>,
 }
 
 impl Asides {
-    /// It failed, once more perhaps. Returns whether it is in quarantine from now on.
+    /// It failed, perhaps again. Returns whether it is in quarantine from now on.
     pub(crate) fn failed(
         &mut self,
         failure: Failure,
@@ -67,7 +67,7 @@ impl Asides {
         (times == QUARANTINE).then_some(Quarantined { failure, pause })
     }
 
-    /// What is to be tried now.
+    /// What is due to be tried now.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<LogEntry> {
         let mut due = Vec::new();
         for (entry, aside) in &mut self.all {
@@ -79,13 +79,13 @@ impl Asides {
         due
     }
 
-    /// When the next one is to be tried.
+    /// When the next one is due.
     pub(crate) fn wakes_at(&self) -> Option<Instant> {
         self.all.values().filter_map(|aside| aside.wake).min()
     }
 
-    /// This user's tasks were carried out: what of them is not among `failures` is well. Returns these, and whether each was in
-    /// quarantine.
+    /// This user's tasks were carried out: those that are not among `failures` have succeeded. Returns these, and whether
+    /// each was in quarantine.
     pub(crate) fn done(
         &mut self,
         userid: &Arc<str>,
@@ -107,7 +107,7 @@ impl Asides {
         well
     }
 
-    /// The worst of each user's troubles, and what else of the user rests.
+    /// The worst trouble of each user, and the user's other resting parts.
     pub(crate) fn troubles(&self) -> HashMap<Arc<str>, Trouble> {
         let mut by_owner: HashMap<Arc<str>, Vec<(&LogEntry, &Trouble)>> = HashMap::new();
         for (entry, aside) in &self.all {
@@ -133,7 +133,7 @@ impl Asides {
     }
 }
 
-/// What an entry of the log is about.
+/// The object of a log entry.
 fn name_of(entry: &LogEntry) -> String {
     match entry {
         LogEntry::Mailbox(name) => name.to_string(),
@@ -141,7 +141,7 @@ fn name_of(entry: &LogEntry) -> String {
     }
 }
 
-/// Whether these tasks are about this.
+/// Whether one of these tasks is about it.
 fn covers(tasks: &Tasks, entry: &LogEntry) -> bool {
     match entry {
         LogEntry::Mailbox(name) => tasks.mailboxes.contains(name.as_str()),

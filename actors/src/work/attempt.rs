@@ -1,4 +1,4 @@
-//! What is done for one work of a Roller: a connection to look on, the locks of all its users in order, then the work.
+//! One attempt at a work of a Roller: a connection to look on, the locks of all its users in order, then the work.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use crate::user::user_work::Synced;
 use crate::work::lock_keeper::{LockKeeper, LockOutcome, UserLock, lock};
 use crate::work::queue::WorkJob;
 
-/// What a work's step came to.
+/// The result of a step.
 pub(crate) enum AttemptEvent {
     /// Tried; the worker is free again, unless it died.
     Tried {
@@ -32,7 +32,7 @@ pub(crate) enum AttemptEvent {
 }
 
 impl AttemptEvent {
-    /// Failed before there was anything to try.
+    /// Failed before it could be tried.
     fn tried_nothing(
         job: WorkJob<UserLock>,
         worker: Recipient<SyncTasks>,
@@ -43,7 +43,7 @@ impl AttemptEvent {
     }
 }
 
-/// Carries a work out.
+/// Carries out a work.
 pub(crate) async fn try_work(
     mut job: WorkJob<UserLock>,
     worker: Recipient<SyncTasks>,
@@ -68,7 +68,7 @@ pub(crate) async fn try_work(
         if job.locks.iter().any(|(held, _)| *held == userid) {
             continue;
         }
-        // Never waited for with others in hand: two who wait so for each other would wait for ever.
+        // It never waits while it holds other locks: two such works could wait for each other for ever.
         match lock(&userid, false, &locks).await {
             Ok(LockOutcome::Lock(taken)) => job.locks.push((userid, taken)),
             Ok(LockOutcome::Busy) => {
@@ -90,7 +90,7 @@ pub(crate) async fn try_work(
     AttemptEvent::Tried { job, synced, took: since.elapsed(), worker }
 }
 
-/// Waits for the lock that somebody else holds.
+/// Waits for a lock that somebody else holds.
 pub(crate) async fn wait_for_lock(
     job: WorkJob<UserLock>,
     userid: Arc<str>,

@@ -1,9 +1,8 @@
-//! The LockKeeper actor: one holder of a user's sync lock at a time, in all processes.
+//! The LockKeeper actor: takes users' sync locks, so that one process at a time works on a user.
 //!
-//! The lock is Cyrus' own lock file (`*S*server*user`), taken as an open file description lock, so
-//! that the C client, our other processes and our own other users of it all exclude each other.
-//! Waiting is done by asking again from a timer: no thread is stuck in it, and a thousand waiting
-//! users cost nothing.
+//! The lock is Cyrus' own lock file (`*S*server*user`), taken as an open file description lock, so that the C client, our
+//! other processes and the other tasks of this process all exclude each other. To wait, it tries again from a timer: no
+//! thread is blocked, and a thousand waiting users cost nothing.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -20,15 +19,15 @@ use crate::monitor::events::{Event, EventSink};
 use crate::monitor::report::{is_shared, name_of};
 use crate::monitor::spans;
 
-/// Who waits for so long is named on stderr, once.
+/// A user that waits this long is named on stderr, once.
 const LONG_WAIT: Duration = Duration::from_secs(5);
-/// So many users that wait are named; of others it is only said that there are any.
+/// At most this many waiting users are named; for others one line says only that there are some.
 const NAMED: u32 = 5;
 
 /// The first pause between two tries, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
-/// Takes locks for users. Whoever has to wait for a lock does so alone: others are served meanwhile.
+/// Takes locks for users. Each request waits alone: others are served meanwhile.
 pub(crate) struct LockKeeper {
     config: Arc<Config>,
     server: Arc<str>,
@@ -39,7 +38,7 @@ pub(crate) struct LockKeeper {
 }
 
 impl LockKeeper {
-    /// A keeper of the locks for this server, named as -S or sync_host name it.
+    /// A keeper of the locks for this server, as -S or sync_host name it.
     pub(crate) fn new(
         config: Arc<Config>,
         server: &str,
@@ -55,22 +54,22 @@ impl Actor for LockKeeper {
     type Context = Context<Self>;
 }
 
-/// A held lock; dropping it lets go.
+/// A held lock; dropping it releases it.
 pub(crate) struct UserLock {
     _file: FileLock,
 }
 
-/// What became of the wish for a lock.
+/// The result of a lock request.
 pub(crate) enum LockOutcome {
     /// It is ours.
     Lock(UserLock),
-    /// Somebody else holds it (never after a wait).
+    /// Somebody else holds it (never after waiting).
     Busy,
     /// This user is not to be replicated: there is a skipuser file.
     Skip,
 }
 
-/// Asks for a user's lock, and waits for it if so wished.
+/// Asks for a user's lock, and waits for it if requested.
 #[derive(Message)]
 #[rtype(result = "Result<LockOutcome, MasterError>")]
 pub(crate) struct LockUser {
@@ -115,11 +114,11 @@ impl Handler<LockUser> for LockKeeper {
     }
 }
 
-/// A user who has waited for long, until it waits no more.
+/// A user that has waited long, until it waits no more.
 struct Waiting(Rc<Cell<u32>>);
 
 impl Waiting {
-    /// Says so, unless there are many already.
+    /// Reports it, unless there are many already.
     async fn one_more(all: &Rc<Cell<u32>>, userid: &str, events: &EventSink) -> Waiting {
         all.set(all.get() + 1);
         let waiting = Waiting(all.clone());
@@ -157,7 +156,7 @@ pub(crate) async fn lock(
     Ok(asking.await??)
 }
 
-/// Whose lock is wished for.
+/// The user whose lock is requested.
 #[derive(Clone)]
 struct LockRequest {
     config: Arc<Config>,
@@ -171,7 +170,7 @@ impl LockRequest {
     async fn try_lock(self) -> Result<LockOutcome, MasterError> {
         match actix_rt::task::spawn_blocking(move || self.blocking()).await {
             Ok(taken) => Ok(taken?),
-            // It is this user's failure, not the end of all locks.
+            // It is this user's failure; other locks still work.
             Err(e) => Err(MasterError::Internal(e.to_string())),
         }
     }
@@ -180,7 +179,7 @@ impl LockRequest {
         if skip_file(&self.config, self.channel.as_deref(), &self.userid).exists() {
             return Ok(LockOutcome::Skip);
         }
-        // Shared mailboxes have no user, and Cyrus' name for their lock none either.
+        // Shared mailboxes have no user, and Cyrus' name for their lock contains none either.
         let user = (!is_shared(&self.userid)).then_some(&*self.userid);
         let taken = sync_lock(&self.config, &self.server, user, true)?;
         Ok(taken.map_or(LockOutcome::Busy, |file| LockOutcome::Lock(UserLock { _file: file })))

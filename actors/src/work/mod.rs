@@ -1,4 +1,4 @@
-//! What both feeders, the list and the log, share: who is worked on next, one attempt at it, and the locks.
+//! What both feeders, the list and the log, share: which user is next, one attempt at it, and the locks.
 
 pub(crate) mod aside;
 pub(crate) mod attempt;

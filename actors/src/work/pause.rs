@@ -1,8 +1,8 @@
-//! Time as the event loop has it, and a pause until something wakes.
+//! The event loop's time, and a pause until a wake-up or a given time.
 
 use std::time::Instant;
 
-/// The time by the event loop's clock: the system's, but in tests.
+/// The time by the event loop's clock: the system's time, except in tests.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

@@ -1,4 +1,4 @@
-//! Who comes next in rolling replication: a plain value that takes events and the time, and says what to do.
+//! Which work comes next in rolling replication: a plain value that takes events and the time, and says what to do.
 //!
 //! ```text
 //!   backlog --start--> in flight --done--> gone
@@ -6,9 +6,9 @@
 //!      |                  | '----not begun, or linked with another user: at once again
 //!      '-----rests <------'      failed, skipped, or locked with -N: longer each time
 //! ```
-//! A work of which single mailboxes failed is done; these rest by themselves (`work/aside.rs`).
-//! A user that fails four times in a row is in *quarantine*: reported, and tried again ever more rarely, until it
-//! goes well. It is never dropped. New entries of a user that rests wait with it.
+//! A work of which only single mailboxes failed is done; these rest alone (`work/aside.rs`). A user that fails four times
+//! in a row is in *quarantine*: reported, and tried again less and less often, until it succeeds. It is never dropped. New
+//! entries of a resting user wait with it.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -21,21 +21,21 @@ use crate::monitor::report::name_of;
 use crate::work::aside::{Asides, Failure, Quarantined};
 use crate::work::trouble::{Bounds, Kind, QUARANTINE, Trouble};
 
-/// The longest pause after a failure that may well be the link's fault.
+/// The longest pause after a failure that may be the link's fault.
 const LINK_PAUSE: Duration = Duration::from_secs(5);
 /// How often a skipped or locked user is looked at again.
 const SKIP_PAUSE: Duration = Duration::from_secs(5);
 const LOCKED_PAUSE: Duration = Duration::from_secs(1);
-/// How long it is remembered that users could not be worked on together.
+/// How long to remember that users could not be worked on together.
 const SPLIT: Duration = Duration::from_secs(10);
 
-/// Work being carried out.
+/// A work in flight.
 #[derive(Debug)]
 pub(crate) struct WorkJob<L> {
     pub(crate) work: Arc<WorkUnit>,
-    /// Locks that were waited for, by user.
+    /// Locks that the work waited for and got, by user.
     pub(crate) locks: Vec<(Arc<str>, L)>,
-    /// A connection was lost with an answer about one of its users due: they are asked for alone.
+    /// A connection was lost while an answer about one of its users was due: they are asked about alone.
     pub(crate) alone: bool,
 }
 
@@ -47,14 +47,14 @@ pub(crate) struct WorkQueue<L> {
     ready: VecDeque<WorkJob<L>>,
     resting: Vec<(Instant, Arc<WorkUnit>)>,
     troubles: HashMap<Arc<str>, Trouble>,
-    /// What rests by itself while its users' other work goes on.
+    /// What rests alone while its users' other work goes on.
     asides: Asides,
-    /// Users that could not be worked on together, and until when that is remembered.
+    /// Users that could not be worked on together, and how long that is remembered.
     split: HashMap<Arc<str>, Instant>,
     in_flight: usize,
     waiting: usize,
     stopped: bool,
-    /// Something was done that log-run still tells of.
+    /// Something was done that is still in log-run.
     unsaved: bool,
 }
 
@@ -75,14 +75,14 @@ impl<L> WorkQueue<L> {
         }
     }
 
-    /// The log says so.
+    /// Adds an entry of the log.
     pub(crate) fn add(&mut self, entries: &[LogEntry], now: Instant) {
         for entry in entries {
             self.backlog.add(entry, now);
         }
     }
 
-    /// The next work, if any can be begun now.
+    /// The next work, if one can start now.
     pub(crate) fn start(&mut self, now: Instant) -> Option<WorkJob<L>> {
         if self.stopped || self.in_flight >= self.bounds.in_flight.max(1) {
             return None;
@@ -110,7 +110,7 @@ impl<L> WorkQueue<L> {
         Some(job)
     }
 
-    /// When somebody's rest is over and there is room for it.
+    /// When the next rest is over and there is room.
     pub(crate) fn wakes_at(&self) -> Option<Instant> {
         let full = self.in_flight >= self.bounds.in_flight.max(1);
         if self.stopped || full {
@@ -119,7 +119,7 @@ impl<L> WorkQueue<L> {
         self.resting.iter().map(|(at, _)| *at).chain(self.asides.wakes_at()).min()
     }
 
-    /// A work ended well, but for `failures`, which rest by themselves. Returns in words who is no longer in quarantine, and
+    /// A work ended well, except for `failures`, which rest alone. Returns, in words, what is no longer in quarantine, and
     /// which failures are from now on.
     pub(crate) fn done(
         &mut self,
@@ -151,8 +151,8 @@ impl<L> WorkQueue<L> {
         (healed, quarantined)
     }
 
-    /// A work failed: it comes again after a rest, with all of its users' data if `whole`. Returns the rest,
-    /// none if it is not tried again, and whether its users are in quarantine from now on.
+    /// A work failed: it comes again after a rest, with all of its users' data if `whole`. Returns the rest, `None` if it
+    /// is not tried again, and whether its users are in quarantine from now on.
     pub(crate) fn failed(
         &mut self,
         job: &WorkJob<L>,
@@ -165,7 +165,7 @@ impl<L> WorkQueue<L> {
         self.not_done(job, Kind::Failed, reason, whole, links_fault, now)
     }
 
-    /// A work in flight can't be begun now. Returns whether that is news.
+    /// A work in flight can't be started now. Returns whether that is news.
     pub(crate) fn deferred(
         &mut self,
         job: &WorkJob<L>,
@@ -181,7 +181,7 @@ impl<L> WorkQueue<L> {
             .any(|(userid, _)| self.troubles.get(userid).is_some_and(|trouble| trouble.times == 1))
     }
 
-    /// A work that waited for a lock can't be begun. Returns whether that is news.
+    /// A work that waited for a lock can't be started. Returns whether that is news.
     pub(crate) fn waited_in_vain(
         &mut self,
         job: &WorkJob<L>,
@@ -233,7 +233,7 @@ impl<L> WorkQueue<L> {
         (Some(pause), quarantined)
     }
 
-    /// A work in flight was not begun after all: it comes again at once.
+    /// A work in flight was not started after all: it comes again at once.
     pub(crate) fn not_begun(&mut self, job: &WorkJob<L>) {
         self.in_flight -= 1;
         if let Some(work) = self.backlog.put_back(&job.work.key(), false) {
@@ -241,8 +241,8 @@ impl<L> WorkQueue<L> {
         }
     }
 
-    /// A mailbox went from one of these users to the other: they are to be worked on together, at once or, if
-    /// that was tried in vain just now, a moment later.
+    /// A mailbox moved from one of these users to the other: they are to be worked on together, at once or, if that failed
+    /// just now, a moment later.
     pub(crate) fn linked(
         &mut self,
         job: &WorkJob<L>,
@@ -261,14 +261,14 @@ impl<L> WorkQueue<L> {
         self.backlog.link(one, other);
     }
 
-    /// Whether a work of several users was split a moment ago, in vain.
+    /// Whether a work of several users was just split, without success.
     pub(crate) fn was_split(&self, job: &WorkJob<L>, now: Instant) -> bool {
         let until = |userid| self.split.get(userid).is_some_and(|until| *until > now);
         job.work.users.iter().any(|(userid, _)| until(userid))
     }
 
-    /// One of several users is locked or fails: the others are not to suffer for it, unless a mailbox really went
-    /// from one to the other.
+    /// One of several users is locked or fails: the others must not wait for it, unless a mailbox really moved from one to
+    /// the other.
     pub(crate) fn split(&mut self, job: &WorkJob<L>, now: Instant) {
         self.in_flight -= 1;
         self.split.retain(|_, until| *until > now);
@@ -278,8 +278,8 @@ impl<L> WorkQueue<L> {
         self.backlog.split(&job.work.key());
     }
 
-    /// Somebody else holds a lock: the work makes room while it waits. False when we were stopped
-    /// meanwhile, and it need not wait.
+    /// Somebody else holds a lock: the work gives up its place while it waits. False if we were stopped meanwhile, and it
+    /// need not wait.
     pub(crate) fn waits_for_lock(&mut self, job: &WorkJob<L>) -> bool {
         self.in_flight -= 1;
         self.backlog.waits(&job.work.key());
@@ -289,22 +289,22 @@ impl<L> WorkQueue<L> {
         !self.stopped
     }
 
-    /// The wait is over; with the lock it goes first, since it blocks others.
+    /// The wait is over; a work with its lock goes first, since it blocks others.
     pub(crate) fn got_lock(&mut self, job: WorkJob<L>) {
         self.waiting -= 1;
         self.backlog.go_on(&job.work.key());
         self.ready.push_front(job);
     }
 
-    /// Nothing is to be begun any more. Works that wait for locks are no longer waited for.
+    /// Nothing is to be started any more. Works that wait for locks stop waiting.
     pub(crate) fn stop(&mut self) {
         self.stopped = true;
         self.waiting = 0;
         self.ready.clear();
     }
 
-    /// Whether nothing more will happen by itself: all is done or left. To be asked when
-    /// [`WorkQueue::start`] has nothing.
+    /// Whether nothing more will happen without an event: everything is done or given up. Ask it when [`WorkQueue::start`]
+    /// returns nothing.
     pub(crate) fn is_at_rest(&self) -> bool {
         self.in_flight + self.waiting == 0
             && (self.stopped
@@ -318,12 +318,12 @@ impl<L> WorkQueue<L> {
         self.backlog.is_empty()
     }
 
-    /// Whether log-run tells of things that are done.
+    /// Whether log-run contains entries that are done.
     pub(crate) fn is_unsaved(&self) -> bool {
         self.unsaved
     }
 
-    /// What is not done, for log-run.
+    /// The entries that are not done, for log-run.
     pub(crate) fn take_unsaved(&mut self) -> Vec<LogEntry> {
         self.unsaved = false;
         self.backlog.entries().collect()
@@ -334,7 +334,7 @@ impl<L> WorkQueue<L> {
         self.unsaved = true;
     }
 
-    /// How many users have something to be done.
+    /// How many users have open entries.
     pub(crate) fn users(&self) -> usize {
         self.backlog.users()
     }
@@ -344,12 +344,12 @@ impl<L> WorkQueue<L> {
         self.in_flight
     }
 
-    /// When the oldest entry came that is not done.
+    /// The arrival time of the oldest entry that is not done.
     pub(crate) fn oldest(&self) -> Option<Instant> {
         self.backlog.oldest()
     }
 
-    /// Users that are not done, or not in all, and why.
+    /// Users that are not done, or not completely, and why.
     pub(crate) fn troubles(&self) -> HashMap<Arc<str>, Trouble> {
         let mut all = self.asides.troubles();
         all.extend(self.troubles.iter().map(|(userid, trouble)| (userid.clone(), trouble.clone())));

@@ -1,4 +1,4 @@
-//! Who comes next, with a clock of the tests' own.
+//! Which work comes next, with a clock of the tests' own.
 
 use cyrus_types::NameRules;
 
@@ -122,7 +122,7 @@ fn linked_users_come_together_at_once() {
     r.linked(&a, &"a".into(), &"b".into(), now);
     let both = started(&mut r, now);
     assert_eq!(both.work.users.len(), 2);
-    // Locked, so each by itself; and if that will not do, together a moment later.
+    // Locked, so each is tried alone; if that does not work, together a moment later.
     r.split(&both, now);
     let a = started(&mut r, now);
     assert_eq!(a.work.users.len(), 1);
@@ -152,7 +152,7 @@ fn a_mailbox_that_fails_rests_by_itself() {
         let left = r.take_unsaved();
         assert_eq!(left, std::slice::from_ref(&bad), "it stays in the log");
         assert!(!r.is_at_rest() && !r.is_empty());
-        // The user's other mailboxes are done at once; more of the bad one waits.
+        // The user's other mailboxes are done at once; new entries of the failing one wait.
         r.add(&[LogEntry::Mailbox("user.a.good".into()), bad.clone()], now);
         let job = started(&mut r, now);
         assert_eq!(job.work.users[0].1.mailboxes.len(), 1);

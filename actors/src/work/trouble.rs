@@ -1,16 +1,16 @@
-//! Users that are not done: why, how often in a row, and how long they rest.
+//! Users that are not done: why, how many failures in a row, and how long they rest.
 
 use std::time::Duration;
 
-/// From so many failures in a row on a user is in quarantine.
+/// The number of failures in a row from which a user is in quarantine.
 pub(crate) const QUARANTINE: u32 = 4;
-/// How much at once, how long to rest, and whether a failure is final.
+/// Limits: users at once, how long to rest, and whether a failure is final.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     pub(crate) in_flight: usize,
     pub(crate) first_pause: Duration,
     pub(crate) longest_pause: Duration,
-    /// One pass over a log (-1, -f): who fails four times, or can't be begun, is left.
+    /// One pass over a log (-1, -f): a user that fails four times, or can't be started, is given up.
     pub(crate) once: bool,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct Trouble {
     pub(crate) kind: Kind,
     /// How often in a row.
     pub(crate) times: u32,
-    /// In words for an admin.
+    /// The reason in words for an admin.
     pub(crate) reason: String,
     /// Whether it may be the link's fault.
     pub(crate) links_fault: bool,

@@ -1,4 +1,4 @@
-//! Workers to give users to, which are UserSync actors: made as they are needed, on the event loops in turn, and used again.
+//! A pool of workers, which are UserSync actors: made as they are needed, on the event loops in turn, and used again.
 
 use actix::dev::ToEnvelope;
 use actix::prelude::*;
@@ -6,7 +6,7 @@ use actix::prelude::*;
 use crate::user::context::UserContext;
 use crate::user::user_sync::UserSync;
 
-/// Workers that have nothing to do, and how to make more. They take messages of this kind.
+/// Idle workers, and how to make more. They take messages of this kind.
 pub(crate) struct WorkerPool<M: Message<Result: Send> + Send> {
     make: Box<dyn FnMut() -> Recipient<M>>,
     idle: Vec<Recipient<M>>,
@@ -36,12 +36,12 @@ impl<M: Message<Result: Send> + Send + 'static> WorkerPool<M> {
         WorkerPool { make: Box::new(make), idle: Vec::new() }
     }
 
-    /// One that has nothing to do.
+    /// An idle worker.
     pub(crate) fn get(&mut self) -> Recipient<M> {
         self.idle.pop().unwrap_or_else(|| (self.make)())
     }
 
-    /// One is done with its user. Those that died are not given back.
+    /// A worker is done with its user. Workers that died are not returned.
     pub(crate) fn give_back(&mut self, worker: Recipient<M>) {
         self.idle.push(worker);
     }

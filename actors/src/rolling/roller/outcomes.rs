@@ -1,5 +1,5 @@
-//! What becomes of a Roller's works: done, deferred, or failed and tried again; and what syslog hears of it, in the C client's
-//! words where it has them.
+//! The results of a Roller's works: done, deferred, or failed and tried again; and their lines in syslog, in the C client's
+//! words if it has them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,11 +23,11 @@ use crate::work::lock_keeper::{LockOutcome, UserLock};
 use crate::work::queue::WorkJob;
 use crate::work::trouble::Kind;
 
-/// Why such a user is left alone.
+/// Why such a user is skipped.
 const SKIPPED: &str = "there is a skipuser file";
 
 impl Rolling {
-    /// Takes note of a step. A work whose lock is held goes on by waiting for it.
+    /// Records a step's result. A work whose lock is held by somebody else now waits for it.
     pub(super) async fn settle(
         &mut self,
         step: AttemptEvent,
@@ -193,9 +193,9 @@ impl Rolling {
         }
     }
 
-    /// What failed, as entries of the log, where that is nothing but single mailboxes, or what must wait for them. If all
-    /// else of the work is done these rest by themselves, and nothing is promoted, as all of the user could not mend them.
-    /// What the replica refused is tried with all of the user first.
+    /// The failures, as entries of the log, if they are only single mailboxes, or entries that must wait for these. If
+    /// everything else of the work is done they rest alone, and nothing is promoted, because a look at all of the user
+    /// would not help. Refusals by the replica are tried with all of the user first.
     fn as_entries(
         &self,
         job: &WorkJob<UserLock>,
@@ -203,7 +203,7 @@ impl Rolling {
         meta_of: &BTreeSet<Arc<str>>,
     ) -> Option<Vec<Failure>> {
         if job.work.users.iter().any(|(_, tasks)| tasks.unuser) {
-            // UNUSER waits for them, and the user with it.
+            // UNUSER waits for them, and with it the user.
             return None;
         }
         let all_whole = job.work.users.iter().all(|(_, tasks)| tasks.whole);
@@ -253,7 +253,7 @@ impl Rolling {
         Some(failures)
     }
 
-    /// As the C client words it.
+    /// In the C client's words.
     fn tell_promotions(&self, job: &WorkJob<UserLock>) {
         for (userid, tasks) in job.work.users.iter().filter(|(userid, _)| !userid.is_empty()) {
             for name in &tasks.mailboxes {
@@ -273,7 +273,7 @@ fn mailbox_entry(e: &UserError) -> Option<LogEntry> {
     Some(LogEntry::Mailbox(e.mailbox()?.to_string()))
 }
 
-/// When something that failed is tried again.
+/// When a failed entry is tried again.
 fn again_in(pause: Option<Duration>) -> String {
     match pause {
         Some(pause) => format!("tried again in {}", humantime::format_duration(pause)),
@@ -281,8 +281,8 @@ fn again_in(pause: Option<Duration>) -> String {
     }
 }
 
-/// Whether this stops one user only, though it would stop a run over all: a mailbox here came to a partition that the
-/// replica lacks.
+/// Whether this error stops only one user, though it would stop a run over all: a mailbox here was moved to a partition
+/// that the replica lacks.
 fn is_one_users(e: &UserError) -> bool {
     matches!(e, UserError::Replica(ReplicaError::NoPartition { by_option: false, .. }))
 }
