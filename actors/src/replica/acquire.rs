@@ -1,4 +1,4 @@
-//! Waiting for a connection: to ask on it beside others, or to have it alone.
+//! Waits for a connection: a shared one to ask on, or an exclusive one.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use actix::prelude::*;
 use crate::replica::lease::{Lease, compressed, living, opened};
 use crate::replica::pool::{ConnectionPool, NoLease, PoolError, WantExclusive, WantShared};
 
-/// How long a user may wait for a connection to be worked on, after it was looked at.
+/// How long a user may wait for a connection to work on, after it was looked at.
 const WORK_WAIT: Duration = Duration::from_secs(10);
 
-/// A connection to look at a user on, beside others who look.
+/// A shared connection to look at a user on, beside other looks.
 ///
 /// # Errors
-/// [`NoLease`] when there is none to be had.
+/// [`NoLease`] if none can be had.
 pub(crate) async fn acquire_shared(pool: &Addr<ConnectionPool>) -> Result<Lease, NoLease> {
     loop {
         let lease = pool.send(WantShared).await.map_err(|_| PoolError::Stopped)??;
@@ -23,11 +23,11 @@ pub(crate) async fn acquire_shared(pool: &Addr<ConnectionPool>) -> Result<Lease,
     }
 }
 
-/// A connection to look at a user on that nobody else uses: after one was lost with its answer due, it shall take no other
-/// user's with it.
+/// A connection for one look alone: after a connection was lost while this user's answer was due, the user must not take
+/// others' answers with it again.
 ///
 /// # Errors
-/// [`NoLease`] when there is none to be had.
+/// [`NoLease`] if none can be had.
 pub(crate) async fn acquire_exclusive_look(pool: &Addr<ConnectionPool>) -> Result<Lease, NoLease> {
     loop {
         let lease = pool.send(WantExclusive).await.map_err(|_| PoolError::Stopped)??;
@@ -42,8 +42,8 @@ pub(crate) async fn acquire_exclusive_look(pool: &Addr<ConnectionPool>) -> Resul
 /// A connection for one user's work.
 ///
 /// # Errors
-/// [`NoLease`] when there is none to be had; [`NoLease::NotStarted`] after [`WORK_WAIT`], by when
-/// what was seen of the user is old.
+/// [`NoLease`] if none can be had; [`NoLease::NotStarted`] after [`WORK_WAIT`], because what was seen of the user is old by
+/// then.
 pub(crate) async fn acquire_exclusive(pool: &Addr<ConnectionPool>) -> Result<Lease, NoLease> {
     loop {
         let waiting = tokio::time::timeout(WORK_WAIT, pool.send(WantExclusive));

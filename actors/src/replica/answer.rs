@@ -1,13 +1,13 @@
-//! What the replica answered: in as little memory as it takes, and bounded, whatever the replica says.
+//! The replica's answers: stored in as little memory as possible, and bounded, whatever the replica sends.
 //!
 //! ```text
 //!   * MAILBOX, QUOTA, SEEN, LSUB, SIEVE  --> ReplicaUser (what there is of a user)
 //!   RECORD (…), one by one               --> FullReplica (GET FULLMAILBOX)
 //!   all else                             --> Items
 //! ```
-//! Answers are taken in as they come. All that is held of answers on all connections of a run, from the first byte until the
-//! user whose answer it is has been looked at, comes out of one [`Budget`]; an answer for which there is no room ends
-//! its connection and is that user's failure.
+//! Answers are parsed as they arrive. Everything that is held of answers on all connections of a run, from the first byte
+//! until the user has been looked at, comes out of one [`Budget`]; an answer for which there is no room ends its connection
+//! and fails that user.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -17,21 +17,21 @@ use csync::{FullMailbox, Item, ReplicaMailbox, ReplicaRecord, ReplicaUser, Statu
 use cyrus_types::{Uid, UidValidity};
 use sync_plan::FullReplica;
 
-/// Room for all answers of a run together, in bytes: a mailbox of a million records, or a user of 20,000 mailboxes; more where a
-/// user has more here. What else a run needs fits beside it in 64 MiB.
+/// Room for all answers of a run together, in bytes: a mailbox of a million records, or a user of 20,000 mailboxes; more if
+/// a user has more here. The rest of a run fits beside it in 64 MiB.
 const ROOM_BYTES: usize = 40 << 20;
 
-/// What a string costs beside its bytes: its place, in a list that has grown to twice what it holds, and on the heap.
+/// The cost of a string beside its bytes: its place, in a list that has grown to twice its length, and its heap overhead.
 const STRING_BYTES: usize = 2 * size_of::<String>() + HEAP_BYTES;
-/// What the heap takes beside the bytes.
+/// The heap's overhead for each block.
 const HEAP_BYTES: usize = 32;
 
-/// A mailbox of more records is a large one.
+/// A mailbox with more records is a large one.
 const MANY_RECORDS: usize = 16 * 1024;
-/// So many records are put into their final form at a time.
+/// How many records are converted to their final form at a time.
 const RECORDS_AT_A_TIME: usize = 256;
 
-/// What a mailbox that both sides have may take of the room.
+/// The share of the room for one mailbox that both sides have.
 const MAILBOX_BYTES: usize = 4096;
 
 /// Room for answers; clones share it.
@@ -41,18 +41,18 @@ pub(crate) struct Budget(Arc<Room>);
 #[derive(Debug, Default)]
 struct Room {
     used: AtomicUsize,
-    /// The most mailboxes that a user has here.
+    /// The highest number of mailboxes of a user here.
     mailboxes: AtomicUsize,
 }
 
 impl Budget {
-    /// A part of it, empty yet.
+    /// A new part of it, still empty.
     pub(crate) fn hold(&self) -> Held {
         Held { budget: self.clone(), bytes: 0 }
     }
 
-    /// A user has so many mailboxes here: the replica may have as many. There is room for those of the largest user beside
-    /// what there always is; an answer that came before this was known fails in passing.
+    /// A user has this many mailboxes here: the replica may have as many. There is room for those of the largest user
+    /// beside the usual room; an answer that arrived before this was known fails transiently.
     pub(crate) fn expect(&self, mailboxes: usize) {
         self.0.mailboxes.fetch_max(mailboxes, Ordering::Relaxed);
     }
@@ -69,7 +69,7 @@ impl Budget {
     }
 }
 
-/// A part of the [`Budget`]. Dropping it gives it back.
+/// A part of the [`Budget`]. Dropping it returns the room.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     budget: Budget,
@@ -77,7 +77,7 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    /// Makes it so large. False where there is no room for that; then it is as large as it was.
+    /// Sets its size. False if there is no room for that; then the size does not change.
     pub(crate) fn set(&mut self, bytes: usize) -> bool {
         if bytes > self.bytes {
             let more = bytes - self.bytes;
@@ -93,7 +93,7 @@ impl Held {
         true
     }
 
-    /// Takes another one's part over, which is of the same budget.
+    /// Takes over another part of the same budget.
     pub(crate) fn join(&mut self, mut other: Held) {
         if self.bytes == 0 {
             std::mem::swap(self, &mut other);
@@ -120,13 +120,13 @@ pub(crate) struct Answer {
 /// The lines before the status.
 #[derive(Debug, Default)]
 pub(crate) struct Said {
-    /// What there is of a user.
+    /// The mailboxes and other data of a user.
     pub(crate) user: ReplicaUser,
-    /// The records of a whole mailbox, and how far its UIDs went.
+    /// The records of a whole mailbox, and its last UID.
     pub(crate) records: FullReplica,
     /// All other lines.
     pub(crate) items: Vec<Item>,
-    /// The first line that makes no sense, in words.
+    /// What is wrong with the first invalid line.
     pub(crate) nonsense: Option<String>,
     /// The room that it takes.
     pub(crate) held: Held,
@@ -145,12 +145,12 @@ impl Said {
         self.bytes
     }
 
-    /// Whether nothing was said.
+    /// Whether it is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes == 0 && self.nonsense.is_none()
     }
 
-    /// Takes a line in. `of_user`: it is about what there is of a user.
+    /// Parses a line. `of_user`: it belongs to the data of a user.
     pub(crate) fn push(&mut self, item: Item, of_user: bool) {
         if !of_user {
             self.bytes += 2 * size_of::<Item>() + weight(&item.value, true);
@@ -175,7 +175,7 @@ impl Said {
         }
     }
 
-    /// Takes one of a mailbox's records in.
+    /// Adds one record of a mailbox.
     pub(crate) fn push_record(&mut self, record: &Value) {
         match ReplicaRecord::decode(record) {
             Ok(record) => self.fresh_records.push(record),
@@ -196,8 +196,8 @@ impl Said {
         self.bytes += size_of_val(states.as_slice());
         let all = &mut self.records.records;
         if all.len() > MANY_RECORDS && all.len() + states.len() > all.capacity() {
-            // All the room there is, at once: it takes memory only as it is filled, where growing would copy it
-            // again and again.
+            // Reserves all the room at once: memory is used only as it is filled, while growing would copy everything again
+            // and again.
             all.reserve_exact(
                 (ROOM_BYTES / size_of_val(states.as_slice()) * states.len())
                     .saturating_sub(all.len()),
@@ -218,7 +218,7 @@ impl Said {
     }
 }
 
-/// What a mailbox takes in memory, with what a list of many leaves behind when it grows.
+/// The memory of a mailbox, including what a growing list of many leaves behind.
 fn mailbox_weight(m: &ReplicaMailbox) -> usize {
     let strings = [&m.name, &m.mboxtype, &m.partition, &m.acl, &m.options];
     let text = strings.into_iter().chain(&m.quotaroot).map(String::as_str);
@@ -231,7 +231,7 @@ fn mailbox_weight(m: &ReplicaMailbox) -> usize {
     4 * size_of::<ReplicaMailbox>() + strings + annotations.sum::<usize>()
 }
 
-/// What the atoms of a value take in memory; with the values around them if those are kept.
+/// The memory of a value's atoms; with the values around them if those are kept.
 fn weight(value: &Value, kept: bool) -> usize {
     let own = if kept { size_of::<Value>() } else { 0 };
     let inner: usize = match value {
@@ -247,7 +247,7 @@ fn weight(value: &Value, kept: bool) -> usize {
     own + inner
 }
 
-/// What the replica said of a user in all answers, with the room that it takes.
+/// Everything the replica reported about a user, in all answers, with the room that it takes.
 #[derive(Debug, Default)]
 pub(crate) struct Theirs {
     user: ReplicaUser,
@@ -255,12 +255,12 @@ pub(crate) struct Theirs {
 }
 
 impl Theirs {
-    /// With what is known from elsewhere.
+    /// Starts with what is known from elsewhere.
     pub(crate) fn knowing(mailboxes: Vec<ReplicaMailbox>) -> Theirs {
         Theirs { user: ReplicaUser { mailboxes, ..ReplicaUser::default() }, ..Theirs::default() }
     }
 
-    /// Takes an answer in.
+    /// Adds an answer.
     pub(crate) fn add(&mut self, said: Said) {
         let Said { user, held, .. } = said;
         if self.user.mailboxes.is_empty() {
@@ -336,7 +336,7 @@ mod tests {
         said.push(Item { name: "MAILBOX".into(), value: head }, true);
         assert_eq!((said.records.last_uid, said.records.records.len()), (Uid(400), 300));
         assert!(said.records.records.iter().all(|r| r.expunged));
-        // The head lacks what a mailbox must have.
+        // The head lacks a required key.
         assert!(said.nonsense.is_some() && !said.is_empty());
         said.push_record(&Value::Nil);
         said.push(Item { name: "MISSING".into(), value: Value::atom("x") }, false);

@@ -1,8 +1,8 @@
-//! A question or change for the replica, without its bytes: who asks, what the answer may be about, where it goes.
+//! A question or change for the replica, without its bytes: who asks, what the answer may contain, where it goes.
 //!
-//! Answers of csync have no tags: the first is the first command's, and so on. One too many or too few, and all that
-//! follow are taken for others'. So what can be told from an answer is checked, and one that can't be its
-//! command's ends the connection.
+//! csync's answers have no tags: the first answer belongs to the first command, and so on. After one extra or missing
+//! answer, all that follow would go to the wrong commands. So each answer is checked as far as possible, and one that can't
+//! belong to its command ends the connection.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -29,21 +29,21 @@ pub(crate) struct Asker {
     pub(crate) beside_others: bool,
 }
 
-/// What is said to the replica, but for its bytes.
+/// A command for the replica, except its bytes.
 #[derive(Debug)]
 pub(crate) struct Ask {
     pub(crate) kind: CommandKind,
     pub(crate) asker: Asker,
     pub(crate) about: About,
     pub(crate) reply: Reply,
-    /// For whom it is said, for lines about its answer.
+    /// The span for lines about its answer.
     pub(crate) span: Span,
 }
 
-/// What an answer may be about.
+/// What an answer may contain.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum About {
-    /// Whatever lines of its kind there are.
+    /// Any lines.
     #[default]
     Anything,
     /// This user's mailboxes.
@@ -62,7 +62,7 @@ impl About {
         let text = |key| line.value.get(key).and_then(|value: &Value| value.str().ok());
         match line.name.as_str() {
             "MAILBOX" => {
-                // One that says no name is told as nonsense later.
+                // A line without a name is reported as invalid later.
                 let (name, id) = (text("MBOXNAME")?, text("UNIQUEID")?);
                 let belongs = match self {
                     About::Anything => true,
@@ -84,10 +84,10 @@ impl About {
     }
 }
 
-/// Whether the mailbox is that user's, live or deleted.
+/// Whether the mailbox belongs to that user, live or deleted.
 fn is_owner(rules: &NameRules, userid: &str, mailbox: &str) -> bool {
     let owner = rules.userid(mailbox);
-    // Spelt as a mailbox's owner is: whoever asks may have been named otherwise.
+    // Spelt as a mailbox's owner; the caller may have spelt the user differently.
     owner.is_some() && owner == rules.userid(&rules.user_inbox(userid))
 }
 

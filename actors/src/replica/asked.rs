@@ -1,4 +1,4 @@
-//! Commands that were sent, their answers to come.
+//! Commands that were sent and whose answers are still to come.
 
 use csync::{CommandKind, StatusKind};
 
@@ -8,22 +8,22 @@ use crate::replica::ask::Pending;
 use crate::replica::command_error::CommandError;
 use crate::replica::refusal::Meaning;
 
-/// A change sent, its answer to come.
+/// A change that was sent; its answer is still to come.
 #[derive(Debug)]
 pub(crate) struct PendingCommand {
     /// Which command it is.
     pub(crate) kind: CommandKind,
-    /// What the replica has taken once it says OK.
+    /// What the replica has accepted once it says OK.
     pub(crate) brings: Sent,
     pub(super) pending: Pending,
 }
 
-/// How a change ended that was not refused.
+/// How a change that was not refused ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Done {
-    /// The replica has taken it.
+    /// The replica has carried it out.
     Taken,
-    /// There was nothing to do: what was to be removed is not there.
+    /// There was nothing to do: the object to be removed does not exist.
     NothingThere,
 }
 
@@ -32,12 +32,12 @@ impl PendingCommand {
         PendingCommand { kind, brings: Sent::default(), pending }
     }
 
-    /// Whether nothing needs to be waited for any more.
+    /// Whether waiting for the answer is no longer necessary.
     pub(crate) fn is_answered(&self) -> bool {
         !self.pending.is_empty()
     }
 
-    /// The refusal, if that is the answer and it is here.
+    /// The refusal, if the answer has arrived and is one.
     pub(crate) fn refusal(&mut self) -> Option<CommandError> {
         match self.pending.try_recv() {
             Ok(Ok(answer)) => ok(answer, self.kind).err(),
@@ -65,7 +65,7 @@ impl PendingCommand {
     }
 }
 
-/// A question sent, its answer to come: a `T`, the default one where nothing is there.
+/// A question that was sent; its answer is a `T`, the default one if nothing is there.
 #[derive(Debug)]
 pub(crate) struct Asked<T> {
     pub(super) pending: PendingCommand,
@@ -86,10 +86,10 @@ impl<T: Default> Asked<T> {
     }
 }
 
-/// What was said in a good answer.
+/// The lines of a good answer.
 ///
 /// # Errors
-/// [`CommandError::Refused`] on NO and BAD, [`CommandError::InvalidAnswer`] on lines that can't be understood.
+/// [`CommandError::Refused`] on NO and BAD, [`CommandError::InvalidAnswer`] on lines that can't be parsed.
 fn ok(answer: Answer, command: CommandKind) -> Result<Said, CommandError> {
     match answer.status.kind {
         StatusKind::Ok => match answer.said.nonsense {

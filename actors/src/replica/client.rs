@@ -1,5 +1,5 @@
-//! Typed commands to the replica. Here each is encoded, reported where the C client reports it, and sent; its answer comes
-//! typed ([`Asked`], [`PendingCommand`]), and what a NO means is decided in `refusal.rs`.
+//! Typed commands to the replica. Each is encoded here, reported where the C client reports it, and sent. Its answer is
+//! typed ([`Asked`], [`PendingCommand`]); `refusal.rs` decides what a NO means.
 //!
 //! ```text
 //!   look, apply --get_user, rename …--> Client --Frame--> connection
@@ -26,7 +26,7 @@ use crate::replica::frames::FrameSender;
 /// How many mailboxes are asked for in one command.
 const NAMES: usize = 500;
 
-/// What one lease says to the replica. A clone speaks for the same lease.
+/// The commands of one lease. A clone belongs to the same lease.
 #[derive(Debug, Clone)]
 pub(crate) struct Client {
     frames: FrameSender,
@@ -41,7 +41,7 @@ pub(crate) struct Client {
 pub(crate) struct FullAnswer {
     pub(crate) mailbox: ReplicaMailbox,
     pub(crate) records: FullReplica,
-    /// The room that they take.
+    /// The room that they take in memory.
     pub(crate) held: Held,
 }
 
@@ -61,14 +61,14 @@ impl Client {
         &self.features
     }
 
-    /// How the connection ends, and whether what was sent on it may still be carried out.
+    /// How the connection ended, and whether the replica may still carry out what was sent on it.
     pub(crate) fn end(&self) -> &crate::replica::frames::End {
         &self.frames.end
     }
 
     // Questions.
 
-    /// What there is of a user. The user's work is reported as a whole, not this.
+    /// The replica's data of a user. Only the user's work as a whole is reported to the admin, not this command.
     pub(crate) async fn get_user(
         &self,
         userid: &Arc<str>,
@@ -106,7 +106,7 @@ impl Client {
         Ok(asked)
     }
 
-    /// Mailboxes by unique id, in as many commands as it takes: none where the replica can't be asked so.
+    /// Mailboxes by unique id, in as many commands as it takes; empty if the replica can't be asked by unique id.
     pub(crate) async fn get_unique_ids(
         &self,
         ids: &[&UniqueId],
@@ -138,7 +138,7 @@ impl Client {
         self.ask(command::get_annotation(""), About::Anything, annotations).await
     }
 
-    /// Which of these messages the replica lacks in these mailboxes. The others it keeps, until RESTART.
+    /// Asks which of these messages the replica lacks in these mailboxes. It keeps the others until RESTART.
     pub(crate) async fn reserve(
         &self,
         partition: &str,
@@ -164,7 +164,7 @@ impl Client {
         self.send(command::rename(self.local_only, from, to, partition, uidvalidity)).await
     }
 
-    /// Removes a mailbox: this one and no other of that name, where the replica can be told so.
+    /// Removes a mailbox: only this one and no other of that name, if the replica supports that.
     pub(crate) async fn unmailbox(
         &self,
         name: &str,
@@ -186,14 +186,13 @@ impl Client {
         self.send(command::unuser(self.local_only, userid)).await
     }
 
-    /// Says that a mailbox is about to be sent.
+    /// Reports that a mailbox is about to be sent.
     pub(crate) async fn report_mailbox(&self, name: &str) {
         let word = self.local("MAILBOX", "LOCAL_MAILBOX");
         self.report(|| format!("{word} {name}")).await;
     }
 
-    /// A mailbox' head and records, encoded before, all at once. Longer ones go through
-    /// [`stream`](Client::stream).
+    /// A mailbox's head and records, already encoded, all at once. Longer ones go through [`stream`](Client::stream).
     pub(crate) async fn mailbox(
         &self,
         bytes: bytes::Bytes,
@@ -201,7 +200,7 @@ impl Client {
         self.frames.command(CommandKind::Mailbox, bytes, About::Anything).await
     }
 
-    /// Any change that was encoded before, as part of one that is reported.
+    /// Any change that is already encoded and belongs to one that is reported.
     pub(crate) async fn send(&self, command: Command) -> Result<PendingCommand, CommandError> {
         let Command { kind, bytes } = command;
         self.frames.command(kind, bytes, About::Anything).await
@@ -230,7 +229,7 @@ impl Client {
         self.send(command::unquota(root)).await
     }
 
-    /// Subscribes a user to a mailbox, or no longer.
+    /// Subscribes a user to a mailbox, or unsubscribes.
     pub(crate) async fn subscription(
         &self,
         subscribed: bool,
@@ -270,7 +269,7 @@ impl Client {
         self.send(command::unsieve(userid, file)).await
     }
 
-    /// Makes a script the active one; none where no `file` is given.
+    /// Makes a script the active one; none if no `file` is given.
     pub(crate) async fn activate_sieve(
         &self,
         userid: &str,
@@ -303,12 +302,12 @@ impl Client {
         .await
     }
 
-    /// Lets the replica forget the messages that it keeps for this connection.
+    /// Makes the replica forget the messages that it keeps for this connection.
     pub(crate) async fn restart(&self) -> Result<PendingCommand, CommandError> {
         self.send(command::restart()).await
     }
 
-    /// Finds out whether the connection lives.
+    /// Finds out whether the connection is alive.
     ///
     /// # Errors
     /// As of any command.
@@ -316,9 +315,9 @@ impl Client {
         self.send(command::noop()).await?.done().await.map(drop)
     }
 
-    /// Makes sure that the answers so far were the questions' own: the connection ends where they were not. An empty
-    /// answer looks like any other command's OK, but the one to NOOP has words of its own. imapd's
-    /// answers have tags, which are enough.
+    /// Makes sure that the answers so far belonged to their commands; ends the connection if they did not. An empty answer
+    /// looks like any other command's OK, but the answer to NOOP has a text of its own. imapd's answers have tags, which
+    /// are enough.
     ///
     /// # Errors
     /// [`CommandError::Lost`] when the connection ends.
@@ -329,7 +328,7 @@ impl Client {
     /// Asks for compression, and waits until the replica has said yes or no.
     ///
     /// # Errors
-    /// As of any command; a refusal is none.
+    /// As of any command; a refusal is not an error.
     pub(super) async fn compress(&self) -> Result<(), CommandError> {
         self.frames.compress().await
     }

@@ -14,8 +14,8 @@ pub enum CommandError {
         command: CommandKind,
         /// What ended the connection.
         reason: String,
-        /// Somebody else's answer was due when it ended, or nothing was heard of what was sent ahead of all being agreed on: this
-        /// one counts as never asked, if it only asked.
+        /// The connection ended while another user's answer was due, or before the end of the handshake that this command
+        /// was sent ahead of. If it was only a question, it counts as never asked.
         behind: bool,
     },
     /// The replica said NO or BAD.
@@ -23,12 +23,12 @@ pub enum CommandError {
     Refused {
         /// The command.
         command: CommandKind,
-        /// The code, where the answer has a known one.
+        /// The code, if the answer has a known one.
         code: Option<Code>,
-        /// The replica's own words, code included.
+        /// The replica's own words, including the code.
         text: String,
     },
-    /// The answer makes no sense.
+    /// The answer is invalid.
     #[error("the replica's answer to {command} makes no sense: {problem}")]
     InvalidAnswer {
         /// The command.
@@ -39,12 +39,12 @@ pub enum CommandError {
 }
 
 impl CommandError {
-    /// The connection is gone, so gone that nobody is left to say why.
+    /// The connection is gone, and so is the task that could say why.
     pub(crate) fn closed(command: CommandKind) -> CommandError {
         CommandError::Lost { command, reason: "it was closed".into(), behind: false }
     }
 
-    /// What a refusal means; none where it is no refusal.
+    /// What a refusal means; `None` if it is not a refusal.
     pub(crate) fn meaning(&self) -> Option<Meaning> {
         match self {
             CommandError::Refused { command, code, .. } => {

@@ -7,11 +7,11 @@ use crate::replica::asked::PendingCommand;
 use crate::replica::command_error::CommandError;
 use crate::replica::frames::{Frame, FrameSender};
 
-/// A command under way. One that is dropped after its first piece was sent, and not closed, ends the connection.
+/// A command being sent. If it is dropped after its first piece was sent, and not closed, the connection ends.
 pub(crate) struct CommandStream<'a> {
     frames: &'a FrameSender,
     kind: CommandKind,
-    /// Whether a piece of it is on its way.
+    /// Whether a piece of it was sent.
     begun: Option<PendingCommand>,
 }
 
@@ -20,7 +20,7 @@ impl<'a> CommandStream<'a> {
         CommandStream { frames, kind, begun: None }
     }
 
-    /// Whether a piece of it is on its way.
+    /// Whether a piece of it was sent.
     pub(crate) fn is_begun(&self) -> bool {
         self.begun.is_some()
     }
@@ -37,7 +37,7 @@ impl<'a> CommandStream<'a> {
         Ok(())
     }
 
-    /// Sends the last piece, the CRLF included.
+    /// Sends the last piece, including the CRLF.
     ///
     /// # Errors
     /// As [`push`](CommandStream::push).

@@ -1,23 +1,21 @@
-//! The Connection actor: one socket to the replica, commands ahead of their answers.
+//! The Connection actor: one socket to the replica; commands go ahead of their answers.
 //!
 //! ```text
 //!   Lease --Frame--> writer task --bytes--> replica --bytes--> reader task --Answer--> who asked
 //!                        '------ names of commands, in order ------^
 //! ```
-//! The writer never waits for an answer and the reader never waits for the writer, so neither
-//! answers nor commands of any size can lock the two sides up. Answers come in the order of the
-//! commands, so a queue matches them.
+//! The writer never waits for an answer and the reader never waits for the writer, so answers and commands of any size
+//! can't block each other. Answers come in the order of the commands, so a queue matches them.
 //!
-//! States: *connecting* (until the reply to [`Connect`]), *open*, *closed* (the socket or the
-//! protocol broke, the replica said BYE, or the pool let go). A closed connection answers every
-//! command in flight with [`CommandError::Lost`] and tells the pool once, by [`Down`]. The one whose answer was due is told
-//! from those behind it, who asked nothing as far as anybody knows.
+//! States: *connecting* (until the reply to [`Connect`]), *open*, *closed* (the socket or the protocol broke, the replica
+//! said BYE, or the pool dropped it). A closed connection answers every command in flight with [`CommandError::Lost`] and
+//! sends [`Down`] to the pool, once. The error says whether the command's own answer was due, or whether it waited behind
+//! another; the latter counts as never asked.
 //!
-//! A connection that is opened *early* takes commands as soon as the login is through. They follow what else is to be agreed on
-//! without waiting for it, which saves a round trip, and go in clear; COMPRESS follows when the pool finds
-//! it worth its own round trip. Should the agreement fail, what was sent ahead
-//! counts as never asked, as what stands behind another's answer does. Only questions are sent ahead: whoever is to work on a connection
-//! gets it when it is open.
+//! A connection that is opened *early* takes commands as soon as the login is through. They follow the rest of the
+//! handshake without waiting for it, which saves a round trip, and go uncompressed; COMPRESS follows when the pool finds it
+//! worth a round trip of its own. If the handshake fails, commands that were sent ahead count as never asked, like those
+//! behind another's answer. Only questions are sent ahead: a user gets the connection for work when the handshake is over.
 
 pub(crate) mod queue;
 mod reader;
@@ -58,16 +56,16 @@ pub(crate) struct Connection {
 pub(crate) struct Means {
     pub(crate) settings: Arc<Settings>,
     pub(crate) events: EventSink,
-    /// Room for answers.
+    /// The memory budget for answers.
     pub(crate) budget: Budget,
-    /// Counts answers.
+    /// Counts and times answers.
     pub(crate) stats: CommandStats,
-    /// Makes them.
+    /// Makes the connections.
     pub(crate) dial: Arc<dyn Dial>,
 }
 
 impl Connection {
-    /// A connection that is not yet made; `down` hears of its end.
+    /// A connection that is not made yet; `down` gets a message at its end.
     pub(crate) fn new(number: u64, means: Means, down: Recipient<Down>) -> Connection {
         Connection { number, means, down }
     }
@@ -81,9 +79,9 @@ impl Actor for Connection {
 #[derive(Message)]
 #[rtype(result = "Result<Opened, ConnectError>")]
 pub(crate) struct Connect {
-    /// Whether to be open to questions before all is agreed on, without compression.
+    /// Whether to accept questions before the end of the handshake, without compression.
     pub(crate) early: bool,
-    /// Whether to say so if it takes long.
+    /// Whether to report it if it takes long.
     pub(crate) announce: bool,
 }
 
@@ -92,16 +90,16 @@ pub(crate) struct Opened {
     pub(crate) frames: FrameSender,
     pub(crate) features: Features,
     pub(crate) clear: Arc<CompressionState>,
-    /// Tells for how long an answer has been due.
+    /// Reports for how long an answer has been due.
     pub(crate) queue: Queue,
 }
 
-/// What a connection sends and receives in clear.
+/// What a connection sends and receives uncompressed.
 #[derive(Debug, Default)]
 pub(crate) struct CompressionState {
-    /// Whether it could be compressed, and is not.
+    /// Whether it could be compressed, but is not.
     pub(crate) compressible: AtomicBool,
-    /// Bytes received, inflated ones too.
+    /// Bytes received, after inflating.
     pub(crate) received: AtomicU64,
 }
 
@@ -111,7 +109,7 @@ pub(crate) struct CompressionState {
 pub(crate) struct Down {
     pub(crate) number: u64,
     pub(crate) reason: String,
-    /// It was opened early, and what was asked ahead was not heard.
+    /// It was opened early, and the questions sent ahead were not answered.
     pub(crate) unopened: bool,
 }
 
@@ -127,7 +125,7 @@ impl Handler<Connect> for Connection {
             debug!(connection = number, software = %ready.session.capabilities.software, "connected");
             let (sender, frames) = mpsc::channel(FRAMES_WAITING);
             let features = Features::of(&ready.session);
-            // The C client says it of each connection.
+            // The C client reports it for each connection.
             if events.is_first()
                 && let Some(line) = features.tell(&settings)
             {
@@ -176,7 +174,7 @@ struct Around {
     events: EventSink,
 }
 
-/// Runs the socket until it ends; the queue then knows why it did.
+/// Runs the socket until it ends; then the queue knows the reason.
 async fn serve(around: Around, ready: Ready, frames: mpsc::Receiver<Frame>, queue: Queue) {
     let Around { number, budget, stats, clear, timeout, events } = around;
     let framing = ready.session.framing;
@@ -223,7 +221,7 @@ async fn serve(around: Around, ready: Ready, frames: mpsc::Receiver<Frame>, queu
                 done.unwrap_or_else(|e| (format!("the reader failed: {e}"), None));
             queue.close_as(&reason, silent.is_some());
             drop(go_on);
-            // With the writer goes its half: the replica hears that nothing follows.
+            // The writer takes its half with it: the replica sees that nothing follows.
             let _ = writing.await;
             if let Some(read) = silent {
                 let end = queue.end.clone();

@@ -1,9 +1,9 @@
-//! Connections that fell silent and were given up, but may still carry out what they were sent.
+//! Connections that fell silent and were given up, although the replica may still carry out what was sent on them.
 //!
-//! The replica may have read commands that it has not got to, and the network may hold others. Carried out late, behind what a
-//! newer connection did, they would set things back. So such a connection is not just dropped: we say no more, and listen until it
-//! ends; by then all that was sent is carried out or never will be. The user whose work it was waits for that, for a while,
-//! before it is looked at again.
+//! The replica may not yet have reached commands that it has read, and the network may hold others. If they are carried out
+//! late, after the commands of a newer connection, they undo changes. So such a connection is not just dropped: we send no
+//! more, and listen until it ends; by then everything that was sent has been carried out or never will be. The user whose
+//! work it was waits for that, for a limited time, before it is looked at again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::replica::frames::End;
 
-/// So long a user waits for the end of a connection that fell silent.
+/// How long a user waits for the end of a connection that fell silent.
 const LONGEST: Duration = Duration::from_secs(60);
 
 /// Such connections, by the user whose work was on them. Clones share them.
@@ -23,14 +23,14 @@ impl Fading {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// This user's work on a connection failed: if that fell silent, the user is to wait for its end.
+    /// This user's work on a connection failed: if the connection fell silent, the user must wait for its end.
     pub(crate) fn note(&self, userid: &Arc<str>, end: &End) {
         if end.is_fading() {
             self.with(|all| all.entry(userid.clone()).or_default().push(end.clone()));
         }
     }
 
-    /// Waits until nothing that was sent for this user can be carried out any more; for a minute at most.
+    /// Waits until nothing that was sent for this user can be carried out any more; a minute at most.
     pub(crate) async fn wait(&self, userid: &Arc<str>) {
         let Some(ends) = self.with(|all| all.remove(userid)) else { return };
         let all = async {

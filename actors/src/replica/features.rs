@@ -1,4 +1,4 @@
-//! What the replica's Cyrus can do, decided in one place, and asked before anything is sent that an older one does not know.
+//! What the replica's Cyrus can do, decided in one place. Callers ask before they send what an older version does not know.
 //!
 //! ```text
 //!   feature                  Cyrus     without it
@@ -11,8 +11,8 @@
 //!   REPLICATION-ARCHIVE      3.8       -a: messages are staged on the spool partition
 //!   UNMAILBOX-ID             HEAD      UNMAILBOX gives the name alone
 //! ```
-//! What the banner offers and APPLY CAPABILITIES switches on is known for certain; the rest goes by the version in the banner. An
-//! imapd may hide that (`serverinfo`): then it is what its capabilities need at least.
+//! What the banner offers and APPLY CAPABILITIES switches on is certain; the rest is derived from the version in the
+//! banner. An imapd may hide its version (`serverinfo`): then it is the lowest version with its capabilities.
 //!
 //! Sources: `imap/sync_support.c` and `imap/sync_server.c` of cyrus-imapd 3.0.18, 3.2.6, 3.4.4, 3.6.1, 3.8.6, 3.12.3.
 
@@ -31,22 +31,22 @@ pub(crate) struct Features {
     pub(crate) sieve_mailbox: bool,
     /// FORCE was asked for (-O) and granted.
     pub(crate) force: bool,
-    /// Mailboxes can be asked for by unique id, those that are not there among them.
+    /// Mailboxes can be asked for by unique id, including ids that the replica does not have.
     pub(crate) unique_ids: bool,
-    /// It tells of names without a mailbox, and takes them.
+    /// It reports names without a mailbox, and accepts them.
     pub(crate) intermediates: bool,
     /// It keeps the names of flags and the owner's groups.
     pub(crate) user_flags: bool,
     /// Messages are staged on the archive partition (-a).
     pub(crate) archive: bool,
-    /// UNMAILBOX names the mailbox that it means by its unique id and UIDVALIDITY.
+    /// UNMAILBOX identifies the mailbox by its unique id and UIDVALIDITY.
     pub(crate) unmailbox_id: bool,
     /// Staging on the archive partition is offered.
     archive_offered: bool,
 }
 
 impl Features {
-    /// What a session comes to.
+    /// The result of a handshake.
     pub(crate) fn of(session: &Session) -> Features {
         let capabilities = &session.capabilities;
         let told = session.version();
@@ -62,7 +62,7 @@ impl Features {
             force: session.force_active,
             unique_ids: version >= CyrusVersion::new(3, 6),
             intermediates: version >= CyrusVersion::new(3, 4),
-            // Those that do not know them pass them over, so they go to who does not tell.
+            // Versions that do not know them ignore them, so they are also sent to a replica of unknown version.
             user_flags: told.is_none_or(|version| version >= CyrusVersion::new(3, 12)),
             archive: capabilities.has_enabled("REPLICATION-ARCHIVE"),
             unmailbox_id: capabilities.has_enabled("UNMAILBOX-ID"),
@@ -70,8 +70,8 @@ impl Features {
         }
     }
 
-    /// What became of the wish to stage on the archive partition (-a), in the C client's words
-    /// (`imap/sync_support.c:sync_connect` of cyrus-imapd 3.12.3). It goes on in any case.
+    /// The result of the request to stage on the archive partition (-a), in the C client's words
+    /// (`imap/sync_support.c:sync_connect` of cyrus-imapd 3.12.3). The run goes on in any case.
     fn archive_line(&self) -> &'static str {
         match (self.archive, self.archive_offered) {
             (true, _) => "Destination supports replication to archive",
@@ -80,8 +80,8 @@ impl Features {
         }
     }
 
-    /// Tells the log what becomes of options that not every replica knows; the line for the admin, if any. The C client ends
-    /// where it can't have FORCE.
+    /// Logs the result of options that not every replica knows; returns the line for the admin, if any. The C client ends
+    /// if it can't have FORCE.
     pub(crate) fn tell(&self, settings: &Settings) -> Option<String> {
         if settings.sync.stage_to_archive {
             let line = self.archive_line();
@@ -101,7 +101,7 @@ impl Features {
         Some(line)
     }
 
-    /// What was expected of an opening and did not come: the words for it.
+    /// The text for what the handshake was expected to bring and did not.
     pub(crate) fn broken_promise(&self, got: &Features) -> Option<&'static str> {
         let broken = |expected: bool, got: bool| expected && !got;
         if broken(self.sieve_mailbox, got.sieve_mailbox) {
@@ -157,7 +157,7 @@ mod tests {
             let software = format!("host Cyrus sync server {version}");
             assert_eq!(by_version(&session(&software, offered, offered)), expected, "{version}");
         }
-        // What an imapd does not tell is taken from what it offers.
+        // What an imapd does not report is derived from what it offers.
         let hidden = "host Cyrus IMAP server ready";
         assert_eq!(by_version(&session(hidden, &[], &[])), [false, false, true]);
         assert_eq!(by_version(&session(hidden, SIEVE, SIEVE)), [true, true, true]);

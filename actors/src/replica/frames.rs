@@ -1,12 +1,11 @@
-//! What travels from a user's work to its connection: commands as they are encoded, in order.
+//! What travels from a user's work to its connection: encoded commands, in order.
 //!
 //! ```text
 //!  UserSync, MailboxStreamer --Frame--> [bounded channel] --> writer --> socket
 //!        ^------------ Result<Answer> (one a command) <----- reader <--'
 //! ```
-//! A short command is one frame; a long one is opened, fed and closed, so that neither records nor
-//! message files ever sit in memory as a whole. The tags of csync over IMAP are added by the
-//! writer: whoever encodes commands need not know them.
+//! A short command is one frame; a long one is opened, fed and closed, so that neither records nor message files are ever
+//! in memory as a whole. The writer adds the tags of csync over IMAP: encoders do not know them.
 
 use std::sync::{Arc, OnceLock};
 
@@ -19,8 +18,8 @@ use crate::replica::ask::{About, Ask, Asker, Pending};
 use crate::replica::asked::PendingCommand;
 use crate::replica::command_error::CommandError;
 
-/// How many frames may wait for the socket. A frame holds up to [`FRAME_BYTES`], so about 1 MiB a
-/// connection is in flight.
+/// How many frames may wait for the socket. A frame holds up to [`FRAME_BYTES`], so about 1 MiB is in flight for each
+/// connection.
 pub(crate) const FRAMES_WAITING: usize = 16;
 
 /// The size that streamed frames aim at, in bytes.
@@ -29,15 +28,15 @@ pub(crate) const FRAME_BYTES: usize = 64 * 1024;
 /// A piece of the stream to the replica.
 #[derive(Debug)]
 pub(crate) enum Frame {
-    /// A whole command, its CRLF included.
+    /// A whole command, including its CRLF.
     Command { ask: Ask, bytes: Bytes },
-    /// COMPRESS: both directions are deflated from its answer on. No other answer may be due.
+    /// COMPRESS: both directions are deflated after its answer. No other answer may be due.
     Compress { ask: Ask },
     /// A command's beginning.
     Open { ask: Ask, bytes: Bytes },
-    /// More of it.
+    /// A further piece.
     More(Bytes),
-    /// Its end, the CRLF included.
+    /// Its end, including the CRLF.
     Close(Bytes),
 }
 
@@ -45,15 +44,15 @@ pub(crate) enum Frame {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Closed {
     pub(crate) reason: String,
-    /// It never was open: the last answers of the opening were not what was expected.
+    /// It was never open: the last answers of the handshake were not the expected ones.
     pub(crate) unopened: bool,
-    /// Whose answer was due.
+    /// The lease whose answer was due.
     pub(crate) head: Option<Asker>,
-    /// It fell silent: what was sent on it may still be carried out.
+    /// It fell silent: the replica may still carry out what was sent on it.
     pub(crate) fading: bool,
 }
 
-/// How a connection ended, once it has, for all who use it.
+/// How a connection ended, once it has, for all its users.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct End(Arc<Ending>);
 
@@ -65,12 +64,12 @@ struct Ending {
 }
 
 impl End {
-    /// It ended so; the first word counts.
+    /// Records how it ended; only the first call counts.
     pub(crate) fn set(&self, closed: Closed) {
         let _ = self.0.closed.set(closed);
     }
 
-    /// Whether it fell silent, and may still carry out what it was sent.
+    /// Whether it fell silent, so that the replica may still carry out what was sent.
     pub(crate) fn is_fading(&self) -> bool {
         self.get().is_some_and(|closed| closed.fading) && !*self.0.gone.borrow()
     }
@@ -91,7 +90,7 @@ impl End {
         self.0.closed.get()
     }
 
-    /// The error of somebody's command that is not answered any more.
+    /// The error for a command that is not answered any more.
     pub(crate) fn error(&self, command: CommandKind, asker: Asker) -> CommandError {
         match self.get() {
             None => CommandError::closed(command),
@@ -108,7 +107,7 @@ impl End {
 pub(crate) struct FrameSender {
     pub(crate) frames: mpsc::Sender<Frame>,
     pub(crate) end: End,
-    /// Whose lease it is.
+    /// The lease.
     pub(crate) asker: Asker,
 }
 
@@ -135,7 +134,7 @@ impl FrameSender {
         Ok(PendingCommand::new(kind, pending))
     }
 
-    /// Asks for compression, and waits until the replica has said yes or no.
+    /// Asks for compression, and waits until the replica has accepted or refused.
     pub(crate) async fn compress(&self) -> Result<(), CommandError> {
         let (ask, pending) = self.ask(CommandKind::Compress, About::Anything);
         let closed = || self.closed(CommandKind::Compress);

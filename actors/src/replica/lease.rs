@@ -1,4 +1,4 @@
-//! Leases: a connection for one user's work or, shared, for a look.
+//! Leases: a connection for one user's work (exclusive) or for a look (shared).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,10 +10,10 @@ use crate::replica::client::Client;
 use crate::replica::connection::CompressionState;
 use crate::replica::connection::queue::Queue;
 
-/// What a connection is lent for.
+/// The kind of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// To ask, beside others who ask.
+    /// To ask, beside others.
     Shared,
     /// To work on one user, alone.
     Exclusive,
@@ -28,26 +28,26 @@ pub(crate) struct Returned {
     pub(crate) usable: bool,
 }
 
-/// One connection, for one user's work or, shared, for a look. Dropping it gives it back.
+/// One connection, for one user's work or, shared, for a look. Dropping it returns the connection.
 pub(crate) struct Lease {
     pub(crate) number: u64,
     pub(crate) purpose: Purpose,
-    /// What is said on it.
+    /// The commands that can be sent on it.
     pub(crate) client: Client,
     pub(crate) clear: Arc<CompressionState>,
-    /// Tells when all is agreed on with the replica.
+    /// Becomes true when the handshake is over.
     pub(super) queue: Queue,
     /// It was idle for so long that it may be gone.
     pub(crate) stale: bool,
-    /// Where it is given back. Never full, so that no lease is lost: a connection has one at a time, and each look one more.
+    /// Where it is returned. Unbounded, so that no lease is lost: a connection has one exclusive lease at a time, or one
+    /// for each look.
     pub(crate) back: mpsc::UnboundedSender<Returned>,
     /// Whether it can be lent again.
     pub(crate) usable: bool,
 }
 
 impl Lease {
-    /// The connection stands in the middle of a command, or nobody knows where: it is closed, not
-    /// given back.
+    /// The connection is in the middle of a command, or its state is unknown: it is closed, not returned.
     pub(crate) fn spoil(&mut self) {
         self.usable = false;
     }
@@ -56,12 +56,12 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         let returned = Returned { number: self.number, purpose: self.purpose, usable: self.usable };
-        // Without a pool there is nobody to have it.
+        // Without a pool nobody can take it.
         let _ = self.back.send(returned);
     }
 }
 
-/// The lease, compressed if that can be; none when its connection is lost.
+/// The lease, compressed if possible; `None` if its connection is lost.
 pub(crate) async fn compressed(mut lease: Lease) -> Option<Lease> {
     if !lease.clear.compressible.load(Ordering::Relaxed) {
         return Some(lease);
@@ -73,7 +73,7 @@ pub(crate) async fn compressed(mut lease: Lease) -> Option<Lease> {
     Some(lease)
 }
 
-/// The lease, once all is agreed on with the replica; none when that failed. Questions need not wait for it.
+/// The lease, once the handshake is over; `None` if it failed. Questions need not wait for it.
 pub(crate) async fn opened(mut lease: Lease) -> Option<Lease> {
     lease.queue.opened().await;
     if lease.client.end().get().is_some() {
@@ -83,7 +83,7 @@ pub(crate) async fn opened(mut lease: Lease) -> Option<Lease> {
     Some(lease)
 }
 
-/// The lease, if its connection answers: one that idled for long is tried first.
+/// The lease, if its connection answers: one that idled for long is tested first.
 pub(crate) async fn living(mut lease: Lease) -> Option<Lease> {
     if !lease.stale {
         return Some(lease);

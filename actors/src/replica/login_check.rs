@@ -1,5 +1,5 @@
 //! One login at each replica before anything else is done, for a program that is about to go into the background:
-//! afterwards nobody sees what is wrong with it.
+//! afterwards nobody sees its errors.
 //!
 //! It runs on an event loop of its own that is gone, with all its threads, when it ends: a process with threads must not
 //! fork.
@@ -15,26 +15,26 @@ use crate::monitor::report::Stopped;
 use crate::replica::transport;
 use crate::settings::Settings;
 
-/// So long a replica may take. Cyrus' master waits for a program in the START section of cyrus.conf before it serves
-/// anybody; a wrong password takes three seconds (`failedloginpause`).
+/// How long a replica may take. Cyrus' master waits for a program in the START section of cyrus.conf before it serves
+/// clients; a wrong password takes three seconds (`failedloginpause`).
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// What threads are called that look names up.
+/// The name of the threads that look names up.
 const THREADS: &str = "login-check";
 
 /// How a replica answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LoginCheck {
-    /// We may log in and replicate.
+    /// The login is accepted, and we may replicate.
     Good,
-    /// There is no use in going on: what a run would end with.
+    /// Going on is useless: the error that a run would end with.
     Bad(Stopped),
-    /// It can't be reached now, in words.
+    /// It can't be reached now; the reason in words.
     Away(String),
 }
 
-/// Logs in at the replica of each of these settings, at the same time, and leaves again. It waits for at most some ten
-/// seconds, must not be called on an event loop, and leaves no thread behind.
+/// Logs in at the replica of each of these settings, at the same time, and logs out again. It waits about ten seconds at
+/// most, must not be called on an event loop, and leaves no thread behind.
 ///
 /// # Errors
 /// No event loop can be made.
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
     use crate::replica::testing::given::settings;
 
-    /// The threads of this process that are called like ours.
+    /// The threads of this process that have our name.
     fn threads() -> usize {
         let all = std::fs::read_dir("/proc/self/task").unwrap();
         let names = all.map(|thread| std::fs::read_to_string(thread.unwrap().path().join("comm")));
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn no_thread_is_left_behind() {
-        // A name is looked up on a thread; nobody listens there.
+        // A name is looked up on a thread; nothing listens there.
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);

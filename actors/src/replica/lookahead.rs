@@ -1,19 +1,19 @@
 //! How many users may be looked at ahead of those that are worked on.
 //!
-//! A replica that is far away is kept busy only if many questions are under way: a hundred users of four mailboxes
-//! each take it less time than a round trip of 50 ms. But of each both sides' headers are in memory, so
-//! what is bounded is mailboxes. How many the next user has is not known; the mean of those before is.
+//! A replica that is far away is busy only if many questions are in flight: it needs less than a round trip of 50 ms for a
+//! hundred users of four mailboxes each. But both sides' headers of each user are in memory, so the bound is on mailboxes.
+//! How many the next user has is unknown; the mean of the users before is used instead.
 
-/// So many users at most, whatever their size.
+/// At most this many users, whatever their size.
 const USERS: usize = 160;
-/// So many for each job: a run with few jobs is to go easy on the replica.
+/// At most this many for each job: a run with few jobs should not load the replica.
 const USERS_PER_JOB: usize = 10;
-/// So many mailboxes at a time: some 15 MB, both sides together.
+/// At most this many mailboxes at a time: about 15 MB, both sides together.
 const MAILBOXES: u64 = 8_000;
-/// What a user is taken to have before the first was looked at.
+/// The assumed size of a user before the first was looked at.
 const FIRST_GUESS: u64 = 100;
 
-/// The bound, and what it is learnt from.
+/// The bound, and the numbers that it is computed from.
 #[derive(Debug)]
 pub(crate) struct Ahead {
     jobs: usize,
@@ -31,13 +31,13 @@ impl Ahead {
         jobs + (USERS_PER_JOB * jobs).min(USERS)
     }
 
-    /// A user with so many mailboxes was looked at. None were seen of one that failed before, which tells nothing.
+    /// A user with this many mailboxes was looked at. A user that failed before has zero, which says nothing.
     pub(crate) fn looked_at(&mut self, mailboxes: usize) {
         self.users += u64::from(mailboxes > 0);
         self.mailboxes += mailboxes as u64;
     }
 
-    /// How many users may be in flight now, those that are worked on included.
+    /// How many users may be in flight now, including those that are worked on.
     pub(crate) fn in_flight(&self) -> usize {
         let mean = self.mailboxes.checked_div(self.users).unwrap_or(FIRST_GUESS).max(1);
         let fit = usize::try_from(MAILBOXES / mean).unwrap_or(USERS);

@@ -1,9 +1,9 @@
 //! Which partitions the replica is known to have.
 //!
-//! A replica dies of a message for a partition that it does not have (`imap/dlist.c:dlist_reserve_path` of
-//! cyrus-imapd 3.6.1 asserts that there is one). So the first one who needs a partition finds out
-//! (`user/apply/partition.rs`); all others wait for that. That a partition is there is never asked again; that it is not may
-//! change, as an admin adds it.
+//! A replica dies of a message for a partition that it does not have (`imap/dlist.c:dlist_reserve_path` of cyrus-imapd
+//! 3.6.1 asserts that there is one). So the first user that needs a partition finds out (`user/apply/partition.rs`), and
+//! all others wait for the result. A partition that exists is never asked for again; one that is missing may be added by an
+//! admin, so it is.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,17 +11,17 @@ use std::time::{Duration, Instant};
 use dashmap::DashMap;
 use tokio::sync::OnceCell;
 
-/// How long a partition that was not there counts as missing without being asked for again.
+/// How long a missing partition counts as missing without another check.
 const MISSING_FOR: Duration = Duration::from_secs(10);
 
 /// What is known of the replica's partitions. Clones share it.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Partitions(Arc<DashMap<String, Arc<Partition>>>);
 
-/// What is known of one.
+/// What is known of one partition.
 #[derive(Debug, Default)]
 pub(crate) struct Partition {
-    /// Set once the replica is known to have it. Whoever finds out does so here, and others wait.
+    /// Set once the replica is known to have it. The user that finds out holds it, and others wait.
     pub(crate) there: OnceCell<()>,
     missing_since: std::sync::Mutex<Option<Instant>>,
 }
@@ -32,7 +32,7 @@ impl Partition {
         *self.missing_since.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(now);
     }
 
-    /// Whether it was found missing just now, so that it need not be asked for.
+    /// Whether it was just found missing, so that no check is needed.
     pub(crate) fn is_missing(&self, now: Instant) -> bool {
         let since = *self.missing_since.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         since.is_some_and(|at| now.saturating_duration_since(at) < MISSING_FOR)
@@ -55,7 +55,7 @@ impl Partitions {
 
     /// The replica has it: it has a mailbox there.
     pub(crate) fn seen(&self, partition: &str) {
-        // Whoever is finding out at the moment finds the same.
+        // A user that is just finding out will find the same.
         let _ = self.of(partition).there.set(());
     }
 }

@@ -5,13 +5,13 @@
 //!        <-----------Lease----------'      ^  ^---Down----------'
 //!        '---------Returned (on drop)------'
 //! ```
-//! A lease for work is one connection for one user: the replica keeps what it was sent for a
-//! connection until RESTART, so a user's commands must not be spread over several. A lease for a
-//! look is shared with other looks (`replica/pool_plan.rs`).
+//! An exclusive lease, for work, is one connection for one user: the replica keeps what it was sent for a connection until
+//! RESTART, so a user's commands must not be spread over several. A shared lease, for a look, is shared with other looks
+//! (`replica/pool_plan.rs`).
 //!
-//! A connection that is made for looks is opened early, in clear: that saves a round trip of the four that a run with
-//! nothing to do takes, and deflate's CPU on both sides. It is compressed before the first work, or when it has
-//! received [`MUCH_IN_CLEAR`].
+//! A connection that is made for looks is opened early and uncompressed: that saves one of the four round trips of a run
+//! with nothing to do, and deflate's CPU on both sides. It is compressed before the first work, or when it has received
+//! [`MUCH_IN_CLEAR`].
 
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
@@ -41,17 +41,17 @@ use crate::replica::pool_plan::{Action, COMPLAINT_PAUSE, Fault, PoolPlan};
 use crate::replica::transport::ConnectError;
 use crate::settings::Settings;
 
-/// A connection that was idle for longer is asked for a sign of life before it is lent.
+/// A connection that was idle for longer is tested before it is lent.
 const IDLE_TRUST: Duration = Duration::from_secs(60);
 
-/// So many bytes received in clear on one connection are enough: compression takes a round trip in which nothing else
-/// is asked on it.
+/// After this many uncompressed bytes received a connection is compressed. That takes a round trip in which nothing else is
+/// asked on it.
 const MUCH_IN_CLEAR: u64 = 512 * 1024;
 
-/// How often it is looked, while somebody waits, whether slow connections have become good again.
+/// How often to check, while a user waits, whether slow connections have become good again.
 const PACE_TICK: Duration = Duration::from_secs(1);
 
-/// Why nobody gets a connection.
+/// Why no user gets a connection.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PoolError {
     /// Trying again would not help: the login, a certificate or the configuration is wrong.
@@ -68,12 +68,12 @@ pub enum PoolError {
     Stopped,
 }
 
-/// Why somebody gets no connection.
+/// Why a user gets no connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum NoLease {
-    /// The program was told to stop, or others took too long: what it was wanted for was not started.
+    /// The program was told to stop, or other users took too long: the caller's work was not started.
     NotStarted,
-    /// There is none to be had.
+    /// No connection can be had.
     Failed(PoolError),
 }
 
@@ -93,41 +93,41 @@ pub(crate) struct WantShared;
 #[rtype(result = "Result<Lease, NoLease>")]
 pub(crate) struct WantExclusive;
 
-/// Lends connections.
+/// Makes and lends connections.
 pub(crate) struct ConnectionPool {
     plan: PoolPlan,
     settings: Arc<Settings>,
     events: EventSink,
-    /// What the connections are made with.
+    /// How to make connections.
     means: Means,
-    /// Shows how the replica stands.
+    /// Where to report the replica's state.
     progress: Progress,
     /// Event loops for the connections, used in turn.
     loops: Vec<ArbiterHandle>,
     members: HashMap<u64, Member>,
-    /// Connections being made, and whether they ended before we heard that they were.
+    /// Connections being made, and whether they ended before we were told that they were open.
     being_made: HashMap<u64, bool>,
     looks: VecDeque<Waiter>,
     work: VecDeque<Waiter>,
     next_number: u64,
-    /// Leases so far.
+    /// The number of leases so far.
     leases: Cell<u64>,
-    /// Whether it is to be looked again soon at which answers are slow.
+    /// Whether a check for slow answers is scheduled.
     ticking: bool,
-    /// Whether connections may be opened early: until one was that did not do what it offered.
+    /// Whether connections may be opened early: until one did not keep its offer.
     early: bool,
-    /// Nobody is lent a connection any more.
+    /// No connection is lent any more.
     stopping: bool,
     failure: NoLease,
     /// The last connection ended because the replica said BYE.
     bye: bool,
     /// Why the last try to connect failed.
     reason: String,
-    /// When it was last said that the login or a setting is wrong.
+    /// When the wrong login or setting was last reported.
     complained: Option<Instant>,
-    /// Where leases are given back, and what comes from there until the actor runs.
+    /// Where leases are returned, and the returned ones until the actor runs.
     back: mpsc::UnboundedSender<Returned>,
-    /// Whose lines it writes to the log.
+    /// The channel in its log lines.
     span: Span,
     coming_back: Option<mpsc::UnboundedReceiver<Returned>>,
 }
@@ -226,7 +226,7 @@ impl ConnectionPool {
 
     fn grant(&mut self, number: u64, purpose: Purpose, waiter: Option<Waiter>) {
         let Some(lease) = self.lease(number, purpose) else { return };
-        // Who gave up waiting drops the lease, and it comes back by itself.
+        // A caller that gave up waiting drops the lease, and so returns it.
         match waiter {
             Some(waiter) => drop(waiter.send(Ok(lease))),
             None => drop(lease),
@@ -256,7 +256,7 @@ impl ConnectionPool {
         })
     }
 
-    /// The connection comes back by itself when the replica has answered.
+    /// The connection is returned when the replica has answered.
     fn compress(&mut self, number: u64, ctx: &mut Context<Self>) {
         if let Some(lease) = self.lease(number, Purpose::Exclusive) {
             ctx.spawn(async move { drop(compressed(lease).await) }.into_actor(self));
@@ -276,7 +276,7 @@ impl ConnectionPool {
         };
         self.being_made.insert(number, false);
         let early = self.early && !self.looks.is_empty() && self.work.is_empty();
-        // Where there is a connection already, nobody waits for this one in vain.
+        // While another connection is open, nobody waits in vain for this one.
         let announce = self.members.is_empty() && self.being_made.len() == 1;
         self.progress.replica().connecting(Instant::now().into_std());
         let connecting = async move { connection.send(Connect { early, announce }).await };
@@ -316,7 +316,7 @@ impl ConnectionPool {
         };
         self.reason = e.to_string();
         if fault != Fault::Passing {
-            // Often where it goes on for ever; somebody must look at it, but not in every line of syslog.
+            // A run that goes on for ever fails often; somebody must look at it, but it must not fill syslog.
             if self.complained.is_none_or(|at| now.saturating_duration_since(at) >= COMPLAINT_PAUSE)
             {
                 self.complained = Some(now);
@@ -335,8 +335,8 @@ impl ConnectionPool {
         self.plan.connect_failed(fault)
     }
 
-    /// Lets the plan know which connections are slow to answer; nobody else tells when one is no more, so it is looked
-    /// again as long as somebody waits.
+    /// Tells the plan which connections are slow to answer. No event says when one is slow no longer, so it checks again as
+    /// long as a user waits.
     fn note_pace(&mut self, ctx: &mut Context<Self>) {
         let now = Instant::now();
         let mut any_due = false;
@@ -392,7 +392,7 @@ impl Actor for ConnectionPool {
     }
 }
 
-/// No user is to be begun any more, and nobody waits for a replica that can't be reached.
+/// No user is to be started any more, and nobody waits for a replica that can't be reached.
 #[derive(Message)]
 #[rtype(result = "()")]
 pub(crate) struct StopWaiting;
@@ -448,7 +448,7 @@ impl Handler<Returned> for ConnectionPool {
                 // Dropping the member closes its channel, which ends the connection.
                 self.members.remove(&msg.number);
                 self.progress.replica().left(self.members.len());
-                // Whether it ever was open, Down will tell.
+                // Down will say whether it was ever open.
                 self.plan.down(msg.number, false)
             }
         };
@@ -471,7 +471,7 @@ impl Handler<Down> for ConnectionPool {
         }
         self.bye |= made && msg.reason.starts_with(SAID_BYE);
         self.early &= !msg.unopened;
-        // One that is being made still is, until we hear that it was.
+        // A connection that is being made still exists, until we hear that it is open.
         let actions = if fell { Vec::new() } else { self.plan.down(msg.number, !msg.unopened) };
         self.act(actions, ctx);
     }
@@ -488,12 +488,12 @@ impl Handler<StopWaiting> for ConnectionPool {
                 let _ = waiter.send(Err(NoLease::NotStarted));
             }
         } else if !self.plan.has_given_up() {
-            // Connecting at the moment is not the same as not being able to.
+            // "Connecting" is not the same as "can't connect".
             let failed = !self.reason.is_empty();
             self.failure = if failed { PoolError::Stopped.into() } else { NoLease::NotStarted };
             let actions = self.plan.give_up();
             self.act(actions, ctx);
-            // A pause or a login under way would keep this actor, and so the program, alive.
+            // A pause or a login in progress would keep this actor, and so the program, alive.
             ctx.stop();
         }
     }

@@ -1,55 +1,55 @@
-//! What the pool decides: how many connections, who gets which, when to try again.
+//! The pool's decisions: how many connections, which user gets which, when to try again.
 //!
-//! A plain value: events in, actions out; the actor around it (`replica/pool.rs`) does as it is told.
+//! A plain value: events in, actions out; the actor around it (`replica/pool.rs`) carries them out.
 //!
 //! ```text
 //!              .--GrantShared: up to LOOKS_AHEAD users ask at the same time--.
 //!   connection |                                                           |  free
 //!              '--GrantExclusive: one user, until RESTART-----------------------'
 //! ```
-//! One user's work has a connection to itself. Questions about the next users go out meanwhile on
-//! connections that nobody works on, since behind another user's gigabytes they would wait long;
-//! so there is room for one more connection than users are worked on. For the same reason work
-//! waits until the looks on its connection are over, and new ones go elsewhere.
+//! One user's work has a connection to itself. Meanwhile, questions about the next users go out on connections that no user
+//! works on, since behind another user's gigabytes they would wait long; so there is room for one more connection than
+//! there are users in work. For the same reason work waits until the looks on its connection are over, and new looks go
+//! elsewhere.
 //!
-//! The pool starts with what the first users need. It doubles whenever somebody still waits a
-//! moment after a connection came up: a run with little to do never starts servers for nothing, and one with much
-//! to do has them all within a few round trips.
+//! The pool starts with what the first users need. It doubles whenever a user still waits a moment after a connection was
+//! opened: a run with little to do never starts unneeded servers, and one with much to do has all of them within a few
+//! round trips.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// The first pause after a failed try, as the C client's. It doubles with every further failure.
+/// The first pause after a failed try, the same as the C client's. It doubles with every further failure.
 const FIRST_WAIT: Duration = Duration::from_secs(15);
-/// How long somebody must wait beside a working connection before others are made.
+/// How long a user must wait beside a working connection before more are made.
 const GROWTH_PAUSE: Duration = Duration::from_millis(25);
-/// How many users may be asked about ahead of the answers on one connection: with two of them
-/// enough to keep a replica busy that answers two thousand a second, 50 ms away.
+/// How many users may be asked about ahead of the answers on one connection: with two connections enough for a replica that
+/// answers two thousand a second, 50 ms away.
 const LOOKS_AHEAD: usize = 96;
-/// How many while another connection is on its way, which shall have its part.
+/// How many while another connection is being made, which should get its share.
 const LOOKS_BEFORE: usize = 40;
-/// A connection that has owed an answer for longer takes nobody else: the answers behind it would be as late.
+/// A connection that has owed an answer for longer gets no new users: the answers behind it would be late too.
 const SLOW: Duration = Duration::from_millis(1500);
-/// One that has owed an answer for longer does not count: others are made beside it.
+/// A connection that has owed an answer for longer does not count: others are made beside it.
 const STUCK: Duration = Duration::from_secs(10);
-/// When so many users wait for the first connection, a second one is made with it.
+/// If this many users wait for the first connection, a second one is made with it.
 const MANY_LOOKS: usize = 32;
 
-/// So often the first login must be refused before it counts as wrong; the pauses between.
+/// How often the first login must be refused before it counts as wrong; the pauses between.
 const REFUSALS: u32 = 3;
 const REFUSED_WAIT: Duration = Duration::from_secs(1);
 
-/// How often it is said, at most, that a login or a setting is wrong; and tried whether it still is, at least.
+/// How often a wrong login or setting is reported at most, and tried again at least.
 pub(crate) const COMPLAINT_PAUSE: Duration = Duration::from_secs(60);
 
 /// Why a connection could not be made, as far as it matters here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// It may be otherwise in a moment.
+    /// It may work in a moment.
     Passing,
-    /// The login was refused: it is wrong, or whoever checks it there has the hiccups.
+    /// The login was refused: it is wrong, or the server that checks it is overloaded.
     Refused,
-    /// Somebody must change a setting.
+    /// An admin must change a setting.
     Setting,
 }
 
@@ -62,26 +62,26 @@ pub(crate) enum Action {
     ConnectAfter(Duration),
     /// Ask [`PoolPlan::grow`] after this pause whether more are needed.
     GrowAfter(Duration),
-    /// Let who waits longest to look at a user do so on this connection, beside others.
+    /// Give the user that has waited longest to look a shared lease of this connection.
     GrantShared(u64),
-    /// Give this connection to who waits longest to work on a user.
+    /// Give this connection to the user that has waited longest to work.
     GrantExclusive(u64),
-    /// Ask for compression on this connection, which counts as worked on until it is released.
+    /// Ask for compression on this connection, which counts as in work until it is released.
     Compress(u64),
-    /// Tell the admin that there is no connection and when the next try is.
+    /// Report to the admin that there is no connection, and when the next try is.
     Announce { wait: Duration },
-    /// Tell all who wait that there will be no connection.
+    /// Tell all waiting users that there will be no connection.
     FailWaiting,
 }
 
-/// What a connection is used for. One that is worked on may still owe answers to looks.
+/// What a connection is used for. One in work may still owe answers to looks.
 #[derive(Debug, Default)]
 struct Use {
     looks: usize,
     worked_on: bool,
-    /// It is to be compressed as soon as nobody uses it.
+    /// It is to be compressed as soon as it is free.
     to_compress: bool,
-    /// For how long the answer that is due has been.
+    /// For how long its next answer has been due.
     owes: Duration,
 }
 
@@ -92,18 +92,18 @@ pub(crate) struct PoolPlan {
     once: bool,
     longest_wait: Duration,
     open: BTreeMap<u64, Use>,
-    /// Connections being made, and pauses before that.
+    /// Connections being made, including pauses before that.
     connecting: usize,
     /// A pause before growing is running.
     growing: bool,
     shared_wanted: usize,
     exclusive_wanted: usize,
     next_wait: Duration,
-    /// Whether a connection that is gone was open once, and not only lent early.
+    /// Whether a connection was open in full once, and not only lent early.
     met: bool,
-    /// How often the login was refused before.
+    /// How often the login has been refused.
     refusals: u32,
-    /// Whether no refusal is to end the run: it goes on for ever.
+    /// Whether no refusal ends the run: it goes on for ever.
     steady: bool,
     gave_up: bool,
 }
@@ -129,7 +129,7 @@ impl PoolPlan {
         }
     }
 
-    /// Nothing that the replica says ends the run.
+    /// No answer of the replica ends the run.
     pub(crate) fn go_on_for_ever(&mut self) {
         self.steady = true;
     }
@@ -144,13 +144,13 @@ impl PoolPlan {
         self.gave_up
     }
 
-    /// Somebody wants to look at a user.
+    /// A user waits to look.
     pub(crate) fn want_shared(&mut self) -> Vec<Action> {
         self.shared_wanted += 1;
         self.serve()
     }
 
-    /// Somebody wants to work on a user.
+    /// A user waits to work.
     pub(crate) fn want_exclusive(&mut self) -> Vec<Action> {
         self.exclusive_wanted += 1;
         self.serve()
@@ -170,7 +170,7 @@ impl PoolPlan {
         self.serve()
     }
 
-    /// A connection ended before it was told to be up.
+    /// A connection ended before it was reported as open.
     pub(crate) fn fell(&mut self) -> Vec<Action> {
         self.connecting = self.connecting.saturating_sub(1);
         self.serve()
@@ -186,7 +186,7 @@ impl PoolPlan {
         if fault == Fault::Refused && !known {
             return self.refused();
         }
-        // One try at a time while the replica is away.
+        // One try at a time while the replica is down.
         if self.connecting > 0 || self.shared_wanted + self.exclusive_wanted == 0 {
             return Vec::new();
         }
@@ -196,7 +196,7 @@ impl PoolPlan {
             self.next_wait = self.next_wait.min(self.longest_wait);
         }
         let wait = if self.longest_wait.is_zero() { wait } else { wait.min(self.longest_wait) };
-        // What somebody must mend is said once a minute until it is.
+        // A problem that an admin must correct is reported once a minute until it is.
         let wait = if fault == Fault::Passing { wait } else { wait.min(COMPLAINT_PAUSE) };
         self.connecting = 1;
         let mut actions = Vec::new();
@@ -220,7 +220,7 @@ impl PoolPlan {
         vec![Action::ConnectAfter(REFUSED_WAIT * 2_u32.pow(self.refusals - 1))]
     }
 
-    /// A connection has owed an answer for so long.
+    /// A connection has owed an answer for this long.
     pub(crate) fn note_pace(&mut self, number: u64, owes: Duration) {
         if let Some(used) = self.open.get_mut(&number) {
             used.owes = owes;
@@ -235,14 +235,14 @@ impl PoolPlan {
         self.serve()
     }
 
-    /// A connection has received much in clear.
+    /// A connection has received many uncompressed bytes.
     pub(crate) fn received_much(&mut self, number: u64) {
         if let Some(used) = self.open.get_mut(&number) {
             used.to_compress = true;
         }
     }
 
-    /// A connection comes back from work, still good.
+    /// A connection comes back from work, still usable.
     pub(crate) fn released(&mut self, number: u64) -> Vec<Action> {
         if let Some(used) = self.open.get_mut(&number) {
             used.worked_on = false;
@@ -250,7 +250,7 @@ impl PoolPlan {
         self.serve()
     }
 
-    /// A connection is gone; `opened` if its opening had come to a good end. One that was lent early may have failed in it.
+    /// A connection is gone; `opened` if its handshake had succeeded. One that was lent early may have failed in it.
     pub(crate) fn down(&mut self, number: u64, opened: bool) -> Vec<Action> {
         self.met |= opened;
         self.open.remove(&number);
@@ -275,7 +275,7 @@ impl PoolPlan {
         actions
     }
 
-    /// The pause after a failed try is over: whether anybody still waits for a connection.
+    /// The pause after a failed try is over. Returns whether a user still waits for a connection.
     pub(crate) fn still_wanted(&mut self) -> bool {
         let wanted = self.shared_wanted + self.exclusive_wanted > 0;
         if !wanted {
@@ -284,7 +284,7 @@ impl PoolPlan {
         wanted
     }
 
-    /// Lets those who wait have what there is.
+    /// Gives waiting users the connections that are available.
     pub(crate) fn serve(&mut self) -> Vec<Action> {
         if self.gave_up {
             return self.fail_waiting();
@@ -296,7 +296,7 @@ impl PoolPlan {
             self.exclusive_wanted -= 1;
             if let Some(used) = self.open.get_mut(&number) {
                 used.worked_on = true;
-                // Whoever works compresses first.
+                // Work compresses first.
                 used.to_compress = false;
             }
             actions.push(Action::GrantExclusive(number));
@@ -330,7 +330,7 @@ impl PoolPlan {
         actions
     }
 
-    /// Growing begins when a first connection has shown that the replica is there.
+    /// Growing starts when a first connection has shown that the replica is up.
     fn plan_growth(&mut self) -> Option<Action> {
         let room = self.open.len() + self.connecting < self.most();
         if self.lacking() == 0 || !room || self.open.is_empty() || self.growing {
@@ -340,31 +340,31 @@ impl PoolPlan {
         Some(Action::GrowAfter(GROWTH_PAUSE))
     }
 
-    /// How many connections there may be: one more than jobs, and another for each that is stuck, up to as many.
+    /// How many connections there may be: jobs + 1, and one more for each that is stuck, at most twice as many.
     fn most(&self) -> usize {
         let stuck = self.open.values().filter(|used| used.owes > STUCK && !used.worked_on).count();
         self.jobs + 1 + stuck.min(self.jobs + 1)
     }
 
-    /// How many connections more would serve all who wait now.
+    /// How many more connections would serve all waiting users.
     fn lacking(&self) -> usize {
         let wanted = self.exclusive_unserved() + self.shared_unserved().div_ceil(LOOKS_AHEAD);
         wanted.saturating_sub(self.connecting)
     }
 
-    /// How many wait to work who may.
+    /// How many users wait to work and may.
     fn exclusive_unserved(&self) -> usize {
         let worked_on = self.open.values().filter(|used| used.worked_on).count();
         self.exclusive_wanted.min(self.jobs.saturating_sub(worked_on))
     }
 
-    /// How many wait to look who may: what was looked at too early would have to be looked at
-    /// again, so nobody looks while a round of users waits to be worked on.
+    /// How many users wait to look and may. A look that comes too early has to be repeated, so nobody looks while a round
+    /// of users waits to work.
     fn shared_unserved(&self) -> usize {
         if self.exclusive_wanted < self.jobs { self.shared_wanted } else { 0 }
     }
 
-    /// The connections that nobody works on and that answer in time: how many looks they owe answers to, fewest first, and
+    /// The connections that no user works on and that answer in time: how many looks they owe answers to, fewest first, and
     /// their numbers.
     fn free_by_looks(&self) -> Vec<(usize, u64)> {
         let free = self.open.iter().filter(|(_, used)| !used.worked_on && used.owes <= SLOW);
@@ -373,8 +373,8 @@ impl PoolPlan {
         free
     }
 
-    /// Where another look may go: those that will be free first are left for work that waits, unless
-    /// connections are on their way for that.
+    /// Where another look may go: the connections that will be free first are left for waiting work, unless connections for
+    /// that are being made.
     fn to_look_on(&self) -> Option<u64> {
         let trouble = self.next_wait > FIRST_WAIT;
         let on_their_way = if trouble { 0 } else { self.connecting };

@@ -1,4 +1,4 @@
-//! Tests of what the pool decides.
+//! Tests of the pool's decisions.
 
 use super::*;
 
@@ -21,7 +21,7 @@ fn it_doubles_while_somebody_waits() {
     assert_eq!(pool.connected(2), [Action::GrantExclusive(2)]);
     assert_eq!(pool.connected(3), [Action::GrantExclusive(3)]);
     assert_eq!(pool.connected(4), [Action::GrantExclusive(4)]);
-    // More users than jobs wait for one of those to end.
+    // More users than jobs wait until one of those in work ends.
     assert_eq!(pool.want_exclusive(), []);
     assert_eq!(pool.released(2), [Action::GrantExclusive(2)]);
 }
@@ -36,7 +36,7 @@ fn many_look_on_one_connection_and_work_goes_first() {
     assert_eq!(pool.want_exclusive(), [GROW], "the other look's answers come first");
     assert_eq!(pool.want_shared(), [], "and no new ones go there");
     assert_eq!(pool.looked(1), [Action::GrantExclusive(1)]);
-    // Not behind the work of another.
+    // Not behind the work of another user.
     assert_eq!(pool.grow(), [Action::Connect]);
     assert_eq!(pool.connected(2), [Action::GrantShared(2)]);
     pool.looked(2);
@@ -149,7 +149,7 @@ fn a_connection_that_is_slow_to_answer_takes_nobody_else() {
     assert_eq!(pool.want_shared(), [GROW]);
     assert_eq!(pool.grow(), [Action::Connect]);
     assert_eq!(pool.connected(2), [Action::GrantShared(2)]);
-    // Those behind the slow one were sent elsewhere; no work goes there either.
+    // The users behind the slow one were sent elsewhere; no work goes there either.
     pool.looked(1);
     pool.looked(1);
     pool.looked(2);
@@ -171,7 +171,7 @@ fn a_refused_login_is_wrong_when_it_was_refused_three_times_and_never_granted() 
         assert!(pool.still_wanted() && !pool.has_given_up());
     }
     assert_eq!(pool.connect_failed(Fault::Refused), [Action::FailWaiting]);
-    // Somebody was let in with it: it is right.
+    // A login with it has succeeded: it is right.
     let mut pool = PoolPlan::new(4, false, secs(50));
     pool.want_shared();
     pool.connected(1);
@@ -181,7 +181,7 @@ fn a_refused_login_is_wrong_when_it_was_refused_three_times_and_never_granted() 
         assert_eq!(pool.connect_failed(fault).len(), 1, "{fault:?}");
         assert!(!pool.has_given_up());
     }
-    // A daemon goes on whatever it is told.
+    // A daemon goes on whatever the answer.
     let mut pool = PoolPlan::new(4, false, secs(50));
     pool.go_on_for_ever();
     pool.want_shared();
@@ -192,14 +192,14 @@ fn a_refused_login_is_wrong_when_it_was_refused_three_times_and_never_granted() 
         ));
     }
     assert!(!pool.has_given_up());
-    // Who wants no second try gets none.
+    // A run that wants no second try gets none.
     let mut pool = PoolPlan::new(4, true, secs(50));
     pool.want_shared();
     assert_eq!(pool.connect_failed(Fault::Refused), [Action::FailWaiting]);
 }
 
-/// A login that is granted to someone who may not replicate: a connection that was lent early fell in its opening. It was
-/// counted as a replica that had let us in once, so that the run went on trying for ever.
+/// A login that succeeds for a user that may not replicate: a connection that was lent early failed in its handshake. That
+/// was counted as a successful login, so that the run went on trying for ever.
 #[test]
 fn one_that_fell_in_its_opening_lets_nobody_in() {
     let mut pool = PoolPlan::new(4, false, Duration::ZERO);

@@ -1,4 +1,4 @@
-//! Leases: who gets which, and how they come back.
+//! Leases: which user gets which, and how they are returned.
 
 use std::time::Duration;
 
@@ -20,12 +20,12 @@ fn pool(tries: &Tries) -> Addr<ConnectionPool> {
     tries.pool(settings()).0
 }
 
-/// Takes a lease for work and gives it back at once; the connection's number.
+/// Takes a lease for work and returns it at once; gives the connection's number.
 async fn number_of_next(pool: &Addr<ConnectionPool>) -> u64 {
     acquire_exclusive(pool).await.unwrap().number
 }
 
-/// Who wants a connection to work on from now on, and gets it sooner or later.
+/// A task that waits for an exclusive lease from now on, and gets it sooner or later.
 fn wait_for_exclusive(pool: &Addr<ConnectionPool>) -> oneshot::Receiver<Result<Lease, NoLease>> {
     let (tell, told) = oneshot::channel();
     let pool = pool.clone();
@@ -81,11 +81,11 @@ fn a_connection_that_was_lost_is_not_lent_again_whoever_gives_it_back() {
         let pool = pool(&tries);
         let lease = acquire_exclusive(&pool).await.unwrap();
         lost(lease.client.noop().await);
-        // As one who does not know better gives it back.
+        // Returned as if its user had not noticed.
         assert!(lease.usable);
         drop(lease);
         assert_eq!(number_of_next(&pool).await, 2);
-        // One that is lost while nobody has it is replaced, too.
+        // One that is lost while nobody uses it is replaced, too.
         tokio::time::sleep(seconds(10)).await;
         assert_eq!(number_of_next(&pool).await, 3);
     });
@@ -100,7 +100,7 @@ fn who_looks_shares_a_connection_and_who_works_has_one_alone() {
         let two = acquire_shared(&pool).await.unwrap();
         assert_eq!((one.number, two.number), (1, 1));
         assert!(tries.now() < 5);
-        // Looks are under way on the first: another one is made, after a moment.
+        // Looks are in flight on the first: another one is made, after a moment.
         let work = acquire_exclusive(&pool).await.unwrap();
         assert_eq!((work.number, tries.times()), (2, vec![0, 25]));
         let three = acquire_shared(&pool).await.unwrap();
@@ -144,7 +144,7 @@ fn connections_double_as_long_as_somebody_waits() {
         numbers.sort_unstable();
         assert_eq!(numbers, (1..=8).collect::<Vec<_>>());
         assert_eq!(tries.times(), [0, 25, 50, 50, 75, 75, 75, 75]);
-        // One more is made, for looks; then nobody lacks anything.
+        // One more is made, for looks; then no user lacks a connection.
         acquire_shared(&pool).await.unwrap();
         tokio::time::sleep(seconds(60)).await;
         assert_eq!(tries.tried().len(), 9);

@@ -1,4 +1,4 @@
-//! What a NO of the replica means to whoever sent the command.
+//! What a NO of the replica means to the sender of the command.
 //!
 //! ```text
 //!   GET …               MAILBOX_NONEXISTENT               nothing is there: an answer like any other
@@ -14,17 +14,17 @@ use csync::{Code, CommandKind};
 /// What a NO means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Meaning {
-    /// There is nothing by that name.
+    /// There is nothing with that name.
     NothingThere,
-    /// The mailbox is not what the change builds on.
+    /// The mailbox is not in the state that the change builds on.
     CompareAfresh,
-    /// The mailbox has another name there, or its name is another mailbox's.
+    /// The mailbox has another name there, or another mailbox has its name.
     LookAgain,
-    /// The replica does not do it.
+    /// The replica refuses it.
     Refused,
 }
 
-/// What a NO with this code means as the answer to such a command.
+/// What a NO with this code means as the answer to this kind of command.
 pub(crate) fn meaning(kind: CommandKind, code: Option<&Code>) -> Meaning {
     match (kind, code) {
         (CommandKind::Mailbox, Some(Code::SyncChecksum | Code::SyncChanged)) => {

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use cyrus_types::Guid;
 
-/// How many messages the replica is let keep for us before it is told to forget them: they are
-/// files there and hashes here, and must not grow with the user.
+/// How many messages the replica may keep for us before it is told to forget them: they are files there and hashes here,
+/// and must not grow with the user.
 pub(crate) const STAGED: usize = 100_000;
 
 /// Messages that the replica keeps for this connection until RESTART, by partition: uploaded or

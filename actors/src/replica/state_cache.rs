@@ -1,14 +1,14 @@
-//! What the replica has of each mailbox, remembered between rolling runs (`sync_cache_db_path`).
+//! The replica's state of each mailbox, remembered between rolling runs (`sync_cache_db_path`).
 //!
 //! ```text
 //!   PATH.redb   meta:    "replica" -> server, port and channel that all of this is about
 //!               states:  user NUL mailbox -> the line that GET MAILBOXES would answer
 //! ```
-//! A hint that saves a round trip, never more: a change is sent on the condition that the replica is as
-//! remembered. But what is remembered as equal is not sent at all; so on each new connection, before anything
-//! is believed, the replica must still have some of what it is remembered to have. One that was made anew under the
-//! same name, or set back, has not, and then all is forgotten. Whatever goes wrong with a user drops what is remembered of it; whatever goes wrong with
-//! the file drops all. The C client's file, at PATH itself, is left alone.
+//! It is a hint that saves a round trip, never more: a change is sent on condition that the replica is as remembered. But a
+//! mailbox remembered as equal is not sent at all. So on each new connection, before the cache is believed, the replica
+//! must still have some of the remembered mailboxes. One that was rebuilt under the same name, or restored from a backup,
+//! does not, and then everything is forgotten. After any failure with a user its entries are forgotten; after any failure
+//! with the file everything is. The C client's file, at PATH itself, is not touched.
 
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -24,21 +24,21 @@ use tracing::{Span, warn};
 
 const STATES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("states");
 const META: TableDefinition<&str, &str> = TableDefinition::new("meta");
-/// Says for whom the states are.
+/// The key for which replica the states are.
 const REPLICA: &str = "replica";
 /// How much of the file is kept in memory, in bytes.
 const MEMORY: usize = 8 * 1024 * 1024;
 
-/// The cache. What can't be read or written is not remembered; that is all that can happen.
+/// The cache. If it can't be read or written, nothing is remembered; there is no other effect.
 pub(crate) struct Cache {
     file: Arc<File>,
     trust: Mutex<Trust>,
 }
 
-/// On which connections the replica was found to be the one that is remembered.
+/// The connections on which the replica was found to be the remembered one.
 #[derive(Debug, Default)]
 struct Trust {
-    /// Connections, and whether that was found out; on others it is being asked.
+    /// Connections, and whether the check has succeeded; otherwise it is in progress.
     asked: BTreeMap<u64, bool>,
     /// Mailboxes that were remembered last.
     latest: VecDeque<String>,
@@ -47,17 +47,17 @@ struct Trust {
 /// Whether the cache may be believed on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Belief {
-    /// The replica is the one that is remembered.
+    /// The replica is the remembered one.
     Proven,
-    /// Somebody is finding out.
+    /// Another user is checking.
     Asking,
-    /// Whoever hears this is to find out, and to say so ([`Cache::proven`]).
+    /// The caller is to check, and to report the result ([`Cache::proven`]).
     Unknown,
 }
 
-/// So many mailboxes are asked for to find out, half of them those that were remembered last.
+/// How many mailboxes are asked for in the check; half of them are those remembered last.
 const SAMPLE: usize = 16;
-/// So many connections are known at most.
+/// How many connections are remembered at most.
 const CONNECTIONS: usize = 1024;
 
 struct File {
@@ -66,12 +66,12 @@ struct File {
     rules: NameRules,
 }
 
-/// Any of redb's errors: none is told apart.
+/// Any of redb's errors; they are all handled alike.
 type Failed = Box<dyn std::error::Error + Send + Sync>;
 
 impl Cache {
-    /// Opens the cache beside `path`, for this replica alone; what is there about another one goes.
-    /// None, and a line in syslog, where that is impossible.
+    /// Opens the cache beside `path`, for this replica alone; entries for another replica are removed. `None`, and a line
+    /// in syslog, if that fails.
     pub(crate) fn open(path: &Path, replica: &str, rules: NameRules) -> Option<Cache> {
         let mut name = path.as_os_str().to_owned();
         name.push(".redb");
@@ -109,7 +109,7 @@ impl Cache {
         })
     }
 
-    /// The replica on this connection is the one that is remembered, or nobody found out.
+    /// The replica on this connection is the remembered one, or the check did not finish.
     pub(crate) fn proven(&self, connection: u64, found_out: bool) {
         self.trust(|trust| {
             trust.asked.remove(&connection);
@@ -119,7 +119,7 @@ impl Cache {
         });
     }
 
-    /// Some of the mailboxes that are remembered.
+    /// Some of the remembered mailboxes.
     pub(crate) async fn sample(&self) -> Vec<ReplicaMailbox> {
         let latest: BTreeSet<String> = self.trust(|trust| trust.latest.iter().cloned().collect());
         self.blocking(move |file| file.sample(latest)).await.unwrap_or_default()
@@ -131,7 +131,7 @@ impl Cache {
         self.blocking(|file| file.forget_prefix(b"")).await;
     }
 
-    /// What is remembered of these mailboxes, and the names of which nothing is.
+    /// What is remembered of these mailboxes, and the names of those that are not.
     pub(crate) async fn known(
         &self,
         names: BTreeSet<String>,
@@ -143,7 +143,7 @@ impl Cache {
         }
     }
 
-    /// Remembers what the replica has; of two states of one name the last.
+    /// Remembers the replica's states; of two states of one name the last.
     pub(crate) async fn remember(&self, states: Vec<ReplicaMailbox>) {
         if states.is_empty() {
             return;
@@ -166,13 +166,13 @@ impl Cache {
         }
     }
 
-    /// Forgets all of a user.
+    /// Forgets everything of a user.
     pub(crate) async fn forget_user(&self, userid: &str) {
         let prefix = [userid.as_bytes(), b"\0"].concat();
         self.blocking(move |file| file.forget_prefix(&prefix)).await;
     }
 
-    /// Does it on a thread that may wait for the disk. None when it failed.
+    /// Runs this on a thread that may wait for the disk. `None` if it failed.
     async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&File) -> Result<T, Failed> + Send + 'static,
@@ -193,7 +193,7 @@ impl File {
         Ok(File { db, path: path.to_path_buf(), rules })
     }
 
-    /// Makes sure that the states are this replica's.
+    /// Makes sure that the states belong to this replica.
     fn bind(&self, replica: &str) -> Result<(), Failed> {
         let write = self.db.begin_write()?;
         {
@@ -227,13 +227,13 @@ impl File {
         Ok((found, unknown))
     }
 
-    /// These, and others from anywhere.
+    /// These, and others from a random place.
     fn sample(&self, latest: BTreeSet<String>) -> Result<Vec<ReplicaMailbox>, Failed> {
         let (mut sample, _) = self.known(latest)?;
         let read = self.db.begin_read()?;
         let states = read.open_table(STATES)?;
         let count = usize::try_from(states.len()?)?;
-        // Seeded anew each time.
+        // Seeded differently each time.
         let anywhere = RandomState::new().hash_one(0) as usize % count.max(1);
         for entry in states.iter()?.skip(anywhere).take(SAMPLE / 2) {
             sample.extend(decode(entry?.1.value()));
@@ -276,8 +276,8 @@ impl File {
         })
     }
 
-    /// A change that may be lost with the machine's power, which is as if nothing were remembered;
-    /// but never in part.
+    /// A change that may be lost in a power failure, which is as if nothing were remembered; but it is never written in
+    /// part.
     fn change(
         &self,
         work: impl FnOnce(&mut redb::Table<'_, &[u8], &[u8]>) -> Result<(), Failed>,
@@ -295,7 +295,7 @@ impl File {
     }
 }
 
-/// Whether the replica has what it is remembered to have, or newer; otherwise the first mailbox that it has not.
+/// Whether the replica has the remembered state, or a newer one; otherwise the first mailbox that it lacks.
 pub(crate) fn first_missing<'a>(
     remembered: &'a [ReplicaMailbox],
     said: &[ReplicaMailbox],
@@ -311,7 +311,7 @@ pub(crate) fn first_missing<'a>(
     remembered.iter().find(|state| !has(state)).map(|state| state.name.as_str())
 }
 
-/// As the replica would say it.
+/// In the form of the replica's answer.
 fn encode(state: &ReplicaMailbox) -> Vec<u8> {
     let annotations: Vec<Annotation<'_>> = state
         .annotations
@@ -418,7 +418,7 @@ mod tests {
             assert_eq!(cache.known(all.clone()).await.0, []);
             cache.remember(vec![anna]).await;
             drop(cache);
-            // What one replica has says nothing about another.
+            // The state of one replica says nothing about another.
             assert_eq!(open("two").known(all).await.0, []);
         });
         assert_eq!(std::fs::read(&path).unwrap(), b"the C client's");

@@ -1,4 +1,4 @@
-//! What becomes of those who want a connection while there is none to be had.
+//! What happens to users that want a connection while none can be had.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ fn once() -> Settings {
     settings
 }
 
-/// Who wants to look from now on; what comes of it.
+/// A task that waits to look from now on; returns its result.
 fn wait_for_shared(pool: &Addr<ConnectionPool>) -> oneshot::Receiver<Option<NoLease>> {
     let (tell, told) = oneshot::channel();
     let pool = pool.clone();
@@ -127,7 +127,7 @@ fn a_setting_that_must_be_changed_ends_the_wait_at_once_but_not_of_a_run_without
     });
 }
 
-/// What who waits for a connection is told when the program is stopped after so many seconds.
+/// The error of waiting users when the program is stopped after this many seconds.
 async fn stopped_after(seconds: u64, tries: Tries) -> Option<NoLease> {
     let (pool, _told) = tries.pool(given());
     let waiting = wait_for_shared(&pool);
@@ -161,7 +161,7 @@ fn who_waits_behind_others_when_the_program_is_stopped_was_not_started() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         pool.send(StopWaiting).await.unwrap();
         assert_eq!(waiting.await.unwrap(), Some(NoLease::NotStarted));
-        // Who has one goes on with it; nobody else gets one.
+        // A user with a connection goes on with it; no other gets one.
         drop(held);
         assert_eq!(acquire_exclusive(&pool).await.err(), Some(NoLease::NotStarted));
         assert_eq!(acquire_shared(&pool).await.err(), Some(NoLease::NotStarted));

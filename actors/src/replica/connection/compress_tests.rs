@@ -7,7 +7,7 @@ use crate::replica::client::Client;
 use crate::replica::testing::given::in_paused_time;
 use crate::replica::testing::peer::Peer;
 
-/// Asks for compression, and for a sign of life right behind it.
+/// Asks for compression, with a NOOP right behind it.
 async fn compress_and_go_on(line: &Line, client: &Client) {
     let (asked, alive) = tokio::join!(client.compress(), client.noop());
     asked.unwrap();
@@ -61,7 +61,7 @@ fn nothing_is_written_behind_it_before_a_no_and_all_stays_clear() {
     });
 }
 
-/// The OK and what follows it deflated may come in one piece.
+/// The OK and the deflated bytes behind it may arrive in one piece.
 #[test]
 fn what_comes_right_behind_the_yes_is_deflated_already() {
     in_paused_time(async {

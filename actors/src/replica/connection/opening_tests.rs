@@ -1,4 +1,4 @@
-//! Connections that take commands before all is agreed on.
+//! Connections that take commands before the end of the handshake.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ fn what_was_asked_ahead_is_answered_behind_the_agreement() {
     });
 }
 
-/// What all who asked ahead on such a connection are told, and who asks later.
+/// The errors of all questions sent ahead on such a connection, and of a later one.
 fn aborted_by(script: &str) -> String {
     in_paused_time(async {
         let (line, peer) =
@@ -49,7 +49,7 @@ fn aborted_by(script: &str) -> String {
         drop((first, second));
         let closed = line.ended().await;
         assert!(closed.unopened);
-        // None of them asked anything, as far as anybody knows.
+        // All count as never asked.
         for e in asked {
             assert_eq!(lost(e), (closed.reason.clone(), true));
         }

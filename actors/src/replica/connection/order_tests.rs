@@ -1,4 +1,4 @@
-//! Which answer is whose, and what ends a connection because it can be nobody's.
+//! Which answer belongs to which command, and answers that belong to none and end the connection.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ fn quota(root: &str) -> String {
     format!("S: * QUOTA %(ROOT {root} STORAGE 100 MODSEQ 7)")
 }
 
-/// A command that can be sent in pieces, and where its answer comes.
+/// A command that can be sent in pieces, and where its answer goes.
 fn ask(kind: CommandKind) -> (Ask, Pending) {
     let (reply, pending) = oneshot::channel();
     let (asker, about, span) = (Asker::default(), About::Anything, Span::none());
@@ -77,7 +77,7 @@ fn a_line_about_another_user_ends_the_connection_for_all_in_flight() {
         assert!(reason.starts_with(OUT_OF_STEP) && reason.contains("user.bert"), "{reason}");
         assert!(!behind, "anna's answer was due");
         assert!(lost(bert.answer().await).1, "bert's was not");
-        // What is asked afterwards ends the same, each as before.
+        // Later questions fail in the same way.
         assert!(!lost(first.noop().await).1);
         assert!(lost(second.noop().await).1);
         assert_eq!(line.ended().await.reason, reason);
@@ -85,7 +85,7 @@ fn a_line_about_another_user_ends_the_connection_for_all_in_flight() {
     });
 }
 
-/// What a connection with one command in flight says of this answer.
+/// How a connection with one command in flight reacts to this answer.
 fn ended_by(command: &str, script: &str) -> String {
     in_paused_time(async {
         let (line, peer) = open(&format!("C: {command}\n{script}"));
@@ -199,7 +199,7 @@ fn a_refusal_may_come_before_all_of_the_command_is_out() {
     });
 }
 
-/// The replica may stand in the middle of the messages, and read what is left of them as commands.
+/// The replica may be in the middle of the messages, and read the rest of them as commands.
 #[test]
 fn a_refusal_of_messages_is_told_and_ends_the_connection() {
     in_paused_time(async {

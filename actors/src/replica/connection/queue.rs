@@ -1,4 +1,4 @@
-//! Commands whose answers are awaited, in the order of both, and for how long the one whose turn it is has been awaited.
+//! Commands whose answers are awaited, in order, and for how long the next answer has been due.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,21 +14,21 @@ use crate::replica::ask::Ask;
 use crate::replica::command_error::CommandError;
 use crate::replica::frames::{Closed, End};
 
-/// An answer that goes on coming gets another second for so many bytes: large mailboxes over slow links take their time.
+/// An answer that keeps arriving gets another second for each this many bytes: large mailboxes over slow links take time.
 const BYTES_A_SECOND: u64 = 16 * 1024;
-/// So much an answer may say, whatever it says; a whole mailbox is bounded by its line.
+/// The longest answer; a whole mailbox is bounded by its line instead.
 const ANSWER_BYTES: u64 = 64 << 20;
 
 /// A command whose answer is awaited.
 pub(super) struct Awaited {
     pub(super) ask: Ask,
-    /// The tag that the answer must have; csync has none.
+    /// The tag of the answer; csync has none.
     pub(super) tag: Option<u64>,
-    /// After COMPRESS: where the writer waits to hear whether it is to compress.
+    /// After COMPRESS: the channel on which the writer waits to hear whether it is to compress.
     pub(super) compress: Option<oneshot::Sender<bool>>,
     /// All of it was written.
     pub(super) written: bool,
-    /// Its asker was told to ask again elsewhere; the answer goes nowhere.
+    /// Its caller was told to ask again elsewhere; the answer is discarded.
     pub(super) given_up: bool,
 }
 
@@ -39,7 +39,7 @@ impl Awaited {
         }
     }
 
-    /// Hands the answer to who asked, who may have given up meanwhile.
+    /// Passes the answer to the caller, which may have given up meanwhile.
     pub(super) fn answer(self, answer: Answer) {
         if !self.given_up {
             let _ = self.ask.reply.send(Ok(answer));
@@ -47,12 +47,12 @@ impl Awaited {
     }
 }
 
-/// Commands in the order of their answers; none once the connection is closed.
+/// Commands in the order of their answers; `None` once the connection is closed.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Queue {
     state: Arc<Mutex<QueueState>>,
     pub(super) end: End,
-    /// Turns true when the opening is over, however it went.
+    /// Becomes true when the handshake is over, with or without success.
     opened: Arc<watch::Sender<bool>>,
 }
 
@@ -60,20 +60,20 @@ pub(crate) struct Queue {
 struct QueueState {
     awaited: VecDeque<Awaited>,
     closed: bool,
-    /// The last answers of the opening are still to come.
+    /// The last answers of the handshake are still to come.
     opening: bool,
     /// The answer that is due.
     due: Option<Coming>,
 }
 
-/// An answer that is due.
+/// The answer that is due.
 #[derive(Clone, Copy)]
 struct Coming {
     /// Since when.
     since: Instant,
-    /// When something came last.
+    /// When the last bytes arrived.
     last: Instant,
-    /// How much of it came.
+    /// How many bytes of it have arrived.
     bytes: u64,
 }
 
@@ -83,7 +83,7 @@ impl std::fmt::Debug for QueueState {
     }
 }
 
-/// What is known of the command whose answer is due.
+/// Information about the command whose answer is due.
 #[derive(Clone, Copy)]
 pub(super) struct Due {
     pub(super) kind: CommandKind,
@@ -96,7 +96,7 @@ impl Queue {
         f(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Whether the last answers of the opening are still to come.
+    /// Whether the last answers of the handshake are still to come.
     pub(super) fn set_opening(&self, opening: bool) {
         self.with(|q| {
             q.opening = opening;
@@ -107,7 +107,7 @@ impl Queue {
         self.opened.send_replace(!opening);
     }
 
-    /// Waits until all is agreed on with the replica, or the connection has ended.
+    /// Waits until the handshake is over, or the connection has ended.
     pub(crate) async fn opened(&self) {
         // The sender is ours, so this can't fail.
         let _ = self.opened.subscribe().wait_for(|opened| *opened).await;
@@ -127,7 +127,7 @@ impl Queue {
         }
     }
 
-    /// All commands are written, but for the last one's rest if it is `open`.
+    /// Marks all commands as written, except the rest of the last one if it is `open`.
     pub(super) fn written(&self, open: bool, now: Instant) {
         self.with(|q| {
             for awaited in q.awaited.iter_mut().rev().skip(usize::from(open)) {
@@ -140,7 +140,7 @@ impl Queue {
         });
     }
 
-    /// The command whose answer has come, and for how long it was due.
+    /// Takes the command whose answer has arrived, and how long it was due.
     pub(super) fn pop(&self, now: Instant) -> Option<(Awaited, Duration)> {
         self.with(|q| {
             let awaited = q.awaited.pop_front()?;
@@ -158,7 +158,7 @@ impl Queue {
         })
     }
 
-    /// For whom the command was sent whose answer is due.
+    /// The span of the command whose answer is due.
     pub(super) fn due_span(&self) -> Span {
         self.with(|q| q.awaited.front().map_or_else(Span::none, |a| a.ask.span.clone()))
     }
@@ -168,7 +168,7 @@ impl Queue {
         self.with(|q| q.awaited.front().and_then(|a| a.ask.about.foreign(line)))
     }
 
-    /// So much was received.
+    /// Counts received bytes.
     pub(super) fn received(&self, bytes: usize, now: Instant) {
         self.with(|q| {
             if let Some(coming) = q.due.as_mut().filter(|_| bytes > 0) {
@@ -178,7 +178,7 @@ impl Queue {
         });
     }
 
-    /// Whether the answer that is due says more than any answer may.
+    /// Whether the answer that is due is longer than any answer may be.
     pub(super) fn says_too_much(&self) -> bool {
         self.with(|q| {
             let whole =
@@ -192,7 +192,7 @@ impl Queue {
         self.with(|q| q.due.map(|coming| now.saturating_duration_since(coming.since)))
     }
 
-    /// Whether the answer that is due should have been complete by now.
+    /// Whether the answer that is due should be complete by now.
     pub(super) fn is_overdue(&self, now: Instant, timeout: Duration) -> bool {
         self.with(|q| {
             q.due.is_some_and(|coming| {
@@ -203,7 +203,7 @@ impl Queue {
         })
     }
 
-    /// Tells all who ask beside the one whose answer is due to ask again elsewhere.
+    /// Tells all users except the one whose answer is due to ask again elsewhere.
     pub(super) fn give_up_behind(&self, reason: &str) {
         let mut behind = Vec::new();
         self.with(|q| {
@@ -229,12 +229,12 @@ impl Queue {
         }
     }
 
-    /// Fails all that is in flight and all that will be pushed, unless that is done already.
+    /// Fails everything that is in flight and everything that will be pushed, unless that is done already.
     pub(super) fn close(&self, reason: &str) {
         self.close_as(reason, false);
     }
 
-    /// The same of a connection that fell silent (`fading`).
+    /// The same for a connection that fell silent (`fading`).
     pub(super) fn close_as(&self, reason: &str, fading: bool) {
         let awaited = self.with(|q| {
             let head = q.awaited.front().map(|a| a.ask.asker);
@@ -299,13 +299,13 @@ mod tests {
             [&mut first, &mut second, &mut third].map(behind),
             [Some(false), Some(true), Some(false)]
         );
-        // Who comes too late asked nothing either, but for the culprit.
+        // A late caller counts as never asked too, except the user that caused the end.
         let (late, mut fourth) = ask(3, true);
         let (again, mut fifth) = ask(1, true);
         queue.push(late);
         queue.push(again);
         assert_eq!((behind(&mut fourth), behind(&mut fifth)), (Some(true), Some(false)));
-        // Where no answer was due nobody else is to blame.
+        // If no answer was due, no other user caused it.
         let idle = Queue::default();
         idle.close("gone");
         let (only, mut pending) = ask(1, true);
@@ -357,7 +357,7 @@ mod tests {
             (behind(&mut first), behind(&mut second), behind(&mut third)),
             (None, Some(true), None)
         );
-        // Its answer comes all the same, and goes nowhere.
+        // Its answer arrives all the same, and is discarded.
         queue.pop(Instant::now());
         assert!(queue.pop(Instant::now()).is_some_and(|(a, _)| a.given_up));
     }

@@ -1,8 +1,8 @@
 //! The half of a connection that receives.
 //!
-//! What can't be the answer to the command whose turn it is ends the connection: csync's answers have no tags, and what is taken
-//! for another one's does harm. So does an answer that takes too long as a whole, however it comes, and one
-//! that there is no room for.
+//! An answer that can't belong to the command that is next ends the connection: csync's answers have no tags, and a wrongly
+//! assigned answer does harm. The connection also ends when a whole answer takes too long, however its bytes come, and when
+//! there is no room for it.
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -28,25 +28,25 @@ use crate::replica::features::Features;
 use crate::replica::refusal::{Meaning, meaning};
 use crate::replica::transport::{self, ReadHalf};
 
-/// How the reason begins where the replica ended a connection in good order, as when it is shut down.
+/// The beginning of the reason if the replica ended a connection in good order, as when it is shut down.
 pub(crate) const SAID_BYE: &str = "the replica said BYE";
 
 /// How much is read at once, in bytes.
 const READ_BYTES: usize = 16 * 1024;
-/// How often an answer that is due is looked at.
+/// How often to check an answer that is due.
 const TICK: Duration = Duration::from_millis(500);
-/// After so long those who ask beside the one whose answer is due ask elsewhere.
+/// After this time the users behind the one whose answer is due ask elsewhere.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
-/// So long a connection that fell silent is listened to after it was given up.
+/// How long to listen to a connection that fell silent after it was given up.
 const LISTENING: Duration = Duration::from_secs(10 * 60);
-/// So much may be said while nothing was asked: an imapd may tell what nobody wants to know.
+/// How many bytes may arrive while nothing was asked: an imapd may send unrequested lines.
 const UNASKED_BYTES: usize = 64 * 1024;
 
 pub(super) struct Reader {
     pub(super) number: u64,
     pub(super) read: ReadHalf,
     pub(super) unread: BytesMut,
-    /// The end of the opening, where commands were sent ahead of it.
+    /// The end of the handshake, if commands were sent ahead of it.
     pub(super) opening: Option<Opening>,
     pub(super) queue: Queue,
     pub(super) decoder: Decoder,
@@ -59,17 +59,17 @@ pub(super) struct Reader {
     pub(super) events: EventSink,
 }
 
-/// An opening whose last answers are to come.
+/// A handshake whose last answers are still to come.
 pub(super) struct Opening {
     pub(super) handshake: Handshake,
-    /// What the replica can do if it does what it offers: whoever asks ahead relies on it.
+    /// What the replica can do if it keeps its offer: commands sent ahead rely on it.
     pub(super) expected: Features,
-    /// When it must be through.
+    /// When it must be complete.
     pub(super) until: Instant,
 }
 
 impl Reader {
-    /// Reads until the connection ends; says why it did. What fell silent is given back, to be listened to.
+    /// Reads until the connection ends; returns why it did. A silent connection is returned, to be listened to.
     pub(super) async fn run(mut self) -> (String, Option<ReadHalf>) {
         if let Some(opening) = self.opening.take() {
             if let Err(reason) = self.finish(opening).await {
@@ -139,7 +139,7 @@ impl Reader {
                     return Err(format!("its answer can't be read: {e}"));
                 }
             }
-            // A line under way counts, too.
+            // Bytes of an unfinished line count, too.
             if !said.held.set(said.bytes() + self.decoder.memory_bytes() + self.unread.len()) {
                 let name = self.queue.head().map_or("nothing", |due| due.kind.name());
                 return Err(format!(
@@ -181,7 +181,7 @@ impl Reader {
                 &format!("the answer to {}", status.tag.unwrap_or_default()),
             ));
         }
-        // An answer can't come before all of its question is out, but a refusal can.
+        // An answer can't arrive before all of its command is out, but a refusal can.
         if !due.written && status.kind == StatusKind::Ok {
             return Err(out_of_step(kind, "an OK before it was sent"));
         }
@@ -201,8 +201,8 @@ impl Reader {
             self.clear.compressible.store(false, Ordering::Relaxed);
             let _ = writer.send(agreed);
         }
-        // A server that can't write a file skips to the end of the line that it stands in
-        // (`imap/sync_support.c:sync_parseline`), which is in the midst of the next message.
+        // A server that can't write a file skips to the end of the current line (`imap/sync_support.c:sync_parseline`),
+        // which is in the middle of the next message.
         let lost_place =
             (kind == CommandKind::Message && status.kind != StatusKind::Ok).then(|| {
                 let text = &status.text;
@@ -214,7 +214,7 @@ impl Reader {
         lost_place.map_or(Ok(()), Err)
     }
 
-    /// What watchers of the C client look for. A refusal that is dealt with is no error.
+    /// The C client's line, which log watchers look for. A refusal that the caller handles is not an error.
     fn note_refusal(&self, kind: CommandKind, status: &Status) {
         let (connection, text) = (self.number, &status.text);
         match (status.kind, meaning(kind, status.code.as_ref())) {
@@ -235,14 +235,14 @@ impl Reader {
         }
     }
 
-    /// All that comes from now on is deflated, what is here already included.
+    /// From now on everything is deflated, including the bytes already here.
     fn inflate(&mut self) {
         let read = std::mem::replace(&mut self.read, Box::new(tokio::io::empty()));
         let before = Cursor::new(Bytes::from(self.unread.split()));
         self.read = transport::inflated(Box::new(before.chain(read)));
     }
 
-    /// Waits for more to come; silence is a fault only while an answer is due. Says how much came.
+    /// Waits for more bytes; silence is an error only while an answer is due. Returns how many arrived.
     async fn wait_for_more(&mut self) -> Result<usize, String> {
         let before = self.unread.len();
         loop {
@@ -269,7 +269,7 @@ impl Reader {
         }
     }
 
-    /// Reads what there is, at least a byte. Nothing is lost if it is broken off.
+    /// Reads available bytes, at least one. Cancelling it loses nothing.
     async fn read_some(&mut self) -> Result<(), String> {
         let before = self.unread.len();
         self.unread.reserve(READ_BYTES);
@@ -289,7 +289,7 @@ impl Reader {
 pub(super) async fn listen_to_the_end(mut read: ReadHalf) {
     let mut nobody = vec![0; READ_BYTES];
     let listening = async { while read.read(&mut nobody).await.is_ok_and(|count| count > 0) {} };
-    // By then it has ended as far as we will ever know.
+    // By then it has ended, as far as we can know.
     let _ = tokio::time::timeout(LISTENING, listening).await;
 }
 

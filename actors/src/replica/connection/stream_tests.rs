@@ -10,7 +10,7 @@ use crate::replica::client::Client;
 use crate::replica::command_error::CommandError;
 use crate::replica::testing::given::in_paused_time;
 
-/// Sends these pieces from a thread; closes the command behind the last one, or drops it.
+/// Sends these pieces from a thread; after the last one closes the command, or drops it.
 async fn send_pieces(
     client: &Client,
     pieces: &[&'static str],
@@ -60,7 +60,7 @@ fn a_command_that_is_dropped_in_the_middle_ends_the_connection() {
         let (line, peer) = open("");
         let client = line.worker();
         send_pieces(&client, &["APPLY MAILBOX %(", "RECORD ("], false).await;
-        // Nothing of another command may follow: the replica would take it for the rest of the first.
+        // Nothing of another command may follow: the replica would read it as the rest of the first.
         lost(client.noop().await);
         drop(client);
         assert_eq!(line.ended().await.reason, "MAILBOX was broken off in the middle");

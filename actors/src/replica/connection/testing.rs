@@ -24,12 +24,12 @@ use crate::replica::testing::given::{PASSWORD, TIMEOUT};
 use crate::replica::testing::peer::{Peer, peer};
 use crate::replica::transport::Ready;
 
-/// How a connection of a test is made.
+/// How to make a connection for a test.
 pub(crate) struct Given {
     pub(crate) framing: Framing,
-    /// Bytes that may be on their way in each direction.
+    /// Bytes that may be in transit in each direction.
     pub(crate) room: usize,
-    /// Whether it is opened early, and how long the rest of the opening may take.
+    /// Whether it is opened early, and how long the rest of the handshake may take.
     pub(crate) early: Option<Duration>,
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn open(script: &str) -> (Line, Peer) {
 }
 
 impl Given {
-    /// Such a connection, before anything is said on it.
+    /// Such a connection, before anything is sent on it.
     pub(crate) fn ready(self, script: &str) -> (Ready, Peer) {
         let (read, write, peer) = peer(script, self.room);
         let (session, opening) = match self.early {
@@ -95,12 +95,12 @@ impl Given {
 }
 
 impl Line {
-    /// Who asks on it beside others: the lease of this number.
+    /// A shared asker: the lease of this number.
     pub(crate) fn asker(&self, number: u64) -> Client {
         self.client(Asker { number, beside_others: true })
     }
 
-    /// Who works on it alone.
+    /// An exclusive asker.
     pub(crate) fn worker(&self) -> Client {
         self.client(Asker { number: 1, beside_others: false })
     }
@@ -110,7 +110,7 @@ impl Line {
         Client::new(self.frames.clone(), asker, self.events.clone(), false, features)
     }
 
-    /// Waits until the connection ends, of itself or because no client is left.
+    /// Waits until the connection ends, by itself or because no client is left.
     pub(crate) async fn ended(self) -> Closed {
         let Line { frames: FrameSender { frames, end, .. }, serving, .. } = self;
         drop(frames);
@@ -119,7 +119,7 @@ impl Line {
     }
 }
 
-/// A session that is lent before the last answers of the opening, and who takes these.
+/// A session that is lent before the last answers of the handshake, and the receiver of these answers.
 fn early_session() -> (Session, Option<Handshake>) {
     let options = HandshakeOptions {
         authname: "cyrus".into(),
@@ -141,7 +141,7 @@ fn early_session() -> (Session, Option<Handshake>) {
     }
 }
 
-/// Why a command was lost, and whether somebody else's answer was due; nothing else may have come of it.
+/// Why a command was lost, and whether another user's answer was due; fails for any other result.
 pub(crate) fn lost<T: std::fmt::Debug>(result: Result<T, CommandError>) -> (String, bool) {
     match result {
         Err(CommandError::Lost { reason, behind, .. }) => (reason, behind),

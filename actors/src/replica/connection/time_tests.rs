@@ -1,4 +1,4 @@
-//! For how long a connection waits, and for what.
+//! How long a connection waits, and for what.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::replica::ask::About;
 use crate::replica::frames::FrameSender;
 use crate::replica::testing::given::{TIMEOUT, in_paused_time};
 
-/// How much later than it should a connection may notice something.
+/// How late a connection may notice something.
 const LATE: Duration = Duration::from_secs(1);
 
 fn seconds(seconds: u64) -> Duration {
@@ -30,7 +30,7 @@ fn silence_while_an_answer_is_due_ends_the_connection() {
         let (reason, behind) = lost(client.noop().await);
         assert_eq!((reason.as_str(), behind), ("no answer in 20 seconds", false));
         assert!(is_about(since.elapsed(), TIMEOUT), "{:?}", since.elapsed());
-        // What was sent may still be carried out, until the peer ends.
+        // The replica may still carry out what was sent, until the peer ends.
         let end = client.end().clone();
         assert!(end.is_fading());
         drop(client);
@@ -110,7 +110,7 @@ fn who_asks_behind_a_slow_answer_is_sent_elsewhere_and_the_rest_stays_in_order()
     });
 }
 
-/// A command of so many bytes, as good as any.
+/// A command of this many bytes.
 async fn send_large(frames: &FrameSender, bytes: usize) -> (String, bool) {
     let bytes = Bytes::from(vec![b'x'; bytes]);
     lost(frames.command(CommandKind::Sieve, bytes, About::Anything).await.unwrap().done().await)

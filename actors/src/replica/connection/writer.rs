@@ -16,11 +16,11 @@ use crate::replica::command_error::CommandError;
 use crate::replica::frames::Frame;
 use crate::replica::transport::{self, WriteHalf};
 
-/// How much is gathered before it is written, in bytes.
+/// How many bytes are collected before they are written.
 pub(super) const WRITE_BYTES: usize = 64 * 1024;
-/// Frames of this size are written as they are, without gathering.
+/// Frames of this size are written directly, without collecting.
 const LARGE_FRAME: usize = 32 * 1024;
-/// How long a farewell may take.
+/// How long the EXIT may take.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 pub(super) struct Writer {
@@ -38,8 +38,8 @@ pub(super) struct Writer {
 }
 
 impl Writer {
-    /// Writes until there is nothing more to come, or writing fails, or the reader has ended (`stop`). What was not
-    /// written fails for the reason that the queue was closed with.
+    /// Writes until there is nothing more to come, or writing fails, or the reader has ended (`stop`). Commands that were
+    /// not written fail with the reason of the closed queue.
     pub(super) async fn run(mut self, stop: oneshot::Receiver<()>) -> String {
         let ended = tokio::select! {
             ended = self.write_all_frames() => ended,
@@ -72,7 +72,7 @@ impl Writer {
                 Ok(frame) => frame,
                 Err(mpsc::error::TryRecvError::Disconnected) => break,
                 Err(mpsc::error::TryRecvError::Empty) => {
-                    // Nothing more to say for now: what was said must reach the replica.
+                    // No more frames for now: everything so far must reach the replica.
                     self.flush().await?;
                     match self.frames.recv().await {
                         Some(frame) => frame,
@@ -109,7 +109,7 @@ impl Writer {
         }
     }
 
-    /// Queues for the answer before a byte is sent: the answer can't overtake its question.
+    /// Enters the queue before a byte is sent: so the answer can't come before its command is in the queue.
     fn begin(&mut self, ask: Ask, compress: Option<oneshot::Sender<bool>>) -> Result<(), String> {
         if let Some(open) = self.within_command {
             let kind = ask.kind;
@@ -127,7 +127,7 @@ impl Writer {
         self.queue.push(Awaited { ask, tag, compress, written: false, given_up: false });
     }
 
-    /// Nothing may follow COMPRESS before its answer: the replica would take it for clear text.
+    /// Nothing may follow COMPRESS before its answer: the replica would read it as uncompressed.
     async fn compress(&mut self, ask: Ask) -> Result<(), String> {
         let (heard, answer) = oneshot::channel();
         let bytes = Bytes::from(command::compress().bytes);
@@ -170,7 +170,7 @@ impl Writer {
         timed(self.timeout, self.write.flush()).await
     }
 
-    /// EXIT, or LOGOUT to an imapd. Whether it arrives does not matter any more.
+    /// EXIT, or LOGOUT to an imapd. It does not matter whether it arrives.
     async fn say_farewell(&mut self) {
         let mut farewell = Vec::new();
         let exit = command::exit(self.framing);

@@ -20,32 +20,32 @@ use crate::replica::pool::ConnectionPool;
 use crate::replica::transport::{ConnectError, Dial, Ready};
 use crate::settings::Settings;
 
-/// How the next try to connect goes.
+/// The result of the next try to connect.
 pub(crate) enum Try {
-    /// There is a peer, who follows this script.
+    /// There is a peer, which follows this script.
     Peer(&'static str),
-    /// The same, who is spoken to before all is agreed on, if that is wished.
+    /// The same, but the connection may be used before the end of the handshake, if that is requested.
     EarlyPeer(&'static str),
-    /// Nobody accepts.
+    /// Nothing accepts.
     Unreachable,
     /// The login is refused.
     Refused,
-    /// There is a setting that must be changed.
+    /// A setting must be changed.
     Fatal,
-    /// It goes like the next one, after so long.
+    /// The next result, after this time.
     After(Duration),
 }
 
-/// What is known of a try.
+/// What is recorded of a try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Tried {
-    /// When it began, in milliseconds.
+    /// When it started, in milliseconds.
     pub(crate) at: u128,
-    /// Whether the connection was to be open early.
+    /// Whether the connection was to be opened early.
     pub(crate) early: bool,
 }
 
-/// Makes connections as it was planned. Once nothing is planned any more there are peers who say nothing.
+/// Makes connections as planned. When the plan is used up, peers say nothing.
 #[derive(Clone)]
 pub(crate) struct Tries(Arc<Shared>);
 
@@ -57,7 +57,7 @@ struct Shared {
 }
 
 impl Tries {
-    /// Tries that go so, one after the other.
+    /// Tries with these results, one after the other.
     pub(crate) fn of(planned: impl IntoIterator<Item = Try>) -> Tries {
         Tries(Arc::new(Shared {
             start: Instant::now(),
@@ -67,7 +67,7 @@ impl Tries {
         }))
     }
 
-    /// A pool that connects so, and what it tells.
+    /// A pool with these connections, and its events.
     pub(crate) fn pool(&self, settings: Settings) -> (Addr<ConnectionPool>, mpsc::Receiver<Event>) {
         let (events, told) = EventSink::channel(settings.run.narrate, settings.run.trace);
         let means = Means {
@@ -80,7 +80,7 @@ impl Tries {
         (ConnectionPool::new(means, Vec::new(), Progress::default()).start(), told)
     }
 
-    /// Milliseconds since the test began.
+    /// Milliseconds since the start of the test.
     pub(crate) fn now(&self) -> u128 {
         self.0.start.elapsed().as_millis()
     }
@@ -90,12 +90,12 @@ impl Tries {
         self.0.tried.lock().unwrap().clone()
     }
 
-    /// When they began, in milliseconds.
+    /// When they started, in milliseconds.
     pub(crate) fn times(&self) -> Vec<u128> {
         self.tried().iter().map(|tried| tried.at).collect()
     }
 
-    /// Waits until all scripts are played.
+    /// Waits until all scripts are finished.
     pub(crate) async fn all_played(&self) {
         let peers = std::mem::take(&mut *self.0.peers.lock().unwrap());
         for peer in peers {

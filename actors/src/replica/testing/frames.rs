@@ -1,4 +1,4 @@
-//! A client without a connection: what it sends can be looked at, frame by frame.
+//! A client without a connection, to inspect what it sends, frame by frame.
 
 use std::collections::VecDeque;
 
@@ -12,7 +12,7 @@ use crate::replica::client::Client;
 use crate::replica::features::Features;
 use crate::replica::frames::{End, FRAMES_WAITING, Frame, FrameSender};
 
-/// A client, and where its frames come.
+/// A client, and where its frames arrive.
 pub(crate) fn client() -> (Client, Frames) {
     let (sender, frames) = mpsc::channel(FRAMES_WAITING);
     let (end, asker) = (End::default(), Asker::default());
@@ -29,9 +29,9 @@ pub(crate) struct Frames(mpsc::Receiver<Frame>);
 pub(crate) struct Sent {
     pub(crate) kind: CommandKind,
     pub(crate) pieces: Vec<Bytes>,
-    /// Whether its end came.
+    /// Whether its end has arrived.
     pub(crate) closed: bool,
-    /// Keeps the asker waiting.
+    /// Keeps the caller waiting.
     _reply: Reply,
 }
 
@@ -48,7 +48,7 @@ impl Frames {
         self.0.len()
     }
 
-    /// All commands until the last client is gone, whose end may have come or not.
+    /// All commands until the last client is gone, complete or not.
     pub(crate) fn commands(mut self) -> VecDeque<Sent> {
         let mut commands = VecDeque::new();
         while let Some(frame) = self.0.blocking_recv() {

@@ -1,17 +1,17 @@
-//! Settings, and an event loop whose clock goes on by itself when all wait.
+//! Settings, and an event loop whose clock advances by itself when all tasks wait.
 
 use std::time::Duration;
 
 use crate::settings::{ReplicaSettings, Settings};
 
-/// So long a silent replica is waited for in tests.
+/// How long to wait for a silent replica in tests.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
-/// A test in which so much time passes hangs.
+/// A test that takes this much time hangs.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The password in [`settings`].
 pub(crate) const PASSWORD: &str = "open sesame";
 
-/// Settings of a run with one job, most of which say nothing.
+/// Settings of a run with one job; most are empty.
 pub(crate) fn settings() -> Settings {
     Settings {
         replica: ReplicaSettings {
@@ -26,9 +26,9 @@ pub(crate) fn settings() -> Settings {
     }
 }
 
-/// Runs a test on an event loop whose clock goes on by itself, to the next time that anybody sleeps until, whenever all wait.
+/// Runs a test on an event loop whose clock, whenever all tasks wait, jumps to the next time that a task sleeps until.
 pub(crate) fn in_paused_time<F: Future>(test: F) -> F::Output {
-    // With nothing else to wait for the clock goes on to this.
+    // If no task waits for anything else, the clock advances to this.
     on_event_loop(true, async { tokio::time::timeout(DAY, test).await.expect("the test hangs") })
 }
 

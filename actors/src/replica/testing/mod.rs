@@ -1,5 +1,4 @@
-//! What tests of connections and of what uses them stand on: a peer that follows a script, time that stands still, and
-//! settings.
+//! Support for tests of connections and their users: a peer that follows a script, paused time, and settings.
 
 pub(crate) mod dial;
 pub(crate) mod frames;

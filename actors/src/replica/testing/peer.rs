@@ -1,4 +1,4 @@
-//! A peer that follows a script, as a replica at the other end of a connection.
+//! A peer that follows a script, as the replica at the other end of a connection.
 
 use std::collections::VecDeque;
 use std::io::Cursor;
@@ -13,17 +13,17 @@ use tokio::time::timeout;
 use super::script::{Step, steps};
 use crate::replica::transport;
 
-/// So long the peer waits for what is to come.
+/// How long the peer waits for the next expected bytes.
 const PATIENCE: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// A peer under way.
+/// A running peer.
 pub(crate) struct Peer {
     played: oneshot::Receiver<()>,
     task: JoinHandle<Vec<Vec<u8>>>,
 }
 
 impl Peer {
-    /// Waits until the script is played.
+    /// Waits until the script is finished.
     pub(crate) async fn played(self) {
         if self.played.await.is_err()
             && let Err(e) = self.task.await
@@ -32,8 +32,8 @@ impl Peer {
         }
     }
 
-    /// Waits until the script is played and the other side has ended; gives the commands that came, those that no line of
-    /// the script expected in one piece at the end.
+    /// Waits until the script is finished and the other side has ended; returns the commands that arrived. Those that no
+    /// line of the script expected are in one piece at the end.
     pub(crate) async fn heard(self) -> Vec<Vec<u8>> {
         match self.task.await {
             Ok(heard) => heard,
@@ -47,9 +47,9 @@ impl Peer {
     }
 }
 
-/// A peer that follows this script; `room` bytes may be on their way in each direction. Gives our end.
+/// A peer that follows this script; `room` bytes may be in transit in each direction. Returns our end.
 pub(crate) fn peer(script: &str, room: usize) -> (transport::ReadHalf, transport::WriteHalf, Peer) {
-    // A pipe for each direction, so that it ends when its sending half is dropped, as a socket's does.
+    // A pipe for each direction, so that it ends when its sending half is dropped, like a socket's.
     let (write, peer_read) = tokio::io::duplex(room);
     let (peer_write, read) = tokio::io::duplex(room);
     let playing = Playing {
@@ -126,12 +126,12 @@ impl Playing {
     }
 
     async fn say(&mut self, text: &[u8]) {
-        // Whoever is gone can't hear it, which is what the script may be about.
+        // A peer that is gone can't be reached, which may be the subject of the script.
         let _ = self.write.write_all(text).await;
         let _ = self.write.flush().await;
     }
 
-    /// Whether anything came; false at the end.
+    /// Whether anything arrived; false at the end.
     async fn read_some(&mut self) -> bool {
         self.read.read_buf(&mut self.unread).await.is_ok_and(|count| count > 0)
     }
@@ -153,7 +153,7 @@ fn shown(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes.get(..200).unwrap_or(bytes)).into_owned()
 }
 
-/// Where the first command ends, its literals and CRLF included; none while it is not all there.
+/// Where the first command ends, including its literals and CRLF; `None` while it is incomplete.
 fn end_of_command(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
@@ -161,14 +161,14 @@ fn end_of_command(bytes: &[u8]) -> Option<usize> {
         let line = rest.windows(2).position(|end| end == b"\r\n")?;
         at += line + 2;
         match literal(rest.get(..line)?) {
-            // The command goes on behind a literal.
+            // The command goes on after a literal.
             Some(length) => at += length,
             None => return Some(at),
         }
     }
 }
 
-/// How long the literal is that follows this line: `{5+}`, or `%{default GUID 5}` of a message.
+/// The length of the literal that follows this line: `{5+}`, or `%{default GUID 5}` of a message.
 fn literal(line: &[u8]) -> Option<usize> {
     let line = line.strip_suffix(b"}")?;
     let start = line.iter().rposition(|b| *b == b'{')? + 1;

@@ -12,20 +12,20 @@
 //!   end                        nothing more comes: the other side ends without a word
 //!   close                      the peer closes
 //! ```
-//! A peer at the end of its script says nothing, but reads on until the other side ends.
+//! At the end of its script a peer says nothing, but reads on until the other side ends.
 
 use std::time::Duration;
 
 /// One line of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
-    /// This comes, CRLF included; more of the command may follow if `open`.
+    /// These bytes arrive, including CRLF; more of the command may follow if `open`.
     Expect { text: Vec<u8>, open: bool },
-    /// This is said.
+    /// These bytes are sent.
     Say(Vec<u8>),
     /// Time passes.
     Pause(Duration),
-    /// Nothing comes for so long.
+    /// Nothing arrives for this long.
     Quiet(Duration),
     /// Both directions are deflated from here on.
     Deflate,

@@ -1,4 +1,4 @@
-//! Where the replica is: from sync_host and sync_port to addresses, in the order to try them.
+//! The replica's address: from sync_host and sync_port to addresses, in the order to try them.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use dns_lookup::{AddrInfoHints, SockType, getaddrinfo};
 use super::ConnectError;
 use crate::settings::Settings;
 
-/// imapd's port, where neither sync_port nor sync_host names one.
+/// imapd's port, if neither sync_port nor sync_host names one.
 const IMAP_PORT: u16 = 143;
 /// csync's port by Cyrus' documentation; few systems list it in /etc/services.
 const CSYNC_PORT: u16 = 2005;
@@ -18,7 +18,7 @@ const CSYNC_PORT: u16 = 2005;
 pub(crate) enum Endpoint {
     /// Host and port.
     Tcp { host: String, port: u16 },
-    /// A socket in the file system, whose peer counts as logged in.
+    /// A socket in the file system, whose peer is logged in already.
     Unix(PathBuf),
 }
 
@@ -35,7 +35,7 @@ impl fmt::Display for Endpoint {
 /// The addresses of the replica.
 ///
 /// # Errors
-/// [`ConnectError::Unresolved`] for a service name that is in no table.
+/// [`ConnectError::Unresolved`] for an unknown service name.
 pub(crate) fn endpoints(settings: &Settings) -> Result<Vec<Endpoint>, ConnectError> {
     if settings.replica.server.starts_with('/') {
         return Ok(vec![Endpoint::Unix(PathBuf::from(&settings.replica.server))]);
@@ -55,7 +55,7 @@ pub(crate) fn endpoints(settings: &Settings) -> Result<Vec<Endpoint>, ConnectErr
     Ok(ports.into_iter().map(|port| Endpoint::Tcp { host: host.to_string(), port }).collect())
 }
 
-/// What is meant as a port, in the server's name or beside it (sync_port), and is neither a number nor a known service.
+/// The text given as a port, in the server's name or beside it (sync_port), if it is neither a number nor a known service.
 pub fn unknown_port(server: &str, port: Option<&str>) -> Option<String> {
     if server.starts_with('/') {
         return None;
@@ -64,8 +64,8 @@ pub fn unknown_port(server: &str, port: Option<&str>) -> Option<String> {
     port_of(named).is_none().then(|| named.to_string())
 }
 
-/// What follows a slash after the port, such as `tls/noauth` in `host:port/tls/noauth`, by which Cyrus' client begins with TLS or
-/// without a login (`imap/backend.c:backend_connect`); none where nothing does.
+/// The options after a slash behind the port, such as `tls/noauth` in `host:port/tls/noauth`, with which Cyrus' client
+/// starts TLS or skips the login (`imap/backend.c:backend_connect`); `None` if there are none.
 pub fn server_options(server: &str) -> Option<&str> {
     if server.starts_with('/') {
         return None;

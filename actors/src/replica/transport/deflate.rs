@@ -14,7 +14,7 @@ use super::{ReadHalf, WriteHalf};
 /// How much compressed input is read at once, in bytes.
 const READ_BYTES: usize = 32 * 1024;
 
-/// Inflates what is received. Its end is the end of what is received: a server that closes or dies ends no deflate stream.
+/// Inflates received bytes. It ends when the input ends: a server that closes or dies does not end its deflate stream.
 pub(crate) fn inflated(read: ReadHalf) -> ReadHalf {
     let source = Source { inner: BufReader::with_capacity(READ_BYTES, read), ended: Ended::Not };
     Box::new(Inflated { decoder: DeflateDecoder::new(source) })
@@ -27,7 +27,7 @@ enum Ended {
     Broken(io::ErrorKind, String),
 }
 
-/// The compressed bytes; it remembers their end, which the decoder tells as an error of its own.
+/// The compressed bytes; remembers their end, which the decoder would report as an error of its own.
 struct Source {
     inner: BufReader<ReadHalf>,
     ended: Ended,
@@ -83,8 +83,8 @@ impl AsyncRead for Inflated {
     }
 }
 
-/// Deflates what is sent. Flushing ends a deflate block, so that the replica can read all of it. The fastest
-/// level: mail is mostly base64, which better levels hardly shrink further.
+/// Deflates sent bytes. A flush ends a deflate block, so that the replica can read all of it. The fastest level: mail is
+/// mostly base64, which better levels hardly shrink further.
 pub(crate) fn deflated(write: WriteHalf) -> WriteHalf {
     Box::new(DeflateEncoder::with_quality(write, Level::Fastest))
 }
@@ -114,7 +114,7 @@ mod tests {
         }
     }
 
-    // A server that dies in a compressed connection leaves it in the middle of a deflate block. That was told as
+    // A server that dies on a compressed connection leaves it in the middle of a deflate block. That was reported as
     // "unexpected BufError".
     #[tokio::test]
     async fn a_stream_that_breaks_off_ends() {
@@ -136,7 +136,7 @@ mod tests {
         assert!(damaged.to_string().contains("damaged"), "{damaged}");
     }
 
-    /// Bytes that no encoder makes fewer.
+    /// Bytes that no encoder can shorten.
     fn noise(seed: u64, count: usize) -> Vec<u8> {
         let mut x = seed | 1;
         let mut next = || {
@@ -148,9 +148,9 @@ mod tests {
         (0..count).map(|_| next() as u8).collect()
     }
 
-    // Shows that nothing stays behind in the encoder, wherever its buffers happen to be full. With the miniz_oxide
-    // backend a command's last bytes did, and so did its answer: about these sizes, when a block had ended with the
-    // input and was not yet out.
+    // Shows that nothing stays behind in the encoder, wherever its buffers happen to be full. With the miniz_oxide backend
+    // the last bytes of a command did, and so its answer never came: at about these sizes, when a block ended with the
+    // input and was not written yet.
     #[tokio::test]
     async fn nothing_flushed_stays_behind() {
         for capacity in [300, 100_000] {

@@ -1,4 +1,4 @@
-//! What a trace shows of a login: all but the password.
+//! What a trace shows of a login: everything except the password.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::replica::testing::peer::peer;
 /// How long a step may take.
 const WAIT: Duration = Duration::from_secs(20);
 
-/// What a login with this peer came to, and its trace: sent and received.
+/// The result of a login with this peer, and its trace: sent and received.
 fn log_in(password: &str, script: &str) -> (Result<(), ConnectError>, String, String) {
     in_paused_time(async {
         let (read, write, peer) = peer(script, 1 << 16);
@@ -50,7 +50,7 @@ fn plain() -> String {
     BASE64.encode(format!("\0cyrus\0{PASSWORD}"))
 }
 
-/// No part of the trace may tell the password, as it is or as it was sent.
+/// No part of the trace may contain the password, plain or encoded.
 fn assert_secret(password: &str, sent: &str, received: &str) {
     for part in [password, &plain(), &BASE64.encode(password)] {
         assert!(!sent.contains(part), "{sent}");

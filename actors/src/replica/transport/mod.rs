@@ -1,6 +1,6 @@
 //! Bytes to and from the replica: sockets, compression, and the way from "connected" to "ready".
 //!
-//! The protocol itself is `csync`'s, which does no I/O; this module moves its bytes.
+//! `csync` has the protocol itself, without I/O; this module moves its bytes.
 
 mod address;
 mod deflate;
@@ -30,26 +30,26 @@ pub(crate) type ReadHalf = Box<dyn AsyncRead + Unpin + Send>;
 /// The half that is written to. Flushing it puts all that was written on the wire.
 pub(crate) type WriteHalf = Box<dyn AsyncWrite + Unpin + Send>;
 
-/// How long the replica may think about one step of the login. A wrong password alone costs
-/// `failedloginpause` (3 seconds) there.
+/// How long the replica may take for one step of the login. A wrong password alone costs `failedloginpause` (3 seconds)
+/// there.
 const LOGIN_WAIT: Duration = Duration::from_secs(60);
-/// How long the login may take as a whole, in such steps, however its bytes come.
+/// How long the login may take as a whole, in such steps, however its bytes arrive.
 const LOGIN_STEPS: u32 = 3;
 
-/// So long nothing is said of a connection that is being made.
+/// How long to wait before reporting a connection attempt.
 const SILENCE: Duration = Duration::from_secs(3);
 
 /// A connection that is logged in and ready for commands.
 pub(crate) struct Ready {
     pub(crate) read: ReadHalf,
     pub(crate) write: WriteHalf,
-    /// What came after the last answer of the login.
+    /// Bytes that arrived after the last answer of the login.
     pub(crate) unread: BytesMut,
-    /// What was agreed on or, early, what is going to be.
+    /// The result of the handshake or, if early, the expected one.
     pub(crate) session: Session,
-    /// Early: who takes the answers that are still to come.
+    /// Early: the receiver of the answers that are still to come.
     pub(crate) opening: Option<Handshake>,
-    /// When these must have come.
+    /// When these must have arrived.
     pub(crate) until: Instant,
 }
 
@@ -64,7 +64,7 @@ pub enum ConnectError {
         /// The resolver's words.
         problem: String,
     },
-    /// Nobody accepts.
+    /// Nothing accepts.
     #[error("{address}: {problem}")]
     Unreachable {
         /// Host and port, or the socket's path.
@@ -80,7 +80,7 @@ pub enum ConnectError {
         /// What happened.
         problem: String,
     },
-    /// The login went wrong.
+    /// The login failed.
     #[error("{address}: {problem}")]
     Handshake {
         /// Host and port, or the socket's path.
@@ -89,7 +89,7 @@ pub enum ConnectError {
         problem: String,
         /// Whether another try would end the same.
         fatal: bool,
-        /// Whether something else than a replication server answered.
+        /// Whether the peer is not a replication server.
         wrong_service: bool,
         /// Whether the login was refused.
         refused: bool,
@@ -105,7 +105,7 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// What went wrong, without where.
+    /// What went wrong, without the address.
     pub(crate) fn problem(&self) -> &str {
         match self {
             ConnectError::Unresolved { problem, .. }
@@ -116,7 +116,7 @@ impl ConnectError {
         }
     }
 
-    /// Whether trying again would end the same, as far as one try can tell.
+    /// Whether another try would end the same, as far as one try can show.
     pub fn is_fatal(&self) -> bool {
         match self {
             ConnectError::Handshake { fatal, .. } => *fatal,
@@ -125,15 +125,15 @@ impl ConnectError {
         }
     }
 
-    /// Whether the login itself was refused: by a wrong password or by a saslauthd that is busy, which say the same.
+    /// Whether the login itself was refused: by a wrong password or by a busy saslauthd, which give the same answer.
     pub(crate) fn is_refused(&self) -> bool {
         matches!(self, ConnectError::Handshake { refused: true, .. })
     }
 }
 
-/// How the connections of a run are made.
+/// Makes the connections of a run.
 pub(crate) trait Dial: Send + Sync {
-    /// Connects and logs in, as [`connect`] does.
+    /// Connects and logs in, see [`connect`].
     fn dial(
         &self,
         connection: u64,
@@ -142,7 +142,7 @@ pub(crate) trait Dial: Send + Sync {
     ) -> LocalBoxFuture<'static, Result<Ready, ConnectError>>;
 }
 
-/// Over the network or a Unix socket, as the settings say.
+/// Over the network or a Unix socket, according to the settings.
 pub(crate) struct Dialer {
     pub(crate) settings: Arc<Settings>,
     pub(crate) events: EventSink,
@@ -163,10 +163,10 @@ impl Dial for Dialer {
 /// Connects, logs in and enables what both sides know.
 ///
 /// The addresses are tried in order: with sync_try_imap and no port, imapd's comes before csync's. `early` is
-/// [`HandshakeOptions::early`], unless compression is required; `announce` says so if it takes long.
+/// [`HandshakeOptions::early`], unless compression is required; `announce` reports it if it takes long.
 ///
 /// # Errors
-/// The last address' [`ConnectError`], or the first fatal one.
+/// The [`ConnectError`] of the last address, or the first fatal one.
 pub(crate) async fn connect(
     settings: &Settings,
     events: &EventSink,
@@ -174,7 +174,7 @@ pub(crate) async fn connect(
     early: bool,
     announce: bool,
 ) -> Result<Ready, ConnectError> {
-    // A service's name is looked up in a file.
+    // Looking up a service's name reads a file.
     let settings_there = settings.clone();
     let looking = move || address::endpoints(&settings_there);
     let endpoints = match actix_rt::task::spawn_blocking(looking).await {
@@ -187,7 +187,7 @@ pub(crate) async fn connect(
         match announced(connecting, &endpoint, events, announce).await {
             Ok(ready) => return Ok(ready),
             Err(e @ ConnectError::Handshake { wrong_service: true, .. }) => last = Some(e),
-            // An imapd may want TLS where the csync port does not.
+            // An imapd may require TLS where the csync port does not.
             Err(e) if e.is_fatal() => drop(fatal.get_or_insert(e)),
             Err(e) => last = Some(e),
         }
@@ -198,7 +198,7 @@ pub(crate) async fn connect(
     }))
 }
 
-/// Says what we wait for if it takes long, so that a run that says nothing else is not taken for dead.
+/// Reports what we wait for if it takes long, so that a silent run does not look dead.
 async fn announced<T>(
     connecting: impl Future<Output = T>,
     endpoint: &Endpoint,
@@ -313,7 +313,7 @@ async fn addresses(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectErro
     }
 }
 
-/// A connection to the first of these addresses that accepts one, from our own address where one is to be used
+/// A connection to the first of these addresses that accepts one, from our configured own address, if any
 /// (`imap/backend.c:backend_client_bind`).
 async fn connect_any(addresses: &[SocketAddr], options: &SocketOptions) -> io::Result<TcpStream> {
     let own = match &options.bind {
@@ -346,8 +346,7 @@ async fn connect_one(
     Ok(stream)
 }
 
-/// A dead peer must be noticed even when nothing is said for long. Failing to ask for it is no
-/// reason to give up a good connection.
+/// A dead peer must be noticed even during long silence. If keepalive can't be set, a good connection is used all the same.
 fn keep_alive(stream: &TcpStream, options: &SocketOptions) {
     use nix::sys::socket::{setsockopt, sockopt};
     let _ = setsockopt(stream, sockopt::KeepAlive, &true);
@@ -362,7 +361,7 @@ fn keep_alive(stream: &TcpStream, options: &SocketOptions) {
     }
 }
 
-/// A login under way.
+/// A login in progress.
 struct Login<'a> {
     address: String,
     read: ReadHalf,
@@ -370,7 +369,7 @@ struct Login<'a> {
     unread: BytesMut,
     events: &'a EventSink,
     connection: u64,
-    /// How long the replica may think about a step.
+    /// How long the replica may take for a step.
     wait: Duration,
 }
 
@@ -386,7 +385,7 @@ impl Login<'_> {
                 HandshakeStep::Send(spoken) => self.send(&spoken).await?,
                 HandshakeStep::StartCompression => self.start_compression(),
                 HandshakeStep::StartTls => {
-                    // Never asked for: TlsWish::Never.
+                    // Never requested: TlsWish::Never.
                     return Err(self.broken("the login asked for TLS, which was not wanted"));
                 }
                 HandshakeStep::Early(session) => return Ok((session, Some(handshake))),
