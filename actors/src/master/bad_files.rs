@@ -1,5 +1,5 @@
-//! What was found out about a mailbox' message files: one that is missing or damaged costs that message, unless the replica
-//! has it in another mailbox.
+//! What is known about a mailbox's message files: if one is missing or damaged only that message is left out, unless the
+//! replica has it in another mailbox.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -8,17 +8,17 @@ use cyrus_types::{Guid, Uid};
 use crate::error::MasterError;
 use crate::replica::asked::PendingCommand;
 
-/// How many bad files of one step are named.
+/// How many bad files of one batch are named.
 pub(crate) const NAMED: usize = 100;
 
-/// What was found out about the message files of a step.
+/// What is known about the message files of a batch.
 #[derive(Default)]
 pub(crate) struct Files {
-    /// UIDs, rising, of messages that are left out.
+    /// UIDs, ascending, of messages that are left out.
     pub(crate) without: Vec<Uid>,
     pub(crate) bad: Vec<BadFile>,
     pub(crate) uploads: VecDeque<PendingCommand>,
-    /// The replica was asked whether it has those with bad files.
+    /// The replica was asked whether it has the messages with bad files.
     pub(crate) asked: bool,
 }
 
@@ -26,17 +26,17 @@ pub(crate) struct Files {
 pub(crate) struct BadFile {
     pub(crate) uid: Uid,
     pub(crate) guid: Guid,
-    /// What is wrong with it; none where enough of them are named.
+    /// What is wrong with it; `None` if enough of them are named.
     pub(crate) why: Option<MasterError>,
 }
 
 impl Files {
-    /// The messages whose files are bad.
+    /// The messages with bad files.
     pub(crate) fn lacking(&self) -> impl Iterator<Item = Guid> {
         self.bad.iter().map(|bad| bad.guid)
     }
 
-    /// The replica has those messages with bad files that are not `missing` there, too.
+    /// The replica has all messages with bad files that are not in `missing`.
     pub(crate) fn found_there(&mut self, missing: &HashSet<Guid>) {
         self.asked = true;
         self.bad.retain(|bad| missing.contains(&bad.guid));

@@ -1,14 +1,14 @@
-//! A large mailbox goes in steps, each a state that could have been.
+//! Divides a large mailbox into batches. After each, the replica's mailbox is in a state that could have existed.
 //!
 //! ```text
 //!   UID       1 …… 8192 | …… 16384 | ……            a step ends after so many new messages or bytes
 //!   modseq    9 …… 8300 | …… 16500 | ……
 //!   step      8192, H   where H is just below the lowest modseq of all that comes after it
 //! ```
-//! After a step the replica holds all records up to a UID, none with a modseq above H, and H as its
-//! highest modseq: what a mailbox looks like that has not got the rest yet. So the replica
-//! is never busy with one mailbox for long, and what breaks off goes on where it was. What changed in an
-//! older record after H is shown as of H, and comes again when its modseq is reached.
+//! After a batch the replica holds all records up to a UID, none with a modseq above H, and H as its highest modseq: like a
+//! mailbox that has not received the rest yet. So the replica never works on one mailbox for long, and after an
+//! interruption the next try continues. If an older record changed after H, it is sent with modseq H, and sent again when
+//! its modseq is reached.
 //!
 //! Source: `imap/sync_support.c:calculate_intermediate_state` of cyrus-imapd 3.6.1.
 
@@ -18,20 +18,20 @@ use csync::Since;
 use cyrus_store::{IndexRecord, Mailbox, StoreError};
 use cyrus_types::{ModSeq, Uid};
 
-/// New messages' bytes in one step. Larger ones have a step each.
+/// New messages' bytes in one batch. A larger message has a batch of its own.
 pub(crate) const STEP_BYTES: u64 = 256 * 1024 * 1024;
 
-/// What the replica has, as far as the next step builds on it.
+/// The replica's state, as far as the next batch builds on it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Base {
     pub(crate) last_uid: Uid,
     /// The modseq up to which it has all changes.
     pub(crate) highestmodseq: ModSeq,
-    /// The condition of the change, none where there is nothing or no trust.
+    /// The condition of the change; `None` if there is nothing there, or if it is not trusted.
     pub(crate) since: Option<Since>,
 }
 
-/// A step that is not the last: up to this UID and modseq.
+/// A batch that is not the last: up to this UID and modseq.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Batch {
     pub(crate) last_uid: Uid,
@@ -47,13 +47,13 @@ struct Chunk {
     lowest_modseq: ModSeq,
 }
 
-/// Whether there may be more new messages than one step should have (0: no bound).
+/// Whether there may be more new messages than one batch should have (0: no bound).
 pub(crate) fn are_many(mailbox: &Mailbox, base: &Base, batch: u32) -> bool {
     batch > 0 && mailbox.index.last_uid.0.saturating_sub(base.last_uid.0) > batch
 }
 
-/// The steps before the last one, none if all fits into one. They stay right whatever happens to
-/// the mailbox between them, since modseqs only rise.
+/// The batches before the last one; empty if everything fits into one. They stay right whatever happens to the mailbox
+/// between them, since modseqs only rise.
 ///
 /// # Errors
 /// A record can't be read.
@@ -76,14 +76,14 @@ fn plan_over(
     let mut steps = VecDeque::new();
     let mut after: Option<ModSeq> = None;
     for chunk in chunks.iter().rev() {
-        // Nothing comes after the last chunk: it is no step.
+        // Nothing comes after the last chunk: it is not a batch of this list.
         if let Some(after) = after {
             let step = Batch { last_uid: chunk.last_uid, highestmodseq: after.previous() };
             steps.push_front(step);
         }
         after = after.into_iter().chain([chunk.lowest_modseq]).min();
     }
-    // Modseqs must rise from step to step; where they do not, two steps become one.
+    // Modseqs must rise from batch to batch; if they do not, two batches become one.
     let mut reached = base_modseq;
     steps.retain(|step| {
         let rises = step.highestmodseq > reached && step.highestmodseq < highestmodseq;
@@ -124,7 +124,7 @@ fn chunks(
     Ok(chunks)
 }
 
-/// The modseq a record is sent with; none when it is to be sent in a later step.
+/// The modseq with which a record is sent; `None` if it belongs to a later batch.
 pub(crate) fn modseq_in_step(
     record: &IndexRecord,
     base: &Base,
@@ -159,7 +159,7 @@ mod tests {
         assert_eq!(planned(&records, 0, 4), [(4, 104), (8, 108)]);
         assert_eq!(planned(&records, 0, 10), []);
         assert_eq!(planned(&records, 0, 0), []);
-        // The first record was flagged after all else: it is shown as of 104 first.
+        // The first record was flagged after all others: it is first sent with modseq 104.
         let mut flagged = records.clone();
         flagged[0].modseq = ModSeq(200);
         assert_eq!(planned(&flagged, 0, 4), [(4, 104), (8, 108)]);

@@ -1,7 +1,7 @@
-//! From the store's words to the wire's: what one mailbox and one record look like in `MAILBOX`.
+//! Turns the store's values into bytes: one mailbox and one record as they are in `MAILBOX`.
 //!
-//! The very same encoding, asked for all records and without SINCE, is what a master's own
-//! sync_server answers to GET FULLMAILBOX; the tests hold the two together byte by byte.
+//! With all records and without SINCE, the same encoding is the answer of a master's own sync_server to GET FULLMAILBOX;
+//! the tests compare the two byte by byte.
 
 use std::fmt::Write;
 
@@ -12,7 +12,7 @@ use cyrus_store::{IndexRecord, Mailbox, Modseqs, StoreError};
 use cyrus_types::{ModSeq, SyncCrcs, Uid};
 use sync_plan::{MailboxAnnotation, MasterMailbox};
 
-/// A mailbox's header as the planner compares it.
+/// A mailbox's header in the form that the planner compares.
 ///
 /// # Errors
 /// A database beside the mailbox (annotations, conversations, counters) can't be read.
@@ -52,7 +52,7 @@ pub fn header(m: &Mailbox, modseqs: Modseqs) -> Result<MasterMailbox, StoreError
     })
 }
 
-/// What a replica has of a mailbox after it was sent all of it, as GET MAILBOXES would tell.
+/// The state of the replica's mailbox after it was sent all of ours, as GET MAILBOXES would report it.
 ///
 /// # Errors
 /// As [`header`].
@@ -97,21 +97,21 @@ pub(crate) fn replica_state(
     })
 }
 
-/// How much of a mailbox is said.
+/// How much of a mailbox is sent.
 #[derive(Debug, Clone, Copy)]
 pub enum State {
     /// The mailbox as it is, with these checksums.
     Whole(SyncCrcs),
-    /// Up to this UID and modseq. All else stays as the replica has it until the last step.
+    /// Up to this UID and modseq. Everything else stays as the replica has it until the last batch.
     Partial {
-        /// Highest UID of the step.
+        /// Highest UID of the batch.
         last_uid: Uid,
-        /// Highest modseq of the step.
+        /// Highest modseq of the batch.
         highestmodseq: ModSeq,
     },
 }
 
-/// What a MAILBOX command says beside the mailbox itself.
+/// What a MAILBOX command contains beside the mailbox itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Head<'a> {
     /// -L.
@@ -124,16 +124,16 @@ pub struct Head<'a> {
     pub state: State,
     /// The condition of the change.
     pub since: Option<Since>,
-    /// What the replica has, for the fields that a partial state leaves as they are.
+    /// The replica's state, for the fields that a partial state does not change.
     pub replica: Option<&'a ReplicaMailbox>,
-    /// The owner's groups, `group TAB group`, or nothing; with them go the names of the user flags. None: neither, as
-    /// to and from servers before 3.12.
+    /// The owner's groups, `group TAB group`, or empty; the names of the user flags are sent with them. `None`: neither is
+    /// sent, as to and from servers before 3.12.
     pub groups: Option<&'a str>,
 }
 
-/// What is said of a mailbox's conversations; 0 is nothing. A replica with a higher XCONVMODSEQ than it is sent
-/// refuses the change; one that was told to obey (FORCE) takes a lower one, and forgets its own where nothing
-/// is said (`imap/sync_support.c:sync_apply_mailbox`). It is never lowered.
+/// The XCONVMODSEQ to send; 0 means none. A replica with a higher XCONVMODSEQ than it is sent refuses the change; in force
+/// mode it accepts a lower one, and forgets its own if none is sent (`imap/sync_support.c:sync_apply_mailbox`). It is never
+/// lowered.
 fn xconvmodseq(ours: ModSeq, theirs: ModSeq, one_way: bool) -> ModSeq {
     match one_way {
         true => ours.max(theirs),
@@ -151,13 +151,13 @@ pub struct Encoder<'m> {
     mailbox: &'m Mailbox,
     command: MailboxCommand,
     out: Vec<u8>,
-    /// The present record's flags and the text of its virtual annotations, kept for their memory.
+    /// Flags of the current record and the text of its virtual annotations, kept to reuse their memory.
     flags: Vec<&'m str>,
     text: String,
 }
 
 impl<'m> Encoder<'m> {
-    /// Begins the command: everything before the records.
+    /// Starts the command: everything before the records.
     ///
     /// # Errors
     /// As [`header`].
@@ -221,7 +221,8 @@ impl<'m> Encoder<'m> {
                 line.last_appenddate = 0;
                 line.pop3_last_login = head.replica.map_or(0, |r| r.pop3_last_login);
                 line.pop3_show_after = head.replica.map_or(0, |r| r.pop3_show_after);
-                // Both rise by themselves with the records; what was there before the first step is refused after it.
+                // Both rise by themselves with the records; after the first batch the replica would refuse their old
+                // values.
                 line.xconvmodseq = ModSeq::ZERO;
                 line.raclmodseq = ModSeq::ZERO;
                 line.usergroups = None;
@@ -232,7 +233,7 @@ impl<'m> Encoder<'m> {
         Ok(Encoder { mailbox, command, out, flags: Vec::new(), text: String::new() })
     }
 
-    /// Encodes one record, with this modseq. Records come by rising UID.
+    /// Encodes one record, with this modseq. Records must come in order of UID.
     ///
     /// # Errors
     /// The message's annotations can't be read.
@@ -280,22 +281,22 @@ impl<'m> Encoder<'m> {
         Ok(())
     }
 
-    /// Bytes encoded and not yet drained.
+    /// Bytes that are encoded and not yet taken.
     pub fn pending(&self) -> usize {
         self.out.len()
     }
 
-    /// Hands what was encoded to `taker` and forgets it.
+    /// Passes the encoded bytes to `taker` and forgets them.
     ///
     /// # Errors
-    /// The taker's.
+    /// The error of `taker`.
     pub fn drain<E>(&mut self, taker: impl FnOnce(&[u8]) -> Result<(), E>) -> Result<(), E> {
         taker(&self.out)?;
         self.out.clear();
         Ok(())
     }
 
-    /// Ends the command; what is left of its bytes.
+    /// Ends the command; returns the rest of its bytes.
     pub fn end(self) -> Vec<u8> {
         let mut out = self.out;
         self.command.end(&mut out);

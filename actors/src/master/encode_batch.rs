@@ -1,4 +1,4 @@
-//! One MAILBOX command: the records of a batch, and which messages must come before it.
+//! One MAILBOX command: the records of a batch, and the messages that must be sent before it.
 
 use std::collections::{HashSet, VecDeque};
 
@@ -22,7 +22,7 @@ impl MailboxSender<'_> {
         batches::plan(m, base, self.settings.sync.batch_messages).map_err(|e| self.damaged(e))
     }
 
-    /// One step's command. If it would bring too much the steps are planned anew, by bytes as well.
+    /// The command of one batch. If it would be too large, the batches are planned again, also by bytes.
     pub(super) fn encode_step(
         &self,
         mailbox: &Mailbox,
@@ -41,7 +41,7 @@ impl MailboxSender<'_> {
         }
     }
 
-    /// None when it would bring more bytes than it may.
+    /// `None` if it would bring more bytes than allowed.
     fn encode(
         &self,
         mailbox: &Mailbox,
@@ -71,8 +71,8 @@ impl MailboxSender<'_> {
             encode::Encoder::begin(mailbox, modseqs, &head).map_err(|e| self.damaged(e))?;
         let mut listed = HashSet::new();
         let mut bytes = 0;
-        // A new record may have a modseq that the replica has reached by a change of its own; once its UID is
-        // passed there, it can't be appended any more.
+        // A new record may have a modseq that the replica has reached by a change of its own; once the replica's LAST_UID
+        // has passed its UID, it can't be appended any more.
         for record in mailbox.records_beyond(base.highestmodseq, base.last_uid) {
             let record = record.map_err(|e| self.damaged(e))?;
             if step.is_some_and(|s| record.uid > s.last_uid) {

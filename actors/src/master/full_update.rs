@@ -1,4 +1,4 @@
-//! One of our mailboxes against all of the replica's records.
+//! Compares one of our mailboxes with all of the replica's records.
 
 use std::collections::HashSet;
 
@@ -11,59 +11,59 @@ use crate::error::{MasterError, UserError};
 use crate::master::message_files::{Message, MessageFiles};
 use crate::replica::staged::STAGED;
 
-/// What comparing a mailbox record by record came to.
+/// The result of comparing a mailbox record by record.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Found {
     /// The replica's mailbox has to be made again.
     pub(crate) again: bool,
-    /// Something goes that nothing here tells was removed.
+    /// Something is removed without proof that it was removed here.
     pub(crate) overwritten: bool,
-    /// Messages that would be removed there, as they were removed here.
+    /// Messages that would be removed there, because they were removed here.
     pub(crate) removed: u64,
-    /// Messages that would be removed there though nothing says that they were removed here.
+    /// Messages that would be removed there although nothing shows that they were removed here.
     pub(crate) unproven: u64,
     /// Live messages here.
     pub(crate) live: u32,
 }
 
 impl Found {
-    /// Mailboxes and messages that go.
+    /// Mailboxes and messages to be removed.
     pub(crate) fn removals(&self) -> u64 {
         u64::from(self.again && self.overwritten) + self.removed + self.unproven
     }
 }
 
-/// What comparing a mailbox came to, its files included.
+/// The result of comparing a mailbox, including its files.
 #[derive(Debug, Default)]
 pub(crate) struct FullChecked {
     pub(crate) found: Found,
-    /// Messages that never arrived and can't, as their files are missing or damaged.
+    /// Messages that never arrived and can't, because their files are missing or damaged.
     pub(crate) bad: Vec<MasterError>,
     /// Our checksums without these.
     pub(crate) crcs: SyncCrcs,
-    /// UIDs were given out there, none that was not given out here, and there is not one record, not even an expunged one.
+    /// The replica has assigned UIDs, but none that was not assigned here, and it has no record, not even an expunged one.
     pub(crate) half_made: bool,
 }
 
 /// How many bad files are named.
 const NAMED: usize = 100;
 
-/// Compares a mailbox; one that is gone meanwhile has nothing to be compared.
+/// Compares a mailbox; one that is gone meanwhile has nothing to compare.
 ///
 /// # Errors
-/// What only the replica has is in the way, and may not go.
+/// Something that only the replica has is in the way, and may not be removed.
 pub(crate) fn check(
     store: &Store,
     entry: &MboxEntry,
     full: &FullReplica,
     overwrite: bool,
 ) -> Result<FullChecked, UserError> {
-    // It is read again when it is sent, and what is wrong with it is said then.
+    // It is read again when it is sent, and its errors are reported then.
     let Ok(mut mailbox) = store.open_mailbox(entry) else { return Ok(FullChecked::default()) };
     let Compared { mut found, lacking, .. } = compare(&mailbox, full, overwrite)?;
     let mut checked = FullChecked { found, ..FullChecked::default() };
     if found.again && found.live as usize > STAGED {
-        // It goes before ours is sent.
+        // It is removed before ours is sent.
         check_what_both_have(mailbox, full)?;
         return Ok(checked);
     }
@@ -81,8 +81,8 @@ pub(crate) fn check(
     let mut files = MessageFiles::new(&mailbox);
     for message in &messages {
         match files.check(message) {
-            // A UID that was passed there can't be appended any more. As all else there is ours, making the mailbox
-            // again loses nothing.
+            // A UID below the replica's LAST_UID can't be appended any more. As everything else there is ours, making the
+            // mailbox again loses nothing.
             Ok(_) if found.live as usize <= STAGED => {
                 found.again = true;
                 return Ok(FullChecked { found, ..FullChecked::default() });
@@ -98,7 +98,7 @@ pub(crate) fn check(
     Ok(checked)
 }
 
-/// Whether the files are good of all live messages that the replica has, too.
+/// Whether the files of all live messages are good, including those that the replica has.
 fn check_what_both_have(mut mailbox: Mailbox, full: &FullReplica) -> Result<(), MasterError> {
     let theirs: HashSet<Guid> =
         full.records.iter().filter(|r| !r.expunged).map(|r| r.guid).collect();
@@ -118,8 +118,8 @@ fn damaged(mailbox: &str, e: StoreError) -> MasterError {
     MasterError::Mailbox { mailbox: mailbox.into(), source: Box::new(e) }
 }
 
-/// Whether our checksums, computed afresh, still differ from the replica's. A mailbox that can't be
-/// read is not compared; what is wrong with it is said when it is sent.
+/// Whether our checksums, computed again, still differ from the replica's. A mailbox that can't be read is not compared;
+/// its errors are reported when it is sent.
 pub(crate) fn do_checksums_differ(
     store: &Store,
     entry: &MboxEntry,
@@ -131,8 +131,8 @@ pub(crate) fn do_checksums_differ(
     !crcs.agree(replica.crcs)
 }
 
-/// How many messages that the replica may have live are expunged here since it last heard of the mailbox. What can't be
-/// read is not sent either.
+/// How many messages that may be live on the replica have been expunged here since it was last updated. A mailbox that
+/// can't be read is not sent either.
 pub(crate) fn count_expunged(store: &Store, entry: &MboxEntry, replica: &ReplicaMailbox) -> u64 {
     let Ok(mailbox) = store.open_mailbox(entry) else { return 0 };
     let changed = mailbox.records(replica.highestmodseq).map_while(Result::ok);
@@ -140,7 +140,8 @@ pub(crate) fn count_expunged(store: &Store, entry: &MboxEntry, replica: &Replica
     known.filter(|record| record.is_expunged()).count() as u64
 }
 
-/// How many of these messages are not live here. One whose file is missing or damaged is not: it could not be sent.
+/// How many of these messages are not live here. One whose file is missing or damaged counts as not live: it could not be
+/// sent.
 pub(crate) fn count_lacking(
     store: &Store,
     entry: &MboxEntry,
@@ -164,17 +165,17 @@ pub(crate) fn count_lacking(
     Ok(guids.len())
 }
 
-/// What a comparison came to, and what is to be done about it.
+/// The result of a comparison, and what to do about it.
 #[derive(Debug)]
 pub(crate) struct Compared {
     pub(crate) found: Found,
     /// UIDs that the replica must expunge before it gets all of our records.
     pub(crate) expunge: Vec<Uid>,
-    /// UIDs of live messages that the replica lacks and has passed.
+    /// UIDs of live messages that the replica lacks although its LAST_UID is higher.
     pub(crate) lacking: Vec<Uid>,
 }
 
-/// A mailbox against the replica's records, as far as it may be made equal.
+/// Compares a mailbox with the replica's records, as far as it may be made equal.
 ///
 /// # Errors
 /// As [`check`]; or a record can't be read.

@@ -1,4 +1,4 @@
-//! What one MAILBOX command is about, and what becomes of it.
+//! The content and the prerequisites of one MAILBOX command.
 
 use cyrus_store::Modseqs;
 use cyrus_types::SyncCrcs;
@@ -7,24 +7,24 @@ use crate::master::batches::{Base, Batch};
 use crate::master::message_files::Message;
 use crate::master::record_buffer::RecordBuffer;
 
-/// What one MAILBOX command is about.
+/// The content of one MAILBOX command.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CommandHead {
     pub(super) crcs: SyncCrcs,
     pub(super) modseqs: Modseqs,
     pub(super) base: Base,
     pub(super) step: Option<Batch>,
-    /// New messages' bytes that it may bring.
+    /// How many bytes of new messages it may bring.
     pub(super) most: u64,
 }
 
-/// One MAILBOX command, and the messages that the replica must be sent before.
+/// One MAILBOX command, and the messages that must be sent to the replica before it.
 pub(super) struct Encoded {
     pub(super) spool: RecordBuffer,
     pub(super) partition: String,
     pub(super) messages: Vec<Message>,
     /// How many records there are.
     pub(super) records: usize,
-    /// How many records tell the replica to expunge a message that it may have live.
+    /// How many records make the replica expunge a message that may be live there.
     pub(super) expunged: u64,
 }

@@ -1,6 +1,6 @@
 //! The MailboxStreamer actor: mailboxes from the store to connections, each on a thread of its own.
 //!
-//! A thread that streams waits for the connection (bounded channel), never the event loops.
+//! A streaming thread waits for the connection (bounded channel); the event loops never do.
 
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::settings::Settings;
 pub(crate) struct MailboxStreamer {
     pub(crate) store: Arc<Store>,
     pub(crate) settings: Arc<Settings>,
-    /// What was sent is counted there.
+    /// Counts what was sent.
     pub(crate) progress: Progress,
     pub(crate) threads: Threads,
 }
@@ -39,37 +39,37 @@ impl Actor for MailboxStreamer {
 #[rtype(result = "SendDone")]
 pub(crate) struct SendMailbox {
     pub(crate) entry: MboxEntry,
-    /// What the replica has, none where it lacks the mailbox.
+    /// The replica's state; `None` if it lacks the mailbox.
     pub(crate) replica: Option<Box<ReplicaMailbox>>,
     pub(crate) how: SendMode,
-    /// Where to go on; none at the beginning.
+    /// Where to continue; `None` at the beginning.
     pub(crate) next: Option<Next>,
     pub(crate) client: Client,
     pub(crate) staged: Staged,
-    /// What is known of the message files of this step.
+    /// What is known of the message files of this batch.
     pub(crate) files: Files,
-    /// Whose mailbox it is, for lines in the log.
+    /// The span for its log lines.
     pub(crate) span: Span,
 }
 
-/// Streams a MAILBOX command that was ready before.
+/// Streams a MAILBOX command that was encoded before.
 #[derive(Message)]
 #[rtype(result = "Result<PendingCommand, UserError>")]
 pub(crate) struct SendRecords {
     pub(crate) mailbox: String,
     pub(crate) records: RecordBuffer,
     pub(crate) client: Client,
-    /// Whose mailbox it is, for lines in the log.
+    /// The span for its log lines.
     pub(crate) span: Span,
 }
 
-/// How it went.
+/// The result.
 #[derive(MessageResponse)]
 pub(crate) struct SendDone {
     pub(crate) result: Result<MailboxSent, UserError>,
-    /// What the replica now holds for this connection.
+    /// The messages that the replica now keeps for this connection.
     pub(crate) staged: Staged,
-    /// The connection stands in the middle of a command.
+    /// The connection is in the middle of a command.
     pub(crate) broken_off: bool,
 }
 
@@ -103,7 +103,7 @@ impl Handler<SendMailbox> for MailboxStreamer {
     }
 }
 
-/// On a thread: sends it.
+/// Runs on a thread.
 fn send(store: &Store, settings: &Settings, progress: &Progress, msg: SendMailbox) -> SendDone {
     let _in = msg.span.enter();
     let mut sender = MailboxSender {

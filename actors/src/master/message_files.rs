@@ -1,7 +1,7 @@
-//! Message files of the master, and whether they are what their records say.
+//! Message files of the master, and the check that they match their records.
 //!
-//! A file must be there, and have the size and the SHA-1 of its record. Small files are read once;
-//! large ones are read twice (from the page cache) and never held in memory.
+//! A file must exist, and have the size and the SHA-1 of its record. Small files are read once; large ones are read twice
+//! (from the page cache) and never held in memory.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -20,7 +20,7 @@ use crate::error::MasterError;
 /// Files up to this size are read once, into memory.
 const SMALL: u64 = 1024 * 1024;
 
-/// The problem of a message without a file.
+/// The error for a message without a file.
 const MISSING: &str = "the message file is missing";
 
 /// A message to be uploaded.
@@ -32,7 +32,7 @@ pub(crate) struct Message {
     pub(crate) size: u64,
     /// Whether its file is on the archive partition.
     pub(crate) archived: bool,
-    /// Whether the message is expunged: then nobody misses its file.
+    /// Whether the message is expunged: then its file is not needed.
     pub(crate) expunged: bool,
 }
 
@@ -51,11 +51,11 @@ impl From<&IndexRecord> for Message {
 /// The files of one mailbox.
 pub(crate) struct MessageFiles<'a> {
     mailbox: &'a Mailbox,
-    /// The folder of the last file: its messages are opened without walking down to it each time.
+    /// The folder of the last file: its messages are opened without a walk down to it each time.
     folder: Option<Folder>,
-    /// The name of the file that is read.
+    /// The name of the current file.
     name: String,
-    /// Where small files are read into.
+    /// The buffer for small files.
     pub(crate) small: Vec<u8>,
 }
 
@@ -93,7 +93,7 @@ impl<'a> MessageFiles<'a> {
         self.name.clear();
         // Writing to a String never fails.
         let _ = write!(self.name, "{}.", message.uid);
-        // A FIFO is not waited for; it has no bytes, and so is no message.
+        // Opening a FIFO does not wait; it has no bytes, and so is not a message.
         let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
         let file = nix::fcntl::openat(&folder.fd, self.name.as_str(), flags, Mode::empty());
         file.map(File::from).map_err(unreadable)
@@ -118,14 +118,14 @@ struct Folder {
     fd: OwnedFd,
 }
 
-/// A file found good.
+/// A good file.
 pub(crate) enum Checked {
-    /// So many bytes, in memory.
+    /// This many bytes, in memory.
     Small(usize),
     Large(File),
 }
 
-/// The problem, in words, of a file that is not what its record says.
+/// The error, in words, of a file that does not match its record.
 fn check(mut file: File, message: &Message, small: &mut Vec<u8>) -> Result<Checked, String> {
     if message.size <= SMALL {
         let read = read_small(&mut file, message.size as usize, small);
@@ -143,7 +143,7 @@ fn check(mut file: File, message: &Message, small: &mut Vec<u8>) -> Result<Check
     Ok(Checked::Large(file))
 }
 
-/// A file that should have `size` bytes: it is asked for one more, so that a single read tells where it ends.
+/// A file that should have `size` bytes: we ask for one more, so that a single read shows where it ends.
 fn read_small<'a>(file: &mut File, size: usize, into: &'a mut Vec<u8>) -> io::Result<&'a [u8]> {
     if into.len() < size + 1 {
         into.resize(size + 1, 0);

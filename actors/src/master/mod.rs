@@ -1,4 +1,4 @@
-//! The master's side: what is read off its store, and what of it is encoded and sent.
+//! The master's side: what is read from its store, and what of it is encoded and sent.
 
 pub(crate) mod bad_files;
 pub(crate) mod batches;

@@ -1,4 +1,4 @@
-//! Quota roots as the master has them, and those that only its mailboxes' headers still name.
+//! Quota roots of the master, and those that only its mailboxes' headers still name.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,8 @@ use sync_plan::{Folder, MasterQuota, Missing};
 use crate::master::stale::is_stale;
 use crate::master::user_read::UserRead;
 
-/// Reads the quota roots that the mailboxes name. One that can't be found is missing, not gone; one that can't be read costs
-/// itself alone.
+/// Reads the quota roots that the mailboxes name. One that can't be found is reported as missing, not as removed; one that
+/// can't be read does not affect the others.
 pub(crate) fn named_roots(store: &Store, read: &mut UserRead) {
     let mut roots = BTreeMap::new();
     for folder in &read.master.folders {
@@ -28,7 +28,7 @@ pub(crate) fn named_roots(store: &Store, read: &mut UserRead) {
     }
 }
 
-/// Reads one quota root, whoever names it.
+/// Reads one quota root.
 pub(crate) fn any_root(
     store: &Store,
     list: &MboxList,
@@ -46,7 +46,7 @@ pub(crate) fn any_root(
     Ok(())
 }
 
-/// The first mailbox that names this root; one that can't be read may.
+/// The first mailbox that names this root; an unreadable mailbox may name it.
 fn named_by(store: &Store, list: &MboxList, root: &str) -> Result<Option<String>, StoreError> {
     let below = format!("{root}.");
     let entries = match store.config().names().userid(root) {

@@ -1,4 +1,4 @@
-//! Reading some mailboxes' headers off the disk: those that the log names, and what belongs to them.
+//! Reads some mailboxes' headers from disk: those that the log names, and related ones.
 //!
 //! ```text
 //!   names in the log --> entries here --> also asked for there: their former names, their parents
@@ -23,32 +23,32 @@ use crate::master::quota_roots;
 use crate::master::read_user::{TreeReader, meta};
 use crate::master::user_read::UserRead;
 
-/// What is to be looked at.
+/// What to look at.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Names {
-    /// Mailboxes, there or not.
+    /// Mailboxes, existing or not.
     pub(crate) mailboxes: BTreeSet<Arc<str>>,
     /// Those of them that the log calls removed.
     pub(crate) removed: BTreeSet<Arc<str>>,
     /// Quota roots.
     pub(crate) quotas: BTreeSet<Arc<str>>,
-    /// The user whose subscriptions, seen state and scripts are to be looked at.
+    /// The user whose subscriptions, seen state and scripts to look at.
     pub(crate) meta: Option<Arc<str>>,
 }
 
-/// What was read, and what the replica is to be asked for.
+/// What was read, and what to ask the replica for.
 #[derive(Debug)]
 pub(crate) struct SomeRead {
     pub(crate) read: Arc<UserRead>,
     /// Names of mailboxes.
     pub(crate) ask: BTreeSet<String>,
-    /// Mailboxes that the log calls removed, and of which there is not even a tombstone.
+    /// Mailboxes that the log calls removed, and that have not even a tombstone.
     pub(crate) unproven: Vec<String>,
-    /// Whether what belongs to the user but to no mailbox was read: not of a user without an INBOX.
+    /// Whether the user's data outside mailboxes was read: not for a user without an INBOX.
     pub(crate) has_meta: bool,
 }
 
-/// Reads the mailboxes, quota roots and so on that are there.
+/// Reads the existing mailboxes, quota roots and so on.
 pub(crate) fn read_some(
     store: &Store,
     wanted: &Names,
@@ -68,7 +68,7 @@ pub(crate) fn read_some(
     if let Some(userid) = &wanted.meta
         && matches!(store.subscriptions(&list, userid), Ok(None))
     {
-        // What the replica has may be that of another INBOX.
+        // The replica's data may belong to another INBOX.
         let inbox = store.config().names().user_inbox(userid);
         take_in(store, &list, &inbox, &mut tree, &mut ask, &mut seen)?;
     }
@@ -92,7 +92,7 @@ pub(crate) fn read_some(
     Ok(SomeRead { read: Arc::new(read), ask, unproven, has_meta })
 }
 
-/// Takes in the mailbox of this name, and the intermediates above it: the replica would make real mailboxes of those.
+/// Adds the mailbox of this name, and the intermediates above it: otherwise the replica would make real mailboxes of those.
 fn take_in(
     store: &Store,
     list: &MboxList,
@@ -144,36 +144,36 @@ fn parents(store: &Store, name: &str) -> Vec<String> {
     above
 }
 
-/// What the replica's mailboxes are that match none of those read.
+/// What is known here of the replica's mailboxes that match none of those read.
 #[derive(Debug)]
 pub(crate) struct Lookup {
-    /// What was read before and, where anything came to it, that as well.
+    /// What was read before, including additions, if there are any.
     pub(crate) read: Arc<UserRead>,
     /// Unique ids that have a tombstone here.
     pub(crate) tombstones: HashSet<UniqueId>,
-    /// Unique ids of mailboxes that are here, whatever else became of them.
+    /// Unique ids of mailboxes that exist here, even if they can't be added.
     pub(crate) alive: HashSet<UniqueId>,
-    /// Where those are now that are not taken in: with another user, or expired.
+    /// Where those are now that are not added: with another user, or expired.
     pub(crate) moved: HashMap<UniqueId, Moved>,
-    /// Those of them that belong to none of those whose locks are held, and their owners.
+    /// Those of them that belong to users whose locks are not held, and their owners.
     pub(crate) elsewhere: BTreeMap<UniqueId, Arc<str>>,
     /// More names to ask the replica for.
     pub(crate) ask: BTreeSet<String>,
 }
 
-/// What came up on the replica's side and is to be looked up here.
+/// Mailboxes found on the replica's side, to be looked up here.
 pub(crate) struct LookupRequest<'a> {
     /// Unique ids of its mailboxes that match none of ours.
     pub(crate) uniqueids: &'a [UniqueId],
     /// Names of our mailboxes that it lacks.
     pub(crate) new: &'a [String],
-    /// Whose mailboxes may be taken in.
+    /// The users whose mailboxes may be added.
     pub(crate) locked: &'a BTreeSet<Arc<str>>,
     pub(crate) sieve_mailbox: bool,
 }
 
-/// Looks unmatched unique ids up; those of locked users' mailboxes are taken in. So are the parents of
-/// mailboxes that the replica lacks: where it lacks the parent too, it would make up one of its own.
+/// Looks up unmatched unique ids, and adds those of locked users' mailboxes. It also adds the parents of mailboxes that the
+/// replica lacks: if it lacks the parent too, it would create one of its own.
 pub(crate) fn read_more(
     store: &Store,
     before: &Arc<UserRead>,
@@ -200,7 +200,7 @@ pub(crate) fn read_more(
         more.alive.insert(uniqueid.clone());
         let rules = store.config().names();
         let MboxEntry { name, uidvalidity, .. } = entry;
-        // By name, so that it is the one that is there now.
+        // By name, so that it is the present one.
         let is_there = list.lookup(&name)?.is_some_and(|now| now.uniqueid == *uniqueid);
         let owner = rules.userid(&name).unwrap_or_default();
         let is_locked = locked.contains(owner.as_str());

@@ -1,4 +1,4 @@
-//! Reading a user's headers off the disk.
+//! Reads a user's headers from disk.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -17,8 +17,8 @@ use crate::master::stale::is_stale;
 use crate::master::user_read::{Host, UserRead};
 use crate::monitor::report::is_shared;
 
-/// All that the master holds of a user or, under the empty user id, of its shared mailboxes (those
-/// whose names begin with `prefix`). None: there is no INBOX, unless that is what was asked for.
+/// Everything the master holds of a user or, under the empty user id, of its shared mailboxes (those whose names begin with
+/// `prefix`). `None`: there is no INBOX, unless that is what was asked for.
 pub(crate) fn read(
     store: &Store,
     userid: &str,
@@ -58,7 +58,7 @@ pub(crate) fn read(
     Ok(Some(read))
 }
 
-/// Whose INBOX one is now whose old name has a tombstone.
+/// The user that now owns an INBOX whose old name has a tombstone.
 fn renamed_to(store: &Store, list: &MboxList, inbox: &str) -> Result<Option<Arc<str>>, StoreError> {
     let Some(tombstone) = list.lookup(inbox)?.filter(|entry| !entry.uniqueid.is_empty()) else {
         return Ok(None);
@@ -70,17 +70,17 @@ fn renamed_to(store: &Store, list: &MboxList, inbox: &str) -> Result<Option<Arc<
     Ok(owner.map(|owner| owner.as_str().into()))
 }
 
-/// Whether the user to be read is one who is there or one who is gone.
+/// Whether the user to be read exists or was removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Inbox {
     /// There must be an INBOX.
     There,
-    /// There must be none: what is left of a user that was removed.
+    /// There must be none: what is left of a removed user.
     Gone,
 }
 
-/// What belongs to a user but to no mailbox, nor quota root. What of it can't be read stays as it is on the replica; Cyrus' client
-/// sends the mailboxes first, too, and fails for the rest.
+/// The user's data outside mailboxes and quota roots. What can't be read stays as it is on the replica; Cyrus' client also
+/// sends the mailboxes first, and then fails.
 pub(crate) fn meta(
     store: &Store,
     list: &MboxList,
@@ -120,7 +120,7 @@ fn subscriptions(
     Ok(())
 }
 
-/// Reads mailboxes' headers, whosever they are.
+/// Reads mailboxes' headers, of any owner.
 pub(crate) struct TreeReader<'a> {
     store: &'a Store,
     list: &'a MboxList,
@@ -146,14 +146,14 @@ impl<'a> TreeReader<'a> {
         }
     }
 
-    /// Takes in an entry: a mailbox, an intermediate or a tombstone.
+    /// Adds an entry: a mailbox, an intermediate or a tombstone.
     pub(crate) fn add(&mut self, entry: MboxEntry) -> Result<(), StoreError> {
         if entry.mbtype.is_deleted() {
             self.master.tombstone_names.push(entry.name);
         } else if entry.mbtype.is_intermediate() {
             self.master.folders.push(Folder::Intermediate(intermediate(&entry)));
         } else if entry.mbtype.is_reserved() || (entry.mbtype.is_sieve() && !self.sieve_mailbox) {
-            // Not a mailbox yet, or one that goes script by script.
+            // Not a mailbox yet, or one that is sent script by script.
         } else if let Some(twin) = self.twin_of(&entry)? {
             self.master.incomplete = true;
             let (mailbox, uniqueid) = (entry.name.clone(), entry.uniqueid);
@@ -173,9 +173,9 @@ impl<'a> TreeReader<'a> {
                     self.master.folders.push(Folder::Mailbox(Box::new(mailbox)));
                     self.entries.insert(entry.uniqueid.clone(), entry);
                 }
-                // It may be here under another name.
+                // It may exist here under another name.
                 Ok(None) => self.master.incomplete = true,
-                // It is no mailbox's fault, and all of them would be wrong.
+                // This error does not concern one mailbox; all of them would be wrong.
                 Err(e @ StoreError::MissingDatabase { .. }) => return Err(e),
                 Err(e) => {
                     self.master.incomplete = true;
@@ -186,15 +186,15 @@ impl<'a> TreeReader<'a> {
         Ok(())
     }
 
-    /// Another mailbox whose unique id this one has, too, as after folders were copied: whose it is, its own
-    /// entry in the list says. Everything on the wire goes by unique id, so that only one of the two can be replicated.
-    /// That entry is where former names are, too.
+    /// Another mailbox that has the same unique id as this one, as after folders were copied. The list's own entry for the
+    /// id says which one owns it. Everything on the wire goes by unique id, so only one of the two can be replicated. That
+    /// entry also has the former names.
     fn twin_of(&mut self, entry: &MboxEntry) -> Result<Option<String>, StoreError> {
         if entry.uniqueid.is_empty() {
             return Ok(None);
         }
         let known = self.entries.get(&entry.uniqueid).filter(|known| known.name != entry.name);
-        // A list that is not in order of unique ids, too, would have to be walked for each mailbox.
+        // A list that is not also sorted by unique id would have to be searched for each mailbox.
         if !self.list.has_unique_ids() {
             return Ok(known.map(|known| known.name.clone()));
         }
@@ -208,7 +208,7 @@ impl<'a> TreeReader<'a> {
             }
             return Ok(None);
         }
-        // It may only have got another name since the list was read.
+        // It may only have been renamed since the list was read.
         let live = |name: &str| -> Result<bool, StoreError> {
             let now = self.list.lookup(name)?;
             Ok(now.is_some_and(|now| now.uniqueid == entry.uniqueid && !now.mbtype.is_deleted()))
@@ -216,7 +216,7 @@ impl<'a> TreeReader<'a> {
         Ok((live(&by_id.name)? && live(&entry.name)?).then_some(by_id.name))
     }
 
-    /// All that was read, with the quota roots that the mailboxes name.
+    /// Everything that was read, with the quota roots that the mailboxes name.
     fn end(self) -> UserRead {
         let store = self.store;
         let mut read = self.end_without_quotas();
@@ -224,7 +224,7 @@ impl<'a> TreeReader<'a> {
         read
     }
 
-    /// All that was read.
+    /// Everything that was read.
     pub(crate) fn end_without_quotas(self) -> UserRead {
         let rules = self.store.config().names();
         let is_inbox = |entry: &&MboxEntry| rules.parse(&entry.name).is_inbox();
@@ -242,7 +242,7 @@ impl<'a> TreeReader<'a> {
     }
 }
 
-/// Where a #sieve mailbox below DELETED came from.
+/// The former name of a #sieve mailbox below DELETED.
 fn hosts(rules: &NameRules, entries: &HashMap<UniqueId, MboxEntry>) -> HashMap<UniqueId, Host> {
     let owner_of_deleted = |entry: &MboxEntry| {
         let name = rules.parse(&entry.name);
@@ -269,7 +269,7 @@ fn hosts(rules: &NameRules, entries: &HashMap<UniqueId, MboxEntry>) -> HashMap<U
     hosts
 }
 
-/// A mailbox's header; none when it was deleted or replaced since its entry was read.
+/// A mailbox's header; `None` if it was deleted or replaced since its entry was read.
 fn read_header(
     store: &Store,
     list: &MboxList,

@@ -1,4 +1,4 @@
-//! Encoded records on their way: in memory while they are few, else in a file without a name.
+//! A buffer for encoded records: in memory while they are few, else in a file without a name.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -9,7 +9,7 @@ use tempfile::SpooledData;
 /// How many bytes of encoded records are held in memory.
 const SPOOL_BYTES: usize = 2 * 1024 * 1024;
 
-/// What is written now is read later, in the same order.
+/// Bytes are written now and read later, in the same order.
 pub(crate) struct RecordBuffer {
     file: tempfile::SpooledTempFile,
     size: usize,
@@ -20,7 +20,7 @@ impl RecordBuffer {
         RecordBuffer { file: tempfile::spooled_tempfile(SPOOL_BYTES), size: 0 }
     }
 
-    /// One that holds this, in memory whatever its size.
+    /// A buffer with this content, in memory whatever its size.
     pub(crate) fn of(bytes: Vec<u8>) -> RecordBuffer {
         let mut spool = RecordBuffer { file: tempfile::spooled_tempfile(bytes.len()), size: 0 };
         // Memory takes anything.
@@ -52,14 +52,14 @@ impl RecordBuffer {
     }
 }
 
-/// A spool that is read.
+/// A buffer that is being read.
 pub(crate) enum Chunks {
     InMemory(Bytes),
     OnDisk(File),
 }
 
 impl Chunks {
-    /// The next bytes, none at the end.
+    /// The next bytes; `None` at the end.
     pub(crate) fn next(&mut self, most: usize) -> io::Result<Bytes> {
         match self {
             Chunks::InMemory(bytes) => Ok(bytes.split_to(most.min(bytes.len()))),

@@ -1,4 +1,4 @@
-//! Which of a user's new messages the replica may already have, and in which of its folders.
+//! Finds which of a user's new messages the replica may already have, and in which of its folders.
 //!
 //! ```text
 //!   new messages of the mailboxes to be sent                      -> wanted
@@ -6,14 +6,13 @@
 //!   messages of unchanged mailboxes (copied from), if worth reading   |-- in both -> RESERVE
 //!   folders that only the replica has (renamed, deleted here)         |
 //! ```
-//! An old replica reads every folder that RESERVE names, so only folders that can hold a wanted
-//! message are named. Where we have the same mailbox, our own index tells; a folder that we do not
-//! have may hold anything. Asking saves an upload and costs a round trip and some reading: a few
-//! small messages are sent at once, and the indexes of unchanged mailboxes are read only for
-//! what would take longer to send.
+//! An old replica reads every folder that RESERVE names, so only folders that can hold a wanted message are named. For a
+//! mailbox that we have too, our own index shows that; a folder that only the replica has may hold anything. Asking saves
+//! an upload, but costs a round trip and some reading: a few small messages are sent without asking, and the indexes of
+//! unchanged mailboxes are read only if sending would take longer.
 //!
-//! What was moved is always asked for: the replica expunges it where it was, perhaps before it is found that the file it is in now
-//! is damaged here. Then the replica's copy is the only good one, and RESERVE keeps it.
+//! Moved messages are always asked for: the replica expunges them in their old mailbox, perhaps before we find that their
+//! new file here is damaged. Then the replica's copy is the only good one, and RESERVE keeps it.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -23,11 +22,11 @@ use cyrus_types::{Guid, ModSeq, Uid, UniqueId};
 
 use crate::error::MasterError;
 
-/// GUIDs in one RESERVE, as the C client's bound.
+/// GUIDs in one RESERVE, the same bound as the C client's.
 pub(crate) const GUIDS: usize = 8192;
-/// New messages that are looked for: some 40 bytes of memory each. What is beyond is sent.
+/// How many new messages are looked for: about 40 bytes of memory each. Further ones are sent.
 const MOST_WANTED: usize = 100_000;
-/// So many bytes are sent rather than asked for.
+/// This many bytes are sent without asking.
 const NOT_WORTH_ASKING: u64 = 64 * 1024;
 /// For fewer bytes the indexes of unchanged mailboxes are not read.
 const WORTH_READING_ALL: u64 = 1024 * 1024;
@@ -41,8 +40,7 @@ pub(crate) struct Wanted {
     pub(crate) holders: Vec<Holder>,
     /// -p.
     pub(crate) partition: Option<String>,
-    /// Ask however little there is to be sent: a mailbox is to be made again, and the replica's copy of a message may be
-    /// the only good one.
+    /// Ask even for little: a mailbox is to be made again, and the replica's copy of a message may be the only good one.
     pub(crate) at_any_size: bool,
 }
 
@@ -53,7 +51,7 @@ pub(crate) struct Holder {
     pub(crate) name: String,
     /// The highest UID there.
     pub(crate) last_uid: Uid,
-    /// The highest modseq there: later changes it has not heard of.
+    /// The highest modseq there: it does not know later changes.
     pub(crate) highestmodseq: ModSeq,
     /// It is one of those to be sent.
     pub(crate) changed: bool,
@@ -83,7 +81,8 @@ pub(crate) fn find(store: &Store, msg: &Wanted) -> Result<Vec<Reserve>, MasterEr
         return Ok(Vec::new());
     }
     let moved_alone = new.bytes < NOT_WORTH_ASKING && !msg.at_any_size;
-    // What was moved within one mailbox is found there when a bad file is asked for: its records are sent later.
+    // A message that moved within one mailbox is found there when a bad file is asked for: the mailbox's records are sent
+    // later.
     let within_one =
         |holder: &Holder| matches!(&msg.updates[..], [(to, _)] if *to == holder.uniqueid);
     let mut folders: Vec<String> = Vec::new();
@@ -91,7 +90,7 @@ pub(crate) fn find(store: &Store, msg: &Wanted) -> Result<Vec<Reserve>, MasterEr
     let mut anything = false;
     for holder in &msg.holders {
         let Some(entry) = msg.entries.get(&holder.uniqueid) else {
-            // It may be about to go.
+            // It may be about to be removed.
             folders.push(holder.name.clone());
             anything = true;
             continue;
@@ -100,10 +99,10 @@ pub(crate) fn find(store: &Store, msg: &Wanted) -> Result<Vec<Reserve>, MasterEr
         {
             continue;
         }
-        // A mailbox that vanished or broke meanwhile can't be searched; it costs only an upload.
+        // A mailbox that vanished or broke meanwhile can't be searched; that costs only an upload.
         let Ok(mailbox) = store.open_mailbox(entry) else { continue };
         if mailbox.index.deletedmodseq > holder.highestmodseq {
-            // Of what was cleaned up here since the replica last heard of it nothing is left to compare.
+            // If the old record was cleaned up here since the replica was last updated, there is nothing to compare.
             folders.push(holder.name.clone());
             anything = true;
             continue;
@@ -140,18 +139,17 @@ pub(crate) fn find(store: &Store, msg: &Wanted) -> Result<Vec<Reserve>, MasterEr
     Ok(reserves)
 }
 
-/// The messages that the replica may have of this mailbox. One that is damaged is said to be so
-/// when it is sent.
+/// The messages of this mailbox that the replica may have. A damaged one is reported when it is sent.
 fn older(mailbox: &Mailbox, there: &Holder) -> impl Iterator<Item = Guid> {
     let (last_uid, heard_of) = (there.last_uid, there.highestmodseq);
     let known = mailbox.records(ModSeq::ZERO).map_while(Result::ok);
     let known = known.take_while(move |record| record.uid <= last_uid);
-    // Of a message whose file is gone here it has not heard yet that it is to go.
+    // The replica does not know yet that it must expunge the message, whose file is gone here.
     let has = move |record: &IndexRecord| !record.is_unlinked() || record.modseq > heard_of;
     known.filter(has).map(|record| record.guid)
 }
 
-/// The messages of this mailbox that the replica has, and is about to hear that they are to go.
+/// The messages of this mailbox that the replica has and will soon be told to expunge.
 fn removed(mailbox: &Mailbox, there: &Holder) -> impl Iterator<Item = Guid> {
     let last_uid = there.last_uid;
     let none = mailbox.index.num_records == mailbox.index.exists;
@@ -164,7 +162,7 @@ fn new_messages(store: &Store, msg: &Wanted) -> Result<New, MasterError> {
     let mut new = New::default();
     for (uniqueid, replica_last_uid) in &msg.updates {
         let Some(entry) = msg.entries.get(uniqueid) else { continue };
-        // What is wrong with a mailbox is said when it is sent.
+        // The mailbox's errors are reported when it is sent.
         let Ok(mailbox) = store.open_mailbox(entry) else { continue };
         let partition = msg.partition.as_ref().unwrap_or(&entry.partition);
         let number = new.partitions.iter().position(|p| p == partition).unwrap_or_else(|| {

@@ -1,10 +1,10 @@
-//! Whether a user's Sieve scripts are still files (`user/scripts.rs` says why that matters).
+//! Checks whether a user's Sieve scripts are still files (`user/scripts.rs` says why that matters).
 
 use cyrus_store::Store;
 
 use crate::error::MasterError;
 
-/// On a reading thread: an error where they are.
+/// Call it on a reading thread. Fails if they are.
 ///
 /// # Errors
 /// [`MasterError::ScriptFiles`], or the store can't be read.

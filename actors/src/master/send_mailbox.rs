@@ -1,16 +1,16 @@
-//! One mailbox to the replica: its new messages' files, then `APPLY MAILBOX` with its records.
+//! Sends one mailbox to the replica: its new messages' files, then `APPLY MAILBOX` with its records.
 //!
 //! ```text
 //!   shared locks: [ read header, choose the batch, encode records, list files ]
 //!   mailbox lock only:                                     [ upload files ]
 //!   no lock:                                                              [ APPLY MAILBOX ]
 //! ```
-//! The index is locked only while it is read. While files are sent the shared mailbox lock is
-//! kept, so that they stay; writers need no more than that. The encoded records wait in a spool
-//! (`master/record_buffer.rs`), and are sent when the replica has taken the files (`user/apply/held.rs`).
+//! The index is locked only while it is read. While files are sent the shared mailbox lock is kept, so that they stay;
+//! writers need no more than that. The encoded records wait in a record buffer (`master/record_buffer.rs`), and are sent
+//! when the replica has accepted the files (`user/apply/held.rs`).
 //!
-//! A mailbox with more new messages than a batch holds, or more bytes, is sent in several steps
-//! (`master/batches.rs`). The mailbox is opened once a step, and its records are passed over once.
+//! A mailbox with more new messages than a batch holds, or more bytes, is sent in several batches (`master/batches.rs`).
+//! The mailbox is opened once for each batch, and its records are read once.
 
 use std::collections::VecDeque;
 use std::io;
@@ -41,66 +41,67 @@ use crate::settings::Settings;
 /// How a mailbox is compared and sent.
 #[derive(Debug, Clone)]
 pub(crate) enum SendMode {
-    /// The records that are newer than the replica's modseq, on condition that it still is there.
+    /// The records that are newer than the replica's modseq, on condition that it has not changed.
     Since,
-    /// The same, but compute our checksums afresh first: the mailbox may be equal after all.
+    /// The same, but compute our checksums again first: the mailbox may be equal after all.
     SinceIfChecksumsDiffer,
-    /// The replica refused it: compare headers anew, compute checksums, set no condition.
+    /// The replica refused it: compare headers again, compute checksums, set no condition.
     Afresh,
-    /// All records, after a comparison one by one; into a mailbox that is made again, if `again`.
+    /// All records, after a record-by-record comparison; into a mailbox that is made again, if `again`.
     Full { records: Arc<FullReplica>, again: bool },
-    /// The mailbox without anything in it: can the replica make it?
+    /// The mailbox without any content: can the replica make it?
     Make,
 }
 
-/// What became of a mailbox.
+/// The result for a mailbox.
 pub(crate) enum MailboxSent {
     /// Equal after all.
     Unchanged,
     /// It was deleted, renamed or replaced since it was planned.
     Replaced,
-    /// Only a comparison record by record can tell what to send.
+    /// Only a record-by-record comparison can show what to send.
     NeedsFull,
-    /// Files of new messages are missing or damaged: the replica may have these messages in another mailbox, and is to be asked.
+    /// Files of new messages are missing or damaged: the replica may have these messages in another mailbox, and must be
+    /// asked.
     Lacking(Files),
-    /// All that is new of it are messages whose files are missing or damaged: nothing is said of it, so that they can
-    /// still be appended there.
+    /// All its new messages have missing or damaged files: nothing is sent for it, so that they can still be appended
+    /// there.
     Bad(Vec<MasterError>),
-    /// Its messages are on their way, its records ready to follow them.
+    /// Its messages are being sent, its records are ready to follow.
     Ready(Box<Ready>),
 }
 
-/// One MAILBOX command, and what must be taken by the replica before it is sent.
+/// One MAILBOX command, and what the replica must accept before it is sent.
 pub(crate) struct Ready {
     /// The commands that upload its new messages, answers to come.
     pub(crate) uploads: VecDeque<PendingCommand>,
-    /// What the replica's mailbox must be when it is removed, to be made again.
+    /// The state that the replica's mailbox must have when it is removed, to be made again.
     pub(crate) instead_of: Option<Box<ReplicaMailbox>>,
-    /// What goes right before it.
+    /// The command that is sent directly before it.
     pub(crate) before: Vec<Command>,
     /// The command itself.
     pub(crate) records: RecordBuffer,
-    /// What the replica has taken once it says OK.
+    /// What the replica has accepted once it says OK.
     pub(crate) brings: Sent,
-    /// What the replica has then, if anybody wants to know.
+    /// The replica's state after it, if wanted.
     pub(crate) state: Option<Box<ReplicaMailbox>>,
-    /// What follows of the same mailbox.
+    /// Where the next batch of the same mailbox begins.
     pub(crate) next: Option<Next>,
-    /// Messages that are left out, as their files are missing or damaged.
+    /// Messages that are left out, because their files are missing or damaged.
     pub(crate) bad: Vec<MasterError>,
 }
 
-/// Where the next step of a mailbox begins.
+/// Where the next batch of a mailbox begins.
 #[derive(Debug, Clone)]
 pub(crate) struct Next {
     base: Base,
-    /// The steps after it, but for the last one.
+    /// The batches after it, except the last one.
     steps: VecDeque<Batch>,
-    /// UIDs of messages that were left out of those before it.
+    /// UIDs of messages that were left out of earlier batches.
     without: Vec<Uid>,
 }
 
-/// How often a step is encoded again because files turned out to be bad: new messages may come between.
+/// How often a batch is encoded again because files turned out to be bad: new messages may arrive in between.
 const PASSES: usize = 8;
 
 /// One mailbox to send; the fields are those of [`SendMailbox`](crate::master::mailbox_streamer::SendMailbox).
@@ -113,14 +114,14 @@ pub(crate) struct MailboxSender<'a> {
     pub(crate) how: SendMode,
     pub(crate) next: Option<Next>,
     pub(crate) client: &'a Client,
-    /// What the replica keeps for the connection.
+    /// The messages that the replica keeps for the connection.
     pub(crate) staged: Staged,
-    /// Whether the connection stands in the middle of a command.
+    /// Whether the connection is in the middle of a command.
     pub(crate) broken_off: bool,
     pub(crate) found: Files,
 }
 
-/// How a try to send a step came out.
+/// The result of a try to send a batch.
 enum Pass {
     Done(MailboxSent),
     /// Files are bad: once more without their messages.
@@ -128,7 +129,7 @@ enum Pass {
 }
 
 impl Ready {
-    /// A command that relies on nothing.
+    /// A command without prerequisites.
     pub(crate) fn of(command: Vec<u8>) -> Ready {
         Ready {
             uploads: VecDeque::new(),
@@ -143,7 +144,7 @@ impl Ready {
     }
 }
 
-/// How the first step begins.
+/// How the first batch begins.
 enum Precheck {
     Send { crcs: SyncCrcs, compared: Option<Compared> },
     Unchanged,
@@ -151,8 +152,8 @@ enum Precheck {
 }
 
 impl MailboxSender<'_> {
-    /// Sends the messages of the mailbox' next step, ahead of the answers, and encodes its records. A message whose
-    /// file is missing or damaged is left out, and costs nothing but itself.
+    /// Sends the messages of the mailbox's next batch, ahead of the answers, and encodes its records. A message whose file
+    /// is missing or damaged is left out; nothing else is affected.
     pub(crate) fn run(&mut self) -> Result<MailboxSent, UserError> {
         for _ in 0..PASSES {
             match self.pass()? {
@@ -203,7 +204,7 @@ impl MailboxSender<'_> {
         if !self.found.without.is_empty() {
             crcs = self.recomputed(&mailbox)?;
         }
-        // A mailbox that is made again is so in one step: there must be no time in which half of it is there.
+        // A mailbox that is made again must be so in one batch: it must never exist there in part.
         let (many, most) = match instead_of {
             Some(_) => (false, u64::MAX),
             None => {
@@ -222,7 +223,7 @@ impl MailboxSender<'_> {
             let base = Base { last_uid, highestmodseq, since };
             Next { base, steps, without: self.found.without.clone() }
         });
-        // The last step's command makes the mailbox whole.
+        // The command of the last batch makes the mailbox whole.
         let found = compared.map(|compared| compared.found);
         let brings = Sent {
             mailboxes: u64::from(next.is_none()),
@@ -233,7 +234,7 @@ impl MailboxSender<'_> {
         };
         let rest_is_bad = match &instead_of {
             None => encoded.records == 0 && next.is_none(),
-            // The replica's copy is the only good one, and it could not be told to keep it.
+            // The replica's copy is the only good one, and it could not be asked to keep it.
             Some(_) => self.found.bad.iter().any(|bad| self.is_live_there(bad.uid)),
         };
         if !self.found.bad.is_empty() && rest_is_bad {
@@ -255,7 +256,7 @@ impl MailboxSender<'_> {
         done(MailboxSent::Ready(Box::new(ready)))
     }
 
-    /// Whether the replica has a live message of this UID, in a mailbox that was compared record by record.
+    /// Whether the replica has a live message with this UID, in a mailbox that was compared record by record.
     fn is_live_there(&self, uid: Uid) -> bool {
         let SendMode::Full { records, .. } = &self.how else { return false };
         let found = records.records.binary_search_by_key(&uid, |record| record.uid);
@@ -263,7 +264,7 @@ impl MailboxSender<'_> {
         record.is_some_and(|record| !record.expunged)
     }
 
-    /// A mailbox as it is before the first step: nothing in it.
+    /// A mailbox before the first batch: empty.
     fn make(&self, list: &MboxList) -> Result<MailboxSent, MasterError> {
         let Some(mailbox) = self.open(list)? else { return Ok(MailboxSent::Replaced) };
         let partition = self.partition(&mailbox);
@@ -281,12 +282,12 @@ impl MailboxSender<'_> {
         Ok(MailboxSent::Ready(Box::new(Ready::of(bytes))))
     }
 
-    /// Where the mailbox is to be on the replica.
+    /// The mailbox's partition on the replica.
     pub(super) fn partition(&self, mailbox: &Mailbox) -> String {
         self.settings.sync.partition.clone().unwrap_or_else(|| mailbox.entry.partition.clone())
     }
 
-    /// What the replica has once it has taken this, for the cache.
+    /// The replica's state after it has accepted this, for the cache.
     fn state(
         &self,
         mailbox: &Mailbox,
@@ -307,18 +308,18 @@ impl MailboxSender<'_> {
         let trusted = matches!(self.how, SendMode::Since | SendMode::SinceIfChecksumsDiffer);
         let since = match (trusted, self.settings.sync.one_way) {
             (true, _) => Some(condition),
-            // A replica that was told to obey would take a lower LAST_UID, should a message have come there meanwhile.
+            // A replica in force mode would accept a lower LAST_UID, if a message arrived there meanwhile.
             (false, true) => Some(Since { crcs: SyncCrcs::default(), ..condition }),
             (false, false) => None,
         };
         let since = since.filter(|since| !since.modseq.is_zero());
-        // All records go where a comparison one by one was needed: no modseq tells which differ.
+        // After a record-by-record comparison all records are sent: no modseq shows which ones differ.
         let highestmodseq =
             if matches!(self.how, SendMode::Full { .. }) { ModSeq::ZERO } else { r.highestmodseq };
         Base { last_uid: r.last_uid, highestmodseq, since }
     }
 
-    /// None when the mailbox is no longer what was planned.
+    /// `None` if the mailbox is no longer what was planned.
     fn open(&self, list: &MboxList) -> Result<Option<Mailbox>, MasterError> {
         match self.store.open_mailbox(self.entry) {
             Ok(mailbox) if *mailbox.uniqueid() == self.entry.uniqueid => {
@@ -352,7 +353,7 @@ impl MailboxSender<'_> {
         modseqs.of(self.entry).map_err(|e| self.damaged(e))
     }
 
-    /// The doubts to be settled once the mailbox is open.
+    /// The checks to be made once the mailbox is open.
     fn before_first(&self, m: &Mailbox, modseqs: Modseqs) -> Result<Precheck, UserError> {
         let mut crcs = m.index.sync_crcs;
         if !matches!(self.how, SendMode::Since) {
@@ -360,7 +361,7 @@ impl MailboxSender<'_> {
         }
         let mut compared = None;
         match (&self.how, &self.replica) {
-            // LAST_UID must never go down.
+            // LAST_UID must never fall.
             (SendMode::Since, Some(replica)) if replica.last_uid > m.index.last_uid => {
                 return Ok(Precheck::NeedsFull);
             }
@@ -390,7 +391,7 @@ impl MailboxSender<'_> {
         Ok(Precheck::Send { crcs, compared })
     }
 
-    /// Lets the replica expunge what it must not keep, before it is sent all records.
+    /// Makes the replica expunge what it must not keep, before it is sent all records.
     fn expunge(&self, uids: &[Uid]) -> Option<Command> {
         let MboxEntry { name, uniqueid, .. } = self.entry;
         (!uids.is_empty()).then(|| command::expunge(name, uniqueid, uids.iter().copied()))
@@ -400,8 +401,8 @@ impl MailboxSender<'_> {
         m.recompute_crcs_without(&self.found.without).map_err(|e| self.damaged(e))
     }
 
-    /// Sends the files. The mailbox's own lock, which keeps them where they are, is held until the last one is sent. Returns
-    /// the messages whose files are bad; an expunged one's is no loss, as the replica needs none for it.
+    /// Sends the files. The mailbox's own lock, which keeps them in place, is held until the last one is sent. Returns the
+    /// messages with bad files, except expunged ones, whose files the replica does not need.
     fn upload(
         &mut self,
         mut mailbox: Mailbox,
@@ -457,7 +458,7 @@ pub(crate) fn send_records(
     let mut command = client.stream(CommandKind::Mailbox);
     let mut piece = next()?;
     loop {
-        // A read that fails here breaks the command off, and the writer notices.
+        // A failed read aborts the command, and the writer notices.
         let after = next()?;
         if after.is_empty() {
             return Ok(command.close(piece)?);

@@ -1,8 +1,8 @@
-//! Errors that mean no more than that a mailbox was renamed or removed meanwhile.
+//! Errors that only mean that a mailbox was renamed or removed meanwhile.
 
 use cyrus_store::{ErrorClass, MboxEntry, MboxList, StoreError};
 
-/// Whether an error is only that the mailbox is no longer what its entry said.
+/// Whether an error only means that the mailbox no longer matches its entry.
 pub(crate) fn is_stale(
     list: &MboxList,
     entry: &MboxEntry,

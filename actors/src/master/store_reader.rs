@@ -1,7 +1,7 @@
-//! The StoreReader actor: reading of the master's store, on threads of its own.
+//! The StoreReader actor: reads the master's store, on threads of its own.
 //!
-//! Each message is one piece of reading: a user's headers, tombstones, which messages a replica may already have. One thread a
-//! user in flight is enough, since a user's reading is one message at a time.
+//! Each message is one read: a user's headers, tombstones, which messages a replica may already have. One thread for each
+//! user in flight is enough, since a user sends one message at a time.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -48,14 +48,14 @@ impl Actor for StoreReader {
     type Context = Context<Self>;
 }
 
-/// What the master holds of a user. None: there is no INBOX here.
+/// What the master holds of a user. `None`: there is no INBOX here.
 #[derive(Message)]
 #[rtype(result = "Result<Option<Arc<UserRead>>, MasterError>")]
 pub(crate) struct ReadUser {
     pub(crate) userid: Arc<str>,
-    /// Whether #sieve mailboxes go as mailboxes; else the scripts are read.
+    /// Whether #sieve mailboxes are sent as mailboxes; else the scripts are read.
     pub(crate) sieve_mailbox: bool,
-    /// Whether the user is to be there or gone.
+    /// Whether the user should exist or was removed.
     pub(crate) inbox: Inbox,
 }
 
@@ -67,7 +67,7 @@ pub(crate) struct ReadSome {
     pub(crate) sieve_mailbox: bool,
 }
 
-/// What these unique ids of the replica's are here, and what is above our mailboxes that it lacks.
+/// What the replica's unmatched unique ids are here, and the parents of our mailboxes that it lacks.
 #[derive(Message)]
 #[rtype(result = "Result<Lookup, MasterError>")]
 pub(crate) struct ReadMore {
@@ -95,8 +95,7 @@ pub(crate) struct ReadServer;
 #[rtype(result = "Result<Vec<Reserve>, MasterError>")]
 pub(crate) struct FindReserve(pub(crate) Wanted);
 
-/// Whether a mailbox that differs in nothing but the stored checksums really does, once ours are
-/// computed afresh.
+/// Whether a mailbox that differs only in the stored checksums really differs, after ours are computed again.
 #[derive(Message)]
 #[rtype(result = "Result<bool, MasterError>")]
 pub(crate) struct DoChecksumsDiffer {
@@ -104,7 +103,7 @@ pub(crate) struct DoChecksumsDiffer {
     pub(crate) replica: Box<ReplicaMailbox>,
 }
 
-/// How many messages that the replica may have live are expunged here since it last heard of the mailbox.
+/// How many messages that may be live on the replica have been expunged here since it was last updated.
 #[derive(Message)]
 #[rtype(result = "Result<u64, MasterError>")]
 pub(crate) struct CountExpunged {
@@ -112,7 +111,7 @@ pub(crate) struct CountExpunged {
     pub(crate) replica: Box<ReplicaMailbox>,
 }
 
-/// What sending a mailbox in full would take, if it can be done without copying anything back.
+/// What sending a mailbox in full would require, if it is possible without copyback.
 #[derive(Message)]
 #[rtype(result = "Result<FullChecked, UserError>")]
 pub(crate) struct CheckFull {

@@ -9,27 +9,27 @@ use testkit::store::{Bodies, MasterStore, Plan, Sizes};
 
 use crate::master::message_files::Message;
 
-/// A store, which goes when it is dropped.
+/// A store, which is removed when it is dropped.
 pub(crate) struct Master {
     pub(crate) disk: MasterStore,
     pub(crate) store: Arc<Store>,
 }
 
 impl Master {
-    /// One with so many messages of this size in the INBOX of one user, all of the same text.
+    /// A store with this many messages of this size in the INBOX of one user, all with the same text.
     pub(crate) fn with_messages(messages: usize, bytes: usize) -> Master {
         let (sizes, bodies) = (Sizes::Fixed(bytes), Bodies::Repeated(1));
         Master::of(&Plan { users: 1, mailboxes: 1, messages, sizes, bodies, ..Plan::default() })
     }
 
-    /// One as it is planned.
+    /// A store according to a plan.
     pub(crate) fn of(plan: &Plan) -> Master {
         let disk = MasterStore::write(plan).unwrap();
         let store = Arc::new(Store::open(Arc::new(Config::load(disk.imapd_conf()).unwrap())));
         Master { disk, store }
     }
 
-    /// What mailboxes.db says of a user's mailbox, both by number.
+    /// The entry in mailboxes.db of a user's mailbox, both by number.
     pub(crate) fn entry(&self, user: usize, mailbox: usize) -> MboxEntry {
         let name = &self.disk.model().users[user].mailboxes[mailbox].name;
         self.store.mailboxes().unwrap().lookup(name).unwrap().unwrap()
@@ -46,7 +46,7 @@ pub(crate) fn messages(mailbox: &Mailbox) -> Vec<Message> {
     mailbox.records(ModSeq::ZERO).map(|record| Message::from(&record.unwrap())).collect()
 }
 
-/// Where the file of a message is.
+/// The path of a message's file.
 pub(crate) fn file(mailbox: &Mailbox, uid: u32) -> PathBuf {
     mailbox.message_folder(false).join(format!("{uid}."))
 }

@@ -1,10 +1,10 @@
-//! Threads for work that waits for the disk or for a connection: made as they are needed, and gone when they idle.
+//! Threads for work that waits for the disk or for a connection: made as they are needed, and ended when idle.
 //!
 //! ```text
 //!   StoreReader, MailboxStreamer --work--> [Threads: `most` at a time, the rest waits its turn] --result--> who asked
 //! ```
-//! They are the blocking pool of a tokio runtime that runs nothing else. What panics there is an internal error of whoever
-//! asked, and costs no thread.
+//! They are the blocking pool of a tokio runtime that runs nothing else. A panic there becomes an internal error of the
+//! caller, and the thread survives.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -13,16 +13,16 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::error::MasterError;
 
-/// Some threads. Clones share them.
+/// A bounded set of threads. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Threads {
     handle: Handle,
-    /// Keeps them alive; none where they are another runtime's.
+    /// Keeps them alive; `None` if they belong to another runtime.
     _owner: Option<Arc<Owner>>,
 }
 
 impl Threads {
-    /// At most so many at a time. Where the system lets us have no runtime for them, the event loop's own threads do.
+    /// At most this many at a time. If the system does not allow a runtime for them, the event loop's own threads are used.
     pub(crate) fn new(name: &'static str, most: usize) -> Threads {
         let runtime = Builder::new_current_thread()
             .max_blocking_threads(most.max(1))
@@ -37,7 +37,7 @@ impl Threads {
         }
     }
 
-    /// Does this on one of them.
+    /// Runs this on one of them.
     ///
     /// # Errors
     /// [`MasterError::Internal`] if it panicked.
@@ -54,7 +54,7 @@ impl Threads {
     }
 }
 
-/// Ends the threads without waiting for what they do: a disk may hang.
+/// Ends the threads without waiting for their current work: a disk may hang.
 #[derive(Debug)]
 struct Owner(Option<Runtime>);
 

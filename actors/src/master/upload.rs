@@ -1,7 +1,7 @@
-//! Message files to the replica: `APPLY MESSAGE (%{partition guid size} … )`.
+//! Uploads message files to the replica: `APPLY MESSAGE (%{partition guid size} … )`.
 //!
-//! A file is looked at before it is announced (`master/message_files.rs`): the replica would drop a whole
-//! batch for one bad file, and abort for one that parses to another GUID.
+//! A file is checked before it is announced (`master/message_files.rs`): the replica would drop a whole command for one bad
+//! file, and abort for one that has another GUID.
 
 use std::fs::File;
 use std::io::Read;
@@ -19,10 +19,9 @@ use crate::replica::command_error::CommandError;
 use crate::replica::command_stream::CommandStream;
 use crate::replica::frames::FRAME_BYTES;
 
-/// Messages in one command, as the C client's bound.
+/// Messages in one command, the same bound as the C client's.
 const MESSAGES: usize = 1024;
-/// Bytes in one command after which the next message opens a new one, so that a failure costs
-/// little.
+/// After this many bytes in one command the next message starts a new one, so that a failure costs little.
 const COMMAND_BYTES: u64 = 16 * 1024 * 1024;
 
 /// Uploads one mailbox's messages.
@@ -30,7 +29,7 @@ pub(crate) struct Uploader<'a> {
     partition: &'a str,
     client: &'a Client,
     files: MessageFiles<'a>,
-    /// Bytes gathered for the next frame.
+    /// Bytes collected for the next frame.
     gathered: Vec<u8>,
     /// The open command.
     open: Option<Open<'a>>,
@@ -53,12 +52,12 @@ impl<'a> Uploader<'a> {
         }
     }
 
-    /// Whether nothing of a command is on its way that is not closed yet: dropping the uploader would break the connection.
+    /// Whether no command is open: dropping the uploader would break the connection otherwise.
     pub(crate) fn is_good(&self) -> bool {
         !self.open.as_ref().is_some_and(|open| open.stream.is_begun())
     }
 
-    /// Uploads a message. On a bad file the open command is closed in good order first.
+    /// Uploads a message. If its file is bad, the open command is closed properly first.
     pub(crate) fn send(&mut self, message: &Message) -> Result<(), UserError> {
         let checked = match self.files.check(message) {
             Ok(checked) => checked,
@@ -104,8 +103,8 @@ impl<'a> Uploader<'a> {
         open.command.file(&mut self.gathered, self.partition, &message.guid, message.size);
     }
 
-    /// Sends as many bytes of what was read as a small file, in frames no larger than others: so many of these may wait
-    /// for the socket (`FRAMES_WAITING`), on so many connections, that each counts.
+    /// Sends the bytes of a small file, in frames no larger than others: up to `FRAMES_WAITING` of these wait for the
+    /// socket of each connection, so their size matters.
     fn put(&mut self, length: usize) -> Result<(), CommandError> {
         if length >= FRAME_BYTES {
             self.flush()?;
@@ -148,8 +147,8 @@ impl<'a> Uploader<'a> {
         }
     }
 
-    /// A file that shrinks now has been announced already: the caller must give the connection up,
-    /// which [`Uploader::is_good`] tells.
+    /// A file that shrinks now has been announced already: the caller must give the connection up, which
+    /// [`Uploader::is_good`] shows.
     fn stream(&mut self, mut file: File, message: &Message) -> Result<(), UserError> {
         self.flush()?;
         let mut left = message.size;
@@ -166,7 +165,7 @@ impl<'a> Uploader<'a> {
     }
 }
 
-/// A command that is being put together.
+/// A command under construction.
 struct Open<'a> {
     command: MessageCommand,
     stream: CommandStream<'a>,

@@ -13,10 +13,10 @@ use crate::monitor::report::Sent as Counted;
 use crate::replica::frames::{FRAME_BYTES, FRAMES_WAITING};
 use crate::replica::testing::frames::{Sent, client};
 
-/// What stands before a message in a frame beside what was gathered.
+/// How many bytes are before a message in a frame, beside those collected.
 const HEAD_BYTES: usize = 4096;
 
-/// Uploads all messages of the INBOX that can be; gives what was sent, what counts once it is taken, and what is bad.
+/// Uploads all good messages of the INBOX; returns what was sent, what counts once it is accepted, and the bad ones.
 fn upload_all(master: &Master) -> (VecDeque<Sent>, Vec<Counted>, Vec<UserError>) {
     let (client, frames) = client();
     std::thread::scope(|threads| {
@@ -36,7 +36,7 @@ fn upload_all(master: &Master) -> (VecDeque<Sent>, Vec<Counted>, Vec<UserError>)
     })
 }
 
-/// The messages in a command: partition, GUID as it was announced, and content.
+/// The messages in a command: partition, GUID as announced, and content.
 fn messages_in(command: &Sent) -> Vec<(String, String, Vec<u8>)> {
     assert!(command.kind == CommandKind::Message && command.closed);
     let bytes = command.bytes();
@@ -94,7 +94,7 @@ fn a_command_that_has_16_mib_takes_no_more() {
     assert_eq!(counted.iter().map(|sent| sent.bytes).collect::<Vec<_>>(), [10 * size, 2 * size]);
 }
 
-/// The problem with each message that is bad, by UID.
+/// The error of each bad message, by UID.
 fn problems(bad: &[UserError]) -> Vec<(u32, bool, &str)> {
     let problem = |e| match e {
         &UserError::Master(MasterError::MessageFile { uid, missing, ref problem, .. }) => {
@@ -110,7 +110,7 @@ fn a_bad_file_costs_its_message_alone_and_closes_the_command_in_good_order() {
     let master = Master::with_messages(7, 2_000);
     let inbox = master.inbox();
     let text = master.disk.model().users[0].mailboxes[0].messages[0].text();
-    // The files are one: each is written anew, or the others changed with it.
+    // The files are links to one: each is written separately, or the others would change with it.
     let write = |uid, content: &[u8]| {
         fs::remove_file(file(&inbox, uid)).unwrap();
         fs::write(file(&inbox, uid), content).unwrap();

@@ -1,4 +1,4 @@
-//! A user as read off the disk.
+//! A user as read from disk.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,37 +9,37 @@ use sync_plan::{Folder, MasterUser};
 
 use crate::error::MasterError;
 
-/// A user as read off the disk.
+/// A user as read from disk.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct UserRead {
     pub(crate) master: MasterUser,
     /// The mailboxes' entries by unique id, to open them again.
     pub(crate) entries: Arc<HashMap<UniqueId, MboxEntry>>,
-    /// Mailboxes that can't be read: name and why.
+    /// Mailboxes that can't be read: name and reason.
     pub(crate) broken: Vec<(String, Arc<StoreError>)>,
     /// Why subscriptions, seen state, scripts or quota roots can't be read; mailboxes are replicated all the same.
     pub(crate) unread: Vec<Arc<StoreError>>,
     /// The unique id of the INBOX, if it was read.
     pub(crate) inbox_id: Option<UniqueId>,
-    /// Names that mailboxes here had before, by unique id.
+    /// Former names of the mailboxes here, by unique id.
     pub(crate) former: HashMap<UniqueId, Vec<String>>,
-    /// Who has the INBOX now of a user who is gone, if somebody got it with another name.
+    /// The present owner of a removed user's INBOX, if it was renamed.
     pub(crate) renamed_to: Option<Arc<str>>,
-    /// The INBOX below DELETED of whoever had a #sieve mailbox below DELETED, by the latter's unique id.
+    /// For a #sieve mailbox below DELETED, by its unique id: the INBOX below DELETED of its owner.
     pub(crate) hosts: HashMap<UniqueId, Host>,
 }
 
 /// An INBOX that was removed with all of its user's mailboxes.
 #[derive(Debug, Clone)]
 pub(crate) struct Host {
-    /// The INBOX's name when there still was a user.
+    /// The INBOX's name while the user existed.
     pub(crate) inbox: String,
     /// Its entry now.
     pub(crate) deleted: MboxEntry,
 }
 
 impl UserRead {
-    /// What can't be read as failures, mailboxes first.
+    /// The read errors as failures, mailboxes first.
     pub(crate) fn failures(&self) -> impl Iterator<Item = MasterError> + '_ {
         let mailboxes = self.broken.iter().map(|(mailbox, e)| MasterError::Unreadable {
             mailbox: mailbox.clone(),
@@ -48,7 +48,7 @@ impl UserRead {
         mailboxes.chain(self.unread.iter().map(|e| MasterError::Unread { source: e.clone() }))
     }
 
-    /// Keeps what can't be read of a user besides its mailboxes. Nothing is taken away on the replica then.
+    /// Keeps the read errors of a user's other data. Then nothing is removed on the replica.
     pub(crate) fn cannot_read(&mut self, e: StoreError) {
         self.master.incomplete = true;
         self.unread.push(Arc::new(e));
@@ -59,7 +59,7 @@ impl UserRead {
         self.broken.iter().any(|(n, _)| n == name)
     }
 
-    /// The highest UIDs that were given out, by unique id.
+    /// The highest UIDs that were assigned, by unique id.
     pub(crate) fn last_uids(&self) -> HashMap<&UniqueId, Uid> {
         let mailboxes = self.master.folders.iter().filter_map(|folder| match folder {
             Folder::Mailbox(m) => Some((&m.uniqueid, m.last_uid)),

@@ -1,4 +1,4 @@
-//! What an admin can do about a user's failure. Each piece of advice is tried by a test in `tests/cyrus/advice.rs`.
+//! What an admin can do about a user's failure. `tests/cyrus/advice.rs` tries each piece of advice.
 
 use csync::CommandKind;
 use cyrus_store::StoreError;
@@ -10,10 +10,10 @@ use crate::monitor::plain;
 use crate::monitor::report::is_shared;
 use crate::replica::command_error::CommandError;
 
-/// So much of an error is shown, in bytes: there is room for the advice behind it in a line.
+/// How many bytes of an error are shown: the line must have room for the advice behind it.
 const ERROR_BYTES: usize = plain::LINE_BYTES / 2;
 
-/// The error in words, and behind a semicolon what to do about it, if that is known.
+/// The error in words and, behind a semicolon, what to do about it, if that is known.
 pub(crate) fn in_words(e: &UserError, userid: &str, rules: &NameRules) -> String {
     let e_in_words = e.to_string();
     let said = plain::line_of(&e_in_words, ERROR_BYTES);
@@ -29,7 +29,7 @@ fn advice(e: &UserError, userid: &str, rules: &NameRules) -> Option<String> {
         format!("reconstruct {}", quoted(&name))
     };
     match e {
-        // What can't be read here comes first: until it can, what the replica has of it may be the only copy.
+        // Errors of our own reading come first: until they are repaired, the replica's mailbox may be the only copy.
         UserError::Several { of } => {
             let unread = of.iter().find(|e| is_unread(e));
             unread.or(of.first()).and_then(|e| advice(e, userid, rules))
@@ -37,7 +37,7 @@ fn advice(e: &UserError, userid: &str, rules: &NameRules) -> Option<String> {
         UserError::Plan(PlanError::NeedsInbox { .. } | PlanError::NameHeld { alive: true, .. }) => {
             None
         }
-        // With names, so that it is done to nobody else.
+        // With the mailbox's name, so that the command touches no other.
         UserError::Plan(e) => {
             let whose = if is_shared(userid) { ("-A", e.mailbox()) } else { ("-u", userid) };
             Some(format!(
@@ -84,7 +84,7 @@ fn advice(e: &UserError, userid: &str, rules: &NameRules) -> Option<String> {
     }
 }
 
-/// Whether something here can't be read, so that nothing there may be given up for ours.
+/// Whether something here can't be read, so that nothing there may be replaced by ours.
 fn is_unread(e: &UserError) -> bool {
     use MasterError::{Mailbox, MessageFile, Store, Unread, Unreadable};
     let UserError::Master(e) = e else { return false };
@@ -96,12 +96,12 @@ fn is_damaged(e: &StoreError) -> bool {
     matches!(e, StoreError::DamagedMailbox { .. } | StoreError::DamagedRecord { .. })
 }
 
-/// A word as a shell takes it.
+/// A word, quoted for a shell.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
     let bare = !word.is_empty() && word.chars().all(plain);
     let quoted = if bare { word.to_string() } else { format!("'{}'", word.replace('\'', "'\\''")) };
-    // A name is no option.
+    // A name must not look like an option.
     if word.starts_with('-') { format!("-- {quoted}") } else { quoted }
 }
 

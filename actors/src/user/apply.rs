@@ -1,4 +1,4 @@
-//! Carrying out a user's plan: commands out in order, answers in as they come.
+//! Applies a user's plan: sends commands in order, and takes their answers as they arrive.
 
 mod contest;
 mod held;
@@ -37,33 +37,33 @@ use crate::replica::staged::{STAGED, Staged};
 use crate::user::context::UserContext;
 use crate::user::look::Look;
 
-/// How many mailboxes may be ahead of their answers: enough to hide any round trip, few enough to
-/// notice a failing replica soon.
+/// How many mailboxes may be ahead of their answers: enough to hide any round trip, few enough to notice a failing replica
+/// soon.
 const MAILBOXES_AHEAD: usize = 64;
 
-/// If it keeps fewer bytes of messages, all of them uploaded, the replica is told to forget them before it has answered: should it
-/// refuse a mailbox they are sent again, which costs less than a round trip of every user.
+/// If the replica keeps fewer bytes of messages than this, all of them uploaded, RESTART is sent before it has answered. If
+/// it then refuses a mailbox, they are uploaded again, which costs less than a round trip for every user.
 const FORGET_AHEAD: u64 = 1024 * 1024;
 
-/// What came of a plan.
+/// The result of applying a plan.
 pub(crate) struct Applied {
     /// How it ended.
     pub(crate) settled: Result<Settled, UserError>,
-    /// What the replica has taken, even where it failed in the end.
+    /// What the replica accepted, even if the plan failed in the end.
     pub(crate) sent: Sent,
-    /// What the replica has of the mailboxes that it has taken.
+    /// The replica's state of the mailboxes that it accepted.
     pub(crate) states: Vec<ReplicaMailbox>,
-    /// What failed by itself, while all else went on.
+    /// What failed alone, while everything else went on.
     pub(crate) failed: Vec<UserError>,
-    /// Whether RESTART was sent and answered, and nothing sent behind it.
+    /// Whether RESTART was sent and answered, with nothing sent behind it.
     pub(crate) restarted: bool,
 }
 
 /// How a plan ended.
 pub(crate) enum Settled {
-    /// All of it is on the replica.
+    /// Everything is on the replica.
     Done,
-    /// Names changed: look at both sides again. The replica said that these mailboxes were moved, and its words.
+    /// Names changed: look at both sides again. The mailboxes that the replica said were moved, and its words.
     LookAgain { moved: HashMap<String, String> },
 }
 
@@ -71,47 +71,48 @@ pub(crate) enum Settled {
 struct Ahead {
     mailbox: String,
     commands: Vec<PendingCommand>,
-    /// What the replica has of it once it has taken all of them, where that is known.
+    /// The replica's state of the mailbox after its last command, if known.
     state: Option<Box<ReplicaMailbox>>,
 }
 
-/// A plan being carried out.
+/// A plan being applied.
 pub(crate) struct Apply<'a> {
     context: &'a UserContext,
     userid: &'a Arc<str>,
     lease: &'a mut Lease,
     read: &'a UserRead,
-    /// What the replica had when it was looked at.
+    /// What the replica had at the look.
     replica: &'a ReplicaUser,
-    /// Something of the user can't be read here, or was refused by the replica: what is to go there may have moved to it.
+    /// Something of the user can't be read here, or was refused by the replica: messages to be removed there may have moved
+    /// to it.
     cautious: bool,
     ahead: VecDeque<Ahead>,
-    /// What waits for messages to be taken.
+    /// Commands that wait for the answers to messages.
     holding: Holding,
-    /// Mailboxes that the replica refused for a checksum or a change meanwhile.
+    /// Mailboxes that the replica refused for a checksum or because they changed meanwhile.
     doubtful: Vec<(String, Code)>,
-    /// Mailboxes that only a comparison record by record can settle.
+    /// Mailboxes that need a record-by-record comparison.
     full: Vec<String>,
-    /// The replica's records of those that were compared already, by unique id.
+    /// The replica's records of mailboxes that were compared already, by unique id.
     fulls: HashMap<UniqueId, Full>,
     /// What is to be removed there.
     removals: Removals,
-    /// Mailboxes there that give way to ours.
+    /// Mailboxes there that ours replace.
     losers: Vec<Loser>,
     look_again: bool,
-    /// Mailboxes that the replica has elsewhere, as it says, and its words.
+    /// Mailboxes that the replica says it has elsewhere, and its words.
     moved: HashMap<String, String>,
-    /// What failed by itself, while all else went on.
+    /// What failed alone, while everything else went on.
     failed: Vec<UserError>,
-    /// What the replica has of the mailboxes that it has taken.
+    /// The replica's state of the mailboxes that it accepted.
     states: Vec<ReplicaMailbox>,
-    /// What the replica has taken.
+    /// What the replica accepted.
     sent: Sent,
-    /// What it had taken of this user before.
+    /// What it had accepted of this user before.
     sent_before: Sent,
-    /// What the replica keeps for this connection.
+    /// The messages that the replica keeps for this connection.
     staged: Staged,
-    /// Messages that the replica has taken, by the mailbox that still is to be applied.
+    /// Messages that the replica accepted, by the mailbox that is still to be applied.
     uploaded: HashMap<String, Sent>,
     /// Messages that were sent, and their bytes.
     messages: usize,
@@ -156,7 +157,7 @@ impl<'a> Apply<'a> {
         }
     }
 
-    /// Carries the plan out, as far as it goes.
+    /// Applies the plan, as far as possible.
     pub(crate) async fn run(mut self, plan: UserPlan) -> Applied {
         let mut settled = self.carry_out(plan).await;
         if let Err(UserError::Replica(ReplicaError::Command(CommandError::Lost { .. }))) = &settled
@@ -165,7 +166,7 @@ impl<'a> Apply<'a> {
             settled = Err(refused);
         }
         if settled.is_err() && self.lease.usable {
-            // What was sent ahead counts as far as the replica takes it.
+            // Commands that were sent ahead count as far as the replica accepts them.
             let _ = self.drain(0).await;
         }
         let Apply { sent, states, failed, restarted, .. } = self;
@@ -219,7 +220,7 @@ impl<'a> Apply<'a> {
         Ok(if self.look_again { Settled::LookAgain { moved } } else { Settled::Done })
     }
 
-    /// Whether what the replica keeps until RESTART is so little that it may be sent again.
+    /// Whether the replica keeps so little until RESTART that it may be sent again.
     fn keeps_little(&self) -> bool {
         self.bytes < FORGET_AHEAD && self.staged.len() <= self.messages
     }
@@ -251,8 +252,8 @@ impl<'a> Apply<'a> {
         }
     }
 
-    /// Streams one mailbox, step by step. What is wrong with it alone is kept for the end; what is wrong with
-    /// the connection ends the user.
+    /// Streams one mailbox, batch by batch. An error of the mailbox alone is kept for the end; an error of the connection
+    /// ends the user.
     async fn send_mailbox(
         &mut self,
         name: &str,
@@ -323,7 +324,7 @@ impl<'a> Apply<'a> {
                     self.hold(name, *ready).await?;
                 }
                 Err(e) if e.is_of_mailbox() => {
-                    // Its uploads may be under way; their answers are of no use any more.
+                    // Its uploads may be in flight; their answers are of no use any more.
                     self.keep(e);
                     return Ok(());
                 }
@@ -338,8 +339,8 @@ impl<'a> Apply<'a> {
         }
     }
 
-    /// Lets the replica forget the messages it was sent: they are in their mailboxes by then; what comes again is
-    /// uploaded again.
+    /// Makes the replica forget the messages it was sent: they are in their mailboxes by then; later ones are uploaded
+    /// again.
     async fn restart(&mut self) -> Result<(), UserError> {
         self.release().await?;
         let in_flight = self.lease.client.restart().await?;
@@ -358,7 +359,7 @@ impl<'a> Apply<'a> {
         self.drain(MAILBOXES_AHEAD).await
     }
 
-    /// Takes answers until at most `left` are awaited.
+    /// Takes answers until at most `left` are outstanding.
     async fn drain(&mut self, left: usize) -> Result<(), UserError> {
         while self.ahead.len() > left {
             let Some(Ahead { mailbox, commands, mut state }) = self.ahead.pop_front() else {
@@ -383,13 +384,13 @@ impl<'a> Apply<'a> {
         Ok(())
     }
 
-    /// Messages count once their mailbox is applied: those of one that failed are uploaded again by the next try.
+    /// Messages count once their mailbox is applied: those of a failed mailbox are uploaded again by the next try.
     fn count(&mut self, kind: CommandKind, mailbox: &str, brings: Sent) {
         match kind {
             CommandKind::Message => {
                 self.uploaded.entry(mailbox.to_string()).or_default().add(brings)
             }
-            // What no mailbox has got by now is forgotten.
+            // Messages that no mailbox has used by now are forgotten.
             CommandKind::Restart => self.uploaded.clear(),
             _ => {
                 self.sent.add(brings);
@@ -402,7 +403,7 @@ impl<'a> Apply<'a> {
         }
     }
 
-    /// Sorts a refusal: to be looked at again, or an error to be kept.
+    /// Handles a refusal: the mailbox is to be looked at again, or the error is kept.
     fn refused(&mut self, kind: CommandKind, mailbox: &str, e: CommandError) {
         let of_mailbox = matches!(
             kind,
@@ -451,7 +452,7 @@ struct Full {
     mailbox: Box<ReplicaMailbox>,
     records: Arc<FullReplica>,
     found: Found,
-    /// The room for them.
+    /// The memory that they take.
     _held: Held,
 }
 

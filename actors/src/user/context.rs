@@ -1,4 +1,4 @@
-//! What a user's work is done with.
+//! The resources for a user's work.
 
 use std::sync::Arc;
 
@@ -17,29 +17,29 @@ use crate::replica::pool::ConnectionPool;
 use crate::replica::state_cache::Cache;
 use crate::settings::Settings;
 
-/// What a user's work needs.
+/// The resources for a user's work.
 #[derive(Clone)]
 pub(crate) struct UserContext {
     pub(crate) settings: Arc<Settings>,
     pub(crate) events: EventSink,
     pub(crate) progress: Progress,
-    /// The part of it that a user's work writes.
+    /// The part of `progress` that a user's work writes.
     pub(crate) in_flight: InFlight,
     /// How names are spelt here.
     pub(crate) rules: Arc<NameRules>,
-    /// What the mailboxes of Sieve scripts are called (`sieve_folder`).
+    /// The name of mailboxes for Sieve scripts (`sieve_folder`).
     pub(crate) sieve_folder: Arc<str>,
     pub(crate) pool: Addr<ConnectionPool>,
-    /// How much memory answers may take.
+    /// The memory budget for answers.
     pub(crate) budget: Budget,
-    /// What the replica has, from the last time it was asked; rolling replication's alone.
+    /// The replica's state from the last time it was asked; only in rolling replication.
     pub(crate) cache: Option<Arc<Cache>>,
-    /// Which partitions the replica has.
+    /// The replica's partitions.
     pub(crate) partitions: Partitions,
     /// Connections that fell silent.
     pub(crate) fading: Fading,
-    /// Threads that read, and wait for nothing but the disk.
+    /// Threads that read, and wait only for the disk.
     pub(crate) reader: Addr<StoreReader>,
-    /// Threads that stream to connections, and wait for them.
+    /// Threads that send data to connections, and wait for them.
     pub(crate) streamer: Addr<MailboxStreamer>,
 }

@@ -1,4 +1,4 @@
-//! Looking at both sides of a user at once, and planning.
+//! Looks at both sides of a user at once, and plans.
 //!
 //! ```text
 //!   Scope::Whole, Gone   GET USER u                          beside reading all of the user
@@ -27,28 +27,28 @@ use crate::user::look_partial::some_sides;
 use crate::user::questions::{Sides, once_each, take_all};
 use crate::user::scripts;
 
-/// How often what the replica has may lead to more names to be looked at. Each takes a chain of renames.
+/// How often the replica's answers may lead to more names to look at. Each time needs another link in a chain of renames.
 const ROUNDS: usize = 8;
 
-/// What is looked at.
+/// What to look at.
 #[derive(Debug, Clone)]
 pub(crate) enum Scope {
-    /// All of a user who is there.
+    /// Everything of a user that exists.
     Whole,
-    /// What is left of a user who was removed.
+    /// What is left of a removed user.
     Gone,
-    /// What the log names.
+    /// The names in the log.
     Some(Arc<Names>),
 }
 
-/// A look to be taken.
+/// A look to be done.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
     pub(crate) userid: &'a Arc<str>,
     pub(crate) scope: &'a Scope,
     /// Users whose sync locks are held: only their mailboxes may be touched.
     pub(crate) locked: &'a Arc<BTreeSet<Arc<str>>>,
-    /// Not the first look: trust no cache, and look for our mailboxes under any name.
+    /// Not the first look: do not use the cache, and look for our mailboxes under any name.
     pub(crate) again: bool,
 }
 
@@ -57,15 +57,15 @@ pub(crate) struct Look {
     pub(crate) read: Arc<UserRead>,
     pub(crate) replica: Theirs,
     pub(crate) plan: UserPlan,
-    /// What was taken out of the plan, as the replica refused it just now.
+    /// What was taken out of the plan because the replica just refused it.
     pub(crate) refused: Vec<(String, CommandError)>,
     /// Other users here whose mailboxes the replica has under names that were looked at.
     pub(crate) elsewhere: BTreeSet<Arc<str>>,
-    /// Mailboxes that were taken in because the replica has them under names that were looked at.
+    /// Mailboxes that were added because the replica has them under names that were looked at.
     pub(crate) taken_in: BTreeSet<Arc<str>>,
 }
 
-/// Asks both sides and plans. None when the user is not there or, with [`Scope::Gone`], is.
+/// Asks both sides and plans. `None` if the user does not exist or, with [`Scope::Gone`], if it does.
 pub(crate) async fn look(
     context: &UserContext,
     view: View<'_>,
@@ -137,8 +137,8 @@ pub(crate) async fn look(
     Ok(Some(Look { read, replica, plan, refused: Vec::new(), elsewhere, taken_in }))
 }
 
-/// Of a user without an INBOX only mailboxes are looked at: what else the replica has of that user stays, as with the C
-/// client, until UNUSER takes it.
+/// Of a user without an INBOX only mailboxes are looked at: other data of that user stays on the replica, as with the C
+/// client, until UNUSER removes it.
 fn leave_what_is_no_mailbox(read: &UserRead, replica: &mut Theirs) {
     replica.subscriptions.clear();
     replica.seen.clear();
@@ -157,7 +157,7 @@ fn lacking(read: &UserRead, replica: &Theirs) -> Vec<String> {
     folders.map(|folder| folder.name().to_string()).collect()
 }
 
-/// One question tells all that the replica has of a user, so both sides are read at the same time.
+/// One question returns everything the replica has of a user, so both sides are read at the same time.
 async fn user_sides(
     context: &UserContext,
     read_user: ReadUser,
@@ -183,9 +183,9 @@ async fn user_sides(
     Ok(Some((read, replica)))
 }
 
-/// Mailboxes that the replica lacks under the user's name may be there under a name that they had here before, such as
-/// another user's: they are renamed then, instead of being sent again (`imap/sync_support.c:sync_do_mailboxes` of
-/// cyrus-imapd 3.6.1). What else is found under these names is not this user's concern.
+/// Mailboxes that the replica lacks under the user's name may be there under a former name, such as one of another user:
+/// they are then renamed instead of being sent again (`imap/sync_support.c:sync_do_mailboxes` of cyrus-imapd 3.6.1). Other
+/// mailboxes found under these names do not concern this user.
 async fn ask_for_former_names(
     read: &UserRead,
     lease: &Lease,
@@ -207,8 +207,8 @@ async fn ask_for_former_names(
     Ok(())
 }
 
-/// GET USER tells only of quota roots that the replica's mailboxes name. A mailbox that was renamed
-/// may name a root that is none of its own any more, and then each side names others.
+/// GET USER reports only quota roots that the replica's mailboxes name. A mailbox that was renamed may name a root that no
+/// longer applies to it, and then each side names others.
 async fn ask_for_quotas(
     read: &UserRead,
     lease: &Lease,
@@ -223,8 +223,8 @@ async fn ask_for_quotas(
     take_all(asked, replica).await
 }
 
-/// The replica is asked for our shared mailboxes by name (tombstones too), by unique id (they may
-/// have another name there), and for their quota roots.
+/// The replica is asked for our shared mailboxes by name (including tombstones), by unique id (they may have another name
+/// there), and for their quota roots.
 async fn shared_sides(
     context: &UserContext,
     read_user: ReadUser,

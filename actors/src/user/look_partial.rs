@@ -1,9 +1,8 @@
-//! Looking at what the log names: some mailboxes, quota roots, and what else belongs to a user.
+//! Looks at what the log names: some mailboxes, quota roots, and other data of a user.
 //!
-//! Everything is asked for at once. What the cache knows of a mailbox need not be asked for, once this connection's replica was
-//! found to be the one that it knows: the
-//! change is sent on the condition that the replica is still there, and an answer that it is not drops
-//! what the cache says of the user.
+//! Everything is asked for at once. A mailbox in the cache need not be asked for, once this connection's replica is known
+//! to be the one in the cache: the change is sent on condition that the replica is still in that state, and if the answer
+//! is that it is not, the cache drops the user.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -21,7 +20,8 @@ use crate::user::context::UserContext;
 use crate::user::questions::{Sides, once_each, take_all};
 use crate::user::scripts;
 
-/// What watchers of the C client look for, where a mailbox would have to go there and nothing here proves that it was deleted.
+/// The C client's line, which log watchers look for: a mailbox would have to be removed there, but nothing here proves that
+/// it was deleted.
 pub(crate) const NO_TOMBSTONE: &str = "SYNCNOTICE: attempt to UNMAILBOX without a tombstone";
 
 /// Both sides of what the log names.
@@ -39,7 +39,7 @@ pub(crate) async fn some_sides(
     let reading = context.reader.send(question).await;
     let some = reading??;
     if !again {
-        // As the C client does, which asks nobody (`imap/sync_support.c:do_unmailbox` of cyrus-imapd 3.6.1).
+        // As the C client does, which does not ask (`imap/sync_support.c:do_unmailbox` of cyrus-imapd 3.6.1).
         for name in &some.unproven {
             warn!("{NO_TOMBSTONE}: mailbox=<{name}>");
         }
@@ -62,7 +62,7 @@ pub(crate) async fn some_sides(
     Ok((some.read, replica))
 }
 
-/// What the cache knows, and the names that are left to be asked for.
+/// What the cache knows, and the names that still must be asked for.
 async fn from_cache(
     context: &UserContext,
     ask: BTreeSet<String>,
@@ -84,7 +84,7 @@ async fn from_cache(
     Ok(cache.known(ask).await)
 }
 
-/// Finds out whether the replica is the one that is remembered; forgets all if it is not.
+/// Checks whether the replica is the remembered one; forgets everything if not.
 async fn prove(cache: &Cache, lease: &Lease) -> Result<(), UserError> {
     let sample = cache.sample().await;
     let mut said = Theirs::default();

@@ -1,4 +1,4 @@
-//! One user: both sides are looked at, the difference is planned, and the plan is applied.
+//! One user: looks at both sides, plans the difference, and applies the plan.
 
 pub(crate) mod advice;
 pub(crate) mod apply;

@@ -14,8 +14,8 @@ use crate::user::user_work::{UserWork, of_look};
 use crate::user::{removal, server_annotations};
 
 impl UserWork {
-    /// Carries out all parts; that one fails does not keep the others from being done. The first error that cut a part short
-    /// counts, else all that failed by itself.
+    /// Carries out all parts; a failed one does not stop the others. Returns the first error that cut a part short, else
+    /// everything that failed alone.
     pub(crate) async fn run_parts(
         &mut self,
         parts: Vec<(Arc<str>, Part)>,
@@ -52,7 +52,7 @@ impl UserWork {
         }
     }
 
-    /// What was taken in, and whose subscriptions may be lost, is looked at in the end.
+    /// Mailboxes that were added, and users whose subscriptions may be lost, are looked at in the end.
     fn add_what_follows(&mut self, parts: &mut VecDeque<(Arc<str>, Part)>) {
         let mailboxes = std::mem::take(&mut self.taken_in);
         if !mailboxes.is_empty() {
@@ -68,7 +68,7 @@ impl UserWork {
     async fn run_part(&mut self, part: Part, lease: Lease) -> Result<Outcome, Interrupt> {
         match part {
             Part::Whole => match self.run(&Scope::Whole, lease).await? {
-                // What a removed user left below DELETED is not to be forgotten.
+                // Mailboxes that a removed user left below DELETED must not be forgotten.
                 Outcome::Absent if !is_shared(&self.userid) => {
                     let lease = acquire_shared(&self.context.pool).await?;
                     self.run(&Scope::Gone, lease).await

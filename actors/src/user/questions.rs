@@ -1,4 +1,4 @@
-//! Taking in what the replica answered about a user.
+//! Combines the replica's answers about a user.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub(crate) fn once_each(replica: &mut Theirs) {
     replica.mailboxes.retain(|m| seen.insert(m.uniqueid.clone()));
 }
 
-/// Takes answers in. What is unknown there is not there.
+/// Adds answers. A mailbox that the replica does not know is not there.
 pub(crate) async fn take_all(
     asked: Vec<Asked<Said>>,
     replica: &mut Theirs,

@@ -1,11 +1,11 @@
-//! Mailboxes whose messages the replica could not keep, as when a disk of its is full.
+//! Mailboxes whose messages the replica could not keep, for example because its disk is full.
 //!
 //! ```text
 //!   look -- act -- MESSAGE of b refused, the connection ends -- look again, without b -- act -- b fails by itself
 //!                       '-- and of c on the same partition -- look again, without that partition
 //! ```
-//! Such a refusal ends the connection, and with it all of the user's work that was on its way. What else there is of the user is
-//! not to wait for that mailbox: it is looked at again and sent without.
+//! Such a refusal ends the connection, and with it all of the user's work in flight. The rest of the user must not wait for
+//! that mailbox: the user is looked at again, and sent without it.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,9 +17,9 @@ use sync_plan::{MailboxUpdate, UserPlan};
 use crate::error::{ReplicaError, UserError};
 use crate::replica::command_error::CommandError;
 
-/// So many mailboxes of one partition are tried.
+/// How many mailboxes of one partition are tried.
 const EACH: usize = 2;
-/// So many mailboxes in all, in one attempt at a user.
+/// How many mailboxes in total, in one attempt at a user.
 const MOST: usize = 8;
 
 /// The refusals of one attempt at a user, by mailbox.
@@ -27,7 +27,7 @@ const MOST: usize = 8;
 pub(crate) struct Refused(BTreeMap<String, CommandError>);
 
 impl Refused {
-    /// Takes note of such a refusal. False if this is none, or if there were so many that the attempt is to end.
+    /// Records such a refusal. False if this is not one, or if there were so many that the attempt must end.
     pub(crate) fn note(&mut self, e: &UserError) -> bool {
         let UserError::Replica(ReplicaError::Refused { mailbox, source }) = e else { return false };
         let of_messages =
@@ -39,7 +39,7 @@ impl Refused {
         true
     }
 
-    /// Takes out of the plan what would be refused again, and says why.
+    /// Takes the mailboxes that would be refused again out of the plan, with the reason.
     pub(crate) fn leave_out(
         &self,
         plan: &mut UserPlan,
@@ -52,7 +52,7 @@ impl Refused {
         let partition_of = |uniqueid: &UniqueId| {
             partition.or_else(|| entries.get(uniqueid).map(|entry| entry.partition.as_str()))
         };
-        // How often each partition refused, and what it said last.
+        // How often each partition refused, and its last answer.
         let mut full: BTreeMap<&str, (usize, &CommandError)> = BTreeMap::new();
         for entry in entries.values() {
             if let (Some(why), Some(partition)) =
@@ -125,7 +125,7 @@ mod tests {
         let left_out = refused.leave_out(&mut second, &here, None);
         assert_eq!(names(&second), ["d"]);
         assert_eq!(left_out[2].0, "c");
-        // With -p all are on one.
+        // With -p all are on one partition.
         let mut all = plan(&["a", "b", "c", "d"]);
         assert_eq!(refused.leave_out(&mut all, &here, Some("one")).len(), 4);
     }

@@ -1,12 +1,13 @@
-//! A user who was removed: what is left of it here goes first, then UNUSER.
+//! A removed user: first what is left of it here is removed there, then UNUSER.
 //!
-//! UNUSER removes the replica's live mailboxes of that user at once and for good. Those that were
-//! renamed here, below DELETED or to another user, must have got their new names before: so the whole
-//! tree is looked at. A user of that name who is there (again) is replicated, and nothing is removed. Where the replica has a
-//! mailbox with mail of which nothing here tells that it was deleted, there is no UNUSER: the user fails by its name.
+//! UNUSER removes the replica's live mailboxes of that user at once and for good. Those that were renamed here, below
+//! DELETED or to another user, must have their new names before: so the whole tree is looked at. If a user of that name
+//! exists (again), it is replicated, and nothing is removed. If the replica has a mailbox with mail that nothing here shows
+//! to be deleted, UNUSER is not sent: the user fails, naming it.
 //!
-//! A user who got another name keeps the unique id of the INBOX, by which the replica finds the file of subscriptions: UNUSER
-//! of the old name empties the new one's. So these are replicated once more afterwards. Quota roots of the old name go with UNUSER.
+//! A renamed user keeps the unique id of the INBOX, by which the replica finds the file of subscriptions: UNUSER of the old
+//! name empties the new one's. So the subscriptions are replicated once more afterwards. UNUSER also removes quota roots of
+//! the old name.
 //!
 //! Source: `imap/sync_support.c` (do_unuser, sync_apply_unuser) of cyrus-imapd 3.6.1.
 
@@ -59,7 +60,7 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, In
     }
     let outcome = work.after_look(&Scope::Gone, seen).await?;
     if some_live {
-        // Without an INBOX, and yet not gone.
+        // Without an INBOX, but not removed.
         return Ok(outcome);
     }
     let only_there = kept.into_iter().map(|mailbox| UserError::OnlyThere { mailbox });
@@ -70,7 +71,7 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, In
         cache.forget_user(&work.userid).await;
     }
     let lease = acquire_shared(&work.context.pool).await?;
-    // All that took its time.
+    // All of this took time.
     let userid = work.userid.clone();
     let still = ReadUser { userid, sieve_mailbox: true, inbox: Inbox::Gone };
     let still = work.context.reader.send(still).await;

@@ -10,7 +10,7 @@ use crate::monitor::report::Outcome;
 use crate::replica::lease::Lease;
 use crate::user::context::UserContext;
 
-/// Whose annotation it is, and its value, by entry.
+/// The owner of each annotation, and its value, by entry.
 type Annotations = BTreeMap<(String, String), Vec<u8>>;
 
 pub(crate) async fn run(context: &UserContext, lease: &Lease) -> Result<Outcome, UserError> {

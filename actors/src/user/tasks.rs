@@ -1,7 +1,7 @@
-//! What the log says is to be done, as parts that are looked at and carried out one after the other.
+//! The tasks from the log, in parts that are looked at and carried out one after the other.
 //!
-//! Mailboxes of users that are worked on together are one part, so that what went from one to the
-//! other is seen as a rename; it comes before all that is about one of them alone.
+//! Mailboxes of users that are worked on together are one part, so that a mailbox that moved from one to the other is seen
+//! as a rename; this part comes before those about one user alone.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use sync_plan::backlog::WorkUnit;
 use crate::master::read_partial::Names;
 use crate::monitor::report::is_shared;
 
-/// One piece of a user's work.
+/// One part of a user's work.
 #[derive(Debug, Clone)]
 pub(crate) enum Part {
-    /// All of the user.
+    /// Everything of the user.
     Whole,
-    /// What was named.
+    /// What the log named.
     Some(Arc<Names>),
     /// The user was removed.
     Unuser,
@@ -25,8 +25,8 @@ pub(crate) enum Part {
     Server,
 }
 
-/// The same parts for a replica that takes no mailboxes of scripts (named `folder`): what is logged of one is a
-/// change of its owner's scripts.
+/// The same parts for a replica that does not accept mailboxes of scripts (named `folder`): an entry about one is a change
+/// of its owner's scripts.
 pub(crate) fn scripts_as_meta(
     rules: &NameRules,
     folder: &str,
@@ -46,7 +46,7 @@ pub(crate) fn scripts_as_meta(
     parts.into_iter().chain(meta).collect()
 }
 
-/// Whose scripts are in this mailbox.
+/// The owner of the scripts in this mailbox.
 fn owner_of_scripts(rules: &NameRules, folder: &str, name: &str) -> Option<Arc<str>> {
     let parsed = rules.parse(name);
     let is_sieve = parsed.deleted == 0 && parsed.boxes == [folder];
@@ -69,7 +69,7 @@ pub(crate) fn parts(work: &WorkUnit) -> Vec<(Arc<str>, Part)> {
     if !named.mailboxes.is_empty() || !named.quotas.is_empty() || named.meta.is_some() {
         parts.push((work.key(), Part::Some(Arc::new(named))));
     }
-    // Who is gone comes first: the new name of a user who got another one is not to lose anything by it.
+    // Removed users come first: the new name of a renamed user must not lose anything by UNUSER.
     let gone = work.users.iter().filter(|(_, tasks)| tasks.unuser);
     parts.extend(gone.map(|(userid, _)| (userid.clone(), Part::Unuser)));
     for (userid, tasks) in &work.users {

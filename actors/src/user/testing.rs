@@ -1,4 +1,4 @@
-//! For tests: what a user's work is done with, with a store that was written for the test and a replica of any kind.
+//! For tests: the resources for a user's work, with a store that was written for the test and a replica of any kind.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ use crate::replica::transport::Dial;
 use crate::settings::Settings;
 use crate::user::context::UserContext;
 
-/// What a user's work needs, and what is told; connections are made by `dial`.
+/// The resources for a user's work, and its events; `dial` makes connections.
 pub(crate) fn context(
     master: &Master,
     settings: Settings,
@@ -65,7 +65,7 @@ pub(crate) fn context(
     (context, told)
 }
 
-/// What the threads are called that read.
+/// The name of the threads that read.
 const READER: &str = "test-reader";
-/// What those are called that send mailboxes.
+/// The name of the threads that send mailboxes.
 pub(crate) const STREAMER: &str = "test-streamer";

@@ -1,4 +1,4 @@
-//! The UserSync actor: replicates one user at a time: look, plan, act.
+//! The UserSync actor: replicates one user at a time: look, plan, apply.
 //!
 //! ```text
 //!                 .--ReadUser, ReadSome--> StoreReader (threads) ----> what the master has --.
@@ -8,9 +8,10 @@
 //!   act: RESERVE, UNMAILBOX, RENAME (then look again), MAILBOX with its messages, QUOTA, SUB,
 //!        SIEVE, SEEN, RESTART; each sent ahead of the answers to those before it.
 //! ```
-//! A mailbox that fails does not stop the user's others; the user then counts as failed, naming all that did. The shared
-//! mailboxes are one more user, without a name: they are asked for by name and by unique id instead of by GET USER. Interleaving: a UserSync works on one user, or on some that
-//! are worked on together, at a time (its sender waits for the reply), so its state is that of one user.
+//! A mailbox that fails does not stop the user's others; the user then counts as failed, naming all failed mailboxes. The
+//! shared mailboxes are one more user, without a name: they are asked for by name and by unique id instead of by GET USER.
+//! Interleaving: a UserSync works on one user, or on users that belong together, at a time (its sender waits for the
+//! reply), so its state is that of one user.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -49,11 +50,11 @@ pub(crate) struct SyncUser {
     pub(crate) userid: Arc<str>,
     /// A connection to look on.
     pub(crate) lease: Lease,
-    /// Turned true when it is begun to change something on the replica.
+    /// Becomes true when a change on the replica is started.
     pub(crate) begun: Arc<AtomicBool>,
 }
 
-/// Carries out what the log says is to be done for these users, whose sync locks the sender holds.
+/// Carries out the log's tasks for these users, whose sync locks the sender holds.
 #[derive(Message)]
 #[rtype(result = "Synced")]
 pub(crate) struct SyncTasks {

@@ -1,5 +1,5 @@
-//! One attempt at one user, or at some that are worked on together: both sides are looked at, the plan is applied, and what
-//! came of it is said.
+//! One attempt at one user, or at users that are worked on together: looks at both sides, applies the plan, and returns the
+//! result.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -23,26 +23,26 @@ use crate::user::look::{Look, Scope, View, look};
 use crate::user::look_partial::NO_TOMBSTONE;
 use crate::user::refused_mailboxes::Refused;
 
-/// How often renames and changes meanwhile may make us look again: as often as the C client, and
-/// once more for a user who was removed and made again.
+/// How often renames and changes meanwhile may make us look again: as often as the C client, and once more for a user that
+/// was removed and made again.
 const LOOKS: u32 = 4;
 
-/// How it went.
+/// The result.
 #[derive(Debug, MessageResponse)]
 pub(crate) struct Synced {
-    /// What was sent, even where it failed in the end.
+    /// What was sent, even if the attempt failed in the end.
     pub(crate) sent: Sent,
     pub(crate) result: Result<Outcome, Interrupt>,
     /// How many mailboxes were looked at, on the side that has more.
     pub(crate) mailboxes: usize,
-    /// What failed, failed by itself: all else that was to be done is done.
+    /// Everything that failed did so alone: all other work is done.
     pub(crate) all_else_done: bool,
-    /// Users of whom something failed by itself that belongs to no mailbox.
+    /// Users of which something outside mailboxes failed alone.
     pub(crate) failed_meta_of: BTreeSet<Arc<str>>,
 }
 
 impl Synced {
-    /// It failed before anything was done.
+    /// It failed before anything was tried.
     pub(crate) fn nothing(e: Interrupt) -> Synced {
         Synced {
             sent: Sent::default(),
@@ -63,19 +63,19 @@ pub(crate) struct UserWork {
     begun: Arc<AtomicBool>,
     sent: Sent,
     mailboxes: usize,
-    /// Whether a mailbox that came from another user ends the work: both are to be locked first.
+    /// Whether a mailbox that came from another user ends the work: both users must be locked first.
     pub(crate) no_foreign_mailboxes: bool,
-    /// Mailboxes that are to be looked at once more in the end.
+    /// Mailboxes to look at once more in the end.
     pub(crate) taken_in: BTreeSet<Arc<str>>,
     /// Mailboxes of the user, as of the last look, that only the replica has and that stay there.
     only_there: Vec<String>,
-    /// Users whose subscriptions may have been lost on the replica, to be looked at in the end.
+    /// Users whose subscriptions may be lost on the replica, to be looked at in the end.
     pub(crate) meta_of: BTreeSet<Arc<str>>,
-    /// The last RESTART, whose answer shows that all answers before it were the commands' own.
+    /// The last RESTART, whose answer shows that all answers before it belonged to their commands.
     restarted: Option<PendingCommand>,
-    /// The error that was returned last is of what failed by itself, while all else was done.
+    /// The last returned error is one of those that failed alone, while everything else was done.
     pub(crate) all_else_done: bool,
-    /// Users of whom something failed by itself that belongs to no mailbox.
+    /// Users of which something outside mailboxes failed alone.
     failed_meta_of: BTreeSet<Arc<str>>,
     /// Mailboxes that the replica refused in this attempt.
     refused: Refused,
@@ -113,7 +113,7 @@ impl UserWork {
         Synced { sent, result, mailboxes, all_else_done, failed_meta_of }
     }
 
-    /// The outcome, unless something failed by itself.
+    /// The result, unless something failed alone.
     pub(crate) fn but_for(
         &mut self,
         failures: Vec<UserError>,
@@ -132,7 +132,7 @@ impl UserWork {
         self.locked.contains(userid)
     }
 
-    /// Looks and, where the sides differ, acts.
+    /// Looks and, if the sides differ, applies the plan.
     pub(crate) async fn run(
         &mut self,
         scope: &Scope,
@@ -176,7 +176,7 @@ impl UserWork {
         self.after_look(scope, seen).await
     }
 
-    /// Acts on what was seen, if there is anything to do.
+    /// Applies the plan, if there is anything to do.
     pub(crate) async fn after_look(
         &mut self,
         scope: &Scope,
@@ -198,7 +198,7 @@ impl UserWork {
         if worked.is_err() && !self.all_else_done {
             return worked;
         }
-        // The connection need not wait for it: who comes next comes behind.
+        // The connection need not wait for it: its next user's commands come behind.
         drop(lease);
         if let Some(restarted) = self.restarted.take()
             && let Err(e) = restarted.done().await
@@ -237,8 +237,9 @@ impl UserWork {
         Ok(seen)
     }
 
-    /// Mailboxes that the replica has of the user and we have not, without proof that they were deleted here. Among shared mailboxes they
-    /// may be another master's; what is below DELETED the replica's own cyr_expire takes; a name without a mailbox holds nothing.
+    /// Mailboxes of the user that only the replica has, without proof that they were deleted here. Exceptions: shared
+    /// mailboxes may be another master's; the replica's own cyr_expire removes those below DELETED; a name without a
+    /// mailbox holds nothing.
     fn only_there(&self, seen: &Look) -> Vec<String> {
         if is_shared(&self.userid) {
             return Vec::new();
@@ -250,7 +251,7 @@ impl UserWork {
         names.filter(lives).map(str::to_string).collect()
     }
 
-    /// A user of whom the replica has more is not equal.
+    /// A user is not equal if the replica has more.
     pub(crate) fn with_only_there(
         &mut self,
         result: Result<Outcome, Interrupt>,
@@ -261,7 +262,7 @@ impl UserWork {
             Ok(outcome @ (Outcome::Done | Outcome::Unchanged)) => {
                 UserError::all_of(only_there.collect()).map_or(Ok(outcome), |e| Err(e.into()))
             }
-            // One that is tried again looks again.
+            // A user that is tried again looks again.
             Err(Interrupt::Failed(e)) if e.class() == Class::Permanent => {
                 let all = [e].into_iter().chain(only_there).collect();
                 UserError::all_of(all).map_or(Ok(Outcome::Done), |e| Err(e.into()))
@@ -270,7 +271,7 @@ impl UserWork {
         }
     }
 
-    /// Carries out what was seen to be done, and looks again when names changed.
+    /// Applies the plan, and looks again when names changed.
     async fn work(
         &mut self,
         scope: &Scope,
@@ -312,7 +313,7 @@ impl UserWork {
                 Some(again) => seen = again,
                 None => return Err(Interrupt::CameOrWent),
             }
-            // Asked for in vain twice.
+            // Asked for twice in vain.
             seen.plan.updates.retain(|update| !deleted_there.contains_key(update.name()));
             if seen.plan.is_empty() {
                 let deleted_there = deleted_there.into_values();
@@ -323,8 +324,9 @@ impl UserWork {
         Err(UserError::Unsettled { tries: LOOKS }.into())
     }
 
-    /// A mailbox that the replica does not have and says twice in a row to have elsewhere was deleted there: its unique
-    /// id is known, but only as a deleted mailbox's (`imap/sync_support.c:sync_apply_mailbox` of cyrus-imapd 3.6.1).
+    /// A mailbox that the replica does not have, although it says twice in a row that it has it elsewhere, was deleted
+    /// there: its unique id is known, but only as a deleted mailbox's (`imap/sync_support.c:sync_apply_mailbox` of
+    /// cyrus-imapd 3.6.1).
     fn deleted_there(
         &self,
         seen: &Look,
@@ -341,9 +343,8 @@ impl UserWork {
         twice.map(failure).collect()
     }
 
-    /// Whether this makes an INBOX for a user of whom the replica knows something. Subscriptions, seen state and
-    /// quota are then to be compared again: what the replica said belonged to another INBOX, of a user of
-    /// that name who was removed here.
+    /// Whether this makes an INBOX for a user of which the replica knows something. Subscriptions, seen state and quota
+    /// must then be compared again: the replica's answers were about another INBOX, of a removed user of the same name.
     fn is_made_anew(&self, seen: &Look, plan: &UserPlan) -> bool {
         let there = &seen.replica;
         let unknown = there.mailboxes.is_empty()
@@ -359,8 +360,8 @@ impl UserWork {
             })
     }
 
-    /// Mailboxes that were taken in are to be looked at again with the others: once they are renamed nothing leads
-    /// to them any more. Another user's are a part of their own if all of one user is looked at.
+    /// Mailboxes that were added must be looked at again with the others: once they are renamed nothing leads to them any
+    /// more. Another user's mailboxes are a part of their own if all of one user is looked at.
     fn go_on_with(&mut self, scope: &mut Scope, seen: &mut Look) {
         let taken_in = std::mem::take(&mut seen.taken_in);
         match scope {
@@ -369,14 +370,14 @@ impl UserWork {
         }
     }
 
-    /// Lets the cache remember what the replica has: what it said, and what it has been sent since.
+    /// Stores the replica's state in the cache: what it reported, and what it has been sent since.
     async fn remember(&self, seen: &Look, touched: &HashSet<String>, sent: Vec<ReplicaMailbox>) {
         let Some(cache) = &self.context.cache else { return };
         let said = seen.replica.mailboxes.iter().filter(|m| !touched.contains(&m.name));
         cache.remember(said.cloned().chain(sent).collect()).await;
     }
 
-    /// What is changed must not be found in the cache if we end in the middle. Returns the names.
+    /// What is about to change must not be in the cache if we end in the middle. Returns the names.
     async fn forget_touched(&self, plan: &UserPlan) -> HashSet<String> {
         let Some(cache) = &self.context.cache else { return HashSet::new() };
         let moved = plan.renames.iter().flat_map(|r| [r.from.clone(), r.to.clone()]);
@@ -388,8 +389,8 @@ impl UserWork {
         touched
     }
 
-    /// Mailboxes on the replica that we must not delete. Those that the log called removed and that have no tombstone at all
-    /// were told of before.
+    /// Mailboxes on the replica that we must not delete. Those that the log called removed and that have no tombstone at
+    /// all were reported before.
     fn report_orphans(&self, scope: &Scope, look: &Look) {
         let tombstones = &look.read.master.tombstone_names;
         let told = |name: &str| match scope {
@@ -435,13 +436,13 @@ fn failures(seen: &Look, plan: &UserPlan) -> Vec<UserError> {
     seen.read.failures().map(UserError::from).chain(of_plan).chain(refused).collect()
 }
 
-/// Lets the replica forget the messages it was sent for this user. Sent ahead: whoever uses the
-/// connection next comes after it, and a connection that broke tells its next user.
+/// Makes the replica forget the messages it was sent for this user. Sent ahead: the connection's next user comes after it,
+/// and a connection that breaks tells its next user.
 async fn restart(lease: &Lease) -> Option<PendingCommand> {
     lease.client.restart().await.ok()
 }
 
-/// A failure of what was only asked on this lease. Where others ask as well and one of their answers was due when the
+/// The failure of a question on this lease. If others ask on it as well and one of their answers was due when the
 /// connection ended, this user counts as not started.
 pub(crate) fn of_look(e: UserError, lease: &Lease) -> Interrupt {
     let behind = match &e {

@@ -1,8 +1,9 @@
-//! Names that another mailbox has on the replica, with -O: ours takes its place.
+//! With -O: our mailbox replaces another one that has its name on the replica.
 //!
-//! A server in force mode would replace that mailbox unseen when it is sent ours (`imap/sync_support.c:sync_apply_mailbox` of
-//! cyrus-imapd 3.6.1, `opt_force`), mail that is nowhere else included. So it is looked into first: it goes if each live message in it is
-//! live in ours, too, or with --overwrite. Else it stays, and ours is left out.
+//! A server in force mode would replace that mailbox without a check when it is sent ours
+//! (`imap/sync_support.c:sync_apply_mailbox` of cyrus-imapd 3.6.1, `opt_force`), including mail that exists nowhere else.
+//! So we compare first: it is removed if each live message in it is also live in ours, or with --overwrite. Otherwise it
+//! stays, and ours is left out.
 
 use std::collections::HashSet;
 
@@ -19,7 +20,7 @@ use crate::monitor::words;
 use crate::replica::asked::Done;
 use crate::replica::command_error::CommandError;
 
-/// A mailbox of the replica's that gives way.
+/// A mailbox of the replica that ours replaces.
 pub(super) struct Loser {
     mailbox: Box<ReplicaMailbox>,
     /// The unique id of ours.
@@ -29,8 +30,8 @@ pub(super) struct Loser {
 }
 
 impl Apply<'_> {
-    /// Decides about each contested name: the replica's mailbox goes, or ours has failed. What goes is counted, and stays until
-    /// [`Apply::take_contested`].
+    /// Decides about each contested name: the replica's mailbox is removed, or ours fails. The removals are counted; they
+    /// happen in [`Apply::take_contested`].
     pub(super) async fn settle_contests(&mut self, plan: &mut UserPlan) -> Result<(), UserError> {
         for contest in std::mem::take(&mut plan.contests) {
             let found = self.fetch_full(&contest.mailbox, &contest.theirs).await?;
@@ -60,8 +61,8 @@ impl Apply<'_> {
         Ok(lacking as u64)
     }
 
-    /// Removes the replica's mailboxes that give way, if they are still what they were, children first. Ours come with the next
-    /// look.
+    /// Removes the replaced mailboxes on the replica, if they have not changed, children first. Ours are sent after the
+    /// next look.
     pub(super) async fn take_contested(&mut self) -> Result<(), UserError> {
         let mut losers = std::mem::take(&mut self.losers);
         losers.sort_unstable_by(|a, b| b.mailbox.name.cmp(&a.mailbox.name));

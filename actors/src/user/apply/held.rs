@@ -1,15 +1,15 @@
-//! MAILBOX commands that wait until the replica has taken the messages they rely on.
+//! MAILBOX commands that wait until the replica has accepted the messages they rely on.
 //!
 //! ```text
 //!   streamer    MESSAGE a ------ MESSAGE b ------ (c has no new messages)
 //!   held                 [a]              [a b]            [a b c]
 //!   replica              OK a ----------> MAILBOX a   OK b --> MAILBOX b, MAILBOX c
 //! ```
-//! A server that is told of a message which it was never sent, or could not keep, kills itself
-//! (`imap/sync_support.c:sync_apply_mailbox`, 3.2 to 3.12). So records follow their messages' OK; the next mailboxes'
-//! messages are uploaded meanwhile, and the last ones of a user are waited for: a round trip a user. What is
-//! held stays in the master's order, as a folder must not come before what is above it. Where messages are refused
-//! the connection ends (`replica/connection/reader.rs`), and the user fails by the name of their mailbox.
+//! A server kills itself when a MAILBOX names a message that it was never sent, or could not keep
+//! (`imap/sync_support.c:sync_apply_mailbox`, 3.2 to 3.12). So records are sent after their messages' OK. Meanwhile the
+//! next mailboxes' messages are uploaded; only for the last ones of a user we wait, which costs one round trip per user.
+//! Held commands stay in the master's order, because a folder must not come before the mailbox above it. If messages are
+//! refused the connection ends (`replica/connection/reader.rs`), and the user fails, naming their mailbox.
 
 use std::collections::VecDeque;
 
@@ -27,7 +27,7 @@ use crate::replica::asked::{Done, PendingCommand};
 use crate::replica::command_error::CommandError;
 use crate::replica::frames::FRAME_BYTES;
 
-/// How many bytes of records may be held in memory, and how many at all.
+/// How many bytes of records may be held in memory, and how many in total.
 const HELD_IN_MEMORY: usize = 2 * 1024 * 1024;
 const HELD: usize = 64 * 1024 * 1024;
 
@@ -58,7 +58,7 @@ impl Holding {
             || sum(RecordBuffer::size) > HELD
     }
 
-    /// The first mailbox whose messages were refused, and how: that is why the connection ended.
+    /// The first mailbox whose messages were refused, and the error: that is why the connection ended.
     pub(super) fn refused(&mut self) -> Option<UserError> {
         for held in &mut self.queue {
             let refused = held.uploads.iter_mut().find_map(PendingCommand::refusal);
@@ -71,7 +71,7 @@ impl Holding {
 }
 
 impl Apply<'_> {
-    /// Sends a mailbox' records once its messages are taken. What is ready by now goes at once.
+    /// Sends a mailbox's records once its messages are accepted. Commands that are ready by now are sent at once.
     pub(super) async fn hold(&mut self, mailbox: &str, ready: Ready) -> Result<(), UserError> {
         let Ready { uploads, instead_of, before, records, brings, state, .. } = ready;
         for upload in &uploads {
@@ -86,14 +86,14 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// Waits until all that is held is sent.
+    /// Waits until all held commands are sent.
     pub(super) async fn release(&mut self) -> Result<(), UserError> {
         while self.release_first(true).await? {}
         Ok(())
     }
 
-    /// Sends what was held first. False if nothing is held or, unless it is to be waited for, its messages
-    /// are not taken yet.
+    /// Sends the oldest held command. False if nothing is held or, unless we are to wait, its messages are not accepted
+    /// yet.
     async fn release_first(&mut self, wait: bool) -> Result<bool, UserError> {
         let Some(first) = self.holding.queue.front_mut() else { return Ok(false) };
         if !wait && !first.uploads.iter().all(PendingCommand::is_answered) {
@@ -141,8 +141,8 @@ impl Apply<'_> {
         self.push(&held.mailbox, commands, held.state).await
     }
 
-    /// Removes a mailbox that is to be made again, if it still is what it was. All its messages are known to be kept by
-    /// the replica for what follows.
+    /// Removes a mailbox that is to be made again, if it has not changed. The replica is known to keep all messages for the
+    /// new one.
     async fn remove(&mut self, old: &ReplicaMailbox, brings: Sent) -> Result<bool, UserError> {
         if !self.is_still(old).await? {
             self.look_again = true;
@@ -178,7 +178,7 @@ impl Apply<'_> {
         let sent = self.context.streamer.send(message).await;
         let sent = sent.map_err(|e| UserError::Internal(e.to_string())).and_then(|sent| sent);
         if sent.is_err() {
-            // It may stand in the middle of the command.
+            // It may be in the middle of the command.
             self.lease.spoil();
         }
         sent

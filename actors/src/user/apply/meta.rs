@@ -1,4 +1,4 @@
-//! What belongs to a user but to no mailbox: small commands, each sent ahead.
+//! The user's data outside mailboxes: small commands, each sent ahead.
 
 use csync::Seen;
 use sync_plan::{MasterQuota, MasterSeen, QuotaChange, SieveChange, SubChange};
@@ -71,7 +71,7 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// Awaits a small command's answer with the others. `what` it is about, in words, for who reads of a refusal.
+    /// Awaits a small command's answer together with the others. `what` is its object, in words, for a refusal.
     async fn small(&mut self, sent: PendingCommand, what: &str) -> Result<(), UserError> {
         let what = format!("{} {what}", sent.kind);
         self.push(&what, vec![sent], None).await

@@ -1,4 +1,4 @@
-//! Names there: mailboxes that go, and those that get another name.
+//! Names on the replica: removes and renames mailboxes.
 
 use std::collections::HashMap;
 
@@ -32,7 +32,7 @@ impl Apply<'_> {
             let client = &self.lease.client;
             asked.push((r, client.rename(&r.from, &r.to, &r.partition, r.uidvalidity).await?));
         }
-        // One that builds on another that failed finds its name taken or missing, and fails too.
+        // One that builds on a failed one finds its name taken or missing, and fails too.
         let mut failed = None;
         for (r, in_flight) in asked {
             if let Err(source) = in_flight.done().await {
@@ -53,9 +53,9 @@ impl Apply<'_> {
         Ok(!plan.renames.is_empty())
     }
 
-    /// A replica (3.6.1) can't make a #sieve mailbox, not even one below DELETED, of a user of whom it never had an
-    /// INBOX (`sync_support.c:sync_apply_mailbox` makes the user's script folder first). Then the deleted
-    /// INBOX gets its old name back for as long as that takes.
+    /// A replica (3.6.1) can't make a #sieve mailbox, not even one below DELETED, for a user of whom it never had an INBOX
+    /// (`sync_support.c:sync_apply_mailbox` makes the user's script folder first). Then the deleted INBOX gets its old name
+    /// back for as long as that takes.
     pub(super) fn host_of(&self, update: &MailboxUpdate) -> Option<Host> {
         let MailboxUpdate::Send { uniqueid, replica: None, .. } = update else { return None };
         let host = self.read.hosts.get(uniqueid)?;

@@ -1,4 +1,4 @@
-//! Whether the replica has the partitions that this user's new mailboxes are to be on.
+//! Finds out whether the replica has the partitions for this user's new mailboxes.
 //!
 //! ```text
 //!   a mailbox of the user is there already -----------------------------------> it has it
@@ -6,9 +6,9 @@
 //!        '--NO without a code--> MESSAGE with an empty file --OK, NO----------> it has it
 //!                                      '--the server dies of a failed assertion--> it does not
 //! ```
-//! The NO of 3.6.1 is "Unknown error", which a full disk or a forbidden name get too, so the last step tells them
-//! apart, by the server's last words. It costs a replica that lacks the partition one server process, and a good one
-//! nothing. A connection that ends in any other way says nothing about partitions.
+//! The NO of 3.6.1 is "Unknown error", the same as for a full disk or a forbidden name. So the last step decides, by the
+//! server's last words. It costs a replica that lacks the partition one server process, and others nothing. A connection
+//! that ends in any other way says nothing about partitions.
 
 use std::time::Instant;
 
@@ -25,20 +25,20 @@ use crate::master::send_mailbox::{MailboxSent, SendMode};
 use crate::replica::command_error::CommandError;
 use crate::replica::staged::Staged;
 
-/// The SHA-1 of nothing.
+/// The SHA-1 of an empty file.
 const EMPTY: Guid = Guid([
     0xda, 0x39, 0xa3, 0xee, 0x5e, 0x6b, 0x4b, 0x0d, 0x32, 0x55, 0xbf, 0xef, 0x95, 0x60, 0x18, 0x90,
     0xaf, 0xd8, 0x07, 0x09,
 ]);
 
-/// The assertion that a server dies of which is sent a file for a partition that it lacks.
+/// The assertion of which a server dies when it is sent a file for a partition that it lacks.
 const LAST_WORDS: &str = "base != NULL";
 
-/// What asking for a partition came to, where it is not there.
+/// The result of the check, if the partition was not found.
 enum Probe {
     /// The replica lacks it.
     Missing,
-    /// What was asked tells nothing.
+    /// The answer says nothing about the partition.
     Unknown,
     Failed(UserError),
 }
@@ -50,7 +50,7 @@ impl From<UserError> for Probe {
 }
 
 impl Apply<'_> {
-    /// Finds out about each partition that a new mailbox is to be on, unless it is known.
+    /// Checks each partition for new mailboxes, unless it is known.
     ///
     /// # Errors
     /// [`ReplicaError::NoPartition`] if the replica lacks one.
@@ -64,7 +64,7 @@ impl Apply<'_> {
             }
             let Some(partition) = self.partition_of(uniqueid) else { continue };
             if self.is_proven(&partition) || self.host_of(update).is_some() {
-                // It is there, or the mailbox can't be made yet.
+                // It exists, or the mailbox can't be made yet.
                 continue;
             }
             let known = self.context.partitions.of(&partition);
@@ -92,14 +92,14 @@ impl Apply<'_> {
         partitions.has(partition)
     }
 
-    /// Where a mailbox of ours is to be on the replica.
+    /// The partition of a mailbox of ours on the replica.
     pub(super) fn partition_of(&self, uniqueid: &UniqueId) -> Option<String> {
         let entry = self.read.entries.get(uniqueid)?;
         let chosen = self.context.settings.sync.partition.as_ref();
         Some(chosen.unwrap_or(&entry.partition).clone())
     }
 
-    /// A mailbox could not be brought to this partition: an error if that is because the replica lacks it.
+    /// A mailbox could not be made on this partition: an error if the reason is that the replica lacks it.
     pub(super) async fn check_refused_partition(
         &mut self,
         partition: &str,
@@ -112,7 +112,7 @@ impl Apply<'_> {
         }
     }
 
-    /// The error, or that the partition of this mailbox is missing where that is what the server died of.
+    /// The error, or, if the server died because of the partition, that the partition of this mailbox is missing.
     pub(super) fn of_missing_partition(&self, mailbox: &str, e: UserError) -> UserError {
         let died = matches!(&e, UserError::Replica(ReplicaError::Command(CommandError::Lost { reason, .. })) if reason.contains(LAST_WORDS));
         let partition = || self.partition_of(self.read.uniqueid_of(mailbox)?);
@@ -147,7 +147,7 @@ impl Apply<'_> {
         if known.is_missing(Instant::now()) {
             return Err(Probe::Missing);
         }
-        // A folder is refused as long as its INBOX is not there.
+        // A folder is refused while its INBOX does not exist.
         if let Some(inbox) = inbox
             && let Err(e) = self.make_empty(inbox).await
             && refusal_of(&e).is_none()
@@ -158,14 +158,14 @@ impl Apply<'_> {
             Ok(()) => Ok(()),
             Err(e) => match refusal_of(&e) {
                 Some(None) => self.takes_files(partition).await,
-                // Busy, or elsewhere: that mailbox will hear it again.
+                // Busy, or elsewhere: the mailbox will get this answer again.
                 Some(Some(_)) => Err(Probe::Unknown),
                 None => Err(e.into()),
             },
         }
     }
 
-    /// Lets the replica make a mailbox without anything in it; what is in it follows.
+    /// Makes the replica create an empty mailbox; its contents follow.
     async fn make_empty(&mut self, uniqueid: &UniqueId) -> Result<(), UserError> {
         let Some(entry) = self.read.entries.get(uniqueid).cloned() else { return Ok(()) };
         let making = self.context.streamer.send(SendMailbox {
@@ -190,7 +190,7 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// Sends a file of no bytes; the server of a replica without this partition dies of it.
+    /// Sends an empty file; the server of a replica without this partition dies of it.
     async fn takes_files(&mut self, partition: &str) -> Result<(), Probe> {
         let mut bytes = Vec::new();
         let mut message = MessageCommand::begin(&mut bytes);
@@ -211,7 +211,7 @@ impl Apply<'_> {
     }
 }
 
-/// The code of a refusal, if it has one; none where it is no refusal.
+/// The code of a refusal, if it has one; `None` if it is not a refusal.
 fn refusal_of(e: &UserError) -> Option<Option<&Code>> {
     match e {
         UserError::Replica(ReplicaError::Command(CommandError::Refused { code, .. })) => {

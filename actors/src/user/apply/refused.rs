@@ -1,4 +1,4 @@
-//! Mailboxes that a plain change did not settle: compared afresh, then record by record.
+//! Mailboxes that the replica refused after a plain change: compared again, then record by record.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -19,8 +19,8 @@ use crate::replica::client::FullAnswer;
 use crate::replica::staged::STAGED;
 
 impl Apply<'_> {
-    /// Mailboxes the replica refused: its present state is asked for, our checksums are computed
-    /// afresh and the change is sent once more without a condition.
+    /// For mailboxes the replica refused: asks for its present state, computes our checksums again, and sends the change
+    /// once more without a condition.
     pub(super) async fn settle_doubtful(&mut self) -> Result<(), UserError> {
         let doubtful = self.take_doubtful();
         if doubtful.is_empty() {
@@ -42,13 +42,13 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// The names of mailboxes that were refused.
+    /// The names of the refused mailboxes.
     fn take_doubtful(&mut self) -> Vec<String> {
         std::mem::take(&mut self.doubtful).into_iter().map(|(mailbox, _)| mailbox).collect()
     }
 
-    /// The last resort: compare record by record, let the replica expunge what it must not keep,
-    /// and send all records. What is refused then has something that only copyback can settle.
+    /// The last resort: compares record by record, makes the replica expunge what it must not keep, and sends all records.
+    /// A mailbox that is refused after that has something that needs copyback.
     pub(super) async fn settle_in_full(&mut self) -> Result<(), UserError> {
         for name in std::mem::take(&mut self.full) {
             let Some(uniqueid) = self.read.uniqueid_of(&name).cloned() else {
@@ -101,7 +101,7 @@ impl Apply<'_> {
             self.check_more_removals(&full.found)?;
         }
         if full.found.again && full.found.live as usize > STAGED {
-            // The replica can't keep all its messages meanwhile. It may be overwritten, or it would not have come here.
+            // The replica can't keep all its messages meanwhile. --overwrite allows it, or we would not be here.
             return self.remake(&full.mailbox).await;
         }
         let there = &full.mailbox;
@@ -129,9 +129,9 @@ impl Apply<'_> {
         checking.await?
     }
 
-    /// A sync_server that dies while it makes a mailbox leaves one behind that has our last UID and
-    /// modseq, and not one record (3.6.1). Nothing can be appended to it any more, as its UIDs count
-    /// as given out; and as it holds nothing, it can go, and is made again by the next look, if it still is what it was.
+    /// A sync_server that dies while it makes a mailbox leaves one behind that has our last UID and modseq, but no record
+    /// (3.6.1). Nothing can be appended to it any more, because its UIDs count as assigned. As it is empty, it may be
+    /// removed, and the next look makes it again, if it has not changed.
     async fn remake(&mut self, old: &ReplicaMailbox) -> Result<(), UserError> {
         self.look_again = true;
         if self.is_still(old).await? {
@@ -140,8 +140,8 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// Compares those mailboxes whose headers can't tell, before anything is changed. One that needs copyback is taken
-    /// out of the plan: it is left as it is on both sides, and named in the end.
+    /// Compares the mailboxes for which headers are not enough, before anything is changed. One that needs copyback is
+    /// taken out of the plan: it is left as it is on both sides, and named in the end.
     pub(super) async fn compare_in_full(&mut self, plan: &mut UserPlan) -> Result<(), UserError> {
         let mut out = HashSet::new();
         for update in &plan.updates {
@@ -160,7 +160,7 @@ impl Apply<'_> {
             if !in_full {
                 continue;
             }
-            // Its header is the same: it is equal if all that differs are messages whose files are bad.
+            // Its header is the same: it is equal if the only differences are messages whose files are bad.
             let same = replica.as_deref().filter(|_| *doubt == Doubt::Checksum);
             match self.compare_one_in_full(name, uniqueid, entry, same).await {
                 Ok(Came::Compared) => {}
@@ -213,7 +213,7 @@ impl Apply<'_> {
         Ok(if too_large { Came::MustGo } else { Came::Compared })
     }
 
-    /// A mailbox with all its records; none where the replica has no such mailbox of this id.
+    /// A mailbox with all its records; `None` if the replica has no such mailbox with this id.
     pub(super) async fn fetch_full(
         &mut self,
         name: &str,
@@ -229,7 +229,7 @@ impl Apply<'_> {
         Ok(Some(Full { mailbox, records, found: Found::default(), _held: held }))
     }
 
-    /// Whether a mailbox there still is what it was when this was said of it.
+    /// Whether a mailbox there is still in this state.
     pub(super) async fn is_still(&mut self, then: &ReplicaMailbox) -> Result<bool, UserError> {
         let found = self.replica_mailboxes(std::slice::from_ref(&then.name)).await?;
         Ok(found.get(&then.uniqueid).is_some_and(|now| {
@@ -251,12 +251,12 @@ impl Apply<'_> {
     }
 }
 
-/// What came of comparing a mailbox before anything is changed.
+/// The result of comparing a mailbox before anything is changed.
 enum Came {
     /// It is known what to do about it.
     Compared,
-    /// What is there has to be removed before anything is sent.
+    /// The replica's mailbox must be removed before anything is sent.
     MustGo,
-    /// All that can be sent is there.
+    /// Everything that can be sent is there.
     Equal,
 }

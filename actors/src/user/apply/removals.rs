@@ -1,8 +1,8 @@
-//! How much of a user may be removed on the replica in one run: `--max-deletes`, and a bound of its own for what
-//! `--overwrite` takes.
+//! How much of a user may be removed on the replica in one run: `--max-deletes`, and a separate bound for removals by
+//! `--overwrite`.
 //!
-//! It is counted before anything of the user is changed: mailboxes that go or are made again, messages that a comparison
-//! found, and messages that were expunged here since the replica last heard of their mailbox.
+//! Removals are counted before anything of the user is changed: mailboxes that are removed or made again, messages that a
+//! comparison found, and messages that were expunged here since the replica was last updated.
 
 use sync_plan::{MailboxUpdate, UserPlan};
 
@@ -11,16 +11,16 @@ use crate::error::UserError;
 use crate::master::full_update::Found;
 use crate::master::store_reader::CountExpunged;
 
-/// How many messages of a user --overwrite takes that nothing here tells were removed, where --max-deletes does not say:
-/// what a few days without the master leave behind, but not what a user lives on.
+/// How many messages of a user --overwrite removes without proof that they were removed here, if --max-deletes does not
+/// say: enough for what a few days without the master leave behind, but not for a live mailbox.
 const OVERWRITTEN: u64 = 100;
 
-/// What a run would remove of a user, or has.
+/// The removals of a run, planned or done.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Removals {
     mailboxes: u64,
     messages: u64,
-    /// Of the messages, those that nothing here tells were removed.
+    /// Those of the messages without proof that they were removed here.
     unproven: u64,
 }
 
@@ -31,14 +31,14 @@ impl Removals {
         self.unproven += found.unproven;
     }
 
-    /// A mailbox goes whose name ours is to have, with so many messages that nothing here tells were removed.
+    /// A mailbox is removed to free its name, with this many messages without proof that they were removed here.
     pub(super) fn count_contested(&mut self, unproven: u64) {
         self.mailboxes += 1;
         self.messages += unproven;
         self.unproven += unproven;
     }
 
-    /// Whether so much may go, of a user of whom `gone` went before.
+    /// Whether this much may be removed, of a user that has lost `gone` before.
     fn permitted(&self, gone: u64, max_deletes: Option<u64>) -> Result<(), UserError> {
         let Removals { mailboxes, messages, unproven } = *self;
         match max_deletes {
@@ -58,7 +58,7 @@ impl Removals {
 }
 
 impl Apply<'_> {
-    /// Counts what the plan would remove.
+    /// Counts the removals of the plan.
     ///
     /// # Errors
     /// [`UserError::TooManyRemovals`]
@@ -86,8 +86,8 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// While a mailbox of the user can't be read here, or is refused by the replica, messages that went from others may be in it: a
-    /// mailbox that would lose some there is left out, and named.
+    /// While a mailbox of the user can't be read here, or is refused by the replica, messages may have moved into it: a
+    /// mailbox that would lose messages there is left out, and named.
     pub(super) async fn keep_what_may_have_moved(
         &mut self,
         plan: &mut UserPlan,
@@ -107,7 +107,7 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// Whether live messages go there with this.
+    /// Whether this removes live messages there.
     async fn would_remove(&self, update: &MailboxUpdate) -> Result<bool, UserError> {
         let MailboxUpdate::Send { uniqueid, replica: Some(replica), .. } = update else {
             return Ok(false);
@@ -121,12 +121,12 @@ impl Apply<'_> {
         Ok(count > 0)
     }
 
-    /// What went of this user so far.
+    /// What was removed of this user so far.
     fn gone(&self) -> u64 {
         self.sent_before.removed + self.sent.removed
     }
 
-    /// The same of a mailbox that turned out late to need a comparison. It comes on top of all that was counted.
+    /// The same for a mailbox that turned out late to need a comparison. It is added to everything counted before.
     pub(super) fn check_more_removals(&mut self, found: &Found) -> Result<(), UserError> {
         let mut removals = self.removals;
         removals.add(found);

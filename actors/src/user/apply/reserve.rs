@@ -1,4 +1,4 @@
-//! RESERVE: which messages the replica has already, so that they need no upload, nor a good file here.
+//! RESERVE: which messages the replica has already, so that they need neither an upload nor a good file here.
 
 use std::collections::HashSet;
 
@@ -22,7 +22,7 @@ impl Apply<'_> {
         for update in &plan.updates {
             let MailboxUpdate::Send { uniqueid, replica, .. } = update else { continue };
             changed.insert(uniqueid);
-            // One that is to be made again has all its messages there.
+            // For a mailbox that is to be made again, all its messages may be there.
             let again = self.fulls.get(uniqueid).is_some_and(|full| full.found.again);
             let there = replica.as_ref().filter(|_| !again).map_or(Uid::NONE, |r| r.last_uid);
             if last_uids.get(uniqueid).is_some_and(|here| *here > there) {
@@ -67,7 +67,7 @@ impl Apply<'_> {
             at_any_size,
         }));
         let reserves = asking.await??;
-        // A replica dies of a file that it is to find a place for on a partition that it lacks.
+        // A replica dies when it looks for a place for a file on a partition that it lacks.
         let reserves = reserves.into_iter().filter(|r| self.context.partitions.has(&r.partition));
         let mut asked = Vec::new();
         for r in reserves {
@@ -110,7 +110,7 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// What of this the replica lacks; the rest is staged.
+    /// Which of these the replica lacks; the others are staged.
     async fn missing_there(
         &mut self,
         reserve: &Reserve,
