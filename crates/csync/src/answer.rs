@@ -1,4 +1,4 @@
-//! What a replica says about a user, a mailbox and a file, as typed values.
+//! What a replica reports about a user, a mailbox and a file, as typed values.
 //!
 //! ```text
 //!  GET USER, META, MAILBOXES   * MAILBOX %(…)  * QUOTA %(…)  * SEEN %(…)  * LSUB (…)  * SIEVE %(…)
@@ -10,7 +10,7 @@
 //!  APPLY CAPABILITIES          * ENABLED (SIEVE-MAILBOX …)
 //! ```
 //! Source: `imap/sync_support.c` of cyrus-imapd 3.6.1 (`sync_kl_parse`, `sync_prepare_dlists`,
-//! `sync_get_*`). Keys that are not known here are passed over: newer versions add some.
+//! `sync_get_*`). Unknown keys are ignored: newer versions add some.
 
 use bytes::Bytes;
 use cyrus_types::{Guid, ModSeq, SyncCrcs, Uid, UidValidity, UniqueId};
@@ -25,7 +25,7 @@ use crate::value::{Value, ValueError};
 pub struct OwnedAnnotation {
     /// Its entry, such as `/comment`.
     pub entry: String,
-    /// Whose it is; empty for a shared one.
+    /// Its owner; empty for a shared one.
     pub userid: String,
     /// Its modseq; 0 from servers before 3.2.
     pub modseq: ModSeq,
@@ -76,7 +76,7 @@ pub struct ReplicaMailbox {
     pub createdmodseq: ModSeq,
     /// `FOLDERMODSEQ`; 0 when not sent.
     pub foldermodseq: ModSeq,
-    /// The mailbox's own annotations, in the order they came.
+    /// The mailbox's own annotations, in the order received.
     pub annotations: Vec<OwnedAnnotation>,
 }
 
@@ -133,7 +133,7 @@ pub struct ReplicaRecord {
     pub size: u64,
     /// `GUID`
     pub guid: Guid,
-    /// Annotations, the virtual ones (thread id, savedate, createdmodseq) among them.
+    /// Annotations, including the virtual ones (thread id, savedate, createdmodseq).
     pub annotations: Vec<OwnedAnnotation>,
 }
 
@@ -142,7 +142,7 @@ pub struct ReplicaRecord {
 pub struct FullMailbox {
     /// The mailbox.
     pub mailbox: ReplicaMailbox,
-    /// Its records by rising UID, expunged ones too.
+    /// Its records by ascending UID, including expunged ones.
     pub records: Vec<ReplicaRecord>,
 }
 
@@ -208,8 +208,8 @@ pub struct ReplicaQuota {
     pub modseq: ModSeq,
 }
 
-/// A Sieve script on a replica that does not keep them in a mailbox. The active one comes twice: as
-/// `name.script`, not active, and as `name.bc`, active, with the null guid and LAST_UPDATE 0.
+/// A Sieve script on a replica that does not keep them in a mailbox. The active one is listed twice: as `name.script`, not
+/// active, and as `name.bc`, active, with the null guid and LAST_UPDATE 0.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReplicaSieve {
     /// `FILENAME`
@@ -237,10 +237,10 @@ pub struct ReplicaSeen {
     pub seenuids: String,
 }
 
-/// All that a replica says about a user, collected line by line.
+/// Everything a replica reports about a user, collected line by line.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReplicaUser {
-    /// Mailboxes in the replica's order, intermediate ones and DELETED ones too.
+    /// Mailboxes in the replica's order, including intermediate and DELETED ones.
     pub mailboxes: Vec<ReplicaMailbox>,
     /// Quota roots.
     pub quotas: Vec<ReplicaQuota>,

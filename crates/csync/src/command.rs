@@ -8,7 +8,7 @@
 //! [`MessageCommand`](crate::MessageCommand) and [`MailboxCommand`](crate::MailboxCommand).
 //!
 //! Source: the callers of `sync_send_apply`, `sync_send_lookup` and `sync_send_restart` in
-//! `imap/sync_support.c` of cyrus-imapd 3.6.1; keys stand in the order in which it sends them.
+//! `imap/sync_support.c` of cyrus-imapd 3.6.1; keys have the order in which it sends them.
 //! Literals are always `{n+}`, so nothing here waits for an answer.
 
 use cyrus_types::{Guid, ModSeq, Uid, UidValidity, UniqueId};
@@ -20,13 +20,13 @@ use crate::write::{DlistWriter, put_num};
 /// A whole command, ready to be sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Command {
-    /// Which it is.
+    /// Its kind.
     pub kind: CommandKind,
-    /// Its bytes in the csync form, the CRLF included.
+    /// Its bytes in the csync form, including the CRLF.
     pub bytes: Vec<u8>,
 }
 
-/// Hands out tags for csync over IMAP: `S0`, `S1`, … as the C client's.
+/// Makes tags for csync over IMAP: `S0`, `S1`, … like the C client's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Tags {
     next: u64,
@@ -51,8 +51,8 @@ impl Tags {
     }
 }
 
-/// Writes what stands before a command in the IMAP form: the tag, and `SYNC` where the command is one of
-/// replication's own. In the csync form nothing is written.
+/// Writes the prefix of a command in the IMAP form: the tag, and `SYNC` if it is one of replication's own commands. In the
+/// csync form nothing is written.
 pub fn tag(out: &mut Vec<u8>, framing: Framing, tag: u64, kind: CommandKind) {
     if framing == Framing::Csync {
         return;
@@ -75,8 +75,8 @@ pub fn restart() -> Command {
     bare(CommandKind::Restart, "RESTART")
 }
 
-/// `COMPRESS DEFLATE`: from the OK on both directions are deflated. Nothing may follow it before its answer: the server
-/// would take that for clear text.
+/// `COMPRESS DEFLATE`: after the OK both directions are deflated. Nothing may follow it before its answer: the server would
+/// read that as uncompressed.
 pub fn compress() -> Command {
     bare(CommandKind::Compress, "COMPRESS DEFLATE")
 }
@@ -95,7 +95,7 @@ pub fn get_user(userid: &str) -> Command {
     named(CommandKind::GetUser, "USER", userid)
 }
 
-/// `GET META`: seen state, subscriptions and scripts alone.
+/// `GET META`: only seen state, subscriptions and scripts.
 pub fn get_meta(userid: &str) -> Command {
     named(CommandKind::GetMeta, "META", userid)
 }
@@ -181,17 +181,17 @@ pub fn capabilities<'n>(names: impl IntoIterator<Item = &'n str>) -> Command {
     })
 }
 
-/// `APPLY FORCE`: the server takes what the master says, whatever it has (-O). It stays in force
-/// for the server's process, not just for this connection. Not known before 3.6.
+/// `APPLY FORCE`: the server accepts the master's state, whatever it has (-O). It stays in force mode for the server's
+/// process, not only for this connection. Not known before 3.6.
 pub fn force() -> Command {
-    // The map is empty, but it must be there: with nothing after FORCE the server reads on.
+    // The map is empty, but required: with nothing after FORCE the server reads on.
     line(CommandKind::Force, |w| {
         w.key("FORCE").map_begin().map_end();
     })
 }
 
-/// `APPLY RESERVE`: asks which of these messages the replica has in one of these mailboxes. It
-/// keeps them for this connection and answers with the others ([`missing`](crate::missing)).
+/// `APPLY RESERVE`: asks which of these messages the replica has in one of these mailboxes. It keeps those for this
+/// connection and answers with the others ([`missing`](crate::missing)).
 pub fn reserve<'n>(
     partition: &str,
     mboxnames: impl IntoIterator<Item = &'n str>,
@@ -230,7 +230,7 @@ pub fn unmailbox(local: bool, mboxname: &str) -> Command {
     named(CommandKind::Unmailbox, if local { "LOCAL_UNMAILBOX" } else { "UNMAILBOX" }, mboxname)
 }
 
-/// `APPLY UNMAILBOX` of the mailbox with this unique id and UIDVALIDITY alone, for whoever has UNMAILBOX-ID switched on;
+/// `APPLY UNMAILBOX` only for the mailbox with this unique id and UIDVALIDITY, for a replica with UNMAILBOX-ID switched on;
 /// with `local` `LOCAL_UNMAILBOX` (-L).
 pub fn unmailbox_id(
     local: bool,
@@ -283,7 +283,7 @@ pub fn subscription(subscribed: bool, userid: &str, mboxname: &str) -> Command {
 /// What `APPLY SEEN` sends: a user's seen state in one mailbox. Times are Unix seconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Seen<'a> {
-    /// Whose it is.
+    /// The user.
     pub userid: &'a str,
     /// The mailbox.
     pub uniqueid: &'a UniqueId,
@@ -332,8 +332,8 @@ pub fn unsieve(userid: &str, filename: &str) -> Command {
     })
 }
 
-/// `APPLY ACTIVATE_SIEVE`. `filename` is the compiled one, `name.bc`: the server cuts three characters
-/// off and looks for the script `name`. The active script is also listed under that name.
+/// `APPLY ACTIVATE_SIEVE`. `filename` is the compiled one, `name.bc`: the server cuts off three characters and looks for
+/// the script `name`. The active script is also listed under that name.
 pub fn activate_sieve(userid: &str, filename: &str) -> Command {
     line(CommandKind::ActivateSieve, |w| {
         w.key("ACTIVATE_SIEVE").map_begin();
@@ -348,7 +348,7 @@ pub fn unactivate_sieve(userid: &str) -> Command {
     })
 }
 
-/// `APPLY ANNOTATION`: a mailbox's annotation by itself.
+/// `APPLY ANNOTATION`: one annotation of a mailbox, separately.
 pub fn annotation(mboxname: &str, entry: &str, userid: &str, value: &[u8]) -> Command {
     line(CommandKind::Annotation, |w| {
         w.key("ANNOTATION").map_begin().key("MBOXNAME").atom(mboxname).key("ENTRY").atom(entry);
@@ -364,7 +364,7 @@ pub fn unannotation(mboxname: &str, entry: &str, userid: &str) -> Command {
     })
 }
 
-/// `APPLY EXPUNGE`: these messages go, if the mailbox still has this unique id.
+/// `APPLY EXPUNGE`: expunges these messages, if the mailbox still has this unique id.
 pub fn expunge(
     mboxname: &str,
     uniqueid: &UniqueId,

@@ -10,7 +10,7 @@
 //!  * OK text, * CAPABILITY … skipped
 //! ```
 //! Source: `imap/sync_support.c:sync_parse_response` and `imap/sync_server.c` of cyrus-imapd 3.6.1.
-//! The lexer below bounds and cuts; this module only builds values from its tokens.
+//! The lexer below checks the limits and cuts tokens; this module only builds values from them.
 
 use bytes::{Buf, Bytes, BytesMut};
 use cyrus_types::Guid;
@@ -38,10 +38,10 @@ pub struct Item {
     pub value: Value,
 }
 
-/// What a connection says.
+/// What a connection receives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// A value of the list under [`Limits::part_key`]; its line comes later.
+    /// A value of the list under [`Limits::part_key`]; its line follows later.
     Part(Value),
     /// A line of an answer.
     Untagged(Item),
@@ -51,10 +51,10 @@ pub enum Reply {
     Continuation(Vec<u8>),
 }
 
-/// Reads answers from a stream, however it is cut into pieces.
+/// Reads answers from a stream, whatever the sizes of its pieces.
 ///
-/// Call [`decode`](Decoder::decode) until it says `None`, then again when the buffer has grown.
-/// What is not used up stays in the buffer. After an error the connection is of no use.
+/// Call [`decode`](Decoder::decode) until it returns `None`, and again when the buffer has grown. Unused bytes stay in the
+/// buffer. After an error the connection can't be used any more.
 #[derive(Debug)]
 pub struct Decoder {
     framing: Framing,
@@ -77,7 +77,7 @@ enum State {
     Line,
     /// Text that ends the connection, after these words of ours.
     LastWords(&'static str),
-    /// Text that nobody needs.
+    /// Text that is ignored.
     Skipped,
     Failed,
 }
@@ -99,7 +99,7 @@ impl Decoder {
         self.limits = limits;
     }
 
-    /// What was built of the line under way takes so much memory.
+    /// How much memory the values of the current line take so far.
     pub fn memory_bytes(&self) -> usize {
         self.builder.memory
     }
@@ -193,13 +193,13 @@ impl Decoder {
     }
 }
 
-/// Untagged lines that are plain text, by their first word; everything else is a dlist.
+/// Untagged lines that are plain text, by their first word; all others are dlists.
 fn after_name(name: String) -> State {
     match name.as_str() {
         "BYE" => State::LastWords("BYE "),
         "Fatal" => State::LastWords("BYE Fatal "),
         "OK" | "NO" | "BAD" | "PREAUTH" | "CAPABILITY" | "FLAGS" => State::Skipped,
-        // `* 5 EXISTS`: an imapd that had a mailbox selected would say so.
+        // `* 5 EXISTS`: an imapd with a selected mailbox would send this.
         number if number.bytes().all(|b| b.is_ascii_digit()) => State::Skipped,
         _ => State::Value(name),
     }
@@ -228,7 +228,7 @@ fn utf8(bytes: &[u8]) -> Result<String, WireError> {
     }
 }
 
-/// What a value takes in memory beside its bytes, with its place in a list or map and what the allocator adds.
+/// The memory of a value beside its bytes, including its place in a list or map and the allocator's overhead.
 const VALUE_BYTES: usize = 2 * size_of::<Value>();
 
 /// A value under construction.
@@ -236,14 +236,14 @@ const VALUE_BYTES: usize = 2 * size_of::<Value>();
 struct Builder {
     open: Vec<Open>,
     items: usize,
-    /// What was built takes so much memory, in bytes.
+    /// The memory of the value so far, in bytes.
     memory: usize,
-    /// The same when the list began whose values are handed out.
+    /// The same when the list whose values are handed out began.
     memory_before_parts: usize,
     root: Option<Value>,
 }
 
-/// What came of some tokens.
+/// The result of some tokens.
 enum Pulled {
     /// A value that is handed out before its line is complete.
     Part(Value),
@@ -384,7 +384,7 @@ impl Builder {
         self.add(value, limits)
     }
 
-    /// Takes a value in, or gives it back if it is to be handed out.
+    /// Adds a value, or returns it if it is to be handed out.
     fn add(&mut self, value: Value, limits: &Limits) -> Result<Option<Value>, WireError> {
         self.items += 1;
         if self.items > limits.items {

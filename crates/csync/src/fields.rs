@@ -25,7 +25,7 @@ impl<'a> Fields<'a> {
     /// The keys of a map within the line called `line`.
     ///
     /// # Errors
-    /// When `value` is no map.
+    /// When `value` is not a map.
     pub fn within(line: &'a str, value: &'a Value) -> Result<Fields<'a>, AnswerError> {
         match value.map() {
             Ok(entries) => Ok(Fields { line, entries }),
@@ -38,18 +38,18 @@ impl<'a> Fields<'a> {
         self.line
     }
 
-    /// Keys and values as they came.
+    /// Keys and values in the order received.
     pub fn entries(&self) -> &'a [(String, Value)] {
         self.entries
     }
 
-    /// A key's value; none when the key is missing or `NIL`.
+    /// A key's value; `None` if the key is missing or `NIL`.
     pub fn optional(&self, key: &str) -> Option<&'a Value> {
         let found = self.entries.iter().find(|(name, _)| name == key);
         found.map(|(_, value)| value).filter(|value| !value.is_nil())
     }
 
-    /// Reads a key that must be there.
+    /// Reads a required key.
     ///
     /// # Errors
     /// When it is missing, or `read` refuses its value.
@@ -63,7 +63,7 @@ impl<'a> Fields<'a> {
         read(value).map_err(|source| AnswerError::Bad { line: line(), key, source })
     }
 
-    /// Reads a key that may be missing.
+    /// Reads an optional key.
     ///
     /// # Errors
     /// When `read` refuses its value.
@@ -81,8 +81,8 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Text that must be there. `NIL` and the empty string are the same to Cyrus where it asks for
-    /// text, so a key that is `NIL` gives an empty string.
+    /// Required text. `NIL` and the empty string are the same to Cyrus where it expects text, so a key that is `NIL` gives
+    /// an empty string.
     ///
     /// # Errors
     /// When the key is missing or not text.
@@ -93,7 +93,7 @@ impl<'a> Fields<'a> {
         self.need(key, |value| value.str().map(str::to_owned))
     }
 
-    /// Text that may be missing.
+    /// Optional text.
     ///
     /// # Errors
     /// When it is not text.
@@ -101,31 +101,31 @@ impl<'a> Fields<'a> {
         self.maybe(key, |value| value.str().map(str::to_owned))
     }
 
-    /// A 32-bit number that must be there.
+    /// A required 32-bit number.
     ///
     /// # Errors
-    /// When it is missing or no such number.
+    /// When it is missing or not such a number.
     pub fn u32(&self, key: &'static str) -> Result<u32, AnswerError> {
         self.need(key, Value::u32)
     }
 
-    /// A 64-bit number that must be there.
+    /// A required 64-bit number.
     ///
     /// # Errors
-    /// When it is missing or no such number.
+    /// When it is missing or not such a number.
     pub fn u64(&self, key: &'static str) -> Result<u64, AnswerError> {
         self.need(key, Value::u64)
     }
 
-    /// A 32-bit number, 0 when it is missing.
+    /// A 32-bit number, 0 if it is missing.
     ///
     /// # Errors
-    /// When it is no such number.
+    /// When it is not such a number.
     pub fn u32_or_zero(&self, key: &'static str) -> Result<u32, AnswerError> {
         Ok(self.maybe(key, Value::u32)?.unwrap_or(0))
     }
 
-    /// A unique id that must be there.
+    /// A required unique id.
     ///
     /// # Errors
     /// When the key is missing or not text.
@@ -133,63 +133,63 @@ impl<'a> Fields<'a> {
         self.text(key).map(UniqueId::new)
     }
 
-    /// A UID that must be there.
+    /// A required UID.
     ///
     /// # Errors
-    /// When it is missing or no 32-bit number.
+    /// When it is missing or not a 32-bit number.
     pub fn uid(&self, key: &'static str) -> Result<Uid, AnswerError> {
         self.u32(key).map(Uid)
     }
 
-    /// A UIDVALIDITY that must be there.
+    /// A required UIDVALIDITY.
     ///
     /// # Errors
-    /// When it is missing or no 32-bit number.
+    /// When it is missing or not a 32-bit number.
     pub fn uidvalidity(&self, key: &'static str) -> Result<UidValidity, AnswerError> {
         self.u32(key).map(UidValidity)
     }
 
-    /// A modseq that must be there.
+    /// A required modseq.
     ///
     /// # Errors
-    /// When it is missing or no 64-bit number.
+    /// When it is missing or not a 64-bit number.
     pub fn modseq(&self, key: &'static str) -> Result<ModSeq, AnswerError> {
         self.u64(key).map(ModSeq)
     }
 
-    /// A modseq, zero when it is missing.
+    /// A modseq, zero if it is missing.
     ///
     /// # Errors
-    /// When it is no 64-bit number.
+    /// When it is not a 64-bit number.
     pub fn modseq_or_zero(&self, key: &'static str) -> Result<ModSeq, AnswerError> {
         Ok(self.maybe(key, Value::u64)?.map_or(ModSeq::ZERO, ModSeq))
     }
 
-    /// A time that must be there, in Unix seconds.
+    /// A required time, in Unix seconds.
     ///
     /// # Errors
-    /// When it is missing or no number.
+    /// When it is missing or not a number.
     pub fn date(&self, key: &'static str) -> Result<i64, AnswerError> {
         self.need(key, Value::date)
     }
 
-    /// A time in Unix seconds, 0 when it is missing.
+    /// A time in Unix seconds, 0 if it is missing.
     ///
     /// # Errors
-    /// When it is no number.
+    /// When it is not a number.
     pub fn date_or_zero(&self, key: &'static str) -> Result<i64, AnswerError> {
         Ok(self.maybe(key, Value::date)?.unwrap_or(0))
     }
 
-    /// A guid that must be there.
+    /// A required guid.
     ///
     /// # Errors
-    /// When it is missing or no guid.
+    /// When it is missing or not a guid.
     pub fn guid(&self, key: &'static str) -> Result<Guid, AnswerError> {
         self.need(key, Value::guid)
     }
 
-    /// A list; empty when the key is missing.
+    /// A list; empty if the key is missing.
     ///
     /// # Errors
     /// When it is something else.

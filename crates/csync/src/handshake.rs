@@ -1,4 +1,4 @@
-//! The opening dialogue, from the first byte after connecting to the first GET.
+//! The handshake, from the first byte after connecting to the first GET.
 //!
 //! ```text
 //!  csync port                              imapd
@@ -18,8 +18,8 @@
 //!  OK success
 //!  OK DEFLATE active, then deflate both ways
 //! ```
-//! The banner tells which protocol it is, on one connection: the C client connects a second time.
-//! Neither it nor we compress over IMAP; `enable.rs` says why.
+//! The banner shows which protocol it is, on one connection; the C client connects a second time. Neither it nor we
+//! compress over IMAP; `enable.rs` says why.
 //!
 //! Source: `imap/sync_server.c`, `imap/imapd.c`, `imap/sync_support.c:sync_connect`,
 //! `imap/sync_client.c` (FORCE) of cyrus-imapd 3.6.1.
@@ -62,31 +62,30 @@ pub enum HandshakeStep {
     NeedMore,
     /// Send these bytes, then call again.
     Send(Spoken),
-    /// Wrap both directions in raw deflate, then call again. What is left in the buffer is
-    /// compressed already.
+    /// Wrap both directions in raw deflate, then call again. The rest of the buffer is compressed already.
     StartCompression,
-    /// Shake hands for TLS, then call again. The buffer is empty.
+    /// Do the TLS handshake, then call again. The buffer is empty.
     StartTls,
-    /// The login is through, and what is still to be agreed on is asked for: commands may be sent behind it. Call again
-    /// with what is received; [`HandshakeStep::Ready`] then says what was agreed on, and their answers come after that. The
-    /// session here is the one that is expected. A peer on a Unix socket and an imapd are never early.
+    /// The login is through, and the rest of the handshake is requested: commands may be sent behind it. Call again with
+    /// the received bytes; [`HandshakeStep::Ready`] then has the result, and the commands' answers come after it. The
+    /// session here is the expected one. With a Unix socket or an imapd this step never occurs.
     Early(Session),
-    /// The connection is ready for commands. What is left in the buffer belongs to the decoder.
+    /// The connection is ready for commands. The rest of the buffer belongs to the decoder.
     Ready(Session),
 }
 
-/// The opening dialogue. Call [`handle`](Handshake::handle) with what was received until it says
-/// [`HandshakeStep::Ready`] or fails; it never waits and never reads a clock.
+/// The handshake. Call [`handle`](Handshake::handle) with the received bytes until it returns [`HandshakeStep::Ready`] or
+/// fails; it never waits and never reads a clock.
 #[derive(Debug)]
 pub struct Handshake {
     options: HandshakeOptions,
     framing: Framing,
     state: State,
-    /// The answers that are to come, once logged in.
+    /// The answers still to come after the login.
     to_come: VecDeque<State>,
     /// What APPLY CAPABILITIES asks for.
     asked: Vec<&'static str>,
-    /// Whether the caller is yet to be told that commands may be sent.
+    /// Whether the caller must still be told that commands may be sent.
     early: bool,
     offer: Offer,
     session: Session,
@@ -112,7 +111,7 @@ enum State {
 }
 
 impl Handshake {
-    /// A dialogue at its beginning.
+    /// A handshake at its beginning.
     pub fn new(options: HandshakeOptions) -> Handshake {
         Handshake {
             options,
@@ -133,7 +132,7 @@ impl Handshake {
         self.framing
     }
 
-    /// Takes what was received so far and says what to do next. It uses up whole lines of `src`.
+    /// Takes the bytes received so far and returns what to do next. It consumes whole lines of `src`.
     ///
     /// # Errors
     /// When there will be no session; see [`HandshakeError::is_fatal`].
@@ -166,7 +165,7 @@ impl Handshake {
         }
     }
 
-    /// The next line without its end. Bytes that were looked at are not looked at again.
+    /// The next line without its end. No byte is examined twice.
     fn line(&mut self, src: &mut BytesMut) -> Result<Option<Vec<u8>>, HandshakeError> {
         let end =
             src.iter().skip(self.scanned).position(|b| *b == b'\n').map(|at| at + self.scanned);
@@ -224,7 +223,7 @@ impl Handshake {
         let (word, rest) = split_word(text);
         if word == b"OK" || word == b"PREAUTH" {
             let rest = String::from_utf8_lossy(rest).into_owned();
-            // Nothing but a sync server sends lines before its OK, and its OK says what it is.
+            // Only a sync server sends lines before its OK, and its OK says what it is.
             let csync = self.offer.seen || rest.contains("Cyrus sync server");
             self.framing = if csync { Framing::Csync } else { Framing::Imap };
             self.session.framing = self.framing;
@@ -261,7 +260,7 @@ impl Handshake {
         if let Some(step) = self.wish_tls()? {
             return Ok(Some(step));
         }
-        // A peer on a Unix socket is an administrator already, and is offered nothing.
+        // A peer on a Unix socket is an administrator already, and nothing is offered to it.
         if self.options.already_authenticated && self.offer.mechanisms.is_empty() {
             return Ok(Some(self.enable()?));
         }
@@ -335,7 +334,7 @@ impl Handshake {
         Ok(Some(HandshakeStep::Send(spoken)))
     }
 
-    /// STARTTLS, if it is wanted and not done; an error if it is wanted and cannot be had.
+    /// STARTTLS, if it is wanted and not done; an error if it is required and not available.
     fn wish_tls(&mut self) -> Result<Option<HandshakeStep>, HandshakeError> {
         let wanted = match self.options.tls {
             TlsWish::Never => false,
@@ -364,7 +363,7 @@ impl Handshake {
         if !status.is_ok() {
             return Err(self.refused("STARTTLS", status));
         }
-        // Bytes that came in clear after the OK are somebody else's.
+        // Uncompressed and unencrypted bytes after the OK come from an attacker.
         if !src.is_empty() {
             return Err(HandshakeError::UnexpectedAnswer {
                 command: "STARTTLS",
@@ -377,7 +376,7 @@ impl Handshake {
 
     fn after_tls(&mut self) -> Result<HandshakeStep, HandshakeError> {
         self.session.capabilities.tls_active = true;
-        // Nothing that was said in clear counts any more.
+        // Nothing that was received without TLS counts any more.
         self.offer = Offer::default();
         if self.framing == Framing::Imap {
             return Ok(self.ask_capability(State::Capability));
@@ -414,14 +413,14 @@ impl Handshake {
         Ok(Some(self.enable()?))
     }
 
-    /// Keeps what is offered for whoever gets the session.
+    /// Keeps the offers for the session.
     fn note_offer(&mut self) {
         let capabilities = &mut self.session.capabilities;
         capabilities.sieve_mailbox = self.offer.sieve_mailbox;
         capabilities.replication_archive = self.offer.archive;
     }
 
-    /// The status in a line, with the tag that belongs to what was sent.
+    /// The status in a line, with the tag of the command that was sent.
     fn status(&self, line: &[u8]) -> Option<Status> {
         if self.framing == Framing::Csync {
             return Status::decode(None, line);
@@ -438,7 +437,7 @@ impl Handshake {
         if word == tag { Status::decode(Some(tag), rest) } else { None }
     }
 
-    /// The answer to SASL PLAIN (RFC 4616), behind what stands before it on the line.
+    /// The answer to SASL PLAIN (RFC 4616), behind the prefix of the line.
     fn plain_behind(&self, before: Vec<u8>) -> Spoken {
         let plain = format!("\0{}\0{}", self.options.authname, self.options.password);
         Spoken::with_secret(before, |out| out.extend_from_slice(BASE64.encode(plain).as_bytes()))

@@ -1,7 +1,7 @@
-//! Which command it is: what it is called, and what its answer may look like.
+//! The kind of a command: its name, and what its answer may look like.
 //!
-//! A command's kind is fixed where it is encoded (`command.rs`, `message.rs`, `mailbox.rs`). Whoever sends it, matches
-//! its answer or reports it asks the kind, and compares no names.
+//! A command's kind is set where it is encoded (`command.rs`, `message.rs`, `mailbox.rs`). Code that sends it, matches its
+//! answer or reports it uses the kind, and never compares names.
 //!
 //! Source: `imap/sync_server.c` (cmdloop, cmd_get, cmd_apply) of cyrus-imapd 3.6.1; the words after OK are the same from
 //! 3.2 to 3.12.
@@ -10,7 +10,7 @@ use std::fmt;
 
 use crate::limits::Limits;
 
-/// Which command it is. The `LOCAL_` form of a command (-L) is of the same kind.
+/// The kind of a command. The `LOCAL_` form of a command (-L) has the same kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum CommandKind {
     /// `GET USER`
@@ -82,7 +82,7 @@ pub enum CommandKind {
 }
 
 impl CommandKind {
-    /// All kinds there are.
+    /// All kinds.
     pub const ALL: [CommandKind; 33] = {
         use CommandKind::*;
         [
@@ -122,7 +122,7 @@ impl CommandKind {
         ]
     };
 
-    /// The word by which the C client's messages call it. GET and APPLY of the same thing share one.
+    /// The word for it in the C client's messages. GET and APPLY of the same thing share one.
     pub fn name(self) -> &'static str {
         match self {
             CommandKind::GetUser => "USER",
@@ -159,7 +159,7 @@ impl CommandKind {
         }
     }
 
-    /// Whether it is one of GET's.
+    /// Whether it is a GET.
     pub fn is_get(self) -> bool {
         matches!(
             self,
@@ -180,7 +180,7 @@ impl CommandKind {
         self.is_get() || matches!(self, CommandKind::Reserve | CommandKind::Capabilities)
     }
 
-    /// Whether the lines of its answer say what a user has: mailboxes, quota roots, seen state, subscriptions, scripts.
+    /// Whether the lines of its answer are data of a user: mailboxes, quota roots, seen state, subscriptions, scripts.
     pub fn tells_of_user(self) -> bool {
         matches!(
             self,
@@ -193,7 +193,7 @@ impl CommandKind {
         )
     }
 
-    /// The word that the text of sync_server's OK begins with, where no other command's OK begins so.
+    /// The first word of sync_server's OK text, if no other command's OK begins with it.
     pub fn ok_word(self) -> Option<&'static str> {
         match self {
             CommandKind::Noop => Some("Noop"),
@@ -202,7 +202,7 @@ impl CommandKind {
         }
     }
 
-    /// How much a line of its answer may say.
+    /// The limits on a line of its answer.
     pub fn limits(self) -> Limits {
         match self {
             CommandKind::GetFullMailbox => Limits::WHOLE_MAILBOX,
@@ -210,7 +210,7 @@ impl CommandKind {
         }
     }
 
-    /// Whether its IMAP form begins with `SYNC`: all but those that IMAP has itself.
+    /// Whether its IMAP form begins with `SYNC`: all except those that IMAP itself has.
     pub(crate) fn is_replications_own(self) -> bool {
         !matches!(self, CommandKind::Noop | CommandKind::Compress | CommandKind::Exit)
     }

@@ -1,12 +1,12 @@
-//! The bounded framer: cuts the stream into dlist tokens without ever looking at a byte twice.
+//! The bounded framer: cuts the stream into dlist tokens, and examines no byte twice.
 //!
 //! ```text
 //!  * MAILBOX %(UNIQUEID abc ACL "anna lrs" X {3+}CRLF … FLAGS (\Seen))CRLF
 //!    Word    Map Word   Word ..  Quoted   ..  Literal  ..  List Word CloseClose Eol
 //!  %{default 0123… 42}CRLF…   FileHead Word Word Literal
 //! ```
-//! A token is handed out only when all of it has come; until then its bytes stay in the caller's
-//! buffer and only how far they were looked at is remembered. Quoted strings are unescaped here.
+//! A token is returned only when all of it has arrived; until then its bytes stay in the caller's buffer and only the
+//! position in them is remembered. Quoted strings are unescaped here.
 //!
 //! Source: `imap/dlist.c:dlist_parse`, `imap/imapparse.c:getxstring` of cyrus-imapd 3.6.1. Literals
 //! may say `{n}` or `{n+}`: imapd and sync_server differ.
@@ -46,13 +46,13 @@ enum Ahead {
     /// Nothing yet: between tokens.
     #[default]
     Unknown,
-    /// An atom; looked at so many bytes.
+    /// An atom; this many bytes were examined.
     Word(usize),
-    /// A quoted string; looked at so many bytes, the next one escaped or not, any escapes at all.
+    /// A quoted string; this many bytes were examined, whether the next one is escaped, whether there are escapes.
     Quoted { seen: usize, escape: bool, escapes: bool },
-    /// So many bytes of a literal.
+    /// This many bytes of a literal.
     Literal(usize),
-    /// A text line; looked at so many bytes.
+    /// A text line; this many bytes were examined.
     Text(usize),
 }
 
@@ -81,8 +81,8 @@ impl Lexer {
         *self = Lexer::default();
     }
 
-    /// The next token of `src` and how many bytes it used up, the blanks before it included.
-    /// `Ok(None)` when more bytes are needed; then the first `usize` bytes are done with anyhow.
+    /// The next token of `src` and how many bytes it consumed, including blanks before it. `Ok(None)` if more bytes are
+    /// needed; the first `usize` bytes are consumed in any case.
     pub(crate) fn next<'a>(
         &mut self,
         src: &'a [u8],
@@ -101,7 +101,7 @@ impl Lexer {
                 self.quoted(src, seen, escape, escapes, limits)?
             }
             Ahead::Literal(size) => self.literal(src, size),
-            // Only text() leaves this behind, and a line is never read both ways.
+            // Only text() leaves this state, and a line is never read in both ways.
             Ahead::Text(_) => return Err(WireError::AlreadyFailed),
         };
         let token = match token {
@@ -114,7 +114,7 @@ impl Lexer {
         Ok((token, used + blanks))
     }
 
-    /// A whole line that is not a dlist, without its end; and how many bytes it used up.
+    /// A whole line that is not a dlist, without its end; and how many bytes it consumed.
     pub(crate) fn text<'a>(
         &mut self,
         src: &'a [u8],
@@ -226,7 +226,7 @@ impl Lexer {
         Ok((None, 0))
     }
 
-    /// `{n}CRLF` or `{n+}CRLF`. Short, so it may be looked at again when it comes in pieces.
+    /// `{n}CRLF` or `{n+}CRLF`. It is short, so it may be examined again when it arrives in pieces.
     fn literal_head<'a>(
         &mut self,
         src: &'a [u8],

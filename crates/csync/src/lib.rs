@@ -1,14 +1,13 @@
-//! The wire of Cyrus replication: values, commands, answers and the opening dialogue. Sans-IO: no
-//! sockets, no clock, no threads; bytes in, values out, and the other way round.
+//! The protocol of Cyrus replication: values, commands, answers and the handshake. Sans-IO: no sockets, no clock, no
+//! threads; bytes in, values out, and the other way round.
 //!
 //! ```text
 //!  bytes -> Decoder (lex.rs cuts and bounds, decode.rs builds) -> Reply -> answer.rs -> ReplicaUser …
 //!  command.rs, message.rs, mailbox.rs -> write.rs -> bytes, with the command's kind (kind.rs)
 //!  bytes <-> Handshake -> Session
 //! ```
-//! Both forms of the protocol are here: the csync port (`sync_server`) and csync within IMAP
-//! (`imapd`), see [`Framing`]. What it agrees with: cyrus-imapd 3.6.1's `imap/dlist.c`,
-//! `imap/sync_support.c`, `imap/sync_server.c` and `imap/imapd.c`.
+//! Both forms of the protocol are here: the csync port (`sync_server`) and csync within IMAP (`imapd`), see [`Framing`]. It
+//! agrees with cyrus-imapd 3.6.1's `imap/dlist.c`, `imap/sync_support.c`, `imap/sync_server.c` and `imap/imapd.c`.
 #![forbid(unsafe_code)]
 
 mod answer;

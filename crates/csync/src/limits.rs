@@ -1,16 +1,16 @@
-//! How much a peer may say in one answer line, and what is wrong when it says more or nonsense.
+//! Limits on one answer line, and the errors for lines that exceed them or are invalid.
 
 use crate::value::{ValueError, shorten};
 
-/// Bounds on one answer line, so that a broken or hostile peer cannot eat the memory. How many lines an answer may have is
-/// for the caller to bound.
+/// Bounds on one answer line, so that a broken or hostile peer can't fill the memory. The caller bounds the number of lines
+/// in an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of one line, its literals and files not counted.
+    /// Bytes of one line, without its literals and files.
     pub line_bytes: usize,
-    /// Bytes of one atom, quoted string, literal or file: they are in memory as a whole.
+    /// Bytes of one atom, quoted string, literal or file: each is in memory as a whole.
     pub token_bytes: usize,
-    /// Memory for the values of one line, in bytes; of what is handed out by [`part_key`](Limits::part_key), for those of
+    /// Memory for the values of one line, in bytes; for a list handed out by [`part_key`](Limits::part_key), for those of
     /// one part.
     pub memory_bytes: usize,
     /// Bytes of all literals and files of one line together.
@@ -19,14 +19,14 @@ pub struct Limits {
     pub depth: usize,
     /// Values in one line. A record of a FULLMAILBOX answer has about ten.
     pub items: usize,
-    /// The values of the list under this key of a line's map are handed out one by one as they come
-    /// ([`Reply::Part`](crate::Reply::Part)), and are not in the line any more.
+    /// The values of the list under this key of a line's map are handed out one by one as they arrive
+    /// ([`Reply::Part`](crate::Reply::Part)), and are no longer in the line.
     pub part_key: Option<&'static str>,
 }
 
 impl Limits {
-    /// For everything but whole mailboxes: GET USER, MAILBOXES, META, APPLY … A user with 50,000 subscriptions has a line of
-    /// 2 MB; a RESERVE names 8,192 messages at most.
+    /// For everything except whole mailboxes: GET USER, MAILBOXES, META, APPLY … A user with 50,000 subscriptions has a
+    /// line of 2 MB; a RESERVE names at most 8,192 messages.
     pub const ANSWERS: Limits = Limits {
         line_bytes: 4 << 20,
         token_bytes: 1 << 20,
@@ -53,13 +53,13 @@ impl Default for Limits {
     }
 }
 
-/// The peer's bytes are not what the protocol allows. The connection cannot be used any more.
+/// The peer's bytes violate the protocol. The connection can't be used any more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
     /// A line without an end.
     #[error("the peer sent an answer line longer than {limit} bytes")]
     LineTooLong {
-        /// The limit that was passed.
+        /// The limit that was exceeded.
         limit: usize,
     },
     /// Literals or files beyond the limit.
@@ -67,33 +67,33 @@ pub enum WireError {
         "the peer announced {announced} bytes of literals in one answer, at most {limit} are accepted"
     )]
     LiteralTooLong {
-        /// What it announced, all of the line's literals together.
+        /// The announced size of all the line's literals together.
         announced: u64,
-        /// The limit that was passed.
+        /// The limit that was exceeded.
         limit: usize,
     },
     /// An atom, a string or a literal that is too long.
     #[error("the peer sent one value longer than {limit} bytes")]
     ValueTooLong {
-        /// The limit that was passed.
+        /// The limit that was exceeded.
         limit: usize,
     },
-    /// More memory for a line's values than accepted.
+    /// More memory for a line's values than allowed.
     #[error("the peer's answer has a line whose values take more than {limit} bytes of memory")]
     TooMuchMemory {
-        /// The limit that was passed.
+        /// The limit that was exceeded.
         limit: usize,
     },
     /// Maps in lists in maps …
     #[error("the peer's answer nests deeper than {limit} levels")]
     TooDeep {
-        /// The limit that was passed.
+        /// The limit that was exceeded.
         limit: usize,
     },
-    /// More values than accepted.
+    /// More values than allowed.
     #[error("the peer's answer has more than {limit} values")]
     TooManyItems {
-        /// The limit that was passed.
+        /// The limit that was exceeded.
         limit: usize,
     },
     /// Not a dlist.
@@ -104,13 +104,13 @@ pub enum WireError {
         /// The bytes there, shortened.
         near: String,
     },
-    /// A line that is neither an answer's item nor its end.
+    /// A line that is neither an item of an answer nor its end.
     #[error("unexpected line from the peer: \"{line}\"")]
     UnexpectedLine {
         /// The line, shortened.
         line: String,
     },
-    /// Asked again after an error.
+    /// Called again after an error.
     #[error("the connection's answers can't be read any more after an earlier error")]
     AlreadyFailed,
 }
@@ -121,10 +121,10 @@ impl WireError {
     }
 }
 
-/// A well-formed answer does not say what it must.
+/// A well-formed answer lacks something or has a wrong value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
-    /// A key that must be there is not.
+    /// A required key is missing.
     #[error("the replica's {line} answer has no {key}")]
     Missing {
         /// The line's name, such as `MAILBOX`.
@@ -139,13 +139,13 @@ pub enum AnswerError {
         line: String,
         /// The key.
         key: &'static str,
-        /// What is wrong with its value.
+        /// What is wrong with it.
         source: ValueError,
     },
     /// A line that does not belong to this answer.
     #[error("the replica answered {command} with an unexpected line {line}")]
     Unexpected {
-        /// What was asked.
+        /// The command.
         command: &'static str,
         /// The line's name.
         line: String,

@@ -4,9 +4,9 @@
 //!  APPLY MAILBOX %(UNIQUEID … MBOXNAME … … SINCE_CRC_ANNOT … RECORD (%(UID 1 …) %(UID 2 …)))CRLF
 //!  '------------------- begin() -------------------------------''--- record() each ---''end()'
 //! ```
-//! Source: `imap/sync_support.c:sync_prepare_dlists`, `encode_annotations` and
-//! `sync_mailbox_byentry` of cyrus-imapd 3.6.1, USERFLAGS and USERGROUPS of 3.12.3. Keys stand in their order, so that what is written
-//! for a mailbox equals the master's own GET lines: [`mailbox_line`] writes the GET MAILBOXES form.
+//! Source: `imap/sync_support.c:sync_prepare_dlists`, `encode_annotations` and `sync_mailbox_byentry` of cyrus-imapd 3.6.1,
+//! USERFLAGS and USERGROUPS of 3.12.3. Keys have their order, so that the result equals the master's own GET lines:
+//! [`mailbox_line`] writes the GET MAILBOXES form.
 
 use cyrus_types::{Guid, ModSeq, SyncCrcs, Uid, UidValidity, UniqueId};
 
@@ -19,7 +19,7 @@ use crate::write::DlistWriter;
 pub struct Annotation<'a> {
     /// Its entry, such as `/comment`.
     pub entry: &'a str,
-    /// Whose it is; empty for a shared one.
+    /// Its owner; empty for a shared one.
     pub userid: &'a str,
     /// Its modseq; 0 for a virtual one.
     pub modseq: ModSeq,
@@ -27,7 +27,7 @@ pub struct Annotation<'a> {
     pub value: &'a [u8],
 }
 
-/// The replica's state that a change builds on: it refuses the change when it is elsewhere.
+/// The replica's state that a change builds on: the replica refuses the change in any other state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Since {
     /// Its HIGHESTMODSEQ.
@@ -43,11 +43,11 @@ pub struct MailboxHead<'a> {
     pub uniqueid: &'a UniqueId,
     /// The internal name.
     pub mboxname: &'a str,
-    /// The type's letters; none for plain mail.
+    /// The type's letters; `None` for plain mail.
     pub mboxtype: Option<&'a str>,
     /// The basic CRC; 0 in a partial batch.
     pub sync_crc: u32,
-    /// The annotations' CRC; none in a partial batch.
+    /// The annotations' CRC; `None` in a partial batch.
     pub sync_crc_annot: Option<u32>,
     /// Highest UID.
     pub last_uid: Uid,
@@ -57,7 +57,7 @@ pub struct MailboxHead<'a> {
     pub recentuid: Uid,
     /// When `recentuid` was set.
     pub recenttime: i64,
-    /// When the last message came.
+    /// When the last message arrived.
     pub last_appenddate: i64,
     /// Last POP3 login.
     pub pop3_last_login: i64,
@@ -83,12 +83,12 @@ pub struct MailboxHead<'a> {
     pub foldermodseq: ModSeq,
     /// The mailbox's own annotations, in the store's order.
     pub annotations: &'a [Annotation<'a>],
-    /// The names of all user flags, set on a message or not, so that both sides number them alike; none is not sent. A
-    /// key of 3.12, which older servers pass over.
+    /// The names of all user flags, set on a message or not, so that both sides number them alike; `None` is not sent. A
+    /// key of 3.12, which older servers ignore.
     pub userflags: Option<&'a [&'a str]>,
-    /// The groups that the owner is in, `group TAB group`; none is not sent. As above.
+    /// The groups that the owner is in, `group TAB group`; `None` is not sent. As above.
     pub usergroups: Option<&'a str>,
-    /// What the change builds on; none on a repeat, and when the replica's modseq is 0.
+    /// What the change builds on; `None` on a repeat, and if the replica's modseq is 0.
     pub since: Option<Since>,
 }
 
@@ -103,7 +103,7 @@ pub struct Record<'a> {
     pub last_updated: i64,
     /// `\Deleted \Answered \Flagged \Draft \Expunged \Seen` in this order, then the user flags in the mailbox's.
     pub flags: &'a [&'a str],
-    /// When it came.
+    /// When it arrived.
     pub internaldate: i64,
     /// The file's size.
     pub size: u64,
@@ -113,7 +113,7 @@ pub struct Record<'a> {
     pub annotations: &'a [Annotation<'a>],
 }
 
-/// An open `APPLY MAILBOX` command. It holds no buffer: drain yours between two calls at will.
+/// An open `APPLY MAILBOX` command. It has no buffer: you may empty yours between two calls.
 #[derive(Debug)]
 #[must_use = "the command must be ended"]
 pub struct MailboxCommand {
@@ -131,7 +131,7 @@ impl MailboxCommand {
         MailboxCommand { first: true }
     }
 
-    /// Writes one record. Records must come by rising UID.
+    /// Writes one record. Records must come in order of UID.
     pub fn record(&mut self, out: &mut Vec<u8>, record: &Record<'_>) {
         let mut writer = if self.first { DlistWriter::new(out) } else { DlistWriter::resume(out) };
         self.first = false;
@@ -144,8 +144,8 @@ impl MailboxCommand {
     }
 }
 
-/// Writes `MAILBOX %(…)` without records and without a line's end: what GET MAILBOXES and GET USER
-/// say about this mailbox after their `* `.
+/// Writes `MAILBOX %(…)` without records and without a line's end: what GET MAILBOXES and GET USER report about this
+/// mailbox after their `* `.
 pub fn mailbox_line(out: &mut Vec<u8>, head: &MailboxHead<'_>) {
     let mut writer = DlistWriter::new(out).as_server();
     writer.key("MAILBOX").map_begin();
@@ -153,14 +153,14 @@ pub fn mailbox_line(out: &mut Vec<u8>, head: &MailboxHead<'_>) {
     writer.map_end();
 }
 
-/// A name in the tree with no mailbox behind it.
+/// A name in the tree without a mailbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IntermediateHead<'a> {
     /// The unique id.
     pub uniqueid: &'a UniqueId,
     /// The internal name.
     pub mboxname: &'a str,
-    /// The type's letters: `i`, and what else it is.
+    /// The type's letters: `i`, and its other types.
     pub mboxtype: &'a str,
     /// UIDVALIDITY; not sent to the replica.
     pub uidvalidity: UidValidity,
@@ -186,8 +186,7 @@ pub fn apply_intermediate(head: &IntermediateHead<'_>) -> Command {
     Command { kind: CommandKind::Mailbox, bytes }
 }
 
-/// Writes what GET MAILBOXES and GET USER say about a name without a mailbox after their `* `, up
-/// to the line's end.
+/// Writes what GET MAILBOXES and GET USER report about a name without a mailbox after their `* `, up to the line's end.
 pub fn intermediate_line(out: &mut Vec<u8>, head: &IntermediateHead<'_>) {
     let mut writer = DlistWriter::new(out).as_server();
     let w = &mut writer;

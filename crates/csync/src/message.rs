@@ -10,7 +10,7 @@ use cyrus_types::Guid;
 
 use crate::write::DlistWriter;
 
-/// An open `APPLY MESSAGE` command. It holds no buffer: drain yours between two calls at will.
+/// An open `APPLY MESSAGE` command. It has no buffer: you may empty yours between two calls.
 #[derive(Debug)]
 #[must_use = "the command must be ended"]
 pub struct MessageCommand {

@@ -5,8 +5,8 @@
 //!  IMAP:   S12 OK success        S12 NO IMAP_… …          S12 BAD …            * BYE …
 //! ```
 //! Source: `imap/sync_support.c:sync_response` and `sync_parse_response` of cyrus-imapd 3.6.1.
-//! Unlike that client we also know a code with no words after it: the server sends
-//! `NO IMAP_PROTOCOL_BAD_PARAMETERS` just so.
+//! Unlike that client we also accept a code with no text after it: the server sends `NO IMAP_PROTOCOL_BAD_PARAMETERS` like
+//! that.
 
 use std::fmt;
 
@@ -26,13 +26,13 @@ pub enum StatusKind {
 /// The end of an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
-    /// The command's tag, over IMAP; none in the csync form and for an untagged BYE.
+    /// The command's tag, over IMAP; `None` in the csync form and for an untagged BYE.
     pub tag: Option<String>,
     /// How the command ended.
     pub kind: StatusKind,
-    /// The code, when the text begins with one.
+    /// The code, if the text begins with one.
     pub code: Option<Code>,
-    /// All that follows OK, NO, BAD or BYE, the code included, in the peer's words.
+    /// Everything after OK, NO, BAD or BYE, including the code, in the peer's words.
     pub text: String,
 }
 
@@ -42,7 +42,7 @@ impl Status {
         self.kind == StatusKind::Ok
     }
 
-    /// Reads `OK text`, `NO text`, `BAD text` or `BYE text`; none when `line` is something else.
+    /// Reads `OK text`, `NO text`, `BAD text` or `BYE text`; `None` if `line` is something else.
     pub(crate) fn decode(tag: Option<&[u8]>, line: &[u8]) -> Option<Status> {
         let (word, text) = split_word(line);
         let kind = match word {

@@ -1,4 +1,4 @@
-//! dlist values as they come off the wire, and typed access to them.
+//! dlist values as they arrive, and typed access to them.
 //!
 //! ```text
 //!  NIL                         Nil
@@ -7,8 +7,8 @@
 //!  (value value)               List
 //!  %{part guid size}CRLF…      File
 //! ```
-//! Source: `imap/dlist.c` of cyrus-imapd 3.6.1. Numbers, dates and guids are atoms there; what an
-//! atom means is decided by who asks, so the conversions live here.
+//! Source: `imap/dlist.c` of cyrus-imapd 3.6.1. Numbers, dates and guids are atoms there; the caller decides what an atom
+//! means, so the conversions are here.
 
 use bytes::Bytes;
 use cyrus_types::Guid;
@@ -20,7 +20,7 @@ pub enum Value {
     Nil,
     /// An atom, a quoted string or a literal: the protocol makes no difference.
     Atom(Vec<u8>),
-    /// `%(KEY value …)`, in the order it came.
+    /// `%(KEY value …)`, in the order received.
     Map(Vec<(String, Value)>),
     /// `(value …)`.
     List(Vec<Value>),
@@ -28,20 +28,20 @@ pub enum Value {
     File {
         /// The partition that the file is for.
         partition: String,
-        /// What the sender says its SHA-1 is; not checked here.
+        /// Its SHA-1 according to the sender; not checked here.
         guid: Guid,
         /// The file's bytes.
         data: Bytes,
     },
 }
 
-/// A value is not what was asked for.
+/// A value does not have the requested type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected {wanted}, found {found}")]
 pub struct ValueError {
-    /// What was asked for.
+    /// The requested type.
     pub wanted: &'static str,
-    /// What is there, shortened.
+    /// The value, shortened.
     pub found: String,
 }
 
@@ -51,7 +51,7 @@ impl Value {
         Value::Atom(text.into())
     }
 
-    /// The first value under `key`, when this is a map that has it. The case of keys matters.
+    /// The first value under `key`, if this is a map that has it. Keys are case-sensitive.
     pub fn get(&self, key: &str) -> Option<&Value> {
         match self {
             Value::Map(entries) => entries.iter().find(|(k, _)| k == key).map(|(_, v)| v),
@@ -86,7 +86,7 @@ impl Value {
     /// A decimal number of at most 64 bits.
     ///
     /// # Errors
-    /// When there is anything but digits, or too many.
+    /// When there is a character other than a digit, or too many.
     pub fn u64(&self) -> Result<u64, ValueError> {
         self.digits().and_then(|text| text.parse().ok()).ok_or_else(|| self.not("a 64-bit number"))
     }
@@ -94,16 +94,16 @@ impl Value {
     /// A decimal number of at most 32 bits.
     ///
     /// # Errors
-    /// When there is anything but digits, or too many.
+    /// When there is a character other than a digit, or too many.
     pub fn u32(&self) -> Result<u32, ValueError> {
         self.digits().and_then(|text| text.parse().ok()).ok_or_else(|| self.not("a 32-bit number"))
     }
 
-    /// A time in Unix seconds. The sender prints the 64-bit pattern without a sign, so a time
-    /// before 1970 comes as a huge number and is turned back here.
+    /// A time in Unix seconds. The sender prints the 64-bit pattern without a sign, so a time before 1970 arrives as a huge
+    /// number and is converted back here.
     ///
     /// # Errors
-    /// When there is anything but digits, or too many.
+    /// When there is a character other than a digit, or too many.
     pub fn date(&self) -> Result<i64, ValueError> {
         self.u64().map(|seconds| seconds as i64).map_err(|_| self.not("a time"))
     }
@@ -140,7 +140,7 @@ impl Value {
 
     fn digits(&self) -> Option<&str> {
         let bytes = self.bytes().ok()?;
-        // str::parse would take a leading plus sign, Cyrus does not.
+        // str::parse would accept a leading plus sign, Cyrus does not.
         if !bytes.iter().all(u8::is_ascii_digit) {
             return None;
         }

@@ -1,4 +1,4 @@
-//! A streaming dlist writer: what it appends is byte for byte what Cyrus would send.
+//! A streaming dlist writer: its output is byte for byte what Cyrus would send.
 //!
 //! ```text
 //!  string   empty                                     ""
@@ -22,9 +22,9 @@ use crate::value::Value;
 /// Strings this long are always literals (`MAXQSTRING` and the limit in `imparse_isnatom`).
 const QUOTED_LIMIT: usize = 1024;
 
-/// Appends dlist values to a buffer and puts the spaces between them.
+/// Appends dlist values to a buffer, with spaces between them.
 ///
-/// The buffer may be drained between two writers: [`DlistWriter::resume`] goes on after a value.
+/// The buffer may be emptied between two writers: [`DlistWriter::resume`] goes on after a value.
 #[derive(Debug)]
 pub struct DlistWriter<'a> {
     out: &'a mut Vec<u8>,
@@ -35,9 +35,9 @@ pub struct DlistWriter<'a> {
 /// How literals are announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Literals {
-    /// `{n+}`: whoever commands does not wait.
+    /// `{n+}`: the sender of a command does not wait.
     Client,
-    /// `{n}`: what Cyrus' servers print in their answers, on the csync port too.
+    /// `{n}`: Cyrus' servers print this in their answers, on the csync port too.
     Server,
 }
 
@@ -47,13 +47,13 @@ impl<'a> DlistWriter<'a> {
         DlistWriter { out, need_space: false, literals: Literals::Client }
     }
 
-    /// Goes on where a key or value was the last thing written.
+    /// Goes on after a key or value.
     pub fn resume(out: &'a mut Vec<u8>) -> Self {
         DlistWriter { out, need_space: true, literals: Literals::Client }
     }
 
-    /// Writes as a server does in its answers: literals are `{n}` instead of `{n+}`. Everything
-    /// else is the same, so lines can be compared with what a server said.
+    /// Writes as a server does in its answers: literals are `{n}` instead of `{n+}`. Everything else is the same, so lines
+    /// can be compared with a server's.
     #[must_use]
     pub fn as_server(mut self) -> Self {
         self.literals = Literals::Server;
@@ -89,7 +89,7 @@ impl<'a> DlistWriter<'a> {
         }
     }
 
-    /// A key, which must be a word of the protocol's own and is written as it is; the next call writes its value.
+    /// A key, which must be a word of the protocol itself and is written as it is; the next call writes its value.
     pub fn key(&mut self, key: &'static str) -> &mut Self {
         self.raw(key.as_bytes())
     }
@@ -197,7 +197,7 @@ impl<'a> DlistWriter<'a> {
         self.need_space = false;
     }
 
-    /// How many bytes wait in the buffer, for callers that drain it by size.
+    /// How many bytes wait in the buffer, for callers that empty it by size.
     pub fn buffered(&self) -> usize {
         self.out.len()
     }
@@ -228,13 +228,13 @@ impl<'a> DlistWriter<'a> {
     }
 }
 
-/// The choice of `prot_printastring`, and a literal for what a C string cannot hold.
+/// The choice of `prot_printastring`, and a literal for text that a C string can't hold.
 pub(crate) fn put_string(out: &mut Vec<u8>, text: &[u8], literals: Literals) {
     if text.is_empty() {
         out.extend_from_slice(b"\"\"");
         return;
     }
-    // What all of its bytes may be.
+    // The forms that all of its bytes allow.
     let forms = if text.len() < QUOTED_LIMIT {
         text.iter().fold(ATOM | QUOTED, |forms, byte| forms & FORMS[usize::from(*byte)])
     } else {
@@ -269,11 +269,11 @@ pub(crate) fn put_num(out: &mut Vec<u8>, mut number: u64) {
     out.extend_from_slice(&digits[20 - used..]);
 }
 
-/// The byte may stand in an atom.
+/// The byte is allowed in an atom.
 const ATOM: u8 = 1;
-/// The byte may stand in a quoted string.
+/// The byte is allowed in a quoted string.
 const QUOTED: u8 = 2;
-/// What each byte may be part of.
+/// What each byte is allowed in.
 const FORMS: [u8; 256] = {
     let mut forms = [0; 256];
     let mut byte = 0u8;

@@ -1,5 +1,5 @@
-//! What real servers said, damaged: whole, cut at any place, or byte by byte, it says the same or fails the same, within bounds;
-//! and no answer makes its reader panic.
+//! Output of real servers, damaged: whole, cut at any place, or byte by byte, it gives the same result or the same error,
+//! within bounds; and no answer makes its reader panic.
 #![allow(clippy::unwrap_used)] // all of this file is a test, its helpers too
 
 use std::path::Path;
@@ -13,7 +13,8 @@ use csync::{
 };
 use hostile::{Check, Target};
 
-/// Damaged inputs up to this many bytes are cut at every place, longer ones at so many places. Good ones are cut everywhere.
+/// Damaged inputs up to this many bytes are cut at every place, longer ones at this many places. Good ones are cut
+/// everywhere.
 const CUTS: usize = 24;
 
 const TRANSCRIPTS: [&str; 5] = [
@@ -24,7 +25,7 @@ const TRANSCRIPTS: [&str; 5] = [
     include_str!("transcripts/imap-write.txt"),
 ];
 
-/// What a server said: without a break in `openings` up to the first GET, and else answer by answer.
+/// A server's output: the whole dialogue in `openings` up to the first GET, otherwise answer by answer.
 fn said(openings: bool) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for text in TRANSCRIPTS {
@@ -57,7 +58,7 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
     hostile::files(&folder).into_iter().map(|(_, bytes)| bytes).collect()
 }
 
-/// Ways to cut an input in two, at `most` places, and the way in single bytes.
+/// Ways to cut an input in two, at most `most` places, and into single bytes.
 fn cuts(bytes: &[u8], most: usize) -> Vec<Vec<&[u8]>> {
     let step = bytes.len() / most + 1;
     let mut all: Vec<Vec<&[u8]>> =
@@ -92,7 +93,7 @@ fn decode(framing: Framing, limits: Limits, pieces: &[&[u8]]) -> (Vec<Reply>, Op
     (replies, None)
 }
 
-/// Reads an answer as everything that it could be.
+/// Reads an answer as every type that it could be.
 fn read(item: &Item) {
     let _ = (ReplicaMailbox::decode(item), FullMailbox::decode(item), annotation(item));
     let _ = (missing(item), enabled(item), message(item.clone()));
@@ -100,8 +101,8 @@ fn read(item: &Item) {
     let _ = user.push(item.clone());
 }
 
-/// What an error says, apart from the bytes that follow, of which a cut leaves fewer. A line's and a value's limit may be passed
-/// by the same bytes: which of the two is noticed depends on how many come at once.
+/// An error's text without the bytes after the error, of which a cut leaves fewer. The same bytes may exceed a line's and a
+/// value's limit: which one is noticed depends on how many bytes arrive at once.
 fn kind(error: &WireError) -> String {
     match error {
         WireError::Malformed { what, .. } => format!("malformed: {what}"),
@@ -151,7 +152,7 @@ fn answers_say_the_same_however_they_are_cut() {
     attack("decoder", seeds, |bytes| answers_are_the_same(bytes, CUTS));
 }
 
-/// What a dialogue came to: what we said, the session that was expected early, what it ended in, and what is left for the
+/// The result of a dialogue: what we sent, the session that was expected early, the end, and the bytes left for the
 /// decoder.
 #[derive(Debug, PartialEq)]
 struct Dialogue {
@@ -167,7 +168,7 @@ fn talk(options: &HandshakeOptions, pieces: &[&[u8]]) -> Dialogue {
     let mut src = BytesMut::new();
     for (number, piece) in pieces.iter().enumerate() {
         src.extend_from_slice(piece);
-        // A dialogue has a dozen steps, not more, however much there is to read.
+        // A dialogue has about a dozen steps, however much there is to read.
         for step in 0.. {
             assert!(step < 20, "{:?}", talk.sent);
             match handshake.handle(&mut src) {
@@ -215,7 +216,7 @@ fn openings_are_the_same(bytes: &[u8], most_cuts: usize) {
             );
         }
     }
-    // Where TLS begins, what came with the line before makes a difference, and must.
+    // Where TLS begins, bytes that arrive together with the line before make a difference, and must.
     for pieces in cuts(bytes, most_cuts) {
         talk(&tls, &pieces);
     }

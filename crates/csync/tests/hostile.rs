@@ -1,5 +1,5 @@
-//! Peers that are broken, slow or mean: bounded, typed errors, never a panic; and whatever is
-//! written can be read.
+//! Peers that are broken, slow or hostile: bounded, typed errors, never a panic; and everything that is written can be
+//! read.
 
 use bytes::{Bytes, BytesMut};
 use csync::{Decoder, DlistWriter, Framing, Item, Limits, Reply, Value, WireError};
@@ -103,7 +103,7 @@ fn values_and_their_memory_are_bounded() {
     ] {
         assert_eq!(refused(text.clone()), WireError::ValueTooLong { limit: 100 }, "{text}");
     }
-    // Two bytes on the wire are a hundred in memory.
+    // Two bytes on the wire become a hundred in memory.
     for piece in ["a ", "() ", "NIL ", "%(a b) "] {
         let text = format!("* X ({}", piece.repeat(1000));
         assert_eq!(refused(text), WireError::TooMuchMemory { limit: 20_000 }, "{piece}");
@@ -237,8 +237,7 @@ fn endings_and_chatter() {
     );
 }
 
-/// Bytes that were looked at once must not be looked at again: 4 MB of each kind in 4,000 pieces
-/// would take minutes otherwise.
+/// No byte may be examined twice: otherwise 4 MB of each kind in 4,000 pieces would take minutes.
 #[test]
 fn slow_peers_cost_no_more_than_fast_ones() {
     let limits = Limits {
@@ -301,7 +300,7 @@ fn cut(bytes: &[u8], sizes: &[usize]) -> Vec<Vec<u8>> {
     pieces
 }
 
-/// What rubbish is made of.
+/// Building blocks for invalid input.
 const PIECES: [&[u8]; 20] = [
     b"* ",
     b"X ",

@@ -1,8 +1,7 @@
-//! What real servers said, replayed: every transcript is read however it is cut, and what was read
-//! is written again byte for byte.
+//! Real dialogues, replayed: every transcript is read however it is cut, and what was read is written again byte for byte.
 //!
-//! A transcript's lines are `C: ` what the client said, `S: ` what the server said, `# ` a remark.
-//! Each ends in CRLF on the wire, and `<NUL>` stands for that byte.
+//! A transcript's lines are `C: ` for the client, `S: ` for the server, `# ` for a remark. Each ends in CRLF on the wire,
+//! and `<NUL>` stands for that byte.
 #![allow(clippy::unwrap_used)] // all of this file is a test, its helpers too
 
 use bytes::BytesMut;
@@ -24,7 +23,7 @@ const TRANSCRIPTS: [(&str, &str); 5] = [
     ("imap-write", include_str!("transcripts/imap-write.txt")),
 ];
 
-/// Turns of the dialogue: what the client said, then what the server answered.
+/// Turns of the dialogue: the client's bytes, then the server's answer.
 fn turns(text: &str) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut turns = vec![(Vec::new(), Vec::new())];
     let mut server_spoke = false;
@@ -58,7 +57,7 @@ fn options(name: &str) -> HandshakeOptions {
     }
 }
 
-/// Plays the opening; gives the session and how many turns it took.
+/// Plays the handshake; returns the session and how many turns it took.
 fn open(name: &str, turns: &[(Vec<u8>, Vec<u8>)], piece: usize) -> (Session, usize) {
     let mut handshake = Handshake::new(options(name));
     let mut src = BytesMut::new();

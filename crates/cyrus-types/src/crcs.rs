@@ -2,7 +2,7 @@
 //!
 //! Source: `imap/mailbox.h` (`struct synccrcs`) and `imap/sync_support.c` (`is_unchanged`) of cyrus-imapd 3.6.1.
 
-/// Checksums over a mailbox's live records. Zero means "not known" and agrees with everything.
+/// Checksums over a mailbox's live records. Zero means "not known" and matches any.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SyncCrcs {
     /// Over the records themselves.
@@ -12,7 +12,7 @@ pub struct SyncCrcs {
 }
 
 impl SyncCrcs {
-    /// Whether both pairs agree as far as they are known.
+    /// Whether both pairs are equal as far as they are known.
     #[must_use]
     pub fn agree(self, other: SyncCrcs) -> bool {
         let same = |a: u32, b: u32| a == 0 || b == 0 || a == b;

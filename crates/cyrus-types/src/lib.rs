@@ -1,13 +1,13 @@
-//! What the wire, the store and the plan all speak of, so that none of them has to know another for it. Plain values: nothing
-//! here reads a file or a socket, and no crate of ours is below this one.
+//! The types that the protocol, the store and the plan share, so that none of these has to know another. Plain values:
+//! nothing here reads a file or a socket, and this crate depends on no other of ours.
 //!
 //! | file | what it holds |
 //! |---|---|
 //! | `guid.rs` | the SHA-1 that names a message |
 //! | `numbers.rs` | UIDs, modseqs and UIDVALIDITY |
 //! | `crcs.rs` | the checksums by which both sides compare a mailbox |
-//! | `unique_id.rs` | what a mailbox is called for life |
-//! | `names.rs` | the spellings of a mailbox's name, and whose it is |
+//! | `unique_id.rs` | the id that a mailbox keeps for life |
+//! | `names.rs` | the spellings of a mailbox's name, and its owner |
 //! | `log_entry.rs` | one line of the sync log |
 #![forbid(unsafe_code)]
 

@@ -4,20 +4,20 @@
 
 use std::fmt;
 
-/// One line's meaning.
+/// The meaning of one line.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LogEntry {
-    /// All of this user.
+    /// Everything of this user.
     User(String),
     /// This user was removed.
     Unuser(String),
     /// This user's subscriptions, seen state and scripts.
     Meta(String),
-    /// This mailbox; of APPEND too.
+    /// This mailbox; also for APPEND.
     Mailbox(String),
-    /// Messages went from the first mailbox to the second.
+    /// Messages moved from the first mailbox to the second.
     DoubleMailbox(String, String),
-    /// A mailbox of the first name has the second one now.
+    /// A mailbox with the first name now has the second.
     Rename(String, String),
     /// This mailbox was deleted.
     Unmailbox(String),
@@ -27,7 +27,7 @@ pub enum LogEntry {
     Annotation(String),
     /// A user's seen state of a mailbox.
     Seen(String, String),
-    /// A user's subscription to a mailbox, made or ended.
+    /// A user's subscription to a mailbox, added or removed.
     Sub(String, String),
 }
 
@@ -64,7 +64,7 @@ struct Quoted<'a>(&'a str);
 
 impl fmt::Display for Quoted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // No mailbox of Cyrus' has such a name, but who wrote the log may have thought of one.
+        // No mailbox of Cyrus has such a name, but the log may have been written by other software.
         if self.0.contains(['\r', '\n']) {
             return write!(f, "{{{}+}}\r\n{}", self.0.len(), self.0);
         }

@@ -9,14 +9,14 @@
 //! ```
 //!
 //! A domain equal to `defaultdomain` is never written. Source: `imap/mboxname.c` (mbname_*) and `imap/mboxlist.c`
-//! (mbname_dbname) of cyrus-imapd 3.6.1. Only the admin's external form exists here: replication shows no other.
+//! (mbname_dbname) of cyrus-imapd 3.6.1. Of external forms only the admin's exists here: replication shows no other.
 
 /// Separates the domain from the rest in a database key.
 const DB_DOMAIN_SEPARATOR: char = '\u{1d}';
 /// Separates the levels in a database key.
 const DB_LEVEL_SEPARATOR: char = '\u{1f}';
 
-/// What `imapd.conf` says about the spelling of names.
+/// The settings in `imapd.conf` for the spelling of names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameRules {
     deleted_prefix: String,
@@ -36,7 +36,7 @@ impl Default for NameRules {
     }
 }
 
-/// A mailbox's name, taken apart. Equal values name the same mailbox.
+/// A mailbox's name, parsed. Equal values name the same mailbox.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NameParts {
     /// Domain, if it is not the default one.
@@ -50,7 +50,7 @@ pub struct NameParts {
 }
 
 impl NameRules {
-    /// As options `deletedprefix`, `defaultdomain`, `unixhierarchysep` and (if not off) `virtdomains` say.
+    /// Made from the options `deletedprefix`, `defaultdomain`, `unixhierarchysep` and (if not off) `virtdomains`.
     pub fn new(
         deleted_prefix: &str,
         default_domain: Option<&str>,
@@ -70,7 +70,7 @@ impl NameRules {
         &self.deleted_prefix
     }
 
-    /// Takes an internal name apart.
+    /// Parses an internal name.
     pub fn parse(&self, internal: &str) -> NameParts {
         let (domain, rest) = match internal.split_once('!') {
             Some((domain, rest)) => (self.foreign(domain), rest),
@@ -80,10 +80,10 @@ impl NameRules {
         self.assemble(domain, levels.map(|level| level.replace('^', ".")).collect())
     }
 
-    /// Takes a database key (without its leading `N`) apart.
+    /// Parses a database key (without its leading `N`).
     pub fn parse_db(&self, key: &str) -> NameParts {
         let (domain, rest) = match key.split_once(DB_DOMAIN_SEPARATOR) {
-            // Written by Cyrus itself, so never the default domain.
+            // Written by Cyrus itself, so it is never the default domain.
             Some((domain, rest)) => (Some(domain.to_string()), rest),
             None => (None, key),
         };
@@ -91,7 +91,7 @@ impl NameRules {
         self.assemble(domain, levels.map(str::to_string).collect())
     }
 
-    /// Takes a user id apart: the name of that user's INBOX.
+    /// Parses a user id: the result is the name of that user's INBOX.
     pub fn parse_userid(&self, userid: &str) -> NameParts {
         if userid.is_empty() {
             return NameParts::default();
@@ -103,7 +103,7 @@ impl NameRules {
         NameParts { domain, localpart: Some(localpart.to_string()), ..NameParts::default() }
     }
 
-    /// Takes apart a name as an admin types it; `None` if it cannot be one (a `/` or `^` inside a level).
+    /// Parses a name as an admin types it; `None` if it is not valid (a `/` or `^` inside a level).
     pub fn parse_external(&self, external: &str) -> Option<NameParts> {
         let (rest, domain) = match external.rsplit_once('@') {
             Some((rest, domain)) if self.virtdomains => (rest, self.foreign(domain)),
@@ -131,7 +131,7 @@ impl NameRules {
         self.internal(&self.parse_userid(userid))
     }
 
-    /// Whose mailbox an internal name is; also for deleted mailboxes. `None` for shared ones.
+    /// The owner of an internal name, also for deleted mailboxes. `None` for shared ones.
     pub fn userid(&self, internal: &str) -> Option<String> {
         self.parse(internal).userid()
     }
@@ -189,7 +189,7 @@ impl NameRules {
         prefix.into_iter().chain(user).chain(name.boxes.iter().cloned()).chain(time)
     }
 
-    /// A domain worth writing: not the default one.
+    /// A domain that is written: not the default one.
     fn foreign(&self, domain: &str) -> Option<String> {
         if self.default_domain.as_deref() == Some(domain) { None } else { Some(domain.to_string()) }
     }
@@ -210,7 +210,7 @@ impl NameRules {
 }
 
 impl NameParts {
-    /// Whose mailbox this is; `None` for shared ones.
+    /// The mailbox's owner; `None` for shared ones.
     pub fn userid(&self) -> Option<String> {
         let localpart = self.localpart.as_ref()?;
         match &self.domain {
@@ -225,7 +225,7 @@ impl NameParts {
     }
 }
 
-/// Reads as many hexadecimal digits as there are, as strtoul does; 0 if there are none.
+/// Reads the leading hexadecimal digits, as strtoul does; 0 if there are none.
 fn parse_hex_prefix(text: &str) -> u32 {
     let mut value = 0u32;
     for digit in text.chars().map_while(|c| c.to_digit(16)) {

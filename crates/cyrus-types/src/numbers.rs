@@ -1,28 +1,28 @@
-//! The numbers that Cyrus gives to messages and to their changes, each of a type of its own, so that one can't be taken for
-//! another. They are made from plain numbers, and turned into such, only where bytes are read or written.
+//! The numbers that Cyrus gives to messages and to their changes, each with a type of its own, so that they can't be mixed
+//! up. They are made from plain numbers, and converted back, only where bytes are read or written.
 
 use std::fmt;
 
-/// A message's number in its mailbox, given out once, rising. Zero is none: Cyrus starts at 1.
+/// A message's number in its mailbox, assigned once, ascending. Zero means none: Cyrus starts at 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[repr(transparent)]
 pub struct Uid(pub u32);
 
 impl Uid {
-    /// No message: what LAST_UID says of a mailbox that never held one.
+    /// No message: the LAST_UID of a mailbox that never had one.
     pub const NONE: Uid = Uid(0);
-    /// The highest there can be.
+    /// The highest possible UID.
     pub const MAX: Uid = Uid(u32::MAX);
 
-    /// The one that is given out after this. There is none after [`Uid::MAX`], which stays.
+    /// The next UID to be assigned. There is none after [`Uid::MAX`], which stays.
     #[must_use]
     pub fn next(self) -> Uid {
         Uid(self.0.saturating_add(1))
     }
 }
 
-/// The number of a change ("modification sequence"), rising within a mailbox or, with conversations, a user. Zero is "never"
-/// or "not known".
+/// The number of a change ("modification sequence"), ascending within a mailbox or, with conversations, a user. Zero means
+/// "never" or "not known".
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[repr(transparent)]
 pub struct ModSeq(pub u64);
@@ -44,7 +44,7 @@ impl ModSeq {
     }
 }
 
-/// Which series of UIDs a mailbox has: another number, and clients must forget the UIDs that they know.
+/// Identifies a series of UIDs of a mailbox: if it changes, clients must forget the UIDs that they know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[repr(transparent)]
 pub struct UidValidity(pub u32);

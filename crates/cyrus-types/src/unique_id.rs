@@ -1,17 +1,17 @@
-//! What a mailbox is called for life, whatever its name.
+//! The id that a mailbox keeps for life, whatever its name.
 //!
-//! Source: `imap/mailbox.c` (mailbox_create, mailbox_make_uniqueid) of cyrus-imapd 3.6.1: any short text without blanks, made
-//! when the mailbox is.
+//! Source: `imap/mailbox.c` (mailbox_create, mailbox_make_uniqueid) of cyrus-imapd 3.6.1: any short text without blanks,
+//! made when the mailbox is created.
 
 use std::fmt;
 
-/// A mailbox's unique id. Made only where one is read, so that no name can be taken for it.
+/// A mailbox's unique id. It is made only where one is read, so that it can't be mixed up with a name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 #[repr(transparent)]
 pub struct UniqueId(Box<str>);
 
 impl UniqueId {
-    /// As it was read; empty stands for none.
+    /// From the text that was read; empty means none.
     pub fn new(text: impl Into<Box<str>>) -> UniqueId {
         UniqueId(text.into())
     }

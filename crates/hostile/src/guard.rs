@@ -1,4 +1,4 @@
-//! Bounds on what a decoder may cost.
+//! Limits on the time and memory of a decoder.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -13,14 +13,14 @@ use crate::Check;
 
 /// No input is larger than a few hundred kilobytes; a busy machine may take a while even so.
 const DEADLINE: Duration = Duration::from_secs(20);
-/// All memory of the process: tests beside this one included, a thousand times the largest input.
+/// All memory of the process, including tests that run beside this one: a thousand times the largest input.
 const MEMORY_BYTES: u64 = 1 << 30;
 
-/// Runs a check on an input, held to a time and to an amount of memory. Who asks for more memory than that ends the
-/// process, by Rust's own doing, with the number of bytes asked for.
+/// Runs a check on an input, with a limit on time and on memory. A decoder that asks for more memory ends the process: Rust
+/// reports the number of bytes.
 ///
 /// # Errors
-/// What the check said when it panicked, or that it did not end.
+/// The message of a panic in the check, or that it did not end.
 pub fn within(check: &Check, input: &[u8]) -> Result<(), String> {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -29,7 +29,7 @@ pub fn within(check: &Check, input: &[u8]) -> Result<(), String> {
     });
     let (done, wait) = channel();
     let (check, input) = (check.clone(), input.to_vec());
-    // Not joined: one that never ends must not keep the test.
+    // Not joined: a check that never ends must not block the test.
     thread::spawn(move || {
         let result = catch_unwind(AssertUnwindSafe(|| check(&input)));
         let _ = done.send(result.map_err(|panic| format!("panicked: {}", words(&*panic))));

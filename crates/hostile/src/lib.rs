@@ -1,14 +1,14 @@
-//! What decoders are fed in tests: good input, damaged in many ways, and bytes of no meaning at all.
+//! Inputs for decoders in tests: good input, damaged in many ways, and random bytes.
 //!
 //! ```text
 //!   seeds: files of the real thing --mutation.rs--> damaged input --repair (checksums)--> check
 //!   corpus: what was found before  ------------------------------------------------------> check
 //! ```
-//! A check panics where the decoder does wrong, and says so by an assertion where it should have known better. It is held to
-//! a time and to an amount of memory (`guard.rs`). An input that fails is made as small as it gets and written to
-//! `target/hostile/`; it belongs into the corpus, once the decoder is mended.
+//! A check panics if the decoder is wrong: by the decoder's own panic, or by an assertion. It has limits on time and memory
+//! (`guard.rs`). A failing input is minimised and written to `target/hostile/`; add it to the corpus once the decoder is
+//! fixed.
 //!
-//! A run always tries the same inputs. `PROPTEST_CASES=100000 PROPTEST_RNG_SEED=7` tries more, and others.
+//! A run always tries the same inputs. `PROPTEST_CASES=100000 PROPTEST_RNG_SEED=7` tries more and different ones.
 
 mod guard;
 mod mutation;
@@ -22,23 +22,23 @@ use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunne
 pub use guard::within;
 pub use mutation::{Mutation, Plan};
 
-/// How many inputs a target is fed where `PROPTEST_CASES` does not say.
+/// How many inputs are tried if `PROPTEST_CASES` is not set.
 const CASES: u32 = 250;
-/// Where the random numbers start where `PROPTEST_RNG_SEED` does not say.
+/// The seed of the random numbers if `PROPTEST_RNG_SEED` is not set.
 const SEED: u64 = 3_6_1;
 
-/// Feeds a decoder and panics if it does wrong.
+/// Feeds a decoder with inputs and panics if it is wrong.
 pub type Check = Arc<dyn Fn(&[u8]) + Send + Sync>;
 
-/// A decoder under attack.
+/// A decoder under test.
 pub struct Target {
-    /// What it is called in messages and file names.
+    /// Its name in messages and file names.
     pub name: &'static str,
     /// Good input. There must be some.
     pub seeds: Vec<Vec<u8>>,
-    /// Makes checksums right again, so that damage comes through to what is behind them.
+    /// Recomputes checksums, so that damage reaches the code behind their check.
     pub repair: fn(&mut [u8]),
-    /// What is done with each input.
+    /// The check of each input.
     pub check: Check,
 }
 
@@ -48,7 +48,7 @@ pub fn no_repair(_: &mut [u8]) {}
 /// The files of a folder, by name.
 ///
 /// # Panics
-/// The folder can't be read, or there is nothing in it.
+/// The folder can't be read, or it is empty.
 #[must_use]
 pub fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
     let entries = fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display()));
@@ -68,8 +68,8 @@ pub fn read(path: &Path) -> Vec<u8> {
     fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// The same cases for whoever asks: the number and the start of the random numbers are fixed, or those of `PROPTEST_CASES` and
-/// `PROPTEST_RNG_SEED`.
+/// The configuration of a proptest run, the same each time: fixed number of cases and seed, or those of `PROPTEST_CASES`
+/// and `PROPTEST_RNG_SEED`.
 #[must_use]
 pub fn config(cases: u32) -> Config {
     let mut config =
@@ -84,10 +84,10 @@ pub fn config(cases: u32) -> Config {
 }
 
 impl Target {
-    /// Feeds every seed as it is, then damaged ones.
+    /// Tries every seed as it is, then damaged ones.
     ///
     /// # Panics
-    /// An input makes the decoder panic, take too long or too much memory, or the check says that it does wrong.
+    /// An input makes the decoder panic, takes too long or too much memory, or fails the check.
     pub fn attack(&self) {
         assert!(!self.seeds.is_empty(), "{}: no seeds", self.name);
         for seed in &self.seeds {
@@ -116,7 +116,7 @@ impl Target {
         input
     }
 
-    /// Writes down an input that failed.
+    /// Writes a failing input to a file.
     fn keep(&self, input: &[u8]) -> PathBuf {
         let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
         let target =

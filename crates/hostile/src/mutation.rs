@@ -7,7 +7,7 @@ use proptest::sample::Index;
 /// No input grows beyond this, in bytes.
 const MOST_BYTES: usize = 256 * 1024;
 
-/// Numbers that are likely to be too large, too small or just so.
+/// Numbers at or near limits.
 const NUMBERS: [u64; 16] = [
     0,
     1,
@@ -27,7 +27,7 @@ const NUMBERS: [u64; 16] = [
     u64::MAX,
 ];
 
-/// Pieces of text that mean something in one of the formats.
+/// Pieces of text that have a meaning in one of the formats.
 const WORDS: [&[u8]; 32] = [
     b"(",
     b")",
@@ -66,27 +66,27 @@ const WORDS: [&[u8]; 32] = [
 /// One piece of damage. Places are taken modulo the input's length.
 #[derive(Debug, Clone)]
 pub enum Mutation {
-    /// One bit is another.
+    /// One bit changes.
     Flip(Index, u8),
-    /// One byte is another.
+    /// One byte changes.
     Set(Index, u8),
     /// A big-endian number of this many bytes, at a multiple of four.
     Number(Index, usize, u64),
     /// The same relative to the input's length.
     Length(Index, usize, i8),
-    /// The rest is gone.
+    /// The rest is cut off.
     Truncate(Index),
-    /// Some bytes are gone.
+    /// Some bytes are removed.
     Delete(Index, usize),
-    /// Bytes of one place stand in another, too: put in between, or over what was there.
+    /// Bytes of one place are copied to another: inserted, or over what was there.
     Copy(Index, usize, Index, bool),
     /// The same with bytes of another seed.
     Splice(Index, Index, usize, Index, bool),
-    /// A word is put in.
+    /// A word is inserted.
     Word(Index, Index),
-    /// Any bytes are put in.
+    /// Random bytes are inserted.
     Insert(Index, Vec<u8>),
-    /// Some bytes stand there many times.
+    /// Some bytes are repeated many times.
     Repeat(Index, usize, usize),
 }
 
@@ -95,17 +95,17 @@ pub enum Mutation {
 pub struct Plan {
     /// Which seed is damaged.
     pub seed: Index,
-    /// How much of it is taken; `None` is all of it.
+    /// How much of it is used; `None` is all of it.
     pub head: Option<usize>,
     /// The damage.
     pub mutations: Vec<Mutation>,
-    /// What follows.
+    /// The bytes after it.
     pub tail: Vec<u8>,
-    /// Whether checksums are made right again.
+    /// Whether checksums are recomputed.
     pub repaired: bool,
 }
 
-/// Any plan: nine of ten damage a seed, the others are rubbish behind a few good bytes.
+/// Any plan: nine of ten damage a seed, the others are random bytes behind a few good ones.
 pub(crate) fn plans() -> impl Strategy<Value = Plan> {
     let damaged = (any::<Index>(), vec(mutations(), 1..8), any::<bool>()).prop_map(
         |(seed, mutations, repaired)| Plan {
@@ -164,7 +164,7 @@ fn mutations() -> impl Strategy<Value = Mutation> {
 }
 
 impl Plan {
-    /// The input itself, its checksums as the damage left them.
+    /// The input itself, with the checksums as the damage left them.
     #[must_use]
     pub fn input(&self, seeds: &[Vec<u8>]) -> Vec<u8> {
         let mut input = seeds.get(self.seed.index(seeds.len())).cloned().unwrap_or_default();
@@ -182,7 +182,7 @@ impl Plan {
 
 impl Mutation {
     fn apply(&self, input: &mut Vec<u8>, seeds: &[Vec<u8>]) {
-        // A place from the input's start to behind its end.
+        // A place from the input's start to just after its end.
         let length = input.len();
         let place = |index: &Index| index.index(length + 1);
         match self {

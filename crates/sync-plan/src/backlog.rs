@@ -1,16 +1,16 @@
-//! The backlog of rolling replication: what the sync log says is to be done, merged, by user.
+//! The backlog of rolling replication: the tasks from the sync log, merged, by user.
 //!
 //! ```text
 //!   Entry --add--> tasks by user --take_next--> Work (one user, or some whom a rename links) --done--> gone
 //!                       ^                    |
 //!                       '----- put back -----'  failed: rests until it is woken
 //! ```
-//! A user's works never overlap and keep their order; different users' are free of each other. Each call costs about
-//! the same however much is waiting, so that a million entries are merged in a second or two. A mailbox that fails by
-//! itself is laid aside: it rests alone, and stays in the log. What swallows what:
-//! UNUSER all of its user's, USER all but UNUSER, META the user's SEEN and SUB; names are kept once.
+//! The works of one user never overlap and keep their order; works of different users are independent. Each call costs
+//! about the same however much is waiting, so that a million entries are merged in a second or two. A mailbox that fails
+//! alone is set aside: it rests alone, and stays in the log. Which task includes which: UNUSER includes all tasks of its
+//! user, USER all except UNUSER, META the user's SEEN and SUB; each name is kept once.
 //!
-//! After `imap/sync_support.c:sync_do_reader` of cyrus-imapd 3.6.1, which works through lists instead.
+//! Modelled on `imap/sync_support.c:sync_do_reader` of cyrus-imapd 3.6.1, which searches lists instead.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -18,20 +18,20 @@ use std::time::Instant;
 
 use cyrus_types::{LogEntry, NameRules};
 
-/// Users whom messages that went from one to the other link, at most; renames link more.
+/// How many users may be linked by messages that went from one to the other; renames link more.
 const LINKED: usize = 16;
 
 /// The user id that stands for the shared mailboxes.
 const SHARED: &str = "";
 
-/// What is to be done for one user.
+/// The tasks of one user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tasks {
-    /// Remove the user from the replica, if it is gone here.
+    /// Remove the user from the replica, if it does not exist here.
     pub unuser: bool,
-    /// Replicate all of the user.
+    /// Replicate everything of the user.
     pub whole: bool,
-    /// Replicate what is not mailboxes: subscriptions, seen state, scripts.
+    /// Replicate the data outside mailboxes: subscriptions, seen state, scripts.
     pub meta: bool,
     /// Look at these names: new, changed, renamed or deleted mailboxes.
     pub mailboxes: HashSet<Arc<str>>,
@@ -43,7 +43,7 @@ pub struct Tasks {
     pub server: bool,
     /// When the first of these was added.
     pub since: Option<Instant>,
-    /// Users whose mailboxes were renamed to or from here, or whose messages went here: to be worked on together.
+    /// Users whose mailboxes were renamed to or from here, or whose messages moved here: to be worked on together.
     links: BTreeSet<Arc<str>>,
 }
 
@@ -64,7 +64,7 @@ impl Tasks {
         }
     }
 
-    /// All of a user is to be done: nothing else need be said. Links stay.
+    /// Everything of a user is to be done: other tasks are dropped. Links stay.
     fn swallow(&mut self) {
         self.meta = false;
         self.mailboxes = HashSet::new();
@@ -87,8 +87,8 @@ impl Tasks {
         if self.server {
             entries.push(LogEntry::Annotation(String::new()));
         }
-        // Both lines, as Cyrus logs a removal: the C client may be the next to read them, and does not look at what it
-        // is told was removed.
+        // Both lines, as Cyrus logs a removal: the C client may be the next to read them, and does not look at mailboxes
+        // that are logged as removed.
         entries.extend(self.removed.iter().map(|name| LogEntry::Unmailbox(name.to_string())));
         entries.extend(self.mailboxes.iter().map(|name| LogEntry::Mailbox(name.to_string())));
         entries.extend(self.quotas.iter().map(|root| LogEntry::Quota(root.to_string())));
@@ -96,7 +96,7 @@ impl Tasks {
     }
 }
 
-/// Work to be carried out in one go: of one user, or of some that are linked.
+/// Work to be carried out as one: of one user, or of several that are linked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkUnit {
     /// Each user and its tasks, by user id; their locks are taken in this order.
@@ -104,7 +104,7 @@ pub struct WorkUnit {
 }
 
 impl WorkUnit {
-    /// The first user: what the work goes by.
+    /// The first user: the key of the work.
     #[must_use]
     pub fn key(&self) -> Arc<str> {
         self.users.first().map_or_else(|| SHARED.into(), |(userid, _)| userid.clone())
@@ -115,22 +115,22 @@ impl WorkUnit {
     }
 }
 
-/// All that is to be done.
+/// The tasks of all users.
 #[derive(Debug)]
 pub struct Backlog {
     rules: NameRules,
     tasks: HashMap<Arc<str>, Tasks>,
-    /// Users with tasks, in the order of their coming.
+    /// Users with tasks, in order of arrival.
     queue: VecDeque<Arc<str>>,
-    /// Users whose turn came while they, or who is linked with them, were busy: under the busy one.
+    /// Users whose turn came while they, or a user linked with them, were busy: under the busy one.
     parked: HashMap<Arc<str>, Vec<Arc<str>>>,
-    /// Users that are worked on, rest or wait for a lock.
+    /// Users that are being worked on, rest or wait for a lock.
     busy: HashSet<Arc<str>>,
-    /// Those of them that rest or wait: nobody is to wait for them, however linked.
+    /// Those of them that rest or wait: no other user waits for them, even if linked.
     stuck: HashSet<Arc<str>>,
-    /// Works handed out, by their keys.
+    /// Works in progress, by their keys.
     under_way: HashMap<Arc<str>, Arc<WorkUnit>>,
-    /// Single things that rest while all else of their users goes on, whose they are, and since when they are to be done.
+    /// Single objects that rest while everything else of their users goes on: the user, and since when the entry is open.
     aside: HashMap<LogEntry, (Arc<str>, Option<Instant>)>,
     /// When the last entry was added.
     now: Option<Instant>,
@@ -153,7 +153,7 @@ impl Backlog {
         }
     }
 
-    /// Adds an entry, read now.
+    /// Adds an entry that was read now.
     pub fn add(&mut self, entry: &LogEntry, now: Instant) {
         self.now = Some(now);
         match entry {
@@ -166,7 +166,8 @@ impl Backlog {
                 tasks.meta |= !(tasks.whole || tasks.unuser);
             }
             LogEntry::Annotation(name) if name.is_empty() => self.of(SHARED).server = true,
-            // A change to what rests waits with it; a deletion or a rename may be what mends it.
+            // A change to a resting object waits with it; a deletion or a rename does not, because it may solve the
+            // problem.
             LogEntry::Mailbox(_) if self.aside.contains_key(entry) => {}
             LogEntry::Mailbox(name) | LogEntry::Unmailbox(name) | LogEntry::Annotation(name) => {
                 let owner = self.owner(name);
@@ -212,18 +213,18 @@ impl Backlog {
         }
     }
 
-    /// A user's tasks that are not begun yet.
+    /// A user's tasks that are not started yet.
     fn of(&mut self, userid: &str) -> &mut Tasks {
         if !self.tasks.contains_key(userid) {
             let userid: Arc<str> = userid.into();
             self.queue.push_back(userid.clone());
             self.tasks.insert(userid, Tasks { since: self.now, ..Tasks::default() });
         }
-        // It was put there just now if it was not there.
+        // The entry was inserted just above if it was missing.
         self.tasks.entry(userid.into()).or_default()
     }
 
-    /// The next work that can be begun. Its users are busy until it is done.
+    /// The next work that can start. Its users are busy until it is done.
     pub fn take_next(&mut self) -> Option<Arc<WorkUnit>> {
         while let Some(userid) = self.queue.pop_front() {
             if !self.tasks.contains_key(&userid) {
@@ -247,7 +248,7 @@ impl Backlog {
         None
     }
 
-    /// A user and all who are linked with it, directly or not, and are not stuck.
+    /// A user and all users that are linked with it, directly or not, and are not stuck.
     fn linked(&self, userid: &Arc<str>) -> BTreeSet<Arc<str>> {
         let mut all = BTreeSet::from([userid.clone()]);
         let mut open = vec![userid.clone()];
@@ -261,14 +262,15 @@ impl Backlog {
         all
     }
 
-    /// A work is done: its users' next tasks may begin.
+    /// A work is done: its users' next tasks may start.
     pub fn done(&mut self, key: &str) {
         if let Some(work) = self.under_way.remove(key) {
             self.free(&work);
         }
     }
 
-    /// A work failed: its tasks are to be done again, all of each user if `whole`. Its users rest until [`Backlog::wake`].
+    /// A work failed: its tasks are to be done again, everything of each user if `whole`. Its users rest until
+    /// [`Backlog::wake`].
     pub fn put_back(&mut self, key: &str, whole: bool) -> Option<Arc<WorkUnit>> {
         let work = self.under_way.remove(key)?;
         for (userid, tasks) in &work.users {
@@ -282,7 +284,7 @@ impl Backlog {
         Some(work)
     }
 
-    /// A work that is under way waits for a lock: until [`Backlog::go_on`] nobody is to wait for its users.
+    /// A work in progress waits for a lock: until [`Backlog::go_on`] no other user waits for its users.
     pub fn waits(&mut self, key: &str) {
         if let Some(work) = self.under_way.get(key).cloned() {
             self.stall(&work);
@@ -309,7 +311,7 @@ impl Backlog {
         }
     }
 
-    /// A work of several users could not be begun because of one of them: each is to be worked on by itself.
+    /// A work of several users could not start because of one of them: each is to be worked on alone.
     pub fn split(&mut self, key: &str) {
         let Some(work) = self.put_back(key, false) else { return };
         for (userid, _) in &work.users {
@@ -320,7 +322,7 @@ impl Backlog {
         self.free(&work);
     }
 
-    /// Users that rest may be worked on again.
+    /// Resting users may be worked on again.
     pub fn wake(&mut self, work: &WorkUnit) {
         self.free(work);
     }
@@ -333,8 +335,8 @@ impl Backlog {
         }
     }
 
-    /// These two users are to be worked on together from now on, until both are done: a mailbox went from one to
-    /// the other.
+    /// These two users are to be worked on together from now on, until both are done: a mailbox moved from one to the
+    /// other.
     pub fn link(&mut self, one: &Arc<str>, other: &Arc<str>) {
         self.of(one).links.insert(other.clone());
         if let Some(tasks) = self.tasks.get_mut(other) {
@@ -342,14 +344,14 @@ impl Backlog {
         }
     }
 
-    /// A mailbox, a quota root or what belongs to a user but to no mailbox (`entry` says which) failed by itself, while all
-    /// else of the work under this key was done: it rests until [`Backlog::take_up`].
+    /// A mailbox, a quota root or the user's other data (`entry` says which) failed alone, while everything else of the
+    /// work with this key was done: it rests until [`Backlog::take_up`].
     pub fn lay_aside(&mut self, owner: &Arc<str>, entry: LogEntry, since: Option<Instant>) {
         let (_, first) = self.aside.entry(entry).or_insert_with(|| (owner.clone(), since));
         *first = first.iter().copied().chain(since).min();
     }
 
-    /// What was laid aside is to be done now.
+    /// A resting entry is to be done now.
     pub fn take_up(&mut self, entry: &LogEntry) {
         let Some((owner, since)) = self.aside.remove(entry) else { return };
         let now = self.now;
@@ -362,12 +364,12 @@ impl Backlog {
         }
     }
 
-    /// What was laid aside is done, with something else.
+    /// A resting entry is done, together with something else.
     pub fn forget_aside(&mut self, entry: &LogEntry) {
         self.aside.remove(entry);
     }
 
-    /// When the oldest entry was added that is not done.
+    /// When the oldest open entry was added.
     #[must_use]
     pub fn oldest(&self) -> Option<Instant> {
         let under_way = self.under_way.values().flat_map(|work| &work.users);
@@ -376,13 +378,13 @@ impl Backlog {
         under_way.chain(self.tasks.values().filter_map(|tasks| tasks.since)).chain(aside).min()
     }
 
-    /// Whether nothing is to be done, nor under way.
+    /// Whether nothing is open or in progress.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.tasks.is_empty() && self.under_way.is_empty() && self.aside.is_empty()
     }
 
-    /// How many users have something to be done or under way.
+    /// How many users have something open or in progress.
     #[must_use]
     pub fn users(&self) -> usize {
         let is_busy = |user: &Arc<str>| self.tasks.contains_key(user) || self.busy.contains(user);
@@ -392,7 +394,7 @@ impl Backlog {
         self.tasks.len() + under_way + aside.len()
     }
 
-    /// All that is not done, as the log would say it: what is under way too.
+    /// All open entries, as log lines, including those in progress.
     pub fn entries(&self) -> impl Iterator<Item = LogEntry> + '_ {
         let under_way = self.under_way.values().flat_map(|work| work.entries());
         let waiting = self.tasks.iter().flat_map(|(userid, tasks)| tasks.entries(userid));

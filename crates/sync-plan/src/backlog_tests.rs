@@ -1,4 +1,4 @@
-//! Merging, linking and giving back, entry by entry.
+//! Merging, linking and returning, entry by entry.
 
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ fn a_rename_between_users_is_one_work() {
     assert_eq!(names(&work), ["anna", "bert", "carl"]);
     let anna = &work.users[0].1.mailboxes;
     assert_eq!(anna, &HashSet::from(["user.anna.new".into(), "user.anna.a".into()]));
-    // Whoever of them comes again waits for all.
+    // New tasks of any of them wait for all.
     b.add(&mailbox("user.bert.b"), Instant::now());
     assert_eq!(names(&b.take_next().unwrap()), ["dora"]);
     assert_eq!(b.take_next(), None);
@@ -155,7 +155,7 @@ fn nobody_waits_for_who_is_stuck() {
     assert_eq!(names(&b.take_next().unwrap()), ["dora"]);
     b.done("dora");
     b.wake(&anna);
-    // Whoever was linked is locked with her, though there is nothing to be done for them alone.
+    // A linked user is locked with her, even if it has no tasks of its own.
     assert_eq!(names(&b.take_next().unwrap()), ["anna", "bert", "dora"]);
 }
 
@@ -183,7 +183,7 @@ fn what_is_laid_aside_rests_alone_and_stays_in_the_log() {
     backlog.done(&work.key());
     assert_eq!((backlog.is_empty(), backlog.users(), backlog.oldest()), (false, 1, Some(now)));
     assert_eq!(backlog.entries().collect::<Vec<_>>(), std::slice::from_ref(&bad));
-    // Others of the user go on; more of the same waits with it.
+    // Other entries of the user go on; new ones for the same mailbox wait with it.
     let later = now + Duration::from_secs(1);
     backlog.add(&bad, later);
     assert!(backlog.take_next().is_none());
@@ -196,7 +196,7 @@ fn what_is_laid_aside_rests_alone_and_stays_in_the_log() {
     let work = backlog.take_next().unwrap();
     backlog.done(&work.key());
     assert!(backlog.is_empty());
-    // A deletion or a rename may be what mends it.
+    // A deletion or a rename may solve the problem.
     backlog.lay_aside(&"anna".into(), bad.clone(), Some(now));
     backlog.add(&LogEntry::Unmailbox("user.anna.bad".into()), later);
     assert!(backlog.take_next().is_some());

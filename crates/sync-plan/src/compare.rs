@@ -1,7 +1,7 @@
-//! One mailbox on both sides: the same, to be sent, or a case for copyback.
+//! Compares one mailbox on both sides: the same, to be sent, or needing copyback.
 //!
-//! The comparison is `is_unchanged` of `imap/sync_support.c` (3.6.1); the reasons for copyback are
-//! the places where that client would write to its own store, which ours never does by itself.
+//! The comparison is `is_unchanged` of `imap/sync_support.c` (3.6.1); the reasons for copyback are the places where that
+//! client would write to its own store, which ours never does by itself.
 
 use std::fmt;
 
@@ -10,10 +10,10 @@ use cyrus_types::{ModSeq, SyncCrcs, Uid, UidValidity};
 
 use crate::master::{MailboxAnnotation, MasterMailbox};
 
-/// Why a mailbox can't be sent without first taking something over from the replica.
+/// Why a mailbox can't be sent without first copying something back from the replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CopybackReason {
-    /// The replica gave out a higher UIDVALIDITY.
+    /// The replica has a higher UIDVALIDITY.
     UidValidity {
         /// Ours.
         master: UidValidity,
@@ -27,40 +27,39 @@ pub enum CopybackReason {
         /// The replica's.
         replica: ModSeq,
     },
-    /// The replica has messages with UIDs that were never given out here.
+    /// The replica has messages with UIDs that were never assigned here.
     LastUid {
         /// Ours.
         master: Uid,
         /// The replica's.
         replica: Uid,
     },
-    /// Records newer than what the replica has were already cleaned up here, so only a comparison
-    /// record by record can tell what became of them.
+    /// Records newer than the replica's state were already cleaned up here, so only a record-by-record comparison can show
+    /// what happened to them.
     CleanedUp {
-        /// Modseq up to which records are gone here.
+        /// Modseq up to which records were removed here.
         deletedmodseq: ModSeq,
         /// The replica's state.
         replica: ModSeq,
     },
-    /// The checksums still differ after both were computed afresh.
+    /// The checksums still differ after both were computed again.
     Checksum {
         /// Ours, recomputed.
         master: SyncCrcs,
         /// The replica's.
         replica: SyncCrcs,
     },
-    /// A message that is neither here nor was cleaned up here.
+    /// A message that does not exist here and was not cleaned up here either.
     OnlyOnReplica {
         /// Its UID there.
         uid: Uid,
     },
-    /// A message that is live here was expunged there, or never arrived although its UID was
-    /// passed.
+    /// A message that is live here was expunged there, or never arrived although the replica's LAST_UID is past its UID.
     GoneOnReplica {
         /// Its UID.
         uid: Uid,
     },
-    /// One UID, two messages.
+    /// One UID with two messages.
     OtherMessage {
         /// The UID.
         uid: Uid,
@@ -110,24 +109,24 @@ impl fmt::Display for CopybackReason {
     }
 }
 
-/// What a comparison says.
+/// The result of a comparison.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Both sides say the same.
+    /// Both sides are equal.
     Unchanged,
     /// Something changed here: send it.
     Changed,
-    /// All but the stored checksums agree: recompute ours before deciding.
+    /// Everything except the stored checksums is equal: recompute ours before deciding.
     ChecksumDoubt,
-    /// Only a comparison record by record can tell; why.
+    /// Only a record-by-record comparison can show; the reason.
     Full(CopybackReason),
-    /// The replica has what we lack.
+    /// The replica has something that we lack.
     Copyback(CopybackReason),
 }
 
 /// Compares a mailbox with what the replica has under the same unique id.
 ///
-/// `one_way` is -O: what the replica has on top of ours is overwritten, never taken over.
+/// `one_way` is -O: what the replica has beyond ours is overwritten, never copied back.
 pub fn compare_mailbox(master: &MasterMailbox, replica: &ReplicaMailbox, one_way: bool) -> Verdict {
     if let Some(reason) = copyback_reason(master, replica) {
         return if one_way { Verdict::Full(reason) } else { Verdict::Copyback(reason) };
@@ -160,11 +159,11 @@ fn copyback_reason(m: &MasterMailbox, r: &ReplicaMailbox) -> Option<CopybackReas
     None
 }
 
-/// Whether one of the three counters that no record depends on is higher here: XCONVMODSEQ, FOLDERMODSEQ and
-/// RACLMODSEQ. The C client raises the master's where the replica's is higher (`imap/sync_support.c`:
-/// update_mailbox_once, mailbox_full_update), and the replica never lowers its own; so a lower one here is no difference
-/// to be sent. It can be lower for good reasons: cyr_expire -X beside work, a mailbox that came from another user.
-/// 0 is unknown, there as here.
+/// Whether one of the three counters that no record depends on is higher here: XCONVMODSEQ, FOLDERMODSEQ and RACLMODSEQ.
+/// The C client raises the master's if the replica's is higher (`imap/sync_support.c`: update_mailbox_once,
+/// mailbox_full_update), and the replica never lowers its own; so a lower one here is not a difference to be sent. It can
+/// be lower for good reasons: cyr_expire -X during other work, a mailbox that came from another user. 0 means unknown on
+/// both sides.
 fn counters_rose(m: &MasterMailbox, r: &ReplicaMailbox) -> bool {
     m.xconvmodseq.is_some_and(|ours| ours > r.xconvmodseq)
         || (!r.foldermodseq.is_zero() && m.foldermodseq > r.foldermodseq)

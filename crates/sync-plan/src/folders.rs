@@ -1,11 +1,11 @@
-//! Renames in an order without conflicts (`imap/sync_support.c:do_folders`, 3.6.1).
+//! Orders renames so that they do not conflict (`imap/sync_support.c:do_folders`, 3.6.1).
 //!
 //! ```text
 //!   chain  a -> b -> c         ring  a -> b -> a
 //!     b -> c, then a -> b        a -> a.renaming, b -> a, a.renaming -> b
 //! ```
-//! The C client gives up at a ring (mailboxes that swapped names since the last run): it fails the
-//! same way in every later run. Here one member steps aside, under a name that neither side uses.
+//! The C client gives up at a ring (mailboxes that swapped names since the last run): it fails the same way in every later
+//! run. Here one member is first renamed to a name that neither side uses.
 
 use std::collections::HashSet;
 
@@ -24,11 +24,11 @@ pub struct Rename {
     pub uidvalidity: UidValidity,
 }
 
-/// Orders renames so that no target still exists under that name when its turn comes. `taken` are
-/// all names on both sides: what steps out of a ring gets another one.
+/// Orders renames so that each target name is free when its turn comes. `taken` are all names on both sides: a mailbox that
+/// leaves a ring gets another name.
 ///
-/// A run that ends between the steps leaves a mailbox under its name aside; the next run sees that
-/// as one more rename.
+/// A run that ends between the two renames leaves a mailbox under its temporary name; the next run sees that as one more
+/// rename.
 pub fn order_renames(mut todo: Vec<Rename>, taken: &HashSet<&str>) -> Vec<Rename> {
     let mut ordered = Vec::with_capacity(todo.len());
     while !todo.is_empty() {
@@ -48,7 +48,7 @@ pub fn order_renames(mut todo: Vec<Rename>, taken: &HashSet<&str>) -> Vec<Rename
     ordered
 }
 
-/// A name beside this one that nobody uses.
+/// A name similar to this one that is not used.
 fn name_aside(name: &str, taken: &HashSet<&str>) -> String {
     let mut aside = format!("{name}-renaming");
     let mut number = 1u32;

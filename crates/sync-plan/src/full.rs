@@ -1,7 +1,7 @@
-//! One mailbox compared record by record, when modseqs and checksums can't tell what differs.
+//! Compares one mailbox record by record, when modseqs and checksums can't show the differences.
 //!
-//! It happens when records that the replica may still hold were cleaned up here already, when checksums differ for no
-//! visible reason, and with -O when the replica is ahead. What may go there is only what was removed here for certain:
+//! This is needed if records that the replica may still hold were cleaned up here already, if checksums differ for no
+//! visible reason, and with -O if the replica is ahead. It may remove there only what was certainly removed here:
 //! ```text
 //!             there:  live                                     expunged          no record
 //!  here
@@ -14,9 +14,10 @@
 //!  no record          cleaned up here: EXPUNGE                 nothing           -
 //!                     else: in the way
 //! ```
-//! Cleaned up is what has a UID that was given out here and a modseq below DELETEDMODSEQ. LAST_UID must not be higher
-//! there: lowered below one of its records it would kill the server at its next append. Nor must UIDVALIDITY, which
-//! clients see rise only; a server in force mode would take ours. What is in the way is left as it is, with -O too, unless `--overwrite` makes the mailbox again from ours.
+//! "Cleaned up" means: the UID was assigned here and the modseq is below DELETEDMODSEQ. LAST_UID must not be higher there:
+//! if it were lowered below one of its records the server would die at its next append. UIDVALIDITY must not be higher
+//! either, because for clients it must only rise; a server in force mode would accept ours. A record that is "in the way"
+//! is left as it is, with -O too, unless `--overwrite` makes the mailbox again from ours.
 //!
 //! Source: `imap/sync_support.c:mailbox_update_loop`, `compare_one_record`, `copyback_one_record` and
 //! `sync_mailbox_compare_update`, `imap/mailbox.c:mailbox_rewrite_index_record` of cyrus-imapd 3.6.1.
@@ -39,14 +40,14 @@ pub struct RecordState {
     pub expunged: bool,
 }
 
-/// The replica's records by rising UID, and how far its UIDs went.
+/// The replica's records by ascending UID, and its last UID.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FullReplica {
-    /// Highest UID ever given out there.
+    /// Highest UID ever assigned there.
     pub last_uid: Uid,
     /// UIDVALIDITY there.
     pub uidvalidity: UidValidity,
-    /// All records, expunged ones too.
+    /// All records, including expunged ones.
     pub records: Vec<RecordState>,
 }
 
@@ -66,10 +67,10 @@ impl From<&FullMailbox> for FullReplica {
     }
 }
 
-/// What the master's index header says for the comparison.
+/// The values of the master's index header for the comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FullMaster {
-    /// Highest UID ever given out here.
+    /// Highest UID ever assigned here.
     pub last_uid: Uid,
     /// UIDVALIDITY here.
     pub uidvalidity: UidValidity,
@@ -77,28 +78,28 @@ pub struct FullMaster {
     pub deletedmodseq: ModSeq,
 }
 
-/// What a comparison record by record found.
+/// The result of a record-by-record comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FullPlan {
-    /// Live there and removed here for certain, where a record alone would not say so: to be expunged there first.
+    /// Live there and certainly removed here, if a record alone would not say so: to be expunged there first.
     pub expunge: Vec<Uid>,
-    /// Live there, not here, and nothing says that it was removed here, though its UID was given out here.
+    /// Live there and not here, without proof that it was removed here, although its UID was assigned here.
     pub only_there: Vec<Uid>,
-    /// Live here, and without a record there though its UID was passed: it can't be appended any more.
+    /// Live here, without a record there, and below the replica's LAST_UID: it can't be appended any more.
     pub lacking: Vec<Uid>,
-    /// The first thing that is in the way, [`FullPlan::only_there`] included.
+    /// The first record that is in the way, including [`FullPlan::only_there`].
     pub obstacle: Option<CopybackReason>,
-    /// Something is in the way that expunging does not mend.
+    /// Something is in the way that expunging does not solve.
     pub must_be_made_again: bool,
-    /// Live messages there that our records, or `expunge`, take away.
+    /// Live messages there that our records, or `expunge`, remove.
     pub removed: usize,
-    /// Live messages there that are not live here and were not removed here for certain.
+    /// Live messages there that are not live here and were not certainly removed here.
     pub unproven: usize,
 }
 
 impl FullPlan {
-    /// The same as far as it may be carried out. With `overwrite` what only the replica has goes as well: by expunging
-    /// where that suffices, else with its mailbox.
+    /// The same, as far as it may be carried out. With `overwrite` what only the replica has is removed as well: by
+    /// expunging if that is enough, else with its mailbox.
     ///
     /// # Errors
     /// What is in the way.
@@ -142,7 +143,7 @@ impl FullPlan {
         }
     }
 
-    /// A record of ours that the replica has none for.
+    /// A record of ours that the replica lacks.
     fn only_master_has(&mut self, mine: RecordState, replica_last_uid: Uid) {
         if !mine.expunged && mine.uid <= replica_last_uid {
             self.lacking.push(mine.uid);
@@ -165,16 +166,16 @@ impl FullPlan {
                 self.expunge.push(uid);
             }
         } else if theirs.modseq > mine.modseq {
-            // Even with FORCE the server dies of a record whose modseq would go down.
+            // Even with FORCE the server dies of a record whose modseq would fall.
             self.beyond_mending(CopybackReason::NewerOnReplica { uid });
         }
     }
 }
 
-/// Compares a mailbox's records, `ours` by rising UID, with the replica's.
+/// Compares a mailbox's records, `ours` by ascending UID, with the replica's.
 ///
 /// # Errors
-/// The reader's.
+/// The error of the reader.
 pub fn plan_full<E>(
     master: FullMaster,
     ours: impl Iterator<Item = Result<RecordState, E>>,
@@ -239,7 +240,7 @@ mod tests {
         plan_full(MASTER, ours, &replica).unwrap()
     }
 
-    /// Every cell of the table: what is here and there under UID 5 (or 9, which the replica has not reached).
+    /// Every cell of the table: the records here and there with UID 5 (or 9, which the replica has not reached).
     #[test]
     fn each_pair_of_records_has_its_own_end() {
         use CopybackReason::*;
@@ -308,7 +309,7 @@ mod tests {
         let new = plan(&[], &[live(11, 5)]);
         assert_eq!(new.obstacle, Some(CopybackReason::OnlyOnReplica { uid: Uid(11) }));
         assert_eq!((new.unproven, new.must_be_made_again, new.expunge.len()), (1, true, 0));
-        // No record tells of it any more.
+        // Its record was already removed here.
         let replica =
             FullReplica { last_uid: Uid(11), uidvalidity: UidValidity(4), records: Vec::new() };
         let ours = [live(5, 1)].into_iter().map(Ok::<_, ()>);

@@ -1,4 +1,4 @@
-//! What to do to make a replica equal its master: pure functions, no I/O, no clock.
+//! Decides how to make a replica equal to its master: pure functions, no I/O, no clock.
 //!
 //! ```text
 //!   MasterUser (read off the disk) --\
@@ -21,7 +21,7 @@
 //! | `lost_quota.rs` | mailboxes that the replica does not count against their quota root |
 //! | `missing.rs` | what is missing here, so that nothing is taken away there for it |
 //! | `plan.rs` | all of it together: the plan for one user |
-//! | `backlog.rs` | what the sync log says is to be done, merged and by user |
+//! | `backlog.rs` | the tasks from the sync log, merged and by user |
 #![forbid(unsafe_code)]
 
 pub mod backlog;

@@ -1,10 +1,11 @@
 //! Mailboxes that the replica does not count against their quota root.
 //!
-//! A server that is told of a new quota root writes its limits first, then its name into the header of each mailbox below it.
-//! Where that fails, as on a full disk, it dies or says OK all the same (`imap/mboxlist.c:mboxlist_changequota` of cyrus-imapd 3.6.1: a
-//! line LOSTQUOTA in syslog), and does not come back to it, as the root is there. Nothing but the headers tells: so they are compared.
-//! No command mends that safely: to remove the root and set it again takes it from all mailboxes first, and the server may
-//! die in between. So the user fails by name. Not so with roots of whole domains, which no server writes into headers that are there.
+//! A server that gets a new quota root writes its limits first, then its name into the header of each mailbox below it. If
+//! that fails, as on a full disk, it dies or says OK all the same (`imap/mboxlist.c:mboxlist_changequota` of cyrus-imapd
+//! 3.6.1: a line LOSTQUOTA in syslog), and does not try again, because the root exists. Only the headers show it, so they
+//! are compared. No command repairs that safely: to remove the root and set it again takes it from all mailboxes first, and
+//! the server may die in between. So the user fails. Roots of whole domains are not checked: no server writes these into
+//! existing headers.
 
 use std::collections::HashMap;
 
@@ -13,7 +14,7 @@ use cyrus_types::UniqueId;
 
 use crate::master::{Folder, MasterMailbox, MasterQuota, MasterUser};
 
-/// A quota root that is on both sides, and mailboxes that count against it here alone.
+/// A quota root that is on both sides, and mailboxes that count against it only here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("mailbox {mailbox}{}: the replica does not count it against quota root {root}", and_more(*.others))]
 pub struct Uncounted {
@@ -29,14 +30,14 @@ fn and_more(others: usize) -> String {
     if others == 0 { String::new() } else { format!(" (and {others} more)") }
 }
 
-/// The quota roots of which that is so.
+/// Finds such quota roots.
 pub(crate) fn find(master: &MasterUser, replica: &ReplicaUser) -> Vec<Uncounted> {
     let there: HashMap<&UniqueId, &ReplicaMailbox> =
         replica.mailboxes.iter().map(|r| (&r.uniqueid, r)).collect();
     let mut found = Vec::new();
     for quota in &master.quotas {
         if !replica.quotas.iter().any(|r| r.root == quota.root) {
-            // It is to be set, and then in all mailboxes.
+            // It is about to be set, and then in all mailboxes.
             continue;
         }
         let mailboxes = master.folders.iter().filter_map(|folder| match folder {
@@ -52,8 +53,8 @@ pub(crate) fn find(master: &MasterUser, replica: &ReplicaUser) -> Vec<Uncounted>
     found
 }
 
-/// Whether this mailbox belongs to the root here, and there to none or to one above it. A header may name a root that is no
-/// longer the mailbox' own, on each side another, as renames leave them behind: what the names do not say as well is left alone.
+/// Whether this mailbox belongs to the root here, and there to none or to one above it. After renames a header may name a
+/// root that no longer applies, a different one on each side: so the mailbox's name must confirm it.
 fn is_lost(
     ours: &MasterMailbox,
     theirs: &ReplicaMailbox,

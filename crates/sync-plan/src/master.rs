@@ -1,6 +1,6 @@
 //! The master's side of one user, as plain values that the store reader fills in.
 //!
-//! Names are internal names as they go over the wire (`user.anna.Sent`); times are Unix seconds.
+//! Names are internal names as on the wire (`user.anna.Sent`); times are Unix seconds.
 
 use cyrus_types::{Guid, ModSeq, SyncCrcs, Uid, UidValidity, UniqueId};
 
@@ -9,7 +9,7 @@ use cyrus_types::{Guid, ModSeq, SyncCrcs, Uid, UidValidity, UniqueId};
 pub struct MailboxAnnotation {
     /// Its entry, such as `/comment`.
     pub entry: String,
-    /// Whose it is; empty for a shared one.
+    /// Its owner; empty for a shared one.
     pub userid: String,
     /// Its modseq.
     pub modseq: ModSeq,
@@ -24,7 +24,7 @@ pub struct MasterMailbox {
     pub name: String,
     /// Unique id, the same for life.
     pub uniqueid: UniqueId,
-    /// The type as the wire names it (`MBOXTYPE`), none for plain mail.
+    /// The type as on the wire (`MBOXTYPE`), `None` for plain mail.
     pub mboxtype: Option<String>,
     /// Partition on the master.
     pub partition: String,
@@ -34,11 +34,11 @@ pub struct MasterMailbox {
     pub options: String,
     /// The quota root that covers it.
     pub quotaroot: Option<String>,
-    /// Highest UID ever given out.
+    /// Highest UID ever assigned.
     pub last_uid: Uid,
     /// Highest modseq of any change.
     pub highestmodseq: ModSeq,
-    /// Highest modseq among records that are gone for good.
+    /// Highest modseq among records that were removed for good.
     pub deletedmodseq: ModSeq,
     /// UIDVALIDITY.
     pub uidvalidity: UidValidity,
@@ -54,7 +54,7 @@ pub struct MasterMailbox {
     pub crcs: SyncCrcs,
     /// Modseq of the folder's last change of name or ACL.
     pub foldermodseq: ModSeq,
-    /// Modseq of conversations; none where the mailbox takes no part in them.
+    /// Modseq of conversations; `None` if the mailbox is not part of them.
     pub xconvmodseq: Option<ModSeq>,
     /// Modseq of reverse ACLs; 0 is none.
     pub raclmodseq: ModSeq,
@@ -62,7 +62,7 @@ pub struct MasterMailbox {
     pub annotations: Vec<MailboxAnnotation>,
 }
 
-/// A name in the tree with no mailbox behind it.
+/// A name in the tree without a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Intermediate {
     /// Internal name.
@@ -82,7 +82,7 @@ pub struct Intermediate {
 pub enum Folder {
     /// A mailbox.
     Mailbox(Box<MasterMailbox>),
-    /// A name alone.
+    /// A name without a mailbox.
     Intermediate(Intermediate),
 }
 
@@ -104,7 +104,7 @@ impl Folder {
     }
 }
 
-/// A quota root's limits, in wire form: `LIMIT` first, then one pair a limited resource.
+/// A quota root's limits, in wire form: `LIMIT` first, then one pair for each limited resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MasterQuota {
     /// Its root, a mailbox name.
@@ -145,36 +145,36 @@ pub struct MasterSieve {
     pub content: Vec<u8>,
 }
 
-/// All that the master holds of one user, mailboxes without their records.
+/// Everything the master holds of one user; mailboxes without their records.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MasterUser {
     /// The user.
     pub userid: String,
-    /// All entries of the tree, deleted mailboxes (`DELETED.…`) too, in Cyrus' order.
+    /// All entries of the tree, including deleted mailboxes (`DELETED.…`), in Cyrus' order.
     pub folders: Vec<Folder>,
-    /// Names in the tree that are tombstones. They say where to look, and prove nothing: only a unique id does.
+    /// Names in the tree that are tombstones. They show where to look, but prove nothing: only a unique id does.
     pub tombstone_names: Vec<String>,
     /// The name of the user's INBOX if that can't be read here.
     pub unread_inbox: Option<String>,
-    /// Something of the user can't be read here, so what seems to be missing here may not be: nothing of the
-    /// user is taken away on the replica.
+    /// Something of the user can't be read here, so mailboxes that seem to be missing may exist: nothing of the user is
+    /// removed on the replica.
     pub incomplete: bool,
-    /// Quota roots that the mailboxes name; a root that is named but has no quota is absent.
+    /// Quota roots that the mailboxes name; a root that is named but does not exist is absent.
     pub quotas: Vec<MasterQuota>,
     /// Subscriptions, internal names.
     pub subscriptions: Vec<String>,
-    /// Seen state, one entry a mailbox.
+    /// Seen state, one entry for each mailbox.
     pub seen: Vec<MasterSeen>,
-    /// What is not there though it should be.
+    /// Files and roots that are missing although they should exist.
     pub missing: Vec<Missing>,
     /// Sieve scripts; read only for peers without SIEVE-MAILBOX.
     pub sieve: Vec<MasterSieve>,
 }
 
-/// Something that is not there.
+/// Something that is missing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Missing {
-    /// A quota root that a mailbox's header names, and that is in no quota database.
+    /// A quota root that a mailbox's header names, but no quota database has.
     QuotaRoot {
         /// Its name.
         root: String,

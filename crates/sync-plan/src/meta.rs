@@ -1,4 +1,4 @@
-//! What belongs to a user but to no mailbox: quota roots, subscriptions, seen state, Sieve scripts.
+//! The user's data outside mailboxes: quota roots, subscriptions, seen state, Sieve scripts.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -12,7 +12,7 @@ use crate::master::{MasterQuota, MasterSeen, MasterSieve};
 pub enum QuotaChange {
     /// Set these limits.
     Set(MasterQuota),
-    /// The root is gone here.
+    /// The root does not exist here.
     Remove(String),
 }
 
@@ -30,7 +30,7 @@ pub enum SubChange {
 pub enum SieveChange {
     /// Upload this script.
     Upload(MasterSieve),
-    /// Delete this file (`NAME.script`), gone here.
+    /// Delete this file (`NAME.script`), which does not exist here.
     Delete(String),
     /// Make the script of this bytecode (`NAME.bc`) the active one.
     Activate(String),
@@ -38,8 +38,8 @@ pub enum SieveChange {
     Deactivate,
 }
 
-/// Quota roots whose limits differ, and those that are gone here. The modseq does not count: it
-/// ends higher on a replica by itself.
+/// Quota roots whose limits differ, and those that do not exist here. The modseq is not compared: it always ends up higher
+/// on a replica.
 pub fn plan_quota(ours: &[MasterQuota], theirs: &[ReplicaQuota]) -> Vec<QuotaChange> {
     let mut changes = Vec::new();
     for quota in ours {
@@ -64,7 +64,7 @@ fn same_limits(ours: &MasterQuota, theirs: &ReplicaQuota) -> bool {
     ours == theirs
 }
 
-/// Since 3.10 two resources have other names, and are sent under the old and the new one at once.
+/// Since 3.10 two resources have other names, and are sent under the old and the new one.
 fn resource(name: &str) -> &str {
     match name {
         "ANNOTATION-STORAGE" => "X-ANNOTATION-STORAGE",
@@ -82,8 +82,7 @@ pub fn plan_subs(ours: &[String], theirs: &[String]) -> Vec<SubChange> {
     added.chain(removed).collect()
 }
 
-/// Seen entries that are new or differ. Entries that only the replica has stay: the server knows
-/// no way to delete them.
+/// Seen entries that are new or differ. Entries that only the replica has stay: the server has no command to delete them.
 pub fn plan_seen(ours: &[MasterSeen], theirs: &[ReplicaSeen]) -> Vec<MasterSeen> {
     let there: HashMap<&UniqueId, &ReplicaSeen> = theirs.iter().map(|s| (&s.uniqueid, s)).collect();
     ours.iter()
@@ -99,7 +98,7 @@ pub fn plan_seen(ours: &[MasterSeen], theirs: &[ReplicaSeen]) -> Vec<MasterSeen>
         .collect()
 }
 
-/// What the server calls a script's text, and its compiled form.
+/// The server's names for a script's text and its compiled form.
 const SCRIPT: &str = ".script";
 const BYTECODE: &str = ".bc";
 
@@ -134,7 +133,7 @@ pub fn plan_sieve(ours: &[MasterSieve], theirs: &[ReplicaSieve]) -> Vec<SieveCha
         (Some(here), there) if there != Some(here) => {
             changes.push(SieveChange::Activate(format!("{here}{BYTECODE}")));
         }
-        // A deleted script takes its being active with it.
+        // Deleting the active script also deactivates it.
         (None, Some(there)) if ours.iter().any(|m| m.name == there) => {
             changes.push(SieveChange::Deactivate);
         }

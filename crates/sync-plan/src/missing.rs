@@ -1,6 +1,7 @@
-//! What is not there here where it should be: its absence proves nothing, and nothing is taken away on the replica for it.
+//! Files that are missing here although they should exist: their absence proves nothing, so nothing is removed on the
+//! replica for it.
 //!
-//! Cyrus' own client takes what it can't find for gone: without a subscription file it cancels all subscriptions, without
+//! Cyrus' own client treats missing files as deletions: without a subscription file it cancels all subscriptions, without
 //! its quota files it removes all roots.
 
 use csync::ReplicaUser;
@@ -8,7 +9,7 @@ use csync::ReplicaUser;
 use crate::master::{MasterUser, Missing};
 use crate::meta::{QuotaChange, SubChange};
 
-/// Something on the replica that was kept, since nothing proves that it is gone here.
+/// Something on the replica that was kept, because nothing proves that it was removed here.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Kept {
     /// A quota root.
@@ -35,7 +36,7 @@ pub enum Kept {
     },
 }
 
-/// Takes out of a plan what would be removed for no better reason than that something is missing here.
+/// Takes removals out of a plan whose only reason is that something is missing here.
 pub(crate) fn keep(
     quotas: &mut Vec<QuotaChange>,
     subscriptions: &mut Vec<SubChange>,
@@ -66,8 +67,8 @@ pub(crate) fn keep(
     kept
 }
 
-/// Whether the replica does not have our INBOX yet: what it says belongs to a user of that name who was removed here, and goes with that
-/// one's INBOX.
+/// Whether the replica does not have our INBOX yet: then its data belongs to a removed user of the same name, and is
+/// removed with that user's INBOX.
 fn is_another_users(inbox: &str, master: &MasterUser, replica: &ReplicaUser) -> bool {
     let ours = master.folders.iter().find(|folder| folder.name() == inbox);
     ours.is_some_and(|ours| !replica.mailboxes.iter().any(|r| r.uniqueid == *ours.uniqueid()))
@@ -110,7 +111,7 @@ mod tests {
         let folders = vec![Folder::Mailbox(Box::new(inbox))];
         let master = MasterUser { missing, folders, ..MasterUser::default() };
         let mut replica = ReplicaUser::default();
-        // The replica's subscriptions are those of another INBOX.
+        // The replica's subscriptions belong to another INBOX.
         let (mut quotas, mut subs) = planned();
         let kept = keep(&mut quotas, &mut subs, &master, &replica);
         assert_eq!((subs.len(), kept.len()), (1, 1));

@@ -15,39 +15,39 @@ use crate::meta::{
 };
 use crate::missing::{self, Kept};
 
-/// What the command line and the replica's capabilities say about planning.
+/// The settings of the command line and the replica's features for planning.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// -O: overwrite the replica, take nothing over from it.
+    /// -O: overwrite the replica, copy nothing back from it.
     pub one_way: bool,
     /// -p: the partition on the replica, for all mailboxes.
     pub partition: Option<String>,
-    /// The peer takes #sieve mailboxes as mailboxes; else scripts go one by one.
+    /// The peer accepts #sieve mailboxes as mailboxes; else scripts go one by one.
     pub sieve_mailbox: bool,
-    /// The peer does not tell of names without a mailbox, and is not sent them.
+    /// The peer does not report names without a mailbox, and does not get them.
     pub without_intermediates: bool,
-    /// The replica was asked for all of the user just now, instead of for some names or a cache.
+    /// The replica was asked for everything of the user just now, not only for some names, and no cache was used.
     pub all_asked: bool,
 }
 
 /// What is known here of the replica's mailboxes that match none of the user's: found by unique id, never by name
-/// (`imap/sync_support.c:do_folders` of cyrus-imapd 3.12; before, the name of a tombstone was enough).
+/// (`imap/sync_support.c:do_folders` of cyrus-imapd 3.12; in older versions the name of a tombstone was enough).
 #[derive(Debug, Clone, Default)]
 pub struct Tombstones {
     /// Unique ids whose entry in mailboxes.db is a tombstone: these mailboxes were deleted here.
     pub uniqueids: HashSet<UniqueId>,
-    /// Unique ids of mailboxes that are here all the same: under another user's name, or not readable.
+    /// Unique ids of mailboxes that exist here all the same: under another user's name, or unreadable.
     pub alive: HashSet<UniqueId>,
-    /// Those that are under names at which the user's mailboxes were not looked for, by unique id: given to another user, or
-    /// removed by cyr_expire from below DELETED. The latter leaves no tombstone; the entry by unique id goes on as if
-    /// the mailbox lived (`imap/mboxlist.c:mboxlist_deletemailbox_full` of cyrus-imapd 3.6.1).
+    /// Those with names at which the user's mailboxes were not looked for, by unique id: given to another user, or removed
+    /// by cyr_expire from below DELETED. cyr_expire leaves no tombstone; the entry by unique id stays as if the mailbox
+    /// lived (`imap/mboxlist.c:mboxlist_deletemailbox_full` of cyrus-imapd 3.6.1).
     pub moved: HashMap<UniqueId, Moved>,
 }
 
-/// What became of a mailbox here.
+/// Where a mailbox is now here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {
-    /// Its name here, the last one if it has expired.
+    /// Its name here, or its last one if it has expired.
     pub name: String,
     /// Its UIDVALIDITY here.
     pub uidvalidity: UidValidity,
@@ -58,7 +58,7 @@ pub struct Moved {
 pub enum Doubt {
     /// Modseqs tell which records to send.
     None,
-    /// All but the checksums agree: recompute ours first, it may be unchanged after all.
+    /// Everything except the checksums is equal: recompute ours first, it may be unchanged.
     Checksum,
     /// Compare record by record before anything is changed.
     Full,
@@ -73,7 +73,7 @@ pub enum MailboxUpdate {
         name: String,
         /// Unique id, to notice a mailbox that was replaced meanwhile.
         uniqueid: UniqueId,
-        /// What the replica has, none where it lacks the mailbox.
+        /// The replica's state; `None` if it lacks the mailbox.
         replica: Option<Box<ReplicaMailbox>>,
         /// What is known of the difference.
         doubt: Doubt,
@@ -93,8 +93,8 @@ impl MailboxUpdate {
     }
 }
 
-/// A name that one mailbox has here, and another one, of which nothing is known here, on the replica; with -O, where ours
-/// takes its place if nothing is lost by that. Until that is known it is in no other list.
+/// A name that one mailbox has here, and another, unknown one on the replica. With -O ours replaces it if nothing is lost
+/// by that. Until that is known the mailbox is in no other list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contest {
     /// The name.
@@ -106,14 +106,14 @@ pub struct Contest {
 }
 
 impl Contest {
-    /// What it comes to if the replica's mailbox must stay.
+    /// The error if the replica's mailbox must stay.
     #[must_use]
     pub fn lost(self) -> PlanError {
         PlanError::NameHeld { mailbox: self.mailbox, uniqueid: self.theirs, alive: false }
     }
 }
 
-/// What is not taken away on the replica as long as something of the user can't be read here.
+/// What is not removed on the replica while something of the user can't be read here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Withheld {
     /// Mailboxes, by their names there, that have a tombstone here.
@@ -125,7 +125,7 @@ pub struct Withheld {
 }
 
 impl Withheld {
-    /// Whether there is no such thing.
+    /// Whether it is empty.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Withheld::default()
@@ -150,27 +150,27 @@ impl fmt::Display for Withheld {
 /// What to do for one user, in this order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UserPlan {
-    /// Mailboxes to delete on the replica, children first; each one's unique id has a tombstone here, or it never held
+    /// Mailboxes to delete on the replica, children first. Each one's unique id has a tombstone here, or it never held
     /// anything and is in the way.
     pub deletes: Vec<String>,
-    /// Mailboxes on the replica that are neither here nor deleted here, and in nobody's way: left alone and reported.
+    /// Mailboxes on the replica that neither exist nor were deleted here, and are in nobody's way: left alone and reported.
     pub orphans: Vec<String>,
-    /// Mailboxes here that this plan can't make equal: each is left out of the updates, the user's others go on, and
-    /// the user ends as failed, naming these.
+    /// Mailboxes here that this plan can't make equal: each is left out of the updates, the user's others go on, and the
+    /// user ends as failed, naming these.
     pub left_out: Vec<PlanError>,
-    /// Names that ours take there, with -O, where nothing is lost by that. Look again afterwards.
+    /// Names that ours replace there, with -O, if nothing is lost by that. Look again afterwards.
     pub contests: Vec<Contest>,
-    /// What would be taken away on the replica if everything of the user could be read here.
+    /// What would be removed on the replica if everything of the user could be read here.
     pub withheld: Withheld,
-    /// What only the replica has and was kept, since it is merely missing here: the user ends as failed, naming it.
+    /// What only the replica has and was kept, because it is merely missing here: the user ends as failed, naming it.
     pub kept: Vec<Kept>,
     /// Mailboxes that the replica does not count against their quota root: the user ends as failed, naming them.
     pub uncounted: Vec<Uncounted>,
-    /// Renames in order. When there are any, act on them and look again before all that follows.
+    /// Renames in order. If there are any, carry them out and look again before everything that follows.
     pub renames: Vec<Rename>,
     /// Mailboxes to send, in the master's order.
     pub updates: Vec<MailboxUpdate>,
-    /// How many mailboxes are the same on both sides.
+    /// How many mailboxes are equal on both sides.
     pub unchanged: usize,
     /// Quota roots.
     pub quotas: Vec<QuotaChange>,
@@ -183,7 +183,7 @@ pub struct UserPlan {
 }
 
 impl UserPlan {
-    /// Whether there is nothing to be done: both sides agree, but for what is left out.
+    /// Whether there is nothing to do: both sides are equal, except for what is left out.
     pub fn is_empty(&self) -> bool {
         self.deletes.is_empty()
             && self.contests.is_empty()
@@ -207,9 +207,9 @@ pub enum PlanError {
         /// What the replica has that we lack.
         reason: CopybackReason,
     },
-    /// The replica has another mailbox, which nobody deleted here, under this name. Cyrus keeps no trace by name of a
-    /// mailbox that was deleted at once (`delete_mode: immediate`) when its name is used again: the new entry takes the
-    /// place of its tombstone.
+    /// The replica has another mailbox with this name, which was not deleted here. Cyrus keeps no trace by name of a
+    /// mailbox that was deleted at once (`delete_mode: immediate`) once its name is used again: the new entry replaces its
+    /// tombstone.
     #[error(
         "mailbox {mailbox}: the replica has another mailbox of this name (unique id {uniqueid}), and {}",
         if *alive { "that one is here, too, under another name" } else { "nothing here tells that it was deleted" }
@@ -219,10 +219,10 @@ pub enum PlanError {
         mailbox: String,
         /// The unique id of the replica's.
         uniqueid: UniqueId,
-        /// Whether a mailbox of that unique id is here: it can't be read, is another user's, or can't be renamed yet.
+        /// Whether a mailbox with that unique id exists here: it can't be read, is another user's, or can't be renamed yet.
         alive: bool,
     },
-    /// The replica has no INBOX of the user, and makes no other mailbox before it has (seen with 3.6.1).
+    /// The replica lacks the user's INBOX, and makes no other mailbox before it has one (seen with 3.6.1).
     #[error(
         "mailbox {mailbox}: the replica takes it after the user's INBOX, which can't be read here"
     )]
@@ -254,7 +254,7 @@ pub fn unmatched_folders<'a>(
     replica.mailboxes.iter().filter(|r| !here.contains(&r.uniqueid)).collect()
 }
 
-/// Plans one user. A mailbox that can't be made equal is left out by name ([`UserPlan::left_out`]); all others go on.
+/// Plans one user. A mailbox that can't be made equal is left out and named ([`UserPlan::left_out`]); all others go on.
 pub fn plan_user(
     master: &MasterUser,
     replica: &ReplicaUser,
@@ -352,13 +352,13 @@ pub fn plan_user(
     plan
 }
 
-/// The plan of a user of whom neither side has an INBOX that could be used: nothing can be done.
+/// The plan for a user without a usable INBOX on both sides: nothing can be done.
 fn without_inbox(master: &MasterUser) -> UserPlan {
     let needs = |folder: &Folder| PlanError::NeedsInbox { mailbox: folder.name().to_string() };
     UserPlan { left_out: master.folders.iter().map(needs).collect(), ..UserPlan::default() }
 }
 
-/// Takes out of a plan what would take something away.
+/// Takes all removals out of a plan.
 fn withhold_removals(plan: &mut UserPlan) {
     let withheld = &mut plan.withheld;
     plan.quotas.retain(|change| match change {
@@ -374,10 +374,10 @@ fn withhold_removals(plan: &mut UserPlan) {
     withheld.meta = before - plan.subscriptions.len() - plan.sieve.len();
 }
 
-/// Whether the replica made this mailbox by itself, when it was sent one below it: its name is one of ours, it never held
-/// a message or an annotation, and nobody here knows its unique id. A server that is sent ours replaces such a one, too
-/// (`imap/sync_support.c:sync_apply_mailbox` of cyrus-imapd 3.6.1). Among shared mailboxes, which may be another master's, one
-/// of ours must be below it to prove that.
+/// Whether the replica made this mailbox by itself, when it was sent one below it: its name is one of ours, it never held a
+/// message or an annotation, and its unique id is unknown here. A server that is sent ours replaces such a mailbox, too
+/// (`imap/sync_support.c:sync_apply_mailbox` of cyrus-imapd 3.6.1). Among shared mailboxes, which may be another master's,
+/// one of ours must be below it to prove that.
 fn is_filler(
     r: &ReplicaMailbox,
     master: &MasterUser,
@@ -398,8 +398,8 @@ fn is_ours(master: &MasterUser, uniqueid: &UniqueId) -> bool {
     master.folders.iter().any(|folder| folder.uniqueid() == uniqueid)
 }
 
-/// Names on the replica that do not get free: of those that stay, and of mailboxes that can't be
-/// renamed to their own names because of them. With the unique id of who holds each.
+/// Names on the replica that do not become free: of mailboxes that stay, and of those that can't be renamed to their own
+/// names because of them. With the unique id of the mailbox that has the name.
 fn held_names<'a>(
     master: &MasterUser,
     replica: &'a ReplicaUser,
@@ -442,8 +442,8 @@ fn rename_of(m: &MasterMailbox, r: &ReplicaMailbox, options: &Options) -> Option
     })
 }
 
-/// A mailbox that is found here by unique id, but not among those looked at, goes where it went here, as do_folders of 3.12 has
-/// it. It stays on its partition: more than its name is not known to have changed. What expired here is then removed by
+/// A mailbox that is found here by unique id, but not among those looked at, gets the name that it has here, as in
+/// do_folders of 3.12. It stays on its partition: only its name is known to have changed. An expired one is then removed by
 /// the replica's own cyr_expire.
 fn follow(moved: &Moved, gone: &ReplicaMailbox) -> Rename {
     Rename {

@@ -64,7 +64,7 @@ fn nothing_is_deleted_without_a_tombstone() {
     let plan = plan_user(&m, &r, &tombstones, &Options::default());
     assert_eq!(plan.deletes, ["user.a.y"], "a name proves nothing");
     assert_eq!(plan.orphans, ["user.a.x", "user.a.z"]);
-    // What was deleted with delay and has expired here goes below DELETED there, once.
+    // A mailbox that was deleted with delay and has expired here goes below DELETED there, once.
     let moved = Moved { name: "DELETED.user.a.z.1".into(), uidvalidity: UidValidity(7) };
     let moved = HashMap::from([(UniqueId::new("4"), moved)]);
     let alive = HashSet::from([UniqueId::new("4")]);
@@ -77,7 +77,7 @@ fn nothing_is_deleted_without_a_tombstone() {
     let plan = plan_user(&m, &r, &tombstones, &Options::default());
     assert!(plan.renames.is_empty() && plan.orphans == ["user.a.x"], "{plan:?}");
     r.mailboxes[3].name = "user.a.z".into();
-    // While anything can't be read, nothing goes.
+    // While anything can't be read, nothing is removed.
     m.incomplete = true;
     let plan = plan_user(&m, &r, &tombstones, &Options::default());
     assert!(plan.deletes.is_empty() && plan.renames.is_empty(), "{plan:?}");
@@ -157,7 +157,7 @@ fn a_name_held_by_what_never_held_a_message_is_freed() {
     assert_eq!(plan.deletes, ["user.a.x"]);
     assert_eq!((plan.orphans, plan.left_out), (vec!["user.a.z".to_string()], vec![]));
     assert_eq!(plan.updates.len(), 1);
-    // Unless it is here all the same.
+    // Unless it exists here all the same.
     let alive = HashSet::from([UniqueId::new("made up")]);
     let tombstones = Tombstones { alive, ..Tombstones::default() };
     let plan = plan_user(&m, &r, &tombstones, &Options::default());
@@ -212,7 +212,7 @@ fn a_user_whose_inbox_is_nowhere_to_be_had_waits_for_it() {
     let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default());
     assert!(plan.is_empty());
     assert_eq!(plan.left_out, [PlanError::NeedsInbox { mailbox: "user.a.x".into() }]);
-    // With one there, the others go on.
+    // With an INBOX there, the others go on.
     r.mailboxes.push(there("user.a", "1"));
     let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default());
     assert_eq!((plan.updates.len(), plan.left_out.len()), (1, 0));

@@ -3,10 +3,10 @@
 //! Source: `imap/sync_server.c:dobanner`, `imap/imapd.c` (`base_capabilities`, `capa_response`) of
 //! cyrus-imapd 3.6.1.
 
-/// What the peer offers at this point of the dialogue.
+/// What the peer offers at this point of the handshake.
 #[derive(Debug, Default)]
 pub(crate) struct Offer {
-    /// Some line of a sync server's banner was read.
+    /// A line of a sync server's banner was read.
     pub(crate) seen: bool,
     pub(crate) mechanisms: Vec<String>,
     pub(crate) starttls: bool,

@@ -1,4 +1,4 @@
-//! The last part of the opening: compression, SIEVE-MAILBOX and FORCE, for whoever may have them.
+//! The last part of the handshake: compression, SIEVE-MAILBOX and FORCE, if the login may use them.
 //!
 //! Source: `imap/sync_server.c:cmd_compress`, `imap/imapd.c:cmd_compress`,
 //! `imap/sync_support.c:sync_do_enable` and `sync_apply_force` of cyrus-imapd 3.6.1.
@@ -11,17 +11,16 @@ use super::banner::Offer;
 use super::{CyrusVersion, Handshake, HandshakeError, HandshakeStep, Session, Spoken, State};
 
 impl Handshake {
-    /// CAPABILITIES, FORCE and COMPRESS, each if wanted, in one go: their answers come in order, and
-    /// compression starts behind the last of them. Nothing may follow COMPRESS before its answer:
-    /// the server takes what it has read already for clear text (`lib/prot.c:prot_setcompress`).
-    /// Neither may anything follow AUTHENTICATE: it forgets what it has read (`prot_setsasl`).
+    /// CAPABILITIES, FORCE and COMPRESS, each if wanted, are sent together: their answers come in order, and compression
+    /// starts after the last of them. Nothing may follow COMPRESS before its answer: the server treats what it has read
+    /// already as uncompressed (`lib/prot.c:prot_setcompress`). Nothing may follow AUTHENTICATE either: the server forgets
+    /// what it has read (`prot_setsasl`).
     ///
-    /// Early, compression is left out: questions may then be sent right behind the first two.
+    /// Early, compression is left out: questions may then be sent directly behind the first two.
     ///
-    /// Over IMAP nothing is ever compressed: before each command imapd waits for its socket to
-    /// become readable (`imap/proxy.c:proxy_check_input`, `lib/prot.c:prot_select` of 3.6.1), even
-    /// when it has read the next command already and only has to inflate it. With commands sent
-    /// ahead of their answers it soon waits for ever.
+    /// Over IMAP nothing is ever compressed: before each command imapd waits for its socket to become readable
+    /// (`imap/proxy.c:proxy_check_input`, `lib/prot.c:prot_select` of 3.6.1), even if it has read the next command already
+    /// and only has to inflate it. With commands sent ahead of their answers it soon waits for ever.
     pub(super) fn enable(&mut self) -> Result<HandshakeStep, HandshakeError> {
         let wanted = self.options.want_compress || self.options.require_compress;
         let compress = wanted && self.offer.compress && self.framing == Framing::Csync;
@@ -62,7 +61,7 @@ impl Handshake {
     }
 
     /// What is wanted of what is offered, in the order of the C client. To an administrator on a Unix socket nothing is
-    /// offered, yet 3.6 knows SIEVE-MAILBOX, and passes over what it does not know.
+    /// offered, but 3.6 knows SIEVE-MAILBOX, and ignores what it does not know.
     fn wanted_capabilities(&self) -> Vec<&'static str> {
         let unseen = self.options.already_authenticated && self.knows_force();
         let Offer { sieve_mailbox, archive, unmailbox_id, .. } = self.offer;
@@ -74,13 +73,13 @@ impl Handshake {
         wanted.iter().filter(|(wanted, _)| *wanted).map(|(_, name)| *name).collect()
     }
 
-    /// Whether the peer knows FORCE and CAPABILITIES, which came together with 3.6; one that does not tell is asked.
+    /// Whether the peer knows FORCE and CAPABILITIES, which both came with 3.6; a peer of unknown version is asked.
     fn knows_force(&self) -> bool {
         self.offer.sieve_mailbox
             || self.session.version().is_none_or(|version| version >= CyrusVersion::new(3, 6))
     }
 
-    /// Goes on to the next answer that is to come; ready when there is none.
+    /// Moves on to the next awaited answer; ready when there is none.
     fn next(&mut self) -> Option<HandshakeStep> {
         match self.to_come.pop_front() {
             Some(state) => {
@@ -109,7 +108,7 @@ impl Handshake {
         Ok(self.next())
     }
 
-    /// The session as it will be if the peer does what it offered.
+    /// The session if the peer does what it offered.
     pub(super) fn expected(&self) -> Session {
         let mut session = self.session.clone();
         let to_come = |state| self.state == state || self.to_come.contains(&state);
@@ -131,7 +130,7 @@ impl Handshake {
         &mut self,
         status: &Status,
     ) -> Result<Option<HandshakeStep>, HandshakeError> {
-        // A NO or BAD is an old server's; without Sieve mailboxes all works as before.
+        // A NO or BAD comes from an old server; without Sieve mailboxes everything works as before.
         if let Some(error) = self.not_admin(status) {
             return Err(error);
         }
@@ -154,8 +153,8 @@ impl Handshake {
         HandshakeStep::Ready(self.session.clone())
     }
 
-    /// Somebody who may log in but is not one of `admins` gets `NO Permission denied` for every
-    /// command from a sync server, and `BAD Unrecognized command` for SYNC… from imapd.
+    /// A user that may log in but is not one of `admins` gets `NO Permission denied` for every command from a sync server,
+    /// and `BAD Unrecognized command` for SYNC… from imapd.
     pub(super) fn not_admin(&self, status: &Status) -> Option<HandshakeError> {
         let denied = match (self.framing, status.kind) {
             (Framing::Csync, StatusKind::No) => status.text.starts_with("Permission denied"),

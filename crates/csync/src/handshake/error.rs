@@ -2,7 +2,7 @@
 
 use crate::limits::WireError;
 
-/// Why a connection did not become a session.
+/// Why the handshake failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HandshakeError {
     /// Wrong user or password.
@@ -10,22 +10,22 @@ pub enum HandshakeError {
         "the replica refused the login of {user}: {text}; check sync_authname and sync_password"
     )]
     LoginRefused {
-        /// Who.
+        /// The user.
         user: String,
         /// The peer's words.
         text: String,
     },
-    /// The login is good, but not an administrator's.
+    /// The login is good, but it is not an administrator's.
     #[error(
         "{user} may log in to the replica but not replicate ({text}); add {user} to admins in its imapd.conf"
     )]
     NotAdmin {
-        /// Who.
+        /// The user.
         user: String,
         /// The peer's words.
         text: String,
     },
-    /// Nothing that we can do.
+    /// No mechanism that we know.
     #[error(
         "the replica offers no login mechanism that can be used here (it offers: \"{offered}\"); PLAIN is needed"
     )]
@@ -38,16 +38,16 @@ pub enum HandshakeError {
         "the replica lets nobody log in without TLS, which this program can't do yet; set SERVICE_allowplaintext: yes in its imapd.conf (csync_allowplaintext where cyrus.conf calls the service csync), and go to it through a tunnel, such as ssh -L, or over a network that you trust"
     )]
     TlsRequired,
-    /// We want encryption, the peer has none.
+    /// We require encryption, but the peer has none.
     #[error("TLS is required but the replica does not offer STARTTLS")]
     TlsNotOffered,
-    /// Somebody else answers there, or an imapd that does not replicate.
+    /// Another service, or an imapd that does not replicate.
     #[error("what answers there does not replicate: \"{banner}\"; check sync_host and sync_port")]
     NotReplication {
         /// What it says it is.
         banner: String,
     },
-    /// An imapd, where only a sync server is wanted.
+    /// An imapd, but only a sync server is accepted.
     #[error(
         "an IMAP server answers there (\"{banner}\") and sync_try_imap is off; set it, or use the csync port"
     )]
@@ -55,7 +55,7 @@ pub enum HandshakeError {
         /// What it says it is.
         banner: String,
     },
-    /// Compression is required and cannot be had.
+    /// Compression is required but not available.
     #[error("compression is required but the replica does not do it: {text}")]
     CompressionRefused {
         /// The peer's words, or ours.
@@ -70,18 +70,18 @@ pub enum HandshakeError {
     /// Malformed bytes.
     #[error(transparent)]
     Wire(#[from] WireError),
-    /// Something that does not answer what was said.
+    /// The answer does not fit the command.
     #[error("the replica gave an unexpected answer to {command}: \"{answer}\"")]
     UnexpectedAnswer {
-        /// What was said.
+        /// The command.
         command: &'static str,
-        /// What came back, shortened.
+        /// The answer, shortened.
         answer: String,
     },
 }
 
 impl HandshakeError {
-    /// Whether trying again cannot help: somebody must change a setting first.
+    /// Whether trying again can't help: an admin must change a setting first.
     pub fn is_fatal(&self) -> bool {
         match self {
             HandshakeError::LoginRefused { .. }

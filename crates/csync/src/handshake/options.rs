@@ -1,4 +1,4 @@
-//! What is wanted of a connection, and what was got.
+//! The options of a handshake, and its result.
 
 use std::fmt;
 
@@ -9,42 +9,42 @@ use super::CyrusVersion;
 /// Whether to ask for TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TlsWish {
-    /// Never: loopback, Unix sockets, and until the transport knows TLS.
+    /// Never: loopback, Unix sockets, and as long as the transport has no TLS.
     #[default]
     Never,
-    /// When the peer offers it.
+    /// If the peer offers it.
     IfOffered,
-    /// Or else there is no session.
+    /// Required.
     Required,
 }
 
-/// What is wanted of a connection.
+/// The options of a handshake.
 #[derive(Clone, PartialEq, Eq)]
 pub struct HandshakeOptions {
-    /// Who to log in as (`sync_authname`): one of the replica's admins.
+    /// The user to log in as (`sync_authname`): one of the replica's admins.
     pub authname: String,
-    /// With which password (`sync_password`).
+    /// The password (`sync_password`).
     pub password: String,
-    /// The realm (`sync_realm`). PLAIN and LOGIN have no use for it; it is here for other mechanisms.
+    /// The realm (`sync_realm`). PLAIN and LOGIN do not use it; it is here for other mechanisms.
     pub realm: Option<String>,
-    /// Whether an imapd will do (`sync_try_imap`).
+    /// Whether an imapd is accepted (`sync_try_imap`).
     pub try_imap: bool,
     /// Compress if it is offered.
     pub want_compress: bool,
-    /// Fail when it is not (-z).
+    /// Fail if it is not (-z).
     pub require_compress: bool,
-    /// Be open to questions as soon as the login is through, without compression: see
+    /// Accept questions as soon as the login is through, without compression: see
     /// [`HandshakeStep::Early`](super::HandshakeStep::Early). Not together with `require_compress`.
     pub early: bool,
     /// Whether to ask for TLS.
     pub tls: TlsWish,
-    /// A Unix socket's peer is logged in by being there; then the banner offers no mechanisms.
+    /// A Unix socket's peer counts as logged in; then the banner offers no mechanisms.
     pub already_authenticated: bool,
-    /// Switch on SIEVE-MAILBOX where it is offered.
+    /// Switch on SIEVE-MAILBOX if it is offered.
     pub want_sieve_mailbox: bool,
-    /// Switch on REPLICATION-ARCHIVE where it is offered (-a).
+    /// Switch on REPLICATION-ARCHIVE if it is offered (-a).
     pub want_archive: bool,
-    /// Switch on FORCE (-O) where the peer knows it, from 3.6 on. It outlives the connection in the server's process.
+    /// Switch on FORCE (-O) if the peer knows it, from 3.6 on. It outlives the connection in the server's process.
     pub force: bool,
 }
 
@@ -67,7 +67,7 @@ impl Default for HandshakeOptions {
     }
 }
 
-/// Without the password: options get logged.
+/// Without the password: options may be logged.
 impl fmt::Debug for HandshakeOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HandshakeOptions")
@@ -93,12 +93,12 @@ pub struct Session {
     pub framing: Framing,
     /// What the peer can do and what is switched on.
     pub capabilities: Capabilities,
-    /// Whether FORCE was asked for and granted; replicas before 3.6 do not know it, and are not asked.
+    /// Whether FORCE was requested and granted; replicas before 3.6 do not know it, and are not asked.
     pub force_active: bool,
 }
 
 impl Session {
-    /// Which Cyrus the peer is, where it tells.
+    /// The peer's version of Cyrus, if it reports one.
     pub fn version(&self) -> Option<CyrusVersion> {
         CyrusVersion::of(&self.capabilities.software)
     }
@@ -136,7 +136,7 @@ pub struct Capabilities {
     pub tls_active: bool,
     /// The peer can place messages on archive partitions (offered, not switched on).
     pub replication_archive: bool,
-    /// All that APPLY CAPABILITIES switched on.
+    /// Everything that APPLY CAPABILITIES switched on.
     pub enabled: Vec<String>,
     /// Host, name and version from the banner: `host Cyrus sync server 3.6.1`.
     pub software: String,

@@ -1,4 +1,4 @@
-//! What the client says in the opening, and which part of it nobody else may see.
+//! What the client sends in the handshake, and which part of it is secret.
 
 use std::fmt;
 use std::ops::Range;
@@ -11,12 +11,12 @@ pub struct Spoken {
 }
 
 impl Spoken {
-    /// Nothing of it is secret.
+    /// Nothing in it is secret.
     pub(super) fn open(bytes: impl Into<Vec<u8>>) -> Spoken {
         Spoken { bytes: bytes.into(), secret: 0..0 }
     }
 
-    /// What `write` adds to `before` is secret; CRLF follows it.
+    /// The bytes that `write` adds to `before` are secret; CRLF follows them.
     pub(super) fn with_secret(before: Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> Spoken {
         let mut bytes = before;
         let start = bytes.len();
@@ -26,12 +26,12 @@ impl Spoken {
         Spoken { bytes, secret }
     }
 
-    /// What goes to the peer.
+    /// The bytes for the peer.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// What a log or a trace may show: `…` stands for the secret.
+    /// The text for a log or a trace: `…` replaces the secret.
     pub fn shown(&self) -> Vec<u8> {
         let mut shown = self.bytes.clone();
         if !self.secret.is_empty() {

@@ -1,5 +1,4 @@
-//! Openings that are made up: other servers, other options, and those that must fail. The real
-//! ones are replayed in `tests/wire.rs`.
+//! Invented handshakes: other servers, other options, and those that must fail. `tests/wire.rs` replays the real ones.
 
 use super::*;
 
@@ -18,7 +17,7 @@ fn options() -> HandshakeOptions {
     }
 }
 
-/// Plays a dialogue: every server text, and what we are expected to do after it.
+/// Plays a handshake: every server text, and the step that is expected after it.
 fn play(options: HandshakeOptions, turns: &[(&str, &str)]) -> Result<Session, HandshakeError> {
     let mut handshake = Handshake::new(options);
     let mut src = BytesMut::new();
@@ -103,17 +102,17 @@ fn questions_may_go_ahead_of_the_last_answers() {
     let session = play(options.clone(), &kept).unwrap();
     assert!(session.capabilities.sieve_mailbox_enabled && session.force_active);
     assert!(session.capabilities.compress_later && !session.capabilities.compress_active);
-    // What was expected need not come.
+    // The expected session need not be the result.
     let broken = [&opening[..], &[("NO what\r\nOK success\r\n", "ready")]].concat();
     assert!(!play(options.clone(), &broken).unwrap().capabilities.sieve_mailbox_enabled);
     let denied = [&opening[..], &[("NO Permission denied\r\n", "")]].concat();
     assert!(matches!(fails(options.clone(), &denied), HandshakeError::NotAdmin { .. }));
 
-    // With nothing to agree on there is nothing to be ahead of; an imapd is not asked ahead.
+    // If there is nothing to enable there is no early step; an imapd gets no early questions.
     let plain = HandshakeOptions { want_sieve_mailbox: false, force: false, ..options.clone() };
     let nothing = [(CSYNC, login.as_str()), ("OK Success\r\n", "ready")];
     assert!(play(plain, &nothing).unwrap().capabilities.compress_later);
-    // Nor is a Unix socket's peer, who offers nothing that could be relied on.
+    // A Unix socket's peer has none either: it offers nothing to rely on.
     let options = HandshakeOptions { force: false, ..options };
     let socket = HandshakeOptions { already_authenticated: true, ..options.clone() };
     let banner = "* OK host Cyrus sync server 3.6.1\r\n";
@@ -157,7 +156,7 @@ fn a_unix_socket_needs_no_login() {
     let session = play(options.clone(), &[(banner, ENABLE), (ENABLED, "ready")]).unwrap();
     assert!(session.capabilities.sieve_mailbox_enabled);
     assert_eq!(session.capabilities.software, "host Cyrus sync server 3.6.1");
-    // Before 3.6 nobody knew CAPABILITIES.
+    // No version before 3.6 knew CAPABILITIES.
     let old = [(banner, ENABLE), ("NO IMAP_PROTOCOL_ERROR Protocol error\r\n", "ready")];
     assert!(!play(options, &old).unwrap().capabilities.sieve_mailbox_enabled);
 }
@@ -264,7 +263,7 @@ fn tls_when_wished() {
     );
     assert!(session.unwrap().capabilities.tls_active);
 
-    // Bytes in clear behind the OK would be taken for encrypted ones.
+    // Unencrypted bytes after the OK would be treated as encrypted ones.
     let injected = [(IMAP, "S01 STARTTLS\r\n"), ("S01 OK Begin\r\n* CAPABILITY AUTH=EVIL\r\n", "")];
     let error = fails(wish(TlsWish::Required), &injected);
     assert!(matches!(error, HandshakeError::UnexpectedAnswer { command: "STARTTLS", .. }));
@@ -368,7 +367,7 @@ fn only_what_is_offered_is_asked_for() {
     let session = play(archive.clone(), &turns).unwrap();
     assert!(session.capabilities.replication_archive);
     assert!(session.capabilities.has_enabled("REPLICATION-ARCHIVE"));
-    // Offered, asked for, and not switched on.
+    // Offered, requested, and not switched on.
     let turns = [(banner.as_str(), login.as_str()), ("OK Success\r\n", both), (ENABLED, "ready")];
     let session = play(archive.clone(), &turns).unwrap();
     assert!(!session.capabilities.has_enabled("REPLICATION-ARCHIVE"));
@@ -396,7 +395,7 @@ fn nobody_before_3_6_is_asked_for_force() {
     let socket = HandshakeOptions { already_authenticated: true, ..options.clone() };
     let banner = "* OK host Cyrus sync server 3.2.6\r\n";
     assert!(!play(socket, &[(banner, "ready")]).unwrap().force_active);
-    // One that does not say what it is may know it.
+    // A peer that does not report its version may know it.
     let silent = of("");
     let turns = [
         (silent.as_str(), login.as_str()),

@@ -1,4 +1,4 @@
-//! Which Cyrus the peer is, by what it says of itself.
+//! The peer's version of Cyrus, from its banner.
 //!
 //! ```text
 //!   host Cyrus sync server 3.6.1-Debian-3.6.1-4+deb12u3          3.6
@@ -11,9 +11,9 @@
 /// The version of a Cyrus, such as 3.6. Later ones are greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CyrusVersion {
-    /// What stands before the first dot.
+    /// The number before the first dot.
     pub major: u32,
-    /// What stands behind it.
+    /// The number after it.
     pub minor: u32,
 }
 
@@ -23,7 +23,7 @@ impl CyrusVersion {
         CyrusVersion { major, minor }
     }
 
-    /// The version in what a server says of itself; none where it does not tell.
+    /// The version in a server's banner; `None` if it has none.
     pub fn of(software: &str) -> Option<CyrusVersion> {
         let (_, rest) = software.split_once("Cyrus ")?;
         let rest = rest.strip_prefix("sync server ").or_else(|| rest.strip_prefix("IMAP "))?;
