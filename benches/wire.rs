@@ -35,7 +35,7 @@ fn master() -> MasterStore {
     MasterStore::write(&plan).unwrap()
 }
 
-/// What a replica with all of the store answers to a GET.
+/// The answers to GET of a replica that has all of the store.
 fn answer(master: &MasterStore, what: &str, name: &str) -> Vec<u8> {
     let replica = Replica::new(Options { conversations: false, ..Options::default() }).unwrap();
     let server = replica.serve("127.0.0.1:0").unwrap();
@@ -77,7 +77,7 @@ fn settings(port: u16) -> actors::Settings {
     }
 }
 
-/// The lines of an answer, decoded as they come.
+/// The lines of an answer, decoded as they arrive.
 fn items(bytes: &[u8]) -> Vec<Item> {
     let mut decoder = Decoder::new(csync::Framing::Csync, Limits::default());
     let mut unread = BytesMut::new();

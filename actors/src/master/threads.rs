@@ -1,7 +1,7 @@
 //! Threads for work that waits for the disk or for a connection: made as they are needed, and ended when idle.
 //!
 //! ```text
-//!   StoreReader, MailboxStreamer --work--> [Threads: `most` at a time, the rest waits its turn] --result--> who asked
+//!   StoreReader, MailboxStreamer --work--> [Threads: `most` at a time, the rest waits its turn] --result--> the caller
 //! ```
 //! They are the blocking pool of a tokio runtime that runs nothing else. A panic there becomes an internal error of the
 //! caller, and the thread survives.

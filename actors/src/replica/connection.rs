@@ -1,7 +1,7 @@
 //! The Connection actor: one socket to the replica; commands go ahead of their answers.
 //!
 //! ```text
-//!   Lease --Frame--> writer task --bytes--> replica --bytes--> reader task --Answer--> who asked
+//!   Lease --Frame--> writer task --bytes--> replica --bytes--> reader task --Answer--> the caller
 //!                        '------ names of commands, in order ------^
 //! ```
 //! The writer never waits for an answer and the reader never waits for the writer, so answers and commands of any size

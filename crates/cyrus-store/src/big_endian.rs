@@ -1,14 +1,14 @@
-//! Numbers as Cyrus' files have them: big-endian, at a place that the version of the format decides.
+//! Numbers in Cyrus' files: big-endian, at a place that depends on the version of the format.
 //!
-//! A struct laid over the bytes would need one for each of the index's ten versions, and code to bring them together; a place
-//! for each number is shorter, and costs nothing.
+//! With structs laid over the bytes we would need one for each of the index's ten versions, and code to unify them; one
+//! place for each number is shorter, and costs nothing.
 
-/// A big-endian 32-bit number; 0 behind the end (callers check lengths first).
+/// A big-endian 32-bit number; 0 beyond the end (callers check lengths first).
 pub(crate) fn be32(buf: &[u8], at: usize) -> u32 {
     buf.get(at..at + 4).and_then(|bytes| bytes.try_into().ok()).map_or(0, u32::from_be_bytes)
 }
 
-/// A big-endian 64-bit number; 0 behind the end (callers check lengths first).
+/// A big-endian 64-bit number; 0 beyond the end (callers check lengths first).
 pub(crate) fn be64(buf: &[u8], at: usize) -> u64 {
     buf.get(at..at + 8).and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes)
 }

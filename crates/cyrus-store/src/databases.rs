@@ -1,4 +1,4 @@
-//! Which database formats `imapd.conf` may name, and what it means that a database is not there.
+//! The database formats that `imapd.conf` may name, and the meaning of a missing database.
 //!
 //! ```text
 //! mboxlist_db   mailboxes.db     made by Cyrus' first start (ctl_cyrusdb -r)     missing: an error
@@ -7,8 +7,8 @@
 //!               quotalegacy      a file each root                                missing: no such root
 //! subscription_db, seenstate_db, conversations_db      a file each user            missing: nothing is known
 //! ```
-//! Cyrus' own client makes what is missing, and then tells the replica that nothing is in it. Here "not there" is never
-//! taken for "empty" where something would be taken away for it.
+//! Cyrus' own client creates missing databases, and then tells the replica that they are empty. Here a missing database is
+//! never treated as empty if that would remove anything.
 //!
 //! Source: `lib/cyrusdb.c` (_myopen), `lib/imapoptions` and the callers of `cyrusdb_open` in `imap/` of cyrus-imapd 3.6.1.
 
@@ -29,11 +29,10 @@ const OPTIONS: [&str; 6] = [
     "conversations_db",
 ];
 
-/// The formats that are read. The option says what new files are; an old one is read as what it is.
+/// The formats that we read. The option applies to new files; an old file is read in the format that it has.
 const READ: [&str; 3] = ["twoskip", "skiplist", "flat"];
 
-/// Checks, before anything is read, that the databases are of formats that are read, and that the list of mailboxes is
-/// there.
+/// Checks, before anything is read, that we can read the formats of the databases, and that the list of mailboxes exists.
 ///
 /// # Errors
 /// [`StoreError::Config`] or [`StoreError::MissingDatabase`], naming the option.
@@ -49,7 +48,7 @@ pub fn check(conf: &Config) -> Result<(), StoreError> {
         }
     }
     must_be_there(&paths::mailboxes_db(conf), "mboxlist_db_path")?;
-    // Only before 3.5 does the option change the order of keys. What else is wrong is said where the list is read.
+    // Only before 3.5 does the option change the order of keys. Other errors are reported where the list is read.
     let by_name = || MboxList::open(conf).is_ok_and(|list| !list.has_unique_ids());
     if conf.is_on("improved_mboxlist_sort") && by_name() {
         return Err(conf.bad(
@@ -60,19 +59,19 @@ pub fn check(conf: &Config) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A global database that Cyrus has made by now, if this is where it makes it.
+/// A global database that Cyrus has created by now, if it is at the default place.
 ///
 /// # Errors
-/// [`StoreError::MissingDatabase`] where there is no such file.
+/// [`StoreError::MissingDatabase`] if there is no such file.
 pub(crate) fn must_be_there(path: &Path, option: &'static str) -> Result<(), StoreError> {
     match path.symlink_metadata() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(missing(path, option)),
-        // Whoever reads it says what else is wrong.
+        // Other errors are reported when it is read.
         _ => Ok(()),
     }
 }
 
-/// The error about a global database that is not there.
+/// The error about a missing global database.
 pub(crate) fn missing(path: &Path, option: &'static str) -> StoreError {
     StoreError::MissingDatabase { option, path: path.to_path_buf() }
 }

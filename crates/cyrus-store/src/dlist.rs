@@ -1,4 +1,4 @@
-//! The small notation in which Cyrus writes the values of its databases.
+//! The notation in which Cyrus writes the values of its databases.
 //!
 //! ```text
 //! value  = atom | "quoted \" string" | {3+} CR LF abc | NIL | (value value …) | %(key value key value …)
@@ -7,7 +7,7 @@
 //! One space between things, none elsewhere. An atom ends at a space or at the brackets that close around it. Source:
 //! `imap/dlist.c` (dlist_parsesax) of cyrus-imapd 3.6.1.
 
-/// Nobody nests deeper; a limit keeps hostile input from exhausting the stack.
+/// Cyrus never nests deeper; a limit keeps hostile input from exhausting the stack.
 const MAX_DEPTH: u32 = 32;
 
 /// A parsed value.
@@ -23,7 +23,7 @@ pub enum Value {
     Map(Vec<(Vec<u8>, Value)>),
 }
 
-/// The text is not in this notation.
+/// The text is not valid in this notation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at byte {offset}")]
 pub struct BadValue {
@@ -123,7 +123,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Steps over what separates values, or over the closing bracket; true for the latter.
+    /// Skips a separator between values, or the closing bracket; true for the latter.
     fn close(&mut self, first: bool) -> Result<bool, BadValue> {
         match self.peek() {
             Some(b')') => {
@@ -132,7 +132,7 @@ impl<'a> Parser<'a> {
             }
             Some(b' ') if !first => {
                 self.at += 1;
-                // A space before the bracket is not Cyrus' own, but harmless.
+                // Cyrus writes no space before the bracket, but one is harmless.
                 if self.peek() == Some(b')') {
                     self.at += 1;
                     return Ok(true);

@@ -1,21 +1,22 @@
-//! Everything that can go wrong while a mail store is read, and what a caller should make of it.
+//! The errors of reading a mail store, and their classes.
 //!
-//! One enum serves the whole crate because every caller asks the same question of it ([`StoreError::class`]): is the thing
-//! absent, locked, damaged, of a kind we do not read, or is the disk or the configuration at fault?
+//! One enum serves the whole crate because every caller asks the same question about it ([`StoreError::class`]): is the
+//! object missing, locked, damaged, in a format that we don't read, or is the disk or the configuration at fault?
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use cyrus_types::UniqueId;
 
-/// What a failure means to the caller.
+/// The class of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ErrorClass {
     /// The user, mailbox or file is not there (any more).
     Missing,
-    /// Somebody else holds a lock and we were told not to wait.
+    /// Somebody else holds a lock and the caller did not want to wait.
     Locked,
-    /// The bytes contradict the format or their checksum: this user's or mailbox's failure, `reconstruct` may help.
+    /// The bytes violate the format or do not match their checksum: only this user or mailbox fails, `reconstruct` may
+    /// help.
     Damaged,
     /// A format or version that this crate does not read.
     Unsupported,
@@ -32,11 +33,11 @@ pub enum StoreError {
     /// A system call failed.
     #[error("can't {action} {}: {}", path.display(), system_words(source))]
     Io {
-        /// What was tried, as a verb: "open", "read", "lock" …
+        /// The action, as a verb: "open", "read", "lock" …
         action: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// A file that should exist does not.
@@ -45,7 +46,7 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
-    /// A database for all users that Cyrus has made by now is not where the option says.
+    /// A database for all users that Cyrus has created by now is not where the option says.
     #[error(
         "option {option}: {} does not exist, and what is not there is not taken for empty; is this where Cyrus keeps it?",
         path.display()
@@ -76,13 +77,13 @@ pub enum StoreError {
         /// User id.
         user: String,
     },
-    /// A lock is held by another process and waiting was not asked for.
+    /// Another process holds a lock, and the caller did not want to wait.
     #[error("{} is locked by another process", path.display())]
     Locked {
         /// The lock file.
         path: PathBuf,
     },
-    /// A file's bytes make no sense.
+    /// A file's bytes are invalid.
     #[error("{} is damaged: {what}", path.display())]
     Damaged {
         /// The file.
@@ -90,7 +91,7 @@ pub enum StoreError {
         /// What is wrong, and where.
         what: String,
     },
-    /// A file's bytes make no sense at a known place.
+    /// A file's bytes are invalid at a known place.
     #[error("{} is damaged at offset {offset}: {what}", path.display())]
     DamagedAt {
         /// The file.
@@ -110,7 +111,7 @@ pub enum StoreError {
         /// What is wrong.
         what: String,
     },
-    /// A mailbox's file makes no sense, apart from any one record.
+    /// A mailbox's file is invalid, independent of any one record.
     #[error("mailbox {mailbox} is damaged ({}): {what}", path.display())]
     DamagedMailbox {
         /// Internal name.
@@ -120,7 +121,7 @@ pub enum StoreError {
         /// What is wrong.
         what: String,
     },
-    /// A record of a mailbox's index makes no sense.
+    /// A record of a mailbox's index is invalid.
     #[error("mailbox {mailbox} is damaged ({} record {recno}): {what}", path.display())]
     DamagedRecord {
         /// Internal name.
@@ -137,7 +138,7 @@ pub enum StoreError {
         "mailbox {mailbox} has the same unique id ({uniqueid}) as mailbox {other}; it needs one of its own"
     )]
     SharedId {
-        /// The one that is not meant by that id in the mailbox list; internal name.
+        /// The one to which the mailbox list does not map that id; internal name.
         mailbox: String,
         /// The other one.
         other: String,
@@ -147,7 +148,7 @@ pub enum StoreError {
     /// Text that must be UTF-8 is not.
     #[error("'{text}' in {} is not UTF-8; rename or remove it", path.display())]
     NotUtf8 {
-        /// Where it stands.
+        /// Where the text is.
         path: PathBuf,
         /// The text, with its bad bytes replaced.
         text: String,
@@ -175,9 +176,9 @@ pub enum StoreError {
     ConfigFile {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
-        /// What to do about it, or who includes the file; begins with "; ".
+        /// What to do about it, or which file includes it; begins with "; ".
         hint: String,
     },
     /// A line of the configuration is wrong.
@@ -200,12 +201,12 @@ pub enum StoreError {
     },
 }
 
-/// ` line 7`, or nothing where an error is about the whole file.
+/// ` line 7`, or nothing if an error is about the whole file.
 fn line_number(line: u32) -> String {
     if line == 0 { String::new() } else { format!(" line {line}") }
 }
 
-/// The system's words, and what to do where rights are missing.
+/// The system's error, and what to do if rights are missing.
 fn system_words(e: &io::Error) -> String {
     match e.kind() {
         io::ErrorKind::NotFound => "no such file".into(),
@@ -221,7 +222,7 @@ fn system_words(e: &io::Error) -> String {
 }
 
 impl StoreError {
-    /// Wraps what the system said; a file that is not there becomes [`StoreError::MissingFile`].
+    /// Wraps a system error; a missing file becomes [`StoreError::MissingFile`].
     pub fn io(action: &'static str, path: &Path, source: io::Error) -> StoreError {
         if source.kind() == io::ErrorKind::NotFound {
             return StoreError::MissingFile { path: path.to_path_buf() };
@@ -256,22 +257,22 @@ impl StoreError {
         }
     }
 
-    /// A format that is not read.
+    /// A format that we don't read.
     pub fn unsupported(path: &Path, what: impl Into<String>) -> StoreError {
         StoreError::Unsupported { path: path.to_path_buf(), what: what.into() }
     }
 
-    /// Something that is no plain file.
+    /// Something that is not a plain file.
     pub fn not_a_file(path: &Path, kind: &'static str) -> StoreError {
         StoreError::NotAFile { path: path.to_path_buf(), kind }
     }
 
-    /// An option whose value cannot be used.
+    /// An option with an unusable value.
     pub fn option(option: &str, what: impl Into<String>) -> StoreError {
         StoreError::ConfigOption { option: option.to_string(), what: what.into() }
     }
 
-    /// What the failure means to the caller.
+    /// The class of this error.
     pub fn class(&self) -> ErrorClass {
         match self {
             StoreError::MissingFile { .. }

@@ -1,19 +1,21 @@
-//! A read-only view of a Cyrus IMAP mail store, as cyrus-imapd 3.6.1 and its neighbours lay it out.
+//! A read-only view of a Cyrus IMAP mail store, in the layout of cyrus-imapd 3.6.1 and other versions.
 //!
-//! Reading happens with plain `pread` calls under the same advisory locks that Cyrus takes; nothing here ever writes to a mail
-//! store (the one exception: lock files, which are created as Cyrus creates them). There are no sockets, no clocks and no
-//! threads in this crate: every call blocks until the disk, or a lock, answers.
+//! It reads with plain `pread` calls under the same advisory locks that Cyrus takes. It never writes to a mail store,
+//! except that it creates lock files as Cyrus creates them. There are no sockets, no clocks and no threads in this crate:
+//! every call blocks until the disk, or a lock, answers.
 //!
 //! From the bottom up:
 //!
-//! - [`error`], [`dlist`]: what everything else is made of.
+//! - [`error`], [`dlist`]: the base of everything else.
 //! - [`config`]: `imapd.conf` with the defaults of 3.6.1.
-//! - [`paths`]: where each thing lives on disk.
+//! - [`paths`]: where each file is on disk.
 //! - [`lock`]: locks that agree with Cyrus' own.
 //! - [`db`]: the key-value files (twoskip, skiplist, flat, quotalegacy); [`databases`]: which are read, and what is missing.
-//! - [`mboxlist`], [`user::subs`], [`user::seen`], [`user::quota`], [`user::counters`], [`user::conversations`], [`user::sieve`]: what is known of a user.
-//! - [`mailbox::header`], [`mailbox::index`], [`mailbox::record`], [`mailbox::annotations`], [`mailbox::crc`], [`mailbox`]: what is in a mailbox.
-//! - [`store`]: the front door.
+//! - [`mboxlist`], [`user::subs`], [`user::seen`], [`user::quota`], [`user::counters`], [`user::conversations`],
+//! [`user::sieve`]: the data of a user.
+//! - [`mailbox::header`], [`mailbox::index`], [`mailbox::record`], [`mailbox::annotations`], [`mailbox::crc`], [`mailbox`]:
+//! the contents of a mailbox.
+//! - [`store`]: the entry point.
 #![forbid(unsafe_code)]
 
 mod big_endian;

@@ -29,19 +29,19 @@ use crate::error::StoreError;
 use crate::paths;
 use crate::regular;
 
-/// How often a file may be replaced under our hands before we give up.
+/// How often a file may be replaced while we lock it before we give up.
 const MAX_REOPENS: u32 = 100;
 
-/// What a lock keeps others from doing.
+/// What a lock prevents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Others may read, not write.
+    /// Others may read, but not write.
     Shared,
     /// Others may do neither.
     Exclusive,
 }
 
-/// A lock on a file, given up when dropped.
+/// A lock on a file, released when dropped.
 #[derive(Debug)]
 pub struct FileLock {
     file: Arc<File>,
@@ -103,8 +103,8 @@ impl FileLock {
         Err(StoreError::damaged(path, "it is being replaced again and again"))
     }
 
-    /// As [`FileLock::on_existing`], shared and waiting, of a file that is open already and that nobody else uses; `None` if it
-    /// is no longer the one at that path.
+    /// As [`FileLock::on_existing`], shared and waiting, of a file that is open already and that nothing else uses; `None`
+    /// if it is no longer the one at that path.
     ///
     /// # Errors
     /// [`StoreError::MissingFile`] if there is no such file; [`StoreError::Io`].
@@ -113,7 +113,7 @@ impl FileLock {
         FileLock::if_still(file, path)
     }
 
-    /// The lock, if what is locked is the file at that path.
+    /// The lock, if the locked file is the one at that path.
     fn if_still(file: Arc<File>, path: &Path) -> Result<Option<FileLock>, StoreError> {
         let ours = file.metadata().map_err(|error| StoreError::io("stat", path, error))?;
         let current = fs::metadata(path).map_err(|error| StoreError::io("stat", path, error))?;
@@ -122,7 +122,7 @@ impl FileLock {
         Ok(same.then(|| FileLock { file, path: path.to_path_buf(), id, len: ours.len() }))
     }
 
-    /// Gives the lock up and keeps the file open, for [`FileLock::again`]; `None` if that fails.
+    /// Releases the lock and keeps the file open, for [`FileLock::again`]; `None` if that fails.
     pub(crate) fn give_up(&self) -> Option<Arc<File>> {
         let unlocked = fcntl(&*self.file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_UNLCK)));
         unlocked.is_ok().then(|| self.file.clone())
@@ -149,7 +149,7 @@ impl FileLock {
         &self.file
     }
 
-    /// How many bytes the file had when it was locked, which others keep to while it is. Zero for a lock file.
+    /// The file's size in bytes when it was locked, which others do not change while it is. Zero for a lock file.
     pub fn file_len(&self) -> u64 {
         self.len
     }
@@ -202,7 +202,7 @@ pub fn mailbox_lock(conf: &Config, id_or_name: &str) -> Result<FileLock, StoreEr
     FileLock::shared(&paths::lock_path(conf, id_or_name))
 }
 
-/// `*S*server*user`, with carets for dots (`imap/sync_support.c:_synclock_name`). A user's slashes would be folders.
+/// `*S*server*user`, with carets for dots (`imap/sync_support.c:_synclock_name`). Slashes in a user id would be folders.
 fn sync_lock_name(server: &str, user: Option<&str>) -> String {
     format!(
         "*S*{}*{}",
@@ -216,9 +216,9 @@ fn user_lock_name(user: Option<&str>) -> String {
     format!("*U*{}", user.unwrap_or_default().replace('.', "^"))
 }
 
-/// Made with the rights that the umask leaves (option `umask`): who may open a lock file may hold it for ever.
+/// Made with the rights that the umask leaves (option `umask`): any process that may open a lock file may hold it for ever.
 fn open_lock_file(path: &Path) -> Result<File, StoreError> {
-    // Never emptied here: whoever holds it may have written into it who he is (sync_log/claim.rs).
+    // Never emptied here: its holder may have written its process id into it (sync_log/claim.rs).
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o666);
     regular::open_own(&mut options, path)

@@ -1,4 +1,4 @@
-//! Where everything lives on disk.
+//! Where everything is on disk.
 //!
 //! ```text
 //! mailbox, by unique id    <partition>/uuid/f/0/f0c1…/            cyrus.header cyrus.index cyrus.annotations 1. 2. …
@@ -10,8 +10,8 @@
 //! lock                     <lock root>[/a]/NAME.lock              NAME is hashed like a mailbox's name
 //! ```
 //!
-//! The single letters come from `dir_hash_c`: the first letter (`q` if it is none), or a hash with `fulldirhash`; in
-//! mailbox and lock paths they appear only with `hashimapspool`. Source: `imap/mboxname.c` (mboxname_hash,
+//! The single letters come from `dir_hash_c`: the first letter (`q` if it is not a letter), or a hash with `fulldirhash`;
+//! in mailbox and lock paths they appear only with `hashimapspool`. Source: `imap/mboxname.c` (mboxname_hash,
 //! mboxname_*path, mboxname_conf_getpath*), `imap/user.c`, `lib/cyrusdb_quotalegacy.c`, `lib/util.c` of cyrus-imapd 3.6.1.
 
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use cyrus_types::{NameParts, UniqueId};
 use crate::config::{Config, VirtDomains};
 use crate::error::StoreError;
 
-/// What decides where a mailbox's files are.
+/// What determines where a mailbox's files are.
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
     /// Internal name.
@@ -63,7 +63,7 @@ pub enum UserFile {
 }
 
 impl UserFile {
-    /// The name's ending, as in `anna.seen` and `seen.db`.
+    /// The file name's ending, as in `anna.seen` and `seen.db`.
     pub fn suffix(self) -> &'static str {
         match self {
             UserFile::Subscriptions => "sub",
@@ -78,7 +78,7 @@ impl UserFile {
 /// The folder of a mailbox's messages.
 ///
 /// # Errors
-/// The partition is not configured, or the unique id cannot be one.
+/// The partition is not configured, or the unique id is not valid.
 pub fn data_dir(conf: &Config, place: Place<'_>) -> Result<PathBuf, StoreError> {
     mailbox_dir(conf, conf.partition_dir(place.partition)?, place)
 }
@@ -113,7 +113,7 @@ pub fn message_path(
 /// # Errors
 /// As [`data_dir`].
 pub fn meta_path(conf: &Config, place: Place<'_>, file: MetaFile) -> Result<PathBuf, StoreError> {
-    // Cyrus looks annotations up under the index's key; that is not a slip here.
+    // Cyrus uses the index's key for annotations; this is not a mistake here.
     let (own_option, kind, file_name) = match file {
         MetaFile::Header => ("metadir-header", "header", "cyrus.header"),
         MetaFile::Index => ("metadir-index", "index", "cyrus.index"),
@@ -139,7 +139,7 @@ pub fn meta_path(conf: &Config, place: Place<'_>, file: MetaFile) -> Result<Path
 /// One of a user's files. `inbox_id` is the unique id of the user's INBOX; `None` if the INBOX has legacy dirs.
 ///
 /// # Errors
-/// The unique id cannot be one, or the user id is empty.
+/// The unique id is not valid, or the user id is empty.
 pub fn user_file(
     conf: &Config,
     userid: &str,
@@ -162,7 +162,7 @@ pub fn user_file(
             path.push(letter.to_string());
             path.push(format!("{localpart}.{suffix}"));
         }
-        // What belongs to nobody in particular.
+        // Data without an owner.
         None => path.push(format!("shared.{suffix}")),
     }
     Ok(path)
@@ -171,7 +171,7 @@ pub fn user_file(
 /// The folder of a user's Sieve scripts (where `sieveusehomedir` is off). `inbox_id` as in [`user_file`].
 ///
 /// # Errors
-/// `sievedir` is not set, or the unique id cannot be one.
+/// `sievedir` is not set, or the unique id is not valid.
 pub fn sieve_dir(
     conf: &Config,
     userid: &str,
@@ -226,8 +226,8 @@ pub fn lock_path(conf: &Config, name: &str) -> PathBuf {
     with_lock(name_dir(conf, &conf.lock_root(), name, '_'))
 }
 
-/// The same of a name with a server's name in it, which may be a socket's path: Cyrus lets its slashes be folders' ends.
-/// It must not begin with one.
+/// The same for a name that contains a server's name, which may be a socket's path: Cyrus treats its slashes as folders. It
+/// must not begin with one.
 pub(crate) fn server_lock_path(conf: &Config, name: &str) -> PathBuf {
     with_lock(name_dir(conf, &conf.lock_root(), name, '/'))
 }
@@ -276,7 +276,7 @@ fn id_dir(root: &Path, id: &UniqueId) -> Result<PathBuf, StoreError> {
     }
 }
 
-/// `root[/domain/…][/letter]/level/level…` (mboxname_hash), with this in the place of slashes.
+/// `root[/domain/…][/letter]/level/level…` (mboxname_hash), with this instead of slashes.
 fn name_dir(conf: &Config, root: &Path, internal: &str, slash: char) -> PathBuf {
     let name: NameParts = conf.names().parse(internal);
     let full = conf.fulldirhash();

@@ -1,8 +1,8 @@
-//! Opening files that must be plain files.
+//! Opens files that must be plain files.
 //!
-//! What stands in a mail store's folders may be anything: a FIFO would make its reader wait for ever, a link to /dev/zero
-//! would never end. So nothing is waited for when a file is opened, it is read only if it is a plain file, and no more of it
-//! than makes sense. Files that replication itself makes are never opened through a symbolic link.
+//! A mail store's folders may contain anything: a FIFO would make its reader wait for ever, a link to /dev/zero would never
+//! end. So opening a file never waits, only plain files are read, and no more of them than is sensible. Files that
+//! replication itself makes are never opened through a symbolic link.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
@@ -16,12 +16,12 @@ use crate::error::StoreError;
 /// Opens a plain file for reading.
 ///
 /// # Errors
-/// [`StoreError::MissingFile`], [`StoreError::NotAFile`], or what the system says.
+/// [`StoreError::MissingFile`], [`StoreError::NotAFile`], or the system's error.
 pub(crate) fn open(path: &Path) -> Result<File, StoreError> {
     open_with(OpenOptions::new().read(true), path, 0)
 }
 
-/// Opens a plain file as `options` say, through no symbolic link: for files of replication's own.
+/// Opens a plain file with these `options`, never through a symbolic link: for files of replication itself.
 ///
 /// # Errors
 /// As [`open`]; a link is [`StoreError::NotAFile`].
@@ -29,7 +29,7 @@ pub(crate) fn open_own(options: &mut OpenOptions, path: &Path) -> Result<File, S
     open_with(options, path, libc::O_NOFOLLOW)
 }
 
-/// Opens a plain file as `options` say.
+/// Opens a plain file with these `options`.
 ///
 /// # Errors
 /// As [`open`].
@@ -43,7 +43,7 @@ pub(crate) fn open_with(
         Some(libc::ELOOP) if flags & libc::O_NOFOLLOW != 0 => {
             StoreError::not_a_file(path, "a symbolic link")
         }
-        // A FIFO that nobody reads, a socket.
+        // A FIFO without a reader, a socket.
         Some(libc::ENXIO) => StoreError::not_a_file(path, "a FIFO, socket or device"),
         Some(libc::EISDIR) => StoreError::not_a_file(path, "a folder"),
         _ => StoreError::io("open", path, error),
@@ -55,14 +55,14 @@ pub(crate) fn open_with(
 /// Reads a plain file of `most` bytes at most.
 ///
 /// # Errors
-/// As [`open`]; [`StoreError::Damaged`] where there is more of it.
+/// As [`open`]; [`StoreError::Damaged`] if it is longer.
 pub(crate) fn read(path: &Path, most: u64) -> Result<Vec<u8>, StoreError> {
     let mut bytes = Vec::new();
     read_into(path, most, &mut bytes)?;
     Ok(bytes)
 }
 
-/// As [`read`], behind what is there.
+/// As [`read`], appending to the buffer.
 ///
 /// # Errors
 /// As [`read`].

@@ -1,4 +1,4 @@
-//! The front door: a configuration, and mailboxes opened under it.
+//! The entry point: a configuration, and mailboxes opened with it.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use crate::mailbox::annotations::{self, Annotation};
 use crate::mboxlist::MboxEntry;
 use crate::paths;
 
-/// A mail store. Cheap to clone and to share between threads; it keeps mailboxes.db and annotations.db
-/// in memory, as [`KeptDb`] has it.
+/// A mail store. Cheap to clone and to share between threads; it keeps mailboxes.db and annotations.db in memory, see
+/// [`KeptDb`].
 #[derive(Debug, Clone)]
 pub struct Store {
     /// The configuration that says where everything is.
@@ -21,7 +21,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// A store as `conf` describes it. Nothing is read yet.
+    /// A store according to `conf`. Nothing is read yet.
     #[must_use]
     pub fn open(conf: Arc<Config>) -> Self {
         let list = Arc::new(KeptDb::new(&paths::mailboxes_db(&conf)));
@@ -31,8 +31,8 @@ impl Store {
 
     /// Opens a mailbox for reading; waits for its locks.
     ///
-    /// The entry may be a little old: a mailbox that was deleted meanwhile is missing, one that was renamed keeps its files
-    /// (except with legacy dirs, where it is missing too).
+    /// The entry may be a little old: if the mailbox was deleted meanwhile it is missing; if it was renamed it keeps its
+    /// files (except with legacy dirs, where it is missing too).
     ///
     /// # Errors
     /// Missing mailbox or files, damage, an unknown index version, locks that cannot be taken.

@@ -1,8 +1,8 @@
-//! What is read of the mailbox list and of users must be what cyrus-imapd 3.6.1 says of the same files.
+//! What we read of the mailbox list and of users must equal what cyrus-imapd 3.6.1 reports for the same files.
 //!
 //! The fixtures are databases that its servers wrote, the lines its `sync_server` answered to `GET USER` and `GET QUOTA`
-//! (`oracle.txt`), and what `ctl_mboxlist -d` said (`mboxlist.tsv`). `tests/cyrus/oracle_lines.rs` compares a
-//! running server's store in the same way.
+//! (`oracle.txt`), and the output of `ctl_mboxlist -d` (`mboxlist.tsv`). `tests/cyrus/oracle_lines.rs` compares a running
+//! server's store in the same way.
 
 #![allow(clippy::unwrap_used)]
 
@@ -41,7 +41,7 @@ fn open() -> Case {
     Case { _temp: temp, store: Store::open(Arc::new(conf)), list, folder }
 }
 
-/// The sections of `oracle.txt`: what was asked, and the untagged answers to it.
+/// The sections of `oracle.txt`: the command, and the untagged answers to it.
 fn sections(folder: &Path) -> Vec<(String, Vec<String>)> {
     let mut all: Vec<(String, Vec<String>)> = Vec::new();
     let text = fs::read_to_string(folder.join("oracle.txt")).unwrap();
@@ -71,7 +71,7 @@ fn text(value: &Value, key: &str) -> String {
     value.get(key).map(|value| value.text().unwrap_or_default().to_string()).unwrap_or_default()
 }
 
-/// What `GET USER` says of a mailbox that comes from the files under test.
+/// The part of GET USER's answer about a mailbox that comes from the files under test.
 fn described(
     case: &Case,
     entry: &MboxEntry,
@@ -108,7 +108,7 @@ fn users_are_what_get_user_says() {
         let conf = &case.store.conf;
         let conversations = Conversations::open(conf, &case.list, userid).unwrap();
         let tree = case.list.user_tree(userid).unwrap();
-        // A peer that has not said SIEVE-MAILBOX does not see that one.
+        // A peer that has not enabled SIEVE-MAILBOX does not see that one.
         let live =
             tree.iter().filter(|entry| !entry.mbtype.is_deleted() && !entry.mbtype.is_sieve());
         let ours: Vec<Vec<String>> =
@@ -237,7 +237,7 @@ fn the_list_is_what_ctl_mboxlist_says() {
             acl,
             history.join(","),
         ];
-        // The tool looks at the entries by name, which hold no former names.
+        // The tool reads the entries by name, which have no former names.
         let mut theirs = fields.clone();
         theirs[9] = &ours[9];
         assert_eq!(ours.each_ref().map(String::as_str), theirs[..], "{line}");

@@ -70,7 +70,7 @@ fn entry(line: &str) -> MboxEntry {
     }
 }
 
-/// As `prot_printastring` prints.
+/// In the format of `prot_printastring`.
 fn astring(out: &mut String, value: &[u8]) {
     let is_atom = |byte: &u8| *byte >= 0x1f && *byte < 0x7f && !b" {()\"%*\\".contains(byte);
     let is_quotable = |byte: &u8| *byte < 0x80 && !b"\0\r\n\"%\\".contains(byte);
@@ -97,7 +97,7 @@ fn annotation(out: &mut Vec<String>, annotation: &Annotation) {
     out.push(text);
 }
 
-/// The line as sync_server prints it, less what does not come from the mailbox's own files.
+/// The line as sync_server prints it, without the values that do not come from the mailbox's own files.
 fn full_mailbox(mailbox: &Mailbox) -> String {
     let index = &mailbox.index;
     let mut out = format!("* MAILBOX %(UNIQUEID {} MBOXNAME ", mailbox.uniqueid());

@@ -1,4 +1,4 @@
-//! What a parsed `imapd.conf` says.
+//! The contents of a parsed `imapd.conf`.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use cyrus_types::NameRules;
 use crate::config::values::{parse_bytesize, parse_duration, parse_int, parse_switch};
 use crate::error::StoreError;
 
-/// The name under which `sync_client` reads its own (prefixed) options.
+/// The program name with which `sync_client` reads its own (prefixed) options.
 pub(super) const PROGRAM: &str = "sync_client";
 
 /// How user ids and domains relate (option `virtdomains`).
@@ -44,7 +44,7 @@ pub(crate) struct Origin {
 }
 
 impl Config {
-    /// The file this came from.
+    /// The path of this file.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -54,7 +54,7 @@ impl Config {
         self.values.get(name).map(String::as_str)
     }
 
-    /// Whether an option whose name begins so is set; upper and lower case are alike.
+    /// Whether an option with this prefix is set; upper and lower case are equal.
     pub fn has_prefix(&self, prefix: &str) -> bool {
         let prefix = prefix.to_ascii_lowercase();
         self.set.keys().any(|name| name.starts_with(&prefix))
@@ -70,9 +70,10 @@ impl Config {
         self.get(&self.channel_key(channel, name))
     }
 
-    /// Under which name the file sets an option of a channel: `sync_client_<channel>_<name>`, `<channel>_<name>`, or `name` where neither
-    /// is set (`sync_get_config` of `imap/sync_support.c`, `config_getoverflowstring` of `lib/libconfig.c`). Cyrus does not find the
-    /// second one if the channel's name has capital letters; here they are alike.
+    /// The name with which the file sets an option of a channel: `sync_client_<channel>_<name>`, `<channel>_<name>`, or
+    /// `name` if neither is set (`sync_get_config` of `imap/sync_support.c`, `config_getoverflowstring` of
+    /// `lib/libconfig.c`). Cyrus does not find the second one if the channel's name has capital letters; here case does not
+    /// matter.
     pub fn channel_key(&self, channel: Option<&str>, name: &str) -> String {
         let Some(channel) = channel else { return name.to_string() };
         let own = format!("{channel}_{name}").to_ascii_lowercase();
@@ -107,7 +108,8 @@ impl Config {
         }
     }
 
-    /// A duration in seconds; `unit` ('d', 'h', 'm' or 's') is that of a bare number. `None` if the option has no value.
+    /// A duration in seconds; `unit` ('d', 'h', 'm' or 's') is the unit of a bare number. `None` if the option has no
+    /// value.
     ///
     /// # Errors
     /// The value is not a duration such as `90`, `2h` or `1d12h`.
@@ -134,7 +136,7 @@ impl Config {
         self.duration(&self.channel_key(channel, name), unit)
     }
 
-    /// A size in bytes; `unit` ('B', 'K', 'M' or 'G') is that of a bare number. `None` if the option has no value.
+    /// A size in bytes; `unit` ('B', 'K', 'M' or 'G') is the unit of a bare number. `None` if the option has no value.
     ///
     /// # Errors
     /// The value is not a size such as `512`, `64K` or `1G`.
@@ -148,7 +150,7 @@ impl Config {
         }
     }
 
-    /// An error about an option's value, naming the file and line where it was set. `wanted` says what it should be.
+    /// An error about an option's value, with the file and line where it was set. `wanted` says what the value should be.
     pub fn bad(&self, name: &str, wanted: &str) -> StoreError {
         let value = self.get(name).unwrap_or_default();
         let what = format!("option {name}: '{value}' is not {wanted}");

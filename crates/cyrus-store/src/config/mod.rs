@@ -11,7 +11,7 @@
 //! ```
 //!
 //! Source: `lib/libconfig.c` and `lib/imapoptions` of cyrus-imapd 3.6.1 (the table of options is in `options.rs`).
-//! Options and values of newer versions are let through, so that one file can serve several versions: a number may carry a
+//! Options and values of newer versions are accepted, so that one file can serve several versions: a number may have a
 //! unit, and one-of-many values are checked only where this crate uses them.
 
 mod file;

@@ -1,7 +1,7 @@
 //! The options of `imapd.conf` that cyrus-imapd 3.6.1 knows, by kind, with their defaults.
 //!
-//! A table of facts read off `lib/imapoptions`; [`crate::config`] gives them meaning. An option that is not here is kept as
-//! it is: partitions, SASL options, those of other services and those of newer versions.
+//! A table of facts from `lib/imapoptions`; [`crate::config`] gives them meaning. An option that is not here is kept as it
+//! is: partitions, SASL options, those of other services and those of newer versions.
 
 /// Switches that are on unless set otherwise.
 #[rustfmt::skip]
@@ -70,7 +70,7 @@ pub(crate) const NUMBERS: &[(&str, &str)] = &[
     ("tcp_keepalive_cnt", "0"), ("vcard_max_size", "0"), ("caringo_port", "80"),
 ];
 
-/// Durations and their defaults (empty: none); the unit of a bare number depends on who asks.
+/// Durations and their defaults (empty: none); the caller decides the unit of a bare number.
 #[rustfmt::skip]
 pub(crate) const DURATIONS: &[(&str, &str)] = &[
     ("archive_days", ""), ("archive_after", "7d"), ("backup_retention_days", ""), ("backup_retention", "7d"),

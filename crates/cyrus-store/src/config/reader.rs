@@ -16,7 +16,7 @@ use crate::error::StoreError;
 
 /// How deep files may include one another.
 const MAX_INCLUDE_DEPTH: u32 = 32;
-/// No file is longer, in bytes; what is (a device, say) is not read to its end.
+/// The longest file, in bytes; a longer one (a device, for example) is not read to its end.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
 /// What a value must look like.
@@ -68,7 +68,7 @@ impl Reader {
         self.read(path, 0, "; -C names another")
     }
 
-    /// Reads a file; `missing` is what to say where it is not there, or which line includes it.
+    /// Reads a file; `missing` is the hint for the error if it does not exist, or the line that includes it.
     fn read(&mut self, path: &Path, depth: u32, missing: &str) -> Result<(), StoreError> {
         let mut bytes = Vec::new();
         let read =
@@ -140,7 +140,8 @@ impl Reader {
             what,
         };
         let mut name = full_name;
-        // The prefix counts only in front of an option that 3.6.1 knows, or it would swallow options of other programs.
+        // The prefix counts only in front of an option that 3.6.1 knows; otherwise it would catch options of other
+        // programs.
         if let Some(own) = full_name.strip_prefix(&self.prefix)
             && self.kinds.contains_key(own)
         {
@@ -288,7 +289,7 @@ fn split_option(line: &str) -> Result<(String, &str), String> {
     Ok((name.to_ascii_lowercase(), value))
 }
 
-/// The allowed values of the few-of-many options that this crate acts upon.
+/// The allowed values of the one-of-many options that this crate uses.
 fn checked_choices(name: &str) -> Option<&'static [&'static str]> {
     match name {
         "virtdomains" => Some(&["off", "userid", "on"]),
@@ -317,7 +318,7 @@ impl Config {
         Config::load_as(path, PROGRAM)
     }
 
-    /// Reads a file as the named program, whose prefix (`program_option`) then counts.
+    /// Reads a file as the named program, so that its prefix (`program_option`) counts.
     ///
     /// # Errors
     /// As [`Config::load`].
@@ -327,7 +328,7 @@ impl Config {
         reader.finish(path.as_ref())
     }
 
-    /// Reads text as if it stood in a file of that name.
+    /// Reads text as if it were in a file of that name.
     ///
     /// # Errors
     /// As [`Config::load`].

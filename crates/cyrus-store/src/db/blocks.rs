@@ -11,15 +11,15 @@ use crate::lock::FileLock;
 const BLOCK_LEN: u64 = 8192;
 /// How many blocks are remembered: a block's number modulo this picks its slot.
 const SLOTS: u64 = 16;
-/// The same for a file that is asked again and again: 1 MiB.
+/// The same for a file that is queried again and again: 1 MiB.
 const MANY_SLOTS: u64 = 128;
 
-/// Blocks of a file, or room for them. They outlive a lock where the file is known to be what it was.
+/// Blocks of a file, or room for them. They outlive a lock if the file is known to be unchanged.
 #[derive(Default)]
 pub(crate) struct Slots(Vec<Option<(u64, Vec<u8>)>>);
 
 impl Slots {
-    /// Room for a few questions.
+    /// Room for a few queries.
     pub(crate) fn few() -> Slots {
         Slots::of(SLOTS)
     }
@@ -48,7 +48,7 @@ impl fmt::Debug for Slots {
 /// A locked file and some of its blocks.
 pub(crate) struct Blocks {
     lock: FileLock,
-    /// Nothing at or behind this offset is read.
+    /// Nothing at or after this offset is read.
     end: u64,
     /// Block number and bytes; the last block of a file may be short.
     slots: Slots,
@@ -60,7 +60,7 @@ impl Blocks {
         Blocks::with(lock, len, Slots::few())
     }
 
-    /// As [`Blocks::new`], with blocks that are known to be the file's.
+    /// As [`Blocks::new`], with blocks that are known to belong to the file.
     pub(crate) fn with(lock: FileLock, len: u64, slots: Slots) -> Blocks {
         Blocks { lock, end: len, slots }
     }
@@ -80,12 +80,12 @@ impl Blocks {
         self.lock.path()
     }
 
-    /// Makes reads at or behind this offset fail.
+    /// Makes reads at or after this offset fail.
     pub(crate) fn limit(&mut self, end: u64) {
         self.end = self.end.min(end);
     }
 
-    /// Reads exactly as much as fits the buffer.
+    /// Reads exactly as many bytes as fit the buffer.
     pub(crate) fn read(&mut self, offset: u64, buffer: &mut [u8]) -> Result<(), StoreError> {
         self.check(offset, buffer.len() as u64)?;
         if buffer.len() as u64 > BLOCK_LEN {

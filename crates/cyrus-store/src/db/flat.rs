@@ -4,7 +4,7 @@
 //! key TAB value LF       in both, 0xff escapes: 0xff 0x80 is NUL, 0xff 0x89 TAB, 0xff 0x8a LF, 0xff 0x8d CR, 0xff 0xff 0xff
 //! ```
 //!
-//! Writers replace the whole file, so a reader that has opened it sees all or nothing of a change. Source:
+//! Writers replace the whole file, so a reader that has opened it sees a change completely or not at all. Source:
 //! `lib/cyrusdb_flat.c` of cyrus-imapd 3.6.1.
 
 use std::io::{BufRead, BufReader, Read};
@@ -15,20 +15,20 @@ use crate::error::StoreError;
 use crate::regular;
 
 const ESCAPE: u8 = 0xff;
-/// No entry of a mail store comes near this; a longer line is taken for damage.
+/// No entry of a mail store is nearly as long; a longer line counts as damage.
 const MAX_LINE: u64 = 1 << 20;
 
-/// A flat database, to be read.
+/// A flat database, for reading.
 #[derive(Debug, Clone)]
 pub struct Db {
     path: PathBuf,
 }
 
 impl Db {
-    /// Checks that the file is there.
+    /// Checks that the file exists.
     ///
     /// # Errors
-    /// The file is missing or no plain file.
+    /// The file is missing or not a plain file.
     pub fn open(path: &Path) -> Result<Db, StoreError> {
         regular::open(path)?;
         Ok(Db { path: path.to_path_buf() })
@@ -100,7 +100,7 @@ fn decode(text: &[u8]) -> Vec<u8> {
         match bytes.next() {
             Some(&ESCAPE) => plain.push(ESCAPE),
             Some(escaped) => plain.push(escaped & 0x7f),
-            // Cyrus ignores an escape with nothing behind it.
+            // Cyrus ignores an escape with nothing after it.
             None => {}
         }
     }

@@ -1,4 +1,4 @@
-//! A database read once, in one pass, and kept in memory for as long as nobody changes the file.
+//! A database that is read once, in one pass, and kept in memory until the file changes.
 //!
 //! ```text
 //!   fetch, foreach --> is the file still the one that was read? --yes--> memory
@@ -6,10 +6,10 @@
 //!                        | twoskip header, which every commit changes
 //!                        '--no--> the file itself, under its lock; read anew after some of these
 //! ```
-//! What is answered is never older than the question: a writer that has committed has changed the
-//! header, and one that has begun has marked it dirty. Only twoskip files of a moderate size are kept. Of larger ones some
-//! blocks are, under the same condition, so that a question costs about the same however large the file is; files of other
-//! formats are asked directly, always.
+//! An answer is never older than the query: a writer that has committed has changed the header, and one that has started
+//! has marked it dirty. Only twoskip files of a moderate size are kept. Of larger ones some blocks are kept, under the same
+//! condition, so that a query costs about the same however large the file is. Files in other formats are always read
+//! directly.
 
 use std::fs::{self, File};
 use std::ops::ControlFlow;
@@ -25,16 +25,16 @@ use super::{Database, twoskip};
 use crate::error::StoreError;
 use crate::regular;
 
-/// Larger files are not kept, in bytes: some 35,000 mailboxes.
+/// The largest file that is kept, in bytes: about 35,000 mailboxes.
 const MOST_BYTES: u64 = 16 * 1024 * 1024;
-/// A file that grew while it was read may have more, but not so much, in bytes.
+/// A file that grew while it was read may be larger, but not larger than this, in bytes.
 const MOST_HELD: usize = 4 * MOST_BYTES as usize;
-/// So many questions that found the file changed are worth reading all of it again.
+/// After this many queries that found the file changed, it is read completely again.
 const MISSES: u32 = 64;
 /// The header of a twoskip file.
 const HEADER: usize = 64;
 
-/// What tells one state of a file from another.
+/// Distinguishes one state of a file from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     dev: u64,
@@ -81,22 +81,22 @@ struct State {
     misses: u32,
 }
 
-/// How a file is to be asked now.
+/// How to query a file now.
 enum Now {
     /// Its entries are in memory.
     Kept(Arc<Entries>),
-    /// It is large: by its blocks.
+    /// It is large: query its blocks.
     Large,
-    /// As what it is.
+    /// Query the file directly.
     Plain,
 }
 
-/// Something that was found out about a file, and holds for as long as it is that file: device and inode.
+/// A fact about a file that holds as long as it is the same file: device and inode.
 #[derive(Debug, Default)]
 struct Known(Mutex<Option<((u64, u64), bool)>>);
 
 impl Known {
-    /// What is known of this file, or what `ask` finds out now.
+    /// The known fact about this file, or the one that `ask` finds now.
     fn of(
         &self,
         facts: &fs::Metadata,
@@ -115,7 +115,7 @@ impl Known {
     }
 }
 
-/// A database file that is read once. Shared by all who ask.
+/// A database file that is read once. All queries share it.
 #[derive(Debug)]
 pub struct KeptDb {
     path: PathBuf,
@@ -124,7 +124,7 @@ pub struct KeptDb {
     warm: Arc<Warm>,
     /// Whether it is a twoskip file.
     format: Known,
-    /// What its reader wants to know once.
+    /// The fact that its reader asks for once.
     form: Known,
 }
 
@@ -184,8 +184,8 @@ impl KeptDb {
         Ok(())
     }
 
-    /// Whether questions are answered from memory or from blocks in memory now. A file that is missing or of another
-    /// format is not.
+    /// Whether queries are answered from memory, or from blocks in memory, now. Not for a file that is missing or in
+    /// another format.
     ///
     /// # Errors
     /// The file cannot be read or is damaged.
@@ -193,10 +193,10 @@ impl KeptDb {
         self.current().map(|now| !matches!(now, Now::Plain))
     }
 
-    /// What `ask` finds out of this database and what can't change while it is the same file; asked once.
+    /// A fact that `ask` finds in this database and that can't change while it is the same file; asked once.
     ///
     /// # Errors
-    /// What `ask` says, or the file is missing.
+    /// The error of `ask`, or the file is missing.
     pub(crate) fn form(
         &self,
         ask: impl FnOnce() -> Result<bool, StoreError>,
@@ -205,9 +205,9 @@ impl KeptDb {
         self.form.of(&facts.map_err(|error| StoreError::io("stat", &self.path, error))?, ask)
     }
 
-    /// How the file as it is now is to be asked.
+    /// How to query the file in its present state.
     fn current(&self) -> Result<Now, StoreError> {
-        // Not under the lock: many threads ask at once, and each asks the system first.
+        // Without our own lock: many threads query at once, and each checks the file first.
         let kept = self.state().kept.clone();
         let Ok(meta) = fs::metadata(&self.path) else { return Ok(Now::Plain) };
         if let Some(kept) = kept.filter(|kept| stamp_of(&kept.file, &meta) == Some(kept.stamp)) {
@@ -217,7 +217,7 @@ impl KeptDb {
             return self.large(&meta);
         }
         let mut state = self.state();
-        // The file may have changed, or another thread may have read it, since we looked.
+        // The file may have changed since we looked, or another thread may have read it.
         let Ok(meta) = fs::metadata(&self.path) else { return Ok(Now::Plain) };
         if let Some(kept) = &state.kept {
             if stamp_of(&kept.file, &meta) == Some(kept.stamp) {
@@ -237,11 +237,11 @@ impl KeptDb {
         if !stamp.header.starts_with(twoskip::MAGIC) {
             return Ok(Now::Plain);
         }
-        // On a thread of its own: each of the many that ask would keep what its heap once needed, while one that has ended leaves
-        // its heap to the next.
+        // On a thread of its own: each of the many querying threads would keep its heap at its largest size, while a thread
+        // that has ended leaves its heap to the next.
         let reading = thread::scope(|scope| scope.spawn(|| self.read()).join());
         let entries = Arc::new(reading.unwrap_or_else(|panic| resume_unwind(panic))?);
-        // Changed while it was read: not a state that ever was.
+        // It changed while it was read: this state never existed.
         if fs::metadata(&self.path).ok().and_then(|meta| stamp_of(&file, &meta)) != Some(stamp) {
             return Ok(Now::Plain);
         }
@@ -250,7 +250,7 @@ impl KeptDb {
         Ok(Now::Kept(entries))
     }
 
-    /// A large file, if it is a twoskip file: its blocks are kept, and nothing else.
+    /// A large file, if it is a twoskip file: only its blocks are kept.
     fn large(&self, facts: &fs::Metadata) -> Result<Now, StoreError> {
         let mut state = self.state();
         if state.kept.is_some() {
@@ -274,7 +274,7 @@ impl KeptDb {
         self.passes.fetch_add(1, Ordering::Relaxed);
         let mut entries = Entries::default();
         Database::open(&self.path)?.foreach(b"", |key, value| {
-            // All positions fit, and records that lie in one another can't be more than there is.
+            // All positions fit, and records that overlap can't be more than there is.
             if entries.bytes.len() + key.len() + value.len() > MOST_HELD {
                 return Err(StoreError::damaged(
                     &self.path,
@@ -288,7 +288,7 @@ impl KeptDb {
             entries.at.push((start, middle, entries.bytes.len() as u32));
             Ok(ControlFlow::Continue(()))
         })?;
-        // A list that grew while it was read may hold twice what it needs, for as long as the file stays as it is.
+        // A list that grew while it was read may hold twice the memory that it needs, for as long as the file is unchanged.
         entries.bytes.shrink_to_fit();
         entries.at.shrink_to_fit();
         Ok(entries)
@@ -332,7 +332,7 @@ mod tests {
         let path = copied(dir.path(), "clean.twoskip");
         let db = KeptDb::new(&path);
         assert!(db.is_kept().unwrap());
-        // Replaced by another file, as at a repack.
+        // Replaced by another file, as by a repack.
         copied(dir.path(), "clean.twoskip");
         assert!(!db.is_kept().unwrap());
         testing::check_entries(|prefix, visit| db.foreach(prefix, visit), |key| db.fetch(key));

@@ -1,6 +1,6 @@
 //! The databases Cyrus keeps: sorted keys and values in a file of one of several formats.
 //!
-//! `imapd.conf` says which format new files get, but an existing file is read as what it is, by its first bytes:
+//! `imapd.conf` sets the format of new files, but an existing file is read in its own format, which its first bytes show:
 //!
 //! ```text
 //! "\xa1\x02\x8b\x0dtwoskip file\0\0\0\0"    twoskip     see [`twoskip`]
@@ -33,7 +33,7 @@ mod warm;
 #[cfg(test)]
 pub(crate) mod testing;
 
-/// A database file of whatever format.
+/// A database file in any format.
 #[derive(Debug, Clone)]
 pub enum Database {
     /// A twoskip file.
@@ -49,10 +49,10 @@ pub enum Database {
 }
 
 impl Database {
-    /// Finds out a file's format and opens it. A twoskip file's header is read with the first question, not before.
+    /// Detects a file's format and opens it. A twoskip file's header is read at the first query, not before.
     ///
     /// # Errors
-    /// The file is missing, damaged, or of a format that is not read.
+    /// The file is missing, damaged, or in a format that we don't read.
     pub fn open(path: &Path) -> Result<Database, StoreError> {
         let mut magic = Vec::with_capacity(32);
         if path.is_dir() {

@@ -20,7 +20,7 @@ use crate::regular;
 /// Longer than any quota file.
 const MAX_LEN: u64 = 64 << 10;
 
-/// A tree of quota files, to be read.
+/// A tree of quota files, for reading.
 #[derive(Debug, Clone)]
 pub struct Db {
     conf: Arc<Config>,
@@ -33,7 +33,7 @@ impl Db {
         Db { conf: conf.clone(), base: base.to_path_buf() }
     }
 
-    /// The value of a root; empty if its file is. A line feed inside (the old form) becomes a space.
+    /// The value of a root; empty if its file is empty. A line feed inside (the old form) becomes a space.
     ///
     /// # Errors
     /// The file cannot be read or does not end in a line feed.
@@ -95,7 +95,7 @@ impl Db {
                 continue;
             }
             for root in names_in(&tree.join(&letter))? {
-                // A half-written file of a writer.
+                // A writer's unfinished file.
                 if !root.ends_with(".NEW") {
                     found.push(format!("{prefix}{root}"));
                 }
@@ -105,7 +105,7 @@ impl Db {
     }
 }
 
-/// The names in a folder; none if there is no such folder.
+/// The names in a folder; empty if there is no such folder.
 fn names_in(path: &Path) -> Result<Vec<String>, StoreError> {
     let entries = match fs::read_dir(path) {
         Ok(entries) => entries,

@@ -10,9 +10,9 @@
 //! 44 last recovery, unix time    u32       or    4, then the offset of the deleted record; or 255: commit
 //! ```
 //!
-//! All numbers are big-endian. Up to "start of the log" the records stand in the order of their keys; behind it stand changes
-//! as they were made, every transaction ended by a commit. The pointers are rewritten in place, so after a writer died they
-//! cannot be trusted: then (the file does not end in a commit) the log is replayed in memory instead.
+//! All numbers are big-endian. Up to "start of the log" the records are in the order of their keys; after it come the
+//! changes in the order they were made, every transaction ended by a commit. The pointers are rewritten in place, so after
+//! a writer died they can't be trusted: then (the file does not end in a commit) the log is replayed in memory instead.
 //!
 //! Source: `lib/cyrusdb_skiplist.c` of cyrus-imapd 3.6.1.
 
@@ -37,7 +37,7 @@ const COMMIT: u32 = 255;
 const FIRST: u32 = 257;
 const END_OF_POINTERS: u32 = u32::MAX;
 
-/// A skiplist database, to be read.
+/// A skiplist database, for reading.
 #[derive(Debug, Clone)]
 pub struct Db {
     path: PathBuf,
@@ -149,7 +149,7 @@ struct Record {
 }
 
 impl View {
-    /// Does the file end where a transaction (or the part in order) ends?
+    /// Does the file end where a transaction (or the ordered part) ends?
     fn ends_well(&mut self) -> Result<bool, StoreError> {
         let log_start = u64::from(self.number(40)?);
         if !self.len.is_multiple_of(4) || self.len < FIRST_RECORD + 16 {
@@ -199,7 +199,7 @@ impl View {
     fn replay(&mut self) -> Result<BTreeMap<Vec<u8>, Record>, StoreError> {
         let mut committed: BTreeMap<Vec<u8>, Record> = BTreeMap::new();
         let mut pending: Vec<(Vec<u8>, Option<Record>)> = Vec::new();
-        // Each record is added once and deleted once at most: more bytes of keys than that can't be meant.
+        // Each record can be added once and deleted once at most: more bytes of keys than that mean damage.
         let mut room = self.len.saturating_mul(2);
         let first = self.record(FIRST_RECORD)?;
         let mut offset = first.end();
@@ -214,7 +214,7 @@ impl View {
                     }
                     offset += 4;
                 }
-                // An old bug of Cyrus' own recovery left zeros here and there.
+                // An old bug in Cyrus' own recovery left zeros in places.
                 0 => offset += 4,
                 DELETE => {
                     let Ok(target) = self.number(offset + 4) else {
@@ -231,7 +231,7 @@ impl View {
                     offset += 8;
                 }
                 IN_ORDER | ADD => {
-                    // A record that is cut short ends what can be used.
+                    // An incomplete record ends the usable part.
                     let Ok(record) = self.record(offset) else {
                         break;
                     };

@@ -1,4 +1,4 @@
-//! What the tests of the database readers share.
+//! Code that the tests of the database readers share.
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -14,7 +14,7 @@ pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-/// Compares a database with `entries.txt`, what `cyr_dbtool … show` printed: key, tab, value.
+/// Compares a database with `entries.txt`, the output of `cyr_dbtool … show`: key, tab, value.
 pub(crate) fn check_entries(
     foreach: impl Fn(&[u8], Visit<'_>) -> Result<(), StoreError>,
     fetch: impl Fn(&[u8]) -> Result<Option<Vec<u8>>, StoreError>,

@@ -13,9 +13,9 @@
 //! ```
 //!
 //! All numbers are big-endian. The first record, at 64, is a '=' of level 31. An entry of level n is on the n lowest of 31
-//! linked lists; pointer i+1 leads on along list i. List 0 has two pointers, 0 and 1, written in turn, so that the higher one
-//! below the committed size is right even when a writer died half way: what lies beyond the committed size is never looked
-//! at. Reading happens under a shared lock, as in Cyrus; unlike Cyrus we never mend the file.
+//! linked lists; pointer i+1 is the next one on list i. List 0 has two pointers, 0 and 1, written in turn, so that the
+//! higher one below the committed size is right even if a writer died half way: bytes beyond the committed size are never
+//! read. We read under a shared lock, as Cyrus does; unlike Cyrus we never repair the file.
 //!
 //! Source: `lib/cyrusdb_twoskip.c` of cyrus-imapd 3.6.1.
 
@@ -37,17 +37,18 @@ pub(crate) const MAGIC: &[u8; 20] = b"\xa1\x02\x8b\x0dtwoskip file\0\0\0\0";
 const FIRST_RECORD: u64 = HEADER_LEN;
 const VERSION: u32 = 1;
 const FLAG_DIRTY: u32 = 1;
-/// No entry of a mail store comes near this; a longer one is taken for damage.
+/// No entry of a mail store is nearly as long; a longer one counts as damage.
 const MAX_ENTRY_LEN: u64 = 256 << 20;
 /// A long walk lets writers in after this many entries.
 const ENTRIES_PER_LOCK: u32 = 1024;
 
-/// Records on so many lists at least are remembered one by one: each search begins with them, and they lie all over the file.
+/// Records on at least this many lists are remembered one by one: each search begins with them, and they are all over the
+/// file.
 const HIGH: u8 = 6;
-/// How many of them, at most: some 3 MB a view.
+/// How many of them, at most: about 3 MB for each view.
 const MOST_HIGH: usize = 16 * 1024;
 
-/// A twoskip database, to be read.
+/// A twoskip database, for reading.
 #[derive(Debug, Clone)]
 pub struct Db {
     path: PathBuf,
@@ -55,13 +56,13 @@ pub struct Db {
 }
 
 impl Db {
-    /// The database at this path. Every question locks the file and reads its header.
+    /// The database at this path. Every query locks the file and reads its header.
     #[must_use]
     pub fn at(path: &Path) -> Db {
         Db { path: path.to_path_buf(), warm: None }
     }
 
-    /// As [`Db::at`], for a large file that is asked again and again: what was read of it serves the next questions, too.
+    /// As [`Db::at`], for a large file that is queried again and again: later queries use what was read before.
     pub(crate) fn warm(path: &Path, warm: &Arc<Warm>) -> Db {
         Db { path: path.to_path_buf(), warm: Some(warm.clone()) }
     }
@@ -80,7 +81,7 @@ impl Db {
     }
 
     /// Visits the entries whose keys begin with `prefix`, in order, until the visitor breaks or fails. Writers get a turn
-    /// every now and then, as they do with Cyrus' own readers: entries they add behind the current one are seen.
+    /// now and then, as with Cyrus' own readers: entries they add after the current one are seen.
     ///
     /// # Errors
     /// The file cannot be read or is damaged, or the visitor failed.
@@ -93,7 +94,7 @@ impl Db {
             let mut view = self.view()?;
             let (before, exact) = view.find(last.as_deref().unwrap_or(prefix))?;
             let mut current = match (exact, &last) {
-                // The first entry may be the prefix itself; the last one visited is not to be visited again.
+                // The first entry may be the prefix itself; the last visited one must not be visited again.
                 (Some(node), None) => Some(node.record.clone()),
                 (Some(node), Some(_)) => view.next(&node.record)?,
                 (None, _) => view.next(&before.record)?,
@@ -144,7 +145,7 @@ impl Db {
 }
 
 impl Drop for View {
-    /// The blocks were read under the lock, which is given up only now.
+    /// The blocks were read under the lock, which is released only now.
     fn drop(&mut self) {
         if let Some((warm, stamp)) = self.kept.take()
             && let Some(file) = self.blocks.lock().give_up()
@@ -165,7 +166,7 @@ struct View {
     end: u64,
     /// A writer died: some pointers may lead beyond `end`.
     torn: bool,
-    /// Where the blocks go afterwards.
+    /// Where the blocks are returned.
     kept: Option<(Arc<Warm>, Stamp)>,
 }
 
@@ -223,7 +224,7 @@ impl View {
         let mut exact = None;
         while level > 0 {
             let offset = self.pointer(&before.record, level - 1)?;
-            // What a higher list has already shown to lie behind the key need not be read again.
+            // Keys that a higher list has shown to come later need not be read again.
             if offset != 0 && offset != ruled_out {
                 if let Some(node) = self.node(offset)? {
                     if node.key.as_slice() < key {
@@ -244,7 +245,7 @@ impl View {
         Ok((before, exact))
     }
 
-    /// The entry at an offset with its key, or the one behind the ghost there.
+    /// The entry at an offset with its key, or the one after the ghost there.
     fn node(&mut self, offset: u64) -> Result<Option<Arc<Node>>, StoreError> {
         if let Some(known) = self.high.get(&offset) {
             return Ok(Some(known.clone()));
@@ -291,7 +292,7 @@ impl View {
         }
     }
 
-    /// The entry at an offset, or the one behind the ghost there.
+    /// The entry at an offset, or the one after the ghost there.
     fn live(&mut self, offset: u64) -> Result<Option<Record>, StoreError> {
         let mut record = self.record(offset)?;
         if record.kind == b'-' {

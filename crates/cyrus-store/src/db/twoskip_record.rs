@@ -1,8 +1,8 @@
-//! What a twoskip file consists of (`twoskip.rs` has a picture).
+//! The parts of a twoskip file (`twoskip.rs` has a diagram).
 
 /// Bytes of its header.
 pub(super) const HEADER_LEN: u64 = 64;
-/// The most lists that a record can be on, but one.
+/// The highest level: a record is on this many lists plus one at most.
 pub(super) const MAX_LEVEL: u8 = 31;
 
 /// The head of a record.

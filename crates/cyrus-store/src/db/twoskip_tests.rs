@@ -1,5 +1,5 @@
-//! Tests of the twoskip reader against files that Cyrus' own `cyr_dbtool` wrote (one of them killed half way through a
-//! transaction) and what it showed of them.
+//! Tests of the twoskip reader against files that Cyrus' own `cyr_dbtool` wrote (one was killed half way through a
+//! transaction) and its output for them.
 
 use std::fs;
 
@@ -83,11 +83,11 @@ fn warm_blocks_serve_until_the_file_is_another() {
         testing::check_entries(|prefix, visit| db.foreach(prefix, visit), |key| db.fetch(key));
     }
     assert_eq!(warm.all().len(), 1, "one thread needs one");
-    // Another file at the same place, with nothing in it that could be taken for the first one's.
+    // Another file at the same place, with no content that could be mistaken for the first one's.
     fs::write(dir.path().join("new"), b"").unwrap();
     fs::rename(dir.path().join("new"), &path).unwrap();
     assert_eq!(db.fetch(b"key001").unwrap(), None);
-    // Changed in place: the header tells, and what was read before is not believed.
+    // Changed in place: the header shows it, and what was read before is not used.
     let mut bytes = fs::read(testing::fixture("clean.twoskip")).unwrap();
     fs::write(&path, &bytes).unwrap();
     testing::check_entries(|prefix, visit| db.foreach(prefix, visit), |key| db.fetch(key));
@@ -107,7 +107,7 @@ fn a_file_that_was_replaced_is_not_kept_open() {
     put();
     let warm = Arc::new(Warm::default());
     let db = Db::warm(&path, &warm);
-    // A question within another needs a view of its own.
+    // A query within another needs a view of its own.
     db.foreach(b"", |_, _| {
         assert!(db.fetch(b"key001")?.is_some());
         Ok(ControlFlow::Break(()))

@@ -1,11 +1,11 @@
-//! What is remembered of a large twoskip file that is asked again and again.
+//! The remembered parts of a large twoskip file that is queried again and again.
 //!
 //! ```text
 //!   question --> the file, open already --lock--> its header --the same?--> blocks and high records of before
 //!                                                    '--another--> nothing of before
 //! ```
-//! A search begins with the records that are on many lists: one in 32 is on six or more, and they lie all over the file, each in
-//! a block of its own. So these are remembered one by one, and blocks only for what lies together.
+//! A search begins with the records that are on many lists: one in 32 is on six or more, and they are all over the file,
+//! each in a block of its own. So these are remembered one by one, and blocks only for records that are close together.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -18,10 +18,10 @@ use crate::db::twoskip_record::{HEADER_LEN, Node};
 use crate::error::StoreError;
 use crate::lock::{FileLock, Mode};
 
-/// So many views' blocks are kept for the next questions: as many as threads ask at once, usually.
+/// How many views' blocks are kept for later queries: usually as many as threads query at once.
 const WARM_VIEWS: usize = 4;
 
-/// The file, open, and blocks that were read of it: right for as long as its header, which every commit changes, is what it was.
+/// The open file, and blocks that were read from it: valid as long as its header, which every commit changes, is the same.
 #[derive(Debug, Default)]
 pub(crate) struct Warm(Mutex<Vec<WarmView>>);
 
@@ -32,7 +32,7 @@ pub(super) struct WarmView {
     pub(super) read: Read,
 }
 
-/// What was read of one state of the file: blocks, and by their offsets the records that are on many lists.
+/// What was read of one state of the file: blocks, and the records that are on many lists, by their offsets.
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) slots: Slots,
@@ -46,7 +46,7 @@ impl Read {
     }
 }
 
-/// What tells one state of the file from another.
+/// Distinguishes one state of the file from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
     file: (u64, u64),
@@ -59,7 +59,7 @@ impl Warm {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The file at this path, locked, what tells its state, and its blocks or room for some.
+    /// The file at this path, locked, with the mark of its state, and its blocks or room for some.
     pub(super) fn take(&self, path: &Path) -> Result<(FileLock, Option<Stamp>, Read), StoreError> {
         let taken = self.all().pop();
         let (again, known) = match taken {
@@ -86,7 +86,7 @@ impl Warm {
 
     pub(super) fn put(&self, view: WarmView) {
         let mut all = self.all();
-        // Of a file that was replaced nothing is kept open.
+        // Nothing of a replaced file is kept open.
         all.retain(|other| other.stamp.file == view.stamp.file);
         if all.len() < WARM_VIEWS {
             all.push(view);

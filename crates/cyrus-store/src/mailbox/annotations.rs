@@ -34,9 +34,9 @@ use crate::mailbox::crc;
 use crate::mailbox::virtual_annotations::is_virtual;
 use crate::paths;
 
-/// Stands for the mailbox's owner in keys, so that renaming a user needs no rewriting.
+/// Stands for the mailbox's owner in keys, so that renaming a user does not require rewriting.
 const OWNER_TOKEN: &[u8] = b"[.OwNeR.]";
-/// Bytes of the length in front of a value, and of the unused time behind it.
+/// Bytes of the length before a value, and of the unused time after it.
 const LONG_SIZE: usize = 8;
 /// A message annotation database of up to this many bytes is kept in memory while its mailbox is open.
 const SMALL_DATABASE: u64 = 8 * 1024 * 1024;
@@ -48,7 +48,7 @@ const FLAG_DELETED: u8 = 1;
 pub struct Annotation {
     /// Name, such as `/comment`.
     pub entry: String,
-    /// Whose it is; empty is everybody's.
+    /// Its owner; empty means shared.
     pub userid: String,
     /// Modseq of the last change (0 for mailbox annotations).
     pub modseq: ModSeq,
@@ -56,10 +56,11 @@ pub struct Annotation {
     pub value: Vec<u8>,
 }
 
-/// The annotations of a mailbox itself, in the order of replication. In the keys it goes by `scope`, its unique id or name.
+/// The annotations of a mailbox itself, in the order of replication. `scope` is its name in the keys: its unique id or
+/// name.
 ///
 /// # Errors
-/// The database is not there or cannot be read, or an entry of this mailbox is damaged.
+/// The database is missing or cannot be read, or an entry of this mailbox is damaged.
 pub(crate) fn of_mailbox(
     conf: &Config,
     kept: &Arc<KeptDb>,
@@ -79,7 +80,7 @@ pub(crate) fn of_mailbox(
     }
 }
 
-/// The annotations of the server itself, which stand under no mailbox.
+/// The annotations of the server itself, which belong to no mailbox.
 ///
 /// # Errors
 /// The database cannot be read, or an entry of the server's is damaged.
@@ -94,12 +95,12 @@ pub(crate) struct MessageAnnotations {
     known: OnceCell<Known>,
 }
 
-/// What one pass over the database found, sorted by UID, so that streaming a mailbox needs no search per message.
+/// The result of one pass over the database, sorted by UID, so that streaming a mailbox needs no search per message.
 #[derive(Debug)]
 enum Known {
     /// Of a small database, everything.
     All(Vec<(Uid, Annotation)>),
-    /// Of a large one, which messages have any: four bytes each.
+    /// Of a large one, the messages that have any: four bytes each.
     Uids(Vec<Uid>),
 }
 
@@ -221,7 +222,7 @@ impl Source {
         Ok(Known::Uids(uids))
     }
 
-    /// All annotations of what `scope` (a unique id or a UID) names.
+    /// All annotations of `scope` (a unique id or a UID).
     fn of(&self, scope: &str) -> Result<Vec<Annotation>, StoreError> {
         let prefix = [scope.as_bytes(), b"\0"].concat();
         let mut found = Vec::new();
@@ -232,7 +233,7 @@ impl Source {
         Ok(found)
     }
 
-    /// Decodes an entry; `None` for those that Cyrus passes over: deleted, empty, or without a userid.
+    /// Decodes an entry; `None` for those that Cyrus ignores: deleted, empty, or without a userid.
     fn decode(&self, key: &[u8], value: &[u8]) -> Result<Option<Annotation>, StoreError> {
         let mut fields = key.splitn(3, |byte| *byte == 0).skip(1);
         let (Some(entry), Some(userid)) = (fields.next(), fields.next()) else {
@@ -279,7 +280,7 @@ fn key_uid(key: &[u8]) -> Option<Uid> {
     std::str::from_utf8(digits).ok()?.parse().ok().map(Uid)
 }
 
-/// A database value taken apart.
+/// A database value, parsed.
 #[derive(Debug, PartialEq, Eq)]
 struct StoredValue<'a> {
     value: &'a [u8],
@@ -287,13 +288,13 @@ struct StoredValue<'a> {
     deleted: bool,
 }
 
-/// `None` if the value is shorter than it says.
+/// `None` if the value is shorter than its length field.
 fn decode_value(data: &[u8]) -> Option<StoredValue<'_>> {
     let rest = data.get(LONG_SIZE..)?;
     let value_len = be32(data, 0) as usize;
     let value = rest.get(..value_len)?;
     let mut stored = StoredValue { value, modseq: ModSeq::ZERO, deleted: false };
-    // Old versions stop behind the value (and its NUL), or behind the content type and time.
+    // Old versions stop after the value (and its NUL), or after the content type and time.
     let rest = rest.get(value_len + 1..).unwrap_or_default();
     if rest.is_empty() {
         return Some(stored);
@@ -332,7 +333,7 @@ mod tests {
             (&b"a\0b"[..], ModSeq(77), false)
         );
         assert!(decode_value(&entry(b"", 78, 1)).unwrap().deleted);
-        // no flags; no modseq; nothing behind the value
+        // no flags; no modseq; nothing after the value
         for (cut, modseq) in [(1, 77), (9, 0), (9 + 8 + 11 + 1, 0)] {
             let stored = decode_value(&data[..data.len() - cut]).unwrap();
             assert_eq!((stored.value, stored.modseq), (&b"a\0b"[..], ModSeq(modseq)), "{cut}");

@@ -1,4 +1,4 @@
-//! The two checksums by which master and replica tell whether a mailbox is the same on both sides.
+//! The two checksums that show whether a mailbox is the same on both sides.
 //!
 //! ```text
 //! basic = XOR over messages that are not expunged of
@@ -8,12 +8,12 @@
 //! ```
 //!
 //! All numbers are decimal, the GUID is 40 hexadecimal digits. An entry that the index record itself holds (thread id, save
-//! date, creation modseq …) counts from there, and is ignored in the annotation database. Annotations of the mailbox
-//! itself do not count.
+//! date, creation modseq …) is taken from there, and ignored in the annotation database. Annotations of the mailbox itself
+//! do not count.
 //!
-//! Source: `crc_basic`, `crc_annot`, `crc_virtannot`, `mailbox_synccrcs` in `imap/mailbox.c` of cyrus-imapd 3.6.1, and of the
-//! development branch for version 20. The two disagree on how a conversation id is printed (without and with leading
-//! zeros); the index version decides here which is meant.
+//! Source: `crc_basic`, `crc_annot`, `crc_virtannot`, `mailbox_synccrcs` in `imap/mailbox.c` of cyrus-imapd 3.6.1, and of
+//! the development branch for version 20. The two differ in how a conversation id is printed (without and with leading
+//! zeros); the index version decides here which form is used.
 
 use cyrus_types::{Guid, SyncCrcs, Uid};
 
@@ -23,7 +23,7 @@ use crate::mailbox::record::{
 };
 use crate::mailbox::virtual_annotations::{VirtualAnnotation, VirtualValue, virtual_annotations};
 
-/// The CRCs of an empty mailbox: what the calculation starts from.
+/// The CRCs of an empty mailbox: the start of the calculation.
 pub const CRC_INIT: SyncCrcs = SyncCrcs { basic: 0, annot: 12_345_678 };
 
 /// Cyrus copies a flag's name to a buffer of this size (with the closing NUL) before it computes its CRC.
@@ -99,7 +99,7 @@ pub fn crc_basic(flags: &FlagCrcs, record: &IndexRecord) -> u32 {
     crc32fast::hash(text.bytes())
 }
 
-/// The part of the annotation CRC that one annotation of a message has.
+/// The part of the annotation CRC that one annotation of a message contributes.
 #[must_use]
 pub fn crc_annot(uid: Uid, entry: &str, userid: &str, value: &[u8]) -> u32 {
     let mut uid_text = Text::default();

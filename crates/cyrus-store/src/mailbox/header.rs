@@ -1,4 +1,4 @@
-//! `cyrus.header`: what is known of a mailbox apart from its messages, above all the names of its user flags.
+//! `cyrus.header`: data of a mailbox apart from its messages, above all the names of its user flags.
 //!
 //! ```text
 //! \241\002\213\015Cyrus mailbox header\n                                           magic,
@@ -54,13 +54,13 @@ pub enum HeaderError {
 /// A mailbox's header file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MailboxHeader {
-    /// Quota root that the mailbox counts in.
+    /// The quota root that the mailbox counts against.
     pub quotaroot: Option<String>,
     /// The mailbox's unique id; empty where an ancient header has none.
     pub uniqueid: UniqueId,
-    /// Internal name (since 3.5). May be out of date: mailboxes.db is right.
+    /// Internal name (since 3.5). It may be out of date: mailboxes.db is right.
     pub name: Option<String>,
-    /// Access rights, `user TAB rights TAB …`; mailboxes.db is right where they differ.
+    /// Access rights, `user TAB rights TAB …`; if they differ, mailboxes.db is right.
     pub acl: String,
     /// Names of the user flags by number, always 128 long; `None` is an unused number.
     pub flags: Vec<Option<String>>,
@@ -123,7 +123,7 @@ fn decode_lines(first: &[u8], rest: &[u8]) -> Result<MailboxHeader, HeaderError>
     Ok(MailboxHeader { quotaroot, uniqueid, name: None, acl: utf8(acl)?, flags, mbtype: None })
 }
 
-/// The list of new headers; unknown keys are passed over.
+/// The list of new headers; unknown keys are ignored.
 fn decode_list(line: &[u8]) -> Result<MailboxHeader, HeaderError> {
     let mut header = MailboxHeader::default();
     let mut parser = Parser { text: line, at: 0 };
@@ -171,7 +171,7 @@ impl Parser<'_> {
         Ok(())
     }
 
-    /// True, and steps over it, at the closing parenthesis; else steps over the space between two members.
+    /// At the closing parenthesis, skips it and returns true; else skips the space between two members.
     fn list_ends(&mut self) -> Result<bool, HeaderError> {
         match self.peek() {
             Some(b')') => {
@@ -191,7 +191,7 @@ impl Parser<'_> {
             return self.quoted().map(Some);
         }
         let rest = self.text.get(self.at..).unwrap_or_default();
-        // As Cyrus does it: up to the next space, less the closing parentheses of the lists around.
+        // As Cyrus does it: up to the next space, without the closing parentheses of the lists around.
         let end = rest.iter().position(|byte| *byte == b' ').unwrap_or(rest.len());
         let mut atom = rest.get(..end).unwrap_or_default();
         while let Some(shorter) = atom.strip_suffix(b")") {
@@ -253,7 +253,7 @@ impl Parser<'_> {
         Ok(flags)
     }
 
-    /// Steps over a value of any kind.
+    /// Skips a value of any kind.
     fn skip(&mut self, depth: u32) -> Result<(), HeaderError> {
         let keyed = match self.peek() {
             Some(b'(') => false,

@@ -32,9 +32,9 @@ pub const NEWEST_VERSION: u32 = 20;
 /// Bytes of the longest known header (version 20).
 pub const MAX_HEADER_SIZE: usize = 192;
 
-/// A stride above this is damage: the longest record known has 144 bytes.
+/// A larger distance between records is damage: the longest record known has 144 bytes.
 const MAX_RECORD_SIZE: u32 = 4096;
-/// Records start right after the header; anything far behind it is damage.
+/// Records start right after the header; a start far beyond it is damage.
 const MAX_START_OFFSET: u32 = 65536;
 
 /// Mailbox option: new style of UIDL in POP3 (`OPT_POP3_NEW_UIDL`).
@@ -54,12 +54,12 @@ pub enum IndexError {
     /// The file is shorter than its own header says.
     #[error("index is {have} bytes but {need} are needed")]
     Short {
-        /// Bytes that should be there.
+        /// The required number of bytes.
         need: u64,
-        /// Bytes that are there.
+        /// The actual number of bytes.
         have: u64,
     },
-    /// A version whose layout is not known, or too old to have GUIDs.
+    /// A version whose layout is not known, or that is too old to have GUIDs.
     #[error("index version {0} is not supported (10 and 12 to 20 are)")]
     Version(u32),
     /// Header or record sizes that no Cyrus writes.
@@ -91,7 +91,7 @@ pub enum IndexError {
     NoGuid,
 }
 
-/// What the index header says about a mailbox. Times are in seconds since 1970, sizes in bytes.
+/// The index header of a mailbox. Times are in seconds since 1970, sizes in bytes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct IndexHeader {
     /// Counts rewrites of the whole file.
@@ -104,11 +104,11 @@ pub struct IndexHeader {
     pub start_offset: u32,
     /// Bytes from one record to the next.
     pub record_size: u32,
-    /// Records in the file, expunged ones too.
+    /// Records in the file, including expunged ones.
     pub num_records: u32,
     /// When a message was last appended.
     pub last_appenddate: i64,
-    /// Highest UID ever given out.
+    /// Highest UID ever assigned.
     pub last_uid: Uid,
     /// Size of all messages that are not expunged.
     pub quota_mailbox_used: u64,
@@ -128,7 +128,7 @@ pub struct IndexHeader {
     pub options: u32,
     /// Unused records in cyrus.cache.
     pub leaked_cache_records: u32,
-    /// Highest modseq of anything in the mailbox.
+    /// Highest modseq in the mailbox.
     pub highestmodseq: ModSeq,
     /// Below this modseq, knowledge of expunged messages is incomplete.
     pub deletedmodseq: ModSeq,
@@ -160,7 +160,7 @@ pub struct IndexHeader {
     pub quota_expunged_used: u64,
 }
 
-/// Sizes that a version fixes: (header bytes, record bytes).
+/// Sizes that a version determines: (header bytes, record bytes).
 pub(crate) fn layout_sizes(version: u32) -> Option<(usize, usize)> {
     Some(match version {
         10 => (96, 88),
@@ -207,7 +207,7 @@ impl IndexHeader {
             check_crc(buf)
                 .map_err(|(stored, computed)| IndexError::HeaderCrc { stored, computed })?;
         }
-        // A stride longer than the record is legal: there are version 19 files with version 20's record size.
+        // A distance larger than the record is legal: there are version 19 files with version 20's record size.
         let strange_start =
             (header.start_offset as usize) < header_size || header.start_offset > MAX_START_OFFSET;
         let strange_record =
@@ -222,7 +222,7 @@ impl IndexHeader {
         Ok(header)
     }
 
-    /// Bytes that the file must at least have: header and all records.
+    /// The least size of the file in bytes: header and all records.
     #[must_use]
     pub fn file_size(&self) -> u64 {
         u64::from(self.start_offset) + u64::from(self.num_records) * u64::from(self.record_size)
@@ -244,7 +244,7 @@ impl IndexHeader {
             .collect()
     }
 
-    /// The adjustments that Cyrus makes on every read, so that our view is its view.
+    /// The adjustments that Cyrus makes on every read, so that we see the same values.
     fn normalise(&mut self) {
         if self.exists == 0 {
             self.options |= OPT_POP3_NEW_UIDL;

@@ -1,4 +1,4 @@
-//! Headers of indexes, of all versions that are read.
+//! Headers of indexes, of all supported versions.
 
 use super::*;
 

@@ -51,16 +51,16 @@ const MAX_HEADER_FILE: u64 = 16 * 1024 * 1024;
 /// Few are larger than this.
 const USUAL_HEADER_FILE: usize = 2048;
 
-/// A mailbox, open for reading under Cyrus' shared locks. Dropping it gives the locks back.
+/// A mailbox, open for reading under Cyrus' shared locks. Dropping it releases the locks.
 #[derive(Debug)]
 pub struct Mailbox {
-    /// What mailboxes.db says: name, type, partition, access rights.
+    /// Its entry in mailboxes.db: name, type, partition, access rights.
     pub entry: MboxEntry,
     /// The header file: quota root, names of user flags.
     pub header: MailboxHeader,
     /// The header of the index: counts, modseqs, stored CRCs.
     pub index: IndexHeader,
-    /// False when the index remembers another header file; Cyrus warns of that and goes on.
+    /// False if the index remembers another header file; Cyrus logs a warning and goes on.
     pub header_crc_matches: bool,
     conf: Arc<Config>,
     annotations: Arc<KeptDb>,
@@ -68,7 +68,7 @@ pub struct Mailbox {
     data_dir: PathBuf,
     archive_dir: PathBuf,
     message_annotations: OnceCell<MessageAnnotations>,
-    // Given back in this order, the reverse of taking them.
+    // Released in this order, the reverse of taking them.
     index_lock: Option<FileLock>,
     _mailbox_lock: FileLock,
     user_lock: Option<FileLock>,
@@ -165,7 +165,7 @@ impl Mailbox {
         conversations::has_conversations(&self.conf, &self.entry)
     }
 
-    /// The records changed after `since_modseq` (zero: all), expunged ones too, by UID.
+    /// The records changed after `since_modseq` (zero: all), including expunged ones, by UID.
     ///
     /// Damaged records, and (as in Cyrus) records without a GUID, are errors that end the iteration.
     pub fn records(&self, since_modseq: ModSeq) -> RecordIter<'_> {
@@ -175,15 +175,16 @@ impl Mailbox {
         }
     }
 
-    /// The records changed after `since_modseq` (zero: all), and all those above UID `uid`, expunged ones too, by UID.
+    /// The records changed after `since_modseq` (zero: all), and all those above UID `uid`, including expunged ones, by
+    /// UID.
     ///
     /// Errors are those of [`Mailbox::records`].
     pub fn records_beyond(&self, since_modseq: ModSeq, uid: Uid) -> RecordIter<'_> {
         self.records(since_modseq).and_beyond(uid)
     }
 
-    /// The records from UID `uid` on, expunged ones too, by UID. Those before are not read, but for
-    /// a few: the place is found by bisection.
+    /// The records from UID `uid` on, including expunged ones, by UID. Those before are not read, except for a few: the
+    /// place is found by bisection.
     ///
     /// Errors are those of [`Mailbox::records`].
     pub fn records_from_uid(&self, uid: Uid) -> RecordIter<'_> {
@@ -205,7 +206,7 @@ impl Mailbox {
         index.find(uid)
     }
 
-    /// The mailbox's own annotations, in the order of replication. Those that are deleted are left out.
+    /// The mailbox's own annotations, in the order of replication, without deleted ones.
     ///
     /// # Errors
     /// The database cannot be read or an entry is damaged.
@@ -218,7 +219,7 @@ impl Mailbox {
         )
     }
 
-    /// The annotations of a message, in the order of replication. Those that are deleted are left out.
+    /// The annotations of a message, in the order of replication, without deleted ones.
     ///
     /// A mailbox without message annotations costs one failed open, the first time.
     ///
@@ -249,7 +250,7 @@ impl Mailbox {
             (record.system_flags & FLAG_SEEN != 0, "\\Seen"),
         ];
         let system = system.into_iter().filter(|(set, _)| *set).map(|(_, name)| name);
-        // Only the bits that are set are looked at: most messages have few flags or none.
+        // Only the set bits are examined: most messages have few flags or none.
         let mut words = record.user_flags;
         let mut word_no = 0;
         let user = std::iter::from_fn(move || {
@@ -279,7 +280,7 @@ impl Mailbox {
         self.recompute_crcs_without(&[])
     }
 
-    /// The same as if the messages of these UIDs, which rise, were not there.
+    /// The same, as if the messages with these UIDs (ascending) did not exist.
     ///
     /// # Errors
     /// As [`Mailbox::recompute_crcs`].
@@ -302,20 +303,21 @@ impl Mailbox {
         Ok(crcs)
     }
 
-    /// Where a message's file is (on the archive partition if its record says so). An unlinked one is gone.
+    /// Where a message's file is (on the archive partition if its record says so). The file of an unlinked message does not
+    /// exist.
     #[must_use]
     pub fn message_path(&self, record: &IndexRecord) -> PathBuf {
         self.message_folder(record.is_archived()).join(format!("{}.", record.uid))
     }
 
-    /// Where message files are: those on the archive partition, or the others. Each is called by its UID and a dot.
+    /// The folder of message files: those on the archive partition, or the others. Each file's name is its UID and a dot.
     #[must_use]
     pub fn message_folder(&self, archived: bool) -> &Path {
         if archived { &self.archive_dir } else { &self.data_dir }
     }
 
-    /// Gives back the locks on the index and on the user's mailboxes, and keeps the shared lock on this mailbox, so that
-    /// others may change it but message files stay. Records and annotations cannot be read any more.
+    /// Releases the locks on the index and on the user's mailboxes, but keeps the shared lock on this mailbox, so that
+    /// others may change it but message files stay. Records and annotations can't be read any more.
     pub fn release_index(&mut self) {
         self.message_annotations = OnceCell::new();
         self.index_lock = None;
@@ -356,7 +358,7 @@ fn read_header(path: &Path, mailbox: &str) -> Result<(MailboxHeader, u32), Store
     Ok((header, crc32fast::hash(&bytes)))
 }
 
-/// Reads and decodes the index header, and checks that the file has all the records it promises.
+/// Reads and decodes the index header, and checks that the file has all its records.
 fn read_index_header(locked: &FileLock, mailbox: &str) -> Result<IndexHeader, StoreError> {
     let (file, path) = (locked.file(), locked.path());
     let failed = |error: IndexError| match error {

@@ -52,7 +52,7 @@ pub const FLAG_INTERNAL_EXPUNGED: u32 = 1 << 31;
 /// Where the modseq is, in every version from 10 on.
 const OFFSET_MODSEQ: usize = 80;
 
-/// A message as the index holds it. Times are in seconds since 1970, sizes in bytes. No heap memory is used.
+/// A message in the index. Times are in seconds since 1970, sizes in bytes. It uses no heap memory.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct IndexRecord {
     /// Position in the file, from 1.
@@ -109,7 +109,7 @@ impl IndexRecord {
         Ok(Self::decode_checked(buf, version, recno))
     }
 
-    /// As [`IndexRecord::decode`] for a record whose size and checksum [`checked`] has seen.
+    /// As [`IndexRecord::decode`] for a record whose size and checksum were verified by [`checked`].
     pub(crate) fn decode_checked(buf: &[u8], version: u32, recno: u32) -> Self {
         let mut record = if version >= 20 { decode_v20(buf) } else { decode_to_v19(buf, version) };
         record.recno = recno;
@@ -156,17 +156,17 @@ pub(crate) fn checked(buf: &[u8], version: u32) -> Result<&[u8], IndexError> {
     Ok(buf)
 }
 
-/// The modseq alone, to skip a record without decoding it.
+/// Only the modseq, to skip a record without decoding it.
 pub(crate) fn peek_modseq(buf: &[u8]) -> ModSeq {
     ModSeq(be64(buf, OFFSET_MODSEQ))
 }
 
-/// The UID alone.
+/// Only the UID.
 pub(crate) fn peek_uid(buf: &[u8]) -> Uid {
     Uid(be32(buf, 0))
 }
 
-/// Whether the GUID is there (all zero is none).
+/// Whether there is a GUID (all zero means none).
 pub(crate) fn peek_has_guid(buf: &[u8]) -> bool {
     buf.get(60..80).is_some_and(|guid| guid.iter().any(|byte| *byte != 0))
 }

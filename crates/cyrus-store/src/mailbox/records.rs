@@ -14,7 +14,7 @@ use crate::mailbox::record::{self, IndexRecord};
 /// Bytes per read. Larger ones gain nothing: the kernel reads ahead on its own.
 const READ_BYTES: usize = 512 * 1024;
 
-/// What is needed to read an index and to name what is wrong with it.
+/// What is needed to read an index and to name its errors.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct IndexFile<'a> {
     pub(crate) file: &'a File,
@@ -24,7 +24,7 @@ pub(crate) struct IndexFile<'a> {
 }
 
 impl IndexFile<'_> {
-    /// What a decoder found, with the mailbox and record named.
+    /// The error of a decoder, with the mailbox and record named.
     pub(crate) fn error(&self, recno: u32, error: &IndexError) -> StoreError {
         let path = self.path.to_path_buf();
         let mailbox = self.mailbox;
@@ -77,8 +77,8 @@ impl IndexFile<'_> {
         Ok(None)
     }
 
-    /// The number of the first record whose UID is `uid` or higher, or of the first hole before it, by bisection; one more
-    /// than there are records if there is none.
+    /// The number of the first record whose UID is `uid` or higher, or of the first hole before it, by bisection; the
+    /// number of records plus one if there is none.
     pub(crate) fn first_from(&self, uid: Uid) -> Result<u32, StoreError> {
         let version = self.header.minor_version;
         let (_, size) = layout_sizes(version).unwrap_or_default();
@@ -86,7 +86,7 @@ impl IndexFile<'_> {
         let (mut low, mut past) = (1, self.header.num_records.saturating_add(1));
         while low < past {
             let middle = low + (past - low) / 2;
-            // A hole (UID 0) says nothing of its place: the next record does.
+            // A hole (UID 0) does not show its place: the next record does.
             let mut recno = middle;
             let mut found = Uid::NONE;
             while found == Uid::NONE && recno < past {
@@ -106,15 +106,15 @@ impl IndexFile<'_> {
     }
 }
 
-/// The records of a mailbox in the order of their UIDs, expunged ones too; ends after the first error.
+/// The records of a mailbox in the order of their UIDs, including expunged ones; ends after the first error.
 ///
-/// Memory is one buffer of at most half a megabyte, however large the mailbox. Every record that is passed over is
-/// checked too, because a damaged one could be a changed one.
+/// Memory is one buffer of at most half a megabyte, however large the mailbox. Skipped records are checked too, because a
+/// damaged one could be a changed one.
 #[derive(Debug)]
 pub struct RecordIter<'a> {
     index: Option<IndexFile<'a>>,
     since_modseq: ModSeq,
-    /// Records above this UID are wanted whatever their modseq is.
+    /// Records above this UID are wanted whatever their modseq.
     beyond_uid: Uid,
     /// Number of the record at the front of `buf`'s rest.
     next: u32,
@@ -144,18 +144,18 @@ impl<'a> RecordIter<'a> {
         Self { next: first, ..Self::new(index, ModSeq::ZERO) }
     }
 
-    /// Those above this UID too, whatever their modseq is.
+    /// Also those above this UID, whatever their modseq.
     pub(crate) fn and_beyond(self, uid: Uid) -> Self {
         Self { beyond_uid: uid, ..self }
     }
 
-    /// An iterator that only says why there is nothing to iterate over.
+    /// An iterator that only returns the reason why there is nothing to iterate over.
     pub(crate) fn released(path: &Path) -> Self {
         let released = io::Error::other("the index lock was released before all records were read");
         Self::failed(StoreError::io("read", path, released))
     }
 
-    /// An iterator that only says this error.
+    /// An iterator that only returns this error.
     pub(crate) fn failed(error: StoreError) -> Self {
         Self {
             index: None,
@@ -201,7 +201,7 @@ impl<'a> RecordIter<'a> {
             let modseq = record::peek_modseq(bytes);
             let wanted =
                 self.since_modseq.is_zero() || modseq > self.since_modseq || uid > self.beyond_uid;
-            // Record number 0 never is; a UID of 0 is a hole, which Cyrus passes over as well.
+            // There is no record number 0; a UID of 0 is a hole, which Cyrus skips as well.
             if uid > Uid::NONE {
                 if uid <= self.last_uid {
                     let what = format!("uid {uid} follows uid {}", self.last_uid);

@@ -16,7 +16,7 @@ const NAMESPACE_NSEC: &str = "/vendor/cmu/cyrus-imapd/internaldate.nsec";
 pub struct VirtualAnnotation {
     /// Name, such as `/vendor/cmu/cyrus-imapd/savedate`.
     pub entry: &'static str,
-    /// The value; printed, it is as it goes over the wire.
+    /// The value; printed, it is in the form of the wire.
     pub value: VirtualValue,
 }
 
@@ -38,8 +38,8 @@ impl fmt::Display for VirtualValue {
     }
 }
 
-/// The annotations that `record` itself holds in an index of this version, in the order in which they are sent (after
-/// those of the database). Entries without a value are left out.
+/// The annotations that `record` itself holds in an index of this version, in the order in which they are sent (after those
+/// of the database). Entries without a value are omitted.
 pub fn virtual_annotations(
     minor_version: u32,
     record: &IndexRecord,

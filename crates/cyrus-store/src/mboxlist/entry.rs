@@ -22,7 +22,7 @@ use crate::error::StoreError;
 pub struct MboxType(pub u32);
 
 impl MboxType {
-    /// Which kinds of mailbox there are, in the low four bits, and the letter for each.
+    /// The kinds of mailbox, in the low four bits, and the letter for each.
     const KINDS: [(u32, char); 9] = [
         (0x0, 'e'),
         (0x1, 'n'),
@@ -62,7 +62,7 @@ impl MboxType {
         self.0 & MboxType::INTERMEDIATE != 0
     }
 
-    /// On its way to another server.
+    /// Being moved to another server.
     pub fn is_moving(self) -> bool {
         self.0 & MboxType::MOVING != 0
     }
@@ -72,7 +72,7 @@ impl MboxType {
         self.0 & MboxType::REMOTE != 0
     }
 
-    /// Reserved while it is being made.
+    /// Reserved while it is being created.
     pub fn is_reserved(self) -> bool {
         self.0 & MboxType::RESERVED != 0
     }
@@ -126,14 +126,14 @@ impl MboxType {
         all.then_some(known)
     }
 
-    /// What of the letters is known, and whether that is all.
+    /// The known letters, and whether these are all.
     fn parse_known(letters: &str) -> (MboxType, bool) {
         let (mut bits, mut all) = (0, true);
         for letter in letters.chars() {
             let kind = MboxType::KINDS.iter().find(|(_, known)| *known == letter);
             let flag = MboxType::FLAGS.iter().find(|(_, known)| *known == letter);
             match (kind, flag) {
-                // The kind comes first from 3.5 on, if it is there at all; before, it stood behind the flags.
+                // The kind comes first from 3.5 on, if it is present; before, it came after the flags.
                 (Some((kind, _)), _) => bits |= kind,
                 (_, Some((flag, _))) => bits |= flag,
                 _ => all = false,
@@ -148,7 +148,7 @@ impl MboxType {
 pub struct NameHistory {
     /// Internal name.
     pub name: String,
-    /// When it was given up (seconds since 1970).
+    /// When the mailbox lost it (seconds since 1970).
     pub mtime: i64,
     /// Its UIDVALIDITY then.
     pub uidvalidity: UidValidity,
@@ -162,16 +162,16 @@ pub struct NameHistory {
     pub partition: String,
 }
 
-/// What the mailbox list knows of a mailbox.
+/// The mailbox list's data of a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MboxEntry {
     /// Internal name.
     pub name: String,
     /// Type and flags.
     pub mbtype: MboxType,
-    /// The type's letters where one is of a newer Cyrus: then `mbtype` is what is known of it.
+    /// The type's letters if one belongs to a newer Cyrus: then `mbtype` has the known ones.
     pub unknown_type: Option<String>,
-    /// It stands in a list of before 3.5: folders and annotations go by name.
+    /// It is in a list from before 3.5: folders and annotations go by name.
     pub by_name: bool,
     /// Unique id; empty if the entry has none.
     pub uniqueid: UniqueId,
@@ -195,7 +195,7 @@ pub struct MboxEntry {
     pub legacy_specialuse: Option<String>,
 }
 
-/// What an entry's text is taken from, for error messages.
+/// The origin of an entry's text, for error messages.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Source<'a> {
     pub(crate) path: &'a Path,
@@ -209,7 +209,7 @@ impl Source<'_> {
 }
 
 impl MboxEntry {
-    /// Parses an entry's value. `name` is the mailbox's internal name, where the key tells it.
+    /// Parses an entry's value. `name` is the mailbox's internal name, if the key has it.
     pub(crate) fn parse(
         rules: &NameRules,
         source: Source<'_>,
@@ -276,7 +276,7 @@ fn parse_map(
     Ok(entry)
 }
 
-/// The type, and its letters where they are not all known.
+/// The type, and its letters if not all are known.
 fn mbtype_of(source: Source<'_>, map: &Value) -> Result<(MboxType, Option<String>), StoreError> {
     let letters = text_of(source, map, "T")?.unwrap_or_default();
     let (mbtype, all) = MboxType::parse_known(&letters);
@@ -325,7 +325,7 @@ fn parse_old(
         rest = after.strip_prefix(' ').unwrap_or(after);
     }
     let (bits, rest) = rest.split_once(' ').ok_or_else(|| source.damaged("it has no type"))?;
-    // Folders were named after mailboxes then.
+    // Folders were named after mailboxes in those versions.
     let bits: u32 = bits.parse().map_err(|_| source.damaged("its type is not a number"))?;
     entry.mbtype = MboxType(bits | MboxType::LEGACY_DIRS);
     let (place, acl) = rest.split_once(' ').unwrap_or((rest, ""));

@@ -31,8 +31,8 @@ use crate::mboxlist::entry::Source;
 pub use crate::mboxlist::entry::{MboxEntry, MboxType, NameHistory};
 use crate::paths;
 
-/// The list of mailboxes, to be read. Cheap to clone; every call sees the file's latest state, but that the unique id of the INBOX
-/// that was asked for last is remembered: many files of a user are named after it.
+/// The list of mailboxes, for reading. Cheap to clone; every call sees the file's latest state. Only the unique id of the
+/// last INBOX that was asked for is remembered, because many files of a user are named after it.
 #[derive(Debug, Clone)]
 pub struct MboxList {
     path: PathBuf,
@@ -43,19 +43,19 @@ pub struct MboxList {
     inbox_id: Arc<Mutex<InboxId>>,
 }
 
-/// A user and the unique id of the INBOX, if it names files.
+/// A user and the unique id of the INBOX, if files are named after it.
 type InboxId = Option<(String, Option<UniqueId>)>;
 
 impl MboxList {
     /// Opens the list that `imapd.conf` points to.
     ///
     /// # Errors
-    /// The file is missing, damaged, or of a format that is not read.
+    /// The file is missing, damaged, or in a format that we don't read.
     pub fn open(conf: &Config) -> Result<MboxList, StoreError> {
         let path = paths::mailboxes_db(conf);
         let db = Database::open(&path)?;
         if matches!(db, Database::Empty) {
-            // Cyrus writes a header at once, so nothing at all is damage; "no users" would be a lie.
+            // Cyrus writes a header at once, so an empty file is damage; to treat it as "no users" would be wrong.
             return Err(StoreError::damaged(
                 &path,
                 "it is empty; put back a copy (ctl_mboxlist -u)",
@@ -69,7 +69,7 @@ impl MboxList {
         MboxList { path, db, rules: conf.names().clone(), prefixed, inbox_id: Arc::default() }
     }
 
-    /// The list in a database that is kept in memory or in the file where it can't be.
+    /// The list in a database that is kept in memory, or read from the file if it can't be.
     ///
     /// # Errors
     /// As [`MboxList::open`].
@@ -93,7 +93,7 @@ impl MboxList {
         self.prefixed
     }
 
-    /// The entry of a mailbox by its internal name, tombstones and intermediates included, with its former names.
+    /// The entry of a mailbox by its internal name, including tombstones and intermediates, with its former names.
     ///
     /// # Errors
     /// The database or the entry is damaged.
@@ -112,7 +112,7 @@ impl MboxList {
         Ok(Some(entry))
     }
 
-    /// The entry of a mailbox by its unique id, tombstones and intermediates included, with its former names.
+    /// The entry of a mailbox by its unique id, including tombstones and intermediates, with its former names.
     ///
     /// # Errors
     /// The database or the entry is damaged.
@@ -147,10 +147,10 @@ impl MboxList {
     }
 
     /// All of a user's entries: the INBOX, what is below it, then what was moved below the deleted prefix. Tombstones and
-    /// intermediates are included; former names are not filled in. Empty for a user who never was here.
+    /// intermediates are included; former names are not filled in. Empty for a user who never existed here.
     ///
     /// # Errors
-    /// The database or one of the entries is damaged: better to leave the user alone than to take part for the whole.
+    /// The database or one of the entries is damaged: it is better to skip the user than to treat a part as the whole.
     pub fn user_tree(&self, userid: &str) -> Result<Vec<MboxEntry>, StoreError> {
         let inbox = self.rules.parse_userid(userid);
         let mut entries = Vec::new();
@@ -161,7 +161,7 @@ impl MboxList {
         let below = self.prefix_below(&inbox);
         let separator = if self.prefixed { "\u{1f}" } else { "." };
         let deleted = match inbox.domain.as_deref() {
-            // The prefix goes behind the domain.
+            // The prefix comes after the domain.
             Some(domain) => {
                 let domain_len = self.key_letter().len() + domain.len() + 1;
                 let (front, back) =
@@ -212,7 +212,7 @@ impl MboxList {
     /// `user.a`) restricts them.
     ///
     /// # Errors
-    /// The database is damaged. (A damaged entry only hides what it would say: its user fails later, by name.)
+    /// The database is damaged. (A damaged entry is only left out: its user fails later.)
     pub fn all_users(&self, prefix: Option<&str>) -> Result<Vec<String>, StoreError> {
         let mut users = Vec::new();
         self.for_each_user(prefix, |user| {
@@ -253,8 +253,8 @@ impl MboxList {
         })
     }
 
-    /// All entries that belong to no user, in the list's order: mailboxes (deleted ones, by name, included), intermediates and
-    /// tombstones. `prefix` as in [`MboxList::all_users`].
+    /// All entries that belong to no user, in the list's order: mailboxes (including deleted ones, by name), intermediates
+    /// and tombstones. `prefix` as in [`MboxList::all_users`].
     ///
     /// # Errors
     /// The database or one of these entries is damaged.
@@ -269,7 +269,7 @@ impl MboxList {
         Ok(entries)
     }
 
-    /// The groups that a user is in, in the list's order: none before 3.12.
+    /// The groups that a user is in, in the list's order; empty before 3.12.
     ///
     /// # Errors
     /// The database is damaged or a name is not UTF-8.
@@ -287,7 +287,7 @@ impl MboxList {
         Ok(groups)
     }
 
-    /// Visits the mailboxes whose keys begin so.
+    /// Visits the mailboxes whose keys begin with this prefix.
     fn walk<F>(&self, prefix: &[u8], mut visit: F) -> Result<(), StoreError>
     where
         F: FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError>,
@@ -307,7 +307,7 @@ impl MboxList {
         let internal = self.rules.internal(&name);
         let mut entry = MboxEntry::parse(&self.rules, source, Some(internal), value)?;
         if !self.prefixed {
-            // Nothing says so: there was nothing else.
+            // No entry says so: older versions had nothing else.
             entry.mbtype = entry.mbtype.with_legacy_dirs();
             entry.by_name = true;
         }
@@ -332,14 +332,14 @@ impl MboxList {
         [self.key_letter(), spelt.as_bytes()].concat()
     }
 
-    /// What the keys of all mailboxes below one begin with.
+    /// The prefix of the keys of all mailboxes below one.
     fn prefix_below(&self, name: &NameParts) -> Vec<u8> {
         let mut key = self.key(name);
         key.push(if self.prefixed { 0x1f } else { b'.' });
         key
     }
 
-    /// What the keys of all mailboxes begin with whose internal names begin so.
+    /// The prefix of the keys of all mailboxes whose internal names have this prefix.
     fn prefix_of(&self, prefix: Option<&str>) -> Vec<u8> {
         match prefix {
             None | Some("") => self.key_letter().to_vec(),
@@ -351,7 +351,7 @@ impl MboxList {
     }
 }
 
-/// Do the keys have the form of 3.5 and later? The first entry that can only be of one form decides.
+/// Do the keys have the form of 3.5 and later? The first entry that is possible in only one form decides.
 fn is_prefixed(db: &Database) -> Result<bool, StoreError> {
     let mut empty = true;
     let mut verdict = None;

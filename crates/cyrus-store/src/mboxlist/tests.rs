@@ -1,4 +1,4 @@
-//! Tests of the mailbox list, on a small list in the flat format (which the code under test does not care about).
+//! Tests of the mailbox list, with a small list in the flat format (the format does not matter to the code under test).
 
 use std::fs;
 

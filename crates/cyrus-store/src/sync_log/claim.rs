@@ -1,14 +1,14 @@
-//! Whose a sync log is: one replicator of our kind works on a log at a time.
+//! The claim on a sync log: one replicator of our kind works on a log at a time.
 //!
 //! ```text
 //!   log-replicator   locked for as long as the replicator lives (or until it lets go); holds its process id,
 //!                    decimal, and a line end; empty once it was let go
 //! ```
-//! The lock alone decides. The number is for people: what it says is only believed if it is a number and such a process
-//! is there, since a crash leaves it behind and the next holder may not have written its own yet.
+//! Only the lock decides. The number is for people: it is believed only if it is a number and such a process exists, since
+//! a crash leaves it behind and the next holder may not have written its own yet.
 //!
-//! The lock belongs to the open file, so a process that forks hands it on to its child; the child then says who it is
-//! ([`Claim::renew`]). Cyrus' own client takes no such lock.
+//! The lock belongs to the open file, so a process that forks passes it on to its child; the child then writes its own
+//! process id ([`Claim::renew`]). Cyrus' own client takes no such lock.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -25,10 +25,10 @@ use crate::error::StoreError;
 use crate::lock::FileLock;
 use crate::regular;
 
-/// Longer than any process id in words.
+/// Longer than any process id in digits.
 const MOST_BYTES: u64 = 32;
 
-/// What became of the wish for a log.
+/// The result of a request for a log.
 #[derive(Debug)]
 pub enum Claimed {
     /// It is ours.
@@ -37,7 +37,7 @@ pub enum Claimed {
     Others(Rival),
 }
 
-/// A log that is ours alone among replicators of our kind, until this is dropped.
+/// A log that only this process works on, among replicators of our kind, until this is dropped.
 #[derive(Debug)]
 pub struct Claim {
     lock: FileLock,
@@ -46,7 +46,7 @@ pub struct Claim {
 /// Another replicator that has a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rival {
-    /// Its process, if that is known.
+    /// Its process id, if that is known.
     pub pid: Option<u32>,
     /// The log that it has.
     pub log: PathBuf,
@@ -72,7 +72,7 @@ pub(super) fn claim(log: &LogFile) -> Result<Claimed, StoreError> {
             Ok(Claimed::Ours(claim))
         }
         None => {
-            // Who can lock the file may read it; and if not, it is the words that suffer, not the lock.
+            // A process that can lock the file can read it; if not, only the message suffers, not the lock.
             let text = regular::open(&path).map_err(io::Error::other).and_then(read_some);
             let text = text.unwrap_or_default();
             let pid = pid_in(&text).filter(|pid| is_alive(*pid));
@@ -82,18 +82,18 @@ pub(super) fn claim(log: &LogFile) -> Result<Claimed, StoreError> {
 }
 
 impl Claim {
-    /// Says that it is this process that has the log: once more after a fork.
+    /// Writes the id of this process: once more after a fork.
     pub fn renew(&self) {
         let text = format!("{}\n", process::id());
         let file = self.lock.file();
-        // On a full disk nobody hears who has the log; that somebody has it is the lock's to say.
+        // On a full disk the id is not written; the lock still shows that the log is taken.
         let _ = file.set_len(0).and_then(|()| file.write_all_at(text.as_bytes(), 0));
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // What stays behind is not believed anyway.
+        // The remaining text is not believed anyway.
         let _ = self.lock.file().set_len(0);
     }
 }
@@ -113,7 +113,7 @@ fn pid_in(text: &[u8]) -> Option<u32> {
 
 fn is_alive(pid: u32) -> bool {
     let Ok(pid) = i32::try_from(pid) else { return false };
-    // Another user's may not be signalled, and is there all the same.
+    // We may not signal another user's process, but it exists all the same.
     kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)
 }
 
@@ -147,7 +147,7 @@ mod tests {
             dir.path().join("log").display()
         );
         assert_eq!(rival(&log).to_string(), words);
-        // To have asked changes nothing.
+        // Asking changes nothing.
         assert_eq!(rival(&log).to_string(), words);
         drop(claim);
         assert_eq!(fs::read(log.claim_path()).unwrap(), b"");
@@ -159,7 +159,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = LogFile::within(dir.path());
         let _claim = ours(&log);
-        // The last is far above what Linux gives out.
+        // The last one is far above what Linux assigns.
         for text in [
             "",
             "\n",

@@ -1,4 +1,4 @@
-//! Taking a log over from Cyrus, and what is left of it.
+//! Takes a log over from Cyrus, and keeps what is left of it.
 //!
 //! ```text
 //!   Cyrus writes:  open log, lock it, is it still the one at the path?, write, unlock
@@ -9,8 +9,8 @@
 //!   lines that say nothing:      appended to log-unread, for an admin to look at
 //!   who does all that:           has a lock on log-replicator (claim.rs)
 //! ```
-//! Whenever the program ends, in whatever way, all that is not done stands in log or log-run, where any replicator looks
-//! next. This is the one place beside lock files where we write on the master: the log is the replicator's own.
+//! Whenever and however the program ends, all entries that are not done are in log or log-run, where any replicator looks
+//! next. Beside lock files, this is the only place where we write on the master: the log belongs to the replicator.
 //!
 //! Source: `imap/sync_log.c` (sync_log_base, sync_log_reader_begin) of cyrus-imapd 3.6.1.
 
@@ -36,11 +36,11 @@ pub struct LogFile {
     unread: PathBuf,
 }
 
-/// What was taken over: lines to be read, from the first that was not read before.
+/// The lines that were taken over, to be read from the first one that was not read before.
 #[derive(Debug)]
 pub struct RunFile {
     file: File,
-    /// Whether it was there before, left by whoever was stopped.
+    /// Whether it existed before, left by a replicator that was stopped.
     pub left_over: bool,
 }
 
@@ -59,7 +59,7 @@ impl LogFile {
         }
     }
 
-    /// Where lines are kept that are no entries.
+    /// Where lines are kept that are not entries.
     #[must_use]
     pub fn unread_path(&self) -> &Path {
         &self.unread
@@ -71,18 +71,18 @@ impl LogFile {
         &self.log
     }
 
-    /// The file that is worked on.
+    /// The file that is being worked on.
     #[must_use]
     pub fn run_path(&self) -> &Path {
         &self.run
     }
 
-    /// The file whose lock says whose this log is.
+    /// The file whose lock is the claim on this log.
     pub(super) fn claim_path(&self) -> PathBuf {
         self.run.with_file_name("log-replicator")
     }
 
-    /// Makes this log ours alone among replicators of this kind, for as long as the claim lives.
+    /// Claims this log, among replicators of our kind, for as long as the claim lives.
     ///
     /// # Errors
     /// The lock file (`log-replicator`, beside the log) can't be made or locked.
@@ -90,7 +90,7 @@ impl LogFile {
         claim::claim(self)
     }
 
-    /// Takes over what there is to do at the start: a log-run that was left, else the log. None when there is neither.
+    /// Takes over what there is at the start: a log-run that was left, else the log. `None` if there is neither.
     ///
     /// # Errors
     /// A file can't be renamed, opened or locked.
@@ -102,17 +102,17 @@ impl LogFile {
                 renamed => renamed.map_err(|e| StoreError::io("take over", &self.log, e))?,
             }
         }
-        // Whoever had the log open before the rename has written when this lock is ours.
+        // A process that opened the log before the rename has written its line when we get this lock.
         drop(FileLock::on_existing(&self.run, Mode::Exclusive, true)?);
         let file = regular::open_own(OpenOptions::new().read(true), &self.run)?;
         Ok(Some(RunFile { file, left_over }))
     }
 
-    /// Takes over what has been logged since, with entries of `run` still to be done: its lines are added to log-run.
-    /// True when there was something.
+    /// Takes over what has been logged since, while entries of `run` are still open: appends the lines to log-run. True if
+    /// there were any.
     ///
     /// # Errors
-    /// A file can't be locked, read or written; then everything is where it was.
+    /// A file can't be locked, read or written; then nothing has changed.
     pub fn more(&self) -> Result<bool, StoreError> {
         let lock = match FileLock::on_existing(&self.log, Mode::Exclusive, true) {
             Ok(lock) => lock,
@@ -129,7 +129,7 @@ impl LogFile {
             .and_then(|()| io::copy(&mut log, &mut run))
             .and_then(|_| run.sync_data());
         if let Err(e) = copied {
-            // Half a line must not stand in front of what comes next.
+            // An incomplete line must not run into the next one.
             let _ = run.set_len(before);
             return Err(failed("write")(e));
         }
@@ -138,7 +138,7 @@ impl LogFile {
         Ok(true)
     }
 
-    /// A last line that was torn off must not run into the first one that comes after it.
+    /// An incomplete last line must not run into the first one that comes after it.
     fn end_last_line(&self, run: &mut File, length: u64) -> io::Result<()> {
         let Some(last) = length.checked_sub(1) else { return Ok(()) };
         let mut byte = [0];
@@ -147,7 +147,7 @@ impl LogFile {
         if byte == *b"\n" { Ok(()) } else { run.write_all(b"\n") }
     }
 
-    /// Keeps a line that is no entry, for an admin to look at.
+    /// Keeps a line that is not an entry, for an admin to look at.
     ///
     /// # Errors
     /// The file can't be written.
@@ -159,10 +159,11 @@ impl LogFile {
         written.map_err(|e| StoreError::io("write", &self.unread, e))
     }
 
-    /// Leaves only these entries in log-run; none: removes it. It is another file then: take the lines of the old one first.
+    /// Leaves exactly these entries in log-run; removes it if there are none. It is another file then: first read the lines
+    /// of the old one.
     ///
     /// # Errors
-    /// A file can't be written; then log-run is what it was.
+    /// A file can't be written; then log-run has not changed.
     pub fn keep<'e>(
         &self,
         entries: impl IntoIterator<Item = &'e LogEntry>,
@@ -193,7 +194,7 @@ impl LogFile {
 }
 
 impl RunFile {
-    /// The lines that were not read before, to the present end.
+    /// The lines that were not read before, up to the present end.
     pub fn lines(&mut self) -> Lines<BufReader<&mut File>> {
         Lines::new(BufReader::with_capacity(256 * 1024, &mut self.file))
     }
@@ -230,7 +231,7 @@ mod tests {
             "USER anna\nUSER bert\nMAILBOX user.carl\n"
         );
 
-        // Who starts now finds all of it.
+        // A replicator that starts now finds all of it.
         let mut again = log.begin().unwrap().unwrap();
         assert!(again.left_over);
         assert_eq!(entries(&mut again).len(), 3);

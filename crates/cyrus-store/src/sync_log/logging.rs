@@ -1,19 +1,19 @@
-//! What Cyrus logs, and to which channels, as far as imapd.conf tells.
+//! What Cyrus logs, and to which channels, according to imapd.conf.
 //!
 //! ```text
 //! sync_log: yes                       nothing is logged without it
 //! sync_log_channels: one two ""       one log a channel, "" is the one without a name; not set: that one alone
 //! imap_sync_log: yes                  for the service that cyrus.conf calls imap; beats the plain option
 //! ```
-//! The channels are separated by spaces, and by nothing else. Each service may read another imapd.conf than we do, so what
-//! is found here is a strong hint, no proof.
+//! The channels are separated by spaces only. Each service may read another imapd.conf than we do, so the result is a
+//! strong hint, not a proof.
 //!
 //! Source: `imap/sync_log.c` (sync_log_init, sync_log_enabled), `lib/libconfig.c` of cyrus-imapd 3.6.1.
 
 use crate::config::Config;
 use crate::config::values::parse_switch;
 
-/// What Cyrus' services log.
+/// The log settings of Cyrus' services.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Logging {
     /// Whether any service logs at all.
@@ -23,7 +23,7 @@ pub struct Logging {
 }
 
 impl Logging {
-    /// What this configuration makes them log.
+    /// The log settings in this configuration.
     #[must_use]
     pub fn of(conf: &Config) -> Logging {
         let mut on = conf.is_on("sync_log");

@@ -1,4 +1,4 @@
-//! The sync log: a line for everything that changed on the master.
+//! The sync log: a line for every change on the master.
 //!
 //! ```text
 //! VERB SP name [SP name] [CR] LF
@@ -33,8 +33,8 @@ fn channel_dir(conf: &Config, channel: Option<&str>) -> PathBuf {
     channel.map_or(sync.clone(), |channel| sync.join(channel))
 }
 
-/// The file whose being there means that this user is not to be replicated on this channel (3.12:
-/// `sync_support.c:sync_skipuser`). The shared mailboxes, without a user id, have one too.
+/// The file that excludes this user from replication on this channel (3.12: `sync_support.c:sync_skipuser`). The shared
+/// mailboxes, without a user id, have one too.
 #[must_use]
 pub fn skip_file(conf: &Config, channel: Option<&str>, userid: &str) -> PathBuf {
     channel_dir(conf, channel).join(format!("skipuser-{userid}"))

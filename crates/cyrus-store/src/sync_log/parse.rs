@@ -1,10 +1,10 @@
-//! Reading log lines, whatever they hold: what is no entry is named and handed on, never dropped in silence.
+//! Reads log lines, whatever they contain: an invalid line is reported to the caller, never dropped silently.
 
 use std::io::{self, BufRead, Read};
 
 use cyrus_types::LogEntry;
 
-/// The longest line, in bytes: two names of 490 characters at their worst are far from it.
+/// The longest line, in bytes: two names of 490 characters are far from it even in the longest form.
 const LONGEST: u64 = 64 * 1024;
 
 /// A line of a log.
@@ -12,9 +12,9 @@ const LONGEST: u64 = 64 * 1024;
 pub enum Line {
     /// An entry.
     Entry(LogEntry),
-    /// Something else.
+    /// An invalid line.
     Unread {
-        /// The line, without its end; of one that is too long, its beginning.
+        /// The line, without its end; if it is too long, its beginning.
         text: Vec<u8>,
         /// What is wrong with it.
         why: &'static str,
@@ -34,7 +34,7 @@ impl<R: BufRead> Lines<R> {
         Lines { input, line: Vec::new() }
     }
 
-    /// The next logical line with its end, literals and all, in `line`. None at the end of the log.
+    /// The next logical line with its end, including literals, in `line`. `None` at the end of the log.
     fn read(&mut self) -> io::Result<Option<Result<(), &'static str>>> {
         self.line.clear();
         loop {
@@ -43,7 +43,7 @@ impl<R: BufRead> Lines<R> {
             if read == 0 && self.line.is_empty() {
                 return Ok(None);
             }
-            // At the log's end what is there is all of it, be it a literal's announcement that was read before.
+            // At the log's end the rest is complete, even if a literal was announced before.
             if read == 0 {
                 return Ok(Some(Ok(())));
             }
@@ -52,7 +52,7 @@ impl<R: BufRead> Lines<R> {
                     skip_line(&mut self.input)?;
                     return Ok(Some(Err("it is too long")));
                 }
-                // The last line was torn off; what is there may still be an entry.
+                // The last line is incomplete; it may still be an entry.
                 return Ok(Some(Ok(())));
             }
             let Some(length) = literal_at_end(&self.line) else { return Ok(Some(Ok(()))) };
@@ -126,12 +126,12 @@ fn without_end(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// The entry of a logical line; none of a blank one.
+/// The entry of a logical line; `None` for a blank one.
 fn parse(line: &[u8]) -> Result<Option<LogEntry>, &'static str> {
     if without_end(line).is_empty() {
         return Ok(None);
     }
-    // A CR before the LF may be the last byte of a literal: only what is left behind the names is the line's end.
+    // A CR before the LF may be the last byte of a literal: only the bytes after the names are the line's end.
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let end = line.iter().position(|byte| *byte == b' ').ok_or("it has no name")?;
     let (verb, mut rest) = line.split_at(end);

@@ -1,4 +1,4 @@
-//! What replication needs of a user's conversations: the modseq of each mailbox's threads (`XCONVMODSEQ`).
+//! The part of a user's conversations that replication needs: the modseq of each mailbox's threads (`XCONVMODSEQ`).
 //!
 //! ```text
 //! key $FOLDER_NAMES      present: the F keys below hold internal names; else ($FOLDER_IDS) unique ids
@@ -38,7 +38,7 @@ pub fn has_conversations(conf: &Config, entry: &MboxEntry) -> bool {
         && !submission
 }
 
-/// A user's conversations, to be read. Opened once and asked about each of the user's mailboxes.
+/// A user's conversations, for reading. Opened once and queried for each of the user's mailboxes.
 #[derive(Debug, Clone)]
 pub struct Conversations {
     path: PathBuf,
@@ -50,7 +50,7 @@ impl Conversations {
     /// Opens a user's conversations; without a database, every answer is 0.
     ///
     /// # Errors
-    /// The database is damaged or of a format that is not read.
+    /// The database is damaged or in a format that we don't read.
     pub fn open(conf: &Config, list: &MboxList, userid: &str) -> Result<Conversations, StoreError> {
         let path = paths::user_file(
             conf,
@@ -67,7 +67,7 @@ impl Conversations {
         Ok(Conversations { path, db, by_name })
     }
 
-    /// The modseq of the mailbox's threads; 0 if there are none. Ask only where [`has_conversations`] says so.
+    /// The modseq of the mailbox's threads; 0 if there are none. Ask only if [`has_conversations`] is true.
     ///
     /// # Errors
     /// The database or the entry is damaged.
@@ -91,8 +91,8 @@ impl Conversations {
     }
 }
 
-/// The `XCONVMODSEQ` of one mailbox; 0 where there are no conversations. For many mailboxes of a user keep a
-/// [`Conversations`] instead.
+/// The `XCONVMODSEQ` of one mailbox; 0 if there are no conversations. For many mailboxes of a user keep a [`Conversations`]
+/// instead.
 ///
 /// # Errors
 /// The database or the entry is damaged.

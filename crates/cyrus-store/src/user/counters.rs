@@ -1,4 +1,4 @@
-//! A user's counters: the highest modseqs and UIDVALIDITY that were given out.
+//! A user's counters: the highest modseqs and UIDVALIDITY that were assigned.
 //!
 //! ```text
 //! 0 generation u32   4 version u32   8 modseqs, u64 each   then the last UIDVALIDITY u32, CRC-32 of all before it u32
@@ -7,7 +7,7 @@
 //!          racl (4), …
 //! ```
 //!
-//! All numbers are big-endian. A file of 48 bytes is of version 0 whatever it says. Source: `imap/mboxname.c`
+//! All numbers are big-endian. A file of 48 bytes has version 0 whatever its version field. Source: `imap/mboxname.c`
 //! (mboxname_buf_to_counters, mboxname_readraclmodseq) of cyrus-imapd 3.6.1.
 
 use std::path::{Path, PathBuf};
@@ -23,9 +23,9 @@ use crate::regular;
 
 /// Lengths of the file by version.
 const LENGTHS: [usize; 10] = [48, 56, 64, 88, 104, 120, 200, 232, 264, 296];
-/// The longest file that is looked at.
+/// The longest file that is read.
 const MAX_LEN: u64 = 4096;
-/// A change is a single write; a reader that meets half of it looks again this often.
+/// A change is a single write; a reader that sees half of it reads again this often.
 const TRIES: u32 = 3;
 
 /// A user's counters, as far as replication needs them.
@@ -71,7 +71,7 @@ fn counters_path(conf: &Config, list: &MboxList, userid: &str) -> Result<PathBuf
     paths::user_file(conf, userid, list.inbox_id(userid)?.as_ref(), UserFile::Counters)
 }
 
-/// Reads again what a writer was half way through: Cyrus does not lock this file for reading either.
+/// Reads again what a writer had half written: Cyrus does not lock this file for reading either.
 fn read_patiently(path: &Path) -> Result<Counters, StoreError> {
     for _ in 1..TRIES {
         match read(path) {

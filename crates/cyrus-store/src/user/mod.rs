@@ -1,5 +1,4 @@
-//! What the front door says of users: one place to ask, so that callers need not know which file
-//! holds what.
+//! A user's data: one place to ask, so that callers need not know which file holds what.
 
 pub mod conversations;
 pub mod counters;
@@ -25,7 +24,7 @@ use crate::user::sieve::SieveScript;
 /// Modseqs that are kept beside a mailbox's own files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Modseqs {
-    /// Of the mailbox's conversations; none where it takes no part in them.
+    /// Of the mailbox's conversations; `None` if it is not part of them.
     pub xconv: Option<ModSeq>,
     /// Of the user's reverse ACLs; 0 is none.
     pub racl: ModSeq,
@@ -70,7 +69,7 @@ impl Store {
         MboxList::kept(&self.conf, &self.list)
     }
 
-    /// A user's subscriptions; `None` where there is no database of them.
+    /// A user's subscriptions; `None` if there is no database of them.
     ///
     /// # Errors
     /// The database is damaged.
@@ -110,7 +109,7 @@ impl Store {
         sieve::scripts(self, list, userid)
     }
 
-    /// The Sieve folder of a user whose scripts are only there and not in a `#sieve` mailbox.
+    /// The Sieve folder of a user whose scripts are only in files and not in a `#sieve` mailbox.
     ///
     /// # Errors
     /// The list of mailboxes is damaged, or the folder can't be listed.
@@ -122,7 +121,7 @@ impl Store {
         sieve::only_in_folder(&self.conf, list, userid)
     }
 
-    /// A quota root; none where no quota is set on it.
+    /// A quota root; `None` if it does not exist.
     ///
     /// # Errors
     /// The database is damaged.
@@ -136,8 +135,7 @@ impl Store {
         quota::place(&self.conf, root)
     }
 
-    /// Opens what is needed to know the modseqs of this user's mailboxes; `None` is nobody's, for
-    /// shared mailboxes.
+    /// Opens what is needed for the modseqs of this user's mailboxes; `None` means no user, for shared mailboxes.
     ///
     /// # Errors
     /// The conversations database is damaged.

@@ -1,12 +1,12 @@
-//! Quota roots: limits and what is used of them.
+//! Quota roots: limits and usage.
 //!
 //! ```text
 //! 2.5 and later   %(S (used limit) M (used limit) AS (used) NF (used) SCAN %(…) MODSEQ 12)     no limit: unlimited
 //! before          used limit [M used limit] [AS used limit] …                                limit -1: unlimited
 //! ```
 //!
-//! STORAGE and X-ANNOTATION-STORAGE limits count in KiB, what is used of them in bytes; the others are plain numbers.
-//! Source: `imap/quota_db.c` and `imap/sync_support.c` (sync_encode_quota_limits) of cyrus-imapd 3.6.1. With
+//! STORAGE and X-ANNOTATION-STORAGE limits are in KiB, their usage in bytes; the others are plain numbers. Source:
+//! `imap/quota_db.c` and `imap/sync_support.c` (sync_encode_quota_limits) of cyrus-imapd 3.6.1. With
 //! `quota_use_conversations` Cyrus reports other *used* numbers; the limits, which replication sends, are these.
 
 use std::ops::ControlFlow;
@@ -29,7 +29,7 @@ pub const RESOURCE_NAMES: [&str; RESOURCES] =
     ["STORAGE", "MESSAGE", "X-ANNOTATION-STORAGE", "X-NUM-FOLDERS"];
 /// Their names in the database.
 const DB_NAMES: [&str; RESOURCES] = ["S", "M", "AS", "NF"];
-/// The limit of a resource that has none.
+/// The value that means no limit.
 pub const UNLIMITED: i64 = -1;
 
 /// A quota root.
@@ -37,18 +37,17 @@ pub const UNLIMITED: i64 = -1;
 pub struct QuotaRoot {
     /// The internal name of the mailbox at the top.
     pub root: String,
-    /// Limits ([`UNLIMITED`] if there is none), as [`RESOURCE_NAMES`].
+    /// Limits ([`UNLIMITED`] if there is none), in the order of [`RESOURCE_NAMES`].
     pub limits: [i64; RESOURCES],
-    /// What is used, as [`RESOURCE_NAMES`].
+    /// Usage, in the order of [`RESOURCE_NAMES`].
     pub used: [i64; RESOURCES],
     /// The modseq of the last change.
     pub modseq: ModSeq,
 }
 
 impl QuotaRoot {
-    /// The limits as replication sends them: STORAGE first as `LIMIT`, always, no limit as a very
-    /// large number; then each limited resource by its name (`sync_encode_quota_limits`). All are
-    /// cut to 32 bits on the wire.
+    /// The limits as replication sends them: STORAGE first as `LIMIT`, always, with a very large number for no limit; then
+    /// each limited resource by its name (`sync_encode_quota_limits`). All are cut to 32 bits on the wire.
     pub fn sync_limits(&self) -> Vec<(&'static str, u64)> {
         let on_wire = |limit: i64| u64::from(limit as u32);
         let storage = self.limits.first().copied().unwrap_or(UNLIMITED);
@@ -62,7 +61,7 @@ impl QuotaRoot {
     }
 }
 
-/// The quota roots of a server, to be read.
+/// The quota roots of a server, for reading.
 #[derive(Debug, Clone)]
 pub struct QuotaDb {
     path: PathBuf,
@@ -79,7 +78,7 @@ impl QuotaDb {
     /// Opens what `quota_db` and `quota_db_path` point to.
     ///
     /// # Errors
-    /// The database is not there, damaged or of a format that is not read.
+    /// The database is missing, damaged or in a format that we don't read.
     pub fn open(conf: &Arc<Config>) -> Result<QuotaDb, StoreError> {
         let path = conf.db_path("quota_db_path", "quotas.db");
         let kind = if conf.get("quota_db") == Some("quotalegacy") {

@@ -5,8 +5,8 @@
 //! value  1 <lastread> <lastuid> <lastchange> <seenuids>      times in seconds since 1970; seenuids: 1:5,9
 //! ```
 //!
-//! What a user has read in the user's own mailboxes stands in their indexes instead. Source: `imap/seen_db.c` of
-//! cyrus-imapd 3.6.1.
+//! What a user has read in the user's own mailboxes is in their indexes instead. Source: `imap/seen_db.c` of cyrus-imapd
+//! 3.6.1.
 
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::error::StoreError;
 use crate::mboxlist::MboxList;
 use crate::paths::{self, UserFile};
 
-/// What a user has seen of one mailbox.
+/// A user's seen state of one mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SeenEntry {
     /// The mailbox's unique id.
@@ -30,7 +30,7 @@ pub struct SeenEntry {
     pub lastuid: Uid,
     /// When this entry last changed (seconds since 1970).
     pub lastchange: i64,
-    /// The UIDs that were read, as a sequence set.
+    /// The UIDs of the read messages, as a sequence set.
     pub seenuids: String,
 }
 

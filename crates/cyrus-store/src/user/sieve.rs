@@ -1,4 +1,4 @@
-//! A user's Sieve scripts, for replicas that do not take the `#sieve` mailbox as a mailbox.
+//! A user's Sieve scripts, for replicas that do not accept the `#sieve` mailbox as a mailbox.
 //!
 //! ```text
 //! 3.6 and later   each script is a message in the user's mailbox #sieve (type "sieve"): Subject is the name, the body the
@@ -6,7 +6,7 @@
 //! before          NAME.script in the Sieve folder; defaultbc is a symbolic link to the active one's bytecode NAME.bc
 //! ```
 //!
-//! Cyrus lists scripts from a per-user SQLite index of that mailbox; the mailbox itself says the same, so we read it.
+//! Cyrus lists scripts from a per-user SQLite index of that mailbox; the mailbox itself has the same data, so we read that.
 //! Source: `imap/sieve_db.c` (store_script), `imap/sync_support.c` (sync_sieve_list_generate), `imap/sievedir.c` of
 //! cyrus-imapd 3.6.1.
 
@@ -38,7 +38,7 @@ pub struct SieveScript {
     pub last_update: i64,
     /// The SHA-1 of its text.
     pub guid: Guid,
-    /// Is it the one that is run?
+    /// Is it the active one?
     pub active: bool,
     /// Its text.
     pub content: Vec<u8>,
@@ -65,7 +65,7 @@ pub fn scripts(
     Ok(scripts)
 }
 
-/// The Sieve folder of a user whose scripts are files in it while there is no `#sieve` mailbox: scripts from before 3.6, or
+/// The Sieve folder of a user whose scripts are files in it and who has no `#sieve` mailbox: scripts from before 3.6, or
 /// those of `autocreate_sieve_script`. Cyrus' own client moves such scripts into a `#sieve` mailbox first
 /// (`imap/sieve_db.c`: sieve_ensure_folder).
 ///
@@ -266,7 +266,7 @@ mod tests {
         for name in ["a.script", "b.script"] {
             fs::remove_file(folder.join(name)).unwrap();
         }
-        // A link to a script that is gone is none.
+        // A link to a missing script does not count.
         assert_eq!(only_in_folder(conf, &list, "anna").unwrap(), None);
         assert_eq!(found[1].guid.to_string(), "1741a5f56c1cfc0f7ef3d0ad53bceb6518bdfdad");
     }

@@ -18,11 +18,11 @@ use crate::error::StoreError;
 use crate::mboxlist::MboxList;
 use crate::paths::{self, UserFile};
 
-/// Where it is, names have a letter in front and parts split by 0x1f.
+/// If it is there, names start with a letter and their parts are split by 0x1f.
 const VERSION_KEY: &[u8] = b"\x1fVER\x1f";
 
-/// The internal names of the mailboxes a user is subscribed to, in the database's order. None without a database: whoever
-/// never subscribed has none, and whoever lost it neither.
+/// The internal names of the mailboxes a user is subscribed to, in the database's order. `None` without a database: the
+/// user never subscribed, or the file was lost.
 ///
 /// # Errors
 /// The database is damaged or a name is not UTF-8.
@@ -59,7 +59,7 @@ pub fn subscriptions(
     Ok(Some(names))
 }
 
-/// The file that the subscriptions are in.
+/// The path of the file with the subscriptions.
 ///
 /// # Errors
 /// The list of mailboxes is damaged.

@@ -1,4 +1,4 @@
-//! The database formats by themselves.
+//! The database formats alone.
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -27,7 +27,7 @@ fn read_all(path: &Path, bytes: &[u8]) {
     fs::write(path, bytes).unwrap();
     let Some(db) = named_file(Database::open(path), path) else { return };
     let (entries, result) = walk(&db, b"");
-    // No entry has less than a byte, so there can't be more of them, however the lists lead.
+    // No entry has less than a byte, so there can't be more of them, wherever the pointers lead.
     assert!(entries.len() <= bytes.len(), "{} entries of {} bytes", entries.len(), bytes.len());
     let whole = named_file(result, path).is_some();
     if !matches!(db, Database::Flat(_)) {
@@ -42,7 +42,7 @@ fn read_all(path: &Path, bytes: &[u8]) {
     for key in [&b""[..], b"key050", b"\xff", b"zzz"] {
         named_file(db.fetch(key), path);
     }
-    // Kept in memory it is the same.
+    // Kept in memory the result is the same.
     let kept = Database::Kept(KeptDb::new(path).into());
     let (again, result) = walk(&kept, b"");
     if named_file(result, path).is_some() && whole {
@@ -82,8 +82,8 @@ fn flat() {
     attack_format("flat", corpus("flat"), hostile::no_repair);
 }
 
-/// A transaction without an end that deletes one record with a long key thousands of times: a gigabyte of keys, if each were
-/// kept.
+/// A transaction without an end that deletes one record with a long key thousands of times: a gigabyte of keys, if each
+/// were kept.
 #[test]
 fn deletions_of_one_long_key() {
     let empty = corpus("skiplist").concat();

@@ -55,7 +55,7 @@ impl Case {
     }
 }
 
-/// An error must name the damaged file, or at least the mailbox, which has but one of each.
+/// An error must name the damaged file, or at least the mailbox, which has only one of each.
 #[track_caller]
 fn well_named<T>(result: Result<T, StoreError>, file: &Path) -> Option<T> {
     named(result, &[&file.display().to_string(), &format!("mailbox {NAME}")])
@@ -117,7 +117,7 @@ fn attack_file(file: &'static str, seeds: Vec<Vec<u8>>, repair: fn(&mut [u8])) {
     attack(file, seeds, repair, move |bytes| case.read(bytes));
 }
 
-/// This file of all mailboxes, which have indexes of the versions 10 to 19.
+/// This file of all mailboxes, which have index versions from 10 to 19.
 fn of_all_versions(file: &str) -> Vec<Vec<u8>> {
     below(&fixture("upper"), file)
 }

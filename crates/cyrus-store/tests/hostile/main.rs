@@ -1,8 +1,8 @@
-//! Files that are damaged or mean: whatever is read, nothing panics, time and memory have bounds, an error names the file, and
-//! what was written is read again.
+//! Damaged and hostile files: no input causes a panic, time and memory are bounded, an error names the file, and what was
+//! written can be read again.
 //!
-//! Seeds are files that Cyrus wrote (`tests/fixtures`), others that are named in `tests/corpus/README.md`, and there, too, every
-//! input that once did harm. The crate `hostile` damages them.
+//! Seeds are files that Cyrus wrote (`tests/fixtures`), others that are named in `tests/corpus/README.md`, and, also there,
+//! every input that once failed. The crate `hostile` damages them.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails by panicking")]
 
@@ -65,7 +65,7 @@ fn copy_tree(from: &Path, to: &Path) {
     }
 }
 
-/// An error must say of which file, or of which mailbox, it speaks.
+/// An error must name its file or its mailbox.
 #[track_caller]
 fn named<T>(result: Result<T, StoreError>, names: &[&str]) -> Option<T> {
     match result {
@@ -78,7 +78,7 @@ fn named<T>(result: Result<T, StoreError>, names: &[&str]) -> Option<T> {
     }
 }
 
-/// The same of an error that is the file's own.
+/// The same for an error of the file itself.
 #[track_caller]
 fn named_file<T: Debug>(result: Result<T, StoreError>, path: &Path) -> Option<T> {
     named(result, &[&path.display().to_string()])

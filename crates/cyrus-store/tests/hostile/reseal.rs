@@ -1,5 +1,5 @@
-//! Makes the checksums of a damaged file right again, as far as its parts can still be told apart: so damage comes through to
-//! what is behind them.
+//! Recomputes the checksums of a damaged file, as far as its parts can still be recognised, so that damage reaches the code
+//! behind the check.
 
 fn be(bytes: &[u8], at: usize, len: usize) -> u64 {
     bytes[at..at + len].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
@@ -16,7 +16,7 @@ pub(crate) fn twoskip(bytes: &mut [u8]) {
     if len < 64 {
         return;
     }
-    // Half of the inputs keep a size that is wrong.
+    // Half of the inputs keep a wrong size.
     if len.is_multiple_of(16) {
         bytes[48..56].copy_from_slice(&(len as u64).to_be_bytes());
     }
@@ -85,7 +85,7 @@ pub(crate) fn index(bytes: &mut [u8]) {
     }
 }
 
-/// A file that ends in the checksum of all before.
+/// A file that ends in the checksum of everything before.
 pub(crate) fn last_four(bytes: &mut [u8]) {
     if bytes.len() >= 4 {
         let at = bytes.len() - 4;
@@ -93,7 +93,7 @@ pub(crate) fn last_four(bytes: &mut [u8]) {
     }
 }
 
-/// Whatever a file of Cyrus' is by its first bytes.
+/// Any file of Cyrus, recognised by its first bytes.
 pub(crate) fn any_database(bytes: &mut [u8]) {
     if bytes.starts_with(b"\xa1\x02\x8b\x0dtwoskip") {
         twoskip(bytes);

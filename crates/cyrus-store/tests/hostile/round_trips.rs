@@ -1,5 +1,5 @@
-//! Whatever is written is read again as it was. The writers here know the formats from their documentation alone, and share
-//! nothing with the readers.
+//! Everything that is written is read back unchanged. The writers here know the formats only from their documentation, and
+//! share nothing with the readers.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -122,7 +122,7 @@ fn store(dir: &Path, files: &[(&str, Vec<u8>)]) -> (Store, MboxList) {
     (store, list)
 }
 
-/// Numbers at their places in a record of an index, or in its header; the version says how long that is.
+/// Numbers at their places in a record of an index, or in its header; the version determines the length.
 fn put(bytes: &mut [u8], at: usize, len: usize, number: u64) {
     bytes[at..at + len].copy_from_slice(&number.to_be_bytes()[8 - len..]);
 }

@@ -21,7 +21,7 @@ fn configurations() {
             if !conf.is_set(option) {
                 continue;
             }
-            // Where it is set is named where it is wrong.
+            // The error names the place where the option is set.
             for unit in ['s', 'm', 'h', 'd'] {
                 named_file(conf.duration(option, unit), &path);
                 named_file(conf.channel_duration(Some("one"), option, unit), &path);
@@ -49,7 +49,7 @@ fn sync_logs() {
     attack("sync_log", corpus("sync_log"), hostile::no_repair, |bytes| {
         let whole = lines(bytes, bytes.len().max(1));
         assert!(whole.len() <= bytes.len());
-        // Read piece by piece it says the same.
+        // Read piece by piece the result is the same.
         for room in [1, 2, 7, 64] {
             assert_eq!(lines(bytes, room), whole, "in pieces of {room}");
         }

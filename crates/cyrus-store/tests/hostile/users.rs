@@ -19,7 +19,7 @@ struct Case {
 }
 
 impl Case {
-    /// `more` is what `imapd.conf` says beside where everything is.
+    /// `more` is added to `imapd.conf` after the paths.
     fn new(file: &str, more: &'static str) -> Case {
         let dir = tempfile::tempdir().unwrap();
         copy_tree(&fixture("lower/conf"), &dir.path().join("conf"));
@@ -45,7 +45,7 @@ impl Case {
     }
 }
 
-/// Everything that is asked of a list of mailboxes.
+/// Every query of a list of mailboxes.
 fn read_list(case: &Case, bytes: &[u8]) {
     let (store, path) = (case.store(bytes), case.path());
     let names = [path.as_str()];
