@@ -55,8 +55,10 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let returned = Returned { number: self.number, purpose: self.purpose, usable: self.usable };
-        // Without a pool nobody can take it.
+        // If its holder panicked, nobody knows what was sent on it, and nobody sends RESTART.
+        let usable = self.usable && !std::thread::panicking();
+        let returned = Returned { number: self.number, purpose: self.purpose, usable };
+        // Without a pool there is nobody to have it.
         let _ = self.back.send(returned);
     }
 }

@@ -47,9 +47,9 @@ fn a_lease_that_is_dropped_comes_back() {
 }
 
 #[test]
-fn a_lease_comes_back_when_its_holder_panics() {
+fn a_lease_of_one_who_panics_comes_back_and_ends_its_connection() {
     in_paused_time(async {
-        let tries = Tries::of([]);
+        let tries = Tries::of([Try::Peer("farewell")]);
         let pool = pool(&tries);
         let lease = acquire_exclusive(&pool).await.unwrap();
         let holder = actix_rt::spawn(async move {
@@ -57,7 +57,8 @@ fn a_lease_comes_back_when_its_holder_panics() {
             panic!("a panic that a test wants");
         });
         assert!(holder.await.unwrap_err().is_panic());
-        assert_eq!(number_of_next(&pool).await, 1);
+        assert_eq!(number_of_next(&pool).await, 2);
+        tries.all_played().await;
     });
 }
 

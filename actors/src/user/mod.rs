@@ -16,4 +16,6 @@ pub(crate) mod user_sync;
 pub(crate) mod user_work;
 
 #[cfg(test)]
+mod panic_tests;
+#[cfg(test)]
 pub(crate) mod testing;

@@ -1,24 +1,31 @@
-//! For tests: the resources for a user's work, with a store that was written for the test and a replica of any kind.
+//! For tests: what a user's work is done with, with a store that was written for the test and a replica of any kind; and such a
+//! pair, on which one user after the other is replicated.
 
 use std::sync::Arc;
 
 use actix::prelude::*;
+use embedded_replica::{Options, Replica, Server};
+use testkit::store::Plan;
 use tokio::sync::mpsc;
 
 use crate::master::mailbox_streamer::MailboxStreamer;
 use crate::master::store_reader::StoreReader;
 use crate::master::testing::Master;
 use crate::master::threads::Threads;
-use crate::monitor::events::{Event, EventSink};
+use crate::monitor::events::{Direction, Event, EventSink};
 use crate::monitor::progress::Progress;
+use crate::replica::acquire::acquire_shared;
 use crate::replica::answer::Budget;
 use crate::replica::connection::Means;
 use crate::replica::fading::Fading;
 use crate::replica::partitions::Partitions;
 use crate::replica::pool::ConnectionPool;
-use crate::replica::transport::Dial;
+use crate::replica::testing::given::settings;
+use crate::replica::transport::{Dial, Dialer};
 use crate::settings::Settings;
 use crate::user::context::UserContext;
+use crate::user::user_sync::{SyncUser, UserSync};
+use crate::user::user_work::Synced;
 
 /// The resources for a user's work, and its events; `dial` makes connections.
 pub(crate) fn context(
@@ -33,7 +40,7 @@ pub(crate) fn context(
         settings: settings.clone(),
         events: events.clone(),
         budget: budget.clone(),
-        stats: Default::default(),
+        stats: progress.commands().clone(),
         dial,
     };
     let reader = StoreReader {
@@ -65,7 +72,66 @@ pub(crate) fn context(
     (context, told)
 }
 
-/// The name of the threads that read.
+/// A master and a replica in memory, with what it takes to replicate users.
+pub(crate) struct Pair {
+    pub(crate) master: Master,
+    pub(crate) replica: Replica,
+    pub(crate) context: UserContext,
+    told: mpsc::Receiver<Event>,
+    _server: Server,
+}
+
+impl Pair {
+    /// With such a store; all traffic can be looked at.
+    pub(crate) fn of(plan: &Plan) -> Pair {
+        let (master, replica) = (Master::of(plan), Replica::new(Options::default()).unwrap());
+        let server = replica.serve("127.0.0.1:0").unwrap();
+        let mut settings = settings();
+        settings.replica.server = "127.0.0.1".into();
+        settings.replica.port = Some(server.address().port().to_string());
+        settings.run.trace = true;
+        let (dialing, _) = EventSink::channel(false, false);
+        let dial = Dialer { settings: Arc::new(settings.clone()), events: dialing };
+        let (context, told) = context(&master, settings, Arc::new(dial));
+        Pair { master, replica, context, told, _server: server }
+    }
+
+    /// Makes an attempt at a user, by number. An error is a worker that died.
+    pub(crate) async fn try_sync(&self, user: usize) -> Result<Synced, MailboxError> {
+        self.sync_as(&self.master.disk.model().users[user].userid).await
+    }
+
+    /// The same of any user, by name.
+    pub(crate) async fn sync_as(&self, userid: &str) -> Result<Synced, MailboxError> {
+        let (lease, userid) = (acquire_shared(&self.context.pool).await.unwrap(), userid.into());
+        let worker = UserSync::new(self.context.clone()).start();
+        worker.send(SyncUser { userid, lease, begun: Arc::default() }).await
+    }
+
+    /// The same of a worker that lives.
+    pub(crate) async fn sync(&self, user: usize) -> Synced {
+        self.try_sync(user).await.unwrap()
+    }
+
+    /// The traffic since this was asked last: `>` sent, `<` received, each in as many pieces as it went.
+    pub(crate) fn traffic(&mut self) -> String {
+        let mut all = String::new();
+        while let Ok(event) = self.told.try_recv() {
+            if let Event::Trace { direction, bytes, .. } = event {
+                all.push(if direction == Direction::Sent { '>' } else { '<' });
+                all.push_str(&String::from_utf8_lossy(&bytes));
+            }
+        }
+        all
+    }
+
+    /// How often the replica was told this so far.
+    pub(crate) fn count(&self, command: &str) -> u64 {
+        self.replica.stats().commands.get(command).copied().unwrap_or_default()
+    }
+}
+
+/// What the threads are called that read.
 const READER: &str = "test-reader";
 /// The name of the threads that send mailboxes.
 pub(crate) const STREAMER: &str = "test-streamer";

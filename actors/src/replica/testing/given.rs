@@ -6,7 +6,9 @@ use crate::settings::{ReplicaSettings, Settings};
 
 /// How long to wait for a silent replica in tests.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
-/// A test that takes this much time hangs.
+/// A test that takes longer, in real time, hangs.
+const LONGEST: Duration = Duration::from_secs(60);
+/// A test in which so much time passes hangs.
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// The password in [`settings`].
 pub(crate) const PASSWORD: &str = "open sesame";
@@ -30,6 +32,13 @@ pub(crate) fn settings() -> Settings {
 pub(crate) fn in_paused_time<F: Future>(test: F) -> F::Output {
     // If no task waits for anything else, the clock advances to this.
     on_event_loop(true, async { tokio::time::timeout(DAY, test).await.expect("the test hangs") })
+}
+
+/// Runs a test that waits for threads or sockets: their work takes time.
+pub(crate) fn in_real_time<F: Future>(test: F) -> F::Output {
+    on_event_loop(false, async {
+        tokio::time::timeout(LONGEST, test).await.expect("the test hangs")
+    })
 }
 
 fn on_event_loop<F: Future>(paused: bool, test: F) -> F::Output {
