@@ -16,6 +16,10 @@ pub(crate) mod user_sync;
 pub(crate) mod user_work;
 
 #[cfg(test)]
+mod apply_tests;
+#[cfg(test)]
+mod look_tests;
+#[cfg(test)]
 mod panic_tests;
 #[cfg(test)]
 pub(crate) mod testing;
