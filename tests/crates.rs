@@ -1,5 +1,5 @@
-//! The crates of others: used at all, of licences we may ship, from crates.io alone, and in one version each. `deny.toml` says
-//! what is allowed.
+//! Other people's crates: used at all, with licences we may ship, only from crates.io, and in one version each. `deny.toml`
+//! has the rules.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails by panicking")]
 
@@ -20,7 +20,7 @@ fn refuse(wrong: Vec<String>) {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
-/// What stands in quotes in a list of deny.toml.
+/// The quoted strings in a list of deny.toml.
 fn allowed(list: &str) -> BTreeSet<String> {
     let text = read("deny.toml");
     let (_, after) = text.split_once(&format!("\n{list} = [")).unwrap();
@@ -42,8 +42,8 @@ fn tree(args: &[&str]) -> Vec<String> {
     text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
-/// `A OR B`, `A/B`, `(A OR B) AND C`: whether one alternative of each part is allowed. Of `A OR B AND C` this wants more than
-/// it must.
+/// `A OR B`, `A/B`, `(A OR B) AND C`: whether one alternative of each part is allowed. For `A OR B AND C` this demands more
+/// than necessary.
 fn may_ship(licence: &str, allowed: &BTreeSet<String>) -> bool {
     let alternatives = |part: &str| {
         let part = part.replace('/', " OR ");
@@ -118,7 +118,7 @@ fn no_crate_is_there_twice() {
     refuse(wrong);
 }
 
-/// The Rust files below a folder, but for those of crates in it.
+/// The Rust files below a folder, except those of crates in it.
 fn sources(folder: &Path, text: &mut String) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -134,8 +134,8 @@ fn sources(folder: &Path, text: &mut String) {
     }
 }
 
-/// The names in a manifest's tables of dependencies, but for those that are there for the features they give others: the line
-/// before says `# Not used by name`, and why.
+/// The names in a manifest's tables of dependencies, except those that only enable features of others: the line before them
+/// says `# Not used by name`, and why.
 fn dependencies(manifest: &str) -> Vec<&str> {
     let mut names = Vec::new();
     let mut within = false;
@@ -183,7 +183,7 @@ fn no_dependency_is_unused() {
             }
         }
     }
-    // Of the workspace's own table, what no member names.
+    // Entries of the workspace's own table that no member names.
     let shared = manifest.split_once("[workspace.dependencies]").unwrap().1;
     let shared = shared.split("\n[").next().unwrap();
     let shared = shared.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name);

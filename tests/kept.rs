@@ -1,5 +1,5 @@
-//! What reading a growing list of mailboxes again and again leaves behind. A file of its own, so that nothing else is in the
-//! process whose memory is measured.
+//! The memory that is left after reading a growing list of mailboxes again and again. In a file of its own, so that nothing
+//! else is in the process whose memory is measured.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails by panicking")]
 
@@ -12,11 +12,11 @@ use std::thread;
 use cyrus_store::db::kept::KeptDb;
 use testkit::store::{MasterStore, Plan, Sizes};
 
-/// Threads that ask, each in its turn.
+/// Threads that query, one after the other.
 const THREADS: usize = 12;
-/// How often the list has become another one.
+/// How often the list has changed.
 const ROUNDS: usize = 96;
-/// The most that may be held in the end, in kilobytes beyond what was in the beginning; the largest list takes some 3,000.
+/// The most memory in the end, in kilobytes beyond that at the beginning; the largest list takes about 3,000.
 const MOST_KB: u64 = 20_000;
 
 /// Lists of 1,200 mailboxes and more.
@@ -34,13 +34,13 @@ fn lists(folder: &Path) -> Vec<PathBuf> {
     (1..=8).map(list).collect()
 }
 
-/// A thread that reads the list whenever it is told to, and says when it has.
+/// A thread that reads the list on request, and reports when it has.
 fn reader(db: &Arc<KeptDb>, done: &Sender<()>) -> Sender<()> {
     let (tell, told) = channel();
     let (db, done) = (db.clone(), done.clone());
     thread::spawn(move || {
         while told.recv().is_ok() {
-            // Not until it was found changed some times is it read.
+            // It is read only after it was found changed several times.
             while !db.is_kept().unwrap() {}
             done.send(()).unwrap();
         }
@@ -54,7 +54,7 @@ fn resident_kb() -> u64 {
     line.trim().strip_suffix(" kB").unwrap().parse().unwrap()
 }
 
-/// Each of a dozen threads that read it in turn once kept what its heap had needed: 65 MB for lists of 3 MB.
+/// Before, each of a dozen threads that read it in turn kept the memory of its heap: 65 MB for lists of 3 MB.
 #[test]
 fn no_thread_keeps_what_it_once_needed() {
     let dir = tempfile::tempdir().unwrap();

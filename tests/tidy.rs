@@ -1,4 +1,4 @@
-//! House rules that no compiler checks: which crates may know what, and what every file looks like.
+//! House rules that no compiler checks: which crates may depend on what, and the form of every file.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails by panicking")]
 
@@ -9,25 +9,24 @@ use std::path::{Path, PathBuf};
 /// Crates that are plain readers, writers and decisions: no runtime, no actors, no sockets.
 const PLAIN: [&str; 4] =
     ["crates/cyrus-types", "crates/csync", "crates/cyrus-store", "crates/sync-plan"];
-/// What they must not name.
+/// Crates that they must not name.
 const RUNTIMES: [&str; 6] = ["tokio", "actix", "actix-rt", "async-compression", "futures", "mio"];
-/// Which of our crates each may depend on; for tests and benches it may be others.
+/// Which of our crates each may depend on; tests and benches may use others.
 const ARROWS: [(&str, &[&str]); 8] = [
     ("crates/cyrus-types", &[]),
     ("crates/csync", &["cyrus-types"]),
     ("crates/cyrus-store", &["cyrus-types"]),
     ("crates/sync-plan", &["cyrus-types", "csync"]),
-    // A judge that shared more than the wire's values would not find what is wrong with ours.
+    // A judge that shared more than the wire's values would not find our mistakes.
     ("crates/embedded-replica", &["cyrus-types", "csync"]),
     ("crates/groundwork", &[]),
     ("crates/testkit", &["groundwork"]),
     ("actors", &["cyrus-types", "csync", "cyrus-store", "sync-plan"]),
 ];
-/// More lines than this are two ideas.
+/// A longer file has two ideas.
 const MOST_LINES: usize = 500;
 
-/// The rooms of `actors/src`, floor by floor from the ground up: whoever lives on one may know only what is below, and the
-/// same room.
+/// The rooms of `actors/src`, floor by floor from the ground up: a room may know only the rooms below it, and itself.
 const FLOORS: [&[&str]; 9] = [
     &["settings"],
     &["monitor"],
@@ -210,7 +209,7 @@ fn no_files_import_each_other_in_a_circle() {
     for krate in CRATES {
         let mut imports = imports_within(&root().join(krate), &sources);
         assert!(!imports.is_empty(), "{krate} has no modules");
-        // Whoever imports nobody that is left is in no circle.
+        // Files that import none of those that are left are in no circle.
         while let Some(free) = free_of(&imports) {
             imports.remove(&free);
         }
@@ -303,7 +302,7 @@ fn no_program_is_called_that_a_small_system_lacks() {
     refuse(wrong);
 }
 
-/// What can't be had without an installed Cyrus, or by anybody but root.
+/// Things that need an installed Cyrus, or root.
 #[test]
 fn what_runs_anywhere_starts_no_cyrus() {
     let servers =
@@ -323,7 +322,7 @@ fn what_runs_anywhere_starts_no_cyrus() {
 
 #[test]
 fn nothing_is_left_undone() {
-    // Written in two halves, so that this file is not its own finding.
+    // Written in two halves, so that this file does not find itself.
     let marks = [("to", "do!("), ("unimple", "mented!("), ("#[ig", "nore"), ("db", "g!(")];
     let mut wrong = Vec::new();
     for (path, text) in sources() {

@@ -1,4 +1,4 @@
-//! Each piece of advice that a failed user's line gives is followed to the letter, and helps.
+//! Each piece of advice in a failed user's line is followed literally, and helps.
 
 use std::fs;
 use std::process::Command;
@@ -10,7 +10,7 @@ use testkit::{Cyrus, fill, process};
 use crate::common::{Pair, summary};
 use crate::errors::{assert_no_bug, failure_of, path_of};
 
-/// The command that a line gives within backticks, run on a server through a shell.
+/// The command in backticks in a line, run on a server through a shell.
 fn follow(server: &Cyrus, line: &str) {
     let command = line.split('`').nth(1).unwrap_or_else(|| panic!("no command in {line}"));
     let (program, rest) = command.split_once(' ').unwrap();
@@ -40,8 +40,8 @@ fn fails_until_overwritten(pair: &Pair, user: &str, args: &[&str], why: &str) {
     pair.assert_equal(&[user.to_string()]);
 }
 
-/// One UID with two messages, a message that only the replica has, another mailbox under a name of ours: with -O and
-/// without, what the advice says works.
+/// One UID with two messages, a message that only the replica has, another mailbox with a name of ours: with and without
+/// -O, the advice works.
 #[test]
 fn letting_go_what_only_the_replica_has() {
     let pair = Pair::start();
@@ -68,8 +68,9 @@ fn letting_go_what_only_the_replica_has() {
     fails_until_overwritten(&pair, &users[3], &["-u", &users[3]], why);
 }
 
-/// A mailbox that was deleted on the replica while it served, and cleaned up there: the replica remembers its unique id
-/// for ever (3.6.1), and refuses it. That is said at the first try, all else of the user arrives, and the advice helps.
+/// A mailbox that was deleted on the replica while that was the master, and cleaned up there: the replica remembers its
+/// unique id for ever (3.6.1), and refuses it. The first try reports that, everything else of the user arrives, and the
+/// advice helps.
 #[test]
 fn a_unique_id_that_was_deleted_on_the_replica() {
     let pair = Pair::start();
@@ -100,7 +101,7 @@ fn repaired(pair: &Pair, user: &str) -> Outcome {
     pair.sync_well(&["-u", user])
 }
 
-/// A record that is damaged and a message without a file: reconstruct, with the name as the line gives it.
+/// A damaged record, and a message without a file: reconstruct, with the name from the line.
 #[test]
 fn reconstruct() {
     let pair = Pair::start();

@@ -1,4 +1,4 @@
-//! What a run says: lists of users, verbose lines, syslog, identity.
+//! The output of a run: lists of users, verbose lines, syslog, identity.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -9,9 +9,9 @@ use testkit::{fill, process, relay::Relay};
 
 use crate::common::{Pair, Running, summary, wait_for};
 
-/// The verbose lines that both clients say, sorted. Left out on purpose: `MAILBOXES …` (the C client
-/// asks again for what GET USER has told; we use that answer), `ENABLE 0x…` (which the C client
-/// says once a connection, and we have several), and `DONE …`, which only we say.
+/// The verbose lines of both clients, sorted. Left out on purpose: `MAILBOXES …` (the C client asks again for what GET USER
+/// has answered; we use that answer), `ENABLE 0x…` (which the C client prints once per connection, and we have several),
+/// and `DONE …`, which only we print.
 fn common_lines<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<String> {
     let mut lines: Vec<String> = lines
         .filter(|l| !l.starts_with("MAILBOXES") && !l.starts_with("ENABLE"))
@@ -37,14 +37,14 @@ fn what_it_says_and_who_it_is() {
     let run = pair.sync_well(&["-v", "-l", "-A", "-j", "1"]);
     let log = pair.master.take_syslog();
     assert_eq!(common_lines(run.stdout.lines()), common_lines(theirs.stdout.lines()));
-    // And for each user when it is done, what was sent, how long it took.
+    // And for each finished user a line, with what was sent and how long it took.
     let done: Vec<&str> = run.stdout.lines().filter(|l| l.starts_with("DONE ")).collect();
     assert_eq!(done.len(), users.len(), "{done:?}");
     for user in &users {
         let line = done.iter().find(|l| l.starts_with(&format!("DONE {user}: "))).unwrap();
         assert!(line.contains(" messages, ") && line.contains(" in "), "{line}");
     }
-    // -l: the same in syslog; and nothing there that an admin would have to look at.
+    // -l: the same in syslog, and no line that needs an admin's attention.
     for line in run.stdout.lines().filter(|l| !l.starts_with("ENABLE")) {
         assert!(log.iter().any(|l| l.text.ends_with(&format!(": {line}"))), "{line} is not logged");
     }
@@ -71,7 +71,7 @@ fn what_it_says_and_who_it_is() {
     assert!(run.stderr.contains("GET USER") && run.stderr.contains("* SASL"), "{}", run.stderr);
     assert!(run.stderr.contains("AUTHENTICATE PLAIN …"), "{}", run.stderr);
 
-    // -w waits and says so.
+    // -w waits and reports it.
     let run = pair.sync_well(&["-w", "1", "-u", &users[0]]);
     assert!(
         run.wall.as_millis() >= 1000 && run.stderr.contains("sync_client: Waiting for 1 seconds"),
@@ -118,7 +118,7 @@ fn what_it_says_and_who_it_is() {
     }
 }
 
-/// What the replica refuses is logged in the words that watchers of the C client look for.
+/// The replica's refusals are logged with the C client's words, which log watchers look for.
 #[test]
 fn refusals_are_logged_for_watchers() {
     let mut pair = Pair::start();

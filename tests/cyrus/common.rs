@@ -1,4 +1,4 @@
-//! What the tests share: a master beside its replica, and runs of our program.
+//! Code that the tests share: a master with its replica, and runs of our program.
 
 use std::process::Command;
 
@@ -41,17 +41,17 @@ impl Pair {
         c_client::measure(self.command(args)).unwrap()
     }
 
-    /// Starts our program, to be watched while it runs.
+    /// Starts our program, to be observed while it runs.
     pub(crate) fn start_sync(&self, args: &[&str]) -> Running {
         Running::start(self.command(args))
     }
 
-    /// Runs it and wants exit code 0.
+    /// Runs it and expects exit code 0.
     pub(crate) fn sync_well(&self, args: &[&str]) -> Outcome {
         self.sync(args).must_succeed().unwrap()
     }
 
-    /// Both sides say the same of these users, down to every message's bytes.
+    /// Both sides report the same about these users, including every message's bytes.
     pub(crate) fn assert_equal(&self, users: &[String]) {
         let lines = oracle::compare(&self.master, &self.replica, users).unwrap();
         assert!(lines.is_empty(), "{lines}");
@@ -59,7 +59,7 @@ impl Pair {
         assert!(bytes.is_empty(), "{bytes}");
     }
 
-    /// What differs between the sides.
+    /// The differences between the sides.
     pub(crate) fn differences(&self, users: &[String]) -> Report {
         oracle::compare(&self.master, &self.replica, users).unwrap()
     }

@@ -1,4 +1,4 @@
-//! Databases of the master that are configured and not there, or not read: "not there" is not "empty".
+//! Configured databases of the master that are missing or unreadable: "missing" is not "empty".
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -28,7 +28,7 @@ fn pair() -> Pair {
     pair
 }
 
-/// What the replica has of a user's quota, subscriptions and annotations.
+/// The replica's data of a user's quota, subscriptions and annotations.
 fn replica_says(pair: &Pair) -> Vec<String> {
     let mut server = PrivateServer::start(&pair.replica).unwrap();
     let lines = server.get_named("USER", "anna").unwrap();
@@ -93,7 +93,7 @@ fn quota_roots_that_can_not_be_found_are_not_removed() {
     let nowhere = pair.master.dir().join("nowhere/quotas.db").display().to_string();
     let before = replica_says(&pair);
     assert!(holds(&before, "* QUOTA "), "{before:?}");
-    // One file a root, in a folder that is not there; one file for all, which is not there.
+    // One file per root, in a missing folder; one file for all, which is missing.
     for format in ["quotalegacy", "twoskip", "skiplist"] {
         pair.master.set_option("quota_db", format).unwrap();
         pair.master.set_option("quota_db_path", &nowhere).unwrap();
@@ -109,7 +109,7 @@ fn quota_roots_that_can_not_be_found_are_not_removed() {
         assert_eq!(run.code, Some(1), "{format}: {}", run.stderr);
         assert_eq!(replica_says(&pair), before, "{format}, from a log");
     }
-    // Cyrus' own client takes it away.
+    // Cyrus' own client removes it.
     pair.master.set_option("quota_db", "quotalegacy").unwrap();
     c_client::run(&pair.master, &["-u", "anna"]).unwrap();
     assert!(!holds(&replica_says(&pair), "* QUOTA "));
@@ -126,7 +126,7 @@ fn a_quota_root_that_only_headers_still_name_is_a_failure_that_can_be_mended() {
     let words = failure_of(&run, "anna");
     assert!(words.contains("quota root user.anna") && words.contains("quota -f"), "{words}");
     assert_eq!(replica_says(&pair), before);
-    // What it says is tried.
+    // The advice works.
     pair.master.tool("quota", &["-f"]).unwrap();
     pair.sync_well(&["-u", "anna"]);
     assert!(!holds(&replica_says(&pair), "* QUOTA "));
@@ -155,7 +155,7 @@ fn subscriptions_that_are_not_there_are_not_cancelled() {
     let mut there = pair.replica.login("anna").unwrap();
     assert_eq!(there.select("INBOX").unwrap(), 2);
     assert!(holds(&replica_says(&pair), "* LSUB "));
-    // What the error says is tried: an empty file is what says "none".
+    // The advice works: an empty file means "none".
     let made =
         pair.master.command("/bin/sh").arg("-c").arg(format!("> {}", sub.display())).status();
     assert!(made.unwrap().success());
@@ -203,8 +203,8 @@ fn annotations_that_are_not_there_are_not_removed() {
     }
 }
 
-/// Of two users whom a rename links, one has no file of subscriptions: that stays in the log under that user's name until the
-/// file is there.
+/// Of two users that a rename links, one has no file of subscriptions: that entry stays in the log under that user's name
+/// until the file exists.
 #[test]
 fn what_failed_of_a_linked_user_stays_in_the_log() {
     let master = Cyrus::master().conversations(false).sync_log(&[]);

@@ -1,5 +1,5 @@
-//! Nothing is taken away on the replica without proof, which is a unique id with a tombstone here: never a name alone,
-//! never while something of the user can't be read.
+//! Nothing is removed on the replica without proof, which is a unique id with a tombstone here: never because of a name
+//! alone, and never while something of the user can't be read.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -12,7 +12,7 @@ use crate::common::{Pair, summary};
 use crate::errors::{assert_no_bug, failure_of, path_of};
 use crate::rolling::{log_files, logging_pair, settle};
 
-/// Appends a message of these words.
+/// Appends a message with these words.
 fn append(cyrus: &Cyrus, user: &str, mailbox: &str, words: &str) {
     let text = format!("From: a@example.com\r\nSubject: {words}\r\n\r\n{words}\r\n");
     cyrus.login(user).unwrap().append(mailbox, &[], None, text.as_bytes()).unwrap();
@@ -24,7 +24,7 @@ fn make(cyrus: &Cyrus, user: &str, folder: &str) {
     append(cyrus, user, folder, folder);
 }
 
-/// What a server says of a user: quota roots, subscriptions, scripts.
+/// A server's data of a user: quota roots, subscriptions, scripts.
 fn said_of(cyrus: &Cyrus, user: &str, what: &str) -> Vec<String> {
     let mut server = PrivateServer::start(cyrus).unwrap();
     let lines = server.get(&format!("USER {user}")).unwrap();
@@ -50,7 +50,7 @@ impl Beside {
         Beside { pair, second: Cyrus::replica().start().unwrap() }
     }
 
-    /// Lets Cyrus' client carry out these lines of a log, towards the second replica.
+    /// Makes Cyrus' client carry out these lines of a log, towards the second replica.
     fn c_log(&mut self, lines: &str) -> Outcome {
         let [log, run] = log_files(&self.pair);
         drop(fs::remove_file(run));
@@ -71,9 +71,9 @@ impl Beside {
     }
 }
 
-/// A folder was renamed since the last run, and now its index is gone: the disk dies. Its old name has a tombstone, and was
-/// removed on the replica for that: the only good copy. It stays, as with the C client, and while it can't be read nothing else
-/// of the user is taken away either. Once it is repaired, everything follows.
+/// A folder was renamed since the last run, and now its index is lost, because the disk dies. Its old name has a tombstone,
+/// and because of that the only good copy on the replica was removed. Now it stays, as with the C client, and while it
+/// can't be read nothing else of the user is removed either. Once it is repaired, everything follows.
 #[test]
 fn what_can_not_be_read_here_stays_there() {
     for mode in [DeleteMode::Delayed, DeleteMode::Immediate] {
@@ -128,8 +128,9 @@ fn what_can_not_be_read_here_stays_there() {
     }
 }
 
-/// A message went from one folder to another, and then the other's index was lost: the copy that the replica has in the first one
-/// is the only one that can be read. It stays, though it was expunged here; all else goes on. The C client fails the user as a whole.
+/// A message moved from one folder to another, and then the other's index was lost: the replica's copy in the first folder
+/// is the only readable one. It stays, though it was expunged here; everything else goes on. The C client fails the whole
+/// user.
 #[test]
 fn what_moved_into_a_broken_folder_stays_there() {
     let pair = Pair::start();
@@ -161,8 +162,8 @@ fn what_moved_into_a_broken_folder_stays_there() {
     pair.assert_equal(&["anna".to_string()]);
 }
 
-/// A folder was deleted here long ago. While the replica served, its name was used again there: another mailbox, with mail.
-/// The tombstone's name says nothing about that one, so it stays, and syslog says so, in every mode.
+/// A folder was deleted here long ago. While the replica was the master, its name was used again there: another mailbox,
+/// with mail. The tombstone's name proves nothing about that one, so it stays, and syslog says so, in every mode.
 #[test]
 fn a_name_deleted_here_and_used_again_there_is_left_alone() {
     let pair = Pair::with(
@@ -195,7 +196,8 @@ fn a_name_deleted_here_and_used_again_there_is_left_alone() {
     for args in [&["-A", "-v"][..], &["-u", "anna", "-v"], &["-1", "-v"], &["-A", "-O", "-v"]] {
         fs::write(&log, logged).unwrap();
         drop(pair.master.take_syslog());
-        // The log's word is carried out by leaving it alone; who looks at all of a user says that more is there.
+        // A removal in the log is done by leaving the mailbox alone; a look at all of the user reports that the replica has
+        // more.
         let run = pair.sync(args);
         assert_eq!(run.code, Some(i32::from(args[0] != "-1")), "{args:?}: {}", run.stderr);
         assert!(!run.stdout.contains("UNMAILBOX user.anna.x"), "{args:?}: {}", run.stdout);
@@ -207,12 +209,12 @@ fn a_name_deleted_here_and_used_again_there_is_left_alone() {
         let told = pair.master.take_syslog().iter().any(|line| line.text.contains(wanted));
         assert!(told, "{args:?}");
     }
-    // What was deleted here under its own unique id is gone there.
+    // A mailbox that was deleted here under its own unique id is removed there.
     assert!(there.examine("gone").is_err());
 }
 
-/// A user without an INBOX, though not one who was removed: what a log, or a promotion, says of him as a whole takes
-/// nothing away. The C client leaves such a user alone.
+/// A user without an INBOX who was not removed: a log entry or a promotion about all of the user removes nothing. The C
+/// client ignores such a user.
 #[test]
 fn a_user_without_an_inbox_loses_nothing() {
     let mut beside = Beside::start(Cyrus::master().sync_log(&[]).sieve(true));
@@ -246,8 +248,8 @@ fn a_user_without_an_inbox_loses_nothing() {
     assert_eq!(said_of(&beside.second, "anna", ""), there, "the C client leaves it alone");
 }
 
-/// Users who get other names, one that comes before the old one in the alphabet and one that comes after: the old quota
-/// root goes, subscriptions stay with the new name, and no message is sent again, whatever the replica is told first.
+/// Renamed users, one whose new name sorts before the old one and one after it: the old quota root is removed,
+/// subscriptions stay with the new name, and no message is sent again, whatever the order of the log.
 #[test]
 fn a_user_who_gets_another_name_keeps_everything() {
     let master = Cyrus::master().sync_log(&[]).option("allowusermoves", "yes");
@@ -284,7 +286,7 @@ fn a_user_who_gets_another_name_keeps_everything() {
     assert_eq!(running.wait().code, Some(0));
     assert_eq!(pair.differences(&["ada".to_string(), "zoe".to_string()]).0, []);
 
-    // With a list of users the new name alone is known: the messages are found under the former one.
+    // With a list of users only the new name is known: the messages are found under the former one.
     admin.set_acl("user/zoe", "cyrus", "lrswipkxtecda").unwrap();
     admin.rename("user/zoe", "user/yve").unwrap();
     let run = pair.sync_well(&["-u", "yve", "-v"]);
@@ -295,8 +297,8 @@ fn a_user_who_gets_another_name_keeps_everything() {
     assert_eq!(pair.differences(&["yve".to_string()]).0, []);
 }
 
-/// Two mailboxes with one unique id, as after folders and their entries were copied: the one that the list means by it is
-/// replicated, the other one is not, and both are named. It was exit 0 with one of them sent twice.
+/// Two mailboxes with one unique id, as after folders and their entries were copied: the one that the list maps to it is
+/// replicated, the other one is not, and both are named. Before, one of them was sent twice, with exit 0.
 #[test]
 fn two_mailboxes_with_one_unique_id_are_named() {
     let pair = logging_pair();
@@ -333,8 +335,8 @@ fn two_mailboxes_with_one_unique_id_are_named() {
     assert_eq!(pair.replica.login("bert").unwrap().select("INBOX").unwrap(), 1);
 }
 
-/// A log that calls a mailbox removed of which nothing is known here, as cyr_expire leaves one: syslog says so in the words that
-/// watchers of the C client look for, and no more comes of it, whether the replica has such a mailbox or not.
+/// A log that calls a mailbox removed that is unknown here, as after cyr_expire: syslog says so in the C client's words,
+/// which log watchers look for, and nothing else happens, whether the replica has such a mailbox or not.
 #[test]
 fn what_the_log_calls_removed_without_a_tombstone_is_told() {
     let mut beside = Beside::start(Cyrus::master().sync_log(&[]));
@@ -352,7 +354,7 @@ fn what_the_log_calls_removed_without_a_tombstone_is_told() {
         let mut found: Vec<String> = lines
             .iter()
             .filter_map(|line| line.text.split_once(words))
-            // Ours say behind it whose line it is.
+            // Ours append whose line it is.
             .filter_map(|(_, name)| name.split_inclusive('>').next().map(str::to_string))
             .collect();
         found.sort();
@@ -372,8 +374,8 @@ fn what_the_log_calls_removed_without_a_tombstone_is_told() {
     }
 }
 
-/// Users who are deleted and made again, again and again, while a rolling client works on them: what they leave below
-/// DELETED is on the replica as it was in the end, and so are the new ones.
+/// Users are deleted and made again, again and again, while a rolling client works on them: what they leave below DELETED
+/// is on the replica in its final state, and so are the new ones.
 #[test]
 fn users_made_again_while_they_are_worked_on() {
     let pair = logging_pair();
@@ -400,7 +402,7 @@ fn users_made_again_while_they_are_worked_on() {
             pair.master.create_user(user).unwrap();
             append(&pair.master, user, "INBOX", "new");
         }
-        // What is removed is named after the second it is removed in.
+        // A deleted mailbox's name contains the second of its deletion.
         std::thread::sleep(std::time::Duration::from_millis(1100));
     }
     settle(&pair, &mut running);
@@ -409,8 +411,9 @@ fn users_made_again_while_they_are_worked_on() {
     assert_eq!(running.wait().code, Some(0));
 }
 
-/// A user was removed here, and has a mailbox with mail on the replica that was never here: UNUSER took it along. What has a
-/// tombstone goes, that one stays and is named, and the log's entry with it. Once it is gone there UNUSER is done.
+/// A user was removed here, and has a mailbox with mail on the replica that was never here. UNUSER used to remove it. Now
+/// mailboxes with a tombstone are removed, that one stays and is named, and so is the log's entry. Once it is gone there
+/// UNUSER is done.
 #[test]
 fn a_removed_user_keeps_what_was_never_here() {
     let immediate = |side: Builder| side.delete_mode(DeleteMode::Immediate);
@@ -438,8 +441,8 @@ fn a_removed_user_keeps_what_was_never_here() {
     assert!(pair.replica.login("anna").unwrap().examine("INBOX/empty").is_err());
 }
 
-/// As above, and a flag that was set on the replica hides that the message was expunged here: only the comparison record by
-/// record, after the replica's refusal, finds it.
+/// As above, and a flag that was set on the replica hides that the message was expunged here: only the record-by-record
+/// comparison after the replica's refusal finds it.
 #[test]
 fn what_moved_into_a_broken_folder_stays_there_when_that_is_found_late() {
     let pair = Pair::start();

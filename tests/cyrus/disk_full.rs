@@ -1,4 +1,4 @@
-//! A replica whose disk is full, and has room again.
+//! A replica whose disk is full, and later has room again.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -18,8 +18,8 @@ fn append(cyrus: &Cyrus, mailbox: &str, words: &str) {
     cyrus.login("anna").unwrap().append(mailbox, &[], None, text.as_bytes()).unwrap();
 }
 
-/// A replica that can't write the first message of a mailbox, as if its disk were full, ends all of the user's work there. What
-/// else the log told of that user is not done then: it is once the disk has room, whichever try that is.
+/// A replica that can't write the first message of a mailbox, as if its disk were full, ends all of the user's work there.
+/// Other entries of the log about that user are not done then: they are done once the disk has room, whichever try that is.
 #[test]
 fn a_refused_message_leaves_all_of_its_user_in_the_log() {
     for tries in [1, 2] {
@@ -32,7 +32,7 @@ fn a_refused_message_leaves_all_of_its_user_in_the_log() {
         let mut imap = pair.master.admin().unwrap();
         imap.set_quota("user/anna/z", &[("STORAGE", 4711)]).unwrap();
         refuse_first_message(&mut pair, "user.anna");
-        // All of the user, as a promotion makes it.
+        // Everything of the user, as after a promotion.
         let [log, _] = log_files(&pair);
         fs::write(&log, "USER anna\n").unwrap();
         let mut running = pair.start_sync(&["-R", "-d", "0"]);
@@ -65,7 +65,8 @@ fn refuse_first_message(pair: &mut Pair, mailbox: &str) {
 }
 
 /// One mailbox whose messages the replica can't keep: one message of it, or all of its partition, which has two such
-/// mailboxes. All else of the user is in step meanwhile, again and again, and with room again everything is. So it is with -u.
+/// mailboxes. Everything else of the user stays equal meanwhile, again and again, and with room again everything is. The
+/// same with -u.
 #[test]
 fn one_mailbox_that_can_not_be_kept_holds_up_no_other() {
     for partition in [false, true] {
@@ -111,8 +112,8 @@ fn one_mailbox_that_can_not_be_kept_holds_up_no_other() {
     }
 }
 
-/// A message was moved into a mailbox that the replica can't keep, for the sake of another message. It stays there where it was,
-/// with ours as with Cyrus' client, until it has arrived where it is now.
+/// A message moved into a mailbox that the replica can't keep because of another message. The replica keeps it in the old
+/// mailbox, with our client as with Cyrus', until it has arrived in the new one.
 #[test]
 fn what_moved_into_a_mailbox_that_can_not_be_kept_stays_where_it_was() {
     let scene = || {
@@ -156,8 +157,8 @@ fn held(cyrus: &Cyrus, mailbox: &str) -> u32 {
     cyrus.login("anna").unwrap().examine(mailbox).unwrap()
 }
 
-/// Anna with two folders and two quota roots. The replica's server died when it was to write into one folder's header that it
-/// counts against its root; the root itself it has.
+/// Anna with two folders and two quota roots. The replica's server died when it should write into one folder's header that
+/// the folder counts against its root; it has the root itself.
 fn with_a_lost_root(lost: &str) -> Pair {
     let pair = Pair::start();
     pair.master.create_user("anna").unwrap();
@@ -176,24 +177,24 @@ fn with_a_lost_root(lost: &str) -> Pair {
     for (root, limit) in [("user/anna", 1000), ("user/anna/b", 500)] {
         admin.set_quota(root, &[("STORAGE", limit)]).unwrap();
     }
-    // It fails as long as that is so, with Cyrus' client only at first.
+    // It fails as long as that is so; for now with Cyrus' client.
     let theirs = c_client::run(&pair.master, &["-u", "anna"]).unwrap();
     assert_eq!(theirs.code, Some(1), "{}", theirs.stderr);
     may_write(&folder, true);
     pair
 }
 
-/// Lets the replica write into a folder of its own, or not.
+/// Allows or forbids the replica to write into a folder.
 fn may_write(folder: &Path, yes: bool) {
     let mode = if yes { 0o700 } else { 0o500 };
     fs::set_permissions(folder, PermissionsExt::from_mode(mode)).unwrap();
 }
 
-/// A quota root that the replica has, but could not write into all headers, is named, all else is replicated, and what the error says
-/// mends it. Cyrus' client calls them equal for ever.
+/// A quota root that the replica has, but could not write into all headers, is named; everything else is replicated, and
+/// the advice repairs it. Cyrus' client treats them as equal for ever.
 #[test]
 fn mailboxes_that_lost_their_quota_root_are_named() {
-    // The one has no root there, the other only that of its parent.
+    // One has no root there, the other only that of its parent.
     for lost in ["user/anna/a", "user/anna/b"] {
         let pair = with_a_lost_root(lost);
         for _ in 0..2 {
@@ -219,7 +220,7 @@ fn mailboxes_that_lost_their_quota_root_are_named() {
     }
 }
 
-/// A whole domain's quota root is in no header that was there before it: nothing is wrong with that.
+/// A whole domain's quota root is in no header that existed before it: that is normal.
 #[test]
 fn the_quota_root_of_a_domain_is_no_fault() {
     let domains =

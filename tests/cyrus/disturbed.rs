@@ -29,8 +29,8 @@ fn said(master: &Cyrus, words: &str) -> Vec<String> {
     lines.filter(|text| text.contains(words)).collect()
 }
 
-/// While clients keep changing everything they can, runs may fail on what moves under their hands;
-/// once it is quiet, one run heals all of it.
+/// While clients keep changing everything they can, runs may fail because of these changes; once there is quiet, one run
+/// repairs all of it.
 #[test]
 fn clients_at_work() {
     let pair = Pair::start();
@@ -56,7 +56,7 @@ fn clients_at_work() {
             let run = pair.sync(&["-A", "-j", "4"]);
             let words = summary(&run);
             assert!(words.starts_with("6 users: "), "{words}");
-            // A user may fail while it is renamed or deleted, and then it is said.
+            // A user may fail while it is renamed or deleted, and then the run reports it.
             let failed = words.contains(" failed");
             assert_eq!(run.code, Some(i32::from(failed)), "{run:?}");
         }
@@ -69,8 +69,8 @@ fn clients_at_work() {
     pair.assert_equal(&users);
 }
 
-/// sync_server processes are killed in the middle of a run, three times. What was in flight fails and
-/// is done again on new connections (a user has four tries); nobody fails in the end.
+/// sync_server processes are killed in the middle of a run, three times. Work in flight fails and is repeated on new
+/// connections (a user has four tries); no user fails in the end.
 #[test]
 fn killed_servers() {
     let (pair, relay, users) = over_a_relay(12);
@@ -94,8 +94,7 @@ fn killed_servers() {
     assert!(!ended.is_empty(), "{:#?}", pair.master.syslog());
 }
 
-/// The whole replica goes away in the middle of a run and comes back: the run waits for it, connects
-/// anew and ends well.
+/// The whole replica goes down in the middle of a run and comes back: the run waits for it, connects again and ends well.
 #[test]
 fn a_replica_that_restarts() {
     let (mut pair, relay, users) = over_a_relay(8);
@@ -133,7 +132,7 @@ fn links_cut_at_commands() {
             let folder = format!("INBOX/folder{}", nr % 3 + 1);
             client.append(&folder, &[], None, &noise(nr as u64, 70_000)).unwrap();
             client.select(&folder).unwrap();
-            // Of the large ones some are on the replica already, which is worth asking for.
+            // Some of the large ones are on the replica already, so that asking for them is worthwhile.
             client.copy("1:*", "INBOX").unwrap();
             client.create(&format!("INBOX/new{nr}")).unwrap();
             if let Some(last) = nr.checked_sub(1) {
@@ -158,7 +157,7 @@ fn links_cut_anywhere() {
     for (nr, bytes) in [7, 100, 2_500, 10_001, 33_333, 77_777].into_iter().enumerate() {
         for (which, user) in (0_u64..).zip(&users) {
             let mut client = pair.master.login(user).unwrap();
-            // No two alike: deflate would make next to nothing of the second one on a connection.
+            // All are different: otherwise deflate would shrink the second one on a connection to almost nothing.
             let message = noise(nr as u64 * 100 + which, 30_000);
             client.append("INBOX/folder1", &[], None, &message).unwrap();
         }
@@ -169,8 +168,8 @@ fn links_cut_anywhere() {
     }
 }
 
-/// Asked to stop in the middle of a run: the users in flight are finished, whole, and no other is
-/// started; 75, as the rest is left to another run.
+/// Asked to stop in the middle of a run: the users in flight are finished completely, and no other is started; exit 75,
+/// since the rest is left to another run.
 #[test]
 fn a_signal_in_mid_run() {
     let (pair, relay, users) = over_a_relay(10);
@@ -201,15 +200,15 @@ fn a_signal_in_mid_run() {
     pair.assert_equal(&users);
 }
 
-/// The same while the network stands still for good. SIGUSR1 tells what is being done; users in flight get some seconds to end, then
-/// the program ends without them, names them and says so by its exit code. The next run heals it.
+/// The same while the network is stalled for good. SIGUSR1 shows what is being done; users in flight get some seconds to
+/// end, then the program ends without them, names them, and exits with 75. The next run repairs it.
 #[test]
 fn a_signal_while_the_network_stands_still() {
     let (pair, relay, users) = over_a_relay(3);
     relay.stall_after(20_000);
     let run = pair.start_sync(&["-A", "-j", "1"]);
     wait_for("work in flight", || relay.is_stalled());
-    // Asked meanwhile, it says what it is at.
+    // On request it reports its work meanwhile.
     run.signal("USR1");
     wait_for("the status", || run.stderr().contains(" user in flight"));
     let doing = [": sending user.", ": waiting for the replica's answers"];
@@ -224,9 +223,9 @@ fn a_signal_while_the_network_stands_still() {
     pair.assert_equal(&users);
 }
 
-/// The network stands still in the middle of an upload. Clients of that very user read, append, flag,
-/// expunge, create, rename and delete on the master meanwhile, as if nothing were; only what would
-/// take the message files of the mailbox under way with it (its own rename or deletion) may wait.
+/// The network stalls in the middle of an upload. Clients of that very user read, append, flag, expunge, create, rename and
+/// delete on the master meanwhile, without delay; only operations that would remove the message files of the mailbox in
+/// flight (its own rename or deletion) may wait.
 #[test]
 fn a_network_that_stands_still_locks_nobody_out() {
     let (pair, relay, _) = over_a_relay(1);
@@ -237,7 +236,7 @@ fn a_network_that_stands_still_locks_nobody_out() {
         anna.create(name).unwrap();
         anna.append(name, &[], None, b"Subject: first\r\n\r\nFirst.\r\n").unwrap();
     }
-    // More than all the buffers on the way hold, and nothing that shrinks much.
+    // More than all the buffers on the way hold, and hard to compress.
     for nr in 0..40 {
         anna.append("INBOX/big", &[], None, &noise(nr, 1_000_000)).unwrap();
     }
@@ -272,7 +271,7 @@ fn a_network_that_stands_still_locks_nobody_out() {
     pair.assert_equal(&users);
 }
 
-/// A message of this size that deflate cannot make much smaller.
+/// A message of this size that deflate can hardly shrink.
 fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
@@ -289,7 +288,7 @@ fn noise(seed: u64, bytes: usize) -> Vec<u8> {
     message
 }
 
-/// All that a side says of a user, by mailbox.
+/// Everything a side reports about a user, by mailbox.
 fn lines_of(server: &mut PrivateServer, user: &str) -> BTreeMap<String, Vec<Vec<u8>>> {
     let mut lines = BTreeMap::new();
     for item in server.items("USER", user).unwrap_or_default() {
@@ -305,10 +304,10 @@ fn lines_of(server: &mut PrivateServer, user: &str) -> BTreeMap<String, Vec<Vec<
     lines
 }
 
-/// The replica has what its master lacks: a message that a client put in there. Without -O such a user
-/// fails with an error that names the mailbox and says copyback, and nothing is changed on either side,
-/// not even his other folders; everybody else goes on. With -O it is the same; with --overwrite the master is never changed
-/// either, and the replica becomes what the master is.
+/// The replica has something that its master lacks: a message that a client put there. Without -O such a user fails with an
+/// error that names the mailbox and copyback, and nothing is changed on either side; the user's other folders and all other
+/// users go on. With -O it is the same. With --overwrite the master is not changed either, and the replica becomes equal to
+/// the master.
 #[test]
 fn a_replica_that_is_ahead() {
     let pair = Pair::start();
@@ -349,17 +348,17 @@ fn a_replica_that_is_ahead() {
     let [master, replica] = [0, 1].map(|side| (&before[side], &after[side]));
     assert!(master.0 == master.1, "the master was changed");
     assert!(replica.0[0] == replica.1[0], "{ahead} was changed on the replica");
-    // Where only checksums tell, it comes out late: the mailbox is left alone, the others may have gone.
+    // If only checksums show it, it is found late: the mailbox is left alone, the others may have been sent.
     let folder = format!("user.{forked}.folder1");
     assert!(replica.0[1][&folder] == replica.1[1][&folder], "{folder} was changed on the replica");
     pair.assert_equal(&users[2..]);
 
-    // With -O too it is not taken away by chance.
+    // With -O too it is not removed by accident.
     let forced = pair.sync(&["-A", "-v", "-O"]);
     assert!(sides() == after, "-O changed something");
     assert_eq!(forced.code, Some(1), "{forced:?}");
     assert_eq!(forced.stderr.matches("\nsync_client: failed: ").count(), 2, "{}", forced.stderr);
-    // Unless that is what it is told.
+    // Unless the command line says so.
     pair.sync_well(&["-A", "-v", "-O", "--overwrite"]);
     assert!(sides()[0] == before[0], "--overwrite changed the master");
     pair.assert_equal(&users);

@@ -1,5 +1,4 @@
-//! The embedded replica, held against a real sync_server: whatever a client sends, both end up
-//! saying the same.
+//! Compares the embedded replica with a real sync_server: whatever a client sends, both report the same in the end.
 
 use std::time::Duration;
 
@@ -27,7 +26,7 @@ impl Embedded {
         self.server.address().port()
     }
 
-    /// It says what the master says of these users, and has every message's bytes.
+    /// It reports the same as the master about these users, and has every message's bytes.
     fn assert_equal(&self, master: &Cyrus, users: &[String]) {
         let mut ours = PrivateServer::start(master).unwrap();
         let mut theirs = PrivateServer::over_tcp(self.port()).unwrap();
@@ -68,9 +67,9 @@ fn both_clients_leave_it_as_they_leave_a_real_one() {
     }
 }
 
-// Shows that failures on demand are what they say: each command in turn is refused, answered with
-// nonsense, dropped before and after it is carried out, or answered late. Whatever it is, the run after it ends well and
-// both sides are equal; a failure in passing is gone within the run.
+// Shows that failures on demand work: each command in turn is refused, answered with nonsense, dropped before and after it
+// is carried out, or answered late. In every case the next run ends well and both sides are equal; a transient failure is
+// over within the run.
 #[test]
 fn it_fails_where_it_is_told_to() {
     let mut pair = Pair::start();
@@ -111,8 +110,8 @@ fn it_fails_where_it_is_told_to() {
     }
 }
 
-// Shows that as a sink it takes all that a client sends, keeps the records and no bodies, and counts:
-// the same for both clients.
+// Shows that as a sink it accepts everything that a client sends, keeps the records and no bodies, and counts: the same for
+// both clients.
 #[test]
 fn a_sink_counts_what_it_throws_away() {
     let mut pair = Pair::start();
@@ -162,8 +161,8 @@ fn logins_compression_and_tls() {
     assert_eq!(pair.sync(&["-A"]).code, Some(78));
 }
 
-/// A replica that refuses a mailbox with IMAP_SYNC_CHANGED, and takes it when it is asked again: what it had of the messages, and said
-/// so to RESERVE, is not uploaded for that.
+/// A replica that refuses a mailbox with IMAP_SYNC_CHANGED, and accepts it at the next try: messages that it had, according
+/// to its answer to RESERVE, are not uploaded because of that.
 #[test]
 fn what_was_reserved_is_not_uploaded_for_a_refusal() {
     let mut pair = Pair::start();
@@ -190,8 +189,8 @@ fn what_was_reserved_is_not_uploaded_for_a_refusal() {
     }
 }
 
-/// Whichever MAILBOX of five is refused, and with which code: all is made good, no record goes without its message (which this
-/// replica refuses), and each message counts once however often it was uploaded.
+/// Whichever MAILBOX of five is refused, and with whatever code: everything arrives, no record is sent without its message
+/// (which this replica refuses), and each message counts once however often it was uploaded.
 #[test]
 fn a_refused_mailbox_is_made_good_and_counted_once() {
     let mut pair = Pair::start();

@@ -1,11 +1,11 @@
-//! Runs over all users make both sides equal, send nothing twice and leave the master alone.
+//! Runs over all users make both sides equal, send nothing twice and do not change the master.
 
 use testkit::fill::{self, RandomWork};
 use testkit::{Builder, Cyrus, DeleteMode, Via, snapshot};
 
 use crate::common::{Pair, summary};
 
-/// The master's files that no run may touch: messages and indexes, configuration folder, scripts.
+/// The master's files that no run may change: messages and indexes, configuration folder, scripts.
 fn store(master: &Cyrus) -> Vec<snapshot::Tree> {
     [master.spool(), master.partition("second"), master.config_dir(), master.sieve_dir()]
         .iter()
@@ -19,7 +19,7 @@ fn assert_untouched(before: &[snapshot::Tree], after: &[snapshot::Tree]) {
     assert!(changed.is_empty(), "the store was touched:\n{}", changed.join("\n"));
 }
 
-/// The commands that change something, as a trace shows them: those after `APPLY ` and `SYNCAPPLY `.
+/// The commands that change something, from a trace: those after `APPLY ` and `SYNCAPPLY `.
 fn applied(trace: &str) -> Vec<&str> {
     trace
         .match_indices("APPLY ")
@@ -27,7 +27,7 @@ fn applied(trace: &str) -> Vec<&str> {
         .collect()
 }
 
-/// A run that finds both sides equal: says so of every user, and changes nothing on the replica.
+/// A run that finds both sides equal: it reports that for every user, and changes nothing on the replica.
 fn assert_nothing_to_do(pair: &Pair, users: usize) {
     let run = pair.sync_well(&["-A", "-j", "8", "-v", "-v"]);
     let equal = |line: &str| line.starts_with("DONE ") && line.contains(": already equal in ");
@@ -40,15 +40,14 @@ fn assert_nothing_to_do(pair: &Pair, users: usize) {
     assert!(applied.iter().all(|command| *command == "CAPABILITIES"), "{applied:?}");
 }
 
-// Shows that 60 users with all that is odd are equal after one run, over the csync port and over
-// IMAP to a replica that runs imapd alone; that a second run sends nothing; and that no run
-// touches the master's store.
+// Shows that 60 users with every special case are equal after one run, over the csync port and over IMAP to a replica that
+// runs only imapd; that a second run sends nothing; and that no run changes the master's store.
 #[test]
 fn sixty_odd_users_are_equal_after_one_run() {
     let mut pair = Pair::start();
     let options = fill::FillOptions { messages: 5, ..fill::FillOptions::new(1, 60) };
     let users = fill::fill_with(&pair.master, &options).unwrap();
-    // Without its servers nobody but us could touch the store.
+    // Without its servers only we could change the store.
     pair.master.stop();
     let before = store(&pair.master);
 
@@ -66,12 +65,12 @@ fn sixty_odd_users_are_equal_after_one_run() {
     assert_nothing_to_do(&pair, 60);
     assert_untouched(&before, &store(&pair.master));
 
-    // Last, as the master's own private sync_server may write.
+    // Last, because the master's own private sync_server may write.
     pair.assert_equal(&users);
     pair.replica = csync_replica;
     pair.assert_equal(&users);
 
-    // The checks above can fail: one changed flag is seen, sent, and a touched store.
+    // The checks above can fail: one changed flag is found, sent, and a changed store is noticed.
     pair.master.replicate_to(&pair.replica, Via::Csync).unwrap();
     pair.master.start().unwrap();
     let mut client = pair.master.login(&users[0]).unwrap();

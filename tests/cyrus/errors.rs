@@ -1,5 +1,4 @@
-//! Stores that are damaged. Each damage has its own clear message, fails alone, and never makes us
-//! delete anything on the replica.
+//! Damaged stores. Each damage has its own clear message, fails alone, and never makes us delete anything on the replica.
 
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
@@ -12,9 +11,9 @@ use testkit::{Cyrus, fill};
 
 use crate::common::{Pair, summary};
 
-// ---- what the tests share ----
+// ---- shared code ----
 
-/// No output may look like a fault of our own.
+/// No output may look like a bug of ours.
 pub(crate) fn assert_no_bug(run: &Outcome) {
     for text in [&run.stdout, &run.stderr] {
         for bad in ["panic", "please report this", "RUST_BACKTRACE", "unwrap()"] {
@@ -31,13 +30,13 @@ pub(crate) fn failure_of<'a>(run: &'a Outcome, user: &str) -> &'a str {
     })
 }
 
-/// A mailbox's folder (`-M`) or a user's files' (`-U`), as Cyrus' own mbpath says.
+/// A mailbox's folder (`-M`) or that of a user's files (`-U`), as Cyrus' own mbpath prints it.
 pub(crate) fn path_of(master: &Cyrus, what: &str, mailbox: &str) -> PathBuf {
     let output = master.tool("mbpath", &[what, mailbox]).unwrap();
     PathBuf::from(String::from_utf8(output.stdout).unwrap().trim_end())
 }
 
-/// All a replica says of a user: a mailbox's name to its lines; the user's own lines below "".
+/// Everything a replica reports about a user: a mailbox's name with its lines; the user's own lines below "".
 fn replica_says(replica: &mut PrivateServer, user: &str) -> BTreeMap<String, Vec<Vec<u8>>> {
     let mut says = BTreeMap::new();
     let mut own = Vec::new();
@@ -56,7 +55,7 @@ fn replica_says(replica: &mut PrivateServer, user: &str) -> BTreeMap<String, Vec
     says
 }
 
-/// A file as it was, to be put back.
+/// The original of a file, to be restored.
 struct Kept {
     path: PathBuf,
     bytes: Option<Vec<u8>>,
@@ -92,7 +91,7 @@ fn be32(bytes: &[u8], at: usize) -> usize {
     u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()) as usize
 }
 
-/// CRC-32 (IEEE) as Cyrus' index header ends with.
+/// CRC-32 (IEEE), as at the end of Cyrus' index header.
 fn crc32(bytes: &[u8]) -> u32 {
     let mut crc = u32::MAX;
     for byte in bytes {
@@ -104,7 +103,7 @@ fn crc32(bytes: &[u8]) -> u32 {
     !crc
 }
 
-/// Changes a number of an index header and makes the checksum right again.
+/// Changes a number of an index header and corrects the checksum.
 fn set_in_header(index: &mut [u8], at: usize, value: u32) {
     let end = be32(index, 12) - 4;
     index[at..at + 4].copy_from_slice(&value.to_be_bytes());
@@ -130,13 +129,13 @@ fn append_to_all(master: &Cyrus, users: &[String], nr: usize) {
     }
 }
 
-// ---- stores that are damaged ----
+// ---- damaged stores ----
 
-/// What is done to a store.
+/// A damage to a store.
 enum Damage {
     /// Changes a file of the INBOX.
     Mailbox(&'static str, fn(&mut Vec<u8>)),
-    /// Changes a file of the user's own.
+    /// Changes one of the user's own files.
     User(&'static str, fn(&mut Vec<u8>)),
     /// Removes a file of the INBOX.
     Gone(&'static str),
@@ -146,8 +145,8 @@ enum Damage {
     Folder(&'static str),
 }
 
-/// Each case: what is damaged, and what the message must say besides the user's name. `PATH` stands
-/// for the file's path, `MAILBOX` for the INBOX' internal name.
+/// Each case: the damage, and what the message must contain besides the user's name. `PATH` stands for the file's path,
+/// `MAILBOX` for the INBOX's internal name.
 const DAMAGES: &[(Damage, &[&str])] = &[
     (
         Damage::Mailbox("cyrus.index", |b| b.truncate(b.len() - 70)),
@@ -168,12 +167,12 @@ const DAMAGES: &[(Damage, &[&str])] = &[
         Damage::Mailbox("cyrus.index", |b| b[30] ^= 0x01),
         &["MAILBOX", "PATH", "header checksum", "reconstruct"],
     ),
-    // A newer Cyrus than we know, all its checksums right.
+    // From a newer Cyrus than we know, with correct checksums.
     (
         Damage::Mailbox("cyrus.index", |b| set_in_header(b, 8, 99)),
         &["MAILBOX", "PATH", "version 99"],
     ),
-    // Four thousand million records claimed: no memory is taken for them.
+    // It claims four thousand million records: no memory is reserved for them.
     (Damage::Mailbox("cyrus.index", |b| set_in_header(b, 20, u32::MAX)), &["MAILBOX", "PATH"]),
     (
         Damage::Mailbox("cyrus.header", |b| {
@@ -209,7 +208,7 @@ const DAMAGES: &[(Damage, &[&str])] = &[
     (Damage::User("conversations", |b| b[0] ^= 0xff), &["PATH"]),
 ];
 
-/// Users whose store nobody touches.
+/// Users whose store is not changed.
 const HEALTHY: usize = 3;
 
 /// The damaged file.
@@ -256,9 +255,9 @@ fn inflict(damage: &Damage, path: &Path) {
     }
 }
 
-/// Every user but the last three has one thing damaged, all at once. Each fails with a message that
-/// names the thing; the healthy ones and the damaged users' other mailboxes go on; nothing that
-/// could not be read changes on the replica; with the bytes put back, the next run heals all.
+/// Every user except the last three has one damage, all at once. Each fails with a message that names the file or mailbox;
+/// the healthy users and the damaged users' other mailboxes go on; data that could not be read does not change on the
+/// replica; with the bytes restored, the next run repairs everything.
 #[test]
 fn each_damage_fails_one_user_alone_and_heals_once_repaired() {
     let pair = Pair::start();
@@ -335,7 +334,7 @@ fn each_damage_fails_one_user_alone_and_heals_once_repaired() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     pair.assert_equal(&users[DAMAGES.len()..]);
 
-    // Repaired: healed by the next run, and equal to the last byte.
+    // Repaired: the next run makes everything equal, down to the last byte.
     pair.sync_well(&["-A", "-j", "8"]);
     pair.assert_equal(&users);
 }
@@ -368,13 +367,13 @@ fn prepare_databases(master: &Cyrus, users: &[String]) {
     }
 }
 
-/// Things all users share, damaged one after the other: nothing is replicated wrongly, nothing
-/// deleted, the file is named; once it is put back all is equal again.
+/// Databases that all users share, damaged one after the other: nothing is replicated wrongly, nothing deleted, the file is
+/// named; once it is restored everything is equal again.
 #[test]
 fn damaged_databases_of_the_whole_server_stop_work_and_delete_nothing() {
     let pair = Pair::start();
     let mut users = fill::uniform(&pair.master, 4, 2, 2, 200).unwrap();
-    // A user who has only other folders, on both sides: the replica keeps him as he is.
+    // A user that has only other folders, on both sides: the replica keeps the user unchanged.
     let orphaned = "only".to_string();
     pair.master.create_user(&orphaned).unwrap();
     pair.master.login(&orphaned).unwrap().create("INBOX/folder1").unwrap();
@@ -391,8 +390,8 @@ fn damaged_databases_of_the_whole_server_stop_work_and_delete_nothing() {
     let all = [users.clone(), vec![orphaned.clone()]].concat();
     let before: Vec<_> = all.iter().map(|user| replica_says(&mut replica, user)).collect();
 
-    // An unknown user, and one with an INBOX no more (its entry is taken out of the list): which
-    // is a failure where users are named, and with -A a user who is left alone.
+    // An unknown user, and one whose INBOX is gone (its entry is removed from the list): that is a failure if users are
+    // named, and with -A the user is ignored.
     let entry = format!("Nuser\u{1f}{orphaned}");
     let args = [path.as_str(), "twoskip", "delete", entry.as_str()];
     pair.master.tool("cyr_dbtool", &args).unwrap();
@@ -410,7 +409,7 @@ fn damaged_databases_of_the_whole_server_stop_work_and_delete_nothing() {
     assert_no_bug(&run);
     whole.put_back();
 
-    // The list of mailboxes. Bytes flipped anywhere are found, or stand where nothing stands.
+    // The list of mailboxes. Bytes flipped anywhere are detected, or are in unused places.
     let mut cases: Vec<(String, Option<Vec<u8>>, bool)> = vec![
         ("missing".into(), None, true),
         ("empty".into(), Some(Vec::new()), true),
@@ -431,14 +430,14 @@ fn damaged_databases_of_the_whole_server_stop_work_and_delete_nothing() {
             None => fs::remove_file(&mailboxes_db).unwrap(),
         }
         let run = pair.sync(&["-A"]);
-        // Users asked for by name are tried again for some seconds, so two of the cases must do.
+        // Users asked for by name are retried for some seconds, so only two of the cases are tried.
         let named = matches!(what.as_str(), "empty" | "half")
             .then(|| pair.sync(&["-u", &users[0], &users[1]]));
         whole.put_back();
         for run in [Some(&run), named.as_ref()].into_iter().flatten() {
             assert_no_bug(run);
             if *must_fail || run.code != Some(0) {
-                // One that is not there is seen before anything is begun.
+                // A missing one is noticed before anything starts.
                 let code = if what == "missing" { 78 } else { 1 };
                 assert_eq!(run.code, Some(code), "{what}: {}{}", run.stdout, run.stderr);
                 assert!(run.stderr.contains(&path), "{what}: {}", run.stderr);
@@ -456,7 +455,7 @@ fn damaged_databases_of_the_whole_server_stop_work_and_delete_nothing() {
         assert_eq!(&replica_says(&mut replica, user), before, "{user}");
     }
 
-    // Unreadable, which is as good as no store.
+    // Unreadable, which has the same effect as a missing store.
     fs::set_permissions(&mailboxes_db, Permissions::from_mode(0o0)).unwrap();
     let run = pair.sync(&["-A"]);
     whole.put_back();
@@ -467,7 +466,7 @@ fn damaged_databases_of_the_whole_server_stop_work_and_delete_nothing() {
         run.stderr
     );
 
-    // The annotations of all mailboxes: who has something to send fails, and names the file.
+    // The annotations of all mailboxes: a user with something to send fails, and the error names the file.
     append_to_all(&pair.master, &users, 3);
     let annotations = Kept::of(&pair.master.config_dir().join("annotations.db"));
     let annotations_bytes = annotations.bytes.clone().unwrap();

@@ -1,4 +1,4 @@
-//! What a new user meets first: exit codes that tell the truth, and words that say what to do.
+//! What a new user meets first: correct exit codes, and messages that say what to do.
 
 use std::fs;
 use std::process::Stdio;
@@ -10,8 +10,8 @@ use testkit::{Cyrus, Via, fill, process};
 
 use crate::common::{Pair, summary, wait_for};
 
-/// A partition that the replica lacks, whether -p names it or a mailbox here is on it: at the first user, 78, with
-/// the partition's name; and of the replica's servers one dies at most.
+/// A partition that the replica lacks, named by -p or by a mailbox here: at the first user, exit 78, with the partition's
+/// name; at most one of the replica's servers dies.
 #[test]
 fn a_partition_that_the_replica_lacks() {
     let mut pair = Pair::start();
@@ -50,13 +50,13 @@ fn a_partition_that_the_replica_lacks() {
     pair.assert_equal(&users);
 }
 
-/// A new user's folder on a partition of its own, where the INBOX's is known: the INBOX is made before the replica is asked for that partition, so
-/// nothing is refused, and no server dies.
+/// A new user's folder on a partition of its own, while the INBOX's is known: the INBOX is made before the replica is asked
+/// for that partition, so nothing is refused, and no server dies.
 #[test]
 fn a_folder_on_another_partition() {
     let pair = Pair::start();
     let users = fill::uniform(&pair.master, 3, 2, 2, 300).unwrap();
-    // The users before it have shown by then that the INBOX's partition is there.
+    // The users before it have shown by then that the INBOX's partition exists.
     let folder = pair.master.name(&["user", &users[2], "folder1"]);
     pair.master.admin().unwrap().move_to_partition(&folder, "second").unwrap();
     drop((pair.master.take_syslog(), pair.replica.take_syslog()));
@@ -95,11 +95,11 @@ fn a_cut_link_is_no_missing_partition() {
     }
 }
 
-/// In rolling replication a mailbox on a partition that the replica lacks stops its user alone, and no longer than until
-/// the partition is there.
+/// In rolling replication a mailbox on a partition that the replica lacks stops only its user, and only until the partition
+/// exists.
 #[test]
 fn a_partition_that_comes_later() {
-    // Else the user might rest, or a replica that restarts be waited for, for longer than the test waits.
+    // Otherwise the user might rest, or a replica that restarts be waited for, longer than the test waits.
     let master = Cyrus::master().sync_log(&[]).option("sync_retry_maxwait", "2s");
     let master = master.option("sync_reconnect_maxwait", "1s");
     let mut pair = Pair::with(master, Cyrus::replica(), Via::Csync);
@@ -124,7 +124,7 @@ fn a_partition_that_comes_later() {
     assert_eq!(run.wait().code, Some(0));
 }
 
-/// Nobody is selected: 1, with what to do, whether a prefix, a list or the store is empty of users.
+/// No user is selected: exit 1, with advice, whether a prefix, a list or the store contains no users.
 #[test]
 fn nobody_selected() {
     let pair = Pair::start();
@@ -148,7 +148,7 @@ fn nobody_selected() {
     assert_eq!(summary(&run), "2 users: 2 already equal");
     assert!(run.stderr.contains("replicating the users whose names begin so"), "{}", run.stderr);
 
-    // A shared mailbox whose name begins so does not stand in the way of users; a prefix that is all users' is said to be.
+    // A shared mailbox with this prefix does not hide users; a prefix that was used for user names is reported.
     pair.master.admin().unwrap().create("announcements").unwrap();
     let run = pair.sync_well(&["-A", "ann"]);
     assert_eq!(summary(&run), "2 users: 2 already equal, shared mailboxes replicated");
@@ -162,7 +162,7 @@ fn nobody_selected() {
     assert_eq!(run.code, Some(1), "{}", run.stderr);
     assert_eq!(run.stderr, "sync_client: nobody was selected: the list of users is empty\n");
 
-    // Blanks around a name are none of it; a name that nobody has is a failure, and keeps nobody waiting.
+    // Blanks around a name are removed; an unknown name is a failure, and nothing waits for it.
     fs::write(&list, " anna \n\tbert\nnosuch\n").unwrap();
     let run = pair.sync(&["-u", "-f", list.to_str().unwrap()]);
     assert_eq!(run.code, Some(1), "{}", run.stderr);
@@ -202,8 +202,8 @@ fn an_interrupted_run_says_how_far_it_came() {
     pair.assert_equal(&users);
 }
 
-/// A list that never ends on standard input keeps no signal waiting; SIGHUP, as of a terminal that is gone, ends a run in
-/// good order, and SIGUSR1 never ends one.
+/// An endless list on standard input does not delay a signal; SIGHUP, as from a closed terminal, ends a run in good order,
+/// and SIGUSR1 never ends one.
 #[test]
 fn signals_before_and_within_a_run() {
     let pair = Pair::start();
@@ -228,7 +228,7 @@ fn signals_before_and_within_a_run() {
             "{said}"
         );
     }
-    // The lock files are there, and the Cyrus user's.
+    // The lock files exist, and belong to the Cyrus user.
     pair.sync_well(&["-A"]);
     for user in &users {
         let mut client = pair.master.login(user).unwrap();
@@ -248,7 +248,7 @@ fn signals_before_and_within_a_run() {
     drop(lock);
 }
 
-/// A single pass of rolling replication that is interrupted, or leaves a locked user out, is not all that was asked for.
+/// A single pass of rolling replication that is interrupted, or leaves a locked user out, is not complete.
 #[test]
 fn a_single_pass_that_is_not_all() {
     let mut pair = Pair::with(Cyrus::master().sync_log(&[]), Cyrus::replica(), Via::Csync);
@@ -284,8 +284,8 @@ fn a_single_pass_that_is_not_all() {
     drop(lock);
 }
 
-/// What a summary says was sent is what the replica took: each message once, though it was uploaded twice, as the
-/// replica was busy when its mailbox came the first time.
+/// The summary counts what the replica accepted: each message once, though it was uploaded twice, because the replica was
+/// busy when its mailbox was sent the first time.
 #[test]
 fn what_is_sent_twice_counts_once() {
     let mut pair = Pair::start();
@@ -303,7 +303,7 @@ fn what_is_sent_twice_counts_once() {
     assert!(summary.starts_with("1 user: 1 replicated; sent 120 messages, "), "{summary}");
 }
 
-/// A host that does not exist may be a name server that is away: it is waited for, and the line says why.
+/// An unknown host may mean that a name server is down: the run waits, and the line says why.
 #[test]
 fn a_host_that_does_not_exist() {
     let pair = Pair::start();
@@ -318,7 +318,7 @@ fn a_host_that_does_not_exist() {
     assert!(end.stderr.contains(wanted), "{}", end.stderr);
 }
 
-/// A replica as Cyrus ships it, which lets nobody log in without TLS: says what to set, and that works.
+/// A replica with Cyrus' defaults, which lets nobody log in without TLS: the message says what to set, and that works.
 #[test]
 fn a_replica_that_wants_tls() {
     let replica = Cyrus::replica().option("allowplaintext", "no");

@@ -19,7 +19,7 @@ enum Step {
 
 use Step::{Delete, Make, Rename};
 
-/// A user, what he has when the first run comes, and what he does before the second one.
+/// A user, the user's data at the first run, and the changes before the second one.
 type Story = (&'static str, &'static [Step], &'static [Step]);
 
 const STORIES: [Story; 12] = [
@@ -68,14 +68,14 @@ const REUSED: [Story; 2] = [
     ),
 ];
 
-/// Folders that are deleted and renamed on the master, in whatever order, are deleted and renamed on
-/// the replica: renamed indeed, since not one message is sent again. In delayed delete mode.
+/// Folders that are deleted and renamed on the master, in any order, are deleted and renamed on the replica. They are
+/// really renamed, since no message is sent again. In delayed delete mode.
 #[test]
 fn folders_follow_when_deletion_is_delayed() {
     folders_follow(DeleteMode::Delayed);
 }
 
-/// The same in immediate delete mode, where only a tombstone tells that a folder was deleted.
+/// The same in immediate delete mode, where only a tombstone shows that a folder was deleted.
 #[test]
 fn folders_follow_when_deletion_is_immediate() {
     folders_follow(DeleteMode::Immediate);
@@ -101,7 +101,7 @@ fn folders_follow(mode: DeleteMode) {
     }
     let run = pair.sync_well(&["-A", "-v"]);
     pair.assert_equal(&users);
-    // What came and went between the runs is in DELETED, if anywhere.
+    // Folders that were made and deleted between the runs are below DELETED, if anywhere.
     let gone = if mode == DeleteMode::Delayed { 0 } else { 2 };
     let sent = format!(" {} messages,", made - gone);
     assert!(summary(&run).contains(&sent), "not{sent} in {}", run.stderr);
@@ -123,10 +123,10 @@ fn folders_follow(mode: DeleteMode) {
     assert!(summary(&again).starts_with(&unchanged), "{}", again.stderr);
 }
 
-/// In immediate mode a deleted folder's tombstone goes when its name is used again (Cyrus 3.6.1 writes
-/// the new entry over it), so nothing tells any more that the replica's old one may be deleted. The C
-/// client fails such a user with "Mailbox has been moved to another server". Ours deletes nothing
-/// either, says what is in the way, does the user's other work, and goes on once the name is free.
+/// In immediate mode a deleted folder's tombstone disappears when its name is used again (Cyrus 3.6.1 writes the new entry
+/// over it), so nothing shows any more that the replica's old one may be deleted. The C client fails such a user with
+/// "Mailbox has been moved to another server". Our client deletes nothing either, reports what is in the way, does the
+/// user's other work, and goes on once the name is free.
 #[test]
 fn a_name_used_again_in_immediate_mode_is_a_clear_failure() {
     let immediate = |builder: testkit::Builder| builder.delete_mode(DeleteMode::Immediate);
@@ -164,7 +164,7 @@ fn a_name_used_again_in_immediate_mode_is_a_clear_failure() {
     pair.assert_equal(&users);
 }
 
-/// Does all steps; gives the number of messages that were put in.
+/// Does all steps; returns the number of messages that were added.
 fn perform(cyrus: &Cyrus, user: &str, steps: &[Step]) -> usize {
     let mut client = cyrus.login(user).unwrap();
     let full = |name: &str| format!("INBOX/{name}");
@@ -185,7 +185,7 @@ fn perform(cyrus: &Cyrus, user: &str, steps: &[Step]) -> usize {
     messages
 }
 
-/// Appends a small message whose subject makes it different from all others.
+/// Appends a small message whose subject differs from all others.
 fn append(client: &mut Client, mailbox: &str, subject: &str) {
     static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let nr = NUMBER.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
@@ -193,8 +193,8 @@ fn append(client: &mut Client, mailbox: &str, subject: &str) {
     client.append(mailbox, &[], None, text.as_bytes()).unwrap();
 }
 
-/// Two folders swap their names through a third, and a run sees each step: nothing is a ring then,
-/// and the names aside are what the master has.
+/// Two folders swap their names through a third, and a run sees each step: then there is no ring, and the temporary names
+/// are those of the master.
 #[test]
 fn a_swap_in_steps() {
     let pair = Pair::start();
@@ -209,9 +209,8 @@ fn a_swap_in_steps() {
     }
 }
 
-/// A folder that exists only on the replica, whoever made it, is never deleted as long as nothing
-/// here tells that it was deleted: it is left alone, and syslog says so, in every mode. The user's
-/// other changes go through.
+/// A folder that exists only on the replica, whoever made it, is never deleted while nothing here shows that it was
+/// deleted: it is left alone, and syslog says so, in every mode. The user's other changes are sent.
 #[test]
 fn folders_only_on_the_replica_stay() {
     let pair = Pair::start();
@@ -260,8 +259,8 @@ fn folders_only_on_the_replica_stay() {
     pair.sync_well(&["-A"]);
 }
 
-/// What hangs on folders without being in them: limits, subscriptions, rights and annotations are
-/// set, changed and taken away on the replica as on the master.
+/// What belongs to folders without being in them: limits, subscriptions, rights and annotations are set, changed and
+/// removed on the replica as on the master.
 #[test]
 fn what_belongs_to_folders_follows() {
     let pair = Pair::start();
@@ -326,7 +325,7 @@ fn what_belongs_to_folders_follows() {
     in_sync("annotations removed");
 }
 
-/// Removes a quota root, as `cyradm` has it done by no command: through the private sync_server.
+/// Removes a quota root, for which `cyradm` has no command: through the private sync_server.
 fn unset_quota(cyrus: &Cyrus, root: &str) {
     PrivateServer::start(cyrus).unwrap().command(&format!("APPLY UNQUOTA {root}")).unwrap();
 }

@@ -1,4 +1,4 @@
-//! Comparisons record by record: when modseqs and checksums can't tell what differs.
+//! Record-by-record comparisons: when modseqs and checksums can't show the difference.
 
 use testkit::imap::Client;
 use testkit::{Cyrus, Via};
@@ -28,9 +28,9 @@ fn append(imap: &mut Client, i: usize) {
     imap.append("INBOX", &[], None, message.as_bytes()).unwrap();
 }
 
-/// Messages are expunged here and cleaned up by cyr_expire before the replica hears of it: no
-/// record is left to say so. The comparison finds them, the replica expunges them, and nothing
-/// needs copyback. The same with -O. After that both sides are equal and stay so.
+/// Messages are expunged here and cleaned up by cyr_expire before the replica is told: no record is left to show it. The
+/// comparison finds them, the replica expunges them, and nothing needs copyback. The same with -O. After that both sides
+/// are equal and stay so.
 #[test]
 fn records_cleaned_up_before_the_replica_saw_it() {
     let (pair, mut imap, users) = replicated(6);

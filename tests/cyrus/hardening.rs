@@ -1,4 +1,4 @@
-//! What the disk, the peer and names may hold without harm: rights of files, links, FIFOs, devices, control characters.
+//! What the disk, the peer and names may contain without harm: rights of files, links, FIFOs, devices, control characters.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -12,7 +12,7 @@ use testkit::{Cyrus, Via, fill};
 use crate::common::Pair;
 use crate::errors::{assert_no_bug, failure_of, path_of};
 
-/// The lock by which two replicators know of each other, and which only they make.
+/// The lock between two replicators, which only we create.
 fn sync_lock(master: &Cyrus, user: &str) -> PathBuf {
     master.config_dir().join("lock/q").join(format!("*S*127^0^0^1*{user}.lock"))
 }
@@ -22,7 +22,7 @@ fn mode(path: &Path) -> u32 {
     facts.permissions().mode() & 0o777
 }
 
-/// `umask` and `cyrus_group` hold for all that is made. A lock file that anybody may open is one that anybody may hold.
+/// `umask` and `cyrus_group` apply to every file we make. A lock file that anyone may open is one that anyone may hold.
 #[test]
 fn files_are_made_with_the_rights_that_imapd_conf_says() {
     let mut pair = Pair::with(Cyrus::master().sync_log(&[]), Cyrus::replica(), Via::Csync);
@@ -55,7 +55,7 @@ fn files_are_made_with_the_rights_that_imapd_conf_says() {
     );
 }
 
-/// Whoever may write in a folder of locks or logs can't have another file opened, emptied or written instead.
+/// A user who may write in a folder of locks or logs can't make us open, empty or write another file.
 #[test]
 fn links_in_the_place_of_our_own_files_are_not_followed() {
     let pair = Pair::with(Cyrus::master().sync_log(&[]), Cyrus::replica(), Via::Csync);
@@ -99,7 +99,7 @@ fn links_in_the_place_of_our_own_files_are_not_followed() {
             fs::write(&log, "GREET anna\n").unwrap();
         }
         if name == "log-run.NEW" {
-            // Something is left, and log-run is written again.
+            // Something is left, and log-run is rewritten.
             fs::write(&log, "USER anna\nUSER bert\n").unwrap();
             fs::write(pair.master.config_dir().join("lock/q/held"), "").unwrap();
         }
@@ -115,7 +115,7 @@ fn links_in_the_place_of_our_own_files_are_not_followed() {
     }
 }
 
-/// What stands where a file should be.
+/// The object in the place of a file.
 #[derive(Debug, Clone, Copy)]
 enum Odd {
     Fifo,
@@ -124,7 +124,7 @@ enum Odd {
 }
 
 impl Odd {
-    /// Takes the place of a file, which steps aside.
+    /// Takes the place of a file, which is moved aside.
     fn put(self, path: &Path) -> PathBuf {
         let aside = path.with_file_name("aside");
         if path.exists() {
@@ -143,7 +143,7 @@ impl Odd {
         aside
     }
 
-    /// Puts things right.
+    /// Restores the file.
     fn take_away(self, path: &Path, aside: &Path) {
         match self {
             Odd::Folder => fs::remove_dir(path).unwrap(),
@@ -155,8 +155,8 @@ impl Odd {
     }
 }
 
-/// A FIFO, an endless device or a folder in the place of any file of the store fails that user alone, at once and by name,
-/// and costs no memory.
+/// A FIFO, an endless device or a folder in the place of any file of the store fails only that user, at once, with the
+/// file's name, and uses no memory.
 #[test]
 fn what_is_no_file_is_not_waited_for() {
     let pair = Pair::start();
@@ -180,7 +180,7 @@ fn what_is_no_file_is_not_waited_for() {
     ];
     for path in &files {
         for kind in [Odd::Fifo, Odd::Zero, Odd::Folder] {
-            // There is something to be sent, so that all of the mailbox is looked at.
+            // There is something to send, so that all of the mailbox is read.
             let mut client = pair.master.login(odd).unwrap();
             let text = format!("Subject: {kind:?} at {}\r\n\r\nx\r\n", path.display());
             client.append("INBOX", &[], None, text.as_bytes()).unwrap();
@@ -216,7 +216,7 @@ fn what_is_no_file_is_not_waited_for() {
     pair.assert_equal(&users);
 }
 
-/// Neither names nor a peer's words reach a terminal or syslog with control characters or megabytes in them; and a NUL does
+/// Neither names nor a peer's text reach a terminal or syslog with control characters or megabytes in them; and a NUL does
 /// not make the line vanish.
 #[test]
 fn foreign_words_are_shown_harmless() {
@@ -254,7 +254,7 @@ fn foreign_words_are_shown_harmless() {
     assert!(lines.iter().any(|line| line.text.contains("\\x00 end of xxx")), "{lines:?}");
 }
 
-/// `syslog_facility` is honoured; one that nobody knows is told of, and MAIL is taken, as Cyrus does.
+/// `syslog_facility` is obeyed; an unknown one is reported, and MAIL is used, as in Cyrus.
 #[test]
 fn lines_go_to_the_facility_that_imapd_conf_says() {
     let mut pair = Pair::start();

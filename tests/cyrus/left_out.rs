@@ -1,5 +1,5 @@
-//! One mailbox that can't be made equal keeps nothing else of its user away: not in a run, and not in rolling replication, where
-//! it rests by itself.
+//! One mailbox that can't be made equal does not stop the rest of its user: not in a run, and not in rolling replication,
+//! where it rests alone.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use crate::common::{Pair, Running, summary, wait_for};
 use crate::errors::{assert_no_bug, failure_of};
 use crate::rolling::{log_files, logging_pair};
 
-/// Appends a message of these words.
+/// Appends a message with these words.
 fn append(cyrus: &Cyrus, mailbox: &str, words: &str) {
     let text = format!("From: a@example.com\r\nSubject: {words}\r\n\r\n{words}\r\n");
     cyrus.login("anna").unwrap().append(mailbox, &[], None, text.as_bytes()).unwrap();
@@ -84,9 +84,8 @@ fn status(running: &Running) -> String {
     running.stderr()[before..].to_string()
 }
 
-/// In rolling replication: the folder rests by itself, is named in the status and stays in the log; what is logged of the
-/// user's other mailboxes is done at once, however long the folder rests; nothing is promoted. Once it can be replicated
-/// it is.
+/// In rolling replication: the folder rests alone, is named in the status and stays in the log; entries of the user's other
+/// mailboxes are done at once, however long the folder rests; nothing is promoted. Once the folder can be replicated it is.
 #[test]
 fn one_folder_that_diverged_rests_by_itself() {
     let pair = diverged();
@@ -104,7 +103,7 @@ fn one_folder_that_diverged_rests_by_itself() {
         wait_for("the good folder", || there(&pair, "INBOX/good") == nr);
         assert!(started.elapsed() < Duration::from_secs(6), "{:?}", started.elapsed());
     }
-    // Figures are made once a second.
+    // The numbers are updated once a second.
     wait_for("the status", || status(&running).contains("1 failing, 1 of them in quarantine"));
     let said = status(&running);
     assert!(said.contains("anna: mailbox user.anna.bad needs copyback"), "{said}");
@@ -116,7 +115,7 @@ fn one_folder_that_diverged_rests_by_itself() {
     assert!(!log.iter().any(|line| line.text.contains("Promoting")), "{log:#?}");
     assert!(running.is_running());
 
-    // The message that only the replica had goes there, and the folder with it: made again from the master.
+    // The message that only the replica had is removed there together with the folder, which is made again from the master.
     let mut admin = pair.replica.login("anna").unwrap();
     admin.delete("INBOX/bad").unwrap();
     drop(admin);
@@ -124,7 +123,7 @@ fn one_folder_that_diverged_rests_by_itself() {
     running.terminate();
     assert_eq!(running.wait().code, Some(0));
 
-    // A single pass over what is left: the folder alone fails, four times, and stays in the log.
+    // A single pass over the rest: only the folder fails, four times, and stays in the log.
     let pass = pair.sync(&["-1"]);
     let left = fs::read_to_string(&run).unwrap_or_default();
     assert_eq!(pass.code, Some(1), "{}", pass.stderr);
@@ -132,8 +131,8 @@ fn one_folder_that_diverged_rests_by_itself() {
     assert!(pass.stderr.contains("user.anna.bad"), "{}", pass.stderr);
 }
 
-/// A folder that can't be read for a while, and a folder that was deleted here meanwhile: the deletion waits with it, if both
-/// are seen at once, and is not forgotten.
+/// A folder that can't be read for a while, and a folder that was deleted here meanwhile: the deletion waits with it, if
+/// both are seen at once, and is not forgotten.
 #[test]
 fn what_waits_for_a_broken_folder_is_not_forgotten() {
     let pair = logging_pair();
@@ -161,9 +160,9 @@ fn what_waits_for_a_broken_folder_is_not_forgotten() {
     assert_eq!(running.wait().code, Some(0));
 }
 
-/// Mailboxes that the replica made for itself under names that came to be used here, as a server does that served meanwhile or
-/// that makes an INBOX at a login. With -O ours takes their place where they hold no mail that is nowhere else; one that does stays as it is,
-/// and fails by name. The C client's force mode replaces it with its mail.
+/// Mailboxes that the replica made itself under names that were later used here, as by a server that was the master
+/// meanwhile or that makes an INBOX at a login. With -O ours replaces them if they hold no mail that exists nowhere else;
+/// one that does stays as it is, and fails. The C client's force mode replaces it together with its mail.
 #[test]
 fn with_one_way_ours_takes_its_name_where_no_mail_is_lost() {
     let pair = Pair::start();
@@ -184,7 +183,7 @@ fn with_one_way_ours_takes_its_name_where_no_mail_is_lost() {
     client.remove("1").unwrap();
     client.unselect().unwrap();
 
-    // Without it, nothing there goes but what never held anything: here the INBOX.
+    // Without it, only mailboxes that never held anything are removed there: here the INBOX.
     let run = pair.sync(&["-u", "anna", "-v"]);
     assert_eq!(run.code, Some(1), "{}", run.stderr);
     for folder in ["same", "mail", "emptied"] {
@@ -207,7 +206,7 @@ fn with_one_way_ours_takes_its_name_where_no_mail_is_lost() {
         let only_mail = report.0.iter().all(|d| d.mailbox.as_deref() == Some("user.anna.mail"));
         assert!(only_mail && !report.is_empty(), "{report}");
     }
-    // What else would go with the one message is bounded.
+    // What else would be removed with the one message is limited.
     let run = pair.sync(&["-u", "anna", "-O", "--overwrite", "--max-deletes", "1"]);
     assert_eq!(run.code, Some(1), "{}", run.stderr);
     assert_eq!(there(&pair, "INBOX/mail"), 1);
@@ -217,7 +216,7 @@ fn with_one_way_ours_takes_its_name_where_no_mail_is_lost() {
     assert!(run.stderr.contains("overwritten: anna: 1 mailbox, 1 message"), "{}", run.stderr);
     pair.assert_equal(&users);
 
-    // The C client takes such mail unasked.
+    // The C client removes such mail without asking.
     let twin = Pair::start();
     for side in [&twin.master, &twin.replica] {
         side.create_user("anna").unwrap();
@@ -228,8 +227,8 @@ fn with_one_way_ours_takes_its_name_where_no_mail_is_lost() {
     assert_eq!(there(&twin, "INBOX/mail"), 0);
 }
 
-/// A replica that is shut down says BYE. With -o a rolling client then ends, and well, as the C client does: what is logged waits for
-/// the next one. A single pass that was cut short is no success all the same.
+/// A replica that is shut down says BYE. With -o a rolling client then ends, with exit 0, as the C client does: the log's
+/// entries wait for the next one. A single pass that was cut short is still not a success.
 #[test]
 fn a_replica_that_says_bye_ends_a_client_that_does_not_wait() {
     let mut pair = logging_pair();
@@ -243,7 +242,7 @@ fn a_replica_that_says_bye_ends_a_client_that_does_not_wait() {
     assert!(ended.stderr.contains("the replica said BYE"), "{}", ended.stderr);
     let [_, run] = log_files(&pair);
     assert!(fs::read_to_string(run).unwrap().contains("MAILBOX user.anna\n"));
-    // Who finds no replica at all was not told BYE.
+    // A client that finds no replica at all got no BYE.
     assert_eq!(pair.sync(&["-R", "-o"]).code, Some(1));
     assert_eq!(pair.sync(&["-1", "-o"]).code, Some(1));
     pair.replica.start().unwrap();

@@ -12,7 +12,7 @@ use testkit::{Cyrus, Via, fill};
 use crate::common::{Pair, wait_for};
 use crate::rolling::settle;
 
-// A saslauthd that has the hiccups says the same NO as to a wrong password. Once the first one ended everything with 78.
+// An overloaded saslauthd gives the same NO as a wrong password. Before, the first one ended everything with 78.
 #[test]
 fn a_login_that_is_refused_once_is_tried_again() {
     let pair = Pair::start();
@@ -30,7 +30,7 @@ fn a_login_that_is_refused_once_is_tried_again() {
     pair.assert_equal(&users);
 }
 
-// What is refused three times and was never granted is wrong.
+// A login that is refused three times and was never granted is wrong.
 #[test]
 fn a_login_that_is_refused_three_times_is_wrong() {
     let pair = Pair::start();
@@ -44,7 +44,7 @@ fn a_login_that_is_refused_three_times_is_wrong() {
     assert_eq!(refusals, 3);
 }
 
-// A daemon that was logged in once goes on when its login is refused later, and is done when it is granted again.
+// A daemon that was logged in once goes on when a later login is refused, and finishes when it is granted again.
 #[test]
 fn a_daemon_outlives_a_refused_login() {
     let mut pair = Pair::with(Cyrus::master().sync_log(&[]), Cyrus::replica(), Via::Csync);
@@ -66,8 +66,8 @@ fn a_daemon_outlives_a_refused_login() {
     assert_eq!(running.wait().code, Some(0));
 }
 
-// `-S host:port/tls` means TLS to Cyrus' client, and `/noauth` no login. Both were cut off in silence, and the password went
-// in clear.
+// `-S host:port/tls` means TLS to Cyrus' client, and `/noauth` no login. Before, both were ignored silently, and the
+// password was sent in clear.
 #[test]
 fn options_behind_the_port_are_refused() {
     let pair = Pair::start();
@@ -116,7 +116,7 @@ fn connections_are_made_as_configured() {
     assert!(run.is_running());
     run.wait().well();
     pair.assert_equal(&users);
-    // An address that nobody answers at, as so many wait there already: told after client_timeout, not after ten seconds.
+    // An address that does not answer, because its queue is full: reported after client_timeout, not after ten seconds.
     let full = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let address = full.local_addr().unwrap();
     let wait = Duration::from_millis(300);
@@ -133,8 +133,8 @@ fn connections_are_made_as_configured() {
     assert!(started.elapsed() < Duration::from_secs(9), "{:?}: {}", started.elapsed(), away.stderr);
 }
 
-// A replica that is slower to subscribe than sync_timeout allows, and does it all the same behind our back. Meanwhile the user
-// unsubscribes. The next try found both sides equal and was done, and then the old connection's change came.
+// A replica that takes longer for a SUB than sync_timeout allows, and carries it out later. Meanwhile the user
+// unsubscribes. The next try found both sides equal and ended, and then the old connection's change arrived.
 #[test]
 fn what_a_silent_connection_still_does_is_waited_for() {
     let mut pair = Pair::start();
@@ -152,7 +152,7 @@ fn what_a_silent_connection_still_does_is_waited_for() {
     wait_for("the change to be under way", || replica.faults().left() == 0);
     client.unsubscribe("INBOX/folder1").unwrap();
     run.wait().well();
-    // Longer than whatever is still to come.
+    // Longer than anything that may still arrive.
     thread::sleep(Duration::from_secs(8));
     let mut ours = PrivateServer::start(&pair.master).unwrap();
     let mut theirs = PrivateServer::over_tcp(server.address().port()).unwrap();

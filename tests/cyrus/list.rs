@@ -1,4 +1,4 @@
-//! The list of mailboxes that is kept in memory never answers with what is no longer true.
+//! The list of mailboxes kept in memory never gives an outdated answer.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ fn tree(store: &Store, user: &str) -> Vec<String> {
     live.map(|e| e.name).filter(|name| !name.starts_with("DELETED")).collect()
 }
 
-// Shows that a snapshot kept in memory never hides what a real server has done since: each create, rename, ACL,
-// annotation and deletion is seen by the very next question, however few or many have been asked; and that a
-// store at rest is read once, whatever is asked of it.
+// Shows that a snapshot kept in memory never hides a later change by a real server: each create, rename, ACL, annotation
+// and deletion is seen by the next query, however few or many there were; and that a store at rest is read once, whatever
+// is queried.
 #[test]
 fn what_cyrus_has_changed_is_seen_at_once() {
     testkit::ensure_cyrus().unwrap();

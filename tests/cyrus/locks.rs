@@ -9,8 +9,8 @@ use crate::common::{Pair, Running, summary, wait_for};
 /// The replica's name in locks: that of `sync_host`, without the port.
 const SERVER: &str = "127.0.0.1";
 
-/// A user's sync lock on the master, or none if somebody has it. The file must be there already: one
-/// made by root would shut out the Cyrus user.
+/// A user's sync lock on the master, or `None` if somebody has it. The file must exist already: one made by root would lock
+/// out the Cyrus user.
 pub(crate) fn try_lock(master: &Cyrus, user: &str) -> Option<FileLock> {
     let config = Config::load_as(master.imapd_conf(), "sync_client").unwrap();
     sync_lock(&config, SERVER, Some(user), true).unwrap()
@@ -20,7 +20,7 @@ fn is_locked(master: &Cyrus, user: &str) -> bool {
     try_lock(master, user).is_none()
 }
 
-/// Some users who were replicated once, so that their lock files are there, and have news since.
+/// Some users that were replicated once, so that their lock files exist, and have changes since.
 fn with_news(users: usize) -> (Pair, Vec<String>) {
     let pair = Pair::start();
     let users = fill::uniform(&pair.master, users, 4, 3, 500).unwrap();
@@ -46,13 +46,13 @@ fn wait_until_waiting(master: &Cyrus, users: &[&str]) {
     }
 }
 
-/// Two of our processes on the same users: with -N the second skips them all, says so and ends with 1;
-/// without it, it waits until the first is done, and then finds nothing to do.
+/// Two of our processes on the same users: with -N the second skips them all, reports it and ends with 1; without it, it
+/// waits until the first is done, and then finds nothing to do.
 #[test]
 fn two_of_ours() {
     let (mut pair, users) = with_news(3);
     let names: Vec<&str> = users.iter().map(String::as_str).collect();
-    // It locks users once it is connected, so it is stalled in its work.
+    // It locks users once it is connected, so it is stalled during its work.
     let relay = Relay::start(pair.replica.csync_port().unwrap()).unwrap();
     relay.set_delay(std::time::Duration::from_millis(100));
     pair.master.replicate_to_port(relay.port(), testkit::Via::Csync).unwrap();
@@ -61,7 +61,7 @@ fn two_of_ours() {
     relay.stall(true);
     relay.set_delay(std::time::Duration::ZERO);
 
-    // The others go to the replica directly, under the same name of lock.
+    // The others connect to the replica directly, with the same name in the lock.
     pair.master.replicate_to(&pair.replica, testkit::Via::Csync).unwrap();
     let skipping = pair.sync(&[&["-N", "-v", "-u"], &names[..]].concat());
     assert_eq!(skipping.code, Some(1), "as with Cyrus' client: {skipping:?}");
@@ -82,8 +82,8 @@ fn two_of_ours() {
     pair.assert_equal(&users);
 }
 
-/// A user whose lock somebody holds delays nobody else, even where one user goes at a time: all
-/// others come to their end first. Then the lock is let go, and that user is replicated.
+/// A user whose lock somebody holds delays no other, even with one job: all others are finished first. Then the lock is
+/// released, and that user is replicated.
 #[test]
 fn a_locked_user_delays_only_itself() {
     let (pair, users) = with_news(5);
@@ -100,8 +100,8 @@ fn a_locked_user_delays_only_itself() {
     pair.assert_equal(&users);
 }
 
-/// Users that wait for locks hold the program up no longer once it is asked to stop; they are no
-/// failures, and those whose turn had come are whole.
+/// Users that wait for locks do not delay the end once the program is asked to stop; they are not failures, and users whose
+/// turn had come are complete.
 #[test]
 fn a_signal_ends_the_waiting() {
     let (pair, users) = with_news(4);
@@ -121,15 +121,15 @@ fn a_signal_ends_the_waiting() {
     pair.assert_equal(&users);
 }
 
-/// Cyrus' own sync_client and ours exclude each other on a user, whoever comes first, as both take the
-/// same lock: with -N the later one skips the user, without it ours waits.
+/// Cyrus' own sync_client and ours exclude each other on a user, whichever is first, because both take the same lock: with
+/// -N the later one skips the user, without it ours waits.
 #[test]
 fn the_c_client_and_ours() {
     let (mut pair, users) = with_news(2);
     let relay = Relay::start(pair.replica.csync_port().unwrap()).unwrap();
     let user = users.first().unwrap().as_str();
 
-    // The C client first. It takes the lock after connecting, so it is stalled in its work.
+    // The C client first. It takes the lock after connecting, so it is stalled during its work.
     relay.set_delay(std::time::Duration::from_millis(100));
     pair.master.replicate_to_port(relay.port(), testkit::Via::Csync).unwrap();
     let mut command = pair.master.command("/usr/lib/cyrus/bin/sync_client");

@@ -1,7 +1,7 @@
 //! sync_client against real Cyrus servers.
 //!
-//! Each test starts the servers it needs on free loopback ports and takes them down by itself; see
-//! `testkit`. A machine without Cyrus fails these tests loudly: `cargo xtask test` installs it.
+//! Each test starts the servers it needs on free loopback ports and stops them itself; see `testkit`. Without Cyrus these
+//! tests fail: `cargo xtask test` installs it.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails by panicking")]
 

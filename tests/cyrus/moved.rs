@@ -1,4 +1,4 @@
-//! Mailboxes of the replica whose unique id is known here, but not among those of the user who is replicated: deleted with delay
+//! Mailboxes of the replica whose unique id is known here, but not among those of the replicated user: deleted with delay
 //! and expired, or given to another user. And messages that were moved or copied, and whose files are bad here.
 
 use std::fs;
@@ -12,7 +12,7 @@ fn names(cyrus: &Cyrus, pattern: &str) -> Vec<String> {
     cyrus.admin().unwrap().list("", pattern).unwrap()
 }
 
-/// Makes the twin what the pair is.
+/// Makes the twin a copy of the pair.
 fn copy(pair: &Pair, twin: &mut Pair) {
     twin.master.become_copy_of(&pair.master).unwrap();
     twin.replica.become_copy_of(&pair.replica).unwrap();
@@ -20,10 +20,10 @@ fn copy(pair: &Pair, twin: &mut Pair) {
     twin.master.replicate_to(&twin.replica, Via::Csync).unwrap();
 }
 
-/// Found by the safety campaign (its seeds 18, 154 and 187): between two runs a folder was deleted and cyr_expire -D came. Its
-/// name has a tombstone, but the entry by unique id goes on as if the mailbox lived, so the replica's stayed for ever, "already
-/// equal". It goes below DELETED there, as it went here, where the replica's own cyr_expire finds it; Cyrus' client of 3.6.1
-/// removes it at once, that of 3.12 renames it as ours does. Its name is free for another mailbox.
+/// Found by the safety campaign (its seeds 18, 154 and 187): between two runs a folder was deleted and cyr_expire -D ran.
+/// Its name has a tombstone, but the entry by unique id stays as if the mailbox lived, so the replica's stayed for ever,
+/// "already equal". Now it is renamed to below DELETED there, as it was here, where the replica's own cyr_expire finds it;
+/// Cyrus' client of 3.6.1 removes it at once, that of 3.12 renames it as ours does. Its name is free for another mailbox.
 #[test]
 fn a_deleted_mailbox_that_expired_here_goes_below_deleted_there() {
     let pair = Pair::start();
@@ -70,9 +70,10 @@ fn a_deleted_mailbox_that_expired_here_goes_below_deleted_there() {
     pair.assert_equal(&users);
 }
 
-/// Found by the safety campaign (its seeds 19, 74 and 178): an admin gives a folder to another user. Replicating the one who had it
-/// first removed it on the replica, mail and all, until the other one came; later it left it under the old name, exit 0. It
-/// is renamed, as Cyrus' client of 3.12 does; that of 3.6.1 removes it. The other user's run sends no message again.
+/// Found by the safety campaign (its seeds 19, 74 and 178): an admin gives a folder to another user. Replicating the former
+/// owner first removed it on the replica, with its mail, until the new owner's turn; a later version left it under the old
+/// name, exit 0. Now it is renamed, as by Cyrus' client of 3.12; that of 3.6.1 removes it. The other user's run sends no
+/// message again.
 #[test]
 fn a_folder_given_to_another_user_goes_there_without_loss() {
     let pair = Pair::start();
@@ -98,7 +99,7 @@ fn a_folder_given_to_another_user_goes_there_without_loss() {
     c_client::run(&twin.master, &["-u", "anna"]).unwrap().must_succeed().unwrap();
     assert_eq!(names(&twin.replica, "user/*"), ["user/anna", "user/carl"]);
 
-    // That one of them can't be read here changes nothing.
+    // If one of them can't be read here, nothing changes.
     let path = pair.master.tool("mbpath", &["user/carl/broken"]).unwrap();
     let index = String::from_utf8_lossy(&path.stdout).trim().to_owned() + "/cyrus.index";
     let whole = std::fs::read(&index).unwrap();
@@ -112,16 +113,17 @@ fn a_folder_given_to_another_user_goes_there_without_loss() {
     let run = pair.sync_well(&["-u", "carl"]);
     assert!(!summary(&run).contains("sent"), "{}", run.stderr);
     let mut report = pair.differences(&["anna", "carl"].map(str::to_owned));
-    // The master knows of none after that rename; the replica makes one up (docs/differences.md).
+    // The master has none after that rename; the replica assigns one (docs/differences.md).
     report.0.retain(|difference| !difference.key.ends_with("XCONVMODSEQ"));
     assert!(report.is_empty(), "{report}");
     let again = pair.sync_well(&["-A"]);
     assert!(summary(&again).contains("2 already equal"), "{}", again.stderr);
 }
 
-/// Found by the safety campaign (its seeds 36 and 174): a message was moved, and the file that it has now is damaged; or copied, and the
-/// copy's file is damaged. The replica has it where it was, and is asked to keep it before it hears that it is to go: it arrives,
-/// as with Cyrus' client, which asks for all messages. What the replica has nowhere is left out, and named.
+/// Found by the safety campaign (its seeds 36 and 174): a message was moved, and its new file is damaged; or copied, and
+/// the copy's file is damaged. The replica has it in the old mailbox, and is asked to keep it before it is told to expunge
+/// it: it arrives, as with Cyrus' client, which asks for all messages. A message that the replica has nowhere is left out,
+/// and named.
 #[test]
 fn a_message_whose_file_is_bad_comes_from_where_the_replica_has_it() {
     for (moved, delayed) in [(true, true), (true, false), (false, true)] {
@@ -142,14 +144,14 @@ fn a_message_whose_file_is_bad_comes_from_where_the_replica_has_it() {
         let folder = path_of(&pair.master, "-D", "user/anna/z");
         let file = folder.join("1.");
         let whole = fs::read(&file).unwrap();
-        // The file is the other mailbox' as well.
+        // The file is also the other mailbox's.
         fs::remove_file(&file).unwrap();
         fs::write(&file, b"garbage").unwrap();
         pair.sync_well(&["-u", "anna"]);
         let mut there = pair.replica.login("anna").unwrap();
         assert_eq!(there.examine("INBOX/z").unwrap(), 1, "moved: {moved}, delayed: {delayed}");
         assert_eq!(there.examine("INBOX").unwrap(), if moved { 1 } else { 2 });
-        // One that is nowhere there costs itself alone.
+        // If it is nowhere there, only that message is left out.
         anna.append("INBOX/z", &[], None, b"Subject: new\r\n\r\nNew.\r\n").unwrap();
         anna.append("INBOX/z", &[], None, b"Subject: newer\r\n\r\nNewer.\r\n").unwrap();
         let other = folder.join("2.");

@@ -1,5 +1,5 @@
-//! Replicas that are none: wrong passwords, nobody there, something else there. Each has its own
-//! message and exit code.
+//! Peers that are not usable replicas: wrong passwords, nothing listening, another service. Each has its own message and
+//! exit code.
 
 use std::fs::{self, Permissions};
 use std::io::{Read, Write};
@@ -13,10 +13,10 @@ use testkit::Cyrus;
 use crate::common::{Pair, Running, wait_for};
 use crate::errors::assert_no_bug;
 
-/// Far above what a prompt end takes on a busy machine, far below any wait that would be a fault.
+/// Far more than a prompt end takes on a busy machine, far less than any wait that would be an error.
 const SOON: Duration = Duration::from_secs(25);
 
-/// A peer that says one line to everybody and then nothing more.
+/// A peer that sends one line to every client and then nothing more.
 fn peer(greeting: &'static [u8]) -> u16 {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
@@ -33,12 +33,12 @@ fn peer(greeting: &'static [u8]) -> u16 {
     port
 }
 
-/// A port where nobody listens.
+/// A port where nothing listens.
 fn closed_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
 }
 
-/// A replica that refuses the password, is away, or is something else altogether.
+/// A replica that refuses the password, is down, or is another service.
 #[test]
 fn replicas_that_are_none() {
     let mut pair = Pair::with(Cyrus::master(), Cyrus::replica().lmtp(true), testkit::Via::Csync);
@@ -66,7 +66,7 @@ fn replicas_that_are_none() {
     let port = pair.replica.csync_port().unwrap();
     pair.master.replicate_to_port(port, testkit::Via::Csync).unwrap();
 
-    // Nobody there, with -o: once, exit 1, said on stderr and in syslog.
+    // Nothing listens, with -o: one try, exit 1, reported on stderr and in syslog.
     pair.master.replicate_to_port(closed_port(), testkit::Via::Csync).unwrap();
     let started = Instant::now();
     let run = pair.sync(&["-o", "-A"]);
@@ -81,8 +81,8 @@ fn replicas_that_are_none() {
     );
     waits_until_stopped(&pair, &["-A"]);
 
-    // Something else that speaks: HTTP, or what makes no sense. It may come right (a port forward
-    // that is being set up), so it is tried again unless -o forbids.
+    // Another service that answers: HTTP, or nonsense. It may become right (a port forward that is being set up), so it is
+    // tried again unless -o is given.
     for greeting in
         [&b"HTTP/1.1 400 Bad Request\r\nServer: x\r\n\r\n"[..], b"\xff\xfe\x00\x01\r\n\r\n"]
     {
@@ -104,7 +104,7 @@ fn replicas_that_are_none() {
     assert!(run.stderr.contains(socket), "{}", run.stderr);
     assert_no_bug(&run);
 
-    // Somebody who accepts and says nothing: SIGTERM ends the wait for the first word, too.
+    // A peer that accepts and sends nothing: SIGTERM ends the wait for the greeting, too.
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     pair.master.replicate_to_port(port, testkit::Via::Csync).unwrap();
@@ -116,7 +116,7 @@ fn replicas_that_are_none() {
     assert!(asked.elapsed() < SOON);
     drop(held);
 
-    // With -o, silence is given up after sync_timeout.
+    // With -o, the client gives up a silent peer after sync_timeout.
     pair.master.set_option("sync_timeout", "3").unwrap();
     let run = pair.sync(&["-o", "-u", "anna"]);
     assert_eq!(run.code, Some(1), "{}", run.stderr);
@@ -129,7 +129,7 @@ fn replicas_that_are_none() {
     drop(silent);
 }
 
-/// Without -o: says that it will retry in 15 seconds, and SIGTERM ends the wait at once, exit 75.
+/// Without -o: it reports that it will retry in 15 seconds, and SIGTERM ends the wait at once, exit 75.
 fn waits_until_stopped(pair: &Pair, args: &[&str]) {
     let running = Running::start(pair.command(args));
     let line =

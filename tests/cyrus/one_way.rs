@@ -1,5 +1,5 @@
-//! -O: what only the replica has is never taken away by chance. What was removed here for certain goes there; a mailbox with
-//! anything else is left as it is and named; `--overwrite` and `--max-deletes` say how much more may go.
+//! -O: what only the replica has is never removed by accident. What was certainly removed here is removed there; a mailbox
+//! with anything else is left as it is and named; `--overwrite` and `--max-deletes` set how much more may be removed.
 
 use testkit::c_client::{self, Outcome};
 use testkit::imap::Client;
@@ -51,7 +51,7 @@ fn inbox_of(side: &Cyrus, user: &str) -> Vec<Vec<u8>> {
     PrivateServer::start(side).unwrap().get_named("FULLMAILBOX", &format!("user.{user}")).unwrap()
 }
 
-/// A message can be put into the INBOX on that side, and its server lives on.
+/// A message can be appended to the INBOX on that side, and its server survives.
 fn takes_a_message(side: &Cyrus, user: &str, nr: usize) {
     drop(side.take_syslog());
     append(&mut side.login(user).unwrap(), "INBOX", nr);
@@ -72,7 +72,7 @@ fn raise_uidvalidity(replica: &Cyrus, user: &str) {
     server.command(&format!("APPLY {header} RECORD ())")).unwrap();
 }
 
-/// What is done to a user, what the failure says, and how many messages of its own the replica then has.
+/// What is done to a user, the text of the failure, and how many messages of its own the replica then has.
 type Case = (&'static str, fn(&Pair, &str), &'static str, usize);
 
 const IN_THE_WAY: &[Case] = &[
@@ -160,8 +160,9 @@ const IN_THE_WAY: &[Case] = &[
     ),
 ];
 
-/// Each thing that only the replica has: -O leaves that mailbox as it is, exits with 1 and names it; all else goes on, and
-/// mail can be put into the mailbox there. With --overwrite the replica's becomes ours, and says so.
+/// Each thing that only the replica has: -O leaves that mailbox as it is, exits with 1 and names it; everything else goes
+/// on, and mail can be appended to the mailbox there. With --overwrite the replica's becomes equal to ours, and the run
+/// reports it.
 #[test]
 fn what_only_the_replica_has_stays_unless_it_may_be_overwritten() {
     let (pair, users) = replicated(IN_THE_WAY.len());
@@ -195,7 +196,7 @@ fn what_only_the_replica_has_stays_unless_it_may_be_overwritten() {
         assert!(before.0 == inbox_of(&pair.master, user), "{what}: the master was changed");
         let again = pair.sync_well(&["-O", "-u", user]);
         assert!(summary(&again).contains(" 1 already equal"), "{what}: {}", again.stderr);
-        // Both sides live on: a message here arrives there, and then one can be put in there.
+        // Both sides work: a message here arrives there, and then one can be appended there.
         takes_a_message(&pair.master, user, 200);
         pair.sync_well(&["-u", user]);
         pair.assert_equal(one);
@@ -203,7 +204,7 @@ fn what_only_the_replica_has_stays_unless_it_may_be_overwritten() {
     }
 }
 
-/// What was removed here goes there, with -O as without: expunged, expunged and cleaned up, and over and over again.
+/// What was removed here is removed there, with and without -O: expunged, expunged and cleaned up, and repeatedly.
 #[test]
 fn what_was_removed_here_for_certain_goes_there() {
     let (pair, users) = replicated(1);
@@ -218,7 +219,7 @@ fn what_was_removed_here_for_certain_goes_there() {
         assert!(summary(&again).contains(" 1 already equal"), "{}", again.stderr);
         takes_a_message(&pair.master, "anna0", 70 + left.len());
     }
-    // Flagged there after it was removed here: it goes all the same, as Cyrus' client has it.
+    // Flagged there after it was removed here: it is removed all the same, as by Cyrus' client.
     pair.sync_well(&["-u", "anna0"]);
     client(&pair.replica, "anna0").store("5", "+FLAGS", &["\\Flagged"]).unwrap();
     client(&pair.master, "anna0").remove("5").unwrap();
@@ -248,7 +249,7 @@ fn a_user_of_whom_too_much_would_go_is_left_alone() {
         assert_eq!(there.examine("INBOX/folder").unwrap(), 2, "its folder was sent");
         pair.assert_equal(&users[1..]);
     }
-    // Cleaned up, so that only a comparison tells.
+    // Cleaned up, so that only a comparison shows it.
     expire(&pair.master);
     let run = pair.sync(&["-u", "anna0", "--max-deletes", "3"]);
     assert!(failure_of(&run, "anna0").contains("4 messages"), "{}", run.stderr);
@@ -272,7 +273,7 @@ fn a_user_of_whom_too_much_would_go_is_left_alone() {
     pair.assert_equal(&users);
 }
 
-/// Mailboxes count as well, a user's all if it is removed.
+/// Mailboxes count as well, all of a user if it is removed.
 #[test]
 fn mailboxes_count_among_what_goes() {
     let immediate = |side: testkit::Builder| side.delete_mode(DeleteMode::Immediate);
@@ -307,8 +308,8 @@ fn mailboxes_count_among_what_goes() {
     assert!(pair.replica.login("bert").unwrap().examine("INBOX").is_err());
 }
 
-/// With Cyrus' client beside: -O onto a replica with mail of its own. Both exit with 1; after ours the next message there is
-/// taken.
+/// With Cyrus' client for comparison: -O onto a replica with mail of its own. Both exit with 1; after ours the next message
+/// there is accepted.
 #[test]
 fn the_replica_takes_mail_after_a_run_that_failed() {
     let run_with = |sync: fn(&Pair) -> Outcome| {
@@ -327,8 +328,9 @@ fn the_replica_takes_mail_after_a_run_that_failed() {
     assert_eq!(messages(&ours.replica), 8);
 }
 
-/// Another mailbox of that name on the replica has the same messages, and one of ours lost its file: the copy there is the only
-/// one, and was removed with its mailbox, as our index knew the message. It stays; with the file back ours takes its place.
+/// Another mailbox of that name on the replica has the same messages, and one of ours lost its file: the copy there is the
+/// only one, and was removed with its mailbox, because our index knew the message. Now it stays; with the file restored
+/// ours replaces it.
 #[test]
 fn a_message_without_a_file_is_no_reason_to_remove_the_replicas() {
     let pair = Pair::start();
@@ -353,8 +355,8 @@ fn a_message_without_a_file_is_no_reason_to_remove_the_replicas() {
     pair.assert_equal(&["anna".to_string()]);
 }
 
-/// A mailbox without records there looks like one that was left half made. If its last UID was never given out here it had mail
-/// of its own: it was made again with a lower one, and its UIDs were given out twice under one UIDVALIDITY.
+/// A mailbox without records there looks like one that was left half made. If its last UID was never assigned here it had
+/// mail of its own: it was made again with a lower one, and its UIDs were assigned twice under one UIDVALIDITY.
 #[test]
 fn an_emptied_mailbox_of_the_replica_keeps_its_last_uid() {
     let pair = Pair::start();

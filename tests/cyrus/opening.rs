@@ -1,4 +1,4 @@
-//! The opening of a connection, and what goes ahead of its end: questions in clear, compression when there is work.
+//! The handshake, and what is sent ahead of its end: uncompressed questions, compression when there is work.
 
 use std::fs;
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn traced(run: &Outcome) -> String {
     run.stderr.replace("* COMPRESS DEFLATE", "* offered")
 }
 
-/// These stand in the text in this order.
+/// These are in the text in this order.
 fn assert_in_order(text: &str, parts: &[&str]) {
     let mut from = 0;
     for part in parts {
@@ -30,14 +30,14 @@ fn assert_in_order(text: &str, parts: &[&str]) {
     }
 }
 
-// Shows, against a real replica, that questions follow the last of the opening without waiting for its answers, in clear;
-// that compression is asked for once before there is anything to send, and not at all where nothing is; with -z it comes
-// first. The two sides are equal each time.
+// Shows, against a real replica, that questions follow the end of the handshake without waiting for its answers,
+// uncompressed; that compression is requested once before there is anything to send, and never if there is nothing; with -z
+// it comes first. The two sides are equal each time.
 #[test]
 fn questions_go_ahead_in_clear_and_work_is_compressed() {
     let mut pair = Pair::start();
     let users = fill::uniform(&pair.master, 2, 3, 4, 500).unwrap();
-    // Far away, so that what waits for an answer is seen to come after it.
+    // With latency, so that everything that waits for an answer visibly comes after it.
     let relay = Relay::start(pair.replica.csync_port().unwrap()).unwrap();
     relay.set_delay(Duration::from_millis(50));
     pair.master.replicate_to_port(relay.port(), Via::Csync).unwrap();
@@ -62,7 +62,7 @@ fn questions_go_ahead_in_clear_and_work_is_compressed() {
     let changed = pair.sync_well(&["-v", "-v", "-z", "-j", "1", "-A"]);
     assert_in_order(&traced(&changed), &["APPLY CAPABILITIES", "COMPRESS DEFLATE\r\n", "GET USER"]);
     pair.assert_equal(&users);
-    // All the connections that work needs, each compressed once.
+    // All the connections that the work needs, each compressed once.
     for user in &users {
         let mut client = pair.master.login(user).unwrap();
         client.append("INBOX", &[], None, &message("newer")).unwrap();
@@ -71,8 +71,8 @@ fn questions_go_ahead_in_clear_and_work_is_compressed() {
     pair.assert_equal(&users);
 }
 
-// Shows, against a real replica, that a connection that has received much in clear is compressed while others still wait to
-// look, and that nothing is missed by it.
+// Shows, against a real replica, that a connection that has received many uncompressed bytes is compressed while other
+// users still wait to look, and that none is missed because of that.
 #[test]
 fn much_in_clear_is_followed_by_compression() {
     testkit::ensure_cyrus().unwrap();
@@ -102,8 +102,8 @@ fn much_in_clear_is_followed_by_compression() {
     assert!(before.contains("GET USER") && after.contains("GET USER"), "{before}");
 }
 
-// Shows that a replica that does not do what it offered costs no user anything: what was asked ahead is asked again, on a
-// connection that is opened with patience. Refused, cut off before and after, and answered with nonsense.
+// Shows that a replica that does not keep its offer costs no user anything: questions that were sent ahead are sent again,
+// on a connection that waits for the whole handshake. Refused, cut off before and after, and answered with nonsense.
 #[test]
 fn what_was_asked_too_early_is_asked_again() {
     let mut pair = Pair::start();
@@ -133,7 +133,7 @@ fn what_was_asked_too_early_is_asked_again() {
     }
 }
 
-// Shows that somebody who is not one of the replica's admins is told so, once, though questions went ahead of the refusal;
+// Shows that a login that is not one of the replica's admins is reported, once, though questions went ahead of the refusal;
 // no user is blamed for it.
 #[test]
 fn a_login_without_rights_is_told_as_such() {

@@ -1,5 +1,5 @@
-//! Every reader agrees with the oracle: the lines that we would send are the very lines that the
-//! master's own sync_server says.
+//! Every reader agrees with the oracle: the lines that we would send are exactly the lines that the master's own
+//! sync_server reports.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use testkit::fill::{self, RandomWork};
 use testkit::oracle::PrivateServer;
 use testkit::{Builder, Cyrus, DeleteMode};
 
-/// What the master's own server says of one user, each line without its `* `.
+/// The answers of the master's own server about one user, each line without its `* `.
 struct Said {
     user: String,
-    /// GET USER of a peer that takes `#sieve` mailboxes.
+    /// GET USER for a peer that accepts `#sieve` mailboxes.
     lines: Vec<Vec<u8>>,
-    /// GET USER of a peer that does not: scripts are lines of their own.
+    /// GET USER for a peer that does not: scripts have lines of their own.
     plain: Vec<Vec<u8>>,
     /// GET FULLMAILBOX of each mailbox, by name.
     full: Vec<(String, Vec<u8>)>,
@@ -53,12 +53,12 @@ fn named<'a>(lines: &'a [Vec<u8>], name: &str) -> Vec<&'a [u8]> {
     lines.iter().filter(|l| l.starts_with(prefix.as_bytes())).map(Vec::as_slice).collect()
 }
 
-/// A command of ours as the server would say it in an answer: without `APPLY ` and the line's end,
-/// and with literals `{n}` where we send `{n+}`.
+/// A command of ours in the form of a server's answer: without `APPLY ` and the line's end, and with literals `{n}` where
+/// we send `{n+}`.
 fn as_answer(command: &[u8]) -> Vec<u8> {
     let mut rest = command.strip_prefix(b"APPLY ").unwrap().strip_suffix(b"\r\n").unwrap();
     let mut out = Vec::new();
-    // No quoted string holds a line's end, so outside of literals this is always a literal's head.
+    // No quoted string contains a line's end, so outside of literals this is always a literal's head.
     while let Some(at) = rest.windows(4).position(|window| window == b"+}\r\n") {
         let open = rest[..at].iter().rposition(|byte| *byte == b'{').unwrap();
         let size: usize = std::str::from_utf8(&rest[open + 1..at]).unwrap().parse().unwrap();
@@ -84,7 +84,7 @@ fn assert_lines(ours: &[Vec<u8>], theirs: &[&[u8]], what: &str) {
     assert_eq!(ours.len(), theirs.len(), "{what}: lines");
 }
 
-/// A mailbox as we would send all of it to a replica that has nothing.
+/// A mailbox as we would send all of it to an empty replica.
 fn encoded(mailbox: &Mailbox, modseqs: Modseqs, with_records: bool) -> Vec<u8> {
     let head = Head {
         local_only: false,
@@ -137,7 +137,7 @@ fn intermediate(entry: &MboxEntry) -> Vec<u8> {
     line
 }
 
-/// The counts of what was compared, so that a test can tell that it compared something.
+/// The counts of what was compared, so that a test can check that it compared something.
 #[derive(Debug, Default)]
 struct Compared {
     mailboxes: usize,
@@ -168,7 +168,7 @@ fn compare_mailboxes(store: &Store, list: &MboxList, said: &Said, compared: &mut
         ours.push(listed(&mailbox, modseqs));
         full.push(encoded(&mailbox, modseqs, true));
         roots.extend(mailbox.header.quotaroot.clone());
-        // What the index header stores is what the records say.
+        // The index header's stored values equal those computed from the records.
         assert!(mailbox.header_crc_matches, "{}", entry.name);
         assert_eq!(mailbox.recompute_crcs().unwrap(), mailbox.index.sync_crcs, "{}", entry.name);
         compared.mailboxes += 1;
@@ -246,8 +246,8 @@ fn sieve_line(filename: &str, last_update: i64, guid: Guid, active: bool) -> Vec
     line
 }
 
-/// Names without a mailbox behind them. 3.6.1 makes none any more, older versions left them behind;
-/// its sync_server takes them as they come from such a master.
+/// Names without a mailbox. 3.6.1 makes none any more, older versions left them behind; its sync_server accepts them from
+/// such a master.
 fn make_intermediates(master: &Cyrus, users: &[String]) {
     let mut server = PrivateServer::start(master).unwrap();
     for (nr, user) in users.iter().enumerate() {
@@ -261,7 +261,7 @@ fn make_intermediates(master: &Cyrus, users: &[String]) {
     }
 }
 
-/// Fills a master, lets users work, and compares all that is read with all that is said.
+/// Fills a master, lets users work, and compares everything we read with everything the server reports.
 fn readers_agree(master: Builder, seed: u64) {
     testkit::ensure_cyrus().unwrap();
     let mut master = master.start().unwrap();
@@ -270,7 +270,7 @@ fn readers_agree(master: Builder, seed: u64) {
     RandomWork::new(seed).run(&master, &users, 800).unwrap();
     make_intermediates(&master, &users);
     let said = ask(&master, &users);
-    // What we read from here on needs no server, and our lock files are root's.
+    // Our reads from here on need no server, and our lock files belong to root.
     master.stop();
 
     let store = Store::open(Arc::new(Config::load(master.imapd_conf()).unwrap()));
@@ -283,7 +283,7 @@ fn readers_agree(master: Builder, seed: u64) {
 
     let mut compared = Compared::default();
     for said in &said {
-        // A kind of line that nobody here knows would be missed.
+        // An unknown kind of line would be missed.
         for line in said.lines.iter().chain(&said.plain) {
             let kinds = ["MAILBOX ", "QUOTA ", "LSUB ", "SEEN ", "SIEVE "];
             let known = kinds.iter().any(|kind| line.starts_with(kind.as_bytes()));
@@ -302,15 +302,15 @@ fn readers_agree(master: Builder, seed: u64) {
     assert!(enough, "{compared:?}");
 }
 
-// Shows that what we read of filled and well-worked users, encoded as we send it, is byte for byte
-// what Cyrus says of them: mailboxes, records, annotations, quota, subscriptions, seen state and
-// scripts; and that stored checksums are those that we compute.
+// Shows that what we read of filled and busy users, encoded as we send it, is byte for byte what Cyrus reports about them:
+// mailboxes, records, annotations, quota, subscriptions, seen state and scripts; and that stored checksums equal those that
+// we compute.
 #[test]
 fn readers_agree_with_conversations() {
     readers_agree(Cyrus::master(), 31);
 }
 
-// The same without conversations, with `.` between folders and nothing kept of what is deleted.
+// The same without conversations, with `.` between folders, and without keeping deleted mailboxes.
 #[test]
 fn readers_agree_without_conversations() {
     let master = Cyrus::master()

@@ -1,4 +1,4 @@
-//! Replicas of every version: what they know is used, what they do not know is not sent to them.
+//! Replicas of every version: what they know is used, and what they do not know is not sent to them.
 
 use std::collections::BTreeSet;
 
@@ -32,26 +32,26 @@ impl Peer {
         self.server.address().port()
     }
 
-    /// How often it was sent this command.
+    /// How often it received this command.
     fn count(&self, command: &str) -> u64 {
         self.replica.stats().commands.get(command).copied().unwrap_or(0)
     }
 
-    /// What differs between the master and it, but for what one of the two versions does not know.
+    /// The differences between the master and it, without what one of the two versions does not know.
     fn differences(&self, master: &Cyrus, users: &[String]) -> oracle::Report {
         let mut theirs = PrivateServer::over_tcp(self.port()).unwrap();
         differences(master, &mut theirs, self.version, users)
     }
 }
 
-/// What differs between the master and a replica of this version, but for what one of the two versions does not know.
+/// The differences between the master and a replica of this version, without what one of the two versions does not know.
 fn differences(
     master: &Cyrus,
     theirs: &mut PrivateServer,
     version: Version,
     users: &[String],
 ) -> oracle::Report {
-    // Before 3.6 a script is a file; the master then tells of its own in the same way.
+    // Before 3.6 a script is a file; the master then reports its own in the same way.
     let start =
         if version >= Version::V3_6 { PrivateServer::start } else { PrivateServer::start_plain };
     let mut ours = start(master).unwrap();
@@ -76,7 +76,7 @@ fn is_excused(line: &Difference, version: Version, names: &BTreeSet<String>) -> 
     let same_value = line.key.contains("ANNOTATIONS ")
         && version < Version::V3_2
         && value(&line.master) == value(&line.replica);
-    // Before 3.6 a server tells of bytecode as of any file.
+    // Before 3.6 a server reports bytecode like any file.
     let is_bytecode = version < Version::V3_6
         && line.key.starts_with("SIEVE ")
         && [".bc GUID", ".bc LAST_UPDATE"].iter().any(|end| line.key.ends_with(end));
@@ -105,8 +105,8 @@ fn share(master: &Cyrus) {
     }
 }
 
-// Shows that a replica of each version is made equal, and kept so through changes of all kinds, with shared mailboxes and names
-// that have no mailbox; that a run after that has nothing to do; and that no version is sent what it does not know.
+// Shows that a replica of each version is made equal, and stays so through changes of all kinds, with shared mailboxes and
+// names without a mailbox; that a run after that has nothing to do; and that no version gets what it does not know.
 #[test]
 fn every_version_is_made_equal() {
     let mut pair = Pair::start();
@@ -163,7 +163,7 @@ fn every_version_is_kept_equal_by_the_log() {
     }
 }
 
-// Shows that -O asks for FORCE only where it is known, and says so where it is not.
+// Shows that -O sends FORCE only where it is known, and reports if it is not.
 #[test]
 fn force_is_said_to_those_who_know_it() {
     let mut pair = Pair::start();
@@ -188,7 +188,7 @@ fn force_is_said_to_those_who_know_it() {
     }
 }
 
-// Shows UNMAILBOX-ID: a removal names the mailbox that it means, and happens.
+// Shows UNMAILBOX-ID: a removal identifies its mailbox, and is carried out.
 #[test]
 fn removals_name_what_they_mean() {
     let master = Cyrus::master().delete_mode(DeleteMode::Immediate);
@@ -208,7 +208,7 @@ fn removals_name_what_they_mean() {
     assert!(peer.differences(&pair.master, &users).is_empty());
 }
 
-/// Makes a real replica equal, and keeps it so through changes of all kinds; no server dies of it.
+/// Makes a real replica equal, and keeps it so through changes of all kinds; no server dies.
 fn made_equal(release: Release, version: Version) {
     let pair = Pair::with(Cyrus::master(), Cyrus::replica().release(release), Via::Csync);
     let users = fill::fill_users(&pair.master, 23, 4).unwrap();
@@ -239,7 +239,7 @@ fn made_equal(release: Release, version: Version) {
     }
 }
 
-/// 3.2.6: its servers die when they are asked for a mailbox by an id that they have not.
+/// 3.2.6: its servers die when they are asked for a mailbox by an id that they do not have.
 #[test]
 fn a_real_replica_of_3_2_is_made_equal() {
     made_equal(Release::Bullseye, Version::V3_2);
@@ -259,8 +259,8 @@ fn archive_lines(master: &Cyrus) -> BTreeSet<(u8, String)> {
     lines.map(|line| (line.severity, words(&line.text))).collect()
 }
 
-// Shows -a beside Cyrus' own client of 3.12: the same words at the same severity, the same CAPABILITIES, and messages that are
-// staged on the archive partition where there is one; it is replicated in any case.
+// Shows -a beside Cyrus' own client of 3.12: the same words with the same severity, the same CAPABILITIES, and messages
+// that are staged on the archive partition if there is one; replication goes on in any case.
 #[test]
 fn staging_to_the_archive_as_the_c_client_does() {
     testkit::ensure_cyrus().unwrap();
@@ -297,7 +297,8 @@ fn staging_to_the_archive_as_the_c_client_does() {
     assert_eq!(users.len(), 2);
 }
 
-// Shows an imapd that offers it and has no archive: asked for, not switched on, said, and replicated. Then a sync_server that has one.
+// Shows an imapd that offers it without having an archive: requested, not switched on, reported, and replicated. Then a
+// sync_server that has one.
 #[test]
 fn staging_to_real_archives() {
     let master = Cyrus::master().release(Release::Sid);

@@ -1,4 +1,4 @@
-//! What is said while a run goes on: how it stands, on request and now and then, and what it waits for.
+//! What is reported during a run: its status, on request and now and then, and what it waits for.
 
 use std::time::{Duration, Instant};
 
@@ -15,21 +15,21 @@ fn news(pair: &Pair, user: &str) {
     pair.master.login(user).unwrap().append("INBOX", &[], None, text.as_bytes()).unwrap();
 }
 
-/// The sync locks of these users, whose files must be there already.
+/// The sync locks of these users; the files must exist already.
 fn lock(pair: &Pair, users: &[String]) -> Vec<FileLock> {
     let config = Config::load_as(pair.master.imapd_conf(), "sync_client").unwrap();
     let lock = |user: &String| sync_lock(&config, "127.0.0.1", Some(user), true).unwrap().unwrap();
     users.iter().map(lock).collect()
 }
 
-/// How often something is said.
+/// How often this text appears.
 fn times(text: &str, words: &str) -> usize {
     text.matches(words).count()
 }
 
-/// A run that waits for locks: some of those users are named after some seconds, once, of the others it is said that there
-/// are more; SIGUSR1 has the totals, in syslog too; and after half a minute in which nothing happened a line says how it
-/// stands. Users that are done are said to be by -v.
+/// A run that waits for locks: some of those users are named after some seconds, once, and one line says that there are
+/// more; SIGUSR1 shows the totals, in syslog too; and after half a minute in which nothing happened a line shows the
+/// status. -v reports finished users.
 #[test]
 fn a_run_that_waits() {
     let pair = Pair::start();
@@ -54,7 +54,7 @@ fn a_run_that_waits() {
         said.contains(&format!("; replica 127.0.0.1:{port}: ")) && said.contains(" connection"),
         "{said}"
     );
-    // The one mailbox, and what it took.
+    // The one mailbox, and what was accepted.
     assert!(
         said.contains("sync_client: answers: ") && said.contains(" MAILBOX 1 (mean "),
         "{said}"
@@ -93,8 +93,8 @@ fn a_run_that_waits() {
     assert_eq!(times(&again.stdout, "already equal in "), 9, "{}", again.stdout);
 }
 
-/// A replica that does not answer: what we wait for is said after three seconds, and the status says for how long
-/// there has been none, and why.
+/// A replica that does not answer: after three seconds a line says what we wait for, and the status says for how long there
+/// has been no connection, and why.
 #[test]
 fn a_run_without_a_replica() {
     let mut pair = Pair::start();
@@ -133,8 +133,8 @@ fn a_run_without_a_replica() {
     assert_eq!(running.wait().code, Some(75));
 }
 
-/// In rolling replication the status has what was sent and how the replica stands, and -v says who is done; the line of long
-/// runs is not said.
+/// In rolling replication the status shows what was sent and the state of the replica, and -v reports finished works; the
+/// status line of long runs is not printed.
 #[test]
 fn rolling() {
     let pair = logging_pair();

@@ -1,5 +1,5 @@
-//! Which records of a mailbox are sent, and which counters make two mailboxes differ: nothing is left out in silence, and
-//! no number that can be left out costs a user.
+//! Which records of a mailbox are sent, and which counters make two mailboxes differ: nothing is left out silently, and no
+//! counter that can be left out fails a user.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ fn replicated(master: testkit::Builder, replica: testkit::Builder, n: usize) -> 
     (pair, imap)
 }
 
-/// What a side says of anna's INBOX by one key.
+/// A key of anna's INBOX on one side.
 fn number(side: &Cyrus, key: &str) -> u64 {
     let mut server = PrivateServer::start(side).unwrap();
     let items = server.items("USER", "anna").unwrap();
@@ -44,9 +44,9 @@ fn number(side: &Cyrus, key: &str) -> u64 {
     inbox.unwrap().value.number(key).unwrap_or(0)
 }
 
-/// A flag that is set on the replica takes the modseq that the next message here gets. The message must arrive all the
-/// same: once its UID is passed there, it never could. Cyrus' client brings it as well, by merging both sides; ours names
-/// the flag that only the replica has.
+/// A flag that is set on the replica gets the modseq that the next message here gets. The message must arrive all the same:
+/// once the replica's LAST_UID is past its UID, it never could. Cyrus' client sends it as well, by merging both sides; ours
+/// names the flag that only the replica has.
 #[test]
 fn a_new_message_arrives_whatever_modseq_the_replica_has_reached() {
     let diverged = || {
@@ -92,7 +92,7 @@ fn a_new_message_arrives_whatever_modseq_the_replica_has_reached() {
     assert_eq!(messages(&ours).len(), 4);
 }
 
-/// Many steps into a mailbox that the replica knows, with conversations: no step is refused for what was there before
+/// Many batches into a mailbox that the replica knows, with conversations: no batch is refused because of the state before
 /// the first one.
 #[test]
 fn many_steps_into_a_mailbox_with_conversations() {
@@ -113,13 +113,13 @@ fn many_steps_into_a_mailbox_with_conversations() {
 }
 
 /// The modseq of conversations is lower here after they are counted again, and that of a folder after its rights were
-/// changed on the replica. Work goes on, and "unchanged" is reached.
+/// changed on the replica. Replication goes on, and "unchanged" is reached.
 #[test]
 fn counters_that_are_higher_on_the_replica_are_no_difference() {
     let (pair, mut here) =
         replicated(Cyrus::master().conversations(true), Cyrus::replica().conversations(true), 4);
     let mut there = PrivateServer::start(&pair.replica).unwrap();
-    // As the master's own client would, but for a number that is far ahead.
+    // As the master's own client would, except for a number that is far ahead.
     let mine =
         PrivateServer::start(&pair.master).unwrap().get_named("FULLMAILBOX", "user.anna").unwrap();
     let line = String::from_utf8(mine[0].clone()).unwrap();
@@ -143,7 +143,7 @@ fn counters_that_are_higher_on_the_replica_are_no_difference() {
         assert!(summary(&run).contains(" 1 already equal"), "{}", run.stderr);
     }
 
-    // The folder's modseq rises there with its rights, and -O takes the rights back.
+    // The folder's modseq rises there with its rights, and -O restores the rights.
     let mut admin = pair.replica.admin().unwrap();
     let inbox = pair.replica.name(&["user", "anna"]);
     admin.set_acl(&inbox, "anyone", "lr").unwrap();
@@ -154,7 +154,7 @@ fn counters_that_are_higher_on_the_replica_are_no_difference() {
     assert!(summary(&run).contains(" 1 already equal"), "{}", run.stderr);
 }
 
-/// Rolling, beside clients at work and cyr_expire as every Cyrus runs it at night: nobody fails.
+/// Rolling, beside clients at work and cyr_expire, which every Cyrus runs at night: no user fails.
 #[test]
 fn rolling_beside_cyr_expire() {
     let master = Cyrus::master().lmtp(true).sieve(true).sync_log(&[]).conversations(true);

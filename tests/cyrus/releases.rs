@@ -1,4 +1,4 @@
-//! Masters of other versions of Cyrus, each held against its own client: what the two leave on two replicas is the same.
+//! Masters of other versions of Cyrus, each compared with its own client: both leave the same state on two replicas.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ impl Trio {
         let master = Cyrus::master().release(release).sync_log(&[]);
         let pair = Pair::with(master, replica(), Via::Csync);
         let theirs = replica().start().unwrap();
-        // The filled ones have quota resources by names that 3.12 has no more.
+        // The filled ones have quota resources with names that 3.12 no longer has.
         let users = match release {
             Release::Bullseye => fill::fill_users(&pair.master, 5, users).unwrap(),
             Release::Sid => fill::uniform(&pair.master, users, 3, 4, 500).unwrap(),
@@ -37,15 +37,15 @@ impl Trio {
         self.pair.master.replicate_to(&self.pair.replica, Via::Csync).unwrap();
     }
 
-    /// What differs between the two replicas, but for what the versions do differently on purpose.
+    /// The differences between the two replicas, without what the versions do differently on purpose.
     fn differences(&self) -> oracle::Report {
         let mut ours = PrivateServer::start(&self.pair.replica).unwrap();
         let mut theirs = PrivateServer::start(&self.theirs).unwrap();
         let compared =
             oracle::compare_servers(&mut ours, &mut theirs, &self.users, Ignore::default());
         let mut lines = compared.unwrap();
-        // Where there is only a name, ours leaves a name; before 3.4 their client says nothing of it, and the replica makes
-        // something of its own.
+        // For a name without a mailbox, ours leaves a name; before 3.4 their client does not send it, and the replica
+        // creates a mailbox of its own.
         let mut names = BTreeSet::new();
         for user in &self.users {
             for item in ours.items("USER", user).unwrap() {
@@ -54,11 +54,11 @@ impl Trio {
                 }
             }
         }
-        // Before 3.6 scripts go one by one, and each replica makes a mailbox of its own of them.
+        // Before 3.6 scripts go one by one, and each replica makes a mailbox of its own from them.
         let is_sieve =
             |name: &Option<String>| name.as_ref().is_some_and(|n| n.ends_with(".#sieve"));
         lines.0.retain(|line| !names.contains(&line.mailbox) && !is_sieve(&line.mailbox));
-        // Which comes first depends on whether a mailbox is made with its messages or before them.
+        // The order depends on whether a mailbox is made with its messages or before them.
         let same_flags = |line: &oracle::Difference| {
             let sorted = |flags: &Option<String>| {
                 let mut flags: Vec<String> = flags
@@ -75,13 +75,13 @@ impl Trio {
         lines
     }
 
-    /// The scripts of all users as a replica tells of them.
+    /// The scripts of all users as a replica reports them.
     fn scripts(&self, server: &Cyrus) -> Vec<String> {
         let mut server = PrivateServer::start_plain(server).unwrap();
         let lines = self.users.iter().flat_map(|user| server.get_named("META", user).unwrap());
         let lines = lines.map(|line| String::from_utf8_lossy(&line).into_owned());
         let lines = lines.filter(|line| line.starts_with("* SIEVE "));
-        // When it was stored there is the replica's own time.
+        // The time of storing is the replica's own.
         let words = |line: String| -> String {
             let words = line.split(' ').filter(|word| word.parse::<u64>().map_or(true, |n| n < 2));
             words.collect::<Vec<_>>().join(" ")
@@ -92,7 +92,7 @@ impl Trio {
     }
 }
 
-/// 3.2.6: keys without a letter in front, everything by name.
+/// 3.2.6: keys without a leading letter, everything by name.
 #[test]
 fn a_master_of_3_2() {
     let mut trio = Trio::start(Release::Bullseye, Cyrus::replica, 6);
@@ -116,7 +116,7 @@ fn a_log_of_3_2() {
     for seed in 0..3 {
         fill::RandomWork::new(40 + seed).run(&trio.pair.master, &trio.users, 60).unwrap();
         trio.pair.sync_well(&["-R", "-1"]);
-        // What a log of 3.2 does not tell, as that a quota root went with its mailbox, -A finds.
+        // -A finds what a log of 3.2 does not contain, for example that a quota root was removed with its mailbox.
         let rest = trio.pair.sync_well(&["-v", "-A"]);
         for line in rest.stdout.lines() {
             let told = ["MAILBOX", "UNMAILBOX", "RENAME", "SUB", "UNSUB", "SEEN", "SIEVE"];
@@ -129,7 +129,7 @@ fn a_log_of_3_2() {
     }
 }
 
-/// With `improved_mboxlist_sort` a list of before 3.5 is in another order, which is not read: that is said at once.
+/// With `improved_mboxlist_sort` a list from before 3.5 has another order, which we do not read: that is reported at once.
 #[test]
 fn the_other_order_of_3_2_is_refused() {
     let master = Cyrus::master().release(Release::Bullseye);
@@ -151,7 +151,7 @@ fn the_other_order_of_3_2_is_refused() {
     assert!(replica.get_named("USER", "anna").unwrap().is_empty());
 }
 
-/// Changes a mailbox's type in the list of mailboxes; it has none but plain mail's or one of these letters.
+/// Changes a mailbox's type in the list of mailboxes; its type before is plain mail or one of these letters.
 fn set_type(master: &Cyrus, name: &str, letter: char) {
     let path = master.config_dir().join("mailboxes.db");
     let tool = |args: &[&str]| {
@@ -186,7 +186,7 @@ fn a_master_of_3_12() {
     for group in ["group:staff", "group:board"] {
         admin.raw(&format!("SETUSERGROUP {user} {group}")).unwrap();
     }
-    // What JMAP keeps its notifications in, as the list has it.
+    // The type of JMAP's notifications mailboxes in the list.
     admin.create(&trio.pair.master.name(&["user", user, "notes"])).unwrap();
     drop(admin);
     set_type(&trio.pair.master, &format!("user\x1f{user}\x1fnotes"), 'j');
@@ -215,7 +215,7 @@ fn a_master_of_3_12() {
         .find(|line| line.contains(&format!("MBOXNAME user.{user}.notes ")))
         .unwrap();
     assert!(notes.contains("MBOXTYPE j"), "{notes}");
-    // A letter that nobody knows yet costs its mailbox, and no other.
+    // An unknown letter fails its mailbox, and no other.
     set_type(&trio.pair.master, &format!("user\x1f{user}\x1fnotes"), 'q');
     let mut client = trio.pair.master.login(user).unwrap();
     client.append("INBOX", &[], None, b"Subject: news\r\n\r\nnews\r\n").unwrap();

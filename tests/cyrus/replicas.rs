@@ -1,5 +1,5 @@
-//! Ways to reach a replica, and what it is told besides the mailboxes: compression, Unix sockets,
-//! channels, partitions, -L, -O, and scripts for replicas that keep them outside of mailboxes.
+//! Ways to reach a replica, and what is sent to it besides the mailboxes: compression, Unix sockets, channels, partitions,
+//! -L, -O, and scripts for replicas that keep them outside of mailboxes.
 
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
@@ -20,12 +20,12 @@ use testkit::{Cyrus, DeleteMode, Via, c_client};
 
 use crate::common::{Pair, in_process, settings, summary};
 
-/// What an uncompressed connection may carry from us in the tests of compression.
+/// How many bytes an uncompressed connection may carry from us in the tests of compression.
 const ALLOWED: u64 = 200_000;
 /// What we send there.
 const MESSAGE: usize = 1_000_000;
 
-/// A few users with everything but a large message.
+/// A few users with everything except a large message.
 fn fill(master: &Cyrus, users: usize) -> Vec<String> {
     let options = FillOptions { big_message_bytes: 0, messages: 6, ..FillOptions::new(41, users) };
     fill::fill_with(master, &options).unwrap()
@@ -51,10 +51,10 @@ fn noise(at: usize) -> u8 {
     b'0' + (x % 64) as u8
 }
 
-// Shows that compression is used on the csync port: a message that compresses well passes where its
-// plain bytes would not. That such a limit cuts is shown with one that does not compress; the run
-// gets over the cut. Over IMAP nothing is compressed, though imapd offers it: with commands sent
-// ahead it would wait for input that it has read already. So -z refuses such a replica.
+// Shows that compression is used on the csync port: a message that compresses well passes where its plain bytes would not.
+// One that does not compress shows that such a limit cuts; the run recovers from the cut. Over IMAP nothing is compressed,
+// though imapd offers it: with commands sent ahead it would wait for input that it has read already. So -z refuses such a
+// replica.
 #[test]
 fn connections_are_compressed() {
     let mut pair = Pair::start();
@@ -100,7 +100,7 @@ impl OnSocket {
     fn start(replica: &Cyrus) -> OnSocket {
         let path = replica.dir().join("run/csync");
         let listener = UnixListener::bind(&path).unwrap();
-        // Whoever reaches the folder may connect, as with Cyrus' own sockets.
+        // Every process that reaches the folder may connect, as with Cyrus' own sockets.
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o777)).unwrap();
         let (mut status, status_writer) = std::io::pipe().unwrap();
         let mut command = replica.command("/bin/sh");
@@ -134,8 +134,8 @@ fn sync_locks(pair: &Pair) -> BTreeSet<PathBuf> {
     found
 }
 
-// Shows that -S takes a Unix socket's path, where nobody logs in; and that -z is an error there,
-// as such a server offers no compression.
+// Shows that -S accepts a Unix socket's path, without a login; and that -z is an error there, because such a server offers
+// no compression.
 #[test]
 fn a_unix_socket_is_a_replica() {
     let mut pair = Pair::start();
@@ -161,8 +161,7 @@ fn a_unix_socket_is_a_replica() {
     assert!(run.stderr.contains("compression") && run.stderr.contains(path), "{}", run.stderr);
 }
 
-// Shows that -n takes the channel's settings, and those without a channel are not used then; and
-// that without -n they are.
+// Shows that -n uses the channel's settings and not those without a channel, and that without -n the latter are used.
 #[test]
 fn a_channel_has_its_own_replica() {
     let mut pair = Pair::start();
@@ -173,7 +172,7 @@ fn a_channel_has_its_own_replica() {
         ("west_sync_authname", "cyrus"),
         ("west_sync_password", "secret"),
         ("west_sync_try_imap", "0"),
-        // Nobody listens on this port, and nobody has this name.
+        // Nothing listens on this port, and no host has this name.
         ("sync_port", "1"),
         ("sync_authname", "nobody"),
     ];
@@ -205,8 +204,8 @@ fn on_partitions(replica: &Cyrus, users: &[String]) -> (usize, usize) {
     (default, second)
 }
 
-// Shows that -p puts new mailboxes on that partition of the replica; that a run with another -p
-// moves them, messages and all; and that nothing is left to do then.
+// Shows that -p puts new mailboxes on that partition of the replica; that a run with another -p moves them with their
+// messages; and that then nothing is left to do.
 #[test]
 fn mailboxes_go_to_the_partition_that_was_asked_for() {
     let pair = Pair::start();
@@ -231,9 +230,9 @@ fn mailboxes_go_to_the_partition_that_was_asked_for() {
     assert!(summary(&run).starts_with("3 users: 3 already equal"), "{}", run.stderr);
 }
 
-/// Whether some command of a trace begins so.
+/// Whether a command in a trace begins like this.
 fn sent(trace: &str, command: &str) -> bool {
-    // After a line's end, or after the mark at the beginning of what was written at once.
+    // After a line's end, or after the mark at the beginning of a chunk.
     trace.contains(&format!("\n{command}")) || trace.contains(&format!("<{command}"))
 }
 
@@ -267,8 +266,8 @@ fn local_commands_keep_mupdate_out() {
     pair.assert_equal(&users);
 }
 
-// Shows that -O says FORCE once a connection and fills an empty replica, over both ways; and that
-// FORCE is not said without it.
+// Shows that -O sends FORCE once per connection and fills an empty replica, over both protocols; and that FORCE is not sent
+// without it.
 #[test]
 fn one_way_runs_say_force() {
     for via in [Via::Csync, Via::Imap] {
@@ -286,7 +285,7 @@ fn one_way_runs_say_force() {
     }
 }
 
-/// A replication by the actors themselves, as of a peer that takes no `#sieve` mailbox.
+/// A replication by the actors themselves, for a peer that does not accept `#sieve` mailboxes.
 struct Scripts {
     pair: Pair,
 }
@@ -296,7 +295,7 @@ impl Scripts {
         Scripts { pair: Pair::start() }
     }
 
-    /// Changes the master's scripts: there is no ManageSieve here, so by Cyrus' own sync_server.
+    /// Changes the master's scripts, through Cyrus' own sync_server, because there is no ManageSieve here.
     fn apply(&self, command: &str) {
         PrivateServer::start_plain(&self.pair.master).unwrap().command(command).unwrap();
     }
@@ -308,7 +307,7 @@ impl Scripts {
         ));
     }
 
-    /// Replicates, wants success and equal scripts on both sides; gives the list of them.
+    /// Replicates, expects success and equal scripts on both sides; returns the list of them.
     fn replicate(&self) -> Vec<String> {
         let config = Arc::new(Config::load(self.pair.master.imapd_conf()).unwrap());
         let settings = settings(self.pair.replica.csync_port().unwrap());
@@ -344,7 +343,7 @@ fn scripts(cyrus: &Cyrus) -> Vec<String> {
     lines
 }
 
-/// The names of scripts in such a list, the active one's bytecode too.
+/// The names of scripts in such a list, including the active one's bytecode.
 fn names(scripts: &[String]) -> Vec<String> {
     let name = |line: &String| {
         line.split_once("FILENAME ").unwrap().1.split([' ', ')']).next().unwrap().to_owned()
@@ -374,7 +373,7 @@ fn scripts_go_one_by_one_to_an_older_replica() {
     scripts.apply("APPLY UNACTIVATE_SIEVE %(USERID anna)");
     assert_eq!(names(&scripts.replicate()), ["holiday.script", "rules.script"]);
 
-    // The active one goes, then the last one.
+    // The active one is removed, then the last one.
     scripts.apply("APPLY ACTIVATE_SIEVE %(USERID anna FILENAME rules.bc)");
     scripts.replicate();
     scripts.apply("APPLY UNSIEVE %(USERID anna FILENAME rules.script)");

@@ -1,4 +1,4 @@
-//! Rolling replication: what the log says arrives, in every mode, and nothing else is looked at.
+//! Rolling replication: the changes in the log arrive, in every mode, and nothing else is looked at.
 
 use std::fs;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ pub(crate) fn logging_pair() -> Pair {
     Pair::with(Cyrus::master().sync_log(&[]), Cyrus::replica(), Via::Csync)
 }
 
-/// The log of no channel, and what is taken over of it.
+/// The log without a channel, and its log-run.
 pub(crate) fn log_files(pair: &Pair) -> [PathBuf; 2] {
     let sync = pair.master.config_dir().join("sync");
     [sync.join("log"), sync.join("log-run")]
@@ -42,7 +42,7 @@ pub(crate) fn settle_within(pair: &Pair, running: &mut Running, time: Duration) 
     }
 }
 
-/// What both sides' logs end with.
+/// The ends of both sides' logs.
 pub(crate) fn last_said(pair: &Pair) -> String {
     let last = |side: &Cyrus| {
         let lines: Vec<String> = side.syslog().into_iter().map(|line| line.text).collect();
@@ -52,13 +52,13 @@ pub(crate) fn last_said(pair: &Pair) -> String {
     format!("the master said:\n{}\nthe replica said:\n{}", last(&pair.master), last(&pair.replica))
 }
 
-/// All kinds of work, some rounds of it: after each, everything is there, and one look at the log is all it took.
+/// Several rounds of all kinds of work: after each, everything is there, and one reading of the log was enough.
 #[test]
 fn what_is_logged_arrives() {
     arrives(&logging_pair());
 }
 
-/// The same at a replica that is an imapd and nothing else.
+/// The same with a replica that is only an imapd.
 #[test]
 fn what_is_logged_arrives_over_imap() {
     let replica = Cyrus::replica().csync(false);

@@ -1,4 +1,4 @@
-//! `sync_cache_db_path`: what the replica has of a mailbox is remembered, and forgotten when anything goes wrong.
+//! `sync_cache_db_path`: the replica's state of a mailbox is remembered, and forgotten after any failure.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -10,7 +10,7 @@ use testkit::{Cyrus, DeleteMode, Via, c_client, fill};
 use crate::common::{Pair, Running, wait_for};
 use crate::rolling::settle;
 
-/// A pair with a cache, its users in step by the C client, which keeps its own cache at that very path.
+/// A pair with a cache; the C client has made its users equal, and keeps its own cache at that very path.
 fn with_a_cache() -> (Pair, Vec<String>) {
     let mut pair = Pair::with(
         Cyrus::master().sync_log(&[]),
@@ -45,7 +45,7 @@ fn asked_and_sent(running: &Running, mailbox: &str) -> (usize, usize) {
     (asked.count(), sent.count())
 }
 
-/// Once a mailbox is known it is asked for no more, not even by the next process; the C client's file stays as it is.
+/// A known mailbox is not asked for any more, not even by the next process; the C client's file does not change.
 #[test]
 fn a_known_mailbox_is_not_asked_for() {
     let (pair, users) = with_a_cache();
@@ -71,8 +71,8 @@ fn a_known_mailbox_is_not_asked_for() {
     assert_eq!(fs::read(&path).unwrap(), theirs, "the C client's cache was touched");
 }
 
-/// A replica that was changed behind our back, one that lost a mailbox, and another replica: what is remembered is wrong,
-/// and no harm comes of it.
+/// A replica that was changed by others, one that lost a mailbox, and another replica: the remembered state is wrong, and
+/// does no harm.
 #[test]
 fn what_is_remembered_wrongly_does_no_harm() {
     let (mut pair, users) = with_a_cache();
@@ -82,7 +82,7 @@ fn what_is_remembered_wrongly_does_no_harm() {
         news(&pair, user, "INBOX/folder1");
     }
     settle(&pair, &mut running);
-    // Another of us does a user's work, and the cache does not hear of it.
+    // Another process of ours does a user's work, and the cache does not know.
     running.signal("STOP");
     news(&pair, &users[0], "INBOX");
     pair.sync_well(&["-u", &users[0]]);
@@ -90,7 +90,7 @@ fn what_is_remembered_wrongly_does_no_harm() {
     news(&pair, &users[0], "INBOX");
     settle(&pair, &mut running);
     pair.assert_equal(&users);
-    // A mailbox is gone there.
+    // A mailbox was removed there.
     let mut admin = pair.replica.admin().unwrap();
     let folder = pair.replica.name(&["user", &users[1], "folder1"]);
     admin.set_acl(&folder, "cyrus", "lrswipkxtecda").unwrap();
@@ -121,8 +121,8 @@ fn what_is_remembered_wrongly_does_no_harm() {
     assert_eq!(running.stderr(), "");
 }
 
-// A replica that was made anew under the same name and port: what is remembered as equal was not sent to it until it
-// changed. Both while the daemon runs, whose connections end with the old replica, and by the next one.
+// A replica that was rebuilt under the same name and port: mailboxes remembered as equal were not sent to it until they
+// changed. Both while the daemon runs, whose connections end with the old replica, and with the next one.
 #[test]
 fn a_replica_made_anew_under_the_same_name_is_noticed() {
     let (mut pair, users) = with_a_cache();
@@ -136,7 +136,7 @@ fn a_replica_made_anew_under_the_same_name_is_noticed() {
         !said.get(&format!("MAILBOXES ({folder})")).unwrap().is_empty()
     };
     let log_it = || {
-        // As the Cyrus user's, and whole.
+        // With the Cyrus user as owner, and complete.
         let folder_of_log = pair.master.config_dir().join("sync");
         let (new, log) = (folder_of_log.join("new"), folder_of_log.join("log"));
         fs::write(&new, format!("MAILBOX {folder}\n")).unwrap();

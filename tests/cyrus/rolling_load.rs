@@ -17,10 +17,10 @@ use testkit::{Cyrus, Via};
 use crate::common::{Pair, Running, wait_for};
 use crate::rolling::{last_said, log_files, settle_within};
 
-/// How long a replica may lag when the load has ended, at worst: these tests share a small machine.
+/// How long a replica may lag after the end of the load, at worst: these tests share a small machine.
 const CATCH_UP: Duration = Duration::from_secs(40);
 
-/// A master at work, and ours that keeps up with it over a relay.
+/// A busy master, and our client that replicates it over a relay.
 struct Scene {
     pair: Pair,
     relay: Relay,
@@ -33,7 +33,7 @@ const ROLLING: [&str; 5] = ["-R", "-j", "4", "-d", "0"];
 
 impl Scene {
     fn begin(seed: u64) -> Scene {
-        // Reconnecting and resting are as usual, but shorter at the longest, so that a test has an end.
+        // Reconnecting and resting are as usual, but with a shorter maximum, so that a test ends.
         let master = Cyrus::master()
             .lmtp(true)
             .sieve(true)
@@ -52,7 +52,7 @@ impl Scene {
         Scene { pair, relay, users, load, running }
     }
 
-    /// Ends the load and wants both sides to be equal soon after.
+    /// Ends the load and expects both sides to be equal soon after.
     fn end(self) -> (Pair, LoadReport) {
         let Scene { pair, relay, load, mut running, .. } = self;
         let report = load.stop().unwrap();
@@ -67,8 +67,8 @@ impl Scene {
     }
 }
 
-/// Equal in all that is of users who are there, and in the mailboxes of those who were removed: their seen state may stay
-/// on a replica whose INBOX was renamed before the user went (3.6.1; nothing in the protocol takes it away).
+/// Equal in everything of existing users, and in the mailboxes of removed ones: their seen state may stay on a replica
+/// whose INBOX was renamed before the user was removed (3.6.1; no command of the protocol removes it).
 fn assert_equal(pair: &Pair, report: &LoadReport) {
     assert!(report.tally.total_done() > 100, "{report}");
     pair.assert_equal(&report.present);
@@ -79,7 +79,7 @@ fn assert_equal(pair: &Pair, report: &LoadReport) {
     assert!(deleted.is_empty(), "{deleted}");
 }
 
-/// How long a load takes: so many seconds, or what the environment says.
+/// How long a load takes: this many seconds, or the value from the environment.
 fn seconds(least: u64) -> Duration {
     Duration::from_secs(number("ROLLING_SECONDS").unwrap_or(least))
 }
@@ -89,7 +89,7 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 
-/// Waits, and calls this in between every so often.
+/// Waits, and calls this from time to time.
 fn during(time: Duration, every: Duration, mut disturb: impl FnMut(u32)) {
     let started = Instant::now();
     let mut times = 0;
@@ -109,13 +109,13 @@ fn undisturbed() {
     std::thread::sleep(seconds(120));
     let (mut pair, report) = scene.end();
     assert!(report.users.len() > 8, "no guests: {report}");
-    // Nothing is left for anybody to do. The relay is gone.
+    // Nothing is left to do. The relay is gone.
     pair.master.replicate_to(&pair.replica, Via::Csync).unwrap();
     let run = pair.sync_well(&["-A"]);
     assert!(!run.stderr.contains(" replicated"), "{}", run.stderr);
 }
 
-/// Ours is killed every five seconds, wherever it is, and started again.
+/// Our client is killed every five seconds, wherever it is, and started again.
 #[test]
 fn ours_is_killed_again_and_again() {
     let mut scene = Scene::begin(12);
@@ -138,7 +138,7 @@ fn servers_are_killed_again_and_again() {
     scene.end();
 }
 
-/// The replica is away for half a minute.
+/// The replica is down for half a minute.
 #[test]
 fn the_replica_is_away() {
     let mut scene = Scene::begin(14);
@@ -151,7 +151,7 @@ fn the_replica_is_away() {
     scene.end();
 }
 
-/// The link stands still now and then, once for longer than `sync_timeout`.
+/// The link stalls now and then, once for longer than `sync_timeout`.
 #[test]
 fn the_link_stalls() {
     let scene = Scene::begin(15);
@@ -165,7 +165,7 @@ fn the_link_stalls() {
     scene.end();
 }
 
-/// Another process holds a user's sync lock for a minute: all others stay in step meanwhile, with -N as without.
+/// Another process holds a user's sync lock for a minute: all others stay equal meanwhile, with and without -N.
 #[test]
 fn a_lock_is_held() {
     for (seed, extra) in [(16, "-v"), (17, "-N")] {
@@ -174,7 +174,7 @@ fn a_lock_is_held() {
         scene.running = scene.pair.start_sync(&[&ROLLING[..], &[extra]].concat());
         let config = Config::load(scene.pair.master.imapd_conf()).unwrap();
         let (locked, _) = scene.users.split_first().unwrap();
-        // A lock file that is ours, root's, would be no lock but a wall.
+        // A lock file that belongs to root would lock out everybody else.
         let name = sync_lock_file(&config, "127.0.0.1", Some(locked));
         wait_for("the lock file", || name.exists());
         let mut lock = None;
@@ -194,12 +194,12 @@ fn a_lock_is_held() {
     }
 }
 
-/// One user's index is broken: all others stay in step, that one is reported and, once it is repaired, catches up by itself.
+/// One user's index is broken: all others stay equal, that one is reported and, once it is repaired, catches up by itself.
 #[test]
 fn a_broken_index() {
     let mut scene = Scene::begin(18);
     std::thread::sleep(Duration::from_secs(3));
-    // A user whom nobody works on, as Cyrus itself can't either.
+    // A user that nobody works on, because Cyrus itself can't either.
     let broken = "broken";
     scene.pair.master.create_user(broken).unwrap();
     wait_for("the new user", || scene.pair.differences(&[broken.into()]).is_empty());
@@ -225,7 +225,7 @@ fn a_broken_index() {
         text.contains("mailbox in quarantine") && text.contains(&format!("userid=<{broken}>"))
     };
     assert_eq!(lines.iter().filter(|line| quarantined(&line.text)).count(), 1);
-    // What stands in log-run outlives us.
+    // The entries in log-run outlive us.
     scene.running.kill();
     scene.running = scene.pair.start_sync(&ROLLING);
     std::thread::sleep(Duration::from_secs(1));
@@ -237,7 +237,7 @@ fn a_broken_index() {
     assert_eq!(scene.running.wait().code, Some(0));
 }
 
-/// Everything is done but what is logged of one user.
+/// Everything is done except the entries of one user.
 fn only_left(pair: &Pair, running: &Running, userid: &str) {
     let [log, run] = log_files(pair);
     let started = Instant::now();
@@ -262,8 +262,8 @@ fn index_of(pair: &Pair, user: &str) -> PathBuf {
     PathBuf::from(String::from_utf8(found.stdout).unwrap().trim()).join("cyrus.index")
 }
 
-/// SIGTERM with a user of many messages under way: the program ends within five seconds, and what it left is done by
-/// the next one.
+/// SIGTERM while a user with many messages is in flight: the program ends within five seconds, and the next one does the
+/// rest.
 #[test]
 fn a_signal_ends_it_soon() {
     let mut pair = Pair::with(Cyrus::master().sync_log(&[]), Cyrus::replica(), Via::Csync);

@@ -12,7 +12,7 @@ use testkit::{Cyrus, Via, c_client};
 use crate::common::{Pair, summary, wait_for};
 use crate::rolling::{log_files, logging_pair, settle};
 
-/// A pair with a log full of news that nobody has looked at.
+/// A pair with a log full of new entries that nobody has read.
 fn with_a_log(users: usize) -> (Pair, Vec<String>) {
     let pair = logging_pair();
     let users = fill::uniform(&pair.master, users, 3, 4, 600).unwrap();
@@ -24,7 +24,7 @@ fn news(pair: &Pair, user: &str) {
     pair.master.login(user).unwrap().append("INBOX", &[], None, text.as_bytes()).unwrap();
 }
 
-/// -1: one log, with or without -R, and nothing of what comes later. No log is no failure.
+/// -1: one log, with or without -R, and no later entries. It is not a failure if there is no log.
 #[test]
 fn one_log() {
     let (pair, users) = with_a_log(3);
@@ -34,7 +34,7 @@ fn one_log() {
     assert!(log_files(&pair).iter().all(|file| !file.exists()));
     let run = pair.sync_well(&["-1", "-R"]);
     assert!(run.stderr.contains("rolling: 0 users done in "), "{}", run.stderr);
-    // Taken over by somebody who then died: that comes first, what was logged since with it.
+    // Taken over by a process that then died: those entries come first, then what was logged since.
     news(&pair, &users[0]);
     let [log, run_file] = log_files(&pair);
     fs::rename(&log, &run_file).unwrap();
@@ -46,7 +46,7 @@ fn one_log() {
     assert!(said);
 }
 
-/// -f: a log of one's own, by name or on standard input, whatever verbs and names are in it. It is left alone.
+/// -f: a log of the user's own, by name or on standard input, with any verbs and names in it. It is not changed.
 #[test]
 fn a_given_log() {
     let (pair, users) = with_a_log(3);
@@ -84,7 +84,7 @@ fn a_given_log() {
     assert!(output.status.success(), "{output:?}");
     pair.assert_equal(&users);
 
-    // Somebody who never ends his list does not keep it from ending.
+    // A list that never ends does not prevent its end.
     let mut child = pair.command(&["-R", "-f", "-"]).stdin(Stdio::piped()).spawn().unwrap();
     let held = child.stdin.take();
     std::thread::sleep(Duration::from_millis(500));
@@ -95,7 +95,7 @@ fn a_given_log() {
     drop(held);
 }
 
-/// Lines that are no entries are named and kept beside the log.
+/// Invalid lines are reported and kept beside the log.
 #[test]
 fn unreadable_lines_are_kept() {
     let (pair, users) = with_a_log(1);
@@ -132,14 +132,14 @@ fn a_shutdown_file() {
     }
 }
 
-/// -r goes into the background; CYRUS_ISDAEMON keeps it in front, as cyrus.conf's DAEMON section wants. A second one
-/// on the same log is turned away.
+/// -r goes into the background; CYRUS_ISDAEMON keeps it in the foreground, as cyrus.conf's DAEMON section requires. A
+/// second one on the same log is turned away.
 #[test]
 fn into_the_background() {
     let (pair, users) = with_a_log(2);
     let file = pair.master.dir().join("stop");
     let shutdown = file.to_str().unwrap();
-    // As the C client's, it keeps what it was given as stdout and stderr.
+    // Like the C client, it keeps the stdout and stderr that it was given.
     let mut command = pair.command(&["-r", "-d", "0", "-F", shutdown]);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     assert!(command.status().unwrap().success());
@@ -163,8 +163,8 @@ fn into_the_background() {
     pair.assert_equal(&users);
 }
 
-/// Without -o it waits for a replica that is not there, and a signal ends the waiting with 75; with -o it gives up at
-/// once. Nothing of the log is lost.
+/// Without -o it waits for a missing replica, and a signal ends the wait with 75; with -o it gives up at once. No entry of
+/// the log is lost.
 #[test]
 fn without_a_replica() {
     let (mut pair, users) = with_a_log(2);
@@ -186,7 +186,7 @@ fn without_a_replica() {
     pair.assert_equal(&users);
 }
 
-/// A log that can't be read is told of once, not at each look, and to whoever asks; once it can be, all of it is done.
+/// An unreadable log is reported once, not at each try, and in each status; once it is readable, all of it is done.
 #[test]
 fn a_log_without_rights() {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -202,7 +202,7 @@ fn a_log_without_rights() {
         running.signal("USR1");
         running.stderr().contains("the log can't be read (")
     });
-    // Twenty looks a second.
+    // Twenty tries a second.
     std::thread::sleep(Duration::from_millis(500));
     let told = |words: &str| pair.master.syslog().iter().filter(|l| l.text.contains(words)).count();
     assert_eq!(told("the sync log can't be read"), 1);
@@ -216,7 +216,7 @@ fn a_log_without_rights() {
     wait_for("the status", || running.stderr().contains("0s behind, 0 users waiting"));
 }
 
-/// SIGHUP: the configuration is read again; one that makes no sense is told and the one before goes on.
+/// SIGHUP: the configuration is read again; an invalid one is reported and the previous one stays.
 #[test]
 fn hangup_reads_the_configuration_again() {
     let (mut pair, users) = with_a_log(2);
@@ -226,7 +226,7 @@ fn hangup_reads_the_configuration_again() {
     news(&pair, &users[0]);
     pair.master.set_option("sync_jobs", "none").unwrap();
     running.signal("HUP");
-    // To begin anew is to look at the log at once.
+    // A new start reads the log at once.
     settle(&pair, &mut running);
     pair.assert_equal(&users);
     pair.master.wait_for_syslog("option sync_jobs: 'none'").unwrap();
@@ -241,8 +241,8 @@ fn hangup_reads_the_configuration_again() {
     assert_eq!(running.wait().code, Some(0));
 }
 
-/// Two channels in one process, each with its own log, replica and settings; one whose replica is away holds up
-/// neither the other nor the end.
+/// Two channels in one process, each with its own log, replica and settings; one whose replica is down holds up neither the
+/// other nor the end.
 #[test]
 fn two_channels_at_once() {
     testkit::ensure_cyrus().unwrap();
@@ -278,7 +278,7 @@ fn two_channels_at_once() {
     pair.assert_equal(&users);
 }
 
-/// One SIGHUP after the other: each time the log and the cache are free for whoever rolls next.
+/// One SIGHUP after the other: each time the log and the cache are free for the next run.
 #[test]
 fn many_hangups_in_a_row() {
     let (mut pair, users) = with_a_log(2);
@@ -302,7 +302,7 @@ fn many_hangups_in_a_row() {
     assert_eq!(running.wait().code, Some(0));
 }
 
-/// systemd hears when the log was read, how it stands, signs of life, and the end.
+/// systemd gets a message when the log was read, the status, signs of life, and the end.
 #[test]
 fn systemd_is_told() {
     let (pair, users) = with_a_log(2);
@@ -337,7 +337,7 @@ fn systemd_is_told() {
     pair.assert_equal(&users);
 }
 
-/// skipuser files: such a user is left alone, in every mode, and what is logged of it is kept until the file is gone.
+/// skipuser files: such a user is skipped, in every mode, and the user's entries are kept until the file is removed.
 #[test]
 fn skipped_users() {
     let (pair, users) = with_a_log(3);
@@ -408,14 +408,15 @@ fn the_c_client_before_and_after() {
     relay.stall(false);
     relay.set_delay(Duration::ZERO);
     news(&pair, &users[0]);
-    // The first run does what ours had taken over, the second what was logged since.
+    // The first run does the entries that our client had taken over, the second those logged since.
     for _ in 0..2 {
         c_client::run(&pair.master, &["-R", "-1"]).unwrap().must_succeed().unwrap();
     }
     pair.assert_equal(&users);
 }
 
-/// SIGHUP and SIGTERM at the same moment, many times: it ends each time. The SIGHUP could be heard last, and the end forgotten.
+/// SIGHUP and SIGTERM at the same moment, many times: it ends each time. Before, the SIGHUP could be handled last, and the
+/// end forgotten.
 #[test]
 fn a_hangup_beside_the_end_is_no_reason_to_go_on() {
     let (pair, _) = with_a_log(1);

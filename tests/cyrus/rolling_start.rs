@@ -1,4 +1,4 @@
-//! How rolling replication starts: what is wrong is said to whoever starts it, before it goes into the background.
+//! How rolling replication starts: problems are reported to the person who starts it, before it goes into the background.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -14,7 +14,7 @@ use testkit::{Cyrus, Via, fill, process};
 use crate::common::{Pair, Running, wait_for};
 use crate::rolling::{logging_pair, settle};
 
-/// A pair whose sync log is worked on in the background; whoever does so is killed in the end.
+/// A pair whose sync log is replicated in the background; that process is killed in the end.
 struct Background {
     pair: Pair,
 }
@@ -24,16 +24,16 @@ impl Background {
         self.pair.master.config_dir().join("sync/log-replicator")
     }
 
-    /// The process that has the log, as its claim says.
+    /// The process that has the log, according to its claim.
     fn pid(&self) -> Option<u32> {
         fs::read_to_string(self.claim()).ok()?.trim().parse().ok()
     }
 
-    /// Starts it; gives the exit code and what was said on stderr until then.
+    /// Starts it; returns the exit code and the output on stderr until then.
     fn start(&self, args: &[&str]) -> (Option<i32>, String) {
         let said = self.pair.master.dir().join("said");
         let mut command = self.pair.command(args);
-        // As the C client's, the one in the background keeps what it was given as stderr.
+        // Like the C client, the process in the background keeps the stderr that it was given.
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(File::create(&said).unwrap());
         let code = command.status().unwrap().code();
         (code, fs::read_to_string(said).unwrap())
@@ -43,7 +43,7 @@ impl Background {
         self.pid().is_some_and(|pid| fs::exists(format!("/proc/{pid}")).unwrap())
     }
 
-    /// The child says who it is a moment after its parent has ended.
+    /// The child writes its process id a moment after its parent has ended.
     fn wait_until_running(&self) -> u32 {
         wait_for("the one in the background", || self.is_running());
         self.pid().unwrap()
@@ -65,7 +65,7 @@ impl Drop for Background {
     }
 }
 
-/// A copy of our program that everybody can run.
+/// A copy of our program that every user can run.
 fn program_for_all(pair: &Pair) -> PathBuf {
     let copy = pair.master.dir().join("sync_client");
     fs::copy(env!("CARGO_BIN_EXE_sync_client"), &copy).unwrap();
@@ -73,8 +73,8 @@ fn program_for_all(pair: &Pair) -> PathBuf {
     copy
 }
 
-/// A second replicator on a log is turned away before it goes into the background, in each way to start it, and is told
-/// who has the log; whatever stands in the claim's file, the lock decides.
+/// A second replicator on a log is turned away before it goes into the background, in each way to start it, and reports who
+/// has the log; whatever the claim's file contains, the lock decides.
 #[test]
 fn beside_another_replicator() {
     let background = Background { pair: logging_pair() };
@@ -110,7 +110,7 @@ fn beside_another_replicator() {
     assert_eq!(pair.sync(&["-1"]).code, Some(0));
 }
 
-/// Many that start at the same moment: one of them has the log, and it says who it is.
+/// Many that start at the same moment: one of them has the log, and the claim names it.
 #[test]
 fn a_race_for_the_log() {
     let background = Background { pair: logging_pair() };
@@ -133,8 +133,8 @@ fn a_race_for_the_log() {
     }
 }
 
-/// What the replica refuses is said with the words of -u, and the exit code is 78, in the background and in front;
-/// nothing is left running and the log is untouched.
+/// Refusals of the replica are reported with the words of -u, and the exit code is 78, in the background and in the
+/// foreground; nothing is left running and the log is not changed.
 #[test]
 fn a_login_that_is_refused() {
     let replica = Cyrus::replica().option("failedloginpause", "0");
@@ -174,7 +174,7 @@ fn a_login_that_is_refused() {
     refused(&background, "login mechanism");
 }
 
-/// Somebody who may not work on the log hears as whom to run it.
+/// A user that may not work on the log is told which user to be.
 #[test]
 fn as_the_wrong_user() {
     let pair = logging_pair();
@@ -198,7 +198,7 @@ fn as_the_wrong_user() {
     }
 }
 
-/// A replica that is away is said to be, and is no reason not to start, but for -o. Once it is there all arrives.
+/// A replica that is down is reported, but does not prevent the start, except with -o. Once it is up everything arrives.
 #[test]
 fn a_replica_that_is_away() {
     let mut background = Background { pair: logging_pair() };
@@ -219,7 +219,7 @@ fn a_replica_that_is_away() {
     wait_for("replication", || background.pair.differences(&users).is_empty());
 }
 
-/// A replica that accepts and says nothing holds the start up for ten seconds, not for ever, and says so.
+/// A replica that accepts and sends nothing delays the start by ten seconds, not for ever, and that is reported.
 #[test]
 fn a_replica_that_says_nothing() {
     let mut background = Background { pair: logging_pair() };
@@ -242,7 +242,7 @@ fn a_replica_that_says_nothing() {
 }
 
 /// In cyrus.conf's START section a start that fails does not keep Cyrus from serving mail: the master gives up after any
-/// exit code but 0 and 75. A good start replicates.
+/// exit code except 0 and 75. A good start replicates.
 #[test]
 fn started_by_the_cyrus_master() {
     let mut background = Background { pair: logging_pair() };
@@ -273,14 +273,14 @@ fn started_by_the_cyrus_master() {
     let pid = background.wait_until_running();
     wait_for("replication", || background.pair.differences(&users).is_empty());
 
-    // The one that was started before is still there: so is the mail.
+    // The one that was started before still runs: so does the mail service.
     background.pair.master.restart().unwrap();
     background.pair.master.login(&users[0]).unwrap();
     assert_eq!(background.pid(), Some(pid));
 }
 
 /// A channel that Cyrus does not log to is refused, naming both; without a channel, so is a list that lacks the log without
-/// a name. What is logged all the same is replicated, with a warning.
+/// a name. If a log exists all the same it is replicated, with a warning.
 #[test]
 fn a_channel_that_is_not_logged() {
     let mut pair =
@@ -321,7 +321,7 @@ fn a_channel_that_is_not_logged() {
         "{}",
         run.stderr
     );
-    // What another imapd.conf does can be said here.
+    // The settings of another imapd.conf can be repeated here.
     pair.master.set_option("sync_client_sync_log_channels", "one two").unwrap();
     let run = pair.sync_well(&["-1", "-n", "one"]);
     assert!(!run.stderr.contains("warning"), "{}", run.stderr);
@@ -353,7 +353,7 @@ fn nothing_is_logged() {
     });
 }
 
-/// SIGHUP ends nothing and does not say that it does, not even before anything is ready; neither does SIGUSR1.
+/// SIGHUP ends nothing and does not report an end, not even before anything is ready; neither does SIGUSR1.
 #[test]
 fn hangup_is_no_end() {
     let (pair, users) = {
@@ -381,7 +381,7 @@ fn hangup_is_no_end() {
     assert_eq!(running.wait().code, Some(0));
 }
 
-/// systemd hears READY only when the replica has let us in and the log was read; until then it hears how it stands.
+/// systemd gets READY only when the replica has accepted the login and the log was read; until then it gets the status.
 #[test]
 fn ready_with_the_first_login() {
     let mut pair = logging_pair();
@@ -411,7 +411,7 @@ fn ready_with_the_first_login() {
         heard.matches(&away).count() >= 2
     });
     assert!(heard.contains("(Connection refused)") && !heard.contains("READY=1"), "{heard}");
-    // Nothing is logged, and it logs in all the same.
+    // Nothing is logged, but it logs in all the same.
     pair.replica.start().unwrap();
     heard.clear();
     wait_for("READY", || {
@@ -427,9 +427,9 @@ fn ready_with_the_first_login() {
     assert_eq!(running.wait().code, Some(0));
 }
 
-/// As docs/sync_client.service has it: as the Cyrus user, with nothing to be written to but the folders of the sync log and
-/// of the locks. Above all the mail store can't be. The servers are stopped for that long, and all the rest is root's, to be
-/// read by the group alone: a container may not mount anything read-only.
+/// With the rights of docs/sync_client.service: as the Cyrus user, with write access only to the folders of the sync log
+/// and of the locks, and above all not to the mail store. The servers are stopped meanwhile, and everything else belongs to
+/// root and is readable by the group: a container may not mount anything read-only.
 #[test]
 fn where_little_can_be_written() {
     let mut pair = logging_pair();

@@ -1,4 +1,4 @@
-//! What the log names, one thing at a time: each arrives by itself and leaves the replica equal.
+//! Each verb of the log alone: the change arrives and leaves the replica equal.
 
 use std::io::Write;
 use std::time::Duration;
@@ -19,7 +19,8 @@ fn message(text: &str) -> Vec<u8> {
     format!("From: a@example.com\r\nSubject: {text}\r\n\r\n{text}\r\n").into_bytes()
 }
 
-/// Users who come, go and come again under the same name; the removed one's mailboxes stay below DELETED on both sides.
+/// Users that are created, removed and created again under the same name; the removed one's mailboxes stay below DELETED on
+/// both sides.
 #[test]
 fn users_come_and_go() {
     let pair = logging_pair();
@@ -48,10 +49,10 @@ fn users_come_and_go() {
     settle(&pair, &mut running);
     pair.assert_equal(&users);
 
-    // Away and back again before anybody has looked: one pass sees both.
+    // Removed and created again before the log was read: one pass sees both.
     running.terminate();
     assert_eq!(running.wait().code, Some(0));
-    // What is removed is named after the second it is removed in: a name can't be removed twice in one.
+    // A deleted mailbox's name contains the second of its deletion: a name can't be deleted twice in one second.
     std::thread::sleep(Duration::from_millis(2100));
     let mut admin = pair.master.admin().unwrap();
     admin.set_acl(&inbox, "cyrus", "lrswipkxtecda").unwrap();
@@ -64,8 +65,8 @@ fn users_come_and_go() {
     pair.assert_equal(others);
 }
 
-/// Users who came and went again, with all they had, before anybody looked: what is left of them below DELETED arrives,
-/// their Sieve scripts too.
+/// Users that were created and removed again, with all their data, before the log was read: what is left of them below
+/// DELETED arrives, including their Sieve scripts.
 #[test]
 fn users_who_are_gone_before_they_arrive() {
     let pair = Pair::with(Cyrus::master().sieve(true).sync_log(&[]), Cyrus::replica(), Via::Csync);
@@ -86,7 +87,7 @@ fn users_who_are_gone_before_they_arrive() {
     pair.assert_equal(&users);
 }
 
-/// A mailbox of which only the new name is in the log is found under its former one, without the replica refusing anything.
+/// A mailbox of which only the new name is in the log is found under its former one, without a refusal by the replica.
 #[test]
 fn former_names_are_asked_for() {
     let pair = logging_pair();
@@ -105,7 +106,7 @@ fn former_names_are_asked_for() {
     pair.assert_equal(&users);
 }
 
-/// Scripts of a user arrive at a replica that takes no #sieve mailboxes, as those before 3.6, too.
+/// Scripts of a user arrive at a replica that does not accept #sieve mailboxes, such as those before 3.6.
 #[test]
 fn scripts_reach_old_replicas() {
     let mut pair =
@@ -139,8 +140,8 @@ fn scripts_reach_old_replicas() {
     assert!(!found.contains("first.") && found.contains("second.bc"), "{found}");
 }
 
-/// A replica that is sent a mailbox below one it does not have makes that one up, with a unique id that nobody knows. It
-/// is not sent one if that can be helped, and what it made up makes room.
+/// A replica that gets a mailbox below one it does not have creates that one, with a unique id that nobody knows. We avoid
+/// that if possible, and a mailbox that it created makes room.
 #[test]
 fn parents_come_before_their_children() {
     let pair = logging_pair();
@@ -173,8 +174,8 @@ fn parents_come_before_their_children() {
     pair.assert_equal(&users);
 }
 
-/// As [`Pair::assert_equal`], but for the modseq of conversations: on the master a mailbox that came from another user has
-/// none (3.6.1), on the replica it gets one, and there is no way to take it away.
+/// As [`Pair::assert_equal`], without the modseq of conversations: on the master a mailbox that came from another user has
+/// none (3.6.1), on the replica it gets one, and no command removes it.
 fn assert_equal_but_for_conversations(pair: &Pair, users: &[String]) {
     let ignore = oracle::Ignore { absent_users: true, ..oracle::Ignore::default() };
     let mut report = oracle::compare_with(&pair.master, &pair.replica, users, ignore).unwrap();
@@ -182,8 +183,8 @@ fn assert_equal_but_for_conversations(pair: &Pair, users: &[String]) {
     assert!(report.is_empty(), "{report}");
 }
 
-/// A mailbox that an admin gives from one user to another is renamed on the replica, not sent anew, whichever of
-/// the two comes first; so is a user who gets another name.
+/// A mailbox that an admin gives from one user to another is renamed on the replica, not sent again, whichever of the two
+/// comes first; so is a renamed user.
 #[test]
 fn mailboxes_go_from_user_to_user() {
     let master = Cyrus::master().sync_log(&[]).option("allowusermoves", "yes");
@@ -209,7 +210,7 @@ fn mailboxes_go_from_user_to_user() {
         assert!(said.contains(&line), "{said}");
     }
 
-    // Only half of it is in the log: the other user's half is found out.
+    // Only half of it is in the log: we find the other user's half.
     running.terminate();
     assert_eq!(running.wait().code, Some(0));
     let name = |user: usize, folder| pair.master.name(&["user", &users[user], folder]);
@@ -265,7 +266,7 @@ fn what_is_no_users_mailbox() {
         assert!(said.contains(line), "no {line} in\n{said}");
     }
 
-    // And all of it away again.
+    // And all of it is removed again.
     admin.set_metadata("", "/shared/comment", None).unwrap();
     admin.set_quota(&pair.master.name(&["user", anna]), &[]).unwrap();
     admin.set_acl("shared", "cyrus", "lrswipkxtecda").unwrap();

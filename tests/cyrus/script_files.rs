@@ -1,4 +1,4 @@
-//! Sieve scripts that are files still: upgraded from before 3.6, or made by `autocreate_sieve_script`.
+//! Sieve scripts that are still files: upgraded from before 3.6, or made by `autocreate_sieve_script`.
 
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
@@ -51,7 +51,7 @@ fn has_script(server: &Cyrus) -> bool {
     lines.iter().any(|line| String::from_utf8_lossy(line).contains("FILENAME mine.script"))
 }
 
-/// A pair on which anna was replicated and then has a script as a file on both sides; bert has none at all.
+/// A pair on which anna was replicated and then has a script as a file on both sides; bert has none.
 fn pair() -> Pair {
     let pair = Pair::with(Cyrus::master().sieve(true).sync_log(&[]), Cyrus::replica(), Via::Csync);
     for user in ["anna", "bert"] {
@@ -61,15 +61,15 @@ fn pair() -> Pair {
     for server in [&pair.master, &pair.replica] {
         make_script(&folder(server, "anna"), "mine");
     }
-    // A link to nothing is no script.
+    // A link to a missing file is not a script.
     let bert = folder(&pair.master, "bert");
     fs::create_dir_all(&bert).unwrap();
     symlink("gone.bc", bert.join("defaultbc")).unwrap();
     pair
 }
 
-/// Such a user fails by name before the replica is asked about him, in every mode: its own files stay. What the error
-/// says helps.
+/// Such a user fails before the replica is asked about the user, in every mode: the replica's own files stay. The advice in
+/// the error works.
 #[test]
 fn a_user_with_script_files_fails_before_the_replica_is_asked() {
     let pair = pair();
@@ -97,7 +97,7 @@ fn a_user_with_script_files_fails_before_the_replica_is_asked() {
     pair.assert_equal(&["anna".into(), "bert".into()]);
 }
 
-/// Cyrus' own client moves the scripts on the master and then replicates the mailbox: both ways end alike.
+/// Cyrus' own client moves the scripts on the master and then replicates the mailbox: both ways have the same result.
 #[test]
 fn cyrus_own_client_moves_them_first() {
     let pair = pair();

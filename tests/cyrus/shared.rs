@@ -12,9 +12,8 @@ fn lines(side: &Cyrus, names: &[&str]) -> Vec<String> {
     said.iter().map(|line| String::from_utf8_lossy(line).into_owned()).collect()
 }
 
-/// Shared mailboxes are created, filled, renamed and deleted on the replica as they were here,
-/// with messages, ACLs and quota; a second run finds them unchanged; a prefix restricts them; and
-/// one that only the replica has is left alone.
+/// Shared mailboxes are created, filled, renamed and deleted on the replica as on the master, with messages, ACLs and
+/// quota; a second run finds them unchanged; a prefix restricts them; and one that only the replica has is left alone.
 #[test]
 fn shared_mailboxes_go_with_all_users() {
     let master = Cyrus::master().delete_mode(DeleteMode::Immediate);

@@ -1,4 +1,4 @@
-//! The test house's own ears: what our program, Cyrus' servers and Cyrus' client say in syslog arrives, where it belongs.
+//! The test kit's own syslog: the lines of our program, Cyrus' servers and Cyrus' client arrive at the right instance.
 
 use std::os::unix::net::UnixDatagram;
 
@@ -12,7 +12,7 @@ fn find<'a>(lines: &'a [LogLine], words: &[&str]) -> Vec<&'a LogLine> {
     lines.iter().filter(|line| words.iter().all(|word| line.text.contains(word))).collect()
 }
 
-/// Two servers side by side: each hears its own programs and not the other's, with the severity they gave.
+/// Two servers side by side: each gets the lines of its own programs and not the other's, with their severity.
 #[test]
 fn everybody_is_heard_where_he_belongs() {
     let pair = Pair::start();
@@ -39,7 +39,7 @@ fn everybody_is_heard_where_he_belongs() {
     }
     assert!(find(&pair.replica.syslog(), &["sync_client["]).is_empty());
 
-    // What is wrong comes as such; what the replica's server says goes to the replica.
+    // Errors arrive as errors; the lines of the replica's server arrive at the replica.
     pair.master.saslauthd().refuse(true);
     pair.replica.saslauthd().refuse(true);
     let run = pair.sync(&["-o", "-u", "anna"]);
@@ -51,7 +51,7 @@ fn everybody_is_heard_where_he_belongs() {
     assert!(find(&pair.master.syslog(), &["badlogin"]).is_empty());
 }
 
-/// What was sent before one asks is there when one asks, however much it was.
+/// Lines that were sent before the query are there, however many.
 #[test]
 fn no_line_is_late() {
     let cyrus = Cyrus::master().start().unwrap();

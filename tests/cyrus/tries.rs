@@ -1,4 +1,4 @@
-//! How often a failing user is tried: what waiting can't mend is not waited for.
+//! How often a failing user is tried: a run does not wait for what waiting can't solve.
 
 use std::fs;
 
@@ -7,13 +7,13 @@ use testkit::fill;
 use crate::common::Pair;
 use crate::errors::{failure_of, path_of};
 
-/// How often a run began with a user.
+/// How often a run started a user.
 fn tries(stdout: &str, user: &str) -> usize {
     stdout.lines().filter(|line| *line == format!("USER {user}")).count()
 }
 
-/// A damaged header was tried four times, with seven seconds of rest. It may be a file in the middle of a change, so it
-/// is looked at once more; a third look tells nothing new.
+/// A damaged header was tried four times, with seven seconds of rest. It may be a file in the middle of a change, so it is
+/// tried once more; a third try shows nothing new.
 #[test]
 fn a_damaged_mailbox_is_looked_at_twice() {
     let pair = Pair::start();
@@ -29,9 +29,9 @@ fn a_damaged_mailbox_is_looked_at_twice() {
     assert_eq!(tries(&run.stdout, &users[1]), 1, "{}", run.stdout);
 }
 
-/// An INBOX that can't be read, and a replica that has none of that user: it refused the user's other mailboxes with
-/// "Unknown error", and that was all that was said. Now the INBOX is named, the others with it, and nothing is sent before it
-/// can be.
+/// An INBOX that can't be read, and a replica that has no INBOX of that user: it refused the user's other mailboxes with
+/// "Unknown error", and nothing else was reported. Now the INBOX is named, the others with it, and nothing is sent until it
+/// can be read.
 #[test]
 fn the_inbox_that_all_wait_for_is_named() {
     let pair = Pair::start();

@@ -1,4 +1,4 @@
-//! What belongs to a user but to no mailbox can't be read: the mail is replicated all the same.
+//! A user's data outside mailboxes can't be read: the mail is replicated all the same.
 
 use std::path::PathBuf;
 
@@ -22,9 +22,9 @@ fn user_file(cyrus: &Cyrus, name: &str) -> PathBuf {
     panic!("no {name}");
 }
 
-/// Found by the safety campaign (its seed 90): a damaged list of subscriptions or a damaged quota root kept all of the user's mail
-/// away, and hid that a mailbox was damaged as well; in rolling replication, for good. Cyrus' client sends the
-/// mailboxes first. Now the mail goes, what can't be read is named, and nothing is taken away there.
+/// Found by the safety campaign (its seed 90): a damaged list of subscriptions or a damaged quota root stopped all of the
+/// user's mail, and hid that a mailbox was damaged as well; in rolling replication, for good. Cyrus' client sends the
+/// mailboxes first. Now the mail is sent, unreadable data is named, and nothing is removed there.
 #[test]
 fn damaged_subscriptions_and_quota_roots_keep_no_mail_away() {
     let pair = Pair::start();

@@ -1,4 +1,4 @@
-//! Message files that the replica can't keep, or that the master can't give.
+//! Message files that the replica can't keep, or that the master can't read.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, chown};
@@ -13,13 +13,13 @@ use crate::common::{Pair, summary};
 use crate::errors::{assert_no_bug, failure_of, path_of};
 
 fn message(nr: usize) -> Vec<u8> {
-    // Whatever reads the rest of a refused upload as commands finds one.
+    // A server that reads the rest of a refused upload as commands finds one.
     format!("From: a@example.com\r\nSubject: number {nr}\r\n\r\nNOOP\r\nNOOP\r\ntext of {nr}\r\n")
         .into_bytes()
 }
 
-/// Anna with three new messages in her INBOX, of which the replica can't write the first (as if its disk were full), and one
-/// more in each of two folders.
+/// Anna with three new messages in her INBOX, of which the replica can't write the first (as if its disk were full), and
+/// one more in each of two folders.
 fn with_a_full_disk() -> Pair {
     let mut pair = Pair::with(Cyrus::master(), Cyrus::replica(), Via::Csync);
     pair.master.create_user("anna").unwrap();
@@ -43,8 +43,8 @@ fn with_a_full_disk() -> Pair {
     pair
 }
 
-/// The replica is told of no message that it could not keep: its server would kill itself. The mailbox is named; with
-/// room again all arrives. Cyrus' client stops at the same answer.
+/// A MAILBOX never names a message that the replica could not keep: its server would kill itself. The mailbox is named;
+/// with room again everything arrives. Cyrus' client stops at the same answer.
 #[test]
 fn a_mailbox_follows_only_the_messages_that_the_replica_has_taken() {
     let died = |pair: &Pair| {
@@ -101,9 +101,9 @@ fn begun(master: Builder) -> (Pair, Client) {
     (pair, imap)
 }
 
-/// A damaged and a missing file cost their two messages, and nothing else: neither those before and behind them, nor what
-/// comes later. Both are named in every run, which sends nothing again for them. With the files put back they
-/// arrive, and both sides are equal. Cyrus' client sends nothing of such a mailbox.
+/// For a damaged and a missing file only their two messages are left out: neither those before and after them, nor later
+/// ones. Both are named in every run, which sends nothing again because of them. With the files restored they arrive, and
+/// both sides are equal. Cyrus' client sends nothing of such a mailbox.
 #[test]
 fn a_bad_file_costs_one_message() {
     for batch in ["0", "3"] {
@@ -151,7 +151,7 @@ fn bad_files(master: Builder, beside: bool) {
         fs::write(path, bytes).unwrap();
         as_its_folder(path);
     }
-    // Another file is lost by then, of a message that the replica has: it keeps it.
+    // Another file is lost by then, of a message that the replica has: the replica keeps it.
     let lost = file(&pair, 3);
     let bytes = fs::read(&lost).unwrap();
     fs::remove_file(&lost).unwrap();
@@ -161,15 +161,15 @@ fn bad_files(master: Builder, beside: bool) {
     as_its_folder(&lost);
     pair.assert_equal(&["anna".to_string()]);
     assert!(summary(&pair.sync_well(&["-u", "anna"])).contains(" 1 already equal"));
-    // Both sides live on.
+    // Both sides work.
     imap.append("INBOX", &[], None, &message(14)).unwrap();
     pair.sync_well(&["-u", "anna"]);
     pair.assert_equal(&["anna".to_string()]);
     pair.replica.login("anna").unwrap().append("INBOX", &[], None, &message(15)).unwrap();
 }
 
-/// Where all that is new is one message without its file, it is waited for: the replica's LAST_UID does not pass it, and
-/// nothing has to be made again afterwards.
+/// If the only new message has no file, the mailbox waits: the replica's LAST_UID does not pass the message, and nothing
+/// has to be made again afterwards.
 #[test]
 fn a_bad_file_at_the_end_is_waited_for() {
     let (pair, mut imap) = begun(Cyrus::master());
@@ -186,7 +186,7 @@ fn a_bad_file_at_the_end_is_waited_for() {
     pair.assert_equal(&["anna".to_string()]);
 }
 
-/// Nobody misses the file of a message that is expunged.
+/// The file of an expunged message is not needed.
 #[test]
 fn the_file_of_an_expunged_message_is_not_missed() {
     let (pair, mut imap) = begun(Cyrus::master().delayed_expunge(true));

@@ -1,4 +1,4 @@
-//! The versions that the embedded replica plays, held against real servers: the same dialogue, the same answers.
+//! Compares the versions that the embedded replica plays with real servers: the same dialogue, the same answers.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpStream;
@@ -51,7 +51,7 @@ impl Dialogue {
     }
 }
 
-/// A banner without the words that each server makes up: its name, and the order of its mechanisms.
+/// A banner without the parts that differ between servers: its name, and the order of its mechanisms.
 fn plain(banner: &[String]) -> Vec<String> {
     let plain = |line: &String| match line.split_once("Cyrus sync server ") {
         Some((_, version)) => {
@@ -68,7 +68,7 @@ fn plain(banner: &[String]) -> Vec<String> {
     banner.iter().map(plain).collect()
 }
 
-/// A MAILBOX, with what is given at its end.
+/// A MAILBOX, with these keys at its end.
 fn mailbox(name: &str, id: &str, rest: &str) -> String {
     format!(
         "APPLY MAILBOX %(UNIQUEID {id} MBOXNAME {name} SYNC_CRC 0 SYNC_CRC_ANNOT 12345678 LAST_UID 0 HIGHESTMODSEQ 9 RECENTUID 0 \
@@ -77,7 +77,7 @@ fn mailbox(name: &str, id: &str, rest: &str) -> String {
     )
 }
 
-/// What is asked of both. The last ones may end the connection.
+/// The commands for both. The last ones may end the connection.
 fn commands() -> Vec<String> {
     let id = |nr: u32| format!("{nr:08x}-0000-4000-8000-000000000000");
     let expunged = |annotation: &str| {
@@ -119,7 +119,7 @@ fn commands() -> Vec<String> {
         mailbox("user.anna", &id(1), ""),
         "GET MAILBOXES (user.anna)".to_owned(),
         "GET USER anna".to_owned(),
-        // What only some know.
+        // Commands that only some know.
         mailbox("user.anna.b", &id(2), " USERFLAGS ($one $two) USERGROUPS \"staff\tboard\" NONSENSE x"),
         "GET MAILBOXES (user.anna.b user.anna)".to_owned(),
         mailbox("user.anna.b", &id(2), " SINCE_MODSEQ 5 SINCE_CRC 0 SINCE_CRC_ANNOT 0"),
@@ -149,7 +149,7 @@ fn commands() -> Vec<String> {
     commands
 }
 
-/// A line of an answer, without what each server has of its own.
+/// A line of an answer, without the values that differ between servers.
 fn comparable(line: &str) -> String {
     let mut words: Vec<&str> = line.split(' ').collect();
     // A real server counts these by itself.
@@ -161,7 +161,7 @@ fn comparable(line: &str) -> String {
     words.join(" ")
 }
 
-/// Asks both the same; gives what differs, command by command.
+/// Asks both the same; returns the differences, command by command.
 fn differences(real: &Cyrus, options: Options) -> Vec<String> {
     let replica = Replica::new(options).unwrap();
     let server = replica.serve("127.0.0.1:0").unwrap();

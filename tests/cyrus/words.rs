@@ -1,4 +1,4 @@
-//! The program's own words as a person sees them, kept as snapshots in `snapshots/`: summaries, missing rights.
+//! The program's messages as a person sees them, kept as snapshots in `snapshots/`: summaries, missing rights.
 //!
 //! Times, rates, ports and folders differ from run to run and are replaced by `[time]` and the like.
 
@@ -12,7 +12,7 @@ use testkit::{fill, process};
 
 use crate::common::Pair;
 
-/// What differs between runs.
+/// The parts that differ between runs.
 fn filters(pair: &Pair) -> insta::internals::SettingsBindDropGuard {
     let mut settings = insta::Settings::clone_current();
     for (server, name) in [(&pair.master, "[master]"), (&pair.replica, "[replica]")] {
@@ -31,12 +31,12 @@ fn filters(pair: &Pair) -> insta::internals::SettingsBindDropGuard {
     settings.bind_to_scope()
 }
 
-/// An ordinary user who may read neither configuration nor store is told whom to be.
+/// An ordinary user that may read neither configuration nor store is told which user to be.
 #[test]
 fn without_rights() {
     let pair = Pair::start();
     pair.master.create_user("anna").unwrap();
-    // The program must be where anybody can reach it.
+    // The program must be where every user can reach it.
     let program = pair.master.dir().join("sync_client");
     fs::copy(env!("CARGO_BIN_EXE_sync_client"), &program).unwrap();
     let nobody = |conf: &str| {

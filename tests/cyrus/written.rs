@@ -1,4 +1,4 @@
-//! Stores written without Cyrus, replicated by both clients to both replicas: what arrives is what was written.
+//! Stores written without Cyrus, replicated by both clients to both replicas: what arrives equals what was written.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,7 @@ use testkit::oracle::PrivateServer;
 use testkit::store::{MasterStore, Plan, Sizes};
 use testkit::{Cyrus, c_client, run_as_cyrus};
 
-/// Runs a client on a written store and wants exit code 0.
+/// Runs a client on a written store and expects exit code 0.
 fn run(mut program: Command, conf: &Path) {
     program.arg("-C").arg(conf).arg("-A");
     c_client::measure(program).unwrap().must_succeed().unwrap();
@@ -22,7 +22,7 @@ fn theirs() -> Command {
     run_as_cyrus("/usr/lib/cyrus/bin/sync_client").unwrap()
 }
 
-/// The replica says what was written, and has every message's bytes.
+/// The replica reports what was written, and has every message's bytes.
 fn assert_arrived(store: &MasterStore, mut said: PrivateServer, what: &str) {
     let report = store.model().differences(&mut said).unwrap();
     assert!(report.is_empty(), "{what}: {report}");
@@ -30,8 +30,8 @@ fn assert_arrived(store: &MasterStore, mut said: PrivateServer, what: &str) {
     assert!(bytes.is_empty(), "{what}: {bytes}");
 }
 
-// Shows that a written store, at first and after each of two rounds of changes, arrives whole: by our client and by
-// the C client, at a real replica and at an embedded one; and that the comparison can fail: before the last run it does.
+// Shows that a written store, at first and after each of two rounds of changes, arrives complete: by our client and by the
+// C client, at a real replica and at an embedded one; and that the comparison can fail: before the last run it does.
 #[test]
 fn a_written_store_arrives_everywhere() {
     testkit::ensure_cyrus().unwrap();

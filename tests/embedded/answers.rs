@@ -1,4 +1,4 @@
-//! How much memory an answer may take, whatever the replica says.
+//! How much memory an answer may take, whatever the replica sends.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -8,8 +8,8 @@ use embedded_replica::{Fault, Keep, Options, Replica, Server};
 use testkit::c_client::{self, Outcome};
 use testkit::store::{MasterStore, Plan, Sizes};
 
-/// The most memory that the program may ever take, in MiB. As it is built for tests its code and stacks alone take 6 more (16 against
-/// 10 with nothing to do), and glibc's heaps come out differently from run to run.
+/// The most memory that the program may ever take, in MiB. As it is built for tests its code and stacks alone take 6 more
+/// (16 against 10 with nothing to do), and glibc's heaps differ from run to run.
 const MOST: u64 = if cfg!(debug_assertions) { 64 + 8 } else { 64 };
 
 fn world(users: usize) -> (Replica, Server, MasterStore, PathBuf) {
@@ -39,9 +39,9 @@ fn mailbox(name: &str, uniqueid: &str) -> String {
     )
 }
 
-// A million lines took 3 GB, and 5.3 GB in half a minute where they came deflated, a thousandth of it on the wire. Now
-// whatever comes in one answer or on all connections at once, the program keeps below its bound, and the users whose
-// answers they are fail by name.
+// A million lines took 3 GB, and 5.3 GB in half a minute if they came deflated, a thousandth of it on the wire. Now,
+// whatever arrives in one answer or on all connections at once, the program stays below its bound, and the users whose
+// answers they are fail.
 #[test]
 fn no_answer_takes_all_memory() {
     let userid = "user00000";
@@ -68,7 +68,7 @@ fn no_answer_takes_all_memory() {
     }
 }
 
-// The same from all connections at once, about every user.
+// The same on all connections at once, about every user.
 #[test]
 fn all_connections_together_do_not_either() {
     let (replica, _server, store, conf) = world(16);
@@ -94,7 +94,7 @@ fn a_million_records_pass() {
     sync(&conf, &["-A"]).must_succeed().unwrap();
     let user = &store.model().users[0];
     let mailbox = &user.mailboxes[0];
-    // It is ahead there, and with -O that is compared in full; what it has more is expunged already.
+    // It is ahead there, and with -O that needs a full comparison; its extra records are expunged already.
     let full = |records: &str| {
         format!(
             "* MAILBOX %(UNIQUEID {} MBOXNAME {} LAST_UID 1000010 HIGHESTMODSEQ 99999 RECENTUID 0 RECENTTIME 0 LAST_APPENDDATE 0 \

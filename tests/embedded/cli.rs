@@ -1,4 +1,4 @@
-//! The command line and imapd.conf: exit codes, and what is said of mistakes.
+//! The command line and imapd.conf: exit codes, and messages about mistakes.
 
 use std::fs;
 
@@ -6,7 +6,7 @@ use testkit::Folder;
 
 use crate::running::ours;
 
-/// Nonsense on the command line is told as such (64); help and version are no failure.
+/// An invalid command line is reported as such (64); help and version are not failures.
 #[test]
 fn usage() {
     for args in
@@ -54,7 +54,7 @@ fn configuration() {
         assert!(run.stderr.contains(word), "{lines}: {}", run.stderr);
         match line {
             None => assert!(run.stderr.contains(path.to_str().unwrap()), "{}", run.stderr),
-            // The included file is what can't be read.
+            // The included file is the unreadable one.
             Some(0) => {}
             Some(line) => {
                 let wanted = format!("{} line {line}", path.display());

@@ -1,7 +1,7 @@
-//! What a user costs in a store of many users: no more than in one of few, and no more memory than is allowed.
+//! The cost of a user in a store of many users: no more than in one of few, and no more memory than allowed.
 //!
-//! `GROWTH_USERS=200000 cargo test --release --test embedded growth:: -- --nocapture` takes all users of a store of that size
-//! instead of some of them; it needs some 6 GB in /dev/shm and ten minutes.
+//! `GROWTH_USERS=200000 cargo test --release --test embedded growth:: -- --nocapture` replicates all users of a store of
+//! that size instead of some of them; it needs about 6 GB in /dev/shm and ten minutes.
 
 use std::fmt::Write;
 use std::fs;
@@ -35,7 +35,7 @@ fn tell(text: &str) {
     eprintln!("{text}");
 }
 
-/// CPU time a user of a run with nothing to do in a store of so many users; the least of some.
+/// CPU time per user of a run with nothing to do in a store of this many users; the least of several.
 fn idle(users: usize, all: bool) -> Duration {
     let plan =
         Plan { users, mailboxes: 1, messages: 1, sizes: Sizes::Fixed(300), ..Plan::default() };
@@ -47,7 +47,7 @@ fn idle(users: usize, all: bool) -> Duration {
     let conf = store.conf_for("growth", server.address().port()).unwrap();
     let list = conf.with_file_name("list");
     let mut names = String::new();
-    // From all over the store.
+    // From everywhere in the store.
     let step = (store.model().users.len() / USERS).max(1);
     for user in store.model().users.iter().step_by(step).take(USERS) {
         writeln!(names, "{}", user.userid).unwrap();
@@ -58,7 +58,7 @@ fn idle(users: usize, all: bool) -> Duration {
     let first = run(&conf, list);
     assert!(first.peak_rss_bytes < MOST, "{} bytes for {users} new users", first.peak_rss_bytes);
     let mut least = Duration::MAX;
-    // The long run tells enough by itself.
+    // The long run shows enough by itself.
     let rounds = if all { 1 } else { 3 };
     for _ in 0..rounds {
         let run = run(&conf, list);

@@ -1,4 +1,4 @@
-//! The link to the replica: a login that drips, and a server that dies.
+//! The link to the replica: a very slow login, and a server that dies.
 
 use std::io::Write;
 use std::net::TcpListener;
@@ -12,7 +12,7 @@ use testkit::store::{MasterStore, Plan, Sizes};
 
 use crate::running::summary;
 
-// A peer that says a byte of its greeting now and then, for ever. Each byte came in time; now the opening as a whole must.
+// A peer that sends a byte of its greeting now and then, for ever. Each byte came in time; now the whole handshake must.
 #[test]
 fn a_login_that_drips_has_an_end() {
     let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
@@ -43,7 +43,7 @@ fn a_login_that_drips_has_an_end() {
     assert!(run.stderr.contains("our login for 9 seconds"), "{}", run.stderr);
 }
 
-// A server that dies in a compressed connection ends it in the middle of a deflate block. That was told as "unexpected
+// A server that dies on a compressed connection ends it in the middle of a deflate block. That was reported as "unexpected
 // BufError".
 #[test]
 fn a_server_that_dies_in_a_compressed_connection_is_told_plainly() {

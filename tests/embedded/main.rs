@@ -1,4 +1,4 @@
-//! sync_client without Cyrus: the master's store is written by `testkit::store`, an embedded replica plays the replica.
+//! sync_client without Cyrus: `testkit::store` writes the master's store, an embedded replica is the replica.
 //!
 //! These tests run on any Linux, as any user: `cargo test --test embedded`.
 #![forbid(unsafe_code)]

@@ -1,4 +1,4 @@
-//! What is held in memory while the replica takes nothing.
+//! How much is held in memory while the replica accepts nothing.
 
 use std::process::Command;
 use std::thread;
@@ -9,7 +9,8 @@ use testkit::c_client;
 use testkit::relay::Relay;
 use testkit::store::{Bodies, MasterStore, Plan, Sizes};
 
-/// Once it was up to 16 MiB a connection: 16 frames may wait, and these were as large as messages up to a megabyte.
+/// Before, it was up to 16 MiB for each connection: 16 frames may wait, and these were as large as messages up to a
+/// megabyte.
 #[test]
 fn large_messages_of_many_users_wait_on_the_disk() {
     let plan = Plan {
@@ -34,7 +35,7 @@ fn large_messages_of_many_users_wait_on_the_disk() {
             while !relay.is_stalled() && began.elapsed() < Duration::from_secs(60) {
                 thread::sleep(Duration::from_millis(5));
             }
-            // Time to fill whatever can be filled.
+            // Time to fill everything that can be filled.
             thread::sleep(Duration::from_secs(2));
             relay.stall(false);
         });
@@ -44,7 +45,7 @@ fn large_messages_of_many_users_wait_on_the_disk() {
     });
     assert_eq!(replica.stats().messages, 16 * 30);
     let peak = outcome.peak_rss_bytes >> 20;
-    // On a busy machine some are not made before all stands still.
+    // On a busy machine some are not made before everything stalls.
     assert!(relay.connections() >= 8, "{} connections", relay.connections());
     assert!((20..100).contains(&peak), "{peak} MiB");
 }

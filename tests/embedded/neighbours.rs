@@ -1,4 +1,5 @@
-//! One user's bad or slow answer is that user's alone: those who were asked about on the same connection lose nothing by it.
+//! One user's bad or slow answer concerns that user alone: users that were asked about on the same connection lose nothing
+//! by it.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ struct World {
 }
 
 impl World {
-    /// So many users of two small mailboxes each.
+    /// This many users of two small mailboxes each.
     fn new(users: usize) -> World {
         let plan =
             Plan { users, mailboxes: 2, messages: 1, sizes: Sizes::Fixed(300), ..Plan::default() };
@@ -30,7 +31,7 @@ impl World {
         World { replica, server, store }
     }
 
-    /// An imapd.conf with a sync_timeout of three seconds, the least there is.
+    /// An imapd.conf with a sync_timeout of three seconds, the lowest possible.
     fn conf(&self, name: &str) -> PathBuf {
         let conf = self.store.conf_for(name, self.server.address().port()).unwrap();
         let mut file = std::fs::OpenOptions::new().append(true).open(&conf).unwrap();
@@ -44,7 +45,7 @@ impl World {
         c_client::measure(command).unwrap()
     }
 
-    /// Every user but these arrives, and these are named.
+    /// Every user except these arrives, and these are named.
     fn assert_only_these_fail(&self, bad: &[String], args: &[&str]) {
         let started = Instant::now();
         let run = self.sync(args);
@@ -58,14 +59,14 @@ impl World {
             let named = format!("\nsync_client: failed: {userid}: ");
             assert!(run.stderr.contains(&named), "{userid} is not named: {}", run.stderr);
         }
-        // And when the replica has got well nothing stands in the way of anybody.
+        // And when the replica works again no user has a problem.
         self.replica.faults().mend();
         let healed = self.sync(args);
         let wanted = format!("{users} users: {} replicated, {rest} already equal", bad.len());
         assert!(summary(&healed).starts_with(&wanted), "{}", healed.stderr);
     }
 
-    /// Users here and there in the list.
+    /// Users at several places in the list.
     fn some(&self, count: usize) -> Vec<String> {
         let users = &self.store.model().users;
         let step = users.len() / count;
@@ -79,8 +80,8 @@ impl World {
     }
 }
 
-// Three users of whom the replica can't be asked without dropping the connection. Once up to 96 users lost a try with each
-// of them, and 13 of 100 innocents were reported as failed.
+// Three users whose GET USER makes the replica drop the connection. Before, up to 96 users lost a try with each of them,
+// and 13 of 100 innocent ones were reported as failed.
 #[test]
 fn who_was_asked_beside_a_user_that_ends_the_connection_arrives() {
     let world = World::new(100);
@@ -89,8 +90,8 @@ fn who_was_asked_beside_a_user_that_ends_the_connection_arrives() {
     world.assert_only_these_fail(&bad, &["-A", "-j", "2"]);
 }
 
-// Three users about whom the replica says nothing. Once all who were asked about behind them waited for the whole
-// sync_timeout, four times.
+// Three users for which the replica sends no answer. Before, all users behind them waited for the whole sync_timeout, four
+// times.
 #[test]
 fn silence_about_some_users_fails_nobody_else() {
     let world = World::new(100);
@@ -99,7 +100,7 @@ fn silence_about_some_users_fails_nobody_else() {
     world.assert_only_these_fail(&bad, &["-A", "-j", "4"]);
 }
 
-// Answers of a byte every half second, which never are silent for sync_timeout: an answer has a deadline as a whole.
+// Answers of a byte every half second, which are never silent for sync_timeout: an answer has a deadline as a whole.
 #[test]
 fn an_answer_that_drips_has_a_deadline() {
     let world = World::new(60);
@@ -111,8 +112,8 @@ fn an_answer_that_drips_has_a_deadline() {
     assert!(started.elapsed() < Duration::from_secs(120), "{:?}", started.elapsed());
 }
 
-// An OK too many: the answers to all that is asked afterwards on that connection are another user's. Once those users were
-// taken for absent there, uploaded again, and were done.
+// An extra OK: the answers to all later commands on that connection belong to another user. Before, those users were
+// treated as missing there, uploaded again, and reported as done.
 #[test]
 fn an_answer_too_many_shifts_nobody_s_answers() {
     let world = World::new(60);
@@ -128,7 +129,7 @@ fn an_answer_too_many_shifts_nobody_s_answers() {
     assert_eq!(world.replica.stats().messages, before, "somebody was uploaded again");
 }
 
-// What belongs to another user in the answer about one: nobody's mailboxes are touched because of it.
+// Another user's data in the answer about a user: no mailbox is touched because of it.
 #[test]
 fn another_user_s_mailbox_in_an_answer_ends_the_connection() {
     let world = World::new(12);

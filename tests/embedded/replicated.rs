@@ -1,4 +1,5 @@
-//! A master's store that was written without Cyrus, replicated into an embedded replica: what arrives is what was written.
+//! A master's store that was written without Cyrus, replicated into an embedded replica: what arrives equals what was
+//! written.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -37,7 +38,7 @@ impl World {
         self.conf.to_str().unwrap()
     }
 
-    /// What differs between the model and what the replica says, down to the messages' bytes.
+    /// The differences between the model and the replica's answers, down to the messages' bytes.
     fn differences(&self) -> String {
         let mut said = PrivateServer::over_tcp(self.server.address().port()).unwrap();
         let records = self.store.model().differences(&mut said).unwrap();
@@ -68,7 +69,7 @@ fn users_arrive_and_follow_changes() {
     assert_eq!(world.differences(), "");
 }
 
-// What the log names is brought over, and is gone from it then.
+// The changes in the log are replicated, and removed from the log.
 #[test]
 fn what_the_log_names_arrives() {
     let world = World::new();

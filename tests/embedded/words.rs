@@ -1,11 +1,11 @@
-//! The program's own words before it does anything, kept as snapshots in `snapshots/`: help, errors.
+//! The program's messages before it does anything, kept as snapshots in `snapshots/`: help, errors.
 
 use std::fs;
 use std::path::Path;
 
 use crate::running::ours;
 
-/// Snapshots are called what we call them; the folder's name differs from run to run.
+/// Snapshots have the names that we give them; the folder's name differs from run to run.
 fn plain(dir: Option<&Path>) -> insta::internals::SettingsBindDropGuard {
     let mut settings = insta::Settings::clone_current();
     if let Some(dir) = dir {
@@ -22,7 +22,7 @@ fn help() {
     insta::assert_snapshot!("help_long", ours(&["--help"]).stdout);
 }
 
-/// What is wrong before anything is begun, each with its exit code.
+/// Errors before anything starts, each with its exit code.
 #[test]
 fn early_errors() {
     let dir = tempfile::tempdir().unwrap();

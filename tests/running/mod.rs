@@ -1,4 +1,5 @@
-//! Runs of our program, and what they say: shared by the tests with Cyrus (`tests/cyrus`) and those without (`tests/embedded`).
+//! Runs of our program, and their output: shared by the tests with Cyrus (`tests/cyrus`) and those without
+//! (`tests/embedded`).
 
 #![allow(dead_code, reason = "not everything is needed by both")]
 
@@ -22,7 +23,7 @@ pub(crate) fn ours(args: &[&str]) -> Outcome {
     c_client::measure(command).unwrap()
 }
 
-/// The summary's first line without the time that the run took: how many users ended how, and what was sent.
+/// The summary's first line without the time of the run: how many users ended how, and what was sent.
 /// `3 users: 2 replicated, 1 failed; sent 5 messages, 1.2 kB`.
 pub(crate) fn summary(run: &Outcome) -> String {
     summary_in(&run.stderr).unwrap_or_else(|| {
@@ -30,7 +31,7 @@ pub(crate) fn summary(run: &Outcome) -> String {
     })
 }
 
-/// The same in what was written to stderr, if it is there.
+/// The same from stderr, if it is there.
 pub(crate) fn summary_in(stderr: &str) -> Option<String> {
     let lines = stderr.lines().filter_map(|line| line.strip_prefix("sync_client: "));
     lines.into_iter().find_map(|line| {
@@ -45,7 +46,7 @@ pub(crate) fn summary_in(stderr: &str) -> Option<String> {
     })
 }
 
-/// Waits until something holds; fails the test after half a minute.
+/// Waits until a condition holds; fails the test after half a minute.
 pub(crate) fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     let started = Instant::now();
     while !holds() {
@@ -54,7 +55,7 @@ pub(crate) fn wait_for(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// How a replica on this port of loopback is replicated to from within the test: -u's and -A's defaults.
+/// The settings for replication to this port of loopback from within the test: -u's and -A's defaults.
 pub(crate) fn settings(port: u16) -> Settings {
     Settings {
         replica: ReplicaSettings {
@@ -74,7 +75,7 @@ pub(crate) fn settings(port: u16) -> Settings {
     }
 }
 
-/// Replicates within the test itself.
+/// Replicates within the test process.
 pub(crate) fn in_process(settings: Settings, store: Arc<Store>, work: Selection) -> RunReport {
     actix_rt::System::new().block_on(async move {
         let (_keep, stop) = tokio::sync::watch::channel(false);
@@ -91,7 +92,7 @@ pub(crate) struct Running {
     readers: Vec<JoinHandle<()>>,
 }
 
-/// How it ended: exit code (none: a signal's) and what it wrote.
+/// How it ended: exit code (`None`: by a signal) and its output.
 pub(crate) struct Ended {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
@@ -111,12 +112,12 @@ impl Running {
         Running { child, stdout, stderr, readers }
     }
 
-    /// What it wrote to stdout so far.
+    /// Its stdout so far.
     pub(crate) fn stdout(&self) -> String {
         self.stdout.lock().unwrap().clone()
     }
 
-    /// What it wrote to stderr so far.
+    /// Its stderr so far.
     pub(crate) fn stderr(&self) -> String {
         self.stderr.lock().unwrap().clone()
     }
@@ -136,7 +137,7 @@ impl Running {
         process::send(&self.child, name).unwrap();
     }
 
-    /// Kills it; when this returns it is gone, and has let go of all that it held.
+    /// Kills it; when this returns it has ended, and released everything that it held.
     pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -169,7 +170,7 @@ impl Drop for Running {
 }
 
 impl Ended {
-    /// Wants exit code 0; gives the summary as [`summary`] does.
+    /// Expects exit code 0; returns the summary as [`summary`] does.
     pub(crate) fn well(&self) -> String {
         assert_eq!(self.code, Some(0), "{}\n{}", self.stdout, self.stderr);
         summary_in(&self.stderr).unwrap_or_else(|| panic!("no summary in:\n{}", self.stderr))

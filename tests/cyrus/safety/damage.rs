@@ -1,4 +1,4 @@
-//! Damages a master, and mends it.
+//! Damages a master, and repairs it.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use testkit::Cyrus;
 use super::facts::{Facts, place_of};
 use super::story::{Damage, How, Target, Which};
 
-/// A damage as it lies in a user's files.
+/// A damage in a user's files.
 #[derive(Debug, Clone)]
 pub(super) struct Wound {
     pub(super) damage: Damage,
@@ -20,7 +20,7 @@ pub(super) struct Wound {
     pub(super) uid: Option<u32>,
 }
 
-/// A damage that can be taken back.
+/// A damage that can be undone.
 #[derive(Debug)]
 pub(super) struct Undo {
     path: PathBuf,
@@ -28,7 +28,8 @@ pub(super) struct Undo {
     mode: Option<u32>,
 }
 
-/// Finds what a damage hits, in words of the user's facts on the undamaged master; none where there is nothing to hit.
+/// Finds the target of a damage, in words of the user's facts on the undamaged master; `None` if there is nothing to
+/// damage.
 pub(super) fn aim(cyrus: &Cyrus, user: &str, facts: &Facts, damage: Damage) -> Option<Wound> {
     let find = |folder: &str| {
         let name = format!("user.{user}{}", folder.trim_start_matches("INBOX").replace('/', "."));
@@ -120,12 +121,12 @@ impl Wound {
         self.path == other.path
     }
 
-    /// Whether a whole mailbox or database can't be read because of it, and has to be read in every run.
+    /// Whether the damage makes a whole mailbox or database unreadable, so that every run must notice it.
     pub(super) fn is_deep(&self) -> bool {
         let Damage { target, how } = self.damage;
         match target {
             Target::Seen | Target::Counters | Target::Annotations(_) | Target::Message(..) => false,
-            // An empty list of lines is as good a list.
+            // An empty list of lines is a valid list.
             Target::Subscriptions => how != How::Empty,
             Target::Index(_)
             | Target::Header(_)
@@ -137,7 +138,7 @@ impl Wound {
 }
 
 impl Undo {
-    /// Mends it.
+    /// Repairs it.
     pub(super) fn mend(self) {
         if let Some(mode) = self.mode {
             std::fs::set_permissions(&self.path, std::fs::Permissions::from_mode(mode)).unwrap();

@@ -1,4 +1,4 @@
-//! What a server holds of a user: live messages with their bytes, mailboxes by unique id, subscriptions, quota roots.
+//! A server's data of a user: live messages with their bytes, mailboxes by unique id, subscriptions, quota roots.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,22 +13,23 @@ use super::world::friend_of;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Mailbox {
     pub(super) name: String,
-    /// The GUID of each message that is not expunged and whose file is there.
+    /// The GUID of each message that is not expunged and has a file.
     pub(super) live: BTreeMap<u32, String>,
-    /// Its LAST_UID is below one of its records: the next message kills imapd. Cyrus' own -O leaves such mailboxes now and then.
+    /// Its LAST_UID is below one of its records: the next message kills imapd. Cyrus' own -O leaves such mailboxes now and
+    /// then.
     pub(super) is_doomed: bool,
-    /// Live messages whose file is not what the record says.
+    /// Live messages whose file does not match the record.
     pub(super) without_file: Vec<u32>,
 }
 
-/// All of a user.
+/// Everything of a user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Facts {
     pub(super) mailboxes: BTreeMap<String, Mailbox>,
     pub(super) subscriptions: BTreeSet<String>,
     /// The files of quota roots.
     pub(super) roots: BTreeSet<String>,
-    /// Everything the server says, sorted.
+    /// Everything the server reports, sorted.
     pub(super) lines: Vec<String>,
 }
 
@@ -55,7 +56,7 @@ impl Facts {
             match item.name.as_str() {
                 "MAILBOX" => {
                     let name = item.value.text("MBOXNAME").unwrap();
-                    // None of its own has what lost its header.
+                    // A mailbox that lost its header is in no list of its own.
                     let id = item.value.text("UNIQUEID").unwrap_or_else(|| name.clone());
                     // An intermediate has none.
                     let partition = item.value.text("PARTITION").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Runs both clients on a story's pair and its twin, and lists what they may not have done.
+//! Runs both clients on a story's pair and its twin, and lists what they did wrong.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use super::world::{Call, World, ask, run_cyrus, run_ours};
 /// A property that does not hold.
 #[derive(Debug, Clone)]
 pub(super) struct Violation {
-    /// Its name; a shrunk story breaks the same one.
+    /// Its name; a shrunk story violates the same one.
     pub(super) property: &'static str,
     pub(super) text: String,
 }
@@ -34,14 +34,14 @@ struct Case<'a> {
     found: Vec<Violation>,
 }
 
-/// What the runs wrote, for the one who reads a failure.
+/// The output of the runs, for the reader of a failure.
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
     pub(super) violations: Vec<Violation>,
     pub(super) words: String,
 }
 
-/// Runs the clients and looks at everything.
+/// Runs the clients and checks everything.
 pub(super) fn judge(world: &World, told: &Told) -> Verdict {
     let (pair, twin, user) = (&world.pair, &world.twin, told.user.as_str());
     let truth = Facts::of(&twin.master, user);
@@ -49,7 +49,7 @@ pub(super) fn judge(world: &World, told: &Told) -> Verdict {
     let damages = told.story.damages.iter();
     let mut wounds: Vec<Wound> = Vec::new();
     for wound in damages.filter_map(|d| damage::aim(&twin.master, user, &truth, *d)) {
-        // A file is hit once.
+        // A file is damaged once.
         if !wounds.iter().any(|had| had.overlaps(&wound)) {
             wounds.push(wound);
         }
@@ -78,7 +78,7 @@ pub(super) fn judge(world: &World, told: &Told) -> Verdict {
     undo_twin.into_iter().for_each(Undo::mend);
     case.is_no_worse_than(&theirs, &first, &after, &equal);
 
-    // Mended, it is as if nothing had been.
+    // Repaired, it is as if nothing had happened.
     undo.into_iter().for_each(Undo::mend);
     let healed = if case.wounds.is_empty() { second.clone() } else { case.ours() };
     let theirs_healed =
@@ -116,8 +116,8 @@ impl Case<'_> {
         Call { user: &self.told.user, mode, whom, log: &self.told.log }
     }
 
-    /// Whether the run is to look at all that the user has: what somebody did on the replica is in no log, and who is gone from
-    /// the master is left alone.
+    /// Whether the run is to look at all of the user: changes on the replica are in no log, and a user that was removed
+    /// from the master is skipped.
     fn looks_at_all(&self) -> bool {
         self.exists() && (self.told.story.whom != Whom::Log || self.told.story.is_one_way())
     }
@@ -130,7 +130,7 @@ impl Case<'_> {
         self.told.story.mode == Mode::Overwrite
     }
 
-    /// Something can't be read that is more than one message. A run by the log reads only what is in the log.
+    /// More than one message can't be read. A run by the log reads only what is in the log.
     fn is_blind(&self) -> bool {
         self.told.story.whom != Whom::Log && self.wounds.iter().any(Wound::is_deep)
     }
@@ -138,14 +138,14 @@ impl Case<'_> {
     fn never_touches(&mut self, before: &snapshot::Tree, when: &str) {
         let now = snapshot::tree(self.world.pair.master.dir()).unwrap();
         for change in snapshot::changes(before, &now) {
-            // What the servers said of our program's private questions; no part of the store.
+            // The servers' answers to private questions of our program; not part of the store.
             if !change.starts_with("run/") && !change.starts_with("log ") {
                 self.broken("master untouched", format!("{when}: {change}"));
             }
         }
     }
 
-    /// Nothing is lost on the replica that is not gone from the master by its own doing.
+    /// Nothing is lost on the replica that the master did not remove itself.
     fn keeps_what_it_must(&mut self, after: &Facts) {
         let (before, truth) = (self.before.clone(), self.truth.clone());
         let here = truth.bodies();
@@ -195,7 +195,7 @@ impl Case<'_> {
         self.truth.find(&format!("user.{}", self.told.user)).is_some()
     }
 
-    /// What differs between the undamaged master and the replica, but for what nobody can know any more.
+    /// The differences between the undamaged master and the replica, without those that nobody can know any more.
     fn differences(&self) -> Report {
         let (pair, twin) = (&self.world.pair, &self.world.twin);
         let mut report = compare(&twin.master, &pair.replica, &self.told.user);
@@ -207,7 +207,8 @@ impl Case<'_> {
         self.without_noticed(report)
     }
 
-    /// A mailbox that only the replica has, and that nothing proves deleted here, is said in syslog alone, as by Cyrus' client.
+    /// A mailbox that only the replica has, and that nothing shows to be deleted here, is reported only in syslog, as by
+    /// Cyrus' client.
     fn without_noticed(&self, mut report: Report) -> Report {
         report.0.retain(|Difference { mailbox, key, master, .. }| {
             let noticed = mailbox.as_ref().is_some_and(|name| {
@@ -242,7 +243,7 @@ impl Case<'_> {
         let said = format!("{}{}", run.stdout, run.stderr);
         let user = self.told.user.clone();
         let looks_at_all = self.looks_at_all();
-        // The run as a whole: a list of mailboxes that is not there.
+        // The run as a whole: a missing list of mailboxes.
         if run.code == Some(78) && said.contains("mailboxes.db") {
             return;
         }
@@ -314,7 +315,7 @@ impl Case<'_> {
         }
     }
 
-    /// What Cyrus' client keeps we keep; what it can do we can do.
+    /// What Cyrus' client keeps, ours keeps; what it can do, ours can do.
     fn is_no_worse_than(
         &mut self,
         theirs: &Outcome,
@@ -358,7 +359,7 @@ impl Case<'_> {
         }
     }
 
-    /// Where nobody but the runs touched the replica, a mended master is replicated, if Cyrus' client can.
+    /// If only the runs changed the replica, a repaired master is replicated, if Cyrus' client can do it.
     fn heals(&mut self, run: &Outcome, theirs: &Outcome) {
         let pair = &self.world.pair;
         let differences =
@@ -372,14 +373,14 @@ impl Case<'_> {
         }
     }
 
-    /// Both sides take new messages, and the master's arrive.
+    /// Both sides accept new messages, and the master's arrive.
     fn goes_on(&mut self, last: &Outcome) {
         let (pair, user) = (&self.world.pair, &self.told.user);
         let mut found = append_everywhere(&pair.master, user, "master");
         if last.code == Some(0) && found.is_empty() && self.exists() {
             let run = run_ours(pair, Call { whom: Whom::User, ..self.call() });
             if !self.looks_at_all() {
-                // What the replica has of its own comes out only now.
+                // What the replica has of its own shows only now.
             } else if run.code != Some(0) {
                 found.push(format!("the new message is not sent: {}", run.stderr));
             } else {
@@ -389,7 +390,7 @@ impl Case<'_> {
                 }
             }
         }
-        // What the story itself left to die is not the runs' fault.
+        // Deaths that the story itself caused are not the runs' fault.
         let doomed = self.before.mailboxes.values().any(|mailbox| mailbox.is_doomed);
         if !doomed {
             found.extend(append_everywhere(&pair.replica, user, "replica"));
@@ -415,21 +416,22 @@ fn compare(master: &Cyrus, replica: &Cyrus, user: &str) -> Report {
     report.0.retain(|difference| {
         let Difference { mailbox, key, master, replica, .. } = difference;
         let number = |value: &Option<String>| value.as_ref().and_then(|v| v.parse::<u64>().ok());
-        // What cyr_expire removed here from below DELETED leaves no trace; there it is the replica's own cyr_expire's to remove.
+        // Mailboxes that cyr_expire removed here from below DELETED leave no trace; there the replica's own cyr_expire
+        // removes them.
         let expired =
             master.is_none() && mailbox.as_ref().is_some_and(|name| name.starts_with("DELETED."));
         // Counters that no command lowers.
         let counter =
             ["FOLDERMODSEQ", "XCONVMODSEQ", "RACLMODSEQ"].iter().any(|c| key.ends_with(c));
         let ahead = counter && number(replica) > number(master);
-        // No command sets it: it is the servers' own to keep.
+        // No command sets it: the servers maintain it themselves.
         let stale = key.ends_with("QUOTAROOT") && replica.is_none();
         !(expired || ahead || stale)
     });
     report
 }
 
-/// Appends a message to each of a user's mailboxes; gives what went wrong.
+/// Appends a message to each of a user's mailboxes; returns the errors.
 fn append_everywhere(cyrus: &Cyrus, user: &str, side: &str) -> Vec<String> {
     let mut wrong = Vec::new();
     let names = match cyrus.login(user).and_then(|mut client| Ok(client.list("", "*")?)) {

@@ -39,8 +39,8 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
-/// No run destroys, lies or hangs, whatever happened to the pair before it; and Cyrus' own client, on a copy of the pair, does
-/// no better.
+/// No run destroys, reports wrongly or hangs, whatever happened to the pair before it; and Cyrus' own client, on a copy of
+/// the pair, does no better.
 #[test]
 fn nothing_is_lost_and_nothing_is_hidden() {
     let seeds: Vec<u64> = match number("SAFETY_SEED") {
@@ -82,7 +82,7 @@ fn nothing_is_lost_and_nothing_is_hidden() {
     assert!(failures.is_empty(), "\n{failures}");
 }
 
-/// Makes all stories' users, copies the pair, and judges each.
+/// Makes all stories' users, copies the pair, and judges each story.
 fn play(world: &mut World, stories: &[Story]) -> Vec<(Told, Verdict)> {
     let told: Vec<Told> = stories.iter().map(|story| perform(world, story)).collect();
     world.copy();
@@ -94,7 +94,7 @@ fn play(world: &mut World, stories: &[Story]) -> Vec<(Told, Verdict)> {
         .collect()
 }
 
-/// A story, what came of each step, and what is wrong, for a person to read.
+/// A story, the result of each step, and what is wrong, for a person to read.
 fn tell(told: &Told, verdict: &Verdict, kind: Kind) -> String {
     let mut text = format!("==== seed {} as user {} {kind:?}\n", told.story.seed, told.user);
     let mut results = told.results.iter();

@@ -1,4 +1,4 @@
-//! Does the steps of a story on the pair, up to the run that is looked at.
+//! Carries out the steps of a story on the pair, up to the run that is examined.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -16,15 +16,15 @@ use super::world::{Call, World, friend_of, run_cyrus, run_ours};
 pub(super) struct Told {
     pub(super) story: Story,
     pub(super) user: String,
-    /// What each step came to.
+    /// The result of each step.
     pub(super) results: Vec<String>,
-    /// The GUIDs of all that ever was on the master, and that it did not lose by an accident.
+    /// The GUIDs of everything that ever was on the master, except what it lost by an accident.
     pub(super) ever_master: BTreeSet<String>,
     /// What the master logged since the last run that ended well.
     pub(super) log: String,
 }
 
-/// Does a story's steps for a user who did not exist.
+/// Carries out a story's steps for a user that did not exist.
 pub(super) fn perform(world: &mut World, story: &Story) -> Told {
     let user = world.fresh_user();
     world.pair.master.create_user(&friend_of(&user)).unwrap();
@@ -60,10 +60,10 @@ pub(super) fn perform(world: &mut World, story: &Story) -> Told {
                 }
             }
             Step::Run(by, one_way) => {
-                // Nobody may hold what a run needs.
+                // No process may hold what a run needs.
                 hands = [Hand::default(), Hand::default()];
                 let mode = if *one_way { Mode::OneWay } else { Mode::Plain };
-                // The friend is replicated too, so that a folder given away may go there and come back.
+                // The friend is replicated too, so that a folder given away may move there and back.
                 let call = Call { user: &told.user, mode, whom: Whom::Prefix, log: "" };
                 let before = log_of(&world.pair.master, &told.user).len();
                 let run = match by {
@@ -114,7 +114,7 @@ fn back_up(master: &Cyrus, user: &str, facts: &Facts) {
     }
 }
 
-/// Puts back what a folder was at the last run that ended well.
+/// Restores a folder to its state at the last run that ended well.
 fn go_back(master: &Cyrus, folder: &str, told: &mut Told) -> Done {
     let before = Facts::of(master, &told.user);
     let name = full(master, &told.user, folder).replace('/', ".");
@@ -260,7 +260,7 @@ fn imap_work(client: &mut Client, work: Work, body: &[u8]) -> Result<(), testkit
     }
 }
 
-/// Does something with chosen messages of a folder; nothing where there is none.
+/// Does something with chosen messages of a folder; nothing if there are none.
 fn with(
     client: &mut Client,
     folder: &str,

@@ -8,7 +8,7 @@ use super::play;
 use super::story::{Mode, Story, Whom};
 use super::world::World;
 
-/// Leaves out what `SAFETY_STEPS` and `SAFETY_LEAVE_OUT` say.
+/// Leaves out the steps in `SAFETY_STEPS` and `SAFETY_LEAVE_OUT`.
 pub(super) fn cut_by_hand(story: &Story) -> Story {
     let mut cut = story.clone();
     if let Some(steps) = super::number("SAFETY_STEPS") {
@@ -24,14 +24,15 @@ pub(super) fn cut_by_hand(story: &Story) -> Story {
     cut
 }
 
-/// Looks for the shortest story that still breaks a property: that of `SAFETY_PROPERTY`, or the first one that `verdict` names.
+/// Looks for the shortest story that still violates a property: that of `SAFETY_PROPERTY`, or the first one that `verdict`
+/// names.
 pub(super) fn shrink(world: &mut World, story: Story, verdict: &Verdict) -> (Told, Verdict) {
     let first = verdict.violations[0].property.to_owned();
     let wanted = &std::env::var("SAFETY_PROPERTY").unwrap_or(first);
     let mut best = story;
     let mut shorter = true;
     while std::mem::take(&mut shorter) {
-        // From the end: what comes last matters least to what is before it. The user stays.
+        // From the end: the last steps matter least to those before them. The user stays.
         for nr in (1..best.steps.len() + best.damages.len()).rev() {
             let mut less = best.clone();
             match nr.checked_sub(less.steps.len()) {

@@ -1,7 +1,7 @@
 //! What happens to a user on both sides before a run: a seed makes a story, and a story can be read.
 //!
-//! Few names and few messages are in play, so that names are used again, folders cross, and both sides touch the same things. A
-//! story does not know whether its steps succeed: a server that says NO is part of it.
+//! Few names and few messages are used, so that names are used again, folders cross, and both sides touch the same objects.
+//! A story does not know whether its steps succeed: a server that says NO is part of it.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -29,7 +29,7 @@ pub(super) enum Which {
 
 type Folder = &'static str;
 
-/// What somebody does on one server.
+/// An operation on one server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Work {
     Append(Folder),
@@ -42,7 +42,7 @@ pub(super) enum Work {
     Rename(Folder, Folder),
     Subscribe(Folder),
     Unsubscribe(Folder),
-    /// Sets a quota root's limit; none takes the limits away.
+    /// Sets a quota root's limit; `None` removes the limits.
     Quota(Folder, Option<u64>),
     Annotate(Folder, u32),
     Acl(Folder, &'static str),
@@ -56,7 +56,7 @@ pub(super) enum Work {
     ReconstructFromNothing(Folder),
     /// `ctl_conversationsdb` with this option.
     Conversations(&'static str),
-    /// The folder goes back to what it was at the last run that ended well, as from a backup.
+    /// The folder returns to its state at the last run that ended well, as from a backup.
     GoBack(Folder),
     /// An admin gives the folder to the user's friend.
     GiveAway(Folder),
@@ -77,7 +77,7 @@ pub(super) enum Step {
     Run(By, bool),
 }
 
-/// What happens to a file.
+/// A damage to a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum How {
     Missing,
@@ -88,7 +88,7 @@ pub(super) enum How {
     Closed,
 }
 
-/// What is damaged.
+/// The damaged object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Target {
     Index(Folder),
@@ -111,7 +111,7 @@ pub(super) struct Damage {
     pub(super) how: How,
 }
 
-/// How the run is called whose effect is looked at.
+/// How the examined run is called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     Plain,
@@ -119,7 +119,7 @@ pub(super) enum Mode {
     Overwrite,
 }
 
-/// How the run is told whom it is about.
+/// How the run selects its users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Whom {
     /// `-u USER`
@@ -140,7 +140,7 @@ pub(super) struct Story {
     pub(super) whom: Whom,
 }
 
-/// What a pair of servers is like: a world has many stories.
+/// The settings of a pair of servers: a world has many stories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Kind {
     pub(super) immediate: bool,
@@ -170,7 +170,7 @@ impl Story {
             steps.push(teller.at(Side::Master, work));
         }
         steps.push(teller.run(false));
-        // Half of the stories never touch the replica: those must end well once the damage is mended.
+        // Half of the stories never touch the replica: those must end well once the damage is repaired.
         let both = teller.rng.random_ratio(1, 2);
         for _ in 0..teller.between(2, 14) {
             let there = both && teller.rng.random_ratio(2, 5);
@@ -211,7 +211,7 @@ impl Story {
     }
 }
 
-/// Tells a story, with a rough idea of what is where: most steps shall find what they are about.
+/// Makes a story, with a rough idea of what is where: most steps should find their object.
 struct Teller {
     rng: StdRng,
     /// The folders that each side is likely to have besides the INBOX.
@@ -231,13 +231,13 @@ impl Teller {
         self.one(&[Which::First, Which::Last, Which::Last, Which::All])
     }
 
-    /// A run of either program, after which both sides are likely to have the same.
+    /// A run of either program, after which both sides are probably equal.
     fn run(&mut self, one_way: bool) -> Step {
         self.there[1] = self.there[0].clone();
         Step::Run(self.one(&[By::Ours, By::Cyrus]), one_way)
     }
 
-    /// A step, and what becomes of the folders by it.
+    /// A step, and its effect on the folders.
     fn at(&mut self, side: Side, work: Work) -> Step {
         let there = &mut self.there[side as usize];
         match work {
@@ -257,7 +257,7 @@ impl Teller {
         Step::At(side, work)
     }
 
-    /// A folder that is there, mostly.
+    /// An existing folder, mostly.
     fn folder(&mut self, side: Side, inbox: bool) -> Folder {
         let mut names: Vec<Folder> = self.there[side as usize].iter().copied().collect();
         if inbox {
@@ -269,7 +269,7 @@ impl Teller {
         self.one(&names)
     }
 
-    /// Something that may be done; at the beginning there is more to make than to undo.
+    /// A possible operation; at the beginning there is more to make than to undo.
     fn work(&mut self, side: Side, beginning: bool) -> Work {
         let folder = self.folder(side, true);
         let below = self.folder(side, false);
@@ -304,7 +304,7 @@ impl Teller {
         }
     }
 
-    /// A damage, by preference to what was renamed last.
+    /// A damage, preferably to what was renamed last.
     fn damage(&mut self, steps: &[Step]) -> Damage {
         let renamed = steps.iter().rev().find_map(|step| match step {
             Step::At(Side::Master, Work::Rename(_, to)) => Some(*to),

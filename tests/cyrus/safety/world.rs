@@ -1,7 +1,7 @@
 //! The servers that stories play on: a pair, and its twin for Cyrus' own client.
 //!
-//! The pair's users are made first, all stories' at once; then the twin becomes a copy of the pair; then the runs come. So both
-//! clients start from the very same bytes.
+//! All stories' users of the pair are made first; then the twin becomes a copy of the pair; then the runs start. So both
+//! clients start from exactly the same bytes.
 
 use testkit::c_client::{self, Outcome};
 use testkit::oracle::PrivateServer;
@@ -13,7 +13,7 @@ use crate::common::Pair;
 /// A pair of servers and its twin.
 pub(super) struct World {
     pub(super) pair: Pair,
-    /// A copy of the pair as it was before the runs: the master's copy also tells what the master is without its damage.
+    /// A copy of the pair from before the runs: the master's copy also shows the master without its damage.
     pub(super) twin: Pair,
     next_user: u32,
 }
@@ -26,7 +26,7 @@ impl World {
             let master = like(Cyrus::master()).sync_log(&[]);
             Pair::with(master, like(Cyrus::replica()), Via::Csync)
         };
-        // Starting is waiting.
+        // Most of the time of a start is waiting.
         let (pair, twin) = std::thread::scope(|scope| {
             let twin = scope.spawn(pair);
             (pair(), twin.join().unwrap())
@@ -40,7 +40,7 @@ impl World {
         format!("s{:05}", self.next_user)
     }
 
-    /// Makes the twin what the pair is now.
+    /// Makes the twin a copy of the pair.
     pub(super) fn copy(&mut self) {
         self.twin.master.become_copy_of(&self.pair.master).unwrap();
         self.twin.replica.become_copy_of(&self.pair.replica).unwrap();
@@ -54,12 +54,12 @@ pub(super) fn ask(cyrus: &Cyrus) -> PrivateServer {
     PrivateServer::start(cyrus).unwrap()
 }
 
-/// The user to whom a user's folders may be given; its name begins with that user's.
+/// The user that a user's folders may be given to; its name begins with that user's.
 pub(super) fn friend_of(user: &str) -> String {
     format!("{user}friend")
 }
 
-/// A run: of whom, and how.
+/// A run: its users, and its options.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Call<'a> {
     pub(super) user: &'a str,
@@ -80,7 +80,7 @@ impl Call<'_> {
             Whom::User => args.extend(["-u".to_owned(), self.user.to_owned()]),
             Whom::Prefix => args.extend(["-A".to_owned(), format!("user.{}", self.user)]),
             Whom::Log => {
-                // Not within the master's folder, which must stay as it is.
+                // Not within the master's folder, which must not change.
                 let path = pair.replica.dir().join("log-to-do");
                 std::fs::write(&path, self.log).unwrap();
                 args.extend(["-R", "-f"].map(str::to_owned));
