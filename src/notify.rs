@@ -58,6 +58,6 @@ fn tell(statuses: &[RollStatus], ready: bool) -> bool {
 /// A socket that is gone is no reason to stop replicating.
 fn notify(states: &[NotifyState<'_>]) {
     if let Err(e) = sd_notify::notify(states) {
-        debug!("systemd can't be told: {e}");
+        debug!("can't notify systemd: {e}");
     }
 }

@@ -73,7 +73,7 @@ pub enum UserError {
     },
     /// A mailbox that only the replica has, and that nothing here shows to be deleted.
     #[error(
-        "mailbox {mailbox}: only the replica has it, and nothing here tells that it was deleted"
+        "mailbox {mailbox}: only the replica has it, and nothing here shows that it was deleted"
     )]
     OnlyThere {
         /// Internal name.

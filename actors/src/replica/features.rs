@@ -3,10 +3,10 @@
 //! ```text
 //!   feature                  Cyrus     without it
 //!   SIEVE-MAILBOX            3.6       scripts go one by one, in META and SIEVE
-//!   FORCE                    3.6       -O does not say it: what is ahead of ours there is refused, and its mailbox fails by name
-//!   GET UNIQUEIDS            3.6       mailboxes are asked for by name, by those that they had before, too. 3.2 and 3.4 know it,
-//!                                      but their servers die of an id that they have not
-//!   names without a mailbox  3.4       they are not sent: 3.0 refuses them, 3.2 makes them by itself and never tells of them
+//!   FORCE                    3.6       -O does not say it: mailboxes that are ahead there are refused, and fail
+//!   GET UNIQUEIDS            3.6       mailboxes are asked for by name, and by former names. 3.2 and 3.4 know it,
+//!                                      but their servers die of an id that they do not have
+//!   names without a mailbox  3.4       they are not sent: 3.0 refuses them, 3.2 makes them by itself and never reports them
 //!   USERFLAGS, USERGROUPS    3.12      they are not sent
 //!   REPLICATION-ARCHIVE      3.8       -a: messages are staged on the spool partition
 //!   UNMAILBOX-ID             HEAD      UNMAILBOX gives the name alone

@@ -2,10 +2,10 @@
 //!
 //! ```text
 //!   GET …               MAILBOX_NONEXISTENT               nothing is there: an answer like any other
-//!   UNMAILBOX, UNUSER   MAILBOX_NONEXISTENT               nothing is left to be done
-//!   MAILBOX             SYNC_CHECKSUM, SYNC_CHANGED       compare afresh, then send again
+//!   UNMAILBOX, UNUSER   MAILBOX_NONEXISTENT               nothing is left to do
+//!   MAILBOX             SYNC_CHECKSUM, SYNC_CHANGED       compare again, then send again
 //!   MAILBOX             MAILBOX_NONEXISTENT, _MOVED       names changed there: look again
-//!   all else                                              it was refused
+//!   all others                                            it was refused
 //! ```
 //! Source: `imap/sync_support.c` (sync_do_update_mailbox, sync_do_user_main, do_unuser) of cyrus-imapd 3.6.1.
 

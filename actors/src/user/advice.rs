@@ -53,7 +53,7 @@ fn advice(e: &UserError, userid: &str, rules: &NameRules) -> Option<String> {
             "let Cyrus move them there: a login to its ManageSieve service (timsieved) as this user, or as an admin for {}, does it",
             quoted(userid)
         )),
-        UserError::Uncounted(_) => Some("`quota -f` there mends it".into()),
+        UserError::Uncounted(_) => Some("`quota -f` there repairs it".into()),
         UserError::OnlyThere { .. } => Some("if it may go, delete it there".into()),
         UserError::Replica(ReplicaError::DeletedThere { uniqueid, .. }) => Some(format!(
             "if no mailbox there has that id any more, `cyr_dbtool MAILBOXES.DB twoskip delete I{uniqueid}` there, with the path of its mailboxes.db, lets it be made"

@@ -3,8 +3,8 @@
 //! ```text
 //!   Scope::Whole, Gone   GET USER u                          beside reading all of the user
 //!   (shared mailboxes)   GET MAILBOXES, GET UNIQUEIDS        of all that are here
-//!   Scope::Some          GET MAILBOXES, GET META, GET QUOTA  of what the log names (look_some.rs)
-//!        '--> what the replica has and we have not, by unique id: a tombstone? another name? another user's? --> plan
+//!   Scope::Some          GET MAILBOXES, GET META, GET QUOTA  of what the log names (look_partial.rs)
+//!        '--> mailboxes that only the replica has, by unique id: a tombstone? another name? another user's? --> plan
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};

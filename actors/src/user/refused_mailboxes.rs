@@ -1,8 +1,8 @@
 //! Mailboxes whose messages the replica could not keep, for example because its disk is full.
 //!
 //! ```text
-//!   look -- act -- MESSAGE of b refused, the connection ends -- look again, without b -- act -- b fails by itself
-//!                       '-- and of c on the same partition -- look again, without that partition
+//!   look -- apply -- MESSAGE of b refused, the connection ends -- look again, without b -- apply -- b fails alone
+//!                         '-- and of c on the same partition -- look again, without that partition
 //! ```
 //! Such a refusal ends the connection, and with it all of the user's work in flight. The rest of the user must not wait for
 //! that mailbox: the user is looked at again, and sent without it.

@@ -125,7 +125,7 @@ impl Pair {
         all
     }
 
-    /// How often the replica was told this so far.
+    /// How often the replica was sent this so far.
     pub(crate) fn count(&self, command: &str) -> u64 {
         self.replica.stats().commands.get(command).copied().unwrap_or_default()
     }

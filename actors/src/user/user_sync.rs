@@ -2,11 +2,11 @@
 //!
 //! ```text
 //!                 .--ReadUser, ReadSome--> StoreReader (threads) ----> what the master has --.
-//!   SyncUser,  --> look                                                                     plan --> act
+//!   SyncUser,  --> look                                                                     plan --> apply
 //!   SyncTasks     '--GET USER, MAILBOXES-> replica ----------------------> what it has -------'
 //!
-//!   act: RESERVE, UNMAILBOX, RENAME (then look again), MAILBOX with its messages, QUOTA, SUB,
-//!        SIEVE, SEEN, RESTART; each sent ahead of the answers to those before it.
+//!   apply: RESERVE, UNMAILBOX, RENAME (then look again), MAILBOX with its messages, QUOTA, SUB,
+//!          SIEVE, SEEN, RESTART; each sent ahead of the answers to those before it.
 //! ```
 //! A mailbox that fails does not stop the user's others; the user then counts as failed, naming all failed mailboxes. The
 //! shared mailboxes are one more user, without a name: they are asked for by name and by unique id instead of by GET USER.

@@ -3,7 +3,7 @@
 //! ```text
 //!   backlog --start--> in flight --done--> gone
 //!      ^                  | | '---waits for a lock that somebody else holds (no place taken)--> ready
-//!      |                  | '----not begun, or linked with another user: at once again
+//!      |                  | '----not started, or linked with another user: at once again
 //!      '-----rests <------'      failed, skipped, or locked with -N: longer each time
 //! ```
 //! A work of which only single mailboxes failed is done; these rest alone (`work/aside.rs`). A user that fails four times

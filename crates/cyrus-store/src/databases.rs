@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! mboxlist_db   mailboxes.db     made by Cyrus' first start (ctl_cyrusdb -r)     missing: an error
-//! annotation_db annotations.db   made by whoever first asks for an annotation    missing: an error where there are mailboxes
-//! quota_db      quotas.db        made by whoever makes the first mailbox         missing: an error where there are mailboxes
+//! annotation_db annotations.db   made by the first query for an annotation       missing: an error where there are mailboxes
+//! quota_db      quotas.db        made with the first mailbox                     missing: an error where there are mailboxes
 //!               quotalegacy      a file each root                                missing: no such root
 //! subscription_db, seenstate_db, conversations_db      a file each user            missing: nothing is known
 //! ```

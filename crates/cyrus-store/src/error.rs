@@ -22,7 +22,7 @@ pub enum ErrorClass {
     Unsupported,
     /// The operating system refused; trying again later may help.
     Io,
-    /// `imapd.conf` is wrong: nothing works until an admin mends it.
+    /// `imapd.conf` is wrong: nothing works until an admin corrects it.
     Config,
 }
 
@@ -48,7 +48,7 @@ pub enum StoreError {
     },
     /// A database for all users that Cyrus has created by now is not where the option says.
     #[error(
-        "option {option}: {} does not exist, and what is not there is not taken for empty; is this where Cyrus keeps it?",
+        "option {option}: {} does not exist, and a missing file is not treated as empty; is this where Cyrus keeps it?",
         path.display()
     )]
     MissingDatabase {

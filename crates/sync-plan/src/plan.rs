@@ -212,7 +212,7 @@ pub enum PlanError {
     /// tombstone.
     #[error(
         "mailbox {mailbox}: the replica has another mailbox of this name (unique id {uniqueid}), and {}",
-        if *alive { "that one is here, too, under another name" } else { "nothing here tells that it was deleted" }
+        if *alive { "that one is here, too, under another name" } else { "nothing here shows that it was deleted" }
     )]
     NameHeld {
         /// The mailbox here.

@@ -3,13 +3,13 @@
 //! ```text
 //!  story     a seed makes a story: steps on both sides, damage, how the run is called     facts    what a server holds of a user
 //!  world     the servers: a pair, and its twin for Cyrus' own client                      perform  does the steps
-//!  damage    damages a master, and mends it                                               judge    the runs, and the properties
+//!  damage    damages a master, and repairs it                                             judge    the runs, and the properties
 //!  shrink    looks for the shortest story that breaks the same property
 //! ```
 //! ```sh
 //! SAFETY_SEEDS=200 cargo test --test cyrus safety::        # more stories than the usual few
 //! SAFETY_FIRST=1000 …                                   # other ones
-//! SAFETY_SEED=17 cargo test --test cyrus safety::          # one story, told whatever comes of it
+//! SAFETY_SEED=17 cargo test --test cyrus safety::          # one story, printed whatever its result
 //! SAFETY_SEED=17 SAFETY_STEPS=9 SAFETY_LEAVE_OUT=3,5,d0 # with its first steps only, and without some
 //! SAFETY_SEED=17 SAFETY_SHRINK=1                        # looks for the shortest story by itself
 //! SAFETY_SEED=17 SAFETY_SHRINK=1 SAFETY_PROPERTY='exit 0 is equality'     # that breaks this one

@@ -60,7 +60,7 @@ impl Handshake {
         })
     }
 
-    /// What is wanted of what is offered, in the order of the C client. To an administrator on a Unix socket nothing is
+    /// The wanted ones of the offered capabilities, in the order of the C client. To an administrator on a Unix socket nothing is
     /// offered, but 3.6 knows SIEVE-MAILBOX, and ignores what it does not know.
     fn wanted_capabilities(&self) -> Vec<&'static str> {
         let unseen = self.options.already_authenticated && self.knows_force();

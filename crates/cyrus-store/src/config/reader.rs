@@ -186,7 +186,7 @@ impl Reader {
             {
                 return Err(fail(
                     &origin,
-                    format!("option {full_name}: '{word}' is none of: {}", choices.join(" ")),
+                    format!("option {full_name}: '{word}' is not one of: {}", choices.join(" ")),
                 ));
             }
         }

@@ -73,7 +73,7 @@ fn mistakes_name_their_line() {
         ("configdirectory: /c\nconfigdirectory: /d\n", 2, "already set on line 1"),
         ("configdirectory: /c\npartition-a: /x\npartition-a: /y\n", 3, "already set on line 2"),
         ("@unknown: x\n", 1, "unknown directive"),
-        ("metapartition_files: header nonsense\n", 1, "'nonsense' is none of"),
+        ("metapartition_files: header nonsense\n", 1, "'nonsense' is not one of"),
     ];
     for (text, wanted_line, wanted) in cases {
         match parse(text).unwrap_err() {

@@ -4,7 +4,7 @@
 //!   fetch, foreach --> is the file still the one that was read? --yes--> memory
 //!                        | path's inode, and the 64 bytes of the         (two system calls)
 //!                        | twoskip header, which every commit changes
-//!                        '--no--> the file itself, under its lock; read anew after some of these
+//!                        '--no--> the file itself, under its lock; read again after some of these
 //! ```
 //! An answer is never older than the query: a writer that has committed has changed the header, and one that has started
 //! has marked it dirty. Only twoskip files of a moderate size are kept. Of larger ones some blocks are kept, under the same

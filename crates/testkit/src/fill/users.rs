@@ -75,7 +75,7 @@ pub fn fill_users(cyrus: &Cyrus, seed: u64, n: usize) -> Result<Vec<String>> {
     fill_with(cyrus, &FillOptions::new(seed, n))
 }
 
-/// Makes users as told; gives their names.
+/// Makes users with these options; returns their names.
 ///
 /// Makes users with these options; returns their names.
 /// When the server refuses anything.
