@@ -159,22 +159,22 @@ pub(crate) fn pages(results: &Results) -> Vec<(&'static str, String)> {
     let (at_once, each) = (xargs::CLIENTS, xargs::USERS_EACH);
     let page = format!(
         "# Benchmarks\n\n\
-         Written by `cargo xtask bench` (`--sink`, `--lag`, `--backlog`) and `cargo xtask bench --report`; what bounds the numbers stands in \
-         [performance.md](performance.md).\n\n\
+         Written by `cargo xtask bench` (`--sink`, `--lag`, `--backlog`) and `cargo xtask bench --report`; \
+         [performance.md](performance.md) says what limits the numbers.\n\n\
          ![Times as fast as the C client, by round trip](benchmarks.svg)\n\n\
          {}\n\n\
          ## How it was measured\n{}\n\n\
          All clients run in turn from one master's store (written by the testkit, index version 17) to a real Cyrus \
-         replica of their own, on the same machine; round trips are added by the testkit's relay, and at 0 ms there \
-         is none. In memory, all stores are in /dev/shm; on disk, all are below /tmp, where Cyrus' fsync calls take their time, while \
+         replica of their own, on the same machine. The testkit's relay adds the round trips; at 0 ms there \
+         is no relay. In memory, all stores are in /dev/shm; on disk, all are below /tmp, where Cyrus' fsync calls take time, while \
          the master's files were just written and come from the page cache. \
-         Who goes first changes from round to round. A replica is wiped before each run of `all`, `wide` and `big`, outside the \
-         measured time. \"As fast\" is the median of the rounds' ratios of wall time, the other's over ours; other figures are medians \
-         of their own. **xargs** is what people do today: up to {at_once} C clients at a time, {each} users each; one user is no work for it. \
-         CPU is user and system time of the client's process alone, for xargs of all its clients. Peak RSS for xargs is the most that its \
-         living clients held together, looked at every 10 ms; what they share, mostly libraries, counts for each, though it is there once: some 15 of a client's 19 MiB. \
-         After each run all messages were counted on the replica; at the end all replicas said the same.\n\
-         The sink is a replica of our own that counts messages and throws them away: what is left is the client's cost.\n\n\
+         The client that runs first changes from round to round. A replica is wiped before each run of `all`, `wide` and `big`, outside the \
+         measured time. \"As fast\" is the median of the rounds' ratios of wall time, the other's divided by ours; other numbers are medians \
+         of their own. **xargs** is what people do today: up to {at_once} C clients at a time, {each} users each; a single user can't be divided. \
+         CPU is user and system time of the client's process alone; for xargs of all its clients. Peak RSS for xargs is the most that its \
+         living clients held together, sampled every 10 ms; shared memory, mostly libraries, counts for each client, though it exists once: about 15 of a client's 19 MiB. \
+         After each run all messages were counted on the replica; at the end all replicas reported the same.\n\
+         The sink is a replica of our own that counts messages and throws them away: what remains is the client's cost.\n\n\
          ```\n/usr/lib/cyrus/bin/sync_client -C imapd.conf -A            # or -u USER\n\
          xargs -a users -P {at_once} -n {each} /usr/lib/cyrus/bin/sync_client -C imapd.conf -u\n\
          target/release/sync_client -C imapd.conf -A -j 16          # or -u USER\n```\n\n{}\
