@@ -1,4 +1,4 @@
-//! What goes to the replica in which order, and what becomes of what it refuses or of what is lost on the way.
+//! What is sent to the replica and in which order, and what happens when it refuses something or the connection is lost.
 
 use embedded_replica::Fault;
 use testkit::store::{Bodies, Plan, Sizes};
@@ -38,7 +38,7 @@ fn counts(sent: Sent) -> (u64, u64) {
     (sent.mailboxes, sent.messages)
 }
 
-/// Nothing differs any more: the next attempt finds nothing to do.
+/// Both sides are equal: the next attempt finds nothing to do.
 async fn assert_equal(pair: &Pair) {
     let again = pair.sync(0).await;
     assert!(matches!(again.result, Ok(Outcome::Unchanged)), "{:?}", again.result);
@@ -150,7 +150,7 @@ fn messages_that_are_refused_cost_a_connection_and_their_mailbox_alone() {
         let name = &pair.master.disk.model().users[0].mailboxes[1].name;
         let e = failure(&synced);
         assert!(e.mailbox() == Some(name) && e.to_string().contains("IMAP_IOERROR"), "{e}");
-        // The others go over another connection; an answer may have been lost with the first one.
+        // The others go over another connection; the first one may have lost an answer.
         assert!(synced.all_else_done);
         assert_eq!(pair.replica.stats().connections, 2);
         assert!((MAILBOXES - 2..MAILBOXES).contains(&synced.sent.mailboxes), "{:?}", synced.sent);
@@ -163,7 +163,7 @@ fn messages_that_are_refused_cost_a_connection_and_their_mailbox_alone() {
 fn sent_when(fault: Fault) {
     in_real_time(async {
         let pair = pair();
-        // One that is asked for a new partition has no records, and comes before.
+        // The one that asks for a new partition has no records, and comes before.
         pair.replica.faults().at("APPLY MAILBOX", 4, fault);
         let lost = pair.sync(0).await;
         assert!(failure(&lost).is_lost(), "{:?}", lost.result);
@@ -200,7 +200,7 @@ fn a_lost_restart_is_a_lost_try_though_all_was_sent() {
     });
 }
 
-/// All messages are the same one, and large enough that it is asked for.
+/// All messages are equal, and so large that RESERVE asks for them.
 fn pair_of_copies() -> Pair {
     let plan = Plan { users: 1, mailboxes: 2, messages: 1, ..Plan::default() };
     Pair::of(&Plan { bodies: Bodies::Repeated(1), sizes: Sizes::Fixed(200_000), ..plan })

@@ -1,4 +1,4 @@
-//! Looking at both sides.
+//! Looks at both sides.
 
 use std::time::Duration;
 
@@ -60,7 +60,7 @@ fn a_connection_that_is_lost_while_the_answer_is_due_costs_a_try() {
 fn who_asked_behind_the_answer_that_was_due_was_not_started() {
     in_real_time(async {
         let pair = pair();
-        // Both have asked before the end of this.
+        // Both have sent their questions before this ends.
         let bytes = b"* BYE shutting down\r\n".to_vec();
         pair.replica.faults().at(
             "GET USER",
@@ -111,7 +111,7 @@ fn a_refusal_of_the_question_is_the_user_s_failure() {
 fn an_empty_answer_is_believed_only_once_it_is_proven_to_be_in_step() {
     in_real_time(async {
         let pair = pair();
-        // One OK too many: as if a command before had been answered twice.
+        // One extra OK: as if an earlier command had been answered twice.
         let twice = Fault::Answer(b"OK success\r\nOK success\r\n".to_vec());
         pair.replica.faults().at("GET USER", 1, twice);
         let lost = pair.sync(0).await;

@@ -1,6 +1,6 @@
-//! What a panic costs: one user's try and a connection, and nobody else anything.
+//! The cost of a panic: one user's try and a connection, and nothing for other users.
 //!
-//! The panics come from who takes notes of what happens (a tracing subscriber): nothing in the program itself panics on demand.
+//! The panics come from a tracing subscriber: nothing in the program itself panics on demand.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +25,7 @@ struct PanicsOn {
 }
 
 impl PanicsOn {
-    /// From now on; tells whether it happened.
+    /// Starts it; returns a flag that shows whether it happened.
     fn set(thread: Option<&'static str>) -> (DefaultGuard, Arc<AtomicBool>) {
         let done = Arc::<AtomicBool>::default();
         let panics = PanicsOn { thread, done: done.clone() };
@@ -44,7 +44,7 @@ impl tracing_subscriber::Layer<Registry> for PanicsOn {
     }
 }
 
-/// Three users, and a mailbox each.
+/// Three users with one mailbox each.
 fn pair() -> Pair {
     Pair::of(&Plan { users: 3, mailboxes: 1, messages: 3, ..Plan::default() })
 }

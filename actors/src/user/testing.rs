@@ -1,5 +1,5 @@
-//! For tests: what a user's work is done with, with a store that was written for the test and a replica of any kind; and such a
-//! pair, on which one user after the other is replicated.
+//! For tests: the resources for a user's work, with a store that was written for the test and a replica of any kind; and a
+//! pair of these on which one user after the other is replicated.
 
 use std::sync::Arc;
 
@@ -72,7 +72,7 @@ pub(crate) fn context(
     (context, told)
 }
 
-/// A master and a replica in memory, with what it takes to replicate users.
+/// A master and a replica in memory, with everything needed to replicate users.
 pub(crate) struct Pair {
     pub(crate) master: Master,
     pub(crate) replica: Replica,
@@ -82,7 +82,7 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    /// With such a store; all traffic can be looked at.
+    /// With such a store; all traffic is recorded.
     pub(crate) fn of(plan: &Plan) -> Pair {
         let (master, replica) = (Master::of(plan), Replica::new(Options::default()).unwrap());
         let server = replica.serve("127.0.0.1:0").unwrap();
@@ -96,24 +96,24 @@ impl Pair {
         Pair { master, replica, context, told, _server: server }
     }
 
-    /// Makes an attempt at a user, by number. An error is a worker that died.
+    /// Makes an attempt at a user, by number. An error means that the worker died.
     pub(crate) async fn try_sync(&self, user: usize) -> Result<Synced, MailboxError> {
         self.sync_as(&self.master.disk.model().users[user].userid).await
     }
 
-    /// The same of any user, by name.
+    /// The same for any user, by name.
     pub(crate) async fn sync_as(&self, userid: &str) -> Result<Synced, MailboxError> {
         let (lease, userid) = (acquire_shared(&self.context.pool).await.unwrap(), userid.into());
         let worker = UserSync::new(self.context.clone()).start();
         worker.send(SyncUser { userid, lease, begun: Arc::default() }).await
     }
 
-    /// The same of a worker that lives.
+    /// The same with a worker that survives.
     pub(crate) async fn sync(&self, user: usize) -> Synced {
         self.try_sync(user).await.unwrap()
     }
 
-    /// The traffic since this was asked last: `>` sent, `<` received, each in as many pieces as it went.
+    /// The traffic since the last call: `>` sent, `<` received, each in as many pieces as it was sent.
     pub(crate) fn traffic(&mut self) -> String {
         let mut all = String::new();
         while let Ok(event) = self.told.try_recv() {
@@ -125,13 +125,13 @@ impl Pair {
         all
     }
 
-    /// How often the replica was sent this so far.
+    /// How often this was sent to the replica so far.
     pub(crate) fn count(&self, command: &str) -> u64 {
         self.replica.stats().commands.get(command).copied().unwrap_or_default()
     }
 }
 
-/// What the threads are called that read.
+/// The name of the threads that read.
 const READER: &str = "test-reader";
 /// The name of the threads that send mailboxes.
 pub(crate) const STREAMER: &str = "test-streamer";
