@@ -38,11 +38,11 @@ use crate::bench::works::{Medium, Work};
 
 use crate::{program, say};
 
-/// Messages of the large user in `--lag`, and lines of the log in `--backlog`, that the report is about.
+/// The messages of the large user in `--lag`, and lines of the log in `--backlog`, that the report is about.
 const BIG_MESSAGES: u32 = 50_000;
 const LOG_LINES: usize = 1_000_000;
 
-/// What the command line asks for.
+/// The options of the command line.
 #[derive(Debug, PartialEq, Eq, Parser)]
 #[command(bin_name = "cargo xtask bench", about = "Measures our client against Cyrus' own")]
 struct Wishes {
@@ -112,7 +112,7 @@ impl Wishes {
     }
 }
 
-/// Measures and reports; 0 whatever the numbers are, since they are no test.
+/// Measures and reports; returns 0 whatever the numbers are, because this is not a test.
 pub(crate) fn run(args: &[String]) -> Result<u8> {
     let wishes = match wishes(args) {
         Err(help) if !help.use_stderr() => {

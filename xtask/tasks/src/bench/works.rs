@@ -5,7 +5,7 @@ use std::fmt;
 use clap::ValueEnum;
 use testkit::store::{Plan, Sizes};
 
-/// A work between real servers.
+/// A workload between real servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Work {
     All,
