@@ -225,7 +225,9 @@ fn a_worker_that_dies_costs_its_user_alone() {
     let (tries, reason) = came.failed("anna");
     assert!(tries == 1 && reason.starts_with("internal error"), "{reason}");
     assert_eq!((came.well(), came.ran.report.named.len()), (2, 1));
-    assert!(came.ran.report.stopped.is_none());
+    // The run comes to its end, and to exit code 1.
+    assert!(came.ran.report.stopped.is_none() && came.ran.report.is_complete());
+    assert!(!came.ran.report.all_well());
 }
 
 #[test]

@@ -188,16 +188,22 @@ fn what_was_carried_out_and_not_answered_does_not_count() {
     sent_when(Fault::DropAfter);
 }
 
+/// RESTART goes right behind the last change where little was uploaded, else once all is answered.
 #[test]
 fn a_lost_restart_is_a_lost_try_though_all_was_sent() {
-    in_real_time(async {
-        let pair = pair();
-        pair.replica.faults().at("RESTART", 1, Fault::Drop);
-        let lost = pair.sync(0).await;
-        assert!(failure(&lost).is_lost(), "{:?}", lost.result);
-        assert_eq!(counts(lost.sent), (MAILBOXES, MAILBOXES * MESSAGES));
-        assert_equal(&pair).await;
-    });
+    for bytes in [2_000, 120_000] {
+        in_real_time(async {
+            let (mailboxes, messages) = (MAILBOXES as usize, MESSAGES as usize);
+            let sizes = Sizes::Fixed(bytes);
+            let plan = Plan { users: 1, mailboxes, messages, sizes, ..Plan::default() };
+            let pair = Pair::of(&plan);
+            pair.replica.faults().at("RESTART", 1, Fault::Drop);
+            let lost = pair.sync(0).await;
+            assert!(failure(&lost).is_lost(), "{bytes}: {:?}", lost.result);
+            assert_eq!(counts(lost.sent), (MAILBOXES, MAILBOXES * MESSAGES));
+            assert_equal(&pair).await;
+        });
+    }
 }
 
 /// All messages are equal, and so large that RESERVE asks for them.
