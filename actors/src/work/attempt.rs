@@ -99,3 +99,7 @@ pub(crate) async fn wait_for_lock(
     let taken = lock(&userid, true, &locks).await;
     AttemptEvent::Unlocked { job, userid, taken }
 }
+
+#[cfg(test)]
+#[path = "attempt_tests.rs"]
+mod tests;
