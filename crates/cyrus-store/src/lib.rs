@@ -12,9 +12,9 @@
 //! - [`lock`]: locks that agree with Cyrus' own.
 //! - [`db`]: the key-value files (twoskip, skiplist, flat, quotalegacy); [`databases`]: which are read, and what is missing.
 //! - [`mboxlist`], [`user::subs`], [`user::seen`], [`user::quota`], [`user::counters`], [`user::conversations`],
-//! [`user::sieve`]: the data of a user.
+//!   [`user::sieve`]: the data of a user.
 //! - [`mailbox::header`], [`mailbox::index`], [`mailbox::record`], [`mailbox::annotations`], [`mailbox::crc`], [`mailbox`]:
-//! the contents of a mailbox.
+//!   the contents of a mailbox.
 //! - [`store`]: the entry point.
 #![forbid(unsafe_code)]
 

@@ -35,10 +35,10 @@
 //! - (c) refused, but the code has no name there yet: `NO Unknown error`. An id that another name has is not refused.
 //! - (d) it is replaced.
 //! - (e) with SIEVE-MAILBOX switched on: the mailbox and no lines; else the lines and no mailbox
-//! (IMAP_PROTOCOL_BAD_PARAMETERS).
+//!   (IMAP_PROTOCOL_BAD_PARAMETERS).
 //! - (f) with MBOXTYPE `i` and ACL NIL; (g) with `ei` and `""`.
 //! - (h) including compiled scripts, each with its date and GUID. From 3.6 on, and here always, only the active one is
-//! named,
+//!   named,
 //!   without date and GUID.
 //!
 //! EXPUNGE, ANNOTATION, SEEN, SUB, SIEVE, ACTIVATE_SIEVE and their opposites, RESERVE, MESSAGE, QUOTA and UNUSER are the
