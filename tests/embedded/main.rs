@@ -14,5 +14,6 @@ mod link;
 mod list;
 mod memory;
 mod neighbours;
+mod removed;
 mod replicated;
 mod words;

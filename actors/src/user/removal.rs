@@ -21,7 +21,7 @@ use crate::error::{Interrupt, UserError};
 use crate::master::read_user::Inbox;
 use crate::master::store_reader::ReadUser;
 use crate::monitor::report::{Outcome, is_shared};
-use crate::replica::acquire::acquire_shared;
+use crate::replica::acquire::acquire_exclusive;
 use crate::replica::lease::Lease;
 use crate::user::look::Scope;
 use crate::user::user_work::UserWork;
@@ -70,7 +70,8 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, In
     if let Some(cache) = &work.context.cache {
         cache.forget_user(&work.userid).await;
     }
-    let lease = acquire_shared(&work.context.pool).await?;
+    // To itself: who asks beside others is told to ask elsewhere while what he sent may still be carried out.
+    let lease = acquire_exclusive(&work.context.pool).await?;
     // All of this took time.
     let userid = work.userid.clone();
     let still = ReadUser { userid, sieve_mailbox: true, inbox: Inbox::Gone };
@@ -80,6 +81,9 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, In
     }
     let asked = lease.client.unuser(&work.userid).await?;
     work.meta_of.extend(renamed_to);
-    asked.done().await?;
+    if let Err(e) = asked.done().await {
+        work.note_fading(&lease);
+        return Err(e.into());
+    }
     Ok(Outcome::Done)
 }

@@ -191,9 +191,7 @@ impl UserWork {
         self.begun.store(true, Ordering::Relaxed);
         let worked = self.work(scope, seen, &mut lease).await;
         if worked.is_err() {
-            for userid in self.locked.iter() {
-                self.context.fading.note(userid, lease.client.end());
-            }
+            self.note_fading(&lease);
         }
         if worked.is_err() && !self.all_else_done {
             return worked;
@@ -207,6 +205,13 @@ impl UserWork {
             return Err(e.into());
         }
         worked
+    }
+
+    /// What was sent on this connection was not answered: if it fell silent, its users wait for its end.
+    pub(crate) fn note_fading(&self, lease: &Lease) {
+        for userid in self.locked.iter() {
+            self.context.fading.note(userid, lease.client.end());
+        }
     }
 
     pub(crate) async fn look(
