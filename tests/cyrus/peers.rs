@@ -84,7 +84,9 @@ fn is_excused(line: &Difference, version: Version, names: &BTreeSet<String>) -> 
         || is_bytecode
         || (is_name && version < Version::V3_4)
         || known_since(Version::V3_2, &["CREATEDMODSEQ", "FOLDERMODSEQ", "RACLMODSEQ", "MODSEQ"])
-        || (line.master.is_none() && newer.iter().any(|key| line.key.ends_with(key)))
+        || (line.master.is_none()
+            && line.key != "MAILBOX"
+            && newer.iter().any(|key| line.key.ends_with(key)))
 }
 
 /// Names of these users that have no mailbox.
