@@ -99,11 +99,20 @@ impl Client {
         for names in names.chunks(NAMES) {
             let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
             self.report(|| format!("MAILBOXES {}", names.join(" "))).await;
-            let about = About::Names(names.iter().map(|name| (*name).to_string()).collect());
-            let question = command::get_mailboxes(names.iter().copied());
-            asked.push(self.ask(question, about, Ok).await?);
+            asked.push(self.ask_for_mailboxes(&names).await?);
         }
         Ok(asked)
+    }
+
+    /// A few mailboxes by name, to find out whether this replica is the one that the cache remembers. Not reported, since it
+    /// is not part of any user's work.
+    pub(crate) async fn get_sample(&self, names: &[&str]) -> Result<Asked<Said>, CommandError> {
+        self.ask_for_mailboxes(names).await
+    }
+
+    async fn ask_for_mailboxes(&self, names: &[&str]) -> Result<Asked<Said>, CommandError> {
+        let about = About::Names(names.iter().map(|name| (*name).to_string()).collect());
+        self.ask(command::get_mailboxes(names.iter().copied()), about, Ok).await
     }
 
     /// Mailboxes by unique id, in as many commands as it takes; empty if the replica can't be asked by unique id.

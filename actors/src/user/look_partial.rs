@@ -4,7 +4,7 @@
 //! to be the one in the cache: the change is sent on condition that the replica is still in that state, and if the answer
 //! is that it is not, the cache drops the user.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use csync::ReplicaMailbox;
@@ -89,8 +89,8 @@ async fn prove(cache: &Cache, lease: &Lease) -> Result<(), UserError> {
     let sample = cache.sample().await;
     let mut said = Theirs::default();
     if !sample.is_empty() {
-        let names: HashSet<String> = sample.iter().map(|m| m.name.clone()).collect();
-        take_all(lease.client.get_mailboxes(&names).await?, &mut said).await?;
+        let names: Vec<&str> = sample.iter().map(|m| m.name.as_str()).collect();
+        take_all(vec![lease.client.get_sample(&names).await?], &mut said).await?;
     }
     if let Some(mailbox) = first_missing(&sample, &said.mailboxes) {
         info!(
