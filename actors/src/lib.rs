@@ -59,7 +59,7 @@ pub use error::{Class, MasterError, ReplicaError, UserError};
 pub use master::encode;
 pub use monitor::monitor::{Verbosity, notice};
 pub use monitor::progress::Progress;
-pub use monitor::report::{Outcome, RunReport, SHARED, Sent, Stopped, UserReport, Well};
+pub use monitor::report::{Outcome, RunReport, Sent, Stopped, UserReport, Well};
 pub use monitor::spans::NOTICE;
 pub use monitor::{plain, words};
 pub use replica::command_error::CommandError;

@@ -1,5 +1,6 @@
 //! The settings of a run: the resolved command line and configuration.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ pub struct Settings {
 }
 
 /// Which replica, and how to reach it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ReplicaSettings {
     /// The replica as -S or sync_host names it: `host`, `host:port` or a Unix socket's path. The name of the sync lock
     /// contains exactly this string, so that we and the C client exclude each other.
@@ -85,6 +86,17 @@ pub struct RunSettings {
     pub trace: bool,
     /// Longest pause before a failed user's second try; later ones double up to a minute.
     pub retry_pause: Duration,
+}
+
+/// Without the password.
+impl fmt::Debug for ReplicaSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReplicaSettings")
+            .field("server", &self.server)
+            .field("port", &self.port)
+            .field("authname", &self.authname)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A replica without a name, reached with imapd.conf's defaults.

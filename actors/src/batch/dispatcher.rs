@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::prelude::*;
+use cyrus_types::Owner;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, watch};
@@ -68,7 +69,7 @@ impl Actor for Dispatcher {
 #[derive(Message)]
 #[rtype(result = "Ran")]
 pub(crate) struct RunUsers {
-    pub(crate) users: mpsc::Receiver<Arc<str>>,
+    pub(crate) users: mpsc::Receiver<Owner>,
     pub(crate) stop: watch::Receiver<bool>,
 }
 
@@ -79,7 +80,7 @@ pub(crate) struct Ran {
     /// How many users were taken from the channel.
     pub(crate) taken: usize,
     /// Those of them that have not ended; empty unless the run stopped.
-    pub(crate) open: HashSet<Arc<str>>,
+    pub(crate) open: HashSet<Owner>,
 }
 
 impl Handler<RunUsers> for Dispatcher {
@@ -134,14 +135,14 @@ struct Run {
     locks: Addr<LockKeeper>,
     workers: WorkerPool<SyncUser>,
     /// The users in flight, and whether a change on the replica was started for them.
-    flying: HashMap<Arc<str>, Arc<AtomicBool>>,
+    flying: HashMap<Owner, Arc<AtomicBool>>,
     ran: Ran,
 }
 
 impl Run {
     async fn run(
         mut self,
-        mut users: mpsc::Receiver<Arc<str>>,
+        mut users: mpsc::Receiver<Owner>,
         mut stop: watch::Receiver<bool>,
     ) -> Ran {
         let mut tries: Steps = FuturesUnordered::new();
@@ -154,7 +155,7 @@ impl Run {
                 Next::Finished => break,
                 Next::Start(job) => {
                     let begun = Arc::new(AtomicBool::new(false));
-                    self.flying.insert(job.userid.clone(), begun.clone());
+                    self.flying.insert(job.owner.clone(), begun.clone());
                     let worker = self.workers.get();
                     tries.push(Box::pin(try_user(
                         job,
@@ -175,10 +176,10 @@ impl Run {
                     waits.extend(self.settle(step).await);
                 }
                 user = users.recv(), if list => match user {
-                    Some(userid) => {
+                    Some(owner) => {
                         self.ran.taken += 1;
-                        self.ran.open.insert(userid.clone());
-                        self.schedule.listed(userid, now());
+                        self.ran.open.insert(owner.clone());
+                        self.schedule.listed(owner, now());
                     }
                     None => self.schedule.all_listed(),
                 },
@@ -207,7 +208,7 @@ impl Run {
     async fn settle(&mut self, step: UserEvent) -> Option<LocalBoxFuture<'static, UserEvent>> {
         match step {
             UserEvent::Busy { job, worker } => {
-                self.flying.remove(&job.userid);
+                self.flying.remove(&job.owner);
                 self.workers.give_back(worker);
                 if self.context.settings.run.skip_locked {
                     self.schedule.ended();
@@ -217,11 +218,11 @@ impl Run {
                 if !self.schedule.waits_for_lock() {
                     return None;
                 }
-                self.context.in_flight.set(&job.userid, "waiting for the sync lock");
+                self.context.in_flight.set(&job.owner, "waiting for the sync lock");
                 Some(Box::pin(wait_for_lock(job, self.locks.clone())))
             }
             UserEvent::Skipped { job, worker } => {
-                self.flying.remove(&job.userid);
+                self.flying.remove(&job.owner);
                 self.workers.give_back(worker);
                 self.schedule.ended();
                 self.end(job, Outcome::Skipped).await;
@@ -238,12 +239,12 @@ impl Run {
             }
             UserEvent::Unlocked { job, taken: Err(e) } => {
                 self.schedule.lost_lock();
-                let reason = self.in_words(&e, &job.userid);
+                let reason = self.in_words(&e, &job.owner);
                 self.end(job, Outcome::Failed { reason }).await;
                 None
             }
             UserEvent::Tried { mut job, synced, worker } => {
-                self.flying.remove(&job.userid);
+                self.flying.remove(&job.owner);
                 worker.into_iter().for_each(|worker| self.workers.give_back(worker));
                 job.sent.add(synced.sent);
                 self.ahead.looked_at(synced.mailboxes);
@@ -268,10 +269,10 @@ impl Run {
     }
 
     async fn tried_in_vain(&mut self, mut job: UserJob<UserLock>, e: Interrupt) {
-        self.context.in_flight.set(&job.userid, "resting before another try");
+        self.context.in_flight.set(&job.owner, "resting before another try");
         let class = e.class();
         let reason = match &e {
-            Interrupt::Failed(e) => self.in_words(e, &job.userid),
+            Interrupt::Failed(e) => self.in_words(e, &job.owner),
             e => e.to_string(),
         };
         job.trouble = Some(reason.clone());
@@ -291,12 +292,12 @@ impl Run {
             self.stop(stopped).await;
             return;
         }
-        error!("Error in sync_do_user({}): bailing out!", job.userid);
+        error!("Error in sync_do_user({}): bailing out!", job.owner);
         self.end(job, Outcome::Failed { reason }).await;
     }
 
-    fn in_words(&self, e: &UserError, userid: &str) -> String {
-        advice::in_words(e, userid, &self.context.rules)
+    fn in_words(&self, e: &UserError, owner: &Owner) -> String {
+        advice::in_words(e, owner, &self.context.rules)
     }
 
     /// Starts no more users. The first reason is the one reported, except that "the replica could not be reached" outweighs
@@ -319,28 +320,28 @@ impl Run {
     /// Users that did not end in time after a request to stop. Users that were only looked at count as never started.
     fn give_up_flying(&mut self) {
         let flying = std::mem::take(&mut self.flying).into_iter();
-        for (userid, _) in flying.filter(|(_, begun)| begun.load(Ordering::Relaxed)) {
-            self.ran.open.remove(&userid);
-            self.ran.report.broken_off.push(userid);
+        for (owner, _) in flying.filter(|(_, begun)| begun.load(Ordering::Relaxed)) {
+            self.ran.open.remove(&owner);
+            self.ran.report.broken_off.push(owner);
         }
     }
 
     async fn end(&mut self, job: UserJob<UserLock>, outcome: Outcome) {
         let user = UserReport {
-            userid: job.userid.clone(),
+            owner: job.owner.clone(),
             outcome,
             sent: job.sent,
             tries: job.tries,
             took: now().saturating_duration_since(job.since),
         };
-        self.context.in_flight.remove(&job.userid);
+        self.context.in_flight.remove(&job.owner);
         self.context.progress.finished(&user.outcome);
         if matches!(user.outcome, Outcome::Done | Outcome::Unchanged) {
             let line = || done_line(user.name(), &user.outcome, user.sent, user.took);
             self.context.events.action(line).await;
         }
         self.context.events.tell(Event::User(Box::new(user.clone()))).await;
-        self.ran.open.remove(&user.userid);
+        self.ran.open.remove(&user.owner);
         self.ran.report.add(user);
     }
 }
@@ -353,8 +354,8 @@ async fn try_user(
     context: UserContext,
     locks: Addr<LockKeeper>,
 ) -> UserEvent {
-    context.in_flight.set(&job.userid, WAITING);
-    context.fading.wait(&job.userid).await;
+    context.in_flight.set(&job.owner, WAITING);
+    context.fading.wait(&job.owner).await;
     let acquired = if job.alone {
         acquire_exclusive_look(&context.pool).await
     } else {
@@ -365,7 +366,7 @@ async fn try_user(
         Err(e) => return UserEvent::tried_nothing(job, worker, e.into()),
     };
     if job.lock.is_none() {
-        match lock(&job.userid, false, &locks).await {
+        match lock(&job.owner, false, &locks).await {
             Ok(LockOutcome::Lock(taken)) => job.lock = Some(taken),
             Ok(LockOutcome::Busy) => return UserEvent::Busy { job, worker },
             Ok(LockOutcome::Skip) => return UserEvent::Skipped { job, worker },
@@ -373,7 +374,7 @@ async fn try_user(
         }
     }
     job.since = now();
-    match worker.send(SyncUser { userid: job.userid.clone(), lease, begun }).await {
+    match worker.send(SyncUser { owner: job.owner.clone(), lease, begun }).await {
         Ok(synced) => UserEvent::Tried { job, synced, worker: Some(worker) },
         Err(e) => {
             let synced = Synced::nothing(e.into());
@@ -383,7 +384,7 @@ async fn try_user(
 }
 
 async fn wait_for_lock(job: UserJob<UserLock>, locks: Addr<LockKeeper>) -> UserEvent {
-    let taken = lock(&job.userid, true, &locks).await;
+    let taken = lock(&job.owner, true, &locks).await;
     UserEvent::Unlocked { job, taken }
 }
 

@@ -66,7 +66,7 @@ impl Handler<SyncUser> for Worker {
         let Planned(planned) = self.planned.clone();
         let at = self.start.elapsed().as_secs();
         let mut all = planned.ends.borrow_mut();
-        let (name, ends) = all.iter_mut().find(|(name, _)| *name == &*msg.userid).unwrap();
+        let (name, ends) = all.iter_mut().find(|(name, _)| *name == msg.owner.name()).unwrap();
         let (how, worker) = (msg.lease.purpose, self.number);
         planned.tried.borrow_mut().push(Tried { user: name, at, how, worker });
         let end = ends.pop_front().unwrap_or(Ends::With(Outcome::Done));
@@ -109,7 +109,7 @@ impl Came {
     /// How a user ended that is named in the report: after how many tries, and why it failed.
     fn failed(&self, user: &str) -> (u32, &str) {
         let mut named = self.ran.report.named.iter();
-        match named.find(|named| &*named.userid == user) {
+        match named.find(|named| named.owner.name() == user) {
             Some(UserReport { tries, outcome: Outcome::Failed { reason }, .. }) => (*tries, reason),
             other => panic!("{user}: {other:?}"),
         }
@@ -132,7 +132,7 @@ fn run(users: Vec<(&'static str, Vec<Ends>)>, stop_after: Option<u64>) -> Came {
         let locks = LockKeeper::new(config, "replica", None, context.events.clone()).start();
         let (list, users_listed) = mpsc::channel(16);
         for (name, _) in &users {
-            list.send(Arc::from(*name)).await.unwrap();
+            list.send(Owner::from(*name)).await.unwrap();
         }
         drop(list);
         let planned = Planned::default();

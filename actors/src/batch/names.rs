@@ -1,5 +1,7 @@
 //! Many names in little memory: one text for all of them, and where each ends.
 
+use cyrus_types::Owner;
+
 /// A sequence of names. Each costs its bytes plus eight.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
@@ -42,6 +44,31 @@ impl Names {
     pub(crate) fn shrink(&mut self) {
         self.text.shrink_to_fit();
         self.ends.shrink_to_fit();
+    }
+}
+
+/// Who is to be replicated: users in an order, and the shared mailboxes behind them.
+#[derive(Debug, Default)]
+pub(crate) struct Selected {
+    pub(crate) users: Names,
+    pub(crate) shared: bool,
+}
+
+impl Selected {
+    /// How many there are; the shared mailboxes count as one.
+    pub(crate) fn len(&self) -> usize {
+        self.users.len() + usize::from(self.shared)
+    }
+
+    /// Whether there is nobody.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All of them, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Owner> {
+        let shared = self.shared.then_some(Owner::Shared);
+        self.users.iter().map(Owner::from).chain(shared)
     }
 }
 

@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use actix::prelude::*;
 use cyrus_store::{Config, Store};
+use cyrus_types::Owner;
 use tokio::sync::watch;
 
 use crate::batch::dispatcher::{Dispatcher, Ran, RunUsers};
-use crate::batch::names::Names;
+use crate::batch::names::Selected;
 use crate::batch::user_lister::{ListUsers, Listed, Selection, UserLister};
 use crate::monitor::events::{Event, EventSink};
 use crate::monitor::monitor::{Verbosity, Watching};
@@ -104,13 +105,13 @@ fn nobody(work: &Selection, config: &Config) -> String {
 }
 
 /// The users that neither ended nor were aborted, in the order of the list.
-fn not_reached(all: &Names, ran: &Ran) -> Vec<Arc<str>> {
-    let within = all.iter().take(ran.taken).filter(|userid| ran.open.contains(*userid));
+fn not_reached(all: &Selected, ran: &Ran) -> Vec<Owner> {
+    let within = all.iter().take(ran.taken).filter(|owner| ran.open.contains(owner));
     let beyond = all.iter().skip(ran.taken);
     if ran.open.is_empty() {
-        return beyond.map(Arc::from).collect();
+        return beyond.collect();
     }
-    within.chain(beyond).map(Arc::from).collect()
+    within.chain(beyond).collect()
 }
 
 #[cfg(test)]
@@ -119,17 +120,20 @@ mod tests {
 
     #[test]
     fn whoever_was_not_taken_or_has_not_ended_was_not_reached() {
-        let mut all = Names::default();
-        ["a", "b", "c", "d", ""].into_iter().for_each(|userid| all.push(userid));
-        let reached = |taken, open: &[&str]| {
-            let open = open.iter().map(|userid| Arc::from(*userid)).collect();
-            let missed = not_reached(&all, &Ran { taken, open, ..Ran::default() });
-            missed.iter().map(|userid| userid.to_string()).collect::<Vec<_>>()
+        let mut all = Selected { shared: true, ..Selected::default() };
+        ["a", "b", "c", "d"].into_iter().for_each(|userid| all.users.push(userid));
+        let reached = |taken, open: &[Owner]| {
+            let open = open.iter().cloned().collect();
+            not_reached(&all, &Ran { taken, open, ..Ran::default() })
         };
         assert!(reached(5, &[]).is_empty());
-        assert_eq!(reached(3, &[]), ["d", ""]);
-        assert_eq!(reached(3, &["c", "a"]), ["a", "c", "d", ""]);
-        assert_eq!(reached(5, &[""]), [""]);
+        let user = Owner::from;
+        assert_eq!(reached(3, &[]), [user("d"), Owner::Shared]);
+        assert_eq!(
+            reached(3, &[user("c"), user("a")]),
+            [user("a"), user("c"), user("d"), Owner::Shared]
+        );
+        assert_eq!(reached(5, &[Owner::Shared]), [Owner::Shared]);
         assert_eq!(reached(0, &[]).len(), 5);
     }
 }

@@ -4,8 +4,9 @@
 //! before another try, or ended.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use cyrus_types::Owner;
 
 use crate::error::Class;
 use crate::monitor::report::Sent;
@@ -22,7 +23,7 @@ const READY: usize = 64;
 /// A user and what was done for it so far.
 #[derive(Debug)]
 pub(crate) struct UserJob<L> {
-    pub(crate) userid: Arc<str>,
+    pub(crate) owner: Owner,
     /// How often it was tried.
     pub(crate) tries: u32,
     pub(crate) since: Instant,
@@ -80,10 +81,10 @@ impl<L> Schedule<L> {
     }
 
     /// Adds another user to be replicated.
-    pub(crate) fn listed(&mut self, userid: Arc<str>, since: Instant) {
+    pub(crate) fn listed(&mut self, owner: Owner, since: Instant) {
         let sent = Sent::default();
         self.ready.push_back(UserJob {
-            userid,
+            owner,
             tries: 0,
             since,
             sent,
@@ -219,7 +220,7 @@ mod tests {
         started(&mut s, now);
         assert!(matches!(s.next(now), Next::Wait { list: false, until: None }));
         s.ended();
-        assert_eq!(&*started(&mut s, now).userid, "c");
+        assert_eq!(started(&mut s, now).owner.name(), "c");
         s.ended();
         s.ended();
         assert!(matches!(s.next(now), Next::Finished));
@@ -265,11 +266,11 @@ mod tests {
         let mut s = schedule(1, &["a", "b", "c"], now);
         let a = started(&mut s, now);
         assert!(s.waits_for_lock());
-        assert_eq!(&*started(&mut s, now).userid, "b");
+        assert_eq!(started(&mut s, now).owner.name(), "b");
         s.got_lock(UserJob { lock: Some(()), ..a });
         s.ended();
         let a = started(&mut s, now);
-        assert_eq!((&*a.userid, a.tries, a.lock), ("a", 1, Some(())));
+        assert_eq!((a.owner.name(), a.tries, a.lock), ("a", 1, Some(())));
     }
 
     #[test]
@@ -279,7 +280,7 @@ mod tests {
         let a = started(&mut s, now);
         s.not_begun(a);
         let a = started(&mut s, now);
-        assert_eq!((&*a.userid, a.tries), ("a", 1));
+        assert_eq!((a.owner.name(), a.tries), ("a", 1));
         s.stop();
         s.not_begun(a);
         assert!(matches!(s.next(now), Next::Finished));
@@ -302,8 +303,8 @@ mod tests {
         let mut s = schedule(3, &["a", "b", "c"], now);
         let [a, b, _] = [(); 3].map(|()| started(&mut s, now));
         assert!(s.failed(a, Class::Transient, now).is_none());
-        assert_eq!(&*s.stop()[0].userid, "a");
-        assert_eq!(&*s.failed(b, Class::Transient, now).unwrap().userid, "b");
+        assert_eq!(s.stop()[0].owner.name(), "a");
+        assert_eq!(s.failed(b, Class::Transient, now).unwrap().owner.name(), "b");
         assert!(!s.waits_for_lock());
         assert!(matches!(s.next(now), Next::Finished));
     }

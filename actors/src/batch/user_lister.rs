@@ -8,10 +8,10 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use cyrus_store::{MboxList, Store, StoreError};
+use cyrus_types::Owner;
 use tokio::sync::mpsc;
 
-use crate::batch::names::Names;
-use crate::monitor::report::SHARED;
+use crate::batch::names::{Names, Selected};
 
 /// How many users may wait in the channel.
 const USERS_WAITING: usize = 256;
@@ -52,9 +52,9 @@ pub(crate) struct ListUsers(pub(crate) Selection);
 #[derive(Debug)]
 pub(crate) struct Listed {
     /// All of them, each once, in the order in which they are replicated.
-    pub(crate) all: Arc<Names>,
+    pub(crate) all: Arc<Selected>,
     /// The same, one after the other.
-    pub(crate) users: mpsc::Receiver<Arc<str>>,
+    pub(crate) users: mpsc::Receiver<Owner>,
     /// How the request was interpreted, if that is not obvious.
     pub(crate) note: Option<String>,
 }
@@ -75,7 +75,7 @@ impl Handler<ListUsers> for UserLister {
             let to_send = all.clone();
             actix_rt::spawn(async move {
                 for user in to_send.iter() {
-                    if sender.send(user.into()).await.is_err() {
+                    if sender.send(user).await.is_err() {
                         // The run was stopped.
                         return;
                     }
@@ -87,7 +87,7 @@ impl Handler<ListUsers> for UserLister {
 }
 
 /// Each user once, and a note.
-fn users(store: &Store, work: Selection) -> Result<(Names, Option<String>), StoreError> {
+fn users(store: &Store, work: Selection) -> Result<(Selected, Option<String>), StoreError> {
     match work {
         Selection::Users(names) => {
             let mut seen = HashSet::new();
@@ -96,7 +96,7 @@ fn users(store: &Store, work: Selection) -> Result<(Names, Option<String>), Stor
                 users.push(name);
             }
             users.shrink();
-            Ok((users, None))
+            Ok((Selected { users, shared: false }, None))
         }
         Selection::AllUsers { prefix } => {
             let list = store.mailboxes()?;
@@ -123,11 +123,8 @@ fn users(store: &Store, work: Selection) -> Result<(Names, Option<String>), Stor
             sized.sort_by(|(a, _), (b, _)| b.cmp(a));
             let mut users = Names::default();
             sized.iter().for_each(|(_, user)| users.push(user));
-            if shared {
-                users.push(SHARED);
-            }
             users.shrink();
-            Ok((users, note))
+            Ok((Selected { users, shared }, note))
         }
     }
 }

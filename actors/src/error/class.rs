@@ -79,6 +79,7 @@ impl MasterError {
             MasterError::Unreadable { source, .. } | MasterError::Unread { source } => {
                 class_of_store(source)
             }
+            MasterError::NoThread => Class::Transient,
             MasterError::MessageFile { .. }
             | MasterError::RecordBuffer { .. }
             | MasterError::ScriptFiles { .. }
@@ -94,6 +95,8 @@ impl ReplicaError {
             | ReplicaError::Refused { source: e, .. }
             | ReplicaError::RefusedItem { source: e, .. } => class_of_command(e),
             ReplicaError::Pool(_) | ReplicaError::NoPartition { .. } => Class::Fatal,
+            // The user that had it may be replicated meanwhile.
+            ReplicaError::ElsewhereThere { .. } => Class::Transient,
             ReplicaError::DeletedThere { .. } => Class::Permanent,
         }
     }

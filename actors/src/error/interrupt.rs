@@ -1,9 +1,9 @@
 //! Why work on a user ended early. Not every reason is a failure.
 
 use std::fmt;
-use std::sync::Arc;
 
 use actix::MailboxError;
+use cyrus_types::Owner;
 
 use super::{Class, MasterError, ReplicaError, UserError};
 use crate::replica::command_error::CommandError;
@@ -19,9 +19,9 @@ pub(crate) enum Interrupt {
     /// A mailbox moved from one user to another: both must be worked on together.
     Linked {
         /// The user that was looked at.
-        userid: Arc<str>,
+        owner: Owner,
         /// The mailbox's owner here.
-        other: Arc<str>,
+        other: Owner,
     },
     /// It failed.
     Failed(UserError),
@@ -71,9 +71,9 @@ impl fmt::Display for Interrupt {
             Interrupt::CameOrWent => {
                 f.write_str("the user was removed or made again meanwhile; run again")
             }
-            Interrupt::Linked { userid, other } => write!(
+            Interrupt::Linked { owner, other } => write!(
                 f,
-                "the replica has a mailbox under a name of user {userid} that is user {other}'s here; both must be replicated together"
+                "the replica has a mailbox under a name of user {owner} that is user {other}'s here; both must be replicated together"
             ),
             Interrupt::Failed(e) => e.fmt(f),
         }

@@ -67,6 +67,11 @@ pub enum MasterError {
         /// The folder.
         folder: PathBuf,
     },
+    /// The system has no thread for it.
+    #[error(
+        "no thread can be started to read the store (see `ulimit -u` and the limits of the service)"
+    )]
+    NoThread,
     /// A bug of ours: a thread that reads the store panicked, or is gone.
     #[error("internal error while the store was read: {0}; please report this")]
     Internal(String),

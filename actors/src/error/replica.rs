@@ -52,15 +52,25 @@ pub enum ReplicaError {
         /// The replica's words.
         text: String,
     },
+    /// A replica before 3.6 has the mailbox under a name that is not asked for, or deleted it.
+    #[error(
+        "mailbox {mailbox}: the replica has it under another name, which a Cyrus before 3.6 does not tell, or deleted it ({text}); replicate the user that had it before, then this one again"
+    )]
+    ElsewhereThere {
+        /// Internal name.
+        mailbox: String,
+        /// The replica's words.
+        text: String,
+    },
 }
 
 impl ReplicaError {
     /// The mailbox in question, if there is one.
     pub(super) fn mailbox(&self) -> Option<&str> {
         match self {
-            ReplicaError::Refused { mailbox, .. } | ReplicaError::DeletedThere { mailbox, .. } => {
-                Some(mailbox)
-            }
+            ReplicaError::Refused { mailbox, .. }
+            | ReplicaError::DeletedThere { mailbox, .. }
+            | ReplicaError::ElsewhereThere { mailbox, .. } => Some(mailbox),
             _ => None,
         }
     }

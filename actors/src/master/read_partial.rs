@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use cyrus_store::{MboxEntry, MboxList, Store, StoreError};
-use cyrus_types::UniqueId;
+use cyrus_types::{Owner, UniqueId};
 use sync_plan::{Folder, Moved};
 
 use crate::error::MasterError;
@@ -82,7 +82,7 @@ pub(crate) fn read_some(
     };
     let mut has_meta = false;
     if let Some(userid) = &wanted.meta {
-        read.master.userid = userid.to_string();
+        read.master.owner = Owner::User(userid.clone());
         has_meta = has_inbox(userid)?;
         if has_meta {
             meta(store, &list, userid, sieve_mailbox, &mut read);
@@ -156,7 +156,7 @@ pub(crate) struct Lookup {
     /// Where those are now that are not added: with another user, or expired.
     pub(crate) moved: HashMap<UniqueId, Moved>,
     /// Those of them that belong to users whose locks are not held, and their owners.
-    pub(crate) elsewhere: BTreeMap<UniqueId, Arc<str>>,
+    pub(crate) elsewhere: BTreeMap<UniqueId, Owner>,
     /// More names to ask the replica for.
     pub(crate) ask: BTreeSet<String>,
 }
@@ -168,7 +168,7 @@ pub(crate) struct LookupRequest<'a> {
     /// Names of our mailboxes that it lacks.
     pub(crate) new: &'a [String],
     /// The users whose mailboxes may be added.
-    pub(crate) locked: &'a BTreeSet<Arc<str>>,
+    pub(crate) locked: &'a BTreeSet<Owner>,
     pub(crate) sieve_mailbox: bool,
 }
 
@@ -202,10 +202,10 @@ pub(crate) fn read_more(
         let MboxEntry { name, uidvalidity, .. } = entry;
         // By name, so that it is the present one.
         let is_there = list.lookup(&name)?.is_some_and(|now| now.uniqueid == *uniqueid);
-        let owner = rules.userid(&name).unwrap_or_default();
-        let is_locked = locked.contains(owner.as_str());
+        let owner = rules.owner(&name);
+        let is_locked = locked.contains(&owner);
         if !is_locked {
-            more.elsewhere.insert(uniqueid.clone(), owner.as_str().into());
+            more.elsewhere.insert(uniqueid.clone(), owner);
         }
         if is_locked && is_there {
             if !before.is_broken(&name) {

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use cyrus_store::{MboxEntry, MboxList, Store, StoreError, UserModseqs};
-use cyrus_types::{NameRules, UniqueId};
+use cyrus_types::{NameRules, Owner, UniqueId};
 use sync_plan::{
     Folder, Intermediate, MasterMailbox, MasterSeen, MasterSieve, MasterUser, Missing,
 };
@@ -15,25 +15,23 @@ use crate::master::encode;
 use crate::master::quota_roots;
 use crate::master::stale::is_stale;
 use crate::master::user_read::{Host, UserRead};
-use crate::monitor::report::is_shared;
 
-/// Everything the master holds of a user or, under the empty user id, of its shared mailboxes (those whose names begin with
-/// `prefix`). `None`: there is no INBOX, unless that is what was asked for.
+/// Everything the master holds of a user, or of its shared mailboxes (those whose names begin with `prefix`). `None`: there is no INBOX, unless that is what was asked for.
 pub(crate) fn read(
     store: &Store,
-    userid: &str,
+    owner: &Owner,
     sieve_mailbox: bool,
     prefix: Option<&str>,
     inbox: Inbox,
 ) -> Result<Option<UserRead>, MasterError> {
     let list = store.mailboxes()?;
-    if is_shared(userid) {
+    let Owner::User(userid) = owner else {
         let mut tree = TreeReader::new(store, &list, false);
         for entry in list.shared_tree(prefix)? {
             tree.add(entry)?;
         }
         return Ok(Some(tree.end()));
-    }
+    };
     let entries = list.user_tree(userid)?;
     let name = store.config().names().user_inbox(userid);
     let is_inbox =
@@ -47,7 +45,7 @@ pub(crate) fn read(
         tree.add(entry)?;
     }
     let mut read = tree.end();
-    read.master.userid = userid.to_string();
+    read.master.owner = owner.clone();
     read.master.unread_inbox = read.is_broken(&name).then(|| name.clone());
     if !has_inbox {
         read.renamed_to = renamed_to(store, &list, &name)?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use csync::ReplicaMailbox;
 use cyrus_store::{Annotation, MboxEntry, Store};
-use cyrus_types::{Guid, UniqueId};
+use cyrus_types::{Guid, Owner, UniqueId};
 use sync_plan::FullReplica;
 
 use crate::error::{MasterError, UserError};
@@ -52,7 +52,7 @@ impl Actor for StoreReader {
 #[derive(Message)]
 #[rtype(result = "Result<Option<Arc<UserRead>>, MasterError>")]
 pub(crate) struct ReadUser {
-    pub(crate) userid: Arc<str>,
+    pub(crate) owner: Owner,
     /// Whether #sieve mailboxes are sent as mailboxes; else the scripts are read.
     pub(crate) sieve_mailbox: bool,
     /// Whether the user should exist or was removed.
@@ -74,7 +74,7 @@ pub(crate) struct ReadMore {
     pub(crate) read: Arc<UserRead>,
     pub(crate) uniqueids: Vec<UniqueId>,
     pub(crate) new: Vec<String>,
-    pub(crate) locked: Arc<BTreeSet<Arc<str>>>,
+    pub(crate) locked: Arc<BTreeSet<Owner>>,
     pub(crate) sieve_mailbox: bool,
 }
 
@@ -133,7 +133,7 @@ impl Handler<ReadUser> for StoreReader {
     fn handle(&mut self, msg: ReadUser, _: &mut Context<Self>) -> Self::Result {
         self.on_thread(move |store, settings| {
             let prefix = settings.sync.prefix.as_deref();
-            let read = read_user::read(store, &msg.userid, msg.sieve_mailbox, prefix, msg.inbox)?;
+            let read = read_user::read(store, &msg.owner, msg.sieve_mailbox, prefix, msg.inbox)?;
             Ok(read.map(Arc::new))
         })
     }

@@ -7,6 +7,7 @@
 //! caller, and the thread survives.
 
 use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -40,12 +41,15 @@ impl Threads {
     /// Runs this on one of them.
     ///
     /// # Errors
-    /// [`MasterError::Internal`] if it panicked.
+    /// [`MasterError::Internal`] if it panicked, [`MasterError::NoThread`] if the system has no thread for it.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, MasterError> {
-        self.handle.spawn_blocking(work).await.map_err(|e| {
+        // Where the pool has no thread and can get none, it panics.
+        let started = catch_unwind(AssertUnwindSafe(|| self.handle.spawn_blocking(work)));
+        let Ok(running) = started else { return Err(MasterError::NoThread) };
+        running.await.map_err(|e| {
             MasterError::Internal(match e.try_into_panic() {
                 Ok(panic) => panic_text(panic.as_ref()),
                 Err(e) => e.to_string(),

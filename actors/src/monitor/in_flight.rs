@@ -7,10 +7,10 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use cyrus_types::Owner;
 use dashmap::DashMap;
 
 use crate::monitor::plain;
-use crate::monitor::report::name_of;
 use crate::monitor::words;
 
 /// The stage of users that a status only counts, because there may be many.
@@ -21,7 +21,7 @@ const SHOWN: usize = 20;
 
 /// The users in flight, and what is being done for each. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct InFlight(Arc<DashMap<Arc<str>, Row>>);
+pub(crate) struct InFlight(Arc<DashMap<Owner, Row>>);
 
 #[derive(Debug)]
 struct Row {
@@ -31,19 +31,19 @@ struct Row {
 
 impl InFlight {
     /// Records what is being done for a user now.
-    pub(crate) fn set(&self, userid: &Arc<str>, stage: impl Into<Cow<'static, str>>) {
+    pub(crate) fn set(&self, owner: &Owner, stage: impl Into<Cow<'static, str>>) {
         let stage = stage.into();
-        match self.0.get_mut(userid) {
+        match self.0.get_mut(owner) {
             Some(mut row) => row.stage = stage,
             None => {
-                self.0.insert(userid.clone(), Row { since: Instant::now(), stage });
+                self.0.insert(owner.clone(), Row { since: Instant::now(), stage });
             }
         }
     }
 
     /// A user is no longer in flight.
-    pub(crate) fn remove(&self, userid: &str) {
-        self.0.remove(userid);
+    pub(crate) fn remove(&self, owner: &Owner) {
+        self.0.remove(owner);
     }
 
     /// One line for the whole and one for each user that is being worked on, slowest first: those that are longest in
@@ -56,7 +56,7 @@ impl InFlight {
             .map(|row| {
                 let age = now.saturating_duration_since(row.since);
                 let shown = words::duration(Duration::from_secs(age.as_secs()));
-                let name = plain::line(name_of(row.key()));
+                let name = plain::line(row.key().name());
                 let line = format!("\n  {name}: {} ({shown})", row.stage);
                 (age, line)
             })
@@ -85,13 +85,13 @@ mod tests {
     #[test]
     fn the_longest_in_flight_comes_first() {
         let in_flight = InFlight::default();
-        let (anna, shared): (Arc<str>, Arc<str>) = ("anna".into(), "".into());
+        let (anna, shared) = (Owner::from("anna"), Owner::Shared);
         in_flight.set(&anna, "looking");
         in_flight.set(&shared, "looking");
         in_flight.set(&anna, format!("sending {}", "user.anna"));
-        in_flight.0.get_mut("anna").unwrap().since = Instant::now();
+        in_flight.0.get_mut(&anna).unwrap().since = Instant::now();
         let now = Instant::now() + Duration::from_secs(61);
-        in_flight.0.get_mut("").unwrap().since = now - Duration::from_secs(90);
+        in_flight.0.get_mut(&shared).unwrap().since = now - Duration::from_secs(90);
         assert_eq!(
             in_flight.status(now),
             "2 users in flight\n  shared mailboxes: looking (1m 30s)\n  anna: sending user.anna (1m 1s)"
@@ -100,7 +100,7 @@ mod tests {
         assert!(
             in_flight.status(now).starts_with("1 user in flight, 1 waiting for a connection\n")
         );
-        in_flight.remove("anna");
+        in_flight.remove(&anna);
         assert!(in_flight.status(now).starts_with("1 user in flight\n"));
     }
 
@@ -109,9 +109,9 @@ mod tests {
         let in_flight = InFlight::default();
         let now = Instant::now() + Duration::from_secs(1000);
         for nr in 0..50_u64 {
-            let userid: Arc<str> = format!("user{nr}").into();
-            in_flight.set(&userid, "looking");
-            in_flight.0.get_mut(&userid).unwrap().since = now - Duration::from_secs(nr);
+            let user = Owner::from(format!("user{nr}").as_str());
+            in_flight.set(&user, "looking");
+            in_flight.0.get_mut(&user).unwrap().since = now - Duration::from_secs(nr);
         }
         let status = in_flight.status(now);
         let lines: Vec<&str> = status.lines().collect();

@@ -1,24 +1,12 @@
 //! How users ended: the outcome of each and the count of all.
 
 use std::fmt::{self, Write as _};
-use std::sync::Arc;
 use std::time::Duration;
+
+use cyrus_types::Owner;
 
 use crate::monitor::plain;
 use crate::monitor::words;
-
-/// The user id that stands for the shared mailboxes, which belong to no user. Cyrus uses the same name for their sync lock.
-pub const SHARED: &str = "";
-
-/// Whether this user id stands for the shared mailboxes.
-pub(crate) fn is_shared(userid: &str) -> bool {
-    userid == SHARED
-}
-
-/// A user id in words.
-pub(crate) fn name_of(userid: &str) -> &str {
-    if is_shared(userid) { "shared mailboxes" } else { userid }
-}
 
 /// How one user ended. These six outcomes are never mixed up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,8 +92,8 @@ impl Sent {
 /// One user's end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UserReport {
-    /// The user, or [`SHARED`]: shared with the list, because there are many.
-    pub userid: Arc<str>,
+    /// The user, or nobody: shared with the list, because there are many.
+    pub owner: Owner,
     /// How it ended.
     pub outcome: Outcome,
     /// What was sent, all tries together.
@@ -119,7 +107,7 @@ pub struct UserReport {
 impl UserReport {
     /// The user in words.
     pub fn name(&self) -> &str {
-        name_of(&self.userid)
+        self.owner.name()
     }
 }
 
@@ -161,9 +149,9 @@ pub struct RunReport {
     /// ends.
     pub named: Vec<UserReport>,
     /// Users that were selected but not reached, because the run stopped before.
-    pub not_reached: Vec<Arc<str>>,
+    pub not_reached: Vec<Owner>,
     /// Users that were being worked on when the run was stopped, and did not end in time.
-    pub broken_off: Vec<Arc<str>>,
+    pub broken_off: Vec<Owner>,
     /// Whether users were named one by one (-u): one that does not exist is then a failure.
     pub by_name: bool,
     /// Why the run stopped before its last user; `None` if it did not.
@@ -224,7 +212,7 @@ impl RunReport {
             Outcome::Unchanged => &mut self.well.equal,
             _ => return self.named.push(user),
         };
-        if is_shared(&user.userid) || user.sent.overwritten > 0 {
+        if user.owner.is_shared() || user.sent.overwritten > 0 {
             return self.named.push(user);
         }
         *counted += 1;
@@ -238,12 +226,12 @@ impl RunReport {
 
     /// How many of the named users ended with this outcome.
     fn count(&self, matches: fn(&Outcome) -> bool) -> u64 {
-        let users = self.named.iter().filter(|u| !is_shared(&u.userid));
+        let users = self.named.iter().filter(|u| !u.owner.is_shared());
         users.filter(|u| matches(&u.outcome)).count() as u64
     }
 
     fn shared(&self) -> Option<&UserReport> {
-        self.named.iter().find(|u| is_shared(&u.userid))
+        self.named.iter().find(|u| u.owner.is_shared())
     }
 
     /// How many users failed; the shared mailboxes count as one.
@@ -309,9 +297,8 @@ impl RunReport {
 }
 
 /// The first users by name, and how many more there are.
-fn some_names(users: &[Arc<str>]) -> String {
-    let names: Vec<_> =
-        users.iter().take(NAMED).map(|userid| plain::line(name_of(userid))).collect();
+fn some_names(users: &[Owner]) -> String {
+    let names: Vec<_> = users.iter().take(NAMED).map(|owner| plain::line(owner.name())).collect();
     let mut text = names.join(", ");
     if users.len() > NAMED {
         let _ = write!(text, " and {} more", users.len() - NAMED);

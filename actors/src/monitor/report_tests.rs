@@ -8,9 +8,9 @@ fn report(users: Vec<UserReport>) -> RunReport {
     report
 }
 
-fn user(userid: &str, outcome: Outcome, messages: u64) -> UserReport {
+fn user(owner: impl Into<Owner>, outcome: Outcome, messages: u64) -> UserReport {
     UserReport {
-        userid: userid.into(),
+        owner: owner.into(),
         outcome,
         sent: Sent { mailboxes: 1, messages, bytes: messages * 2_000_000, ..Sent::default() },
         tries: 1,
@@ -28,7 +28,7 @@ fn the_summary_counts_each_outcome_and_names_who_is_not_there() {
         user("d", Outcome::Absent, 0),
         user("e", Outcome::Locked, 0),
         user("f", Outcome::Skipped, 0),
-        user(SHARED, Outcome::Done, 1),
+        user(Owner::Shared, Outcome::Done, 1),
     ]);
     report.took = Duration::from_millis(1234);
     assert_eq!(
@@ -60,10 +60,10 @@ fn zeroes_are_left_out() {
 #[test]
 fn whoever_ended_well_is_only_counted() {
     let failed = Outcome::Failed { reason: "no index".into() };
-    let mut all = vec![user(SHARED, Outcome::Unchanged, 0), user("c", failed, 1)];
+    let mut all = vec![user(Owner::Shared, Outcome::Unchanged, 0), user("c", failed, 1)];
     for nr in 0..1000 {
-        all.push(user(&format!("a{nr}"), Outcome::Done, 1));
-        all.push(user(&format!("b{nr}"), Outcome::Unchanged, 0));
+        all.push(user(format!("a{nr}").as_str(), Outcome::Done, 1));
+        all.push(user(format!("b{nr}").as_str(), Outcome::Unchanged, 0));
     }
     let report = report(all);
     let names: Vec<&str> = report.named.iter().map(UserReport::name).collect();
@@ -102,7 +102,7 @@ fn only_what_is_on_the_replica_is_well() {
 #[test]
 fn an_interrupted_run_says_how_far_it_came() {
     let mut report = RunReport {
-        not_reached: vec!["b".into(), SHARED.into()],
+        not_reached: vec!["b".into(), Owner::Shared],
         stopped: Some(Stopped::Signal),
         ..report(vec![user("a", Outcome::Done, 1)])
     };
@@ -111,7 +111,7 @@ fn an_interrupted_run_says_how_far_it_came() {
         "interrupted: 1 of 3 users finished, 2 not reached; run the same command again to go on\nnot reached: b, shared mailboxes"
     );
     assert!(!report.all_well());
-    report.not_reached = (0..23).map(|nr| format!("u{nr}").into()).collect();
+    report.not_reached = (0..23).map(|nr| format!("u{nr}").as_str().into()).collect();
     assert!(report.interruption().unwrap().ends_with(", u18, u19 and 3 more"));
     report.not_reached.clear();
     assert_eq!(report.interruption().unwrap(), "interrupted");

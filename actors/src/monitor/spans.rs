@@ -8,10 +8,9 @@
 //! and passes it on to threads and to a connection's queue. Only the lines of -l have no span: they are exactly the C
 //! client's lines, and name their object themselves.
 
+use cyrus_types::Owner;
 use tracing::field::Empty;
 use tracing::{Span, info_span};
-
-use crate::monitor::report::name_of;
 
 /// The target of lines that syslog gets at level notice, which [`tracing`] lacks; they are logged at level info.
 pub const NOTICE: &str = "notice";
@@ -22,8 +21,8 @@ pub(crate) fn channel(name: Option<&str>) -> Span {
 }
 
 /// Everything for one user.
-pub(crate) fn user(userid: &str, channel: Option<&str>) -> Span {
-    with_channel(info_span!("user", user = name_of(userid), channel = Empty), channel)
+pub(crate) fn user(owner: &Owner, channel: Option<&str>) -> Span {
+    with_channel(info_span!("user", user = owner.name(), channel = Empty), channel)
 }
 
 /// Work on one of the user's mailboxes.

@@ -9,6 +9,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use cyrus_types::Owner;
+
 use crate::replica::frames::End;
 
 /// How long a user waits for the end of a connection that fell silent.
@@ -16,23 +18,23 @@ const LONGEST: Duration = Duration::from_secs(60);
 
 /// Such connections, by the user whose work was on them. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Fading(Arc<Mutex<HashMap<Arc<str>, Vec<End>>>>);
+pub(crate) struct Fading(Arc<Mutex<HashMap<Owner, Vec<End>>>>);
 
 impl Fading {
-    fn with<T>(&self, f: impl FnOnce(&mut HashMap<Arc<str>, Vec<End>>) -> T) -> T {
+    fn with<T>(&self, f: impl FnOnce(&mut HashMap<Owner, Vec<End>>) -> T) -> T {
         f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// This user's work on a connection failed: if the connection fell silent, the user must wait for its end.
-    pub(crate) fn note(&self, userid: &Arc<str>, end: &End) {
+    pub(crate) fn note(&self, owner: &Owner, end: &End) {
         if end.is_fading() {
-            self.with(|all| all.entry(userid.clone()).or_default().push(end.clone()));
+            self.with(|all| all.entry(owner.clone()).or_default().push(end.clone()));
         }
     }
 
     /// Waits until nothing that was sent for this user can be carried out any more; a minute at most.
-    pub(crate) async fn wait(&self, userid: &Arc<str>) {
-        let Some(ends) = self.with(|all| all.remove(userid)) else { return };
+    pub(crate) async fn wait(&self, owner: &Owner) {
+        let Some(ends) = self.with(|all| all.remove(owner)) else { return };
         let all = async {
             for end in &ends {
                 end.gone().await;
@@ -41,7 +43,7 @@ impl Fading {
         if tokio::time::timeout(LONGEST, all).await.is_err() {
             tracing::warn!(
                 "user {}: a connection that fell silent has not ended; what was sent on it may still be carried out, so look at the user again when the replica is well",
-                crate::monitor::report::name_of(userid)
+                owner.name()
             );
         }
     }
@@ -55,7 +57,7 @@ mod tests {
     #[tokio::test]
     async fn only_who_worked_on_a_silent_connection_waits() {
         let fading = Fading::default();
-        let (anna, bert): (Arc<str>, Arc<str>) = ("anna".into(), "bert".into());
+        let (anna, bert) = (Owner::from("anna"), Owner::from("bert"));
         let (silent, cut) = (End::default(), End::default());
         silent.set(Closed { fading: true, ..Closed::default() });
         cut.set(Closed::default());

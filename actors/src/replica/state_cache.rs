@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::BytesMut;
 use csync::{Annotation, Decoder, Framing, Limits, MailboxHead, ReplicaMailbox, Reply};
-use cyrus_types::NameRules;
+use cyrus_types::{NameRules, Owner};
 use redb::{Database, Durability, ReadableTable, ReadableTableMetadata, TableDefinition};
 use tracing::{Span, warn};
 
@@ -167,8 +167,8 @@ impl Cache {
     }
 
     /// Forgets everything of a user.
-    pub(crate) async fn forget_user(&self, userid: &str) {
-        let prefix = [userid.as_bytes(), b"\0"].concat();
+    pub(crate) async fn forget_user(&self, owner: &Owner) {
+        let prefix = key_prefix(owner);
         self.blocking(move |file| file.forget_prefix(&prefix)).await;
     }
 
@@ -290,9 +290,15 @@ impl File {
     }
 
     fn key(&self, name: &str) -> Vec<u8> {
-        let owner = self.rules.userid(name).unwrap_or_default();
-        [owner.as_bytes(), b"\0", name.as_bytes()].concat()
+        let mut key = key_prefix(&self.rules.owner(name));
+        key.extend_from_slice(name.as_bytes());
+        key
     }
+}
+
+/// What the keys of an owner's mailboxes begin with.
+fn key_prefix(owner: &Owner) -> Vec<u8> {
+    [owner.userid().unwrap_or_default().as_bytes(), b"\0"].concat()
 }
 
 /// Whether the replica has the remembered state, or a newer one; otherwise the first mailbox that it lacks.
@@ -411,7 +417,7 @@ mod tests {
             let (known, unknown) = cache.known(all.clone()).await;
             assert_eq!((known.len(), unknown), (3, names(&["user.bert"])));
             assert!(known.contains(&anna));
-            cache.forget_user("anna").await;
+            cache.forget_user(&"anna".into()).await;
             let (known, _) = cache.known(all.clone()).await;
             assert_eq!(known, [state("user.annabel", 9)]);
             cache.forget(vec!["user.annabel".into()]).await;

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::monitor::report::{Sent, Stopped, name_of};
+use cyrus_types::Owner;
+
+use crate::monitor::report::{Sent, Stopped};
 use crate::monitor::{plain, words};
 use crate::work::trouble::Kind;
 
@@ -21,7 +23,7 @@ pub struct RollReport {
     /// It was a file (-f): entries that are not done are kept nowhere.
     pub given: bool,
     /// Users that are not done, with the reason and its kind.
-    pub(crate) troubles: Vec<(String, String, Kind)>,
+    pub(crate) troubles: Vec<(Owner, String, Kind)>,
     /// Why it ended; `None`: it was a single pass.
     pub stopped: Option<Stopped>,
     /// From start to end.
@@ -66,13 +68,13 @@ impl fmt::Display for RollReport {
             }
         }
         self.sent.write(self.took, f)?;
-        for (userid, reason, kind) in &self.troubles {
+        for (owner, reason, kind) in &self.troubles {
             let kind = match kind {
                 Kind::Failed => "failed",
                 Kind::Locked => "locked",
                 Kind::Skipped => "skipped",
             };
-            write!(f, "\n{kind}: {}: {reason}", plain::line(name_of(userid)))?;
+            write!(f, "\n{kind}: {}: {reason}", plain::line(owner.name()))?;
         }
         Ok(())
     }

@@ -342,8 +342,7 @@ impl Rolling {
 
     fn report_left(mut self) -> RollReport {
         let troubles = self.queue.troubles().into_iter();
-        self.report.troubles =
-            troubles.map(|(user, t)| (user.to_string(), t.reason, t.kind)).collect();
+        self.report.troubles = troubles.map(|(owner, t)| (owner, t.reason, t.kind)).collect();
         self.report.troubles.sort_by(|a, b| a.0.cmp(&b.0));
         self.report.left = self.queue.users();
         self.report

@@ -5,9 +5,11 @@ use std::fmt::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use cyrus_types::Owner;
+
 use crate::monitor::plain;
 use crate::monitor::progress::Progress;
-use crate::monitor::report::{Sent, name_of};
+use crate::monitor::report::Sent;
 use crate::monitor::words;
 use crate::work::trouble::{Kind, Trouble};
 
@@ -53,7 +55,7 @@ pub(crate) struct ChannelStats {
     pub(crate) oldest: Option<Instant>,
     pub(crate) done: u64,
     pub(crate) sent: Sent,
-    pub(crate) troubles: HashMap<Arc<str>, Trouble>,
+    pub(crate) troubles: HashMap<Owner, Trouble>,
 }
 
 impl RollStatus {
@@ -171,9 +173,9 @@ impl RollStatus {
         let troubles = self.with(|state| state.stats.troubles.clone());
         let mut troubles: Vec<_> = troubles.into_iter().collect();
         troubles.sort_by(|a, b| b.1.times.cmp(&a.1.times).then_with(|| a.0.cmp(&b.0)));
-        for (userid, trouble) in troubles.iter().take(SHOWN) {
+        for (owner, trouble) in troubles.iter().take(SHOWN) {
             let (name, times) =
-                (plain::line(name_of(userid)), words::count(trouble.times.into(), "time"));
+                (plain::line(owner.name()), words::count(trouble.times.into(), "time"));
             let _ = write!(text, "\n  {name}: {} ({times} in a row)", trouble.reason);
         }
         if troubles.len() > SHOWN {

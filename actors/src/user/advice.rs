@@ -2,28 +2,27 @@
 
 use csync::CommandKind;
 use cyrus_store::StoreError;
-use cyrus_types::NameRules;
+use cyrus_types::{NameRules, Owner};
 use sync_plan::PlanError;
 
 use crate::error::{MasterError, ReplicaError, UserError};
 use crate::monitor::plain;
-use crate::monitor::report::is_shared;
 use crate::replica::command_error::CommandError;
 
 /// How many bytes of an error are shown: the line must have room for the advice behind it.
 const ERROR_BYTES: usize = plain::LINE_BYTES / 2;
 
 /// The error in words and, behind a semicolon, what to do about it, if that is known.
-pub(crate) fn in_words(e: &UserError, userid: &str, rules: &NameRules) -> String {
+pub(crate) fn in_words(e: &UserError, owner: &Owner, rules: &NameRules) -> String {
     let e_in_words = e.to_string();
     let said = plain::line_of(&e_in_words, ERROR_BYTES);
-    match advice(e, userid, rules) {
+    match advice(e, owner, rules) {
         Some(advice) => format!("{said}; {}", plain::line(&advice)),
         None => said.into_owned(),
     }
 }
 
-fn advice(e: &UserError, userid: &str, rules: &NameRules) -> Option<String> {
+fn advice(e: &UserError, owner: &Owner, rules: &NameRules) -> Option<String> {
     let reconstruct = |mailbox: &str| {
         let name = rules.external(&rules.parse(mailbox));
         format!("reconstruct {}", quoted(&name))
@@ -32,14 +31,14 @@ fn advice(e: &UserError, userid: &str, rules: &NameRules) -> Option<String> {
         // Errors of our own reading come first: until they are repaired, the replica's mailbox may be the only copy.
         UserError::Several { of } => {
             let unread = of.iter().find(|e| is_unread(e));
-            unread.or(of.first()).and_then(|e| advice(e, userid, rules))
+            unread.or(of.first()).and_then(|e| advice(e, owner, rules))
         }
         UserError::Plan(PlanError::NeedsInbox { .. } | PlanError::NameHeld { alive: true, .. }) => {
             None
         }
         // With the mailbox's name, so that the command touches no other.
         UserError::Plan(e) => {
-            let whose = if is_shared(userid) { ("-A", e.mailbox()) } else { ("-u", userid) };
+            let whose = owner.userid().map_or(("-A", e.mailbox()), |userid| ("-u", userid));
             Some(format!(
                 "if what only the replica has of this mailbox may go, `sync_client -O --overwrite {} {}` lets ours take its place",
                 whose.0,
@@ -51,7 +50,7 @@ fn advice(e: &UserError, userid: &str, rules: &NameRules) -> Option<String> {
         }
         UserError::Master(MasterError::ScriptFiles { .. }) => Some(format!(
             "let Cyrus move them there: a login to its ManageSieve service (timsieved) as this user, or as an admin for {}, does it",
-            quoted(userid)
+            quoted(owner.userid()?)
         )),
         UserError::Uncounted(_) => Some("`quota -f` there repairs it".into()),
         UserError::OnlyThere { .. } => Some("if it may go, delete it there".into()),
@@ -132,9 +131,9 @@ mod tests {
             alive: false,
         };
         let held = UserError::Plan(held);
-        let words = in_words(&held, "anna", &rules);
+        let words = in_words(&held, &"anna".into(), &rules);
         assert!(words.contains("`sync_client -O --overwrite -u anna` lets"), "{words}");
-        let words = in_words(&held, "", &rules);
+        let words = in_words(&held, &Owner::Shared, &rules);
         assert!(words.contains("`sync_client -O --overwrite -A user.anna.x` lets"), "{words}");
     }
 
@@ -158,7 +157,7 @@ mod tests {
             }
             .into(),
         ];
-        let words = in_words(&UserError::Several { of }, "anna", &NameRules::default());
+        let words = in_words(&UserError::Several { of }, &"anna".into(), &NameRules::default());
         assert!(!words.contains("overwrite") && words.ends_with("from a backup"), "{words}");
     }
 }

@@ -13,7 +13,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use csync::{Code, CommandKind, IntermediateHead, ReplicaMailbox, ReplicaUser};
-use cyrus_types::{UidValidity, UniqueId};
+use cyrus_types::{Owner, UidValidity, UniqueId};
 use sync_plan::{Doubt, FullReplica, MailboxUpdate, UserPlan};
 use tracing::{Instrument, Span, info, warn};
 
@@ -78,7 +78,7 @@ struct Ahead {
 /// A plan being applied.
 pub(crate) struct Apply<'a> {
     context: &'a UserContext,
-    userid: &'a Arc<str>,
+    owner: &'a Owner,
     lease: &'a mut Lease,
     read: &'a UserRead,
     /// What the replica had at the look.
@@ -124,14 +124,14 @@ pub(crate) struct Apply<'a> {
 impl<'a> Apply<'a> {
     pub(crate) fn new(
         context: &'a UserContext,
-        userid: &'a Arc<str>,
+        owner: &'a Owner,
         lease: &'a mut Lease,
         seen: &'a Look,
         sent_before: Sent,
     ) -> Apply<'a> {
         Apply {
             context,
-            userid,
+            owner,
             lease,
             read: &seen.read,
             replica: &seen.replica,
@@ -207,7 +207,7 @@ impl<'a> Apply<'a> {
             self.rename_host(&inbox, &deleted.name, &deleted).await?;
         }
         self.meta(plan.quotas, plan.subscriptions, plan.sieve, plan.seen).await?;
-        self.context.in_flight.set(self.userid, "waiting for the replica's answers");
+        self.context.in_flight.set(self.owner, "waiting for the replica's answers");
         if self.keeps_little() && self.doubtful.is_empty() && self.full.is_empty() {
             self.restart().await?;
             self.restarted = true;
@@ -275,7 +275,7 @@ impl<'a> Apply<'a> {
         let Some(entry) = self.read.entries.get(uniqueid).cloned() else {
             return Err(UserError::Internal(format!("mailbox {name} was planned but never read")));
         };
-        self.context.in_flight.set(self.userid, format!("sending {name}"));
+        self.context.in_flight.set(self.owner, format!("sending {name}"));
         let mut next: Option<Next> = None;
         let mut files = Files::default();
         loop {
@@ -442,7 +442,7 @@ impl<'a> Apply<'a> {
     }
 
     fn keep(&mut self, e: UserError) {
-        warn!("user {}: {e}", self.userid);
+        warn!("user {}: {e}", self.owner);
         self.failed.push(e);
     }
 }

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use cyrus_types::UniqueId;
+use cyrus_types::{Owner, UniqueId};
 use sync_plan::{Folder, Options, Tombstones, UserPlan, plan_user, unmatched_folders};
 
 use crate::error::UserError;
@@ -18,7 +18,6 @@ use crate::master::read_partial::Names;
 use crate::master::read_user::Inbox;
 use crate::master::store_reader::{ReadMore, ReadUser};
 use crate::master::user_read::UserRead;
-use crate::monitor::report::is_shared;
 use crate::replica::answer::Theirs;
 use crate::replica::command_error::CommandError;
 use crate::replica::lease::Lease;
@@ -44,10 +43,10 @@ pub(crate) enum Scope {
 /// A look to be done.
 #[derive(Clone, Copy)]
 pub(crate) struct View<'a> {
-    pub(crate) userid: &'a Arc<str>,
+    pub(crate) owner: &'a Owner,
     pub(crate) scope: &'a Scope,
     /// Users whose sync locks are held: only their mailboxes may be touched.
-    pub(crate) locked: &'a Arc<BTreeSet<Arc<str>>>,
+    pub(crate) locked: &'a Arc<BTreeSet<Owner>>,
     /// Not the first look: do not use the cache, and look for our mailboxes under any name.
     pub(crate) again: bool,
 }
@@ -60,7 +59,7 @@ pub(crate) struct Look {
     /// What was taken out of the plan because the replica just refused it.
     pub(crate) refused: Vec<(String, CommandError)>,
     /// Other users here whose mailboxes the replica has under names that were looked at.
-    pub(crate) elsewhere: BTreeSet<Arc<str>>,
+    pub(crate) elsewhere: BTreeSet<Owner>,
     /// Mailboxes that were added because the replica has them under names that were looked at.
     pub(crate) taken_in: BTreeSet<Arc<str>>,
 }
@@ -72,17 +71,20 @@ pub(crate) async fn look(
     lease: &Lease,
 ) -> Result<Option<Look>, UserError> {
     let sieve_mailbox = lease.client.features().sieve_mailbox;
-    let read_user = |inbox| ReadUser { userid: view.userid.clone(), sieve_mailbox, inbox };
-    let sides = match view.scope {
-        Scope::Some(names) => Some(some_sides(context, names, view.again, lease).await?),
-        Scope::Whole if is_shared(view.userid) => {
+    let read_user = |inbox| ReadUser { owner: view.owner.clone(), sieve_mailbox, inbox };
+    let sides = match (view.scope, view.owner) {
+        (Scope::Some(names), _) => Some(some_sides(context, names, view.again, lease).await?),
+        (Scope::Whole, Owner::Shared) => {
             shared_sides(context, read_user(Inbox::There), lease).await?
         }
-        Scope::Whole => {
-            scripts::may_ask(context, view.userid, sieve_mailbox).await?;
-            user_sides(context, read_user(Inbox::There), lease).await?
+        (Scope::Whole, Owner::User(userid)) => {
+            scripts::may_ask(context, userid, sieve_mailbox).await?;
+            user_sides(context, userid, read_user(Inbox::There), lease).await?
         }
-        Scope::Gone => user_sides(context, read_user(Inbox::Gone), lease).await?,
+        (Scope::Gone, Owner::User(userid)) => {
+            user_sides(context, userid, read_user(Inbox::Gone), lease).await?
+        }
+        (Scope::Gone, Owner::Shared) => None,
     };
     let Some((mut read, mut replica)) = sides else { return Ok(None) };
     if matches!(view.scope, Scope::Gone) {
@@ -160,10 +162,11 @@ fn lacking(read: &UserRead, replica: &Theirs) -> Vec<String> {
 /// One question returns everything the replica has of a user, so both sides are read at the same time.
 async fn user_sides(
     context: &UserContext,
+    userid: &Arc<str>,
     read_user: ReadUser,
     lease: &Lease,
 ) -> Result<Option<Sides>, UserError> {
-    let asked = vec![lease.client.get_user(&read_user.userid, &context.rules).await?];
+    let asked = vec![lease.client.get_user(userid, &context.rules).await?];
     let reading = context.reader.send(read_user);
     let mut replica = Theirs::default();
     let (theirs, ours) = futures_util::future::join(take_all(asked, &mut replica), reading).await;

@@ -3,9 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use cyrus_types::Owner;
+
 use crate::error::Interrupt;
 use crate::master::read_partial::Names;
-use crate::monitor::report::{Outcome, is_shared};
+use crate::monitor::report::Outcome;
 use crate::replica::acquire::acquire_shared;
 use crate::replica::lease::Lease;
 use crate::user::look::Scope;
@@ -18,16 +20,16 @@ impl UserWork {
     /// everything that failed alone.
     pub(crate) async fn run_parts(
         &mut self,
-        parts: Vec<(Arc<str>, Part)>,
+        parts: Vec<(Owner, Part)>,
         lease: Lease,
     ) -> Result<Outcome, Interrupt> {
         let mut first = Some(lease);
         let mut outcome = Outcome::Unchanged;
         let mut by_themselves = Vec::new();
         let mut cut_short = None;
-        let mut parts: VecDeque<(Arc<str>, Part)> = parts.into();
-        while let Some((userid, part)) = parts.pop_front() {
-            self.userid = userid;
+        let mut parts: VecDeque<(Owner, Part)> = parts.into();
+        while let Some((owner, part)) = parts.pop_front() {
+            self.owner = owner;
             self.all_else_done = false;
             let lease = match first.take() {
                 Some(lease) => lease,
@@ -53,15 +55,15 @@ impl UserWork {
     }
 
     /// Mailboxes that were added, and users whose subscriptions may be lost, are looked at in the end.
-    fn add_what_follows(&mut self, parts: &mut VecDeque<(Arc<str>, Part)>) {
+    fn add_what_follows(&mut self, parts: &mut VecDeque<(Owner, Part)>) {
         let mailboxes = std::mem::take(&mut self.taken_in);
         if !mailboxes.is_empty() {
             let names = Names { mailboxes, ..Names::default() };
-            parts.push_back((self.userid.clone(), Part::Some(Arc::new(names))));
+            parts.push_back((self.owner.clone(), Part::Some(Arc::new(names))));
         }
         for userid in std::mem::take(&mut self.meta_of) {
             let names = Names { meta: Some(userid.clone()), ..Names::default() };
-            parts.push_back((userid, Part::Some(Arc::new(names))));
+            parts.push_back((Owner::User(userid), Part::Some(Arc::new(names))));
         }
     }
 
@@ -69,7 +71,7 @@ impl UserWork {
         match part {
             Part::Whole => match self.run(&Scope::Whole, lease).await? {
                 // Mailboxes that a removed user left below DELETED must not be forgotten.
-                Outcome::Absent if !is_shared(&self.userid) => {
+                Outcome::Absent if !self.owner.is_shared() => {
                     let lease = acquire_shared(&self.context.pool).await?;
                     self.run(&Scope::Gone, lease).await
                 }

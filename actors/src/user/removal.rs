@@ -14,22 +14,20 @@
 use std::collections::HashSet;
 
 use csync::ReplicaMailbox;
-use cyrus_types::{Uid, UniqueId};
+use cyrus_types::{Owner, Uid, UniqueId};
 use sync_plan::Folder;
 
 use crate::error::{Interrupt, UserError};
 use crate::master::read_user::Inbox;
 use crate::master::store_reader::ReadUser;
-use crate::monitor::report::{Outcome, is_shared};
+use crate::monitor::report::Outcome;
 use crate::replica::acquire::acquire_exclusive;
 use crate::replica::lease::Lease;
 use crate::user::look::Scope;
 use crate::user::user_work::UserWork;
 
 pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, Interrupt> {
-    if is_shared(&work.userid) {
-        return Ok(Outcome::Absent);
-    }
+    let Owner::User(userid) = work.owner.clone() else { return Ok(Outcome::Absent) };
     let Some(seen) = work.look(&Scope::Gone, &lease, false).await? else {
         return work.run(&Scope::Whole, lease).await;
     };
@@ -37,7 +35,7 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, In
     let rules = work.context.rules.clone();
     let owned = |name: &str| {
         let name = rules.parse(name);
-        name.deleted == 0 && name.userid().as_deref() == Some(&*work.userid)
+        name.deleted == 0 && name.userid().as_deref() == Some(&*userid)
     };
     let lives = |folder: &Folder| owned(folder.name());
     let here: HashSet<&UniqueId> = seen.read.master.folders.iter().map(Folder::uniqueid).collect();
@@ -53,10 +51,10 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, In
         seen.replica.mailboxes.iter().filter(holds).map(|m| m.name.clone()).collect();
     let some_live = seen.read.master.folders.iter().any(lives);
     let renamed_to = seen.read.renamed_to.clone();
-    if let Some(other) = &renamed_to
-        && !work.holds_lock_of(other)
+    if let Some(other) = renamed_to.clone().map(Owner::User)
+        && !work.holds_lock_of(&other)
     {
-        return Err(Interrupt::Linked { userid: work.userid.clone(), other: other.clone() });
+        return Err(Interrupt::Linked { owner: work.owner.clone(), other });
     }
     let outcome = work.after_look(&Scope::Gone, seen).await?;
     if some_live {
@@ -68,18 +66,18 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, In
         return Err(e.into());
     }
     if let Some(cache) = &work.context.cache {
-        cache.forget_user(&work.userid).await;
+        cache.forget_user(&work.owner).await;
     }
     // To itself: who asks beside others is told to ask elsewhere while what he sent may still be carried out.
     let lease = acquire_exclusive(&work.context.pool).await?;
     // All of this took time.
-    let userid = work.userid.clone();
-    let still = ReadUser { userid, sieve_mailbox: true, inbox: Inbox::Gone };
+    let owner = work.owner.clone();
+    let still = ReadUser { owner, sieve_mailbox: true, inbox: Inbox::Gone };
     let still = work.context.reader.send(still).await;
     if still??.is_none() {
         return Err(Interrupt::CameOrWent);
     }
-    let asked = lease.client.unuser(&work.userid).await?;
+    let asked = lease.client.unuser(&userid).await?;
     work.meta_of.extend(renamed_to);
     if let Err(e) = asked.done().await {
         work.note_fading(&lease);

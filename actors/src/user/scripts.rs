@@ -7,7 +7,6 @@
 
 use crate::error::UserError;
 use crate::master::store_reader::CheckScripts;
-use crate::monitor::report::is_shared;
 use crate::user::context::UserContext;
 
 /// Checks whether a replica may be asked about this user. Call it before the question if the replica has #sieve mailboxes.
@@ -16,7 +15,7 @@ pub(crate) async fn may_ask(
     userid: &std::sync::Arc<str>,
     sieve_mailbox: bool,
 ) -> Result<(), UserError> {
-    if !sieve_mailbox || is_shared(userid) {
+    if !sieve_mailbox {
         return Ok(());
     }
     let checking = context.reader.send(CheckScripts { userid: userid.clone() }).await;

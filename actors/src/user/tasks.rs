@@ -6,11 +6,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use cyrus_types::NameRules;
+use cyrus_types::{NameRules, Owner};
 use sync_plan::backlog::WorkUnit;
 
 use crate::master::read_partial::Names;
-use crate::monitor::report::is_shared;
 
 /// One part of a user's work.
 #[derive(Debug, Clone)]
@@ -30,8 +29,8 @@ pub(crate) enum Part {
 pub(crate) fn scripts_as_meta(
     rules: &NameRules,
     folder: &str,
-    parts: Vec<(Arc<str>, Part)>,
-) -> Vec<(Arc<str>, Part)> {
+    parts: Vec<(Owner, Part)>,
+) -> Vec<(Owner, Part)> {
     let mut owners: BTreeSet<Arc<str>> = BTreeSet::new();
     for (_, part) in &parts {
         if let Part::Some(names) = part {
@@ -41,7 +40,7 @@ pub(crate) fn scripts_as_meta(
     }
     let meta = owners.into_iter().map(|owner| {
         let names = Names { meta: Some(owner.clone()), ..Names::default() };
-        (owner, Part::Some(Arc::new(names)))
+        (Owner::User(owner), Part::Some(Arc::new(names)))
     });
     parts.into_iter().chain(meta).collect()
 }
@@ -54,7 +53,7 @@ fn owner_of_scripts(rules: &NameRules, folder: &str, name: &str) -> Option<Arc<s
 }
 
 /// The parts of a work, each with its user.
-pub(crate) fn parts(work: &WorkUnit) -> Vec<(Arc<str>, Part)> {
+pub(crate) fn parts(work: &WorkUnit) -> Vec<(Owner, Part)> {
     let mut parts = Vec::new();
     let mut named = Names::default();
     for (_, tasks) in &work.users {
@@ -63,26 +62,29 @@ pub(crate) fn parts(work: &WorkUnit) -> Vec<(Arc<str>, Part)> {
         named.quotas.extend(tasks.quotas.iter().cloned());
     }
     let alone = work.users.len() == 1;
-    if let (true, Some((userid, tasks))) = (alone, work.users.first()) {
-        named.meta = (tasks.meta && !is_shared(userid)).then(|| userid.clone());
+    if let (true, Some((Owner::User(userid), tasks))) = (alone, work.users.first()) {
+        named.meta = tasks.meta.then(|| userid.clone());
     }
     if !named.mailboxes.is_empty() || !named.quotas.is_empty() || named.meta.is_some() {
         parts.push((work.key(), Part::Some(Arc::new(named))));
     }
     // Removed users come first: the new name of a renamed user must not lose anything by UNUSER.
     let gone = work.users.iter().filter(|(_, tasks)| tasks.unuser);
-    parts.extend(gone.map(|(userid, _)| (userid.clone(), Part::Unuser)));
-    for (userid, tasks) in &work.users {
+    parts.extend(gone.map(|(owner, _)| (owner.clone(), Part::Unuser)));
+    for (owner, tasks) in &work.users {
         if tasks.server {
-            parts.push((userid.clone(), Part::Server));
+            parts.push((owner.clone(), Part::Server));
         }
         if tasks.unuser {
             // Above.
         } else if tasks.whole {
-            parts.push((userid.clone(), Part::Whole));
-        } else if tasks.meta && !alone && !is_shared(userid) {
+            parts.push((owner.clone(), Part::Whole));
+        } else if let Owner::User(userid) = owner
+            && tasks.meta
+            && !alone
+        {
             let meta = Names { meta: Some(userid.clone()), ..Names::default() };
-            parts.push((userid.clone(), Part::Some(Arc::new(meta))));
+            parts.push((owner.clone(), Part::Some(Arc::new(meta))));
         }
     }
     parts
@@ -101,11 +103,11 @@ mod tests {
         let mut backlog = Backlog::new(NameRules::default());
         entries.iter().for_each(|entry| backlog.add(entry, Instant::now()));
         let work = backlog.take_next().unwrap();
-        let words = |(userid, part): (Arc<str>, Part)| match part {
+        let words = |(owner, part): (Owner, Part)| match part {
             Part::Some(n) => {
-                format!("{userid}: {:?} {:?} {:?}", n.mailboxes, n.quotas, n.meta)
+                format!("{owner}: {:?} {:?} {:?}", n.mailboxes, n.quotas, n.meta)
             }
-            part => format!("{userid}: {part:?}"),
+            part => format!("{owner}: {part:?}"),
         };
         parts(&work).into_iter().map(words).collect()
     }
@@ -136,7 +138,7 @@ mod tests {
         );
         assert_eq!(parts.len(), 3);
         let Some((owner, Part::Some(names))) = parts.last() else { panic!("{parts:?}") };
-        assert_eq!((&**owner, names.meta.as_deref()), ("anna", Some("anna")));
+        assert_eq!((owner.name(), names.meta.as_deref()), ("anna", Some("anna")));
     }
 
     #[test]
@@ -149,7 +151,7 @@ mod tests {
         let wanted =
             [r#"anna: {"user.anna.a"} {} None"#, r#"anna: {} {} Some("anna")"#, "bert: Whole"];
         assert_eq!(said(&entries), wanted);
-        assert_eq!(said(&[LogEntry::Annotation(String::new())]), [": Server"]);
+        assert_eq!(said(&[LogEntry::Annotation(None)]), ["shared mailboxes: Server"]);
         let entries = [
             LogEntry::Rename("user.zoe".into(), "user.anna".into()),
             LogEntry::Unuser("zoe".into()),

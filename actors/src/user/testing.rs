@@ -103,9 +103,9 @@ impl Pair {
 
     /// The same for any user, by name.
     pub(crate) async fn sync_as(&self, userid: &str) -> Result<Synced, MailboxError> {
-        let (lease, userid) = (acquire_shared(&self.context.pool).await.unwrap(), userid.into());
+        let (lease, owner) = (acquire_shared(&self.context.pool).await.unwrap(), userid.into());
         let worker = UserSync::new(self.context.clone()).start();
-        worker.send(SyncUser { userid, lease, begun: Arc::default() }).await
+        worker.send(SyncUser { owner, lease, begun: Arc::default() }).await
     }
 
     /// The same with a worker that survives.

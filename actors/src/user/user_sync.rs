@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use actix::prelude::*;
+use cyrus_types::Owner;
 use sync_plan::backlog;
 use tracing::Instrument;
 
@@ -47,7 +48,7 @@ impl Actor for UserSync {
 #[derive(Message)]
 #[rtype(result = "Synced")]
 pub(crate) struct SyncUser {
-    pub(crate) userid: Arc<str>,
+    pub(crate) owner: Owner,
     /// A connection to look on.
     pub(crate) lease: Lease,
     /// Becomes true when a change on the replica is started.
@@ -68,10 +69,10 @@ impl Handler<SyncUser> for UserSync {
 
     fn handle(&mut self, msg: SyncUser, _: &mut Context<Self>) -> Self::Result {
         let context = self.context.clone();
-        let span = spans::user(&msg.userid, context.settings.run.channel.as_deref());
+        let span = spans::user(&msg.owner, context.settings.run.channel.as_deref());
         let working = async move {
-            let locked = Arc::new(BTreeSet::from([msg.userid.clone()]));
-            let mut work = UserWork::new(context, msg.userid, locked, msg.begun);
+            let locked = Arc::new(BTreeSet::from([msg.owner.clone()]));
+            let mut work = UserWork::new(context, msg.owner, locked, msg.begun);
             let result = work.run(&Scope::Whole, msg.lease).await;
             let result = work.with_only_there(result);
             work.complain_of(&result);
@@ -88,7 +89,7 @@ impl Handler<SyncTasks> for UserSync {
         let context = self.context.clone();
         let span = spans::user(&msg.work.key(), context.settings.run.channel.as_deref());
         let working = async move {
-            let locked = msg.work.users.iter().map(|(userid, _)| userid.clone()).collect();
+            let locked = msg.work.users.iter().map(|(owner, _)| owner.clone()).collect();
             let mut work = UserWork::new(context, msg.work.key(), Arc::new(locked), Arc::default());
             work.no_foreign_mailboxes = true;
             let mut parts = parts(&msg.work);

@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::prelude::MessageResponse;
 use csync::ReplicaMailbox;
+use cyrus_types::Owner;
 use sync_plan::{MailboxUpdate, PlanError, UserPlan};
 use tracing::{error, info, warn};
 
 use crate::error::{Class, Interrupt, ReplicaError, UserError};
 use crate::monitor::in_flight::WAITING;
-use crate::monitor::report::{Outcome, Sent, is_shared};
+use crate::monitor::report::{Outcome, Sent};
 use crate::replica::acquire::{acquire_exclusive, acquire_shared};
 use crate::replica::asked::PendingCommand;
 use crate::replica::command_error::CommandError;
@@ -57,9 +58,9 @@ impl Synced {
 /// One user's work.
 pub(crate) struct UserWork {
     pub(crate) context: UserContext,
-    pub(crate) userid: Arc<str>,
+    pub(crate) owner: Owner,
     /// Users whose locks are held.
-    locked: Arc<BTreeSet<Arc<str>>>,
+    locked: Arc<BTreeSet<Owner>>,
     begun: Arc<AtomicBool>,
     sent: Sent,
     mailboxes: usize,
@@ -84,15 +85,15 @@ pub(crate) struct UserWork {
 impl UserWork {
     pub(crate) fn new(
         context: UserContext,
-        userid: Arc<str>,
-        locked: Arc<BTreeSet<Arc<str>>>,
+        owner: Owner,
+        locked: Arc<BTreeSet<Owner>>,
         begun: Arc<AtomicBool>,
     ) -> UserWork {
         let sent = Sent::default();
         let (taken_in, meta_of) = (BTreeSet::new(), BTreeSet::new());
         UserWork {
             context,
-            userid,
+            owner,
             locked,
             begun,
             sent,
@@ -119,17 +120,19 @@ impl UserWork {
         failures: Vec<UserError>,
         outcome: Outcome,
     ) -> Result<Outcome, UserError> {
-        if failures.iter().flat_map(UserError::each).any(UserError::is_of_meta) {
-            self.failed_meta_of.insert(self.userid.clone());
+        if let Owner::User(userid) = &self.owner
+            && failures.iter().flat_map(UserError::each).any(UserError::is_of_meta)
+        {
+            self.failed_meta_of.insert(userid.clone());
         }
         let Some(e) = UserError::all_of(failures) else { return Ok(outcome) };
         self.all_else_done = true;
         Err(e)
     }
 
-    /// Whether this user's sync lock is held.
-    pub(crate) fn holds_lock_of(&self, userid: &str) -> bool {
-        self.locked.contains(userid)
+    /// Whether this owner's sync lock is held.
+    pub(crate) fn holds_lock_of(&self, owner: &Owner) -> bool {
+        self.locked.contains(owner)
     }
 
     /// Looks and, if the sides differ, applies the plan.
@@ -138,13 +141,13 @@ impl UserWork {
         scope: &Scope,
         to_look: Lease,
     ) -> Result<Outcome, Interrupt> {
-        let userid = self.userid.clone();
-        if !is_shared(&userid) && matches!(scope, Scope::Whole) {
-            self.context.events.action(|| format!("USER {userid}")).await;
+        let owner = self.owner.clone();
+        if !owner.is_shared() && matches!(scope, Scope::Whole) {
+            self.context.events.action(|| format!("USER {owner}")).await;
         }
         let result = match self.look(scope, &to_look, false).await {
             Ok(None) => {
-                self.context.events.action(|| format!("Does not exist locally {userid}")).await;
+                self.context.events.action(|| format!("Does not exist locally {owner}")).await;
                 Ok(Outcome::Absent)
             }
             Ok(Some(seen)) => {
@@ -163,7 +166,7 @@ impl UserWork {
         if result.is_err()
             && let Some(cache) = &self.context.cache
         {
-            cache.forget_user(&userid).await;
+            cache.forget_user(&owner).await;
         }
         result
     }
@@ -186,7 +189,7 @@ impl UserWork {
             self.remember(&seen, &HashSet::new(), Vec::new()).await;
             return Ok(self.but_for(failures(&seen, &seen.plan), Outcome::Unchanged)?);
         }
-        self.context.in_flight.set(&self.userid, WAITING);
+        self.context.in_flight.set(&self.owner, WAITING);
         let mut lease = acquire_exclusive(&self.context.pool).await?;
         self.begun.store(true, Ordering::Relaxed);
         let worked = self.work(scope, seen, &mut lease).await;
@@ -209,8 +212,8 @@ impl UserWork {
 
     /// What was sent on this connection was not answered: if it fell silent, its users wait for its end.
     pub(crate) fn note_fading(&self, lease: &Lease) {
-        for userid in self.locked.iter() {
-            self.context.fading.note(userid, lease.client.end());
+        for owner in self.locked.iter() {
+            self.context.fading.note(owner, lease.client.end());
         }
     }
 
@@ -220,8 +223,8 @@ impl UserWork {
         lease: &Lease,
         again: bool,
     ) -> Result<Option<Look>, Interrupt> {
-        self.context.in_flight.set(&self.userid, "looking at both sides");
-        let view = View { userid: &self.userid, scope, locked: &self.locked, again };
+        self.context.in_flight.set(&self.owner, "looking at both sides");
+        let view = View { owner: &self.owner, scope, locked: &self.locked, again };
         let mut seen = look(&self.context, view, lease).await.map_err(|e| of_look(e, lease))?;
         if let Some(seen) = &mut seen {
             let partition = self.context.settings.sync.partition.as_deref();
@@ -233,8 +236,8 @@ impl UserWork {
             if self.no_foreign_mailboxes
                 && let Some(other) = seen.elsewhere.first()
             {
-                let (userid, other) = (self.userid.clone(), other.clone());
-                return Err(Interrupt::Linked { userid, other });
+                let (owner, other) = (self.owner.clone(), other.clone());
+                return Err(Interrupt::Linked { owner, other });
             }
             self.report_orphans(scope, seen);
             self.only_there = self.only_there(seen);
@@ -246,7 +249,7 @@ impl UserWork {
     /// mailboxes may be another master's; the replica's own cyr_expire removes those below DELETED; a name without a
     /// mailbox holds nothing.
     fn only_there(&self, seen: &Look) -> Vec<String> {
-        if is_shared(&self.userid) {
+        if self.owner.is_shared() {
             return Vec::new();
         }
         let orphans: HashSet<&str> = seen.plan.orphans.iter().map(String::as_str).collect();
@@ -293,7 +296,7 @@ impl UserWork {
             let left_out = failures(&seen, &plan);
             let anew = self.is_made_anew(&seen, &plan);
             let touched = self.forget_touched(&plan).await;
-            let apply = Apply::new(&self.context, &self.userid, lease, &seen, self.sent);
+            let apply = Apply::new(&self.context, &self.owner, lease, &seen, self.sent);
             let Applied { settled, sent, states, failed, restarted } = apply.run(plan).await;
             self.sent.add(sent);
             // The replica forgets what it was sent for this user.
@@ -310,7 +313,8 @@ impl UserWork {
                 }
                 Settled::Done => {}
                 Settled::LookAgain { moved: now } => {
-                    deleted_there.extend(self.deleted_there(&seen, &moved, &now));
+                    let unique_ids = lease.client.features().unique_ids;
+                    deleted_there.extend(self.deleted_there(&seen, &moved, &now, unique_ids));
                     moved = now;
                 }
             }
@@ -331,18 +335,23 @@ impl UserWork {
 
     /// A mailbox that the replica does not have, although it says twice in a row that it has it elsewhere, was deleted
     /// there: its unique id is known, but only as a deleted mailbox's (`imap/sync_support.c:sync_apply_mailbox` of
-    /// cyrus-imapd 3.6.1).
+    /// cyrus-imapd 3.6.1). A replica that can't be asked by unique id may have it under any other name as well.
     fn deleted_there(
         &self,
         seen: &Look,
         before: &HashMap<String, String>,
         now: &HashMap<String, String>,
+        unique_ids: bool,
     ) -> Vec<(String, UserError)> {
         let twice = now.iter().filter(|(mailbox, _)| before.contains_key(*mailbox));
         let failure = |(mailbox, text): (&String, &String)| {
             let uniqueid = seen.read.uniqueid_of(mailbox).cloned().unwrap_or_default();
             let (name, text) = (mailbox.clone(), text.clone());
-            let e = ReplicaError::DeletedThere { mailbox: name.clone(), uniqueid, text };
+            let mailbox = name.clone();
+            let e = match unique_ids {
+                true => ReplicaError::DeletedThere { mailbox, uniqueid, text },
+                false => ReplicaError::ElsewhereThere { mailbox, text },
+            };
             (name, e.into())
         };
         twice.map(failure).collect()
@@ -422,7 +431,7 @@ impl UserWork {
         let settings = &self.context.settings;
         error!(
             "IOERROR: user replication failed: error=<{e}> userid=<{}> channel=<{}> servername=<{}>",
-            self.userid,
+            self.owner,
             settings.run.channel.as_deref().unwrap_or(""),
             settings.replica.server,
         );

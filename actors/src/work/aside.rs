@@ -6,10 +6,9 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cyrus_types::LogEntry;
+use cyrus_types::{LogEntry, Owner};
 use sync_plan::backlog::Tasks;
 
 use crate::error::NAMED;
@@ -19,7 +18,7 @@ use crate::work::trouble::{Bounds, Kind, QUARANTINE, Trouble};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     /// The user.
-    pub(crate) owner: Arc<str>,
+    pub(crate) owner: Owner,
     /// The log entry for it.
     pub(crate) entry: LogEntry,
     /// The failure in words for an admin.
@@ -36,7 +35,7 @@ pub(crate) struct Quarantined {
 
 #[derive(Debug)]
 struct Aside {
-    owner: Arc<str>,
+    owner: Owner,
     trouble: Trouble,
     /// When it is tried again; `None` while it is being tried, or if it was given up.
     wake: Option<Instant>,
@@ -88,13 +87,13 @@ impl Asides {
     /// each was in quarantine.
     pub(crate) fn done(
         &mut self,
-        userid: &Arc<str>,
+        owner: &Owner,
         tasks: &Tasks,
         failures: &[Failure],
     ) -> Vec<(LogEntry, bool)> {
         let all_of_user = tasks.whole || tasks.unuser;
         let is_well = |entry: &LogEntry, aside: &Aside| {
-            aside.owner == *userid
+            aside.owner == *owner
                 && (all_of_user || covers(tasks, entry))
                 && !failures.iter().any(|failure| failure.entry == *entry)
         };
@@ -108,12 +107,12 @@ impl Asides {
     }
 
     /// The worst trouble of each user, and the user's other resting parts.
-    pub(crate) fn troubles(&self) -> HashMap<Arc<str>, Trouble> {
-        let mut by_owner: HashMap<Arc<str>, Vec<(&LogEntry, &Trouble)>> = HashMap::new();
+    pub(crate) fn troubles(&self) -> HashMap<Owner, Trouble> {
+        let mut by_owner: HashMap<Owner, Vec<(&LogEntry, &Trouble)>> = HashMap::new();
         for (entry, aside) in &self.all {
             by_owner.entry(aside.owner.clone()).or_default().push((entry, &aside.trouble));
         }
-        let worded = |(owner, mut of): (Arc<str>, Vec<(&LogEntry, &Trouble)>)| {
+        let worded = |(owner, mut of): (Owner, Vec<(&LogEntry, &Trouble)>)| {
             of.sort_by_key(|(_, trouble)| Reverse((trouble.times, &trouble.reason)));
             let ((_, worst), others) = of.split_first()?;
             let mut names: Vec<String> = others.iter().map(|(entry, _)| name_of(entry)).collect();
@@ -167,7 +166,7 @@ mod tests {
 
     fn tasks(names: &[&str]) -> Tasks {
         let mut tasks = Tasks::default();
-        tasks.mailboxes.extend(names.iter().map(|name| Arc::from(*name)));
+        tasks.mailboxes.extend(names.iter().map(|name| std::sync::Arc::from(*name)));
         tasks
     }
 
@@ -184,7 +183,7 @@ mod tests {
             assert_eq!(asides.due(now), [LogEntry::Mailbox("a".into())]);
             assert_eq!(asides.wakes_at(), None, "it is being tried");
         }
-        assert!(asides.troubles()["anna"].is_quarantined());
+        assert!(asides.troubles()[&"anna".into()].is_quarantined());
         let well = asides.done(&"anna".into(), &tasks(&["a"]), &[]);
         assert_eq!(well, [(LogEntry::Mailbox("a".into()), true)]);
         assert!(asides.troubles().is_empty());
@@ -208,11 +207,11 @@ mod tests {
         for name in ["a", "b", "c"] {
             asides.failed(failure(name), &bounds(false), now);
         }
-        let anna: Arc<str> = "anna".into();
+        let anna = Owner::from("anna");
         assert_eq!(asides.done(&"bert".into(), &tasks(&["a", "b"]), &[]), []);
         let well = asides.done(&anna, &tasks(&["a", "b"]), &[failure("b")]);
         assert_eq!(well, [(LogEntry::Mailbox("a".into()), false)]);
-        let said = &asides.troubles()["anna"].reason;
+        let said = &asides.troubles()[&"anna".into()].reason;
         assert_eq!(said, "mailbox c: no (and b)");
         let mut whole = Tasks::default();
         whole.whole = true;

@@ -1,9 +1,9 @@
 //! One attempt at a work of a Roller: a connection to look on, the locks of all its users in order, then the work.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::{Addr, Recipient};
+use cyrus_types::Owner;
 
 use crate::error::{Interrupt, UserError};
 use crate::monitor::in_flight::WAITING;
@@ -24,11 +24,11 @@ pub(crate) enum AttemptEvent {
         worker: Option<Recipient<SyncTasks>>,
     },
     /// Somebody else holds this user's lock.
-    Busy { job: WorkJob<UserLock>, userid: Arc<str>, worker: Recipient<SyncTasks> },
+    Busy { job: WorkJob<UserLock>, owner: Owner, worker: Recipient<SyncTasks> },
     /// This user is not to be replicated.
-    Skipped { job: WorkJob<UserLock>, userid: Arc<str>, worker: Recipient<SyncTasks> },
+    Skipped { job: WorkJob<UserLock>, owner: Owner, worker: Recipient<SyncTasks> },
     /// The wait for this user's lock is over.
-    Unlocked { job: WorkJob<UserLock>, userid: Arc<str>, taken: Result<LockOutcome, UserError> },
+    Unlocked { job: WorkJob<UserLock>, owner: Owner, taken: Result<LockOutcome, UserError> },
 }
 
 impl AttemptEvent {
@@ -51,8 +51,8 @@ pub(crate) async fn try_work(
     locks: Addr<LockKeeper>,
 ) -> AttemptEvent {
     context.in_flight.set(&job.work.key(), WAITING);
-    for (userid, _) in &job.work.users {
-        context.fading.wait(userid).await;
+    for (owner, _) in &job.work.users {
+        context.fading.wait(owner).await;
     }
     let acquired = if job.alone {
         acquire_exclusive_look(&context.pool).await
@@ -63,21 +63,21 @@ pub(crate) async fn try_work(
         Ok(lease) => lease,
         Err(e) => return AttemptEvent::tried_nothing(job, worker, e.into()),
     };
-    let users: Vec<Arc<str>> = job.work.users.iter().map(|(userid, _)| userid.clone()).collect();
-    for userid in users {
-        if job.locks.iter().any(|(held, _)| *held == userid) {
+    let users: Vec<Owner> = job.work.users.iter().map(|(owner, _)| owner.clone()).collect();
+    for owner in users {
+        if job.locks.iter().any(|(held, _)| *held == owner) {
             continue;
         }
         // It never waits while it holds other locks: two such works could wait for each other for ever.
-        match lock(&userid, false, &locks).await {
-            Ok(LockOutcome::Lock(taken)) => job.locks.push((userid, taken)),
+        match lock(&owner, false, &locks).await {
+            Ok(LockOutcome::Lock(taken)) => job.locks.push((owner, taken)),
             Ok(LockOutcome::Busy) => {
                 job.locks.clear();
-                return AttemptEvent::Busy { job, userid, worker };
+                return AttemptEvent::Busy { job, owner, worker };
             }
             Ok(LockOutcome::Skip) => {
                 job.locks.clear();
-                return AttemptEvent::Skipped { job, userid, worker };
+                return AttemptEvent::Skipped { job, owner, worker };
             }
             Err(e) => return AttemptEvent::tried_nothing(job, worker, e.into()),
         }
@@ -93,11 +93,11 @@ pub(crate) async fn try_work(
 /// Waits for a lock that somebody else holds.
 pub(crate) async fn wait_for_lock(
     job: WorkJob<UserLock>,
-    userid: Arc<str>,
+    owner: Owner,
     locks: Addr<LockKeeper>,
 ) -> AttemptEvent {
-    let taken = lock(&userid, true, &locks).await;
-    AttemptEvent::Unlocked { job, userid, taken }
+    let taken = lock(&owner, true, &locks).await;
+    AttemptEvent::Unlocked { job, owner, taken }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use actix::prelude::*;
 use cyrus_store::sync_log::skip_file;
@@ -21,14 +22,14 @@ use crate::user::testing::context;
 
 /// What a worker was given: whose work, and on what kind of connection.
 #[derive(Message)]
-#[rtype(result = "Vec<(Arc<str>, Purpose)>")]
+#[rtype(result = "Vec<(Owner, Purpose)>")]
 struct WhatWasGiven;
 
 /// Ends each work well; with `dies` in a panic.
 #[derive(Default)]
 struct Worker {
     dies: bool,
-    given: Vec<(Arc<str>, Purpose)>,
+    given: Vec<(Owner, Purpose)>,
 }
 
 impl Actor for Worker {
@@ -73,18 +74,18 @@ impl Given {
 
     /// Where a file says that this user is not to be replicated.
     fn skip(&self, userid: &str) -> PathBuf {
-        skip_file(self.master.store.config(), None, userid)
+        skip_file(self.master.store.config(), None, Some(userid))
     }
 
     /// Tries the work of these users; what came of it, and what the worker was given.
-    async fn attempt(self, users: &[&str]) -> (AttemptEvent, Vec<(Arc<str>, Purpose)>) {
+    async fn attempt(self, users: &[&str]) -> (AttemptEvent, Vec<(Owner, Purpose)>) {
         let mut settings = settings();
         settings.replica.connect_once = self.once;
         let tries = Arc::new(Tries::of(self.tries));
         let (context, _told) = context(&self.master, settings, tries);
         let config = self.master.store.config().clone();
         let locks = LockKeeper::new(config, "replica", None, context.events.clone()).start();
-        let users = users.iter().map(|name| (Arc::from(*name), Tasks::default())).collect();
+        let users = users.iter().map(|name| (Owner::from(*name), Tasks::default())).collect();
         let work = Arc::new(WorkUnit { users });
         let job = WorkJob { work, locks: Vec::new(), alone: self.alone };
         let worker = self.worker.start();
@@ -93,8 +94,8 @@ impl Given {
     }
 }
 
-fn names(locks: &[(Arc<str>, UserLock)]) -> VecDeque<&str> {
-    locks.iter().map(|(userid, _)| &**userid).collect()
+fn names(locks: &[(Owner, UserLock)]) -> VecDeque<&str> {
+    locks.iter().map(|(owner, _)| owner.name()).collect()
 }
 
 #[test]
@@ -124,8 +125,8 @@ fn a_user_who_is_not_to_be_replicated_holds_no_lock_of_others() {
         fs::create_dir_all(skip.parent().unwrap()).unwrap();
         fs::write(skip, "").unwrap();
         let (event, given) = given.attempt(&["anna", "bert", "carl"]).await;
-        let AttemptEvent::Skipped { job, userid, .. } = event else { panic!("not skipped") };
-        assert!(&*userid == "bert" && job.locks.is_empty() && given.is_empty());
+        let AttemptEvent::Skipped { job, owner, .. } = event else { panic!("not skipped") };
+        assert!(owner.name() == "bert" && job.locks.is_empty() && given.is_empty());
     });
 }
 

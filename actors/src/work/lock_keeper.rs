@@ -12,11 +12,11 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use cyrus_store::sync_log::skip_file;
 use cyrus_store::{Config, FileLock, StoreError, sync_lock};
+use cyrus_types::Owner;
 use tracing::{Instrument, info};
 
 use crate::error::{MasterError, UserError};
 use crate::monitor::events::{Event, EventSink};
-use crate::monitor::report::{is_shared, name_of};
 use crate::monitor::spans;
 
 /// A user that waits this long is named on stderr, once.
@@ -73,7 +73,7 @@ pub(crate) enum LockOutcome {
 #[derive(Message)]
 #[rtype(result = "Result<LockOutcome, MasterError>")]
 pub(crate) struct LockUser {
-    pub(crate) userid: Arc<str>,
+    pub(crate) owner: Owner,
     pub(crate) wait: bool,
 }
 
@@ -85,10 +85,10 @@ impl Handler<LockUser> for LockKeeper {
             config: self.config.clone(),
             server: self.server.clone(),
             channel: self.channel.clone(),
-            userid: msg.userid.clone(),
+            owner: msg.owner.clone(),
         };
         let (events, waiting) = (self.events.clone(), self.waiting.clone());
-        let span = spans::user(&msg.userid, self.channel.as_deref());
+        let span = spans::user(&msg.owner, self.channel.as_deref());
         let taking = async move {
             let (mut pause, longest) = PAUSES;
             let mut since = None;
@@ -100,11 +100,11 @@ impl Handler<LockUser> for LockKeeper {
                 }
                 let now = Instant::now();
                 if since.is_none() {
-                    info!("waiting for the sync lock of {}", name_of(&msg.userid));
+                    info!("waiting for the sync lock of {}", msg.owner.name());
                 }
                 let waited = now.saturating_duration_since(*since.get_or_insert(now));
                 if waited >= LONG_WAIT && named.is_none() {
-                    named = Some(Waiting::one_more(&waiting, &msg.userid, &events).await);
+                    named = Some(Waiting::one_more(&waiting, &msg.owner, &events).await);
                 }
                 tokio::time::sleep(pause).await;
                 pause = (pause * 2).min(longest);
@@ -119,14 +119,13 @@ struct Waiting(Rc<Cell<u32>>);
 
 impl Waiting {
     /// Reports it, unless there are many already.
-    async fn one_more(all: &Rc<Cell<u32>>, userid: &str, events: &EventSink) -> Waiting {
+    async fn one_more(all: &Rc<Cell<u32>>, owner: &Owner, events: &EventSink) -> Waiting {
         all.set(all.get() + 1);
         let waiting = Waiting(all.clone());
         let line = match all.get() {
-            ..=NAMED => format!(
-                "waiting for the sync lock of {} (held by another process) …",
-                name_of(userid)
-            ),
+            ..=NAMED => {
+                format!("waiting for the sync lock of {} (held by another process) …", owner.name())
+            }
             number if number == NAMED + 1 => {
                 "waiting for the sync locks of more users (SIGUSR1 shows them) …".into()
             }
@@ -148,11 +147,11 @@ impl Drop for Waiting {
 /// # Errors
 /// The lock file can't be made or locked.
 pub(crate) async fn lock(
-    userid: &Arc<str>,
+    owner: &Owner,
     wait: bool,
     locks: &Addr<LockKeeper>,
 ) -> Result<LockOutcome, UserError> {
-    let asking = locks.send(LockUser { userid: userid.clone(), wait });
+    let asking = locks.send(LockUser { owner: owner.clone(), wait });
     Ok(asking.await??)
 }
 
@@ -162,7 +161,7 @@ struct LockRequest {
     config: Arc<Config>,
     server: Arc<str>,
     channel: Option<Arc<str>>,
-    userid: Arc<str>,
+    owner: Owner,
 }
 
 impl LockRequest {
@@ -176,12 +175,11 @@ impl LockRequest {
     }
 
     fn blocking(&self) -> Result<LockOutcome, StoreError> {
-        if skip_file(&self.config, self.channel.as_deref(), &self.userid).exists() {
+        if skip_file(&self.config, self.channel.as_deref(), self.owner.userid()).exists() {
             return Ok(LockOutcome::Skip);
         }
         // Shared mailboxes have no user, and Cyrus' name for their lock contains none either.
-        let user = (!is_shared(&self.userid)).then_some(&*self.userid);
-        let taken = sync_lock(&self.config, &self.server, user, true)?;
+        let taken = sync_lock(&self.config, &self.server, self.owner.userid(), true)?;
         Ok(taken.map_or(LockOutcome::Busy, |file| LockOutcome::Lock(UserLock { _file: file })))
     }
 }

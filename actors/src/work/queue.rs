@@ -14,10 +14,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cyrus_types::LogEntry;
+use cyrus_types::{LogEntry, Owner};
 use sync_plan::backlog::{Backlog, WorkUnit};
 
-use crate::monitor::report::name_of;
 use crate::work::aside::{Asides, Failure, Quarantined};
 use crate::work::trouble::{Bounds, Kind, QUARANTINE, Trouble};
 
@@ -34,7 +33,7 @@ const SPLIT: Duration = Duration::from_secs(10);
 pub(crate) struct WorkJob<L> {
     pub(crate) work: Arc<WorkUnit>,
     /// Locks that the work waited for and got, by user.
-    pub(crate) locks: Vec<(Arc<str>, L)>,
+    pub(crate) locks: Vec<(Owner, L)>,
     /// A connection was lost while an answer about one of its users was due: they are asked about alone.
     pub(crate) alone: bool,
 }
@@ -46,11 +45,11 @@ pub(crate) struct WorkQueue<L> {
     bounds: Bounds,
     ready: VecDeque<WorkJob<L>>,
     resting: Vec<(Instant, Arc<WorkUnit>)>,
-    troubles: HashMap<Arc<str>, Trouble>,
+    troubles: HashMap<Owner, Trouble>,
     /// What rests alone while its users' other work goes on.
     asides: Asides,
     /// Users that could not be worked on together, and how long that is remembered.
-    split: HashMap<Arc<str>, Instant>,
+    split: HashMap<Owner, Instant>,
     in_flight: usize,
     waiting: usize,
     stopped: bool,
@@ -103,8 +102,8 @@ impl<L> WorkQueue<L> {
             Some(job) => job,
             None => WorkJob { work: self.backlog.take_next()?, locks: Vec::new(), alone: false },
         };
-        let lost = |userid| self.troubles.get(userid).is_some_and(|t: &Trouble| t.links_fault);
-        let alone = job.work.users.iter().any(|(userid, _)| lost(userid));
+        let lost = |owner| self.troubles.get(owner).is_some_and(|t: &Trouble| t.links_fault);
+        let alone = job.work.users.iter().any(|(owner, _)| lost(owner));
         let job = WorkJob { alone, ..job };
         self.in_flight += 1;
         Some(job)
@@ -131,11 +130,11 @@ impl<L> WorkQueue<L> {
         self.unsaved = true;
         let mut healed = Vec::new();
         let since = job.work.users.iter().filter_map(|(_, tasks)| tasks.since).min();
-        for (userid, tasks) in &job.work.users {
-            if self.troubles.remove(userid).is_some_and(|trouble| trouble.is_quarantined()) {
-                healed.push(format!("user {}", name_of(userid)));
+        for (owner, tasks) in &job.work.users {
+            if self.troubles.remove(owner).is_some_and(|trouble| trouble.is_quarantined()) {
+                healed.push(format!("user {}", owner.name()));
             }
-            for (entry, was_quarantined) in self.asides.done(userid, tasks, &failures) {
+            for (entry, was_quarantined) in self.asides.done(owner, tasks, &failures) {
                 self.backlog.forget_aside(&entry);
                 if was_quarantined {
                     healed.push(entry.to_string());
@@ -178,7 +177,7 @@ impl<L> WorkQueue<L> {
         job.work
             .users
             .iter()
-            .any(|(userid, _)| self.troubles.get(userid).is_some_and(|trouble| trouble.times == 1))
+            .any(|(owner, _)| self.troubles.get(owner).is_some_and(|trouble| trouble.times == 1))
     }
 
     /// A work that waited for a lock can't be started. Returns whether that is news.
@@ -204,13 +203,13 @@ impl<L> WorkQueue<L> {
         now: Instant,
     ) -> (Option<Duration>, bool) {
         let mut times = 0;
-        for (userid, _) in &job.work.users {
-            let before = self.troubles.get(userid).filter(|trouble| trouble.kind == kind);
+        for (owner, _) in &job.work.users {
+            let before = self.troubles.get(owner).filter(|trouble| trouble.kind == kind);
             let count = before.map_or(0, |trouble| trouble.times) + 1;
             times = times.max(count);
             let reason = reason.to_string();
             let trouble = Trouble { kind, times: count, reason, links_fault };
-            self.troubles.insert(userid.clone(), trouble);
+            self.troubles.insert(owner.clone(), trouble);
         }
         let Some(work) = self.backlog.put_back(&job.work.key(), whole) else {
             return (None, false);
@@ -243,13 +242,7 @@ impl<L> WorkQueue<L> {
 
     /// A mailbox moved from one of these users to the other: they are to be worked on together, at once or, if that failed
     /// just now, a moment later.
-    pub(crate) fn linked(
-        &mut self,
-        job: &WorkJob<L>,
-        one: &Arc<str>,
-        other: &Arc<str>,
-        now: Instant,
-    ) {
+    pub(crate) fn linked(&mut self, job: &WorkJob<L>, one: &Owner, other: &Owner, now: Instant) {
         self.in_flight -= 1;
         self.split.retain(|_, until| *until > now);
         let Some(work) = self.backlog.put_back(&job.work.key(), false) else { return };
@@ -263,8 +256,8 @@ impl<L> WorkQueue<L> {
 
     /// Whether a work of several users was just split, without success.
     pub(crate) fn was_split(&self, job: &WorkJob<L>, now: Instant) -> bool {
-        let until = |userid| self.split.get(userid).is_some_and(|until| *until > now);
-        job.work.users.iter().any(|(userid, _)| until(userid))
+        let until = |owner| self.split.get(owner).is_some_and(|until| *until > now);
+        job.work.users.iter().any(|(owner, _)| until(owner))
     }
 
     /// One of several users is locked or fails: the others must not wait for it, unless a mailbox really moved from one to
@@ -272,8 +265,8 @@ impl<L> WorkQueue<L> {
     pub(crate) fn split(&mut self, job: &WorkJob<L>, now: Instant) {
         self.in_flight -= 1;
         self.split.retain(|_, until| *until > now);
-        for (userid, _) in &job.work.users {
-            self.split.insert(userid.clone(), now + SPLIT);
+        for (owner, _) in &job.work.users {
+            self.split.insert(owner.clone(), now + SPLIT);
         }
         self.backlog.split(&job.work.key());
     }
@@ -350,9 +343,9 @@ impl<L> WorkQueue<L> {
     }
 
     /// Users that are not done, or not completely, and why.
-    pub(crate) fn troubles(&self) -> HashMap<Arc<str>, Trouble> {
+    pub(crate) fn troubles(&self) -> HashMap<Owner, Trouble> {
         let mut all = self.asides.troubles();
-        all.extend(self.troubles.iter().map(|(userid, trouble)| (userid.clone(), trouble.clone())));
+        all.extend(self.troubles.iter().map(|(owner, trouble)| (owner.clone(), trouble.clone())));
         all
     }
 }

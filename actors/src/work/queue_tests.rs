@@ -31,7 +31,7 @@ fn no_more_is_in_flight_than_may_be() {
     started(&mut r, now);
     assert!(r.start(now).is_none() && !r.is_at_rest());
     r.done(&a, Vec::new(), now);
-    assert_eq!(&*started(&mut r, now).work.key(), "c");
+    assert_eq!(started(&mut r, now).work.key().name(), "c");
     assert!(r.is_unsaved());
     let left: Vec<String> = r.take_unsaved().iter().map(ToString::to_string).collect();
     assert_eq!((left.len(), r.is_unsaved()), (2, false));
@@ -48,12 +48,12 @@ fn who_fails_rests_longer_each_time_and_others_go_on() {
         assert_eq!(verdict, (Some(Duration::from_secs(pause)), quarantined));
         r.add(&[LogEntry::Mailbox("user.a.new".into()), LogEntry::User("b".into())], now);
         let b = started(&mut r, now);
-        assert_eq!(&*b.work.key(), "b");
+        assert_eq!(b.work.key().name(), "b");
         r.done(&b, Vec::new(), now);
         assert!(r.start(now).is_none());
         now = r.wakes_at().unwrap();
     }
-    assert!(r.troubles()["a"].is_quarantined());
+    assert!(r.troubles()[&"a".into()].is_quarantined());
     let job = started(&mut r, now);
     assert_eq!(job.work.users[0].1.mailboxes.len(), 2);
     assert_eq!(r.done(&job, Vec::new(), now).0, ["user a"]);
@@ -105,7 +105,7 @@ fn a_locked_user_makes_room_and_goes_first_with_its_lock() {
     r.got_lock(WorkJob { locks: vec![("a".into(), ())], ..a });
     r.done(&b, Vec::new(), now);
     let a = started(&mut r, now);
-    assert_eq!((&*a.work.key(), a.locks.len()), ("a", 1));
+    assert_eq!((a.work.key().name(), a.locks.len()), ("a", 1));
     r.done(&a, Vec::new(), now);
     let c = started(&mut r, now);
     assert!(r.deferred(&c, Kind::Locked, "locked", now));
@@ -160,7 +160,7 @@ fn a_mailbox_that_fails_rests_by_itself() {
         assert!(r.start(now).is_none());
         now = r.wakes_at().unwrap();
     }
-    assert!(r.troubles()["a"].is_quarantined());
+    assert!(r.troubles()[&"a".into()].is_quarantined());
     let job = started(&mut r, now);
     assert_eq!(r.done(&job, Vec::new(), now).0, ["MAILBOX user.a.bad"]);
     assert!(r.is_empty() && r.is_at_rest() && r.troubles().is_empty());

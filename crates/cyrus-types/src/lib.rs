@@ -7,6 +7,7 @@
 //! | `numbers.rs` | UIDs, modseqs and UIDVALIDITY |
 //! | `crcs.rs` | the checksums by which both sides compare a mailbox |
 //! | `unique_id.rs` | the id that a mailbox keeps for life |
+//! | `owner.rs` | a user, or the shared mailboxes |
 //! | `names.rs` | the spellings of a mailbox's name, and its owner |
 //! | `log_entry.rs` | one line of the sync log |
 #![forbid(unsafe_code)]
@@ -16,6 +17,7 @@ mod guid;
 mod log_entry;
 mod names;
 mod numbers;
+mod owner;
 mod unique_id;
 
 pub use crcs::SyncCrcs;
@@ -23,4 +25,5 @@ pub use guid::{Guid, GuidError};
 pub use log_entry::LogEntry;
 pub use names::{NameParts, NameRules};
 pub use numbers::{ModSeq, Uid, UidValidity};
+pub use owner::Owner;
 pub use unique_id::UniqueId;

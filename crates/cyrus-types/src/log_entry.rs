@@ -23,8 +23,8 @@ pub enum LogEntry {
     Unmailbox(String),
     /// The limits of this quota root.
     Quota(String),
-    /// The annotations of this mailbox; of the server if empty.
-    Annotation(String),
+    /// The annotations of this mailbox; of the server if there is none.
+    Annotation(Option<String>),
     /// A user's seen state of a mailbox.
     Seen(String, String),
     /// A user's subscription to a mailbox, added or removed.
@@ -43,7 +43,7 @@ impl LogEntry {
             LogEntry::Rename(from, to) => ("RENAME", from, Some(to)),
             LogEntry::Unmailbox(name) => ("UNMAILBOX", name, None),
             LogEntry::Quota(root) => ("QUOTA", root, None),
-            LogEntry::Annotation(name) => ("ANNOTATION", name, None),
+            LogEntry::Annotation(name) => ("ANNOTATION", name.as_deref().unwrap_or_default(), None),
             LogEntry::Seen(user, name) => ("SEEN", user, Some(name)),
             LogEntry::Sub(user, name) => ("SUB", user, Some(name)),
         }

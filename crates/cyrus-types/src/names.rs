@@ -11,6 +11,8 @@
 //! A domain equal to `defaultdomain` is never written. Source: `imap/mboxname.c` (mbname_*) and `imap/mboxlist.c`
 //! (mbname_dbname) of cyrus-imapd 3.6.1. Of external forms only the admin's exists here: replication shows no other.
 
+use crate::Owner;
+
 /// Separates the domain from the rest in a database key.
 const DB_DOMAIN_SEPARATOR: char = '\u{1d}';
 /// Separates the levels in a database key.
@@ -134,6 +136,11 @@ impl NameRules {
     /// The owner of an internal name, also for deleted mailboxes. `None` for shared ones.
     pub fn userid(&self, internal: &str) -> Option<String> {
         self.parse(internal).userid()
+    }
+
+    /// Whose mailbox an internal name is, as [`NameRules::userid`] tells it.
+    pub fn owner(&self, internal: &str) -> Owner {
+        self.userid(internal).as_deref().map_or(Owner::Shared, Owner::from)
     }
 
     /// Is this internal name below the deleted prefix?

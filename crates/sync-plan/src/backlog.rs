@@ -16,13 +16,10 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use cyrus_types::{LogEntry, NameRules};
+use cyrus_types::{LogEntry, NameRules, Owner};
 
 /// How many users may be linked by messages that went from one to the other; renames link more.
 const LINKED: usize = 16;
-
-/// The user id that stands for the shared mailboxes.
-const SHARED: &str = "";
 
 /// The tasks of one user.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -44,7 +41,7 @@ pub struct Tasks {
     /// When the first of these was added.
     pub since: Option<Instant>,
     /// Users whose mailboxes were renamed to or from here, or whose messages moved here: to be worked on together.
-    links: BTreeSet<Arc<str>>,
+    links: BTreeSet<Owner>,
 }
 
 impl Tasks {
@@ -73,19 +70,17 @@ impl Tasks {
     }
 
     /// These tasks as entries of the log.
-    fn entries(&self, userid: &str) -> impl Iterator<Item = LogEntry> + use<> {
+    fn entries(&self, owner: &Owner) -> impl Iterator<Item = LogEntry> + use<> {
         let mut entries = Vec::new();
-        if self.unuser {
-            entries.push(LogEntry::Unuser(userid.to_string()));
-        }
-        if self.whole {
-            entries.push(LogEntry::User(userid.to_string()));
-        }
-        if self.meta {
-            entries.push(LogEntry::Meta(userid.to_string()));
-        }
+        let mut of_user = |is_set: bool, entry: fn(String) -> LogEntry| {
+            let userid = owner.userid().filter(|_| is_set);
+            entries.extend(userid.map(|userid| entry(userid.to_string())));
+        };
+        of_user(self.unuser, LogEntry::Unuser);
+        of_user(self.whole, LogEntry::User);
+        of_user(self.meta, LogEntry::Meta);
         if self.server {
-            entries.push(LogEntry::Annotation(String::new()));
+            entries.push(LogEntry::Annotation(None));
         }
         // Both lines, as Cyrus logs a removal: the C client may be the next to read them, and does not look at mailboxes
         // that are logged as removed.
@@ -100,18 +95,18 @@ impl Tasks {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkUnit {
     /// Each user and its tasks, by user id; their locks are taken in this order.
-    pub users: Vec<(Arc<str>, Tasks)>,
+    pub users: Vec<(Owner, Tasks)>,
 }
 
 impl WorkUnit {
     /// The first user: the key of the work.
     #[must_use]
-    pub fn key(&self) -> Arc<str> {
-        self.users.first().map_or_else(|| SHARED.into(), |(userid, _)| userid.clone())
+    pub fn key(&self) -> Owner {
+        self.users.first().map_or(Owner::Shared, |(owner, _)| owner.clone())
     }
 
     fn entries(&self) -> impl Iterator<Item = LogEntry> + '_ {
-        self.users.iter().flat_map(|(userid, tasks)| tasks.entries(userid))
+        self.users.iter().flat_map(|(owner, tasks)| tasks.entries(owner))
     }
 }
 
@@ -119,19 +114,19 @@ impl WorkUnit {
 #[derive(Debug)]
 pub struct Backlog {
     rules: NameRules,
-    tasks: HashMap<Arc<str>, Tasks>,
+    tasks: HashMap<Owner, Tasks>,
     /// Users with tasks, in order of arrival.
-    queue: VecDeque<Arc<str>>,
+    queue: VecDeque<Owner>,
     /// Users whose turn came while they, or a user linked with them, were busy: under the busy one.
-    parked: HashMap<Arc<str>, Vec<Arc<str>>>,
+    parked: HashMap<Owner, Vec<Owner>>,
     /// Users that are being worked on, rest or wait for a lock.
-    busy: HashSet<Arc<str>>,
+    busy: HashSet<Owner>,
     /// Those of them that rest or wait: no other user waits for them, even if linked.
-    stuck: HashSet<Arc<str>>,
+    stuck: HashSet<Owner>,
     /// Works in progress, by their keys.
-    under_way: HashMap<Arc<str>, Arc<WorkUnit>>,
+    under_way: HashMap<Owner, Arc<WorkUnit>>,
     /// Single objects that rest while everything else of their users goes on: the user, and since when the entry is open.
-    aside: HashMap<LogEntry, (Arc<str>, Option<Instant>)>,
+    aside: HashMap<LogEntry, (Owner, Option<Instant>)>,
     /// When the last entry was added.
     now: Option<Instant>,
 }
@@ -157,20 +152,24 @@ impl Backlog {
     pub fn add(&mut self, entry: &LogEntry, now: Instant) {
         self.now = Some(now);
         match entry {
-            LogEntry::User(user) => self.of(user).merge(Tasks { whole: true, ..Tasks::default() }),
+            LogEntry::User(user) => {
+                self.of(&user.as_str().into()).merge(Tasks { whole: true, ..Tasks::default() })
+            }
             LogEntry::Unuser(user) => {
-                self.of(user).merge(Tasks { unuser: true, ..Tasks::default() })
+                self.of(&user.as_str().into()).merge(Tasks { unuser: true, ..Tasks::default() })
             }
             LogEntry::Meta(user) | LogEntry::Seen(user, _) | LogEntry::Sub(user, _) => {
-                let tasks = self.of(user);
+                let tasks = self.of(&user.as_str().into());
                 tasks.meta |= !(tasks.whole || tasks.unuser);
             }
-            LogEntry::Annotation(name) if name.is_empty() => self.of(SHARED).server = true,
+            LogEntry::Annotation(None) => self.of(&Owner::Shared).server = true,
             // A change to a resting object waits with it; a deletion or a rename does not, because it may solve the
             // problem.
             LogEntry::Mailbox(_) if self.aside.contains_key(entry) => {}
-            LogEntry::Mailbox(name) | LogEntry::Unmailbox(name) | LogEntry::Annotation(name) => {
-                let owner = self.owner(name);
+            LogEntry::Mailbox(name)
+            | LogEntry::Unmailbox(name)
+            | LogEntry::Annotation(Some(name)) => {
+                let owner = self.rules.owner(name);
                 self.add_mailbox(&owner, name);
                 let tasks = self.of(&owner);
                 if matches!(entry, LogEntry::Unmailbox(_))
@@ -180,7 +179,7 @@ impl Backlog {
                 }
             }
             LogEntry::Quota(root) => {
-                let owner = self.owner(root);
+                let owner = self.rules.owner(root);
                 let tasks = self.of(&owner);
                 if !(tasks.whole || tasks.unuser || tasks.quotas.contains(root.as_str())) {
                     tasks.quotas.insert(root.as_str().into());
@@ -192,21 +191,16 @@ impl Backlog {
     }
 
     fn add_pair(&mut self, from: &str, to: &str, most: usize) {
-        let (old, new) = (self.owner(from), self.owner(to));
+        let (old, new) = (self.rules.owner(from), self.rules.owner(to));
         self.add_mailbox(&old, from);
         self.add_mailbox(&new, to);
         if old != new && self.of(&old).links.len().max(self.of(&new).links.len()) < most {
-            let (old, new): (Arc<str>, Arc<str>) = (old.as_str().into(), new.as_str().into());
             self.of(&old).links.insert(new.clone());
             self.of(&new).links.insert(old);
         }
     }
 
-    fn owner(&self, name: &str) -> String {
-        self.rules.userid(name).unwrap_or_default()
-    }
-
-    fn add_mailbox(&mut self, owner: &str, name: &str) {
+    fn add_mailbox(&mut self, owner: &Owner, name: &str) {
         let tasks = self.of(owner);
         if !(tasks.whole || tasks.unuser || tasks.mailboxes.contains(name)) {
             tasks.mailboxes.insert(name.into());
@@ -214,32 +208,29 @@ impl Backlog {
     }
 
     /// A user's tasks that are not started yet.
-    fn of(&mut self, userid: &str) -> &mut Tasks {
-        if !self.tasks.contains_key(userid) {
-            let userid: Arc<str> = userid.into();
-            self.queue.push_back(userid.clone());
-            self.tasks.insert(userid, Tasks { since: self.now, ..Tasks::default() });
-        }
-        // The entry was inserted just above if it was missing.
-        self.tasks.entry(userid.into()).or_default()
+    fn of(&mut self, owner: &Owner) -> &mut Tasks {
+        self.tasks.entry(owner.clone()).or_insert_with(|| {
+            self.queue.push_back(owner.clone());
+            Tasks { since: self.now, ..Tasks::default() }
+        })
     }
 
     /// The next work that can start. Its users are busy until it is done.
     pub fn take_next(&mut self) -> Option<Arc<WorkUnit>> {
-        while let Some(userid) = self.queue.pop_front() {
-            if !self.tasks.contains_key(&userid) {
+        while let Some(owner) = self.queue.pop_front() {
+            if !self.tasks.contains_key(&owner) {
                 continue;
             }
-            let together = self.linked(&userid);
+            let together = self.linked(&owner);
             if let Some(busy) = together.iter().find(|user| self.busy.contains(*user)) {
-                self.parked.entry(busy.clone()).or_default().push(userid);
+                self.parked.entry(busy.clone()).or_default().push(owner);
                 continue;
             }
             let mut users = Vec::with_capacity(together.len());
-            for userid in together {
-                let tasks = self.tasks.remove(&userid).unwrap_or_default();
-                self.busy.insert(userid.clone());
-                users.push((userid, tasks));
+            for owner in together {
+                let tasks = self.tasks.remove(&owner).unwrap_or_default();
+                self.busy.insert(owner.clone());
+                users.push((owner, tasks));
             }
             let work = Arc::new(WorkUnit { users });
             self.under_way.insert(work.key(), work.clone());
@@ -249,11 +240,11 @@ impl Backlog {
     }
 
     /// A user and all users that are linked with it, directly or not, and are not stuck.
-    fn linked(&self, userid: &Arc<str>) -> BTreeSet<Arc<str>> {
-        let mut all = BTreeSet::from([userid.clone()]);
-        let mut open = vec![userid.clone()];
-        while let Some(userid) = open.pop() {
-            for other in self.tasks.get(&userid).into_iter().flat_map(|tasks| &tasks.links) {
+    fn linked(&self, owner: &Owner) -> BTreeSet<Owner> {
+        let mut all = BTreeSet::from([owner.clone()]);
+        let mut open = vec![owner.clone()];
+        while let Some(owner) = open.pop() {
+            for other in self.tasks.get(&owner).into_iter().flat_map(|tasks| &tasks.links) {
                 if !self.stuck.contains(other) && all.insert(other.clone()) {
                     open.push(other.clone());
                 }
@@ -263,7 +254,7 @@ impl Backlog {
     }
 
     /// A work is done: its users' next tasks may start.
-    pub fn done(&mut self, key: &str) {
+    pub fn done(&mut self, key: &Owner) {
         if let Some(work) = self.under_way.remove(key) {
             self.free(&work);
         }
@@ -271,51 +262,51 @@ impl Backlog {
 
     /// A work failed: its tasks are to be done again, everything of each user if `whole`. Its users rest until
     /// [`Backlog::wake`].
-    pub fn put_back(&mut self, key: &str, whole: bool) -> Option<Arc<WorkUnit>> {
+    pub fn put_back(&mut self, key: &Owner, whole: bool) -> Option<Arc<WorkUnit>> {
         let work = self.under_way.remove(key)?;
-        for (userid, tasks) in &work.users {
+        for (owner, tasks) in &work.users {
             let mut tasks = tasks.clone();
-            if whole && **userid != *SHARED && !tasks.unuser {
+            if whole && !owner.is_shared() && !tasks.unuser {
                 tasks.whole = true;
             }
-            self.of(userid).merge(tasks);
+            self.of(owner).merge(tasks);
         }
         self.stall(&work);
         Some(work)
     }
 
     /// A work in progress waits for a lock: until [`Backlog::go_on`] no other user waits for its users.
-    pub fn waits(&mut self, key: &str) {
+    pub fn waits(&mut self, key: &Owner) {
         if let Some(work) = self.under_way.get(key).cloned() {
             self.stall(&work);
         }
     }
 
     /// A work that waited for a lock goes on.
-    pub fn go_on(&mut self, key: &str) {
-        for (userid, _) in self.under_way.get(key).into_iter().flat_map(|work| &work.users) {
-            self.stuck.remove(userid);
+    pub fn go_on(&mut self, key: &Owner) {
+        for (owner, _) in self.under_way.get(key).into_iter().flat_map(|work| &work.users) {
+            self.stuck.remove(owner);
         }
     }
 
     fn stall(&mut self, work: &WorkUnit) {
-        for (userid, _) in &work.users {
-            self.stuck.insert(userid.clone());
-            self.unpark(userid);
+        for (owner, _) in &work.users {
+            self.stuck.insert(owner.clone());
+            self.unpark(owner);
         }
     }
 
-    fn unpark(&mut self, userid: &Arc<str>) {
-        for waiting in self.parked.remove(userid).unwrap_or_default().into_iter().rev() {
+    fn unpark(&mut self, owner: &Owner) {
+        for waiting in self.parked.remove(owner).unwrap_or_default().into_iter().rev() {
             self.queue.push_front(waiting);
         }
     }
 
     /// A work of several users could not start because of one of them: each is to be worked on alone.
-    pub fn split(&mut self, key: &str) {
+    pub fn split(&mut self, key: &Owner) {
         let Some(work) = self.put_back(key, false) else { return };
-        for (userid, _) in &work.users {
-            if let Some(tasks) = self.tasks.get_mut(userid) {
+        for (owner, _) in &work.users {
+            if let Some(tasks) = self.tasks.get_mut(owner) {
                 tasks.links.retain(|other| !work.users.iter().any(|(user, _)| user == other));
             }
         }
@@ -328,16 +319,16 @@ impl Backlog {
     }
 
     fn free(&mut self, work: &WorkUnit) {
-        for (userid, _) in &work.users {
-            self.busy.remove(userid);
-            self.stuck.remove(userid);
-            self.unpark(userid);
+        for (owner, _) in &work.users {
+            self.busy.remove(owner);
+            self.stuck.remove(owner);
+            self.unpark(owner);
         }
     }
 
     /// These two users are to be worked on together from now on, until both are done: a mailbox moved from one to the
     /// other.
-    pub fn link(&mut self, one: &Arc<str>, other: &Arc<str>) {
+    pub fn link(&mut self, one: &Owner, other: &Owner) {
         self.of(one).links.insert(other.clone());
         if let Some(tasks) = self.tasks.get_mut(other) {
             tasks.links.insert(one.clone());
@@ -346,7 +337,7 @@ impl Backlog {
 
     /// A mailbox, a quota root or the user's other data (`entry` says which) failed alone, while everything else of the
     /// work with this key was done: it rests until [`Backlog::take_up`].
-    pub fn lay_aside(&mut self, owner: &Arc<str>, entry: LogEntry, since: Option<Instant>) {
+    pub fn lay_aside(&mut self, owner: &Owner, entry: LogEntry, since: Option<Instant>) {
         let (_, first) = self.aside.entry(entry).or_insert_with(|| (owner.clone(), since));
         *first = first.iter().copied().chain(since).min();
     }
@@ -387,8 +378,8 @@ impl Backlog {
     /// How many users have something open or in progress.
     #[must_use]
     pub fn users(&self) -> usize {
-        let is_busy = |user: &Arc<str>| self.tasks.contains_key(user) || self.busy.contains(user);
-        let aside: HashSet<&Arc<str>> =
+        let is_busy = |user: &Owner| self.tasks.contains_key(user) || self.busy.contains(user);
+        let aside: HashSet<&Owner> =
             self.aside.values().map(|(owner, _)| owner).filter(|owner| !is_busy(owner)).collect();
         let under_way = self.under_way.values().map(|work| work.users.len()).sum::<usize>();
         self.tasks.len() + under_way + aside.len()
@@ -397,7 +388,7 @@ impl Backlog {
     /// All open entries, as log lines, including those in progress.
     pub fn entries(&self) -> impl Iterator<Item = LogEntry> + '_ {
         let under_way = self.under_way.values().flat_map(|work| work.entries());
-        let waiting = self.tasks.iter().flat_map(|(userid, tasks)| tasks.entries(userid));
+        let waiting = self.tasks.iter().flat_map(|(owner, tasks)| tasks.entries(owner));
         under_way.chain(waiting).chain(self.aside.keys().cloned())
     }
 }

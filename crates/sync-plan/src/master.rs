@@ -2,7 +2,7 @@
 //!
 //! Names are internal names as on the wire (`user.anna.Sent`); times are Unix seconds.
 
-use cyrus_types::{Guid, ModSeq, SyncCrcs, Uid, UidValidity, UniqueId};
+use cyrus_types::{Guid, ModSeq, Owner, SyncCrcs, Uid, UidValidity, UniqueId};
 
 /// An annotation of a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,7 +149,7 @@ pub struct MasterSieve {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MasterUser {
     /// The user.
-    pub userid: String,
+    pub owner: Owner,
     /// All entries of the tree, including deleted mailboxes (`DELETED.…`), in Cyrus' order.
     pub folders: Vec<Folder>,
     /// Names in the tree that are tombstones. They show where to look, but prove nothing: only a unique id does.

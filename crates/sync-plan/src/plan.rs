@@ -390,7 +390,7 @@ fn is_filler(
     };
     empty
         && ours.contains(r.name.as_str())
-        && (!master.userid.is_empty()
+        && (!master.owner.is_shared()
             || replica.mailboxes.iter().filter(below).any(|m| is_ours(master, &m.uniqueid)))
 }
 

@@ -1,6 +1,6 @@
 //! The plan for one user, case by case.
 
-use cyrus_types::{ModSeq, Uid, UniqueId};
+use cyrus_types::{ModSeq, Owner, Uid, UniqueId};
 
 use super::*;
 
@@ -34,7 +34,7 @@ fn filled(name: &str, id: &str) -> ReplicaMailbox {
 
 fn sides(folders: Vec<Folder>, mailboxes: Vec<ReplicaMailbox>) -> (MasterUser, ReplicaUser) {
     (
-        MasterUser { userid: "a".into(), folders, ..Default::default() },
+        MasterUser { owner: "a".into(), folders, ..Default::default() },
         ReplicaUser { mailboxes, ..Default::default() },
     )
 }
@@ -163,7 +163,7 @@ fn a_name_held_by_what_never_held_a_message_is_freed() {
     let plan = plan_user(&m, &r, &tombstones, &Options::default());
     assert_eq!((plan.deletes.len(), plan.left_out.len()), (0, 1));
     // Shared mailboxes may be another master's: one of ours must be below it.
-    let mut m = MasterUser { userid: String::new(), ..m };
+    let mut m = MasterUser { owner: Owner::Shared, ..m };
     let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default());
     assert_eq!((plan.deletes.len(), plan.left_out.len()), (0, 1));
     m.folders.push(here("user.a.x.below", "6"));

@@ -6,14 +6,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use cyrus_types::LogEntry;
+use cyrus_types::{LogEntry, Owner};
 use futures_util::future::LocalBoxFuture;
 use sync_plan::{Kept, Uncounted, Withheld};
 use tracing::{error, info, warn};
 
 use super::{Rolling, stopped_by};
 use crate::error::{Class, Interrupt, MasterError, ReplicaError, UserError};
-use crate::monitor::report::{Outcome, Sent, Stopped, done_line, name_of};
+use crate::monitor::report::{Outcome, Sent, Stopped, done_line};
 use crate::replica::command_error::CommandError;
 use crate::user::advice;
 use crate::user::user_sync::SyncTasks;
@@ -45,8 +45,8 @@ impl Rolling {
                     Err(Interrupt::NotStarted | Interrupt::CameOrWent) => {
                         self.queue.not_begun(&job);
                     }
-                    Err(Interrupt::Linked { userid, other }) => {
-                        self.queue.linked(&job, &userid, &other, now);
+                    Err(Interrupt::Linked { owner, other }) => {
+                        self.queue.linked(&job, &owner, &other, now);
                     }
                     Err(Interrupt::Failed(e)) => {
                         let meta_of = &synced.failed_meta_of;
@@ -62,7 +62,7 @@ impl Rolling {
                 }
                 None
             }
-            AttemptEvent::Busy { job, userid, worker } => {
+            AttemptEvent::Busy { job, owner, worker } => {
                 self.landed(&job, Some(worker));
                 if job.work.users.len() > 1 {
                     self.queue.split(&job, now);
@@ -71,7 +71,7 @@ impl Rolling {
                 if self.context.settings.run.skip_locked {
                     let reason = "somebody else holds the sync lock";
                     if self.queue.deferred(&job, Kind::Locked, reason, now) {
-                        info!("  Deferred: USER {userid} ({reason})");
+                        info!("  Deferred: USER {owner} ({reason})");
                     }
                     return None;
                 }
@@ -79,30 +79,30 @@ impl Rolling {
                     return None;
                 }
                 self.context.in_flight.set(&job.work.key(), "waiting for the sync lock");
-                Some(Box::pin(wait_for_lock(job, userid, self.locks.clone())))
+                Some(Box::pin(wait_for_lock(job, owner, self.locks.clone())))
             }
-            AttemptEvent::Skipped { job, userid, worker } => {
+            AttemptEvent::Skipped { job, owner, worker } => {
                 self.landed(&job, Some(worker));
                 if job.work.users.len() > 1 {
                     self.queue.split(&job, now);
                     return None;
                 }
                 let news = self.queue.deferred(&job, Kind::Skipped, SKIPPED, now);
-                self.tell_skipped(&userid, news);
+                self.tell_skipped(&owner, news);
                 None
             }
-            AttemptEvent::Unlocked { mut job, userid, taken } => {
+            AttemptEvent::Unlocked { mut job, owner, taken } => {
                 match taken {
                     Ok(LockOutcome::Lock(lock)) => {
-                        job.locks = vec![(userid, lock)];
+                        job.locks = vec![(owner, lock)];
                         self.queue.got_lock(job);
                     }
                     Ok(_) => {
                         let news = self.queue.waited_in_vain(&job, Kind::Skipped, SKIPPED, now);
-                        self.tell_skipped(&userid, news);
+                        self.tell_skipped(&owner, news);
                     }
                     Err(e) => {
-                        error!("IOERROR: user replication failed: error=<{e}> userid=<{userid}>");
+                        error!("IOERROR: user replication failed: error=<{e}> userid=<{owner}>");
                         self.queue.waited_in_vain(&job, Kind::Failed, &e.to_string(), now);
                     }
                 }
@@ -112,17 +112,17 @@ impl Rolling {
     }
 
     fn landed(&mut self, job: &WorkJob<UserLock>, worker: Option<Recipient<SyncTasks>>) {
-        for (userid, _) in &job.work.users {
-            self.context.in_flight.remove(userid);
+        for (owner, _) in &job.work.users {
+            self.context.in_flight.remove(owner);
         }
         worker.into_iter().for_each(|worker| self.workers.give_back(worker));
     }
 
-    fn tell_skipped(&self, userid: &str, news: bool) {
+    fn tell_skipped(&self, owner: &Owner, news: bool) {
         if news {
             warn!(
                 "user {} is not replicated: {SKIPPED}; what is logged of it is kept",
-                name_of(userid)
+                owner.name()
             );
         }
     }
@@ -138,7 +138,7 @@ impl Rolling {
     ) {
         self.report.done += job.work.users.len() as u64;
         if failures.is_empty() {
-            let names = job.work.users.iter().map(|(userid, _)| name_of(userid));
+            let names = job.work.users.iter().map(|(owner, _)| owner.name());
             let line = || done_line(&names.collect::<Vec<_>>().join(" "), outcome, sent, took);
             self.context.events.action(line).await;
         }
@@ -148,7 +148,7 @@ impl Rolling {
         }
         for Quarantined { failure, pause } in quarantined {
             let Failure { owner, entry, reason } = failure;
-            let (userid, again) = (name_of(&owner), again_in(pause));
+            let (userid, again) = (&owner, again_in(pause));
             error!(
                 "SYNCERROR: mailbox in quarantine: entry=<{entry}> userid=<{userid}> error=<{reason}>, {again}"
             );
@@ -183,7 +183,7 @@ impl Rolling {
                 let reason = advice::in_words(&e, &job.work.key(), &self.context.rules);
                 let (pause, quarantined) = self.queue.failed(job, &reason, whole, links_fault, now);
                 if quarantined {
-                    let userid = name_of(&job.work.key()).to_string();
+                    let userid = job.work.key();
                     let again = again_in(pause);
                     error!(
                         "SYNCERROR: user in quarantine: userid=<{userid}> error=<{reason}>, {again}"
@@ -219,7 +219,9 @@ impl Rolling {
                     | MasterError::Mailbox { .. }
                     | MasterError::MessageFile { .. },
                 )
-                | UserError::Replica(ReplicaError::DeletedThere { .. }) => vec![mailbox_entry(e)?],
+                | UserError::Replica(
+                    ReplicaError::DeletedThere { .. } | ReplicaError::ElsewhereThere { .. },
+                ) => vec![mailbox_entry(e)?],
                 UserError::Replica(ReplicaError::Refused {
                     source: CommandError::Refused { .. },
                     ..
@@ -240,12 +242,11 @@ impl Rolling {
                 _ => return None,
             };
             for entry in entries {
-                let name = match &entry {
-                    LogEntry::Mailbox(name) | LogEntry::Quota(name) => rules.userid(name),
-                    LogEntry::Meta(userid) => Some(userid.clone()),
-                    _ => Some(key.to_string()),
+                let owner = match &entry {
+                    LogEntry::Mailbox(name) | LogEntry::Quota(name) => rules.owner(name),
+                    LogEntry::Meta(userid) => userid.as_str().into(),
+                    _ => key.clone(),
                 };
-                let owner = name.unwrap_or_default().as_str().into();
                 let reason = advice::in_words(e, &key, rules);
                 failures.push(Failure { owner, entry, reason });
             }
@@ -255,7 +256,8 @@ impl Rolling {
 
     /// In the C client's words.
     fn tell_promotions(&self, job: &WorkJob<UserLock>) {
-        for (userid, tasks) in job.work.users.iter().filter(|(userid, _)| !userid.is_empty()) {
+        for (owner, tasks) in &job.work.users {
+            let Some(userid) = owner.userid() else { continue };
             for name in &tasks.mailboxes {
                 info!("  Promoting: MAILBOX {name} -> USER {userid}");
             }

@@ -16,7 +16,6 @@ impl Apply<'_> {
         sieve: Vec<SieveChange>,
         seen: Vec<MasterSeen>,
     ) -> Result<(), UserError> {
-        let user = self.userid;
         for change in quotas {
             let sent = match &change {
                 QuotaChange::Set(q) => {
@@ -27,6 +26,8 @@ impl Apply<'_> {
             let (QuotaChange::Set(MasterQuota { root, .. }) | QuotaChange::Remove(root)) = &change;
             self.small(sent, root).await?;
         }
+        // The shared mailboxes have no more.
+        let Some(user) = self.owner.userid() else { return Ok(()) };
         for change in subs {
             let (subscribed, mailbox) = match &change {
                 SubChange::Add(mailbox) => (true, mailbox),

@@ -36,6 +36,7 @@ fn channel_dir(conf: &Config, channel: Option<&str>) -> PathBuf {
 /// The file that excludes this user from replication on this channel (3.12: `sync_support.c:sync_skipuser`). The shared
 /// mailboxes, without a user id, have one too.
 #[must_use]
-pub fn skip_file(conf: &Config, channel: Option<&str>, userid: &str) -> PathBuf {
+pub fn skip_file(conf: &Config, channel: Option<&str>, userid: Option<&str>) -> PathBuf {
+    let userid = userid.unwrap_or_default();
     channel_dir(conf, channel).join(format!("skipuser-{userid}"))
 }

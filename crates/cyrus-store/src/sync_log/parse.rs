@@ -147,7 +147,7 @@ fn parse(line: &[u8]) -> Result<Option<LogEntry>, &'static str> {
     };
     let nonempty = |name: String| if name.is_empty() { Err("its name is empty") } else { Ok(name) };
     Ok(Some(match verb.as_slice() {
-        b"ANNOTATION" => LogEntry::Annotation(first),
+        b"ANNOTATION" => LogEntry::Annotation(Some(first).filter(|name| !name.is_empty())),
         b"USER" => LogEntry::User(nonempty(first)?),
         b"UNUSER" => LogEntry::Unuser(nonempty(first)?),
         b"META" | b"SIEVE" => LogEntry::Meta(nonempty(first)?),
@@ -248,8 +248,8 @@ mod tests {
         assert_eq!(entry("RENAME user.a user.b\n"), LogEntry::Rename(a(), b()));
         assert_eq!(entry("UNMAILBOX user.a\n"), LogEntry::Unmailbox(a()));
         assert_eq!(entry("QUOTA user.a\n"), LogEntry::Quota(a()));
-        assert_eq!(entry("ANNOTATION user.a\n"), LogEntry::Annotation(a()));
-        assert_eq!(entry("ANNOTATION \"\"\n"), LogEntry::Annotation(String::new()));
+        assert_eq!(entry("ANNOTATION user.a\n"), LogEntry::Annotation(Some(a())));
+        assert_eq!(entry("ANNOTATION \"\"\n"), LogEntry::Annotation(None));
         assert_eq!(entry("SEEN anna user.b\n"), LogEntry::Seen("anna".into(), b()));
         assert_eq!(entry("SUB anna user.b\n"), LogEntry::Sub("anna".into(), b()));
         assert_eq!(entry("UNSUB anna user.b\n"), LogEntry::Sub("anna".into(), b()));
