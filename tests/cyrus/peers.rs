@@ -337,3 +337,35 @@ fn staging_to_real_archives() {
     assert!(!replica.dir().join("archive/sync.").exists());
     assert!(replica.dir().join("spool/sync.").is_dir());
 }
+
+/// A mailbox went from one user to another, and a replica that can't be asked by unique id has it under the old name. The new
+/// owner alone can't get it: the error says so, does not call it deleted, and its advice leads to equal sides.
+#[test]
+fn a_mailbox_under_a_name_that_3_2_does_not_tell() {
+    let old = |builder: testkit::Builder| builder.release(Release::Bullseye);
+    let pair = Pair::with(old(Cyrus::master()), old(Cyrus::replica()), Via::Csync);
+    let users = ["anna".to_owned(), "bert".to_owned()];
+    for user in &users {
+        pair.master.create_user(user).unwrap();
+        let mut here = pair.master.login(user).unwrap();
+        here.create("INBOX/x").unwrap();
+        here.append("INBOX/x", &[], None, b"Subject: x\r\n\r\nx\r\n").unwrap();
+    }
+    pair.sync_well(&["-A"]);
+    pair.master.admin().unwrap().rename("user/anna/x", "user/bert/from").unwrap();
+    let alone = pair.sync(&["-u", "bert"]);
+    assert_eq!(alone.code, Some(1), "{}", alone.stderr);
+    let words = "mailbox user.bert.from: the replica has it under another name";
+    assert!(alone.stderr.contains(words), "{}", alone.stderr);
+    assert!(!alone.stderr.contains("cyr_dbtool"), "{}", alone.stderr);
+    pair.sync_well(&["-u", "anna"]);
+    pair.sync_well(&["-u", "bert"]);
+    let mut ours = PrivateServer::start_plain(&pair.master).unwrap();
+    let mut theirs = PrivateServer::start_plain(&pair.replica).unwrap();
+    let compared = oracle::compare_servers(&mut ours, &mut theirs, &users, Ignore::default());
+    let lines = compared.unwrap();
+    assert!(lines.is_empty(), "{lines}");
+    // Clients may not open it: it still has the ACL of the owner before.
+    let there = pair.replica.admin().unwrap().list("", "user/bert/*").unwrap();
+    assert!(format!("{there:?}").contains("user/bert/from"), "{there:?}");
+}

@@ -93,10 +93,12 @@ impl Features {
         if !settings.sync.one_way || self.force {
             return None;
         }
-        let line = format!(
-            "server {}: its Cyrus does not know FORCE (-O): what is ahead of ours there is refused, and its mailbox fails by name",
-            settings.replica.server
-        );
+        let effect = match settings.sync.overwrite {
+            true => "",
+            false => ": what is ahead of ours there is refused, and its mailbox fails by name",
+        };
+        let server = &settings.replica.server;
+        let line = format!("server {server}: its Cyrus does not know FORCE (-O){effect}");
         warn!("{line}");
         Some(line)
     }
