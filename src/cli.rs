@@ -368,7 +368,6 @@ mod tests {
             "-R -d soon",
             "-m user.anna",
             "-s anna",
-            "-a -A",
             "--no-such-option -A",
         ] {
             let failure = parsed(line).unwrap_err();
