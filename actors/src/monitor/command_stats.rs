@@ -48,7 +48,7 @@ impl CommandStats {
     /// `answers: MAILBOX 3000 (mean 2.1 ms, longest 0.9 s, 2 refused), …`; empty before the first.
     pub(crate) fn words(&self) -> Option<String> {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let kinds = CommandKind::ALL.into_iter().zip(self.0.iter());
+        let kinds = CommandKind::ALL.iter().zip(self.0.iter());
         let mut kinds: Vec<_> = kinds.filter(|(_, counter)| read(&counter.answered) > 0).collect();
         kinds.sort_by_key(|(_, counter)| std::cmp::Reverse(read(&counter.all)));
         let (all, _) = kinds.split_at(kinds.len().min(NAMED));
@@ -58,7 +58,7 @@ impl CommandStats {
             let mean = millis(read(&counter.all) / answered.max(1));
             let comma = if place == 0 { "" } else { "," };
             // Writing to a string can't fail.
-            let _ = write!(text, "{comma} {} {answered} (mean {mean}", full_name(*kind));
+            let _ = write!(text, "{comma} {} {answered} (mean {mean}", full_name(**kind));
             let _ = write!(text, ", longest {}", millis(read(&counter.slowest)));
             match read(&counter.refused) {
                 0 => text.push(')'),

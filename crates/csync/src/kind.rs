@@ -8,10 +8,12 @@
 
 use std::fmt;
 
+use strum::VariantArray;
+
 use crate::limits::Limits;
 
 /// The kind of a command. The `LOCAL_` form of a command (-L) has the same kind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, VariantArray)]
 pub enum CommandKind {
     /// `GET USER`
     GetUser,
@@ -82,45 +84,8 @@ pub enum CommandKind {
 }
 
 impl CommandKind {
-    /// All kinds.
-    pub const ALL: [CommandKind; 33] = {
-        use CommandKind::*;
-        [
-            GetUser,
-            GetMeta,
-            GetQuota,
-            GetMailboxes,
-            GetUniqueIds,
-            GetFullMailbox,
-            GetAnnotation,
-            GetFetch,
-            GetFetchSieve,
-            Capabilities,
-            Force,
-            Reserve,
-            Message,
-            Mailbox,
-            Rename,
-            Unmailbox,
-            Unuser,
-            Quota,
-            Unquota,
-            Sub,
-            Unsub,
-            Seen,
-            Sieve,
-            Unsieve,
-            ActivateSieve,
-            UnactivateSieve,
-            Annotation,
-            Unannotation,
-            Expunge,
-            Restart,
-            Noop,
-            Compress,
-            Exit,
-        ]
-    };
+    /// All kinds, in their order.
+    pub const ALL: &'static [CommandKind] = <CommandKind as VariantArray>::VARIANTS;
 
     /// The word for it in the C client's messages. GET and APPLY of the same thing share one.
     pub fn name(self) -> &'static str {
@@ -202,6 +167,11 @@ impl CommandKind {
         }
     }
 
+    /// Whether it leaves the replica's mailboxes and users as they are: it asks, or makes the replica forget what it was sent.
+    pub fn changes_nothing(self) -> bool {
+        self.is_get() || matches!(self, CommandKind::Noop | CommandKind::Restart)
+    }
+
     /// The limits on a line of its answer.
     pub fn limits(self) -> Limits {
         match self {
@@ -230,10 +200,10 @@ mod tests {
 
     #[test]
     fn all_are_listed_once_in_their_order() {
-        let known: HashSet<CommandKind> = CommandKind::ALL.into_iter().collect();
+        let known: HashSet<&CommandKind> = CommandKind::ALL.iter().collect();
         assert_eq!(known.len(), CommandKind::ALL.len());
-        for (place, kind) in CommandKind::ALL.into_iter().enumerate() {
-            assert_eq!(kind as usize, place, "{kind}");
+        for (place, kind) in CommandKind::ALL.iter().enumerate() {
+            assert_eq!(*kind as usize, place, "{kind}");
         }
         assert_eq!(CommandKind::Exit as usize + 1, CommandKind::ALL.len());
     }
@@ -242,6 +212,6 @@ mod tests {
     fn lines_come_only_before_answers_to_questions() {
         assert!(CommandKind::GetUser.has_lines() && CommandKind::Reserve.has_lines());
         assert!(!CommandKind::Mailbox.has_lines() && !CommandKind::Restart.has_lines());
-        assert!(CommandKind::ALL.into_iter().all(|k| k.has_lines() || !k.tells_of_user()));
+        assert!(CommandKind::ALL.iter().all(|k| k.has_lines() || !k.tells_of_user()));
     }
 }
