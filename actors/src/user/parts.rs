@@ -12,7 +12,7 @@ use crate::replica::acquire::acquire_shared;
 use crate::replica::lease::Lease;
 use crate::user::look::Scope;
 use crate::user::tasks::Part;
-use crate::user::user_work::{UserWork, of_look};
+use crate::user::user_work::UserWork;
 use crate::user::{removal, server_annotations};
 
 impl UserWork {
@@ -79,10 +79,7 @@ impl UserWork {
             },
             Part::Some(names) => self.run(&Scope::Some(names), lease).await,
             Part::Unuser => removal::run(self, lease).await,
-            Part::Server => {
-                let run = server_annotations::run(&self.context, &lease).await;
-                run.map_err(|e| of_look(e, &lease))
-            }
+            Part::Server => server_annotations::run(self, lease).await,
         }
     }
 }
