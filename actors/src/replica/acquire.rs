@@ -46,12 +46,12 @@ pub(crate) async fn acquire_exclusive_look(pool: &Addr<ConnectionPool>) -> Resul
 /// then.
 pub(crate) async fn acquire_exclusive(pool: &Addr<ConnectionPool>) -> Result<Lease, NoLease> {
     loop {
-        let waiting = tokio::time::timeout(WORK_WAIT, pool.send(WantExclusive));
-        let lease = match waiting.await {
-            Ok(answer) => answer.map_err(|_| PoolError::Stopped)??,
-            Err(_) => return Err(NoLease::NotStarted),
+        let opened = async {
+            let lease = pool.send(WantExclusive).await.map_err(|_| PoolError::Stopped)??;
+            Ok::<_, NoLease>(opened(lease).await)
         };
-        if let Some(lease) = opened(lease).await
+        let opened = tokio::time::timeout(WORK_WAIT, opened).await;
+        if let Some(lease) = opened.unwrap_or(Err(NoLease::NotStarted))?
             && let Some(lease) = living(lease).await
             && let Some(lease) = compressed(lease).await
         {

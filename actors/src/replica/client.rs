@@ -21,7 +21,7 @@ use crate::replica::asked::{Asked, PendingCommand};
 use crate::replica::command_error::CommandError;
 use crate::replica::command_stream::CommandStream;
 use crate::replica::features::Features;
-use crate::replica::frames::FrameSender;
+use crate::replica::frames::{End, FrameSender};
 
 /// How many mailboxes are asked for in one command.
 const NAMES: usize = 500;
@@ -62,7 +62,7 @@ impl Client {
     }
 
     /// How the connection ended, and whether the replica may still carry out what was sent on it.
-    pub(crate) fn end(&self) -> &crate::replica::frames::End {
+    pub(crate) fn end(&self) -> &End {
         &self.frames.end
     }
 
@@ -99,18 +99,14 @@ impl Client {
         for names in names.chunks(NAMES) {
             let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
             self.report(|| format!("MAILBOXES {}", names.join(" "))).await;
-            asked.push(self.ask_for_mailboxes(&names).await?);
+            asked.push(self.get_sample(&names).await?);
         }
         Ok(asked)
     }
 
-    /// A few mailboxes by name, to find out whether this replica is the one that the cache remembers. Not reported, since it
-    /// is not part of any user's work.
+    /// A few mailboxes by name, in one command and without a report: to find out whether this replica is the one that the
+    /// cache remembers is not part of any user's work.
     pub(crate) async fn get_sample(&self, names: &[&str]) -> Result<Asked<Said>, CommandError> {
-        self.ask_for_mailboxes(names).await
-    }
-
-    async fn ask_for_mailboxes(&self, names: &[&str]) -> Result<Asked<Said>, CommandError> {
         let about = About::Names(names.iter().map(|name| (*name).to_string()).collect());
         self.ask(command::get_mailboxes(names.iter().copied()), about, Ok).await
     }

@@ -113,6 +113,9 @@ pub(crate) struct FrameSender {
 
 impl FrameSender {
     fn ask(&self, kind: CommandKind, about: About) -> (Ask, Pending) {
+        // Who asks beside others is sent elsewhere when an answer is slow, and what was sent may still be carried out.
+        let alone = !self.asker.beside_others;
+        debug_assert!(alone || kind.changes_nothing(), "{kind} on a shared lease");
         let (reply, pending) = oneshot::channel();
         (Ask { kind, asker: self.asker, about, reply, span: Span::current() }, pending)
     }

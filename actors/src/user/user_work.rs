@@ -345,12 +345,12 @@ impl UserWork {
     ) -> Vec<(String, UserError)> {
         let twice = now.iter().filter(|(mailbox, _)| before.contains_key(*mailbox));
         let failure = |(mailbox, text): (&String, &String)| {
-            let uniqueid = seen.read.uniqueid_of(mailbox).cloned().unwrap_or_default();
             let (name, text) = (mailbox.clone(), text.clone());
-            let mailbox = name.clone();
-            let e = match unique_ids {
-                true => ReplicaError::DeletedThere { mailbox, uniqueid, text },
-                false => ReplicaError::ElsewhereThere { mailbox, text },
+            let e = if unique_ids {
+                let uniqueid = seen.read.uniqueid_of(mailbox).cloned().unwrap_or_default();
+                ReplicaError::DeletedThere { mailbox: name.clone(), uniqueid, text }
+            } else {
+                ReplicaError::ElsewhereThere { mailbox: name.clone(), text }
             };
             (name, e.into())
         };
