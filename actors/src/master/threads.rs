@@ -34,8 +34,13 @@ impl Threads {
                 let handle = runtime.handle().clone();
                 Threads { handle, _owner: Some(Arc::new(Owner(Some(runtime)))) }
             }
-            Err(_) => Threads { handle: Handle::current(), _owner: None },
+            Err(_) => Threads::of_the_event_loop(),
         }
+    }
+
+    /// Those of the event loop that this is called on, for work that is always short.
+    pub(crate) fn of_the_event_loop() -> Threads {
+        Threads { handle: Handle::current(), _owner: None }
     }
 
     /// Runs this on one of them.
@@ -46,15 +51,21 @@ impl Threads {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, MasterError> {
-        // Where the pool has no thread and can get none, it panics.
+        // Work that nobody waits for any more is not begun.
+        let waiting = Arc::new(());
+        let waited_for = Arc::downgrade(&waiting);
+        let work = move || waited_for.upgrade().map(|_| work());
+        // Where the pool has no thread and can get none, it panics, and keeps the work for later.
         let started = catch_unwind(AssertUnwindSafe(|| self.handle.spawn_blocking(work)));
         let Ok(running) = started else { return Err(MasterError::NoThread) };
-        running.await.map_err(|e| {
+        let done = running.await.map_err(|e| {
             MasterError::Internal(match e.try_into_panic() {
                 Ok(panic) => panic_text(panic.as_ref()),
                 Err(e) => e.to_string(),
             })
-        })
+        })?;
+        drop(waiting);
+        done.ok_or_else(|| MasterError::Internal("the work was dropped".into()))
     }
 }
 
@@ -103,6 +114,27 @@ mod tests {
         let done: Vec<_> = join_all(works).await.into_iter().map(Result::unwrap).collect();
         assert_eq!(done, (0..12).collect::<Vec<_>>());
         assert_eq!(most.load(Ordering::SeqCst), 3);
+    }
+
+    #[tokio::test]
+    async fn work_that_nobody_waits_for_is_not_begun() {
+        let threads = Threads::new("test", 1);
+        let (go, held) = std::sync::mpsc::channel::<()>();
+        let holding = tokio::spawn({
+            let threads = threads.clone();
+            async move { threads.run(move || held.recv().is_ok()).await }
+        });
+        tokio::task::yield_now().await;
+        let begun = Arc::new(AtomicUsize::new(0));
+        let count = |begun: &Arc<AtomicUsize>| {
+            let begun = begun.clone();
+            move || begun.fetch_add(1, Ordering::SeqCst)
+        };
+        let given_up = threads.run(count(&begun));
+        assert!(tokio::time::timeout(Duration::from_millis(20), given_up).await.is_err());
+        go.send(()).unwrap();
+        assert!(holding.await.unwrap().unwrap());
+        assert_eq!(threads.run(count(&begun)).await.unwrap(), 0);
     }
 
     #[tokio::test]

@@ -16,6 +16,7 @@ use cyrus_types::Owner;
 use tracing::{Instrument, info};
 
 use crate::error::{MasterError, UserError};
+use crate::master::threads::Threads;
 use crate::monitor::events::{Event, EventSink};
 use crate::monitor::spans;
 
@@ -33,6 +34,7 @@ pub(crate) struct LockKeeper {
     server: Arc<str>,
     channel: Option<Arc<str>>,
     events: EventSink,
+    threads: Threads,
     /// How many users wait that were named, or would have been.
     waiting: Rc<Cell<u32>>,
 }
@@ -46,7 +48,8 @@ impl LockKeeper {
         events: EventSink,
     ) -> LockKeeper {
         let (server, channel) = (server.into(), channel.map(Into::into));
-        LockKeeper { config, server, channel, events, waiting: Rc::default() }
+        let threads = Threads::of_the_event_loop();
+        LockKeeper { config, server, channel, events, threads, waiting: Rc::default() }
     }
 }
 
@@ -88,13 +91,16 @@ impl Handler<LockUser> for LockKeeper {
             owner: msg.owner.clone(),
         };
         let (events, waiting) = (self.events.clone(), self.waiting.clone());
+        let threads = self.threads.clone();
         let span = spans::user(&msg.owner, self.channel.as_deref());
         let taking = async move {
             let (mut pause, longest) = PAUSES;
             let mut since = None;
             let mut named = None;
             loop {
-                let tried = wish.clone().try_lock().await?;
+                let trying = wish.clone();
+                // Lock files live on a disk: off the event loop.
+                let tried = threads.run(move || trying.blocking()).await??;
                 if !matches!(tried, LockOutcome::Busy) || !msg.wait {
                     return Ok(tried);
                 }
@@ -165,15 +171,6 @@ struct LockRequest {
 }
 
 impl LockRequest {
-    /// Lock files live on a disk: off the event loop.
-    async fn try_lock(self) -> Result<LockOutcome, MasterError> {
-        match actix_rt::task::spawn_blocking(move || self.blocking()).await {
-            Ok(taken) => Ok(taken?),
-            // It is this user's failure; other locks still work.
-            Err(e) => Err(MasterError::Internal(e.to_string())),
-        }
-    }
-
     fn blocking(&self) -> Result<LockOutcome, StoreError> {
         if skip_file(&self.config, self.channel.as_deref(), self.owner.userid()).exists() {
             return Ok(LockOutcome::Skip);
