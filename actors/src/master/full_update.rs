@@ -9,6 +9,7 @@ use sync_plan::{CopybackReason, FullMaster, FullReplica, PlanError, RecordState,
 
 use crate::error::{MasterError, UserError};
 use crate::master::message_files::{Message, MessageFiles};
+use crate::master::stale::is_stale;
 use crate::replica::staged::STAGED;
 
 /// The result of comparing a mailbox record by record.
@@ -51,15 +52,14 @@ const NAMED: usize = 100;
 /// Compares a mailbox; one that is gone meanwhile has nothing to compare.
 ///
 /// # Errors
-/// Something that only the replica has is in the way, and may not be removed.
+/// Something that only the replica has is in the way, and may not be removed; or the mailbox can't be read.
 pub(crate) fn check(
     store: &Store,
     entry: &MboxEntry,
     full: &FullReplica,
     overwrite: bool,
 ) -> Result<FullChecked, UserError> {
-    // It is read again when it is sent, and its errors are reported then.
-    let Ok(mut mailbox) = store.open_mailbox(entry) else { return Ok(FullChecked::default()) };
+    let Some(mut mailbox) = open(store, entry)? else { return Ok(FullChecked::default()) };
     let Compared { mut found, lacking, .. } = compare(&mailbox, full, overwrite)?;
     let mut checked = FullChecked { found, ..FullChecked::default() };
     if found.again && found.live as usize > STAGED {
@@ -131,13 +131,35 @@ pub(crate) fn do_checksums_differ(
     !crcs.agree(replica.crcs)
 }
 
-/// How many messages that may be live on the replica have been expunged here since it was last updated. A mailbox that
-/// can't be read is not sent either.
-pub(crate) fn count_expunged(store: &Store, entry: &MboxEntry, replica: &ReplicaMailbox) -> u64 {
-    let Ok(mailbox) = store.open_mailbox(entry) else { return 0 };
-    let changed = mailbox.records(replica.highestmodseq).map_while(Result::ok);
-    let known = changed.take_while(|record| record.uid <= replica.last_uid);
-    known.filter(|record| record.is_expunged()).count() as u64
+/// How many messages that may be live on the replica have been expunged here since it was last updated. Of a mailbox that
+/// is gone meanwhile nothing is sent.
+///
+/// # Errors
+/// The mailbox can't be read: then nobody knows what sending it would remove.
+pub(crate) fn count_expunged(
+    store: &Store,
+    entry: &MboxEntry,
+    replica: &ReplicaMailbox,
+) -> Result<u64, MasterError> {
+    let Some(mailbox) = open(store, entry)? else { return Ok(0) };
+    let mut expunged = 0;
+    for record in mailbox.records(replica.highestmodseq) {
+        let record = record.map_err(|e| damaged(&entry.name, e))?;
+        if record.uid > replica.last_uid {
+            break;
+        }
+        expunged += u64::from(record.is_expunged());
+    }
+    Ok(expunged)
+}
+
+/// `None` if the mailbox was renamed or removed meanwhile.
+fn open(store: &Store, entry: &MboxEntry) -> Result<Option<Mailbox>, MasterError> {
+    match store.open_mailbox(entry) {
+        Ok(mailbox) => Ok(Some(mailbox)),
+        Err(e) if is_stale(&store.mailboxes()?, entry, &e)? => Ok(None),
+        Err(e) => Err(damaged(&entry.name, e)),
+    }
 }
 
 /// How many of these messages are not live here. One whose file is missing or damaged counts as not live: it could not be

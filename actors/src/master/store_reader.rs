@@ -203,9 +203,7 @@ impl Handler<CountExpunged> for StoreReader {
     type Result = ResponseFuture<Result<u64, MasterError>>;
 
     fn handle(&mut self, msg: CountExpunged, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store, _| {
-            Ok(full_update::count_expunged(store, &msg.entry, &msg.replica))
-        })
+        self.on_thread(move |store, _| full_update::count_expunged(store, &msg.entry, &msg.replica))
     }
 }
 

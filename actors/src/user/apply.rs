@@ -177,7 +177,7 @@ impl<'a> Apply<'a> {
         self.settle_contests(&mut plan).await?;
         self.compare_in_full(&mut plan).await?;
         self.keep_what_may_have_moved(&mut plan).await?;
-        self.check_removals(&plan).await?;
+        self.check_removals(&mut plan).await?;
         let names_stay = plan.renames.is_empty() && plan.deletes.is_empty();
         if names_stay {
             self.prove_partitions(&plan).await?;

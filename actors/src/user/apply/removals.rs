@@ -58,27 +58,26 @@ impl Removals {
 }
 
 impl Apply<'_> {
-    /// Counts the removals of the plan.
+    /// Counts the removals of the plan. A mailbox of which they can't be counted is left out, and named.
     ///
     /// # Errors
     /// [`UserError::TooManyRemovals`]
-    pub(super) async fn check_removals(&mut self, plan: &UserPlan) -> Result<(), UserError> {
+    pub(super) async fn check_removals(&mut self, plan: &mut UserPlan) -> Result<(), UserError> {
         let mut removals = self.removals;
         removals.mailboxes += plan.deletes.len() as u64;
         for full in self.fulls.values() {
             removals.add(&full.found);
         }
-        for update in &plan.updates {
-            let MailboxUpdate::Send { uniqueid, replica: Some(replica), .. } = update else {
-                continue;
-            };
-            if !self.fulls.contains_key(uniqueid)
-                && self.context.settings.sync.max_deletes.is_some()
-                && let Some(entry) = self.read.entries.get(uniqueid).cloned()
-            {
-                let counting =
-                    self.context.reader.send(CountExpunged { entry, replica: replica.clone() });
-                removals.messages += counting.await??;
+        if self.context.settings.sync.max_deletes.is_some() {
+            for update in std::mem::take(&mut plan.updates) {
+                match self.count_expunged(&update).await {
+                    Ok(messages) => {
+                        removals.messages += messages;
+                        plan.updates.push(update);
+                    }
+                    Err(e) if e.is_of_mailbox() => self.keep(e),
+                    Err(e) => return Err(e),
+                }
             }
         }
         removals.permitted(self.gone(), self.context.settings.sync.max_deletes)?;
@@ -97,10 +96,13 @@ impl Apply<'_> {
         }
         let mut staying = Vec::new();
         for update in std::mem::take(&mut plan.updates) {
-            if self.would_remove(&update).await? {
-                self.keep(UserError::MayHaveMoved { mailbox: update.name().to_string() });
-            } else {
-                staying.push(update);
+            match self.would_remove(&update).await {
+                Ok(false) => staying.push(update),
+                Ok(true) => {
+                    self.keep(UserError::MayHaveMoved { mailbox: update.name().to_string() });
+                }
+                Err(e) if e.is_of_mailbox() => self.keep(e),
+                Err(e) => return Err(e),
             }
         }
         plan.updates = staying;
@@ -109,16 +111,25 @@ impl Apply<'_> {
 
     /// Whether this removes live messages there.
     async fn would_remove(&self, update: &MailboxUpdate) -> Result<bool, UserError> {
-        let MailboxUpdate::Send { uniqueid, replica: Some(replica), .. } = update else {
-            return Ok(false);
-        };
-        if let Some(full) = self.fulls.get(uniqueid) {
+        if let MailboxUpdate::Send { uniqueid, .. } = update
+            && let Some(full) = self.fulls.get(uniqueid)
+        {
             return Ok(full.found.removed > 0);
         }
-        let Some(entry) = self.read.entries.get(uniqueid).cloned() else { return Ok(false) };
+        Ok(self.count_expunged(update).await? > 0)
+    }
+
+    /// How many messages of the replica's mailbox this expunges, unless all of it was compared.
+    async fn count_expunged(&self, update: &MailboxUpdate) -> Result<u64, UserError> {
+        let MailboxUpdate::Send { uniqueid, replica: Some(replica), .. } = update else {
+            return Ok(0);
+        };
+        if self.fulls.contains_key(uniqueid) {
+            return Ok(0);
+        }
+        let Some(entry) = self.read.entries.get(uniqueid).cloned() else { return Ok(0) };
         let counting = self.context.reader.send(CountExpunged { entry, replica: replica.clone() });
-        let count = counting.await??;
-        Ok(count > 0)
+        Ok(counting.await??)
     }
 
     /// What was removed of this user so far.
