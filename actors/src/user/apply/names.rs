@@ -17,12 +17,20 @@ impl Apply<'_> {
         let theirs = self.replica.mailboxes.iter().map(|r| (r.name.as_str(), r));
         let theirs: HashMap<&str, &ReplicaMailbox> = theirs.collect();
         for mailbox in names {
-            let found = theirs.get(mailbox.as_str()).copied();
-            let mut in_flight = self.lease.client.unmailbox(mailbox, found).await?;
-            in_flight.brings.removed = 1;
-            self.push(mailbox, vec![in_flight], None).await?;
+            self.unmailbox(mailbox, theirs.get(mailbox.as_str()).copied()).await?;
         }
         Ok(())
+    }
+
+    /// Removes one: this one and no other of that name, if it is known and the replica supports that.
+    pub(super) async fn unmailbox(
+        &mut self,
+        mailbox: &str,
+        there: Option<&ReplicaMailbox>,
+    ) -> Result<(), UserError> {
+        let mut in_flight = self.lease.client.unmailbox(mailbox, there).await?;
+        in_flight.brings.removed = 1;
+        self.push(mailbox, vec![in_flight], None).await
     }
 
     /// Returns whether anything was renamed.

@@ -135,7 +135,7 @@ impl Apply<'_> {
     async fn remake(&mut self, old: &ReplicaMailbox) -> Result<(), UserError> {
         self.look_again = true;
         if self.is_still(old).await? {
-            self.delete(std::slice::from_ref(&old.name)).await?;
+            self.unmailbox(&old.name, Some(old)).await?;
         }
         Ok(())
     }
