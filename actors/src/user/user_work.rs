@@ -157,7 +157,11 @@ impl UserWork {
                     && self.refused.note(e)
                 {
                     self.complain_of(&result);
-                    result = self.again_without(scope).await;
+                    match self.again_without(scope).await {
+                        // What failed before counts as a try.
+                        Err(Interrupt::NotStarted) => break,
+                        again => result = again,
+                    }
                 }
                 result
             }
