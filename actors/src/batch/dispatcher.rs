@@ -281,11 +281,9 @@ impl Run {
         if class == Class::Fatal {
             let stopped = match e {
                 Interrupt::Failed(UserError::Replica(ReplicaError::Pool(e))) => match e {
-                    PoolError::NoConnection(why) | PoolError::SaidBye(why) => {
-                        Stopped::NoConnection(why)
-                    }
-                    PoolError::Stopped => Stopped::WhileConnecting,
-                    PoolError::Fatal(why) => Stopped::Fatal(why),
+                    // For one pass it is the same as no connection.
+                    PoolError::SaidBye(why) => Stopped::NoConnection(why),
+                    e => e.into(),
                 },
                 e => Stopped::Fatal(e.to_string()),
             };

@@ -29,10 +29,11 @@ use actix::prelude::*;
 use csync::command::Tags;
 use csync::{Decoder, Limits};
 use tokio::sync::{mpsc, oneshot};
-use tracing::debug;
+use tracing::{Instrument, debug};
 
 use crate::monitor::command_stats::CommandStats;
 use crate::monitor::events::{Event, EventSink};
+use crate::monitor::spans;
 use crate::replica::answer::Budget;
 use crate::replica::ask::Asker;
 use crate::replica::features::Features;
@@ -148,7 +149,8 @@ impl Handler<Connect> for Connection {
                     timeout: settings.replica.timeout,
                     events,
                 };
-                serve(around, ready, frames, queue).await;
+                let span = spans::connection(number, settings.run.channel.as_deref());
+                serve(around, ready, frames, queue).instrument(span).await;
                 let closed = last.end.get().cloned();
                 let Closed { reason, unopened, .. } = closed.unwrap_or_default();
                 // The pool's mailbox has room for one Down a connection (see pool.rs).

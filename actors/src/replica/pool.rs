@@ -26,6 +26,7 @@ use tracing::{Span, error, info, warn};
 
 use crate::monitor::events::{Event, EventSink};
 use crate::monitor::progress::Progress;
+use crate::monitor::report::Stopped;
 use crate::monitor::spans;
 use crate::replica::ask::Asker;
 use crate::replica::client::Client;
@@ -75,6 +76,17 @@ pub(crate) enum NoLease {
     NotStarted,
     /// No connection can be had.
     Failed(PoolError),
+}
+
+impl From<PoolError> for Stopped {
+    fn from(e: PoolError) -> Stopped {
+        match e {
+            PoolError::Fatal(why) => Stopped::Fatal(why),
+            PoolError::NoConnection(why) => Stopped::NoConnection(why),
+            PoolError::SaidBye(why) => Stopped::SaidBye(why),
+            PoolError::Stopped => Stopped::WhileConnecting,
+        }
+    }
 }
 
 impl From<PoolError> for NoLease {

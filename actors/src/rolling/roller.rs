@@ -27,7 +27,7 @@ use tracing::{Instrument, error, info, warn};
 use crate::monitor::report::Stopped;
 use crate::monitor::spans;
 use crate::replica::acquire::acquire_shared;
-use crate::replica::pool::{NoLease, PoolError, StopWaiting};
+use crate::replica::pool::{NoLease, StopWaiting};
 use crate::rolling::log_handle::{Finished, FromLog, LogHandle};
 use crate::rolling::log_reader::{LogReader, TakenOver};
 use crate::rolling::report::RollReport;
@@ -195,7 +195,7 @@ impl Rolling {
         self.meeting = None;
         match met {
             Ok(()) | Err(NoLease::NotStarted) => {}
-            Err(NoLease::Failed(e)) => self.stop(stopped_by(e)).await,
+            Err(NoLease::Failed(e)) => self.stop(e.into()).await,
         }
     }
 
@@ -285,7 +285,7 @@ impl Rolling {
         }
         self.restart_at = Some(now + every);
         let pool = self.context.pool.clone();
-        actix_rt::spawn(async move {
+        let restarting = async move {
             let Ok(lease) = acquire_shared(&pool).await else { return };
             let answered = match lease.client.restart().await {
                 Ok(in_flight) => in_flight.done().await,
@@ -295,7 +295,8 @@ impl Rolling {
                 Ok(_) => info!("sync_client RESTART succeeded"),
                 Err(e) => warn!("sync_client RESTART failed: {e}"),
             }
-        });
+        };
+        actix_rt::spawn(restarting.in_current_span());
     }
 
     /// Updates the numbers for the status.
@@ -346,16 +347,6 @@ impl Rolling {
         self.report.troubles.sort_by(|a, b| a.0.cmp(&b.0));
         self.report.left = self.queue.users();
         self.report
-    }
-}
-
-/// The reason to report when a channel ends because it gets no connection.
-fn stopped_by(e: PoolError) -> Stopped {
-    match e {
-        PoolError::NoConnection(why) => Stopped::NoConnection(why),
-        PoolError::SaidBye(why) => Stopped::SaidBye(why),
-        PoolError::Stopped => Stopped::WhileConnecting,
-        e => Stopped::Fatal(e.to_string()),
     }
 }
 

@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use cyrus_types::Owner;
+use tracing::Instrument;
 
 use crate::error::Interrupt;
 use crate::master::read_partial::Names;
 use crate::monitor::report::Outcome;
+use crate::monitor::spans;
 use crate::replica::acquire::acquire_shared;
 use crate::replica::lease::Lease;
 use crate::user::look::Scope;
@@ -35,8 +37,13 @@ impl UserWork {
                 Some(lease) => lease,
                 None => acquire_shared(&self.context.pool).await?,
             };
-            let result = self.run_part(part, lease).await;
-            self.complain_of(&result);
+            let span = spans::user(&self.owner, self.context.settings.run.channel.as_deref());
+            let result = async {
+                let result = self.run_part(part, lease).await;
+                self.complain_of(&result);
+                result
+            };
+            let result = result.instrument(span).await;
             self.add_what_follows(&mut parts);
             match result {
                 Ok(Outcome::Unchanged) => {}

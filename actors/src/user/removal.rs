@@ -45,8 +45,10 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, In
         let e = UserError::TooManyRemovals { mailboxes, messages: 0, most, by_option: true };
         return Err(e.into());
     }
-    let kept: Vec<String> = seen.plan.orphans.iter().filter(|name| owned(name)).cloned().collect();
-    let holds = |m: &&ReplicaMailbox| m.last_uid > Uid::NONE && kept.contains(&m.name);
+    let orphans: HashSet<&str> = seen.plan.orphans.iter().map(String::as_str).collect();
+    let holds = |m: &&ReplicaMailbox| {
+        m.last_uid > Uid::NONE && orphans.contains(m.name.as_str()) && owned(&m.name)
+    };
     let kept: Vec<String> =
         seen.replica.mailboxes.iter().filter(holds).map(|m| m.name.clone()).collect();
     let some_live = seen.read.master.folders.iter().any(lives);

@@ -87,7 +87,7 @@ impl Handler<SyncTasks> for UserSync {
 
     fn handle(&mut self, msg: SyncTasks, _: &mut Context<Self>) -> Self::Result {
         let context = self.context.clone();
-        let span = spans::user(&msg.work.key(), context.settings.run.channel.as_deref());
+        let span = spans::channel(context.settings.run.channel.as_deref());
         let working = async move {
             let locked = msg.work.users.iter().map(|(owner, _)| owner.clone()).collect();
             let mut work = UserWork::new(context, msg.work.key(), Arc::new(locked), Arc::default());

@@ -191,7 +191,12 @@ impl Reader {
             return Err(out_of_step(kind, &format!("OK {}", status.text)));
         }
         let (mut awaited, took) = self.queue.pop(Instant::now()).ok_or_else(unasked)?;
-        self.stats.answered(kind, took, status.kind == StatusKind::Ok);
+        let refused = match status.kind {
+            StatusKind::Ok => false,
+            StatusKind::No => meaning(kind, status.code.as_ref()) == Meaning::Refused,
+            _ => true,
+        };
+        self.stats.answered(kind, took, !refused);
         awaited.ask.span.in_scope(|| self.note_refusal(kind, &status));
         if let Some(writer) = awaited.compress.take() {
             let agreed = status.kind == StatusKind::Ok;

@@ -11,7 +11,7 @@ use futures_util::future::LocalBoxFuture;
 use sync_plan::{Kept, Uncounted, Withheld};
 use tracing::{error, info, warn};
 
-use super::{Rolling, stopped_by};
+use super::Rolling;
 use crate::error::{Class, Interrupt, MasterError, ReplicaError, UserError};
 use crate::monitor::report::{Outcome, Sent, Stopped, done_line};
 use crate::replica::command_error::CommandError;
@@ -160,7 +160,7 @@ impl Rolling {
             e if e.class() == Class::Fatal && !is_one_users(&e) => {
                 self.queue.not_begun(job);
                 let stopped = match e {
-                    UserError::Replica(ReplicaError::Pool(e)) => stopped_by(e),
+                    UserError::Replica(ReplicaError::Pool(e)) => e.into(),
                     e => Stopped::Fatal(e.to_string()),
                 };
                 self.stop(stopped).await;
@@ -173,15 +173,8 @@ impl Rolling {
                 if whole {
                     self.tell_promotions(job);
                 }
-                let links_fault = matches!(
-                    &e,
-                    UserError::Replica(
-                        ReplicaError::Command(CommandError::Lost { .. })
-                            | ReplicaError::Refused { source: CommandError::Lost { .. }, .. }
-                    )
-                );
                 let reason = advice::in_words(&e, &job.work.key(), &self.context.rules);
-                let (pause, quarantined) = self.queue.failed(job, &reason, whole, links_fault, now);
+                let (pause, quarantined) = self.queue.failed(job, &reason, whole, e.is_lost(), now);
                 if quarantined {
                     let userid = job.work.key();
                     let again = again_in(pause);

@@ -45,7 +45,8 @@ impl Apply<'_> {
         if updates.is_empty() || holders.is_empty() {
             return Ok(());
         }
-        for there in &self.replica.mailboxes {
+        // A name without a mailbox is on no partition.
+        for there in self.replica.mailboxes.iter().filter(|r| !r.partition.is_empty()) {
             self.context.partitions.seen(&there.partition);
         }
         let again = self.fulls.values().any(|full| full.found.again);
