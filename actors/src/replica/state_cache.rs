@@ -15,17 +15,22 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::BuildHasher;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use csync::{Annotation, Decoder, Framing, Limits, MailboxHead, ReplicaMailbox, Reply};
 use cyrus_types::{NameRules, Owner};
-use redb::{Database, Durability, ReadableTable, ReadableTableMetadata, TableDefinition};
+use redb::{
+    Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+};
 use tracing::{Span, warn};
 
 const STATES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("states");
 const META: TableDefinition<&str, &str> = TableDefinition::new("meta");
 /// The key for which replica the states are.
 const REPLICA: &str = "replica";
+/// How often changes reach the disk.
+const WRITTEN_EVERY: Duration = Duration::from_secs(1);
 /// How much of the file is kept in memory, in bytes.
 const MEMORY: usize = 8 * 1024 * 1024;
 
@@ -64,6 +69,8 @@ struct File {
     db: Database,
     path: PathBuf,
     rules: NameRules,
+    /// When changes last reached the disk.
+    written: Mutex<Option<Instant>>,
 }
 
 /// Any of redb's errors; they are all handled alike.
@@ -190,7 +197,7 @@ impl Cache {
 impl File {
     fn open(path: &Path, rules: NameRules) -> Result<File, Failed> {
         let db = Database::builder().set_cache_size(MEMORY).create(path)?;
-        Ok(File { db, path: path.to_path_buf(), rules })
+        Ok(File { db, path: path.to_path_buf(), rules, written: Mutex::default() })
     }
 
     /// Makes sure that the states belong to this replica.
@@ -242,7 +249,7 @@ impl File {
     }
 
     fn remember(&self, all: &[ReplicaMailbox]) -> Result<(), Failed> {
-        self.change(|states| {
+        self.change(Durability::None, |states| {
             for state in all {
                 states.insert(self.key(&state.name).as_slice(), encode(state).as_slice())?;
             }
@@ -251,7 +258,7 @@ impl File {
     }
 
     fn forget(&self, names: &[String]) -> Result<(), Failed> {
-        self.change(|states| {
+        self.change(Durability::None, |states| {
             for name in names {
                 states.remove(self.key(name).as_slice())?;
             }
@@ -260,7 +267,7 @@ impl File {
     }
 
     fn forget_prefix(&self, prefix: &[u8]) -> Result<(), Failed> {
-        self.change(|states| {
+        self.change(Durability::Immediate, |states| {
             let mut gone = Vec::new();
             for entry in states.range(prefix..)? {
                 let key = entry?.0.value().to_vec();
@@ -276,16 +283,25 @@ impl File {
         })
     }
 
-    /// A change that may be lost in a power failure, which is as if nothing were remembered; but it is never written in
-    /// part.
+    /// A change, never in part. With [`Durability::None`] it reaches the disk with a later one, within [`WRITTEN_EVERY`] if
+    /// there is one, or when the cache is closed. If we are killed before, what was remembered earlier is remembered again:
+    /// the master has a newer state by then, so it is sent, and refused if the replica has it.
     fn change(
         &self,
+        durability: Durability,
         work: impl FnOnce(&mut redb::Table<'_, &[u8], &[u8]>) -> Result<(), Failed>,
     ) -> Result<(), Failed> {
         let mut write = self.db.begin_write()?;
-        write.set_durability(Durability::Eventual);
+        let now = Instant::now();
+        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = matches!(durability, Durability::None)
+            && written.is_some_and(|at| now.saturating_duration_since(at) < WRITTEN_EVERY);
+        write.set_durability(if waits { Durability::None } else { Durability::Immediate })?;
         work(&mut write.open_table(STATES)?)?;
         write.commit()?;
+        if !waits {
+            *written = Some(now);
+        }
         Ok(())
     }
 
