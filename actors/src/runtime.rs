@@ -21,13 +21,14 @@ use crate::replica::state_cache::Cache;
 use crate::replica::transport::Dialer;
 use crate::settings::Settings;
 use crate::user::context::UserContext;
+use crate::work::event_loop::EventLoop;
 use crate::work::lock_keeper::LockKeeper;
 
 /// The actors below a Dispatcher or a Roller.
 pub(crate) struct Runtime {
     pub(crate) context: UserContext,
     pub(crate) locks: Addr<LockKeeper>,
-    pub(crate) loops: Vec<ArbiterHandle>,
+    pub(crate) loops: Vec<EventLoop>,
     arbiters: Vec<Arbiter>,
 }
 
@@ -41,27 +42,29 @@ impl Runtime {
     ) -> Runtime {
         let config = store.config().clone();
         let arbiters: Vec<Arbiter> = (0..event_loops(&settings)).map(|_| Arbiter::new()).collect();
-        let loops: Vec<ArbiterHandle> = arbiters.iter().map(Arbiter::handle).collect();
+        let handles: Vec<ArbiterHandle> = arbiters.iter().map(Arbiter::handle).collect();
         let reader = StoreReader {
             store: store.clone(),
             settings: settings.clone(),
             threads: Threads::new("store-reader", settings.run.jobs),
-        }
-        .start();
+        };
         let streamer = MailboxStreamer {
             store,
             settings: settings.clone(),
             progress: progress.clone(),
             threads: Threads::new("streamer", settings.run.jobs),
-        }
-        .start();
+        };
+        let with_readers = |handle: &ArbiterHandle| {
+            EventLoop::new(handle.clone(), reader.clone(), streamer.clone())
+        };
+        let loops = handles.iter().map(with_readers).collect();
         progress.replica().start(settings.replica());
         let budget = Budget::default();
         let (s, e) = (settings.clone(), events.clone());
         let dial = Arc::new(Dialer { settings: s.clone(), events: e.clone() });
         let stats = progress.commands().clone();
         let means = Means { settings: s, events: e, budget: budget.clone(), stats, dial };
-        let pool = ConnectionPool::new(means, loops.clone(), progress.clone()).start();
+        let pool = ConnectionPool::new(means, handles, progress.clone()).start();
         let channel = settings.run.channel.as_deref();
         let cache = match &settings.sync.cache {
             Some(path) => open_cache(path, &settings, &config).await.map(Arc::new),
@@ -84,8 +87,8 @@ impl Runtime {
             cache,
             partitions: Partitions::default(),
             fading: Fading::default(),
-            reader,
-            streamer,
+            reader: reader.start(),
+            streamer: streamer.start(),
         };
         Runtime { context, locks, loops, arbiters }
     }

@@ -36,6 +36,7 @@ use crate::user::advice;
 use crate::user::context::UserContext;
 use crate::user::user_sync::SyncUser;
 use crate::user::user_work::Synced;
+use crate::work::event_loop::EventLoop;
 use crate::work::lock_keeper::{LockKeeper, LockOutcome, UserLock, lock};
 use crate::work::pause::{now, sleep_until};
 use crate::work::worker_pool::WorkerPool;
@@ -47,7 +48,7 @@ const STOP_GRACE: Duration = Duration::from_secs(10);
 pub(crate) struct Dispatcher {
     context: UserContext,
     locks: Addr<LockKeeper>,
-    loops: Vec<ArbiterHandle>,
+    loops: Vec<EventLoop>,
 }
 
 impl Dispatcher {
@@ -55,7 +56,7 @@ impl Dispatcher {
     pub(crate) fn new(
         context: UserContext,
         locks: Addr<LockKeeper>,
-        loops: Vec<ArbiterHandle>,
+        loops: Vec<EventLoop>,
     ) -> Dispatcher {
         Dispatcher { context, locks, loops }
     }

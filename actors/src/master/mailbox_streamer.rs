@@ -21,7 +21,8 @@ use crate::replica::client::Client;
 use crate::replica::staged::Staged;
 use crate::settings::Settings;
 
-/// Streams mailboxes.
+/// Streams mailboxes. Clones use the same threads.
+#[derive(Clone)]
 pub(crate) struct MailboxStreamer {
     pub(crate) store: Arc<Store>,
     pub(crate) settings: Arc<Settings>,

@@ -26,7 +26,8 @@ use crate::master::threads::Threads;
 use crate::master::user_read::UserRead;
 use crate::settings::Settings;
 
-/// Reads the store.
+/// Reads the store. Clones use the same threads.
+#[derive(Clone)]
 pub(crate) struct StoreReader {
     pub(crate) store: Arc<Store>,
     pub(crate) settings: Arc<Settings>,

@@ -1,84 +1,125 @@
 //! Threads for work that waits for the disk or for a connection: made as they are needed, and ended when idle.
 //!
 //! ```text
-//!   StoreReader, MailboxStreamer --work--> [Threads: `most` at a time, the rest waits its turn] --result--> the caller
+//!   StoreReader, MailboxStreamer --work--> [queue] --> `most` threads at a time --result--> the caller
 //! ```
-//! They are the blocking pool of a tokio runtime that runs nothing else. A panic there becomes an internal error of the
-//! caller, and the thread survives.
+//! The queue is as long as there are callers, and a caller waits for its result. A panic in the work becomes an internal
+//! error of the caller, and the thread survives. Work that nobody waits for any more is not begun.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::runtime::{Builder, Handle, Runtime};
+use crossbeam_channel::{Receiver, Sender, unbounded};
+use tokio::sync::oneshot;
 
 use crate::error::MasterError;
 
-/// A bounded set of threads. Clones share it.
+/// A thread without work ends after this time.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// Bytes of stack for each: what the standard library gives.
+const STACK: usize = 2 * 1024 * 1024;
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// A bounded set of threads. Clones share it; with the last of them the threads end.
 #[derive(Debug, Clone)]
 pub(crate) struct Threads {
-    handle: Handle,
-    /// Keeps them alive; `None` if they belong to another runtime.
-    _owner: Option<Arc<Owner>>,
+    queue: Sender<Work>,
+    /// For new threads.
+    waiting: Receiver<Work>,
+    name: &'static str,
+    most: usize,
+    stack: usize,
+    counts: Arc<Mutex<Counts>>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    threads: usize,
+    /// Work that waits or is worked on.
+    open: usize,
 }
 
 impl Threads {
-    /// At most this many at a time. If the system does not allow a runtime for them, the event loop's own threads are used.
+    /// At most this many at a time.
     pub(crate) fn new(name: &'static str, most: usize) -> Threads {
-        let runtime = Builder::new_current_thread()
-            .max_blocking_threads(most.max(1))
-            .thread_name(name)
-            .build();
-        match runtime {
-            Ok(runtime) => {
-                let handle = runtime.handle().clone();
-                Threads { handle, _owner: Some(Arc::new(Owner(Some(runtime)))) }
-            }
-            Err(_) => Threads::of_the_event_loop(),
-        }
-    }
-
-    /// Those of the event loop that this is called on, for work that is always short.
-    pub(crate) fn of_the_event_loop() -> Threads {
-        Threads { handle: Handle::current(), _owner: None }
+        let (queue, waiting) = unbounded();
+        let (most, stack) = (most.max(1), STACK);
+        Threads { queue, waiting, name, most, stack, counts: Arc::default() }
     }
 
     /// Runs this on one of them.
     ///
     /// # Errors
-    /// [`MasterError::Internal`] if it panicked, [`MasterError::NoThread`] if the system has no thread for it.
+    /// [`MasterError::Internal`] if it panicked, [`MasterError::NoThread`] if there is no thread for it and none can be made.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, MasterError> {
-        // Work that nobody waits for any more is not begun.
-        let waiting = Arc::new(());
-        let waited_for = Arc::downgrade(&waiting);
-        let work = move || waited_for.upgrade().map(|_| work());
-        // Where the pool has no thread and can get none, it panics, and keeps the work for later.
-        let started = catch_unwind(AssertUnwindSafe(|| self.handle.spawn_blocking(work)));
-        let Ok(running) = started else { return Err(MasterError::NoThread) };
-        let done = running.await.map_err(|e| {
-            MasterError::Internal(match e.try_into_panic() {
-                Ok(panic) => panic_text(panic.as_ref()),
-                Err(e) => e.to_string(),
-            })
-        })?;
-        drop(waiting);
-        done.ok_or_else(|| MasterError::Internal("the work was dropped".into()))
+        let (reply, result) = oneshot::channel();
+        self.push(Box::new(move || {
+            if !reply.is_closed() {
+                let done = catch_unwind(AssertUnwindSafe(work));
+                // Whoever asked may have been stopped.
+                let _ = reply.send(done);
+            }
+        }))?;
+        #[cfg(test)]
+        let _held = tests::hold_the_clock();
+        let done = result.await.map_err(|_| MasterError::Internal("its thread is gone".into()))?;
+        done.map_err(|panic| MasterError::Internal(panic_text(panic.as_ref())))
+    }
+
+    fn push(&self, work: Work) -> Result<(), MasterError> {
+        let mut counts = lock(&self.counts);
+        if counts.open >= counts.threads && counts.threads < self.most {
+            match self.start() {
+                Ok(()) => counts.threads += 1,
+                Err(_) if counts.threads == 0 => return Err(MasterError::NoThread),
+                // It waits for one of the others.
+                Err(_) => {}
+            }
+        }
+        counts.open += 1;
+        // We hold a receiver, so it can't be closed.
+        self.queue.send(work).map_err(|_| MasterError::NoThread)
+    }
+
+    /// Starts a thread. It holds no sender, so it ends when all of ours are gone.
+    fn start(&self) -> std::io::Result<()> {
+        let (waiting, counts) = (self.waiting.clone(), self.counts.clone());
+        let working = move || work_off(&waiting, &counts);
+        let thread = std::thread::Builder::new().name(self.name.into()).stack_size(self.stack);
+        thread.spawn(working).map(drop)
     }
 }
 
-/// Ends the threads without waiting for their current work: a disk may hang.
-#[derive(Debug)]
-struct Owner(Option<Runtime>);
-
-impl Drop for Owner {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
-            runtime.shutdown_background();
+/// Works until there was nothing to do for a while, or nobody is left to ask.
+fn work_off(waiting: &Receiver<Work>, counts: &Mutex<Counts>) {
+    loop {
+        match waiting.recv_timeout(IDLE) {
+            Ok(work) => {
+                work();
+                lock(counts).open -= 1;
+            }
+            Err(_) => {
+                let mut counts = lock(counts);
+                // Whoever pushes holds the lock: it counts on this thread, or finds it gone.
+                if waiting.is_empty() {
+                    counts.threads -= 1;
+                    return;
+                }
+            }
         }
     }
+}
+
+/// Nothing panics while it is held.
+fn lock(counts: &Mutex<Counts>) -> MutexGuard<'_, Counts> {
+    counts.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn panic_text(panic: &(dyn Any + Send)) -> String {
@@ -97,6 +138,37 @@ mod tests {
     use futures_util::future::join_all;
 
     use super::*;
+
+    /// A paused clock runs on when nothing on the event loop can; it does not see our threads. It waits for this.
+    pub(super) fn hold_the_clock() -> std::sync::mpsc::Sender<()> {
+        let (held, holding) = std::sync::mpsc::channel();
+        tokio::task::spawn_blocking(move || holding.recv());
+        held
+    }
+
+    #[tokio::test]
+    async fn without_any_thread_it_fails_and_with_one_it_waits() {
+        let none = Threads { stack: usize::MAX / 4, ..Threads::new("test", 2) };
+        let e = none.run(|| 5).await.unwrap_err();
+        assert!(matches!(e, MasterError::NoThread), "{e}");
+        let one = Threads::new("test", 2);
+        assert_eq!(one.run(|| 5).await.unwrap(), 5);
+        let no_more = Threads { stack: usize::MAX / 4, ..one };
+        let done = join_all([6, 7].map(|number| no_more.run(move || number))).await;
+        assert_eq!(done.into_iter().map(Result::unwrap).collect::<Vec<_>>(), [6, 7]);
+    }
+
+    #[tokio::test]
+    async fn with_the_last_of_us_the_threads_end() {
+        let threads = Threads::new("test", 2);
+        assert_eq!(threads.run(|| 5).await.unwrap(), 5);
+        let counts = threads.counts.clone();
+        assert_eq!(lock(&counts).threads, 1);
+        drop(threads);
+        while lock(&counts).threads > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
 
     #[tokio::test]
     async fn no_more_run_than_may_and_all_have_their_turn() {

@@ -37,6 +37,7 @@ use crate::runtime::Runtime;
 use crate::user::context::UserContext;
 use crate::user::user_sync::SyncTasks;
 use crate::work::attempt::{AttemptEvent, try_work};
+use crate::work::event_loop::EventLoop;
 use crate::work::lock_keeper::{LockKeeper, UserLock};
 use crate::work::pause::sleep_until;
 use crate::work::queue::{WorkJob, WorkQueue};
@@ -53,7 +54,7 @@ const FIGURES_PAUSE: Duration = Duration::from_secs(1);
 pub(crate) struct Roller {
     context: UserContext,
     locks: Addr<LockKeeper>,
-    loops: Vec<ArbiterHandle>,
+    loops: Vec<EventLoop>,
     log: Addr<LogReader>,
     status: RollStatus,
 }

@@ -25,6 +25,9 @@ const LONG_WAIT: Duration = Duration::from_secs(5);
 /// At most this many waiting users are named; for others one line says only that there are some.
 const NAMED: u32 = 5;
 
+/// How many locks are tried at a time: each try is short, unless the disk hangs.
+const TRIES: usize = 16;
+
 /// The first pause between two tries, and the longest.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
@@ -48,7 +51,7 @@ impl LockKeeper {
         events: EventSink,
     ) -> LockKeeper {
         let (server, channel) = (server.into(), channel.map(Into::into));
-        let threads = Threads::of_the_event_loop();
+        let threads = Threads::new("locks", TRIES);
         LockKeeper { config, server, channel, events, threads, waiting: Rc::default() }
     }
 }

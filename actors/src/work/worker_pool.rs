@@ -5,6 +5,7 @@ use actix::prelude::*;
 
 use crate::user::context::UserContext;
 use crate::user::user_sync::UserSync;
+use crate::work::event_loop::EventLoop;
 
 /// Idle workers, and how to make more. They take messages of this kind.
 pub(crate) struct WorkerPool<M: Message<Result: Send> + Send> {
@@ -14,18 +15,20 @@ pub(crate) struct WorkerPool<M: Message<Result: Send> + Send> {
 
 impl<M: Message<Result: Send> + Send + 'static> WorkerPool<M> {
     /// UserSyncs on these event loops.
-    pub(crate) fn new(context: UserContext, loops: Vec<ArbiterHandle>) -> WorkerPool<M>
+    pub(crate) fn new(context: UserContext, loops: Vec<EventLoop>) -> WorkerPool<M>
     where
         UserSync: Handler<M>,
         Context<UserSync>: ToEnvelope<UserSync, M>,
     {
         let mut made = 0;
         WorkerPool::made_by(move || {
-            let context = context.clone();
             made += 1;
             let worker = match loops.get(made % loops.len().max(1)) {
-                Some(handle) => UserSync::start_in_arbiter(handle, move |_| UserSync::new(context)),
-                None => UserSync::new(context).start(),
+                Some(on) => {
+                    let context = on.context(&context);
+                    UserSync::start_in_arbiter(&on.handle, move |_| UserSync::new(context))
+                }
+                None => UserSync::new(context.clone()).start(),
             };
             worker.recipient()
         })
