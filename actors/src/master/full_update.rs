@@ -98,7 +98,8 @@ pub(crate) fn check(
     Ok(checked)
 }
 
-/// Whether the files of all live messages are good, including those that the replica has.
+/// Checks the files of those live messages that the replica has live, too: it loses them with its mailbox, and only our files
+/// can bring them back. The error names the first bad one.
 fn check_what_both_have(mut mailbox: Mailbox, full: &FullReplica) -> Result<(), MasterError> {
     let theirs: HashSet<Guid> =
         full.records.iter().filter(|r| !r.expunged).map(|r| r.guid).collect();

@@ -16,7 +16,8 @@ use crate::master::quota_roots;
 use crate::master::stale::is_stale;
 use crate::master::user_read::{Host, UserRead};
 
-/// Everything the master holds of a user, or of its shared mailboxes (those whose names begin with `prefix`). `None`: there is no INBOX, unless that is what was asked for.
+/// Everything the master holds of a user, or all shared mailboxes whose names begin with `prefix`. `None`: the user has no
+/// INBOX although `inbox` asks for one, or has one although it asks for none.
 pub(crate) fn read(
     store: &Store,
     owner: &Owner,

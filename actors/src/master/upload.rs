@@ -52,7 +52,8 @@ impl<'a> Uploader<'a> {
         }
     }
 
-    /// Whether no command is open: dropping the uploader would break the connection otherwise.
+    /// Whether all that was sent are whole commands. Otherwise the replica waits for the rest of one, so the connection can't
+    /// be used after the uploader is dropped.
     pub(crate) fn is_good(&self) -> bool {
         !self.open.as_ref().is_some_and(|open| open.stream.is_begun())
     }

@@ -54,7 +54,7 @@ impl UserRead {
         self.unread.push(Arc::new(e));
     }
 
-    /// Whether this mailbox is one of those.
+    /// Whether this mailbox can't be read.
     pub(crate) fn is_broken(&self, name: &str) -> bool {
         self.broken.iter().any(|(n, _)| n == name)
     }

@@ -45,7 +45,7 @@ impl CommandStats {
         counter.slowest.fetch_max(micros, Ordering::Relaxed);
     }
 
-    /// `answers: MAILBOX 3000 (mean 2.1 ms, longest 0.9 s, 2 refused), …`; empty before the first.
+    /// `answers: MAILBOX 3000 (mean 2.1 ms, longest 900 ms, 2 refused), …`; `None` before the first answer.
     pub(crate) fn words(&self) -> Option<String> {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let kinds = CommandKind::ALL.iter().zip(self.0.iter());

@@ -66,7 +66,7 @@ impl ReplicaState {
         self.met
     }
 
-    /// `replica 10.0.0.5:2005: 4 connections`, or the problem; empty before a run has started.
+    /// `replica 10.0.0.5:2005: 4 connections`, or the problem; `None` before a run has started.
     pub(crate) fn words(&self, now: Instant) -> Option<String> {
         if self.name.is_empty() {
             return None;

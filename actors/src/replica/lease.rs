@@ -35,7 +35,7 @@ pub(crate) struct Lease {
     /// The commands that can be sent on it.
     pub(crate) client: Client,
     pub(crate) clear: Arc<CompressionState>,
-    /// Becomes true when the handshake is over.
+    /// The commands whose answers are awaited; it also knows when the handshake is over.
     pub(super) queue: Queue,
     /// It was idle for so long that it may be gone.
     pub(crate) stale: bool,

@@ -99,11 +99,11 @@ pub(crate) struct PoolPlan {
     shared_wanted: usize,
     exclusive_wanted: usize,
     next_wait: Duration,
-    /// Whether a connection was open in full once, and not only lent early.
+    /// Whether a handshake has ever succeeded. A connection that is lent early may still fail in its own.
     met: bool,
     /// How often the login has been refused.
     refusals: u32,
-    /// Whether no refusal ends the run: it goes on for ever.
+    /// Whether the run goes on for ever, however often it is refused.
     steady: bool,
     gave_up: bool,
 }

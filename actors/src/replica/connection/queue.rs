@@ -47,7 +47,8 @@ impl Awaited {
     }
 }
 
-/// Commands in the order of their answers; `None` once the connection is closed.
+/// Commands in the order of their answers. Clones share it. Once the connection is closed it is empty and stays so: what is
+/// pushed then fails at once.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Queue {
     state: Arc<Mutex<QueueState>>,
@@ -203,7 +204,8 @@ impl Queue {
         })
     }
 
-    /// Tells all users except the one whose answer is due to ask again elsewhere.
+    /// Tells the users that only ask here (`beside_others`) to ask again elsewhere. The user whose answer is due stays, and so
+    /// does a user that is worked on here.
     pub(super) fn give_up_behind(&self, reason: &str) {
         let mut behind = Vec::new();
         self.with(|q| {
