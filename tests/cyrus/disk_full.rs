@@ -157,8 +157,8 @@ fn held(cyrus: &Cyrus, mailbox: &str) -> u32 {
     cyrus.login("anna").unwrap().examine(mailbox).unwrap()
 }
 
-/// Anna with two folders and two quota roots. The replica's server died when it should write into one folder's header that
-/// the folder counts against its root; it has the root itself.
+/// Anna with two folders, and quota roots for her and for one of them. The replica has both roots, but its server died before
+/// it could write a root's name into the header of the folder at `lost`.
 fn with_a_lost_root(lost: &str) -> Pair {
     let pair = Pair::start();
     pair.master.create_user("anna").unwrap();
@@ -177,7 +177,7 @@ fn with_a_lost_root(lost: &str) -> Pair {
     for (root, limit) in [("user/anna", 1000), ("user/anna/b", 500)] {
         admin.set_quota(root, &[("STORAGE", limit)]).unwrap();
     }
-    // It fails as long as that is so; for now with Cyrus' client.
+    // Any client fails while the replica can't write there; here it is Cyrus' own.
     let theirs = c_client::run(&pair.master, &["-u", "anna"]).unwrap();
     assert_eq!(theirs.code, Some(1), "{}", theirs.stderr);
     may_write(&folder, true);

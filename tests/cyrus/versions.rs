@@ -119,7 +119,7 @@ fn commands() -> Vec<String> {
         mailbox("user.anna", &id(1), ""),
         "GET MAILBOXES (user.anna)".to_owned(),
         "GET USER anna".to_owned(),
-        // Commands that only some know.
+        // Keys that only some versions know.
         mailbox("user.anna.b", &id(2), " USERFLAGS ($one $two) USERGROUPS \"staff\tboard\" NONSENSE x"),
         "GET MAILBOXES (user.anna.b user.anna)".to_owned(),
         mailbox("user.anna.b", &id(2), " SINCE_MODSEQ 5 SINCE_CRC 0 SINCE_CRC_ANNOT 0"),

@@ -59,11 +59,11 @@ pub fn check(conf: &Config) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// A global database that Cyrus has created by now, if it is at the default place.
+/// Refuses a global database that does not exist: Cyrus makes it when it starts, so `option` must name another place.
 ///
 /// # Errors
 /// [`StoreError::MissingDatabase`] if there is no such file.
-pub(crate) fn must_be_there(path: &Path, option: &'static str) -> Result<(), StoreError> {
+fn must_be_there(path: &Path, option: &'static str) -> Result<(), StoreError> {
     match path.symlink_metadata() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Err(missing(path, option)),
         // Other errors are reported when it is read.

@@ -1,8 +1,8 @@
 //! A read-only view of a Cyrus IMAP mail store, in the layout of cyrus-imapd 3.6.1 and other versions.
 //!
 //! It reads with plain `pread` calls under the same advisory locks that Cyrus takes. It never writes to a mail store,
-//! except that it creates lock files as Cyrus creates them. There are no sockets, no clocks and no threads in this crate:
-//! every call blocks until the disk, or a lock, answers.
+//! except that it creates lock files as Cyrus creates them. There are no sockets and no clocks in this crate. Every call blocks
+//! until the disk, or a lock, answers; no thread outlives the call that starts it (only [`db::kept`] starts one).
 //!
 //! From the bottom up:
 //!

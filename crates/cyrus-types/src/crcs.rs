@@ -7,7 +7,7 @@
 pub struct SyncCrcs {
     /// Over the records themselves.
     pub basic: u32,
-    /// Over the annotations, real and virtual, of the mailbox and of those records.
+    /// Over the annotations of those records, real and virtual. The mailbox's own do not count.
     pub annot: u32,
 }
 

@@ -15,7 +15,7 @@ pub enum LogEntry {
     Meta(String),
     /// This mailbox; also for APPEND.
     Mailbox(String),
-    /// Messages moved from the first mailbox to the second.
+    /// Messages were copied or moved from the first mailbox to the second.
     DoubleMailbox(String, String),
     /// A mailbox with the first name now has the second.
     Rename(String, String),

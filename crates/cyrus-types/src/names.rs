@@ -133,12 +133,12 @@ impl NameRules {
         self.internal(&self.parse_userid(userid))
     }
 
-    /// The owner of an internal name, also for deleted mailboxes. `None` for shared ones.
+    /// The user id of [`NameRules::owner`]; `None` for shared mailboxes.
     pub fn userid(&self, internal: &str) -> Option<String> {
         self.parse(internal).userid()
     }
 
-    /// Whose mailbox an internal name is, as [`NameRules::userid`] tells it.
+    /// The owner of an internal name, also for deleted mailboxes.
     pub fn owner(&self, internal: &str) -> Owner {
         self.userid(internal).as_deref().map_or(Owner::Shared, Owner::from)
     }

@@ -143,10 +143,10 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// By its bare name, or, with UNMAILBOX-ID, by `%(MBOXNAME … UNIQUEID … UIDVALIDITY …)`.
+    /// By its bare name, or, if UNMAILBOX-ID is offered, by `%(MBOXNAME … UNIQUEID … UIDVALIDITY …)`.
     fn unmailbox(&self, value: &Value) -> Result<(), Refusal> {
         let name = match value {
-            Value::Map(_) if self.shared.options.unmailbox_id => field(value, "MBOXNAME")?,
+            Value::Map(_) if self.shared.options.offers_unmailbox_id() => field(value, "MBOXNAME")?,
             value => text(value)?,
         };
         let mut names = lock(&self.shared.state.names);

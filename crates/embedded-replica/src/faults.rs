@@ -78,7 +78,6 @@ struct Always {
 pub struct Faults {
     planned: Mutex<Vec<Planned>>,
     always: Mutex<Vec<Always>>,
-    latency: Mutex<Duration>,
 }
 
 impl Faults {
@@ -100,19 +99,10 @@ impl Faults {
         lock(&self.always).clear();
     }
 
-    /// Every command is answered this much later.
-    pub fn set_latency(&self, latency: Duration) {
-        *lock(&self.latency) = latency;
-    }
-
     /// How many planned failures have not happened yet.
     #[must_use]
     pub fn left(&self) -> usize {
         lock(&self.planned).len()
-    }
-
-    pub(crate) fn latency(&self) -> Duration {
-        *lock(&self.latency)
     }
 
     /// What goes wrong every time for this command and object.

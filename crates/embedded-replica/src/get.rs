@@ -308,17 +308,17 @@ fn put_annotations(w: &mut DlistWriter<'_>, annotations: &[Annot], version: Vers
     w.list_end();
 }
 
-/// A bare string.
+/// The value as text.
 pub(crate) fn text(value: &Value) -> Result<&str, Refusal> {
     value.str().map_err(|_| BAD_PARAMETERS)
 }
 
-/// A list of strings.
+/// The value as a list of texts.
 pub(crate) fn texts(value: &Value) -> Result<Vec<&str>, Refusal> {
     value.list().map_err(|_| BAD_PARAMETERS)?.iter().map(text).collect()
 }
 
-/// A string with its key.
+/// The text behind this key of a map.
 pub(crate) fn field<'v>(value: &'v Value, key: &str) -> Result<&'v str, Refusal> {
     text(value.get(key).ok_or(BAD_PARAMETERS)?)
 }

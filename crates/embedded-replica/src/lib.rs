@@ -66,7 +66,7 @@ pub struct Options {
     pub keep: Keep,
     /// Its partitions; a mailbox on any other is refused.
     pub partitions: Vec<String>,
-    /// Who may log in, with which password; if empty, anybody.
+    /// Who may log in, and with which password; `None` lets anybody in.
     pub login: Option<(String, String)>,
     /// Whether COMPRESS DEFLATE is offered.
     pub compress: bool,
@@ -89,9 +89,14 @@ impl Options {
         let all = [
             (self.sieve_mailbox && self.version.has_capabilities(), "SIEVE-MAILBOX"),
             (self.archive && self.version.has_archive(), "REPLICATION-ARCHIVE"),
-            (self.unmailbox_id && self.version == Version::Head, "UNMAILBOX-ID"),
+            (self.offers_unmailbox_id(), "UNMAILBOX-ID"),
         ];
         all.iter().filter(|(has, _)| *has).map(|(_, name)| *name).collect()
+    }
+
+    /// Whether UNMAILBOX may name a mailbox by its unique id.
+    pub(crate) fn offers_unmailbox_id(&self) -> bool {
+        self.unmailbox_id && self.version == Version::Head
     }
 }
 

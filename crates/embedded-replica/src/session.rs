@@ -186,11 +186,6 @@ impl Session<'_> {
     /// The fault planned for this command; delays and ends happen here at once.
     fn before(&mut self, name: &str) -> Result<Option<Fault>, End> {
         let fault = self.shared.faults.take(name);
-        let latency = self.shared.faults.latency();
-        if !latency.is_zero() {
-            self.wire.flush()?;
-            std::thread::sleep(latency);
-        }
         self.begin(fault)
     }
 

@@ -37,8 +37,7 @@
 //! - (e) with SIEVE-MAILBOX switched on: the mailbox and no lines; else the lines and no mailbox
 //!   (IMAP_PROTOCOL_BAD_PARAMETERS).
 //! - (f) with MBOXTYPE `i` and ACL NIL; (g) with `ei` and `""`.
-//! - (h) including compiled scripts, each with its date and GUID. From 3.6 on, and here always, only the active one is
-//!   named,
+//! - (h) including compiled scripts, each with its date and GUID. From 3.6 on, and here always, only the active one is named,
 //!   without date and GUID.
 //!
 //! EXPUNGE, ANNOTATION, SEEN, SUB, SIEVE, ACTIVATE_SIEVE and their opposites, RESERVE, MESSAGE, QUOTA and UNUSER are the

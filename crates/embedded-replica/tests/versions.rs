@@ -122,11 +122,19 @@ fn removals_name_what_they_mean() {
     let none = "NO IMAP_MAILBOX_NONEXISTENT No Such Mailbox";
     let last = &lines[lines.len() - 6..];
     assert_eq!(last, ["OK success", moved, moved, "OK success", none, "OK Finished"]);
-    let lines =
-        said(Options::default(), &[&mailbox(""), &removal("u1", 5), "APPLY UNMAILBOX user.a"]);
-    let last = &lines[lines.len() - 4..];
-    assert_eq!(
-        last,
-        ["OK success", "NO IMAP_PROTOCOL_BAD_PARAMETERS", "OK success", "OK Finished"]
-    );
+    // Where it is not offered, only the bare name will do: in each version, whatever was asked of it.
+    let of = |version, unmailbox_id| Options { version, unmailbox_id, ..Options::default() };
+    let mut without: Vec<Options> = Version::ALL.map(|version| of(version, false)).into();
+    let older = Version::ALL.into_iter().filter(|version| *version < Version::Head);
+    without.extend(older.map(|version| of(version, true)));
+    for options in without {
+        let about = format!("{:?}, {}", options.version, options.unmailbox_id);
+        let lines = said(options, &[&mailbox(""), &removal("u1", 5), "APPLY UNMAILBOX user.a"]);
+        let last = &lines[lines.len() - 4..];
+        assert_eq!(
+            last,
+            ["OK success", "NO IMAP_PROTOCOL_BAD_PARAMETERS", "OK success", "OK Finished"],
+            "{about}"
+        );
+    }
 }

@@ -18,7 +18,7 @@ use std::time::Instant;
 
 use cyrus_types::{LogEntry, NameRules, Owner};
 
-/// How many users may be linked by messages that went from one to the other; renames link more.
+/// How many users may be linked by messages that were copied or moved from one to the other; renames link more.
 const LINKED: usize = 16;
 
 /// The tasks of one user.
@@ -40,7 +40,8 @@ pub struct Tasks {
     pub server: bool,
     /// When the first of these was added.
     pub since: Option<Instant>,
-    /// Users whose mailboxes were renamed to or from here, or whose messages moved here: to be worked on together.
+    /// Users to be worked on together with this one: a mailbox was renamed, or messages were copied or moved, from one to the
+    /// other.
     links: BTreeSet<Owner>,
 }
 

@@ -14,10 +14,14 @@
 //!  no record          cleaned up here: EXPUNGE                 nothing           -
 //!                     else: in the way
 //! ```
-//! "Cleaned up" means: the UID was assigned here and the modseq is below DELETEDMODSEQ. LAST_UID must not be higher there:
-//! if it were lowered below one of its records the server would die at its next append. UIDVALIDITY must not be higher
-//! either, because for clients it must only rise; a server in force mode would accept ours. A record that is "in the way"
-//! is left as it is, with -O too, unless `--overwrite` makes the mailbox again from ours.
+//! "Cleaned up" means: the UID was assigned here and the modseq is below DELETEDMODSEQ.
+//!
+//! A LAST_UID or UIDVALIDITY that is higher there is in the way, too. If LAST_UID fell below one of its records, the server
+//! would die at its next append. UIDVALIDITY must never fall, because clients rely on it; a server in force mode would let
+//! it.
+//!
+//! What is in the way is left as it is, with -O too. With `--overwrite` it is expunged if that is enough; if not, the mailbox
+//! is made again from ours.
 //!
 //! Source: `imap/sync_support.c:mailbox_update_loop`, `compare_one_record`, `copyback_one_record` and
 //! `sync_mailbox_compare_update`, `imap/mailbox.c:mailbox_rewrite_index_record` of cyrus-imapd 3.6.1.
@@ -87,7 +91,8 @@ pub struct FullPlan {
     pub only_there: Vec<Uid>,
     /// Live here, without a record there, and below the replica's LAST_UID: it can't be appended any more.
     pub lacking: Vec<Uid>,
-    /// The first record that is in the way, including [`FullPlan::only_there`].
+    /// What is in the way: the first such record ([`FullPlan::only_there`] included), else a higher LAST_UID or UIDVALIDITY
+    /// there. `None`: nothing.
     pub obstacle: Option<CopybackReason>,
     /// Something is in the way that expunging does not solve.
     pub must_be_made_again: bool,

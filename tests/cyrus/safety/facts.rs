@@ -56,7 +56,7 @@ impl Facts {
             match item.name.as_str() {
                 "MAILBOX" => {
                     let name = item.value.text("MBOXNAME").unwrap();
-                    // A mailbox that lost its header is in no list of its own.
+                    // If its header is lost, a mailbox may be reported without an id: its name stands for it.
                     let id = item.value.text("UNIQUEID").unwrap_or_else(|| name.clone());
                     // An intermediate has none.
                     let partition = item.value.text("PARTITION").unwrap_or_default();

@@ -130,7 +130,7 @@ impl Case<'_> {
         self.told.story.mode == Mode::Overwrite
     }
 
-    /// More than one message can't be read. A run by the log reads only what is in the log.
+    /// Whether a run can't read all of the user here, beyond single messages. A run by the log may never come to the damage.
     fn is_blind(&self) -> bool {
         self.told.story.whom != Whom::Log && self.wounds.iter().any(Wound::is_deep)
     }

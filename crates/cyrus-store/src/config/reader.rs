@@ -289,7 +289,7 @@ fn split_option(line: &str) -> Result<(String, &str), String> {
     Ok((name.to_ascii_lowercase(), value))
 }
 
-/// The allowed values of the one-of-many options that this crate uses.
+/// The words that this option allows; `None` if any value is taken as it is. Only options that this crate uses are here.
 fn checked_choices(name: &str) -> Option<&'static [&'static str]> {
     match name {
         "virtdomains" => Some(&["off", "userid", "on"]),

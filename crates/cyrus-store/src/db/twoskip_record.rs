@@ -2,7 +2,7 @@
 
 /// Bytes of its header.
 pub(super) const HEADER_LEN: u64 = 64;
-/// The highest level: a record is on this many lists plus one at most.
+/// The highest level. A record of level n is on n lists and has n + 1 pointers.
 pub(super) const MAX_LEVEL: u8 = 31;
 
 /// The head of a record.

@@ -77,7 +77,7 @@ pub fn fill_users(cyrus: &Cyrus, seed: u64, n: usize) -> Result<Vec<String>> {
 
 /// Makes users with these options; returns their names.
 ///
-/// Makes users with these options; returns their names.
+/// # Errors
 /// When the server refuses anything.
 pub fn fill_with(cyrus: &Cyrus, options: &FillOptions) -> Result<Vec<String>> {
     let users: Vec<String> = (0..options.users).map(|nr| user_name(cyrus, nr)).collect();
