@@ -155,6 +155,56 @@ fn dependencies(manifest: &str) -> Vec<&str> {
     names
 }
 
+/// Whether code names this crate: at the start of a path (`name::`), or as a whole (`use name;`, `use name as …`). Its name in
+/// a comment, or of a variable, a method or a module, does not count.
+fn is_used(name: &str, text: &str) -> bool {
+    let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    let code = code.collect::<Vec<_>>().join("\n");
+    let is_path = |start: usize| {
+        let (before, after) = (&code[..start], &code[start + name.len()..]);
+        let starts = |before: &str| {
+            !before.ends_with(|c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | ':' | '>'))
+        };
+        let imported =
+            before.ends_with("use ") && [";", " as "].iter().any(|end| after.starts_with(end));
+        let first = starts(before.strip_suffix("::").unwrap_or(before));
+        imported || (first && after.starts_with("::"))
+    };
+    code.match_indices(name).any(|(start, _)| is_path(start))
+}
+
+#[test]
+fn only_a_path_uses_a_crate() {
+    let used = [
+        "use dice::Rng;",
+        "use dice;",
+        "pub(crate) use dice as random;",
+        "let one = dice::random();",
+        "let one = ::dice::random();",
+        "#[dice::test]",
+        "vec![dice::random()]",
+    ];
+    for code in used {
+        assert!(is_used("dice", code), "{code}");
+    }
+    let unused = [
+        "// use dice::Rng;",
+        "    /// See [`dice::Rng`].",
+        "let dice = 3;",
+        "use crate::dice::Rng;",
+        "use super::dice;",
+        "self.dice::<u8>()",
+        "twodice::new()",
+        "dice_six::new()",
+        "mod dice;",
+        "\"dice\"",
+        "",
+    ];
+    for code in unused {
+        assert!(!is_used("dice", code), "{code}");
+    }
+}
+
 #[test]
 fn no_dependency_is_unused() {
     let manifest = read("Cargo.toml");
@@ -171,14 +221,7 @@ fn no_dependency_is_unused() {
         sources(&folder, &mut text);
         for name in dependencies(&manifest) {
             known += 1;
-            let called = name.replace('-', "_");
-            let is_used = |start: usize| {
-                let before = text[..start].chars().next_back();
-                let after = text[start + called.len()..].chars().next();
-                let ends = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric() && c != '_');
-                ends(before) && ends(after)
-            };
-            if !text.match_indices(&called).any(|(start, _)| is_used(start)) {
+            if !is_used(&name.replace('-', "_"), &text) {
                 wrong.push(format!("{} does not use {name}", folder.display()));
             }
         }

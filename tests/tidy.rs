@@ -12,7 +12,7 @@ const PLAIN: [&str; 4] =
 /// Crates that they must not name.
 const RUNTIMES: [&str; 6] = ["tokio", "actix", "actix-rt", "async-compression", "futures", "mio"];
 /// Which of our crates each may depend on; tests and benches may use others.
-const ARROWS: [(&str, &[&str]); 8] = [
+const ARROWS: [(&str, &[&str]); 9] = [
     ("crates/cyrus-types", &[]),
     ("crates/csync", &["cyrus-types"]),
     ("crates/cyrus-store", &["cyrus-types"]),
@@ -20,6 +20,7 @@ const ARROWS: [(&str, &[&str]); 8] = [
     // A judge that shared more than the wire's values would not find our mistakes.
     ("crates/embedded-replica", &["cyrus-types", "csync"]),
     ("crates/groundwork", &[]),
+    ("crates/hostile", &[]),
     ("crates/testkit", &["groundwork"]),
     ("actors", &["cyrus-types", "csync", "cyrus-store", "sync-plan"]),
 ];
@@ -84,8 +85,41 @@ fn dependencies(manifest: &str) -> Vec<String> {
     names
 }
 
+/// The folders of all crates, as found on disk; the root's is empty.
+fn crate_folders() -> BTreeSet<String> {
+    fn find(folder: &Path, found: &mut BTreeSet<String>) {
+        if folder.join("Cargo.toml").is_file() {
+            let name = folder.strip_prefix(root()).unwrap().to_str().unwrap();
+            found.insert(name.to_owned());
+        }
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            if path.is_dir() && name != "target" && !name.starts_with('.') {
+                find(&path, found);
+            }
+        }
+    }
+    let mut found = BTreeSet::new();
+    find(root(), &mut found);
+    found
+}
+
 fn refuse(wrong: Vec<String>) {
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_crate_is_listed() {
+    let found = crate_folders();
+    let with_sources: BTreeSet<String> =
+        found.iter().map(|krate| format!("{krate}/src").trim_start_matches('/').into()).collect();
+    assert_eq!(BTreeSet::from(CRATES.map(str::to_owned)), with_sources, "CRATES");
+    // The programs at the top may use all.
+    let libraries =
+        found.into_iter().filter(|krate| !krate.is_empty() && !krate.starts_with("xtask"));
+    let known = ARROWS.map(|(krate, _)| krate.to_owned());
+    assert_eq!(BTreeSet::from(known), libraries.collect(), "ARROWS");
 }
 
 #[test]
@@ -174,6 +208,10 @@ fn paths_named(text: &str) -> Vec<String> {
         match after[path.len()..].strip_prefix('{') {
             Some(group) => {
                 let group = group.split('}').next().unwrap_or_default();
+                assert!(
+                    !group.contains('{'),
+                    "write this import as two, without inner braces: {group}}}"
+                );
                 let names = group.split(',').map(|name| module_chars(name.trim()));
                 paths.extend(names.map(|name| format!("{path}{name}")));
             }
@@ -189,13 +227,15 @@ fn module_chars(text: &str) -> &str {
 }
 
 /// Folders with a crate's own modules.
-const CRATES: [&str; 10] = [
+const CRATES: [&str; 12] = [
     "src",
     "actors/src",
     "crates/csync/src",
     "crates/cyrus-store/src",
     "crates/cyrus-types/src",
     "crates/embedded-replica/src",
+    "crates/groundwork/src",
+    "crates/hostile/src",
     "crates/sync-plan/src",
     "crates/testkit/src",
     "xtask/src",
@@ -264,6 +304,12 @@ fn imports_in_braces_are_found() {
                 let a = crate::monitor::words::count(1);\n#[cfg(test)]\nuse crate::late;\n";
     let wanted = ["program", "say", "user::removal", "user::tasks", "monitor::words::count"];
     assert_eq!(paths_named(code), wanted);
+}
+
+#[test]
+#[should_panic(expected = "without inner braces: removal, tasks::{Part}")]
+fn imports_in_inner_braces_are_refused() {
+    paths_named("use crate::user::{removal, tasks::{Part}};\n");
 }
 
 #[test]

@@ -18,8 +18,8 @@
 //!  OK success
 //!  OK DEFLATE active, then deflate both ways
 //! ```
-//! The banner shows which protocol it is, on one connection; the C client connects a second time. Neither it nor we
-//! compress over IMAP; `enable.rs` says why.
+//! The banner shows which of the two it is, so one connection is enough; Cyrus' client makes a second one. Neither client
+//! compresses over IMAP; `enable.rs` says why.
 //!
 //! Source: `imap/sync_server.c`, `imap/imapd.c`, `imap/sync_support.c:sync_connect`,
 //! `imap/sync_client.c` (FORCE) of cyrus-imapd 3.6.1.
@@ -66,9 +66,9 @@ pub enum HandshakeStep {
     StartCompression,
     /// Do the TLS handshake, then call again. The buffer is empty.
     StartTls,
-    /// The login is through, and the rest of the handshake is requested: commands may be sent behind it. Call again with
-    /// the received bytes; [`HandshakeStep::Ready`] then has the result, and the commands' answers come after it. The
-    /// session here is the expected one. With a Unix socket or an imapd this step never occurs.
+    /// The login has succeeded and the rest of the handshake has been sent: commands may follow now. This session is what
+    /// we expect. Call again with the received bytes until [`HandshakeStep::Ready`] brings the actual one; the commands'
+    /// answers come after that. With a Unix socket or an imapd this step never occurs.
     Early(Session),
     /// The connection is ready for commands. The rest of the buffer belongs to the decoder.
     Ready(Session),
@@ -85,7 +85,7 @@ pub struct Handshake {
     to_come: VecDeque<State>,
     /// What APPLY CAPABILITIES asks for.
     asked: Vec<&'static str>,
-    /// Whether the caller must still be told that commands may be sent.
+    /// The next call returns [`HandshakeStep::Early`].
     early: bool,
     offer: Offer,
     session: Session,
@@ -127,7 +127,7 @@ impl Handshake {
         }
     }
 
-    /// Which form of the protocol the peer speaks; right once the banner is read.
+    /// Which form of the protocol the peer speaks: csync, until the banner shows that it is an imapd.
     pub fn framing(&self) -> Framing {
         self.framing
     }
@@ -223,7 +223,7 @@ impl Handshake {
         let (word, rest) = split_word(text);
         if word == b"OK" || word == b"PREAUTH" {
             let rest = String::from_utf8_lossy(rest).into_owned();
-            // Only a sync server sends lines before its OK, and its OK says what it is.
+            // Only a sync server sends lines before its OK. On a Unix socket it sends none, but its OK says what it is.
             let csync = self.offer.seen || rest.contains("Cyrus sync server");
             self.framing = if csync { Framing::Csync } else { Framing::Imap };
             self.session.framing = self.framing;
@@ -363,7 +363,7 @@ impl Handshake {
         if !status.is_ok() {
             return Err(self.refused("STARTTLS", status));
         }
-        // Uncompressed and unencrypted bytes after the OK come from an attacker.
+        // The server waits for our part of TLS: bytes in clear behind its OK come from an attacker.
         if !src.is_empty() {
             return Err(HandshakeError::UnexpectedAnswer {
                 command: "STARTTLS",
@@ -444,7 +444,7 @@ impl Handshake {
     }
 
     fn no_mechanism(&self) -> HandshakeError {
-        // A replica without a certificate can't even offer TLS.
+        // A replica that allows no login in clear offers no mechanism, and without a certificate not even TLS.
         let nothing = match self.framing {
             Framing::Csync => self.offer.mechanisms.is_empty(),
             Framing::Imap => self.offer.login_disabled,

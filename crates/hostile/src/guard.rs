@@ -21,7 +21,7 @@ const MEMORY_BYTES: u64 = 1 << 30;
 ///
 /// # Errors
 /// The message of a panic in the check, or that it did not end.
-pub fn within(check: &Check, input: &[u8]) -> Result<(), String> {
+pub(crate) fn within(check: &Check, input: &[u8]) -> Result<(), String> {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let set = setrlimit(Resource::RLIMIT_DATA, MEMORY_BYTES, MEMORY_BYTES);

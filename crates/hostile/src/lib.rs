@@ -19,8 +19,8 @@ use std::sync::Arc;
 
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunner};
 
-pub use guard::within;
-pub use mutation::{Mutation, Plan};
+use guard::within;
+use mutation::Plan;
 
 /// How many inputs are tried if `PROPTEST_CASES` is not set.
 const CASES: u32 = 250;

@@ -65,7 +65,7 @@ const WORDS: [&[u8]; 32] = [
 
 /// One piece of damage. Places are taken modulo the input's length.
 #[derive(Debug, Clone)]
-pub enum Mutation {
+pub(crate) enum Mutation {
     /// One bit changes.
     Flip(Index, u8),
     /// One byte changes.
@@ -92,17 +92,17 @@ pub enum Mutation {
 
 /// How an input is made.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// Which seed is damaged.
-    pub seed: Index,
+    seed: Index,
     /// How much of it is used; `None` is all of it.
-    pub head: Option<usize>,
+    head: Option<usize>,
     /// The damage.
-    pub mutations: Vec<Mutation>,
+    mutations: Vec<Mutation>,
     /// The bytes after it.
-    pub tail: Vec<u8>,
+    tail: Vec<u8>,
     /// Whether checksums are recomputed.
-    pub repaired: bool,
+    pub(crate) repaired: bool,
 }
 
 /// Any plan: nine of ten damage a seed, the others are random bytes behind a few good ones.
@@ -166,7 +166,7 @@ fn mutations() -> impl Strategy<Value = Mutation> {
 impl Plan {
     /// The input itself, with the checksums as the damage left them.
     #[must_use]
-    pub fn input(&self, seeds: &[Vec<u8>]) -> Vec<u8> {
+    pub(crate) fn input(&self, seeds: &[Vec<u8>]) -> Vec<u8> {
         let mut input = seeds.get(self.seed.index(seeds.len())).cloned().unwrap_or_default();
         if let Some(head) = self.head {
             input.truncate(head);

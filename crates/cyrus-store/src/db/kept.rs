@@ -274,11 +274,14 @@ impl KeptDb {
         self.passes.fetch_add(1, Ordering::Relaxed);
         let mut entries = Entries::default();
         Database::open(&self.path)?.foreach(b"", |key, value| {
-            // All positions fit, and records that overlap can't be more than there is.
+            // So positions fit into 32 bits, and a damaged file, whose records may overlap, can't fill the memory.
             if entries.bytes.len() + key.len() + value.len() > MOST_HELD {
+                let most = MOST_HELD >> 20;
                 return Err(StoreError::damaged(
                     &self.path,
-                    "its entries have more bytes than the file",
+                    format!(
+                        "its entries are longer than {most} MiB, several times the size of the file"
+                    ),
                 ));
             }
             let start = entries.bytes.len() as u32;
