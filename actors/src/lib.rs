@@ -64,7 +64,7 @@ pub use monitor::spans::NOTICE;
 pub use monitor::{plain, words};
 pub use replica::command_error::CommandError;
 pub use replica::login_check::{LoginCheck, check_logins};
-pub use replica::pool::PoolError;
+pub use replica::pool_error::PoolError;
 pub use replica::transport::{ConnectError, server_options, unknown_port};
 pub use rolling::log_reader::{EarlyClaim, LogSource};
 pub use rolling::report::RollReport;

@@ -31,7 +31,8 @@ use crate::monitor::report::{Outcome, RunReport, Sent, Stopped, UserReport, done
 use crate::monitor::spans;
 use crate::replica::acquire::{acquire_exclusive_look, acquire_shared};
 use crate::replica::lookahead::Ahead;
-use crate::replica::pool::{PoolError, StopWaiting};
+use crate::replica::pool::StopWaiting;
+use crate::replica::pool_error::PoolError;
 use crate::user::advice;
 use crate::user::context::UserContext;
 use crate::user::user_sync::SyncUser;

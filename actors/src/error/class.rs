@@ -148,7 +148,7 @@ mod tests {
     use csync::CommandKind;
 
     use super::*;
-    use crate::replica::pool::PoolError;
+    use crate::replica::pool_error::PoolError;
 
     fn refused(code: Option<Code>) -> UserError {
         CommandError::Refused { command: CommandKind::Mailbox, code, text: String::new() }.into()

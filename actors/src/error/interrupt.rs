@@ -7,7 +7,7 @@ use cyrus_types::Owner;
 
 use super::{Class, MasterError, ReplicaError, UserError};
 use crate::replica::command_error::CommandError;
-use crate::replica::pool::{NoLease, PoolError};
+use crate::replica::pool_error::{NoLease, PoolError};
 
 /// Why work on a user ended early.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use cyrus_types::UniqueId;
 
 use crate::replica::command_error::CommandError;
-use crate::replica::pool::PoolError;
+use crate::replica::pool_error::PoolError;
 
 /// The replica can't be reached, or did not do what it was asked.
 #[derive(Debug, thiserror::Error)]

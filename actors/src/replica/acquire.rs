@@ -5,7 +5,8 @@ use std::time::Duration;
 use actix::prelude::*;
 
 use crate::replica::lease::{Lease, compressed, living, opened};
-use crate::replica::pool::{ConnectionPool, NoLease, PoolError, WantExclusive, WantShared};
+use crate::replica::pool::{ConnectionPool, WantExclusive, WantShared};
+use crate::replica::pool_error::{NoLease, PoolError};
 
 /// How long a user may wait for a connection to work on, after it was looked at.
 const WORK_WAIT: Duration = Duration::from_secs(10);

@@ -26,7 +26,6 @@ use tracing::{Span, error, info, warn};
 
 use crate::monitor::events::{Event, EventSink};
 use crate::monitor::progress::Progress;
-use crate::monitor::report::Stopped;
 use crate::monitor::spans;
 use crate::replica::ask::Asker;
 use crate::replica::client::Client;
@@ -38,6 +37,7 @@ use crate::replica::features::Features;
 use crate::replica::frames::FrameSender;
 use crate::replica::lease::{Lease, Purpose, Returned, compressed};
 use crate::replica::lookahead::Ahead;
+use crate::replica::pool_error::{NoLease, PoolError};
 use crate::replica::pool_plan::{Action, COMPLAINT_PAUSE, Fault, PoolPlan};
 use crate::replica::transport::ConnectError;
 use crate::settings::Settings;
@@ -51,49 +51,6 @@ const MUCH_IN_CLEAR: u64 = 512 * 1024;
 
 /// How often to check, while a user waits, whether slow connections have become good again.
 const PACE_TICK: Duration = Duration::from_secs(1);
-
-/// Why no user gets a connection.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PoolError {
-    /// Trying again would not help: the login, a certificate or the configuration is wrong.
-    #[error("{0}")]
-    Fatal(String),
-    /// The replica can't be reached and -o forbids to wait.
-    #[error("{0}")]
-    NoConnection(String),
-    /// The same, after the replica said BYE: it is being shut down.
-    #[error("{0}")]
-    SaidBye(String),
-    /// The program was told to stop.
-    #[error("stopped while the replica could not be reached")]
-    Stopped,
-}
-
-/// Why a user gets no connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum NoLease {
-    /// The program was told to stop, or other users took too long: the caller's work was not started.
-    NotStarted,
-    /// No connection can be had.
-    Failed(PoolError),
-}
-
-impl From<PoolError> for Stopped {
-    fn from(e: PoolError) -> Stopped {
-        match e {
-            PoolError::Fatal(why) => Stopped::Fatal(why),
-            PoolError::NoConnection(why) => Stopped::NoConnection(why),
-            PoolError::SaidBye(why) => Stopped::SaidBye(why),
-            PoolError::Stopped => Stopped::WhileConnecting,
-        }
-    }
-}
-
-impl From<PoolError> for NoLease {
-    fn from(e: PoolError) -> NoLease {
-        NoLease::Failed(e)
-    }
-}
 
 /// Asks for a connection to look at a user; waits until there is one.
 #[derive(Message)]

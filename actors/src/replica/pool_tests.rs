@@ -8,7 +8,8 @@ use tokio::sync::oneshot;
 use crate::replica::acquire::{acquire_exclusive, acquire_exclusive_look, acquire_shared};
 use crate::replica::connection::testing::lost;
 use crate::replica::lease::Lease;
-use crate::replica::pool::{ConnectionPool, NoLease};
+use crate::replica::pool::ConnectionPool;
+use crate::replica::pool_error::NoLease;
 use crate::replica::testing::dial::{Tried, Tries, Try};
 use crate::replica::testing::given::{in_paused_time, settings};
 

@@ -15,7 +15,7 @@ use crate::error::{ReplicaError, UserError};
 use crate::master::testing::Master;
 use crate::monitor::report::Outcome;
 use crate::replica::lease::Purpose;
-use crate::replica::pool::PoolError;
+use crate::replica::pool_error::PoolError;
 use crate::replica::testing::dial::{Tries, Try};
 use crate::replica::testing::given::{in_paused_time, settings};
 use crate::user::testing::context;
