@@ -49,6 +49,7 @@ fn run(args: Args) -> Result<Exit, Failure> {
     start::hold_signals();
     syslog::start(&config)?;
     privileges::become_cyrus(&config)?;
+    start::allow_many_files();
     resolve::warn_of_channel(&args, &config);
     let settings = resolve::settings(&args, &config, args.channel.first().map(String::as_str))?;
     wait_before_start(&args);

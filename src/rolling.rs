@@ -49,6 +49,7 @@ fn ready(args: &Args, config: &Config) -> Result<Vec<Channel>, Failure> {
     syslog::start(config)?;
     let mut all = channels(args, config)?;
     privileges::become_cyrus(config)?;
+    start::allow_many_files();
     start::check(&mut all)?;
     Ok(all)
 }

@@ -4,9 +4,26 @@ use std::sync::Arc;
 
 use cyrus_store::{Config, Store};
 use embedded_replica::{Options, Replica};
+use testkit::c_client;
 use testkit::store::{MasterStore, Plan};
 
 use crate::running::{in_process, settings};
+
+// Shows that many jobs are not stopped by the usual soft limit of open files.
+#[test]
+fn many_jobs_may_open_more_files_than_the_soft_limit() {
+    let plan = Plan { users: 60, mailboxes: 4, messages: 5, ..Plan::default() };
+    let master = MasterStore::write(&plan).unwrap();
+    let replica = Replica::new(Options { conversations: false, ..Options::default() }).unwrap();
+    let server = replica.serve("127.0.0.1:0").unwrap();
+    let conf = master.conf_for("files", server.address().port()).unwrap();
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -S -n 48; exec \"$0\" -C \"$1\" -A -o -j 60"]);
+    command.arg(env!("CARGO_BIN_EXE_sync_client")).arg(conf);
+    let run = c_client::measure(command).unwrap();
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    assert!(run.stderr.contains("60 replicated"), "{}", run.stderr);
+}
 
 // Shows that a run for all users reads mailboxes.db once, however many users there are and whether there is
 // something to do or not.

@@ -13,6 +13,10 @@ use cyrus_store::{ErrorClass, StoreError};
 use super::{MasterError, ReplicaError, UserError};
 use crate::replica::command_error::CommandError;
 
+/// "Too many open files", in this process and on this machine (`errno(3)` of Linux).
+const EMFILE: i32 = 24;
+const ENFILE: i32 = 23;
+
 /// What a failure means for the user's next try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
@@ -134,8 +138,13 @@ fn class_of_command(e: &CommandError) -> Class {
 }
 
 /// A mailbox that is being created, deleted or renamed reads as missing or damaged for a moment. If it is still so a second
-/// later it is broken, and waiting does not help.
+/// later it is broken, and waiting does not help. Too many open files are fewer when other users have ended.
 fn class_of_store(e: &StoreError) -> Class {
+    if let StoreError::Io { source, .. } = e
+        && matches!(source.raw_os_error(), Some(EMFILE | ENFILE))
+    {
+        return Class::Transient;
+    }
     match e.class() {
         ErrorClass::Locked => Class::Transient,
         ErrorClass::Missing | ErrorClass::Damaged => Class::Unsure,
@@ -148,6 +157,17 @@ mod tests {
     use csync::CommandKind;
 
     use super::*;
+
+    #[test]
+    fn too_many_open_files_are_transient_and_a_failing_disk_is_not() {
+        let io = |number| StoreError::Io {
+            action: "open",
+            path: "cyrus.index".into(),
+            source: std::io::Error::from_raw_os_error(number),
+        };
+        assert_eq!(UserError::from(MasterError::from(io(EMFILE))).class(), Class::Transient);
+        assert_eq!(UserError::from(MasterError::from(io(5))).class(), Class::Permanent);
+    }
     use crate::replica::pool_error::PoolError;
 
     fn refused(code: Option<Code>) -> UserError {
