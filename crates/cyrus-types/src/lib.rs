@@ -7,6 +7,7 @@
 //! | `numbers.rs` | UIDs, modseqs and UIDVALIDITY |
 //! | `crcs.rs` | the checksums by which both sides compare a mailbox |
 //! | `unique_id.rs` | the id that a mailbox keeps for life |
+//! | `mailbox_name.rs` | a mailbox's internal name |
 //! | `owner.rs` | a user, or the shared mailboxes |
 //! | `names.rs` | the spellings of a mailbox's name, and its owner |
 //! | `log_entry.rs` | one line of the sync log |
@@ -15,6 +16,7 @@
 mod crcs;
 mod guid;
 mod log_entry;
+mod mailbox_name;
 mod names;
 mod numbers;
 mod owner;
@@ -23,6 +25,7 @@ mod unique_id;
 pub use crcs::SyncCrcs;
 pub use guid::{Guid, GuidError};
 pub use log_entry::LogEntry;
+pub use mailbox_name::MailboxName;
 pub use names::{NameParts, NameRules};
 pub use numbers::{ModSeq, Uid, UidValidity};
 pub use owner::Owner;
