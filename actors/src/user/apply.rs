@@ -1,5 +1,6 @@
 //! Applies a user's plan: sends commands in order, and takes their answers as they arrive.
 
+mod ahead;
 mod contest;
 mod held;
 mod meta;
@@ -17,6 +18,7 @@ use cyrus_types::{Owner, UidValidity, UniqueId};
 use sync_plan::{Doubt, FullReplica, MailboxUpdate, UserPlan};
 use tracing::{Instrument, Span, info, warn};
 
+use self::ahead::{Ahead, Object};
 use self::contest::Loser;
 use self::held::Holding;
 use self::removals::Removals;
@@ -65,14 +67,6 @@ pub(crate) enum Settled {
     Done,
     /// Names changed: look at both sides again. The mailboxes that the replica said were moved, and its words.
     LookAgain { moved: HashMap<String, String> },
-}
-
-/// A command about a mailbox, sent.
-struct Ahead {
-    mailbox: String,
-    commands: Vec<PendingCommand>,
-    /// The replica's state of the mailbox after its last command, if known.
-    state: Option<Box<ReplicaMailbox>>,
 }
 
 /// A plan being applied.
@@ -344,38 +338,41 @@ impl<'a> Apply<'a> {
     async fn restart(&mut self) -> Result<(), UserError> {
         self.release().await?;
         let in_flight = self.lease.client.restart().await?;
-        self.push(CommandKind::Restart.name(), vec![in_flight], None).await?;
+        self.push(Object::Other(CommandKind::Restart.name().into()), vec![in_flight], None).await?;
         self.staged.clear();
         Ok(())
     }
 
     async fn push(
         &mut self,
-        mailbox: &str,
+        about: Object,
         commands: Vec<PendingCommand>,
         state: Option<Box<ReplicaMailbox>>,
     ) -> Result<(), UserError> {
-        self.ahead.push_back(Ahead { mailbox: mailbox.to_string(), commands, state });
+        self.ahead.push_back(Ahead { about, commands, state });
         self.drain(MAILBOXES_AHEAD).await
     }
 
     /// Takes answers until at most `left` are outstanding.
     async fn drain(&mut self, left: usize) -> Result<(), UserError> {
         while self.ahead.len() > left {
-            let Some(Ahead { mailbox, commands, mut state }) = self.ahead.pop_front() else {
+            let Some(Ahead { about, commands, mut state }) = self.ahead.pop_front() else {
                 break;
             };
             for in_flight in commands {
                 let (kind, brings) = (in_flight.kind, in_flight.brings);
                 match in_flight.done().await {
-                    Ok(Done::Taken) => self.count(kind, &mailbox, brings),
+                    Ok(Done::Taken) => self.count(kind, about.mailbox(), brings),
                     Ok(Done::NothingThere) => {}
                     Err(e @ CommandError::Lost { .. }) => {
-                        return Err(self.of_missing_partition(&mailbox, e.into()));
+                        return Err(match about.mailbox() {
+                            Some(name) => self.of_missing_partition(name, e.into()),
+                            None => e.into(),
+                        });
                     }
                     Err(e) => {
                         state = None;
-                        self.refused(kind, &mailbox, e);
+                        self.refused(kind, &about, e);
                     }
                 }
             }
@@ -385,17 +382,17 @@ impl<'a> Apply<'a> {
     }
 
     /// Messages count once their mailbox is applied: those of a failed mailbox are uploaded again by the next try.
-    fn count(&mut self, kind: CommandKind, mailbox: &str, brings: Sent) {
-        match kind {
-            CommandKind::Message => {
-                self.uploaded.entry(mailbox.to_string()).or_default().add(brings)
+    fn count(&mut self, kind: CommandKind, mailbox: Option<&str>, brings: Sent) {
+        match (kind, mailbox) {
+            (CommandKind::Message, Some(name)) => {
+                self.uploaded.entry(name.to_string()).or_default().add(brings)
             }
             // Messages that no mailbox has used by now are forgotten.
-            CommandKind::Restart => self.uploaded.clear(),
+            (CommandKind::Restart, _) => self.uploaded.clear(),
             _ => {
                 self.sent.add(brings);
-                if kind == CommandKind::Mailbox
-                    && let Some(uploaded) = self.uploaded.remove(mailbox)
+                if let (CommandKind::Mailbox, Some(name)) = (kind, mailbox)
+                    && let Some(uploaded) = self.uploaded.remove(name)
                 {
                     self.sent.add(uploaded);
                 }
@@ -404,7 +401,11 @@ impl<'a> Apply<'a> {
     }
 
     /// Handles a refusal: the mailbox is to be looked at again, or the error is kept.
-    fn refused(&mut self, kind: CommandKind, mailbox: &str, e: CommandError) {
+    fn refused(&mut self, kind: CommandKind, about: &Object, e: CommandError) {
+        let Object::Mailbox(mailbox) = about else {
+            let what = about.to_string();
+            return self.keep(ReplicaError::RefusedItem { what, source: e }.into());
+        };
         let of_mailbox = matches!(
             kind,
             CommandKind::Mailbox

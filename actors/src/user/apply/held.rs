@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 use csync::{Command, ReplicaMailbox};
 use tracing::{Instrument, Span, info};
 
+use super::ahead::Object;
 use super::{Apply, MAILBOXES_AHEAD};
 use crate::error::UserError;
 use crate::master::mailbox_streamer::SendRecords;
@@ -103,7 +104,7 @@ impl Apply<'_> {
         for upload in std::mem::take(&mut held.uploads) {
             let (kind, brings) = (upload.kind, upload.brings);
             match upload.done().await {
-                Ok(_) => self.count(kind, &held.mailbox, brings),
+                Ok(_) => self.count(kind, Some(&held.mailbox), brings),
                 Err(e @ CommandError::Lost { .. }) => {
                     return Err(self.of_missing_partition(&held.mailbox, e.into()));
                 }
@@ -138,7 +139,7 @@ impl Apply<'_> {
         let mut in_flight = self.send_records(&held.mailbox, held.records).await?;
         in_flight.brings = held.brings;
         commands.push(in_flight);
-        self.push(&held.mailbox, commands, held.state).await
+        self.push(Object::Mailbox(held.mailbox), commands, held.state).await
     }
 
     /// Removes a mailbox that is to be made again, if it has not changed. The replica is known to keep all messages for the

@@ -4,6 +4,7 @@ use csync::Seen;
 use sync_plan::{MasterQuota, MasterSeen, QuotaChange, SieveChange, SubChange};
 
 use super::Apply;
+use super::ahead::Object;
 use crate::error::UserError;
 use crate::replica::asked::PendingCommand;
 
@@ -75,6 +76,6 @@ impl Apply<'_> {
     /// Awaits a small command's answer together with the others. `what` is its object, in words, for a refusal.
     async fn small(&mut self, sent: PendingCommand, what: &str) -> Result<(), UserError> {
         let what = format!("{} {what}", sent.kind);
-        self.push(&what, vec![sent], None).await
+        self.push(Object::Other(what), vec![sent], None).await
     }
 }

@@ -8,6 +8,7 @@ use sync_plan::{MailboxUpdate, UserPlan};
 use tracing::error;
 
 use super::Apply;
+use super::ahead::Object;
 use crate::error::UserError;
 use crate::master::user_read::Host;
 use crate::replica::command_error::CommandError;
@@ -30,7 +31,7 @@ impl Apply<'_> {
     ) -> Result<(), UserError> {
         let mut in_flight = self.lease.client.unmailbox(mailbox, there).await?;
         in_flight.brings.removed = 1;
-        self.push(mailbox, vec![in_flight], None).await
+        self.push(Object::Mailbox(mailbox.to_string()), vec![in_flight], None).await
     }
 
     /// Returns whether anything was renamed.
@@ -79,6 +80,6 @@ impl Apply<'_> {
     ) -> Result<(), UserError> {
         let partition = self.context.settings.sync.partition.as_ref().unwrap_or(&inbox.partition);
         let in_flight = self.lease.client.rename(from, to, partition, inbox.uidvalidity).await?;
-        self.push(from, vec![in_flight], None).await
+        self.push(Object::Mailbox(from.to_string()), vec![in_flight], None).await
     }
 }
