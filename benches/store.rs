@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use cyrus_store::db::Database;
 use cyrus_store::{Config, Store};
-use cyrus_types::ModSeq;
+use cyrus_types::{MailboxName, ModSeq};
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
 use testkit::store::{MasterStore, Plan};
@@ -42,14 +42,16 @@ fn many() -> (MasterStore, Store) {
 #[divan::bench]
 fn index_open(bencher: Bencher) {
     let (_master, store) = large();
-    let entry = store.mailboxes().unwrap().lookup("user.user00000").unwrap().unwrap();
+    let entry =
+        store.mailboxes().unwrap().lookup(&MailboxName::new("user.user00000")).unwrap().unwrap();
     bencher.bench_local(|| store.open_mailbox(black_box(&entry)).unwrap());
 }
 
 #[divan::bench]
 fn index_records(bencher: Bencher) {
     let (_master, store) = large();
-    let entry = store.mailboxes().unwrap().lookup("user.user00000").unwrap().unwrap();
+    let entry =
+        store.mailboxes().unwrap().lookup(&MailboxName::new("user.user00000")).unwrap().unwrap();
     let mailbox = store.open_mailbox(&entry).unwrap();
     bencher.counter(ItemsCount::new(MESSAGES)).bench_local(|| {
         let read = mailbox.records(ModSeq::ZERO).map(|record| u64::from(record.unwrap().uid.0));
@@ -60,7 +62,8 @@ fn index_records(bencher: Bencher) {
 #[divan::bench]
 fn index_checksums(bencher: Bencher) {
     let (_master, store) = large();
-    let entry = store.mailboxes().unwrap().lookup("user.user00000").unwrap().unwrap();
+    let entry =
+        store.mailboxes().unwrap().lookup(&MailboxName::new("user.user00000")).unwrap().unwrap();
     let mailbox = store.open_mailbox(&entry).unwrap();
     bencher.counter(ItemsCount::new(MESSAGES)).bench_local(|| {
         assert_eq!(mailbox.recompute_crcs().unwrap(), mailbox.index.sync_crcs);

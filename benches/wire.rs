@@ -12,7 +12,7 @@ use actors::encode::{self, Encoder, State};
 use bytes::BytesMut;
 use csync::{Decoder, FullMailbox, Item, Limits, ReplicaUser, Reply};
 use cyrus_store::{Config, Mailbox, Store};
-use cyrus_types::{ModSeq, SyncCrcs};
+use cyrus_types::{MailboxName, ModSeq, SyncCrcs};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
 use embedded_replica::{Options, Replica};
@@ -124,7 +124,7 @@ fn encode_mailbox(bencher: Bencher) {
     let master = MasterStore::write(&plan).unwrap();
     let store = Store::open(Arc::new(Config::load(master.imapd_conf()).unwrap()));
     let list = store.mailboxes().unwrap();
-    let entry = list.lookup("user.user00000").unwrap().unwrap();
+    let entry = list.lookup(&MailboxName::new("user.user00000")).unwrap().unwrap();
     let modseqs = store.user_modseqs(&list, Some("user00000")).unwrap().of(&entry).unwrap();
     let mailbox: Mailbox = store.open_mailbox(&entry).unwrap();
     let crcs = SyncCrcs { basic: 1, annot: 2 };

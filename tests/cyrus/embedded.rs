@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cyrus_types::Uid;
+use cyrus_types::{MailboxName, Uid};
 use embedded_replica::{Fault, Keep, Options, Replica, Server};
 use testkit::oracle::{self, Ignore, PrivateServer};
 use testkit::{Cyrus, Via, c_client, fill};
@@ -131,7 +131,9 @@ fn a_sink_counts_what_it_throws_away() {
         let mut asked = PrivateServer::over_tcp(sink.port()).unwrap();
         let lines = oracle::compare_servers(&mut said, &mut asked, &users, Ignore::default());
         assert!(lines.as_ref().unwrap().is_empty(), "{}", lines.unwrap());
-        assert!(sink.replica.body(&format!("user.{}", users[0]), Uid(1)).is_none());
+        assert!(
+            sink.replica.body(&MailboxName::new(format!("user.{}", users[0])), Uid(1)).is_none()
+        );
     }
 }
 

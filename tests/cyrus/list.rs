@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use cyrus_store::{Config, Store};
+use cyrus_types::MailboxName;
 use testkit::Cyrus;
 
 /// The names of a user's mailboxes.
-fn tree(store: &Store, user: &str) -> Vec<String> {
+fn tree(store: &Store, user: &str) -> Vec<MailboxName> {
     let entries = store.mailboxes().unwrap().user_tree(user).unwrap();
     let live = entries.into_iter().filter(|e| !e.mbtype.is_deleted());
-    live.map(|e| e.name).filter(|name| !name.starts_with("DELETED")).collect()
+    live.map(|e| e.name).filter(|name| !name.as_str().starts_with("DELETED")).collect()
 }
 
 // Shows that a snapshot kept in memory never hides a later change by a real server: each create, rename, ACL, annotation
@@ -30,7 +31,7 @@ fn what_cyrus_has_changed_is_seen_at_once() {
         assert_eq!(tree(&store, "anna").len(), expected.len() + 1, "{made}");
         let renamed = master.name(&["INBOX", &moved]);
         client.rename(&made, &renamed).unwrap();
-        let name = format!("user.anna.{moved}");
+        let name = MailboxName::new(format!("user.anna.{moved}"));
         let entry = store.mailboxes().unwrap().lookup(&name).unwrap().unwrap();
         assert!(!entry.acl.contains("bert"));
         client.set_acl(&renamed, "bert", "lrs").unwrap();

@@ -201,7 +201,7 @@ fn compare_meta(store: &Store, list: &MboxList, said: &Said, compared: &mut Comp
         let mut writer = DlistWriter::new(&mut line).as_server();
         writer.key("LSUB").list_begin();
         for name in &subscriptions {
-            writer.atom(name);
+            writer.atom(name.as_str());
         }
         writer.list_end();
         ours.push(line);

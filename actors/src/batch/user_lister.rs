@@ -149,7 +149,7 @@ fn understood(prefix: &str) -> String {
 /// Bytes used by the user's quota root, or 0 if there is none: users of unknown size keep their order at the end.
 fn quota_used(store: &Store, userid: &str) -> u64 {
     let root = store.config().names().user_inbox(userid);
-    match store.quota(&root) {
+    match store.quota(root.as_str()) {
         Ok(Some(quota)) => quota.used.first().map_or(0, |bytes| bytes.max(&0).unsigned_abs()),
         Ok(None) | Err(_) => 0,
     }

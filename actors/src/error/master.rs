@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cyrus_store::StoreError;
-use cyrus_types::Uid;
+use cyrus_types::{MailboxName, Uid};
 
 /// Something on the master can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +16,7 @@ pub enum MasterError {
     #[error("{}", about(mailbox, source))]
     Mailbox {
         /// Its internal name.
-        mailbox: String,
+        mailbox: MailboxName,
         /// The error.
         source: Box<StoreError>,
     },
@@ -24,7 +24,7 @@ pub enum MasterError {
     #[error("{}", about(mailbox, source))]
     Unreadable {
         /// Its internal name.
-        mailbox: String,
+        mailbox: MailboxName,
         /// The error.
         source: Arc<StoreError>,
     },
@@ -40,7 +40,7 @@ pub enum MasterError {
     )]
     RecordBuffer {
         /// Internal name.
-        mailbox: String,
+        mailbox: MailboxName,
         /// The system's words.
         problem: String,
     },
@@ -48,7 +48,7 @@ pub enum MasterError {
     #[error("mailbox {mailbox} uid {uid}: {}: {problem}", path.display())]
     MessageFile {
         /// Internal name.
-        mailbox: String,
+        mailbox: MailboxName,
         /// The message.
         uid: Uid,
         /// Its file.
@@ -79,7 +79,7 @@ pub enum MasterError {
 
 impl MasterError {
     /// The mailbox in question, if there is one.
-    pub(super) fn mailbox(&self) -> Option<&str> {
+    pub(super) fn mailbox(&self) -> Option<&MailboxName> {
         match self {
             MasterError::Mailbox { mailbox, .. }
             | MasterError::Unreadable { mailbox, .. }
@@ -96,7 +96,7 @@ impl MasterError {
 }
 
 /// An error about a mailbox, naming it once.
-fn about(mailbox: &str, e: &StoreError) -> String {
+fn about(mailbox: &MailboxName, e: &StoreError) -> String {
     let text = e.to_string();
     if text.starts_with("mailbox ") { text } else { format!("mailbox {mailbox}: {text}") }
 }

@@ -14,6 +14,7 @@ mod replica;
 
 use actix::MailboxError;
 use cyrus_store::StoreError;
+use cyrus_types::MailboxName;
 use sync_plan::{Kept, PlanError, Uncounted, Withheld};
 
 pub use class::Class;
@@ -69,7 +70,7 @@ pub enum UserError {
     )]
     MayHaveMoved {
         /// Internal name.
-        mailbox: String,
+        mailbox: MailboxName,
     },
     /// A mailbox that only the replica has, and that nothing here shows to be deleted.
     #[error(
@@ -77,7 +78,7 @@ pub enum UserError {
     )]
     OnlyThere {
         /// Internal name.
-        mailbox: String,
+        mailbox: MailboxName,
     },
     /// Names changed on one side again and again while we looked.
     #[error(
@@ -142,7 +143,7 @@ impl UserError {
     }
 
     /// The mailbox in question, if there is one.
-    pub(crate) fn mailbox(&self) -> Option<&str> {
+    pub(crate) fn mailbox(&self) -> Option<&MailboxName> {
         match self {
             UserError::Master(e) => e.mailbox(),
             UserError::Replica(e) => e.mailbox(),
@@ -164,8 +165,8 @@ impl UserError {
     }
 
     /// A command about one mailbox failed.
-    pub(crate) fn refused(mailbox: &str, source: CommandError) -> UserError {
-        ReplicaError::Refused { mailbox: mailbox.to_string(), source }.into()
+    pub(crate) fn refused(mailbox: &MailboxName, source: CommandError) -> UserError {
+        ReplicaError::Refused { mailbox: mailbox.clone(), source }.into()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Errors of the other side: the replica, and the connections to it.
 
-use cyrus_types::UniqueId;
+use cyrus_types::{MailboxName, UniqueId};
 
 use crate::replica::command_error::CommandError;
 use crate::replica::pool_error::PoolError;
@@ -15,7 +15,7 @@ pub enum ReplicaError {
     #[error("mailbox {mailbox}: {source}")]
     Refused {
         /// Internal name.
-        mailbox: String,
+        mailbox: MailboxName,
         /// The failure.
         source: CommandError,
     },
@@ -46,7 +46,7 @@ pub enum ReplicaError {
     )]
     DeletedThere {
         /// Internal name.
-        mailbox: String,
+        mailbox: MailboxName,
         /// Its unique id.
         uniqueid: UniqueId,
         /// The replica's words.
@@ -58,7 +58,7 @@ pub enum ReplicaError {
     )]
     ElsewhereThere {
         /// Internal name.
-        mailbox: String,
+        mailbox: MailboxName,
         /// The replica's words.
         text: String,
     },
@@ -66,7 +66,7 @@ pub enum ReplicaError {
 
 impl ReplicaError {
     /// The mailbox in question, if there is one.
-    pub(super) fn mailbox(&self) -> Option<&str> {
+    pub(super) fn mailbox(&self) -> Option<&MailboxName> {
         match self {
             ReplicaError::Refused { mailbox, .. }
             | ReplicaError::DeletedThere { mailbox, .. }

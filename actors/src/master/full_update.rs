@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use csync::ReplicaMailbox;
 use cyrus_store::{Mailbox, MboxEntry, Store, StoreError};
-use cyrus_types::{Guid, ModSeq, SyncCrcs, Uid};
+use cyrus_types::{Guid, MailboxName, ModSeq, SyncCrcs, Uid};
 use sync_plan::{CopybackReason, FullMaster, FullReplica, PlanError, RecordState, plan_full};
 
 use crate::error::{MasterError, UserError};
@@ -115,8 +115,8 @@ fn check_what_both_have(mut mailbox: Mailbox, full: &FullReplica) -> Result<(), 
     messages.iter().try_for_each(|message| files.check(message).map(drop))
 }
 
-fn damaged(mailbox: &str, e: StoreError) -> MasterError {
-    MasterError::Mailbox { mailbox: mailbox.into(), source: Box::new(e) }
+fn damaged(mailbox: &MailboxName, e: StoreError) -> MasterError {
+    MasterError::Mailbox { mailbox: mailbox.clone(), source: Box::new(e) }
 }
 
 /// Whether our checksums, computed again, still differ from the replica's. A mailbox that can't be read is not compared;
@@ -223,7 +223,7 @@ pub(crate) fn compare(
         })
     });
     let plan = plan_full(master, ours, full).map_err(|e| damaged(name, e))?;
-    let copyback = |reason| PlanError::Copyback { mailbox: name.into(), reason };
+    let copyback = |reason| PlanError::Copyback { mailbox: name.clone(), reason };
     let plan = plan.permitted(overwrite).map_err(copyback)?;
     let overwritten = plan.must_be_made_again || plan.unproven > 0;
     let live = mailbox.index.exists;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use csync::ReplicaMailbox;
 use cyrus_store::{MboxEntry, Store};
+use cyrus_types::MailboxName;
 use tracing::Span;
 
 use crate::error::UserError;
@@ -57,7 +58,7 @@ pub(crate) struct SendMailbox {
 #[derive(Message)]
 #[rtype(result = "Result<PendingCommand, UserError>")]
 pub(crate) struct SendRecords {
-    pub(crate) mailbox: String,
+    pub(crate) mailbox: MailboxName,
     pub(crate) records: RecordBuffer,
     pub(crate) client: Client,
     /// The span for its log lines.

@@ -103,7 +103,7 @@ impl<'a> MessageFiles<'a> {
         let folder = self.mailbox.message_folder(message.archived);
         let missing = problem == MISSING;
         MasterError::MessageFile {
-            mailbox: self.mailbox.name().to_string(),
+            mailbox: self.mailbox.name().clone(),
             uid: message.uid,
             path: folder.join(format!("{}.", message.uid)),
             missing,

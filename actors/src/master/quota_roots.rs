@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use cyrus_store::{MboxList, Store, StoreError};
+use cyrus_types::MailboxName;
 use sync_plan::{Folder, MasterQuota, Missing};
 
 use crate::master::stale::is_stale;
@@ -47,13 +48,13 @@ pub(crate) fn any_root(
 }
 
 /// The first mailbox that names this root; an unreadable mailbox may name it.
-fn named_by(store: &Store, list: &MboxList, root: &str) -> Result<Option<String>, StoreError> {
+fn named_by(store: &Store, list: &MboxList, root: &str) -> Result<Option<MailboxName>, StoreError> {
     let below = format!("{root}.");
-    let entries = match store.config().names().userid(root) {
+    let entries = match store.config().names().parse_internal(root).userid() {
         Some(userid) => list.user_tree(&userid)?,
         None => list.shared_tree(Some(root))?,
     };
-    for entry in entries.iter().filter(|e| e.name == root || e.name.starts_with(&below)) {
+    for entry in entries.iter().filter(|e| e.name == *root || e.name.as_str().starts_with(&below)) {
         if entry.mbtype.is_deleted() || entry.mbtype.is_intermediate() || entry.mbtype.is_reserved()
         {
             continue;
@@ -67,7 +68,7 @@ fn named_by(store: &Store, list: &MboxList, root: &str) -> Result<Option<String>
     Ok(None)
 }
 
-fn missing(store: &Store, root: String, mailbox: String) -> Missing {
+fn missing(store: &Store, root: String, mailbox: MailboxName) -> Missing {
     let path = store.quota_path(&root).display().to_string();
     Missing::QuotaRoot { root, mailbox, path }
 }

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use cyrus_store::{MboxEntry, MboxList, Store, StoreError};
-use cyrus_types::{Owner, UniqueId};
+use cyrus_types::{MailboxName, Owner, UniqueId};
 use sync_plan::{Folder, Moved};
 
 use crate::error::MasterError;
@@ -27,9 +27,9 @@ use crate::master::user_read::UserRead;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Names {
     /// Mailboxes, existing or not.
-    pub(crate) mailboxes: BTreeSet<Arc<str>>,
+    pub(crate) mailboxes: BTreeSet<MailboxName>,
     /// Those of them that the log calls removed.
-    pub(crate) removed: BTreeSet<Arc<str>>,
+    pub(crate) removed: BTreeSet<MailboxName>,
     /// Quota roots.
     pub(crate) quotas: BTreeSet<Arc<str>>,
     /// The user whose subscriptions, seen state and scripts to look at.
@@ -41,9 +41,9 @@ pub(crate) struct Names {
 pub(crate) struct SomeRead {
     pub(crate) read: Arc<UserRead>,
     /// Names of mailboxes.
-    pub(crate) ask: BTreeSet<String>,
+    pub(crate) ask: BTreeSet<MailboxName>,
     /// Mailboxes that the log calls removed, and that have not even a tombstone.
-    pub(crate) unproven: Vec<String>,
+    pub(crate) unproven: Vec<MailboxName>,
     /// Whether the user's data outside mailboxes was read: not for a user without an INBOX.
     pub(crate) has_meta: bool,
 }
@@ -61,7 +61,7 @@ pub(crate) fn read_some(
     let mut unproven = Vec::new();
     for name in &wanted.mailboxes {
         if wanted.removed.contains(name) && list.lookup(name)?.is_none() {
-            unproven.push(name.to_string());
+            unproven.push(name.clone());
         }
         take_in(store, &list, name, &mut tree, &mut ask, &mut seen)?;
     }
@@ -96,15 +96,15 @@ pub(crate) fn read_some(
 fn take_in(
     store: &Store,
     list: &MboxList,
-    name: &str,
+    name: &MailboxName,
     tree: &mut TreeReader<'_>,
-    ask: &mut BTreeSet<String>,
-    seen: &mut HashSet<String>,
+    ask: &mut BTreeSet<MailboxName>,
+    seen: &mut HashSet<MailboxName>,
 ) -> Result<(), StoreError> {
-    ask.insert(name.to_string());
+    ask.insert(name.clone());
     let Some(entry) = list.lookup(name)? else { return Ok(()) };
     if !entry.mbtype.is_deleted() {
-        for above in parents(store, name) {
+        for above in name.above(store.config().names()) {
             let Some(parent) = list.lookup(&above)? else { continue };
             if parent.mbtype.is_intermediate() && seen.insert(above.clone()) {
                 ask.insert(above);
@@ -118,8 +118,8 @@ fn take_in(
 fn add_with_history(
     entry: MboxEntry,
     tree: &mut TreeReader<'_>,
-    ask: &mut BTreeSet<String>,
-    seen: &mut HashSet<String>,
+    ask: &mut BTreeSet<MailboxName>,
+    seen: &mut HashSet<MailboxName>,
 ) -> Result<(), StoreError> {
     if !seen.insert(entry.name.clone()) {
         return Ok(());
@@ -129,19 +129,6 @@ fn add_with_history(
         ask.extend(entry.name_history.iter().map(|former| former.name.clone()));
     }
     tree.add(entry)
-}
-
-/// The names above a mailbox.
-fn parents(store: &Store, name: &str) -> Vec<String> {
-    let rules = store.config().names();
-    let mut parsed = rules.parse(name);
-    let mut above = Vec::new();
-    while parsed.deleted == 0 && parsed.boxes.pop().is_some() {
-        if parsed.localpart.is_some() || !parsed.boxes.is_empty() {
-            above.push(rules.internal(&parsed));
-        }
-    }
-    above
 }
 
 /// What is known here of the replica's mailboxes that match none of those read.
@@ -158,7 +145,7 @@ pub(crate) struct Lookup {
     /// Those of them that belong to users whose locks are not held, and their owners.
     pub(crate) elsewhere: BTreeMap<UniqueId, Owner>,
     /// More names to ask the replica for.
-    pub(crate) ask: BTreeSet<String>,
+    pub(crate) ask: BTreeSet<MailboxName>,
 }
 
 /// Mailboxes found on the replica's side, to be looked up here.
@@ -166,7 +153,7 @@ pub(crate) struct LookupRequest<'a> {
     /// Unique ids of its mailboxes that match none of ours.
     pub(crate) uniqueids: &'a [UniqueId],
     /// Names of our mailboxes that it lacks.
-    pub(crate) new: &'a [String],
+    pub(crate) new: &'a [MailboxName],
     /// The users whose mailboxes may be added.
     pub(crate) locked: &'a BTreeSet<Owner>,
     pub(crate) sieve_mailbox: bool,
@@ -202,7 +189,7 @@ pub(crate) fn read_more(
         let MboxEntry { name, uidvalidity, .. } = entry;
         // By name, so that it is the present one.
         let is_there = list.lookup(&name)?.is_some_and(|now| now.uniqueid == *uniqueid);
-        let owner = rules.owner(&name);
+        let owner = name.owner(rules);
         let is_locked = locked.contains(&owner);
         if !is_locked {
             more.elsewhere.insert(uniqueid.clone(), owner);
@@ -211,13 +198,13 @@ pub(crate) fn read_more(
             if !before.is_broken(&name) {
                 take_in(store, &list, &name, &mut tree, &mut more.ask, &mut seen)?;
             }
-        } else if is_there || is_locked && rules.parse(&name).deleted > 0 {
+        } else if is_there || is_locked && name.is_deleted(rules) {
             more.moved.insert(uniqueid.clone(), Moved { name, uidvalidity });
         }
     }
-    let known: HashSet<&str> = before.master.folders.iter().map(Folder::name).collect();
-    for above in new.iter().flat_map(|name| parents(store, name)) {
-        if !known.contains(above.as_str()) && !before.is_broken(&above) {
+    let known: HashSet<&MailboxName> = before.master.folders.iter().map(Folder::name).collect();
+    for above in new.iter().flat_map(|name| name.above(store.config().names())) {
+        if !known.contains(&above) && !before.is_broken(&above) {
             take_in(store, &list, &above, &mut tree, &mut more.ask, &mut seen)?;
         }
     }

@@ -5,7 +5,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use cyrus_store::{MboxEntry, MboxList, Store, StoreError, UserModseqs};
-use cyrus_types::{NameRules, Owner, UniqueId};
+use cyrus_types::{MailboxName, NameRules, Owner, UniqueId};
 use sync_plan::{
     Folder, Intermediate, MasterMailbox, MasterSeen, MasterSieve, MasterUser, Missing,
 };
@@ -58,13 +58,17 @@ pub(crate) fn read(
 }
 
 /// The user that now owns an INBOX whose old name has a tombstone.
-fn renamed_to(store: &Store, list: &MboxList, inbox: &str) -> Result<Option<Arc<str>>, StoreError> {
+fn renamed_to(
+    store: &Store,
+    list: &MboxList,
+    inbox: &MailboxName,
+) -> Result<Option<Arc<str>>, StoreError> {
     let Some(tombstone) = list.lookup(inbox)?.filter(|entry| !entry.uniqueid.is_empty()) else {
         return Ok(None);
     };
     let Some(now) = list.find_uniqueid(&tombstone.uniqueid)? else { return Ok(None) };
     let parsed = store.config().names().parse(&now.name);
-    let is_another = parsed.is_inbox() && parsed.deleted == 0 && now.name != inbox;
+    let is_another = parsed.is_inbox() && parsed.deleted == 0 && now.name != *inbox;
     let owner = parsed.userid().filter(|_| is_another && !now.mbtype.is_deleted());
     Ok(owner.map(|owner| owner.as_str().into()))
 }
@@ -127,8 +131,8 @@ pub(crate) struct TreeReader<'a> {
     modseqs: HashMap<Option<String>, UserModseqs>,
     master: MasterUser,
     entries: HashMap<UniqueId, MboxEntry>,
-    former: HashMap<UniqueId, Vec<String>>,
-    broken: Vec<(String, Arc<StoreError>)>,
+    former: HashMap<UniqueId, Vec<MailboxName>>,
+    broken: Vec<(MailboxName, Arc<StoreError>)>,
 }
 
 impl<'a> TreeReader<'a> {
@@ -159,7 +163,7 @@ impl<'a> TreeReader<'a> {
             let e = StoreError::SharedId { mailbox, other: twin, uniqueid };
             self.broken.push((entry.name, Arc::new(e)));
         } else {
-            let owner = self.store.config().names().userid(&entry.name);
+            let owner = entry.name.userid(self.store.config().names());
             let modseqs = match self.modseqs.entry(owner) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(place) => {
@@ -188,7 +192,7 @@ impl<'a> TreeReader<'a> {
     /// Another mailbox that has the same unique id as this one, as after folders were copied. The list's own entry for the
     /// id says which one owns it. Everything on the wire goes by unique id, so only one of the two can be replicated. That
     /// entry also has the former names.
-    fn twin_of(&mut self, entry: &MboxEntry) -> Result<Option<String>, StoreError> {
+    fn twin_of(&mut self, entry: &MboxEntry) -> Result<Option<MailboxName>, StoreError> {
         if entry.uniqueid.is_empty() {
             return Ok(None);
         }
@@ -208,7 +212,7 @@ impl<'a> TreeReader<'a> {
             return Ok(None);
         }
         // It may only have been renamed since the list was read.
-        let live = |name: &str| -> Result<bool, StoreError> {
+        let live = |name: &MailboxName| -> Result<bool, StoreError> {
             let now = self.list.lookup(name)?;
             Ok(now.is_some_and(|now| now.uniqueid == entry.uniqueid && !now.mbtype.is_deleted()))
         };

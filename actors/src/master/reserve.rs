@@ -18,7 +18,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use cyrus_store::{IndexRecord, Mailbox, MboxEntry, Store};
-use cyrus_types::{Guid, ModSeq, Uid, UniqueId};
+use cyrus_types::{Guid, MailboxName, ModSeq, Uid, UniqueId};
 
 use crate::error::MasterError;
 
@@ -48,7 +48,7 @@ pub(crate) struct Wanted {
 pub(crate) struct Holder {
     pub(crate) uniqueid: UniqueId,
     /// Its name there.
-    pub(crate) name: String,
+    pub(crate) name: MailboxName,
     /// The highest UID there.
     pub(crate) last_uid: Uid,
     /// The highest modseq there: it does not know later changes.
@@ -61,7 +61,7 @@ pub(crate) struct Holder {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Reserve {
     pub(crate) partition: String,
-    pub(crate) folders: Vec<String>,
+    pub(crate) folders: Vec<MailboxName>,
     pub(crate) guids: Vec<Guid>,
 }
 
@@ -85,7 +85,7 @@ pub(crate) fn find(store: &Store, msg: &Wanted) -> Result<Vec<Reserve>, MasterEr
     // later.
     let within_one =
         |holder: &Holder| matches!(&msg.updates[..], [(to, _)] if *to == holder.uniqueid);
-    let mut folders: Vec<String> = Vec::new();
+    let mut folders: Vec<MailboxName> = Vec::new();
     let mut held: HashSet<Guid> = HashSet::new();
     let mut anything = false;
     for holder in &msg.holders {

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use csync::{Command, CommandKind, ReplicaMailbox, Since, command};
 use cyrus_store::{Mailbox, MboxEntry, MboxList, Modseqs, Store, StoreError};
-use cyrus_types::{ModSeq, SyncCrcs, Uid};
+use cyrus_types::{MailboxName, ModSeq, SyncCrcs, Uid};
 use sync_plan::{FullReplica, PlanError, Verdict, compare_mailbox};
 
 use crate::error::{MasterError, UserError};
@@ -342,13 +342,13 @@ impl MailboxSender<'_> {
 
     /// The groups that the mailbox's owner is in.
     pub(super) fn groups(&self) -> Result<String, MasterError> {
-        let owner = self.store.config().names().userid(&self.entry.name);
+        let owner = self.entry.name.userid(self.store.config().names());
         let Some(owner) = owner else { return Ok(String::new()) };
         Ok(self.store.mailboxes()?.groups_of(&owner)?.join("\t"))
     }
 
     fn modseqs(&self, list: &MboxList) -> Result<Modseqs, MasterError> {
-        let owner = self.store.config().names().userid(&self.entry.name);
+        let owner = self.entry.name.userid(self.store.config().names());
         let modseqs = self.store.user_modseqs(list, owner.as_deref())?;
         modseqs.of(self.entry).map_err(|e| self.damaged(e))
     }
@@ -449,7 +449,7 @@ impl MailboxSender<'_> {
 /// Sends a MAILBOX command from a thread, in frames.
 pub(crate) fn send_records(
     records: RecordBuffer,
-    mailbox: &str,
+    mailbox: &MailboxName,
     client: &Client,
 ) -> Result<PendingCommand, UserError> {
     let failed = |e: io::Error| spool_failed(mailbox, &e);
@@ -468,6 +468,6 @@ pub(crate) fn send_records(
     }
 }
 
-fn spool_failed(mailbox: &str, e: &io::Error) -> MasterError {
-    MasterError::RecordBuffer { mailbox: mailbox.to_string(), problem: e.to_string() }
+fn spool_failed(mailbox: &MailboxName, e: &io::Error) -> MasterError {
+    MasterError::RecordBuffer { mailbox: mailbox.clone(), problem: e.to_string() }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use actix::prelude::*;
 use csync::ReplicaMailbox;
 use cyrus_store::{Annotation, MboxEntry, Store};
-use cyrus_types::{Guid, Owner, UniqueId};
+use cyrus_types::{Guid, MailboxName, Owner, UniqueId};
 use sync_plan::FullReplica;
 
 use crate::error::{MasterError, UserError};
@@ -74,7 +74,7 @@ pub(crate) struct ReadSome {
 pub(crate) struct ReadMore {
     pub(crate) read: Arc<UserRead>,
     pub(crate) uniqueids: Vec<UniqueId>,
-    pub(crate) new: Vec<String>,
+    pub(crate) new: Vec<MailboxName>,
     pub(crate) locked: Arc<BTreeSet<Owner>>,
     pub(crate) sieve_mailbox: bool,
 }

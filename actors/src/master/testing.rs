@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use cyrus_store::{Config, Mailbox, MboxEntry, Store};
-use cyrus_types::ModSeq;
+use cyrus_types::{MailboxName, ModSeq};
 use testkit::store::{Bodies, MasterStore, Plan, Sizes};
 
 use crate::master::message_files::Message;
@@ -32,7 +32,7 @@ impl Master {
     /// The entry in mailboxes.db of a user's mailbox, both by number.
     pub(crate) fn entry(&self, user: usize, mailbox: usize) -> MboxEntry {
         let name = &self.disk.model().users[user].mailboxes[mailbox].name;
-        self.store.mailboxes().unwrap().lookup(name).unwrap().unwrap()
+        self.store.mailboxes().unwrap().lookup(&MailboxName::new(name.as_str())).unwrap().unwrap()
     }
 
     /// The INBOX of the first user.

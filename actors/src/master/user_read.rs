@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use cyrus_store::{MboxEntry, StoreError};
-use cyrus_types::{Uid, UniqueId};
+use cyrus_types::{MailboxName, Uid, UniqueId};
 use sync_plan::{Folder, MasterUser};
 
 use crate::error::MasterError;
@@ -16,13 +16,13 @@ pub(crate) struct UserRead {
     /// The mailboxes' entries by unique id, to open them again.
     pub(crate) entries: Arc<HashMap<UniqueId, MboxEntry>>,
     /// Mailboxes that can't be read: name and reason.
-    pub(crate) broken: Vec<(String, Arc<StoreError>)>,
+    pub(crate) broken: Vec<(MailboxName, Arc<StoreError>)>,
     /// Why subscriptions, seen state, scripts or quota roots can't be read; mailboxes are replicated all the same.
     pub(crate) unread: Vec<Arc<StoreError>>,
     /// The unique id of the INBOX, if it was read.
     pub(crate) inbox_id: Option<UniqueId>,
     /// Former names of the mailboxes here, by unique id.
-    pub(crate) former: HashMap<UniqueId, Vec<String>>,
+    pub(crate) former: HashMap<UniqueId, Vec<MailboxName>>,
     /// The present owner of a removed user's INBOX, if it was renamed.
     pub(crate) renamed_to: Option<Arc<str>>,
     /// For a #sieve mailbox below DELETED, by its unique id: the INBOX below DELETED of its owner.
@@ -33,7 +33,7 @@ pub(crate) struct UserRead {
 #[derive(Debug, Clone)]
 pub(crate) struct Host {
     /// The INBOX's name while the user existed.
-    pub(crate) inbox: String,
+    pub(crate) inbox: MailboxName,
     /// Its entry now.
     pub(crate) deleted: MboxEntry,
 }
@@ -55,7 +55,7 @@ impl UserRead {
     }
 
     /// Whether this mailbox can't be read.
-    pub(crate) fn is_broken(&self, name: &str) -> bool {
+    pub(crate) fn is_broken(&self, name: &MailboxName) -> bool {
         self.broken.iter().any(|(n, _)| n == name)
     }
 
@@ -69,7 +69,7 @@ impl UserRead {
     }
 
     /// A mailbox's unique id.
-    pub(crate) fn uniqueid_of(&self, name: &str) -> Option<&UniqueId> {
+    pub(crate) fn uniqueid_of(&self, name: &MailboxName) -> Option<&UniqueId> {
         self.master.folders.iter().find(|f| f.name() == name).map(Folder::uniqueid)
     }
 }

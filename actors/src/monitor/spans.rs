@@ -8,7 +8,7 @@
 //! and passes it on to threads and to a connection's queue. Only the lines of -l have no span: they are exactly the C
 //! client's lines, and name their object themselves.
 
-use cyrus_types::Owner;
+use cyrus_types::{MailboxName, Owner};
 use tracing::field::Empty;
 use tracing::{Span, info_span};
 
@@ -26,8 +26,8 @@ pub(crate) fn user(owner: &Owner, channel: Option<&str>) -> Span {
 }
 
 /// Work on one of the user's mailboxes.
-pub(crate) fn mailbox(name: &str) -> Span {
-    info_span!("mailbox", mailbox = name)
+pub(crate) fn mailbox(name: &MailboxName) -> Span {
+    info_span!("mailbox", mailbox = name.as_str())
 }
 
 /// Events of a connection.

@@ -220,9 +220,9 @@ impl Said {
 
 /// The memory of a mailbox, including what a growing list of many leaves behind.
 fn mailbox_weight(m: &ReplicaMailbox) -> usize {
-    let strings = [&m.name, &m.mboxtype, &m.partition, &m.acl, &m.options];
+    let strings = [&m.mboxtype, &m.partition, &m.acl, &m.options];
     let text = strings.into_iter().chain(&m.quotaroot).map(String::as_str);
-    let text = text.chain([m.uniqueid.as_str()]).filter(|text| !text.is_empty());
+    let text = text.chain([m.name.as_str(), m.uniqueid.as_str()]).filter(|text| !text.is_empty());
     let annotations = m
         .annotations
         .iter()

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use csync::{CommandKind, Item, Value};
-use cyrus_types::NameRules;
+use cyrus_types::{MailboxName, NameRules};
 use tokio::sync::oneshot;
 use tracing::Span;
 
@@ -49,7 +49,7 @@ pub(crate) enum About {
     /// This user's mailboxes.
     User { userid: Arc<str>, rules: Arc<NameRules> },
     /// Mailboxes of these names.
-    Names(HashSet<String>),
+    Names(HashSet<MailboxName>),
     /// Mailboxes of these unique ids, in text as the line has them.
     Ids(HashSet<String>),
     /// This quota root.
@@ -63,11 +63,11 @@ impl About {
         match line.name.as_str() {
             "MAILBOX" => {
                 // A line without a name is reported as invalid later.
-                let (name, id) = (text("MBOXNAME")?, text("UNIQUEID")?);
+                let (name, id) = (MailboxName::new(text("MBOXNAME")?), text("UNIQUEID")?);
                 let belongs = match self {
                     About::Anything => true,
-                    About::User { userid, rules } => is_owner(rules, userid, name),
-                    About::Names(names) => names.contains(name),
+                    About::User { userid, rules } => is_owner(rules, userid, &name),
+                    About::Names(names) => names.contains(&name),
                     About::Ids(ids) => ids.contains(id),
                     About::Root(_) => false,
                 };
@@ -85,10 +85,10 @@ impl About {
 }
 
 /// Whether the mailbox belongs to that user, live or deleted.
-fn is_owner(rules: &NameRules, userid: &str, mailbox: &str) -> bool {
-    let owner = rules.userid(mailbox);
+fn is_owner(rules: &NameRules, userid: &str, mailbox: &MailboxName) -> bool {
+    let owner = mailbox.userid(rules);
     // Spelt as a mailbox's owner; the caller may have spelt the user differently.
-    owner.is_some() && owner == rules.userid(&rules.user_inbox(userid))
+    owner.is_some() && owner == rules.user_inbox(userid).userid(rules)
 }
 
 #[cfg(test)]
@@ -111,11 +111,11 @@ mod tests {
         for other in ["user.annabel", "user.bert.anna", "shared", "DELETED.user.bert.65A0B1C2"] {
             assert_eq!(anna.foreign(&mailbox(other)), Some(format!("mailbox {other}")));
         }
-        let one = |name: &str| HashSet::from([name.to_string()]);
+        let one = |name: &str| HashSet::from([MailboxName::new(name)]);
         assert_eq!(About::Names(one("shared")).foreign(&mailbox("shared")), None);
         assert!(About::Names(one("shared.x")).foreign(&mailbox("shared")).is_some());
-        assert_eq!(About::Ids(one("u1")).foreign(&mailbox("any")), None);
-        assert!(About::Ids(one("u2")).foreign(&mailbox("any")).is_some());
+        assert_eq!(About::Ids(HashSet::from(["u1".to_string()])).foreign(&mailbox("any")), None);
+        assert!(About::Ids(HashSet::from(["u2".to_string()])).foreign(&mailbox("any")).is_some());
         let quota = line("QUOTA", &[("ROOT", "user.anna")]);
         assert_eq!(About::Root("user.anna".into()).foreign(&quota), None);
         assert!(About::Root("user.bert".into()).foreign(&quota).is_some());

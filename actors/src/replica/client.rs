@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use csync::{Command, CommandKind, Framing, OwnedAnnotation, ReplicaMailbox, Seen, command};
-use cyrus_types::{Guid, ModSeq, NameRules, UidValidity, UniqueId};
+use cyrus_types::{Guid, MailboxName, ModSeq, NameRules, UidValidity, UniqueId};
 use sync_plan::FullReplica;
 
 use crate::monitor::events::EventSink;
@@ -90,24 +90,27 @@ impl Client {
     }
 
     /// Mailboxes by name, in as many commands as it takes.
-    pub(crate) async fn get_mailboxes(
+    pub(crate) async fn get_mailboxes<'n>(
         &self,
-        names: impl IntoIterator<Item = impl AsRef<str>>,
+        names: impl IntoIterator<Item = &'n MailboxName>,
     ) -> Result<Vec<Asked<Said>>, CommandError> {
         let names: Vec<_> = names.into_iter().collect();
         let mut asked = Vec::new();
         for names in names.chunks(NAMES) {
-            let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
-            self.report(|| format!("MAILBOXES {}", names.join(" "))).await;
-            asked.push(self.get_sample(&names).await?);
+            let text = || names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" ");
+            self.report(|| format!("MAILBOXES {}", text())).await;
+            asked.push(self.get_sample(names).await?);
         }
         Ok(asked)
     }
 
     /// A few mailboxes by name, in one command and without a report: to find out whether this replica is the one that the
     /// cache remembers is not part of any user's work.
-    pub(crate) async fn get_sample(&self, names: &[&str]) -> Result<Asked<Said>, CommandError> {
-        let about = About::Names(names.iter().map(|name| (*name).to_string()).collect());
+    pub(crate) async fn get_sample(
+        &self,
+        names: &[&MailboxName],
+    ) -> Result<Asked<Said>, CommandError> {
+        let about = About::Names(names.iter().copied().cloned().collect());
         self.ask(command::get_mailboxes(names.iter().copied()), about, Ok).await
     }
 
@@ -129,10 +132,10 @@ impl Client {
     /// A mailbox with all its records.
     pub(crate) async fn get_full_mailbox(
         &self,
-        name: &str,
+        name: &MailboxName,
     ) -> Result<Asked<Option<FullAnswer>>, CommandError> {
         self.report(|| format!("FULLMAILBOX {name}")).await;
-        let about = About::Names(HashSet::from([name.to_string()]));
+        let about = About::Names(HashSet::from([name.clone()]));
         self.ask(command::get_fullmailbox(name), about, |said| Ok(full_answer(said))).await
     }
 
@@ -140,18 +143,19 @@ impl Client {
     pub(crate) async fn get_server_annotations(
         &self,
     ) -> Result<Asked<Vec<OwnedAnnotation>>, CommandError> {
-        self.ask(command::get_annotation(""), About::Anything, annotations).await
+        self.ask(command::get_annotation(&MailboxName::default()), About::Anything, annotations)
+            .await
     }
 
     /// Asks which of these messages the replica lacks in these mailboxes. It keeps the others until RESTART.
     pub(crate) async fn reserve(
         &self,
         partition: &str,
-        mailboxes: &[String],
+        mailboxes: &[MailboxName],
         guids: &[Guid],
     ) -> Result<Asked<HashSet<Guid>>, CommandError> {
-        let names = mailboxes.iter().map(String::as_str);
-        self.ask(command::reserve(partition, names, guids), About::Anything, missing).await
+        let question = command::reserve(partition, mailboxes, guids);
+        self.ask(question, About::Anything, missing).await
     }
 
     // Changes.
@@ -159,8 +163,8 @@ impl Client {
     /// Gives a mailbox another name or partition.
     pub(crate) async fn rename(
         &self,
-        from: &str,
-        to: &str,
+        from: &MailboxName,
+        to: &MailboxName,
         partition: &str,
         uidvalidity: UidValidity,
     ) -> Result<PendingCommand, CommandError> {
@@ -172,7 +176,7 @@ impl Client {
     /// Removes a mailbox: only this one and no other of that name, if the replica supports that.
     pub(crate) async fn unmailbox(
         &self,
-        name: &str,
+        name: &MailboxName,
         theirs: Option<&ReplicaMailbox>,
     ) -> Result<PendingCommand, CommandError> {
         let word = self.local("UNMAILBOX", "LOCAL_UNMAILBOX");
@@ -192,7 +196,7 @@ impl Client {
     }
 
     /// Reports that a mailbox is about to be sent.
-    pub(crate) async fn report_mailbox(&self, name: &str) {
+    pub(crate) async fn report_mailbox(&self, name: &MailboxName) {
         let word = self.local("MAILBOX", "LOCAL_MAILBOX");
         self.report(|| format!("{word} {name}")).await;
     }
@@ -239,7 +243,7 @@ impl Client {
         &self,
         subscribed: bool,
         userid: &str,
-        mailbox: &str,
+        mailbox: &MailboxName,
     ) -> Result<PendingCommand, CommandError> {
         let command = command::subscription(subscribed, userid, mailbox);
         self.report(|| format!("{} {userid} {mailbox}", command.kind)).await;
@@ -300,9 +304,10 @@ impl Client {
         value: Option<&[u8]>,
     ) -> Result<PendingCommand, CommandError> {
         self.report(|| "ANNOTATION \"\"".into()).await;
+        let none = MailboxName::default();
         self.send(match value {
-            Some(value) => command::annotation("", entry, userid, value),
-            None => command::unannotation("", entry, userid),
+            Some(value) => command::annotation(&none, entry, userid, value),
+            None => command::unannotation(&none, entry, userid),
         })
         .await
     }

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use csync::ReplicaMailbox;
-use cyrus_types::{NameRules, Owner};
+use cyrus_types::{MailboxName, NameRules, Owner};
 use redb::{
     Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
 };
@@ -47,7 +47,7 @@ struct Trust {
     /// Connections, and whether the check has succeeded; otherwise it is in progress.
     asked: BTreeMap<u64, bool>,
     /// Mailboxes that were remembered last.
-    latest: VecDeque<String>,
+    latest: VecDeque<MailboxName>,
 }
 
 /// Whether the cache may be believed on a connection.
@@ -129,7 +129,8 @@ impl Cache {
 
     /// Some of the remembered mailboxes.
     pub(crate) async fn sample(&self) -> Vec<ReplicaMailbox> {
-        let latest: BTreeSet<String> = self.trust(|trust| trust.latest.iter().cloned().collect());
+        let latest: BTreeSet<MailboxName> =
+            self.trust(|trust| trust.latest.iter().cloned().collect());
         self.blocking(move |file| file.sample(latest)).await.unwrap_or_default()
     }
 
@@ -142,8 +143,8 @@ impl Cache {
     /// What is remembered of these mailboxes, and the names of those that are not.
     pub(crate) async fn known(
         &self,
-        names: BTreeSet<String>,
-    ) -> (Vec<ReplicaMailbox>, BTreeSet<String>) {
+        names: BTreeSet<MailboxName>,
+    ) -> (Vec<ReplicaMailbox>, BTreeSet<MailboxName>) {
         let asked = names.clone();
         match self.blocking(move |file| file.known(names)).await {
             Some(found) => found,
@@ -168,7 +169,7 @@ impl Cache {
     }
 
     /// Forgets these mailboxes.
-    pub(crate) async fn forget(&self, names: Vec<String>) {
+    pub(crate) async fn forget(&self, names: Vec<MailboxName>) {
         if !names.is_empty() {
             self.blocking(move |file| file.forget(&names)).await;
         }
@@ -219,8 +220,8 @@ impl File {
 
     fn known(
         &self,
-        names: BTreeSet<String>,
-    ) -> Result<(Vec<ReplicaMailbox>, BTreeSet<String>), Failed> {
+        names: BTreeSet<MailboxName>,
+    ) -> Result<(Vec<ReplicaMailbox>, BTreeSet<MailboxName>), Failed> {
         let read = self.db.begin_read()?;
         let states = read.open_table(STATES)?;
         let mut found = Vec::new();
@@ -236,7 +237,7 @@ impl File {
     }
 
     /// These, and others from a random place.
-    fn sample(&self, latest: BTreeSet<String>) -> Result<Vec<ReplicaMailbox>, Failed> {
+    fn sample(&self, latest: BTreeSet<MailboxName>) -> Result<Vec<ReplicaMailbox>, Failed> {
         let (mut sample, _) = self.known(latest)?;
         let read = self.db.begin_read()?;
         let states = read.open_table(STATES)?;
@@ -258,7 +259,7 @@ impl File {
         })
     }
 
-    fn forget(&self, names: &[String]) -> Result<(), Failed> {
+    fn forget(&self, names: &[MailboxName]) -> Result<(), Failed> {
         self.change(Durability::None, |states| {
             for name in names {
                 states.remove(self.key(name).as_slice())?;
@@ -306,9 +307,9 @@ impl File {
         Ok(())
     }
 
-    fn key(&self, name: &str) -> Vec<u8> {
-        let mut key = key_prefix(&self.rules.owner(name));
-        key.extend_from_slice(name.as_bytes());
+    fn key(&self, name: &MailboxName) -> Vec<u8> {
+        let mut key = key_prefix(&name.owner(&self.rules));
+        key.extend_from_slice(name.as_str().as_bytes());
         key
     }
 }
@@ -322,7 +323,7 @@ fn key_prefix(owner: &Owner) -> Vec<u8> {
 pub(crate) fn first_missing<'a>(
     remembered: &'a [ReplicaMailbox],
     said: &[ReplicaMailbox],
-) -> Option<&'a str> {
+) -> Option<&'a MailboxName> {
     let has = |state: &ReplicaMailbox| {
         said.iter().any(|now| {
             now.name == state.name
@@ -331,7 +332,7 @@ pub(crate) fn first_missing<'a>(
                 && now.last_uid >= state.last_uid
         })
     };
-    remembered.iter().find(|state| !has(state)).map(|state| state.name.as_str())
+    remembered.iter().find(|state| !has(state)).map(|state| &state.name)
 }
 
 #[cfg(test)]
@@ -344,7 +345,7 @@ mod tests {
     fn state(name: &str, highestmodseq: u64) -> ReplicaMailbox {
         ReplicaMailbox {
             uniqueid: UniqueId::new(format!("id-{name}")),
-            name: name.into(),
+            name: MailboxName::new(name),
             highestmodseq: ModSeq(highestmodseq),
             crcs: SyncCrcs { basic: 0, annot: 7 },
             partition: "default".into(),
@@ -361,8 +362,8 @@ mod tests {
         }
     }
 
-    fn names(all: &[&str]) -> BTreeSet<String> {
-        all.iter().map(|name| (*name).to_string()).collect()
+    fn names(all: &[&str]) -> BTreeSet<MailboxName> {
+        all.iter().copied().map(MailboxName::new).collect()
     }
 
     #[test]
@@ -385,7 +386,7 @@ mod tests {
             cache.forget_user(&"anna".into()).await;
             let (known, _) = cache.known(all.clone()).await;
             assert_eq!(known, [state("user.annabel", 9)]);
-            cache.forget(vec!["user.annabel".into()]).await;
+            cache.forget(vec![MailboxName::new("user.annabel")]).await;
             assert_eq!(cache.known(all.clone()).await.0, []);
             cache.remember(vec![anna]).await;
             drop(cache);
@@ -414,10 +415,13 @@ mod tests {
             cache.remember(vec![state("user.u07", 6)]).await;
             let sample = cache.sample().await;
             assert!(sample.contains(&state("user.u07", 6)) && sample.len() <= SAMPLE, "{sample:?}");
-            assert_eq!(first_missing(&sample, &[]), Some(&*sample[0].name));
+            assert_eq!(first_missing(&sample, &[]), Some(&sample[0].name));
             assert_eq!(first_missing(&sample, &sample), None);
             let older = [state("user.u07", 5)];
-            assert_eq!(first_missing(&[state("user.u07", 6)], &older), Some("user.u07"));
+            assert_eq!(
+                first_missing(&[state("user.u07", 6)], &older),
+                Some(&MailboxName::new("user.u07"))
+            );
             assert_eq!(first_missing(&older, &[state("user.u07", 6)]), None);
             cache.forget_all().await;
             assert!(cache.sample().await.is_empty());

@@ -2,7 +2,7 @@
 
 use csync::CommandKind;
 use cyrus_store::StoreError;
-use cyrus_types::{NameRules, Owner};
+use cyrus_types::{MailboxName, NameRules, Owner};
 use sync_plan::PlanError;
 
 use crate::error::{MasterError, ReplicaError, UserError};
@@ -23,7 +23,7 @@ pub(crate) fn in_words(e: &UserError, owner: &Owner, rules: &NameRules) -> Strin
 }
 
 fn advice(e: &UserError, owner: &Owner, rules: &NameRules) -> Option<String> {
-    let reconstruct = |mailbox: &str| {
+    let reconstruct = |mailbox: &MailboxName| {
         let name = rules.external(&rules.parse(mailbox));
         format!("reconstruct {}", quoted(&name))
     };
@@ -38,7 +38,8 @@ fn advice(e: &UserError, owner: &Owner, rules: &NameRules) -> Option<String> {
         }
         // With the mailbox's name, so that the command touches no other.
         UserError::Plan(e) => {
-            let whose = owner.userid().map_or(("-A", e.mailbox()), |userid| ("-u", userid));
+            let whose =
+                owner.userid().map_or(("-A", e.mailbox().as_str()), |userid| ("-u", userid));
             Some(format!(
                 "if what only the replica has of this mailbox may go, `sync_client -O --overwrite {} {}` lets ours take its place",
                 whose.0,
@@ -126,7 +127,7 @@ mod tests {
     fn a_users_failure_says_what_to_do() {
         let rules = NameRules::default();
         let held = PlanError::NameHeld {
-            mailbox: "user.anna.x".into(),
+            mailbox: MailboxName::new("user.anna.x"),
             uniqueid: UniqueId::new("i"),
             alive: false,
         };
@@ -139,17 +140,17 @@ mod tests {
 
     #[test]
     fn nothing_is_given_up_there_while_something_here_can_not_be_read() {
-        let held = PlanError::NeedsInbox { mailbox: "user.anna.x".into() };
+        let held = PlanError::NeedsInbox { mailbox: MailboxName::new("user.anna.x") };
         let of = vec![
             PlanError::NameHeld {
-                mailbox: "user.anna.x".into(),
+                mailbox: MailboxName::new("user.anna.x"),
                 uniqueid: UniqueId::new("i"),
                 alive: false,
             }
             .into(),
             held.into(),
             MasterError::MessageFile {
-                mailbox: "user.anna.y".into(),
+                mailbox: MailboxName::new("user.anna.y"),
                 uid: Uid(3),
                 path: PathBuf::from("/spool/3."),
                 missing: false,

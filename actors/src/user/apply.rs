@@ -14,7 +14,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use csync::{Code, CommandKind, IntermediateHead, ReplicaMailbox, ReplicaUser};
-use cyrus_types::{Owner, UidValidity, UniqueId};
+use cyrus_types::{MailboxName, Owner, UidValidity, UniqueId};
 use sync_plan::{Doubt, FullReplica, MailboxUpdate, UserPlan};
 use tracing::{Instrument, Span, info, warn};
 
@@ -66,7 +66,7 @@ pub(crate) enum Settled {
     /// Everything is on the replica.
     Done,
     /// Names changed: look at both sides again. The mailboxes that the replica said were moved, and its words.
-    LookAgain { moved: HashMap<String, String> },
+    LookAgain { moved: HashMap<MailboxName, String> },
 }
 
 /// A plan being applied.
@@ -84,9 +84,9 @@ pub(crate) struct Apply<'a> {
     /// Commands that wait for the answers to messages.
     holding: Holding,
     /// Mailboxes that the replica refused for a checksum or because they changed meanwhile.
-    doubtful: Vec<(String, Code)>,
+    doubtful: Vec<(MailboxName, Code)>,
     /// Mailboxes that need a record-by-record comparison.
-    full: Vec<String>,
+    full: Vec<MailboxName>,
     /// The replica's records of mailboxes that were compared already, by unique id.
     fulls: HashMap<UniqueId, Full>,
     /// What is to be removed there.
@@ -95,7 +95,7 @@ pub(crate) struct Apply<'a> {
     losers: Vec<Loser>,
     look_again: bool,
     /// Mailboxes that the replica says it has elsewhere, and its words.
-    moved: HashMap<String, String>,
+    moved: HashMap<MailboxName, String>,
     /// What failed alone, while everything else went on.
     failed: Vec<UserError>,
     /// The replica's state of the mailboxes that it accepted.
@@ -107,7 +107,7 @@ pub(crate) struct Apply<'a> {
     /// The messages that the replica keeps for this connection.
     staged: Staged,
     /// Messages that the replica accepted, by the mailbox that is still to be applied.
-    uploaded: HashMap<String, Sent>,
+    uploaded: HashMap<MailboxName, Sent>,
     /// Messages that were sent, and their bytes.
     messages: usize,
     bytes: u64,
@@ -250,7 +250,7 @@ impl<'a> Apply<'a> {
     /// ends the user.
     async fn send_mailbox(
         &mut self,
-        name: &str,
+        name: &MailboxName,
         uniqueid: &UniqueId,
         replica: Option<Box<ReplicaMailbox>>,
         how: SendMode,
@@ -261,7 +261,7 @@ impl<'a> Apply<'a> {
 
     async fn stream_mailbox(
         &mut self,
-        name: &str,
+        name: &MailboxName,
         uniqueid: &UniqueId,
         replica: Option<Box<ReplicaMailbox>>,
         how: SendMode,
@@ -300,7 +300,7 @@ impl<'a> Apply<'a> {
                     return Ok(());
                 }
                 Ok(MailboxSent::NeedsFull) => {
-                    self.full.push(name.to_string());
+                    self.full.push(name.clone());
                     return Ok(());
                 }
                 Ok(MailboxSent::Lacking(mut lacking)) => {
@@ -382,10 +382,10 @@ impl<'a> Apply<'a> {
     }
 
     /// Messages count once their mailbox is applied: those of a failed mailbox are uploaded again by the next try.
-    fn count(&mut self, kind: CommandKind, mailbox: Option<&str>, brings: Sent) {
+    fn count(&mut self, kind: CommandKind, mailbox: Option<&MailboxName>, brings: Sent) {
         match (kind, mailbox) {
             (CommandKind::Message, Some(name)) => {
-                self.uploaded.entry(name.to_string()).or_default().add(brings)
+                self.uploaded.entry(name.clone()).or_default().add(brings)
             }
             // Messages that no mailbox has used by now are forgotten.
             (CommandKind::Restart, _) => self.uploaded.clear(),
@@ -417,13 +417,13 @@ impl<'a> Apply<'a> {
             (Some(Meaning::CompareAfresh), CommandError::Refused { code: Some(code), .. }) => {
                 info!("SYNCNOTICE: {e}: mailbox=<{mailbox}>, comparing afresh and trying again");
                 if !self.doubtful.iter().any(|(m, _)| m == mailbox) {
-                    self.doubtful.push((mailbox.to_string(), code.clone()));
+                    self.doubtful.push((mailbox.clone(), code.clone()));
                 }
             }
             (Some(Meaning::LookAgain), CommandError::Refused { code, .. }) => {
                 self.look_again = true;
                 if *code == Some(Code::MailboxMoved) {
-                    self.moved.insert(mailbox.to_string(), e.to_string());
+                    self.moved.insert(mailbox.clone(), e.to_string());
                 }
             }
             _ if of_mailbox => {

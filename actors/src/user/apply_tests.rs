@@ -1,5 +1,6 @@
 //! What is sent to the replica and in which order, and what happens when it refuses something or the connection is lost.
 
+use cyrus_types::MailboxName;
 use embedded_replica::Fault;
 use testkit::store::{Bodies, Plan, Sizes};
 
@@ -99,6 +100,7 @@ fn what_is_refused_again_is_compared_record_by_record_and_then_needs_copyback() 
         assert_eq!(pair.count("GET FULLMAILBOX"), 1);
         let e = failure(&synced);
         let name = &pair.master.disk.model().users[0].mailboxes[1].name;
+        let name = &MailboxName::new(name.as_str());
         let words = e.to_string();
         assert!(e.mailbox() == Some(name) && words.contains("IMAP_SYNC_CHECKSUM"), "{words}");
         assert!(synced.all_else_done);
@@ -133,7 +135,8 @@ fn a_mailbox_that_is_refused_costs_itself_alone() {
         pair.replica.faults().at("APPLY MAILBOX", 2, no("IMAP_MAILBOX_LOCKED"));
         let synced = pair.sync(0).await;
         let name = &pair.master.disk.model().users[0].mailboxes[1].name;
-        assert_eq!(failure(&synced).mailbox(), Some(name.as_str()));
+        let name = &MailboxName::new(name.as_str());
+        assert_eq!(failure(&synced).mailbox(), Some(name));
         assert!(synced.all_else_done);
         assert_eq!(counts(synced.sent), (MAILBOXES - 1, MAILBOXES - 1));
         assert!(is_done(&pair.sync(0).await));
@@ -148,6 +151,7 @@ fn messages_that_are_refused_cost_a_connection_and_their_mailbox_alone() {
         pair.replica.faults().at("APPLY MESSAGE", 2, no("IMAP_IOERROR"));
         let synced = pair.sync(0).await;
         let name = &pair.master.disk.model().users[0].mailboxes[1].name;
+        let name = &MailboxName::new(name.as_str());
         let e = failure(&synced);
         assert!(e.mailbox() == Some(name) && e.to_string().contains("IMAP_IOERROR"), "{e}");
         // The others go over another connection; the first one may have lost an answer.

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use cyrus_types::{Owner, UniqueId};
+use cyrus_types::{MailboxName, Owner, UniqueId};
 use sync_plan::{Folder, Options, Tombstones, UserPlan, plan_user, unmatched_folders};
 
 use crate::error::UserError;
@@ -57,11 +57,11 @@ pub(crate) struct Look {
     pub(crate) replica: Theirs,
     pub(crate) plan: UserPlan,
     /// What was taken out of the plan because the replica just refused it.
-    pub(crate) refused: Vec<(String, CommandError)>,
+    pub(crate) refused: Vec<(MailboxName, CommandError)>,
     /// Other users here whose mailboxes the replica has under names that were looked at.
     pub(crate) elsewhere: BTreeSet<Owner>,
     /// Mailboxes that were added because the replica has them under names that were looked at.
-    pub(crate) taken_in: BTreeSet<Arc<str>>,
+    pub(crate) taken_in: BTreeSet<MailboxName>,
 }
 
 /// Asks both sides and plans. `None` if the user does not exist or, with [`Scope::Gone`], if it does.
@@ -96,7 +96,7 @@ pub(crate) async fn look(
     let mut tombstones = Tombstones::default();
     let (mut ids_looked_up, mut names_looked_up) = (HashSet::new(), HashSet::new());
     let mut elsewhere = BTreeMap::new();
-    let mut taken_in: BTreeSet<Arc<str>> = BTreeSet::new();
+    let mut taken_in: BTreeSet<MailboxName> = BTreeSet::new();
     for _ in 0..ROUNDS {
         let mut unmatched: Vec<UniqueId> =
             unmatched_folders(&read.master, &replica).iter().map(|r| r.uniqueid.clone()).collect();
@@ -123,7 +123,7 @@ pub(crate) async fn look(
         if more.ask.is_empty() {
             break;
         }
-        taken_in.extend(more.ask.iter().map(|name| name.as_str().into()));
+        taken_in.extend(more.ask.iter().cloned());
         take_all(lease.client.get_mailboxes(&more.ask).await?, &mut replica).await?;
         once_each(&mut replica);
     }
@@ -153,10 +153,10 @@ fn is_some(scope: &Scope) -> bool {
 }
 
 /// Names of our mailboxes that the replica lacks.
-fn lacking(read: &UserRead, replica: &Theirs) -> Vec<String> {
+fn lacking(read: &UserRead, replica: &Theirs) -> Vec<MailboxName> {
     let there: HashSet<&UniqueId> = replica.mailboxes.iter().map(|r| &r.uniqueid).collect();
     let folders = read.master.folders.iter().filter(|folder| !there.contains(folder.uniqueid()));
-    folders.map(|folder| folder.name().to_string()).collect()
+    folders.map(|folder| folder.name().clone()).collect()
 }
 
 /// One question returns everything the replica has of a user, so both sides are read at the same time.
@@ -200,7 +200,7 @@ async fn ask_for_former_names(
     let there: HashSet<&UniqueId> = replica.mailboxes.iter().map(|r| &r.uniqueid).collect();
     let ids = read.master.folders.iter().map(Folder::uniqueid);
     let missing: HashSet<&UniqueId> = ids.filter(|id| !there.contains(id)).collect();
-    let names: BTreeSet<&String> =
+    let names: BTreeSet<&MailboxName> =
         missing.iter().filter_map(|id| read.former.get(*id)).flatten().collect();
     let mut found = Theirs::default();
     take_all(lease.client.get_mailboxes(names).await?, &mut found).await?;
@@ -240,7 +240,7 @@ async fn shared_sides(
     let master = &read.master;
     context.budget.expect(master.folders.len());
     let live = master.folders.iter().map(Folder::name);
-    let names: Vec<&str> = live.chain(master.tombstone_names.iter().map(String::as_str)).collect();
+    let names = live.chain(&master.tombstone_names);
     let ids: Vec<&UniqueId> = master.folders.iter().map(Folder::uniqueid).collect();
     let mut asked = lease.client.get_mailboxes(names).await?;
     asked.extend(lease.client.get_unique_ids(&ids).await?);

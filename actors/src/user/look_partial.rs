@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use csync::ReplicaMailbox;
+use cyrus_types::MailboxName;
 use tracing::{info, warn};
 
 use crate::error::UserError;
@@ -65,10 +66,10 @@ pub(crate) async fn some_sides(
 /// What the cache knows, and the names that still must be asked for.
 async fn from_cache(
     context: &UserContext,
-    ask: BTreeSet<String>,
+    ask: BTreeSet<MailboxName>,
     again: bool,
     lease: &Lease,
-) -> Result<(Vec<ReplicaMailbox>, BTreeSet<String>), UserError> {
+) -> Result<(Vec<ReplicaMailbox>, BTreeSet<MailboxName>), UserError> {
     let Some(cache) = context.cache.as_ref().filter(|_| !again) else {
         return Ok((Vec::new(), ask));
     };
@@ -89,7 +90,7 @@ async fn prove(cache: &Cache, lease: &Lease) -> Result<(), UserError> {
     let sample = cache.sample().await;
     let mut said = Theirs::default();
     if !sample.is_empty() {
-        let names: Vec<&str> = sample.iter().map(|m| m.name.as_str()).collect();
+        let names: Vec<&MailboxName> = sample.iter().map(|m| &m.name).collect();
         take_all(vec![lease.client.get_sample(&names).await?], &mut said).await?;
     }
     if let Some(mailbox) = first_missing(&sample, &said.mailboxes) {

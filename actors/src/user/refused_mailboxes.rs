@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use csync::CommandKind;
 use cyrus_store::MboxEntry;
-use cyrus_types::UniqueId;
+use cyrus_types::{MailboxName, UniqueId};
 use sync_plan::{MailboxUpdate, UserPlan};
 
 use crate::error::{ReplicaError, UserError};
@@ -24,7 +24,7 @@ const MOST: usize = 8;
 
 /// The refusals of one attempt at a user, by mailbox.
 #[derive(Debug, Default)]
-pub(crate) struct Refused(BTreeMap<String, CommandError>);
+pub(crate) struct Refused(BTreeMap<MailboxName, CommandError>);
 
 impl Refused {
     /// Records such a refusal. False if this is not one, or if there were so many that the attempt must end.
@@ -45,7 +45,7 @@ impl Refused {
         plan: &mut UserPlan,
         entries: &HashMap<UniqueId, MboxEntry>,
         partition: Option<&str>,
-    ) -> Vec<(String, CommandError)> {
+    ) -> Vec<(MailboxName, CommandError)> {
         if self.0.is_empty() {
             return Vec::new();
         }
@@ -83,12 +83,12 @@ mod tests {
 
     fn refusal(mailbox: &str, command: CommandKind) -> UserError {
         let source = CommandError::Refused { command, code: None, text: "no room".into() };
-        UserError::refused(mailbox, source)
+        UserError::refused(&MailboxName::new(mailbox), source)
     }
 
     fn plan(names: &[&str]) -> UserPlan {
         let send = |name: &&str| MailboxUpdate::Send {
-            name: (*name).into(),
+            name: MailboxName::new(*name),
             uniqueid: UniqueId::new(*name),
             replica: None,
             doubt: Doubt::None,
@@ -98,7 +98,7 @@ mod tests {
 
     fn entries(of: &[(&str, &str)]) -> HashMap<UniqueId, MboxEntry> {
         let entry = |(name, partition): &(&str, &str)| MboxEntry {
-            name: (*name).into(),
+            name: MailboxName::new(*name),
             uniqueid: UniqueId::new(*name),
             partition: (*partition).into(),
             ..MboxEntry::default()
@@ -107,7 +107,7 @@ mod tests {
     }
 
     fn names(plan: &UserPlan) -> Vec<&str> {
-        plan.updates.iter().map(MailboxUpdate::name).collect()
+        plan.updates.iter().map(|update| update.name().as_str()).collect()
     }
 
     #[test]

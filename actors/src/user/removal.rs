@@ -14,7 +14,7 @@
 use std::collections::HashSet;
 
 use csync::ReplicaMailbox;
-use cyrus_types::{Owner, Uid, UniqueId};
+use cyrus_types::{MailboxName, Owner, Uid, UniqueId};
 use sync_plan::Folder;
 
 use crate::error::{Interrupt, UserError};
@@ -33,7 +33,7 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, In
     };
     drop(lease);
     let rules = work.context.rules.clone();
-    let owned = |name: &str| {
+    let owned = |name: &MailboxName| {
         let name = rules.parse(name);
         name.deleted == 0 && name.userid().as_deref() == Some(&*userid)
     };
@@ -45,11 +45,10 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, In
         let e = UserError::TooManyRemovals { mailboxes, messages: 0, most, by_option: true };
         return Err(e.into());
     }
-    let orphans: HashSet<&str> = seen.plan.orphans.iter().map(String::as_str).collect();
-    let holds = |m: &&ReplicaMailbox| {
-        m.last_uid > Uid::NONE && orphans.contains(m.name.as_str()) && owned(&m.name)
-    };
-    let kept: Vec<String> =
+    let orphans: HashSet<&MailboxName> = seen.plan.orphans.iter().collect();
+    let holds =
+        |m: &&ReplicaMailbox| m.last_uid > Uid::NONE && orphans.contains(&m.name) && owned(&m.name);
+    let kept: Vec<MailboxName> =
         seen.replica.mailboxes.iter().filter(holds).map(|m| m.name.clone()).collect();
     let some_live = seen.read.master.folders.iter().any(lives);
     let renamed_to = seen.read.renamed_to.clone();

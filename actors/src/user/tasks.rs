@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use cyrus_types::{NameRules, Owner};
+use cyrus_types::{MailboxName, NameRules, Owner};
 use sync_plan::backlog::WorkUnit;
 
 use crate::master::read_partial::Names;
@@ -34,7 +34,7 @@ pub(crate) fn scripts_as_meta(
     let mut owners: BTreeSet<Arc<str>> = BTreeSet::new();
     for (_, part) in &parts {
         if let Part::Some(names) = part {
-            let scripts = |name: &Arc<str>| owner_of_scripts(rules, folder, name);
+            let scripts = |name: &MailboxName| owner_of_scripts(rules, folder, name);
             owners.extend(names.mailboxes.iter().filter_map(scripts));
         }
     }
@@ -46,7 +46,7 @@ pub(crate) fn scripts_as_meta(
 }
 
 /// The owner of the scripts in this mailbox.
-fn owner_of_scripts(rules: &NameRules, folder: &str, name: &str) -> Option<Arc<str>> {
+fn owner_of_scripts(rules: &NameRules, folder: &str, name: &MailboxName) -> Option<Arc<str>> {
     let parsed = rules.parse(name);
     let is_sieve = parsed.deleted == 0 && parsed.boxes == [folder];
     parsed.userid().filter(|_| is_sieve).map(|owner| owner.as_str().into())
@@ -115,9 +115,9 @@ mod tests {
     #[test]
     fn one_user_is_looked_at_in_one_go() {
         let entries = [
-            LogEntry::Mailbox("user.anna.b".into()),
-            LogEntry::Unmailbox("user.anna.a".into()),
-            LogEntry::Seen("anna".into(), "shared".into()),
+            LogEntry::Mailbox(MailboxName::new("user.anna.b")),
+            LogEntry::Unmailbox(MailboxName::new("user.anna.a")),
+            LogEntry::Seen("anna".into(), MailboxName::new("shared")),
             LogEntry::Quota("user.anna".into()),
         ];
         let wanted = r#"anna: {"user.anna.a", "user.anna.b"} {"user.anna"} Some("anna")"#;
@@ -128,7 +128,7 @@ mod tests {
     #[test]
     fn scripts_go_with_what_is_no_mailbox_where_they_must() {
         let names = ["user.anna.#sieve", "user.anna.x.#sieve", "DELETED.user.bert.#sieve.5F", "x"];
-        let mailboxes = names.into_iter().map(Arc::from).collect();
+        let mailboxes = names.into_iter().map(MailboxName::new).collect();
         let part = Part::Some(Arc::new(Names { mailboxes, ..Names::default() }));
         let rules = NameRules::default();
         let parts = scripts_as_meta(
@@ -146,14 +146,14 @@ mod tests {
         let entries = [
             LogEntry::User("bert".into()),
             LogEntry::Meta("anna".into()),
-            LogEntry::Rename("user.anna.a".into(), "user.bert.a".into()),
+            LogEntry::Rename(MailboxName::new("user.anna.a"), MailboxName::new("user.bert.a")),
         ];
         let wanted =
             [r#"anna: {"user.anna.a"} {} None"#, r#"anna: {} {} Some("anna")"#, "bert: Whole"];
         assert_eq!(said(&entries), wanted);
         assert_eq!(said(&[LogEntry::Annotation(None)]), ["shared mailboxes: Server"]);
         let entries = [
-            LogEntry::Rename("user.zoe".into(), "user.anna".into()),
+            LogEntry::Rename(MailboxName::new("user.zoe"), MailboxName::new("user.anna")),
             LogEntry::Unuser("zoe".into()),
             LogEntry::User("anna".into()),
         ];

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use actix::prelude::MessageResponse;
 use csync::ReplicaMailbox;
-use cyrus_types::Owner;
+use cyrus_types::{MailboxName, Owner};
 use sync_plan::{MailboxUpdate, PlanError, UserPlan};
 use tracing::{error, info, warn};
 
@@ -67,9 +67,9 @@ pub(crate) struct UserWork {
     /// Whether a mailbox that came from another user ends the work: both users must be locked first.
     pub(crate) no_foreign_mailboxes: bool,
     /// Mailboxes to look at once more in the end.
-    pub(crate) taken_in: BTreeSet<Arc<str>>,
+    pub(crate) taken_in: BTreeSet<MailboxName>,
     /// Mailboxes of the user, as of the last look, that only the replica has and that stay there.
-    only_there: Vec<String>,
+    only_there: Vec<MailboxName>,
     /// Users whose subscriptions may be lost on the replica, to be looked at in the end.
     pub(crate) meta_of: BTreeSet<Arc<str>>,
     /// The last RESTART, whose answer shows that all answers before it belonged to their commands.
@@ -252,15 +252,15 @@ impl UserWork {
     /// Mailboxes of the user that only the replica has, without proof that they were deleted here. Exceptions: shared
     /// mailboxes may be another master's; the replica's own cyr_expire removes those below DELETED; a name without a
     /// mailbox holds nothing.
-    fn only_there(&self, seen: &Look) -> Vec<String> {
+    fn only_there(&self, seen: &Look) -> Vec<MailboxName> {
         if self.owner.is_shared() {
             return Vec::new();
         }
-        let orphans: HashSet<&str> = seen.plan.orphans.iter().map(String::as_str).collect();
+        let orphans: HashSet<&MailboxName> = seen.plan.orphans.iter().collect();
         let there = seen.replica.mailboxes.iter().filter(|r| !r.partition.is_empty());
-        let lives = |name: &&str| self.context.rules.parse(name).deleted == 0;
-        let names = there.map(|r| r.name.as_str()).filter(|name| orphans.contains(name));
-        names.filter(lives).map(str::to_string).collect()
+        let lives = |name: &&MailboxName| !name.is_deleted(&self.context.rules);
+        let names = there.map(|r| &r.name).filter(|name| orphans.contains(name));
+        names.filter(lives).cloned().collect()
     }
 
     /// A user is not equal if the replica has more.
@@ -343,12 +343,12 @@ impl UserWork {
     fn deleted_there(
         &self,
         seen: &Look,
-        before: &HashMap<String, String>,
-        now: &HashMap<String, String>,
+        before: &HashMap<MailboxName, String>,
+        now: &HashMap<MailboxName, String>,
         unique_ids: bool,
-    ) -> Vec<(String, UserError)> {
+    ) -> Vec<(MailboxName, UserError)> {
         let twice = now.iter().filter(|(mailbox, _)| before.contains_key(*mailbox));
-        let failure = |(mailbox, text): (&String, &String)| {
+        let failure = |(mailbox, text): (&MailboxName, &String)| {
             let (name, text) = (mailbox.clone(), text.clone());
             let e = if unique_ids {
                 let uniqueid = seen.read.uniqueid_of(mailbox).cloned().unwrap_or_default();
@@ -389,20 +389,25 @@ impl UserWork {
     }
 
     /// Stores the replica's state in the cache: what it reported, and what it has been sent since.
-    async fn remember(&self, seen: &Look, touched: &HashSet<String>, sent: Vec<ReplicaMailbox>) {
+    async fn remember(
+        &self,
+        seen: &Look,
+        touched: &HashSet<MailboxName>,
+        sent: Vec<ReplicaMailbox>,
+    ) {
         let Some(cache) = &self.context.cache else { return };
         let said = seen.replica.mailboxes.iter().filter(|m| !touched.contains(&m.name));
         cache.remember(said.cloned().chain(sent).collect()).await;
     }
 
     /// What is about to change must not be in the cache if we end in the middle. Returns the names.
-    async fn forget_touched(&self, plan: &UserPlan) -> HashSet<String> {
+    async fn forget_touched(&self, plan: &UserPlan) -> HashSet<MailboxName> {
         let Some(cache) = &self.context.cache else { return HashSet::new() };
         let moved = plan.renames.iter().flat_map(|r| [r.from.clone(), r.to.clone()]);
-        let updated = plan.updates.iter().map(|update| update.name().to_string());
+        let updated = plan.updates.iter().map(|update| update.name().clone());
         let contested = plan.contests.iter().map(|contest| contest.mailbox.clone());
         let deleted = plan.deletes.iter().cloned().chain(contested);
-        let touched: HashSet<String> = deleted.chain(moved).chain(updated).collect();
+        let touched: HashSet<MailboxName> = deleted.chain(moved).chain(updated).collect();
         cache.forget(touched.iter().cloned().collect()).await;
         touched
     }
@@ -411,7 +416,7 @@ impl UserWork {
     /// all were reported before.
     fn report_orphans(&self, scope: &Scope, look: &Look) {
         let tombstones = &look.read.master.tombstone_names;
-        let told = |name: &str| match scope {
+        let told = |name: &MailboxName| match scope {
             Scope::Some(names) => {
                 names.removed.contains(name) && !tombstones.iter().any(|known| known == name)
             }

@@ -143,7 +143,7 @@ fn name_of(entry: &LogEntry) -> String {
 /// Whether one of these tasks is about it.
 fn covers(tasks: &Tasks, entry: &LogEntry) -> bool {
     match entry {
-        LogEntry::Mailbox(name) => tasks.mailboxes.contains(name.as_str()),
+        LogEntry::Mailbox(name) => tasks.mailboxes.contains(name),
         LogEntry::Quota(root) => tasks.quotas.contains(root.as_str()),
         LogEntry::Meta(_) => tasks.meta,
         _ => false,
@@ -152,6 +152,8 @@ fn covers(tasks: &Tasks, entry: &LogEntry) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use cyrus_types::MailboxName;
+
     use super::*;
 
     fn bounds(once: bool) -> Bounds {
@@ -160,13 +162,13 @@ mod tests {
     }
 
     fn failure(name: &str) -> Failure {
-        let entry = LogEntry::Mailbox(name.into());
+        let entry = LogEntry::Mailbox(MailboxName::new(name));
         Failure { owner: "anna".into(), entry, reason: format!("mailbox {name}: no") }
     }
 
     fn tasks(names: &[&str]) -> Tasks {
         let mut tasks = Tasks::default();
-        tasks.mailboxes.extend(names.iter().map(|name| std::sync::Arc::from(*name)));
+        tasks.mailboxes.extend(names.iter().map(|name| MailboxName::new(*name)));
         tasks
     }
 
@@ -180,12 +182,12 @@ mod tests {
             assert_eq!(asides.wakes_at(), Some(now + Duration::from_secs(pause)));
             assert!(asides.due(now).is_empty());
             now += Duration::from_secs(pause);
-            assert_eq!(asides.due(now), [LogEntry::Mailbox("a".into())]);
+            assert_eq!(asides.due(now), [LogEntry::Mailbox(MailboxName::new("a"))]);
             assert_eq!(asides.wakes_at(), None, "it is being tried");
         }
         assert!(asides.troubles()[&"anna".into()].is_quarantined());
         let well = asides.done(&"anna".into(), &tasks(&["a"]), &[]);
-        assert_eq!(well, [(LogEntry::Mailbox("a".into()), true)]);
+        assert_eq!(well, [(LogEntry::Mailbox(MailboxName::new("a")), true)]);
         assert!(asides.troubles().is_empty());
     }
 
@@ -210,7 +212,7 @@ mod tests {
         let anna = Owner::from("anna");
         assert_eq!(asides.done(&"bert".into(), &tasks(&["a", "b"]), &[]), []);
         let well = asides.done(&anna, &tasks(&["a", "b"]), &[failure("b")]);
-        assert_eq!(well, [(LogEntry::Mailbox("a".into()), false)]);
+        assert_eq!(well, [(LogEntry::Mailbox(MailboxName::new("a")), false)]);
         let said = &asides.troubles()[&"anna".into()].reason;
         assert_eq!(said, "mailbox c: no (and b)");
         let mut whole = Tasks::default();

@@ -1,6 +1,6 @@
 //! Which work comes next, with a clock of the tests' own.
 
-use cyrus_types::NameRules;
+use cyrus_types::{MailboxName, NameRules};
 
 use super::*;
 
@@ -14,7 +14,7 @@ const BOUNDS: Bounds = Bounds {
 fn queue(bounds: Bounds, mailboxes: &[&str], now: Instant) -> WorkQueue<()> {
     let mut queue = WorkQueue::new(Backlog::new(NameRules::default()), bounds);
     let entries: Vec<LogEntry> =
-        mailboxes.iter().map(|name| LogEntry::Mailbox((*name).into())).collect();
+        mailboxes.iter().map(|name| LogEntry::Mailbox(MailboxName::new(*name))).collect();
     queue.add(&entries, now);
     queue
 }
@@ -46,7 +46,10 @@ fn who_fails_rests_longer_each_time_and_others_go_on() {
         let job = started(&mut r, now);
         let verdict = r.failed(&job, "no index", false, false, now);
         assert_eq!(verdict, (Some(Duration::from_secs(pause)), quarantined));
-        r.add(&[LogEntry::Mailbox("user.a.new".into()), LogEntry::User("b".into())], now);
+        r.add(
+            &[LogEntry::Mailbox(MailboxName::new("user.a.new")), LogEntry::User("b".into())],
+            now,
+        );
         let b = started(&mut r, now);
         assert_eq!(b.work.key().name(), "b");
         r.done(&b, Vec::new(), now);
@@ -142,7 +145,7 @@ fn linked_users_come_together_at_once() {
 fn a_mailbox_that_fails_rests_by_itself() {
     let mut now = Instant::now();
     let mut r = queue(BOUNDS, &["user.a.bad", "user.a.good"], now);
-    let bad = LogEntry::Mailbox("user.a.bad".into());
+    let bad = LogEntry::Mailbox(MailboxName::new("user.a.bad"));
     let failure =
         || Failure { owner: "a".into(), entry: bad.clone(), reason: "needs copyback".into() };
     for times in 1..=QUARANTINE {
@@ -153,7 +156,7 @@ fn a_mailbox_that_fails_rests_by_itself() {
         assert_eq!(left, std::slice::from_ref(&bad), "it stays in the log");
         assert!(!r.is_at_rest() && !r.is_empty());
         // The user's other mailboxes are done at once; new entries of the failing one wait.
-        r.add(&[LogEntry::Mailbox("user.a.good".into()), bad.clone()], now);
+        r.add(&[LogEntry::Mailbox(MailboxName::new("user.a.good")), bad.clone()], now);
         let job = started(&mut r, now);
         assert_eq!(job.work.users[0].1.mailboxes.len(), 1);
         r.done(&job, Vec::new(), now);

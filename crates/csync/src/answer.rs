@@ -13,7 +13,7 @@
 //! `sync_get_*`). Unknown keys are ignored: newer versions add some.
 
 use bytes::Bytes;
-use cyrus_types::{Guid, ModSeq, SyncCrcs, Uid, UidValidity, UniqueId};
+use cyrus_types::{Guid, MailboxName, ModSeq, SyncCrcs, Uid, UidValidity, UniqueId};
 
 use crate::decode::Item;
 use crate::fields::Fields;
@@ -39,7 +39,7 @@ pub struct ReplicaMailbox {
     /// `UNIQUEID`
     pub uniqueid: UniqueId,
     /// `MBOXNAME`, internal: `user.anna.Sent`.
-    pub name: String,
+    pub name: MailboxName,
     /// `MBOXTYPE`; empty for plain mail.
     pub mboxtype: String,
     /// `LAST_UID`
@@ -89,7 +89,7 @@ impl ReplicaMailbox {
         let f = Fields::of(item)?;
         Ok(ReplicaMailbox {
             uniqueid: f.unique_id("UNIQUEID")?,
-            name: f.text("MBOXNAME")?,
+            name: f.mailbox_name("MBOXNAME")?,
             mboxtype: f.text_or_none("MBOXTYPE")?.unwrap_or_default(),
             last_uid: f.uid("LAST_UID")?,
             highestmodseq: f.modseq("HIGHESTMODSEQ")?,
@@ -245,7 +245,7 @@ pub struct ReplicaUser {
     /// Quota roots.
     pub quotas: Vec<ReplicaQuota>,
     /// Names of subscribed mailboxes.
-    pub subscriptions: Vec<String>,
+    pub subscriptions: Vec<MailboxName>,
     /// Sieve scripts.
     pub sieve: Vec<ReplicaSieve>,
     /// Seen state.
@@ -262,8 +262,9 @@ impl ReplicaUser {
             "MAILBOX" => self.mailboxes.push(ReplicaMailbox::decode(&item)?),
             "QUOTA" => self.quotas.push(quota(&item)?),
             "LSUB" => {
-                let names = strings(&item.value);
-                self.subscriptions.extend(names.map_err(|source| bad(&item, "MBOXNAME", source))?);
+                let names =
+                    strings(&item.value).map_err(|source| bad(&item, "MBOXNAME", source))?;
+                self.subscriptions.extend(names.into_iter().map(MailboxName::new));
             }
             "SEEN" => self.seen.push(seen(&item)?),
             "SIEVE" => self.sieve.push(sieve(&item)?),

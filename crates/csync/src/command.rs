@@ -11,7 +11,7 @@
 //! `imap/sync_support.c` of cyrus-imapd 3.6.1; keys have the order in which it sends them.
 //! Literals are always `{n+}`, so nothing here waits for an answer.
 
-use cyrus_types::{Guid, ModSeq, Uid, UidValidity, UniqueId};
+use cyrus_types::{Guid, MailboxName, ModSeq, Uid, UidValidity, UniqueId};
 
 use crate::decode::Framing;
 use crate::kind::CommandKind;
@@ -106,21 +106,21 @@ pub fn get_quota(root: &str) -> Command {
 }
 
 /// `GET FULLMAILBOX`: a mailbox with all its records.
-pub fn get_fullmailbox(mboxname: &str) -> Command {
-    named(CommandKind::GetFullMailbox, "FULLMAILBOX", mboxname)
+pub fn get_fullmailbox(mboxname: &MailboxName) -> Command {
+    named(CommandKind::GetFullMailbox, "FULLMAILBOX", mboxname.as_str())
 }
 
 /// `GET ANNOTATION`: a mailbox's annotations; with an empty name the server's own.
-pub fn get_annotation(mboxname: &str) -> Command {
-    named(CommandKind::GetAnnotation, "ANNOTATION", mboxname)
+pub fn get_annotation(mboxname: &MailboxName) -> Command {
+    named(CommandKind::GetAnnotation, "ANNOTATION", mboxname.as_str())
 }
 
 /// `GET MAILBOXES`: mailboxes by name, without their records.
-pub fn get_mailboxes<'n>(mboxnames: impl IntoIterator<Item = &'n str>) -> Command {
+pub fn get_mailboxes<'n>(mboxnames: impl IntoIterator<Item = &'n MailboxName>) -> Command {
     line(CommandKind::GetMailboxes, |w| {
         w.key("MAILBOXES").list_begin();
         for name in mboxnames {
-            w.atom(name);
+            w.atom(name.as_str());
         }
         w.list_end();
     })
@@ -139,14 +139,19 @@ pub fn get_uniqueids<'n>(uniqueids: impl IntoIterator<Item = &'n UniqueId>) -> C
 
 /// `GET FETCH`: one message's file.
 pub fn get_fetch(
-    mboxname: &str,
+    mboxname: &MailboxName,
     partition: &str,
     uniqueid: &UniqueId,
     guid: &Guid,
     uid: Uid,
 ) -> Command {
     line(CommandKind::GetFetch, |w| {
-        w.key("FETCH").map_begin().key("MBOXNAME").atom(mboxname).key("PARTITION").atom(partition);
+        w.key("FETCH")
+            .map_begin()
+            .key("MBOXNAME")
+            .atom(mboxname.as_str())
+            .key("PARTITION")
+            .atom(partition);
         w.key("UNIQUEID")
             .atom(uniqueid.as_str())
             .key("GUID")
@@ -194,13 +199,13 @@ pub fn force() -> Command {
 /// connection and answers with the others ([`missing`](crate::missing)).
 pub fn reserve<'n>(
     partition: &str,
-    mboxnames: impl IntoIterator<Item = &'n str>,
+    mboxnames: impl IntoIterator<Item = &'n MailboxName>,
     guids: impl IntoIterator<Item = &'n Guid>,
 ) -> Command {
     line(CommandKind::Reserve, |w| {
         w.key("RESERVE").map_begin().key("PARTITION").atom(partition).key("MBOXNAME").list_begin();
         for name in mboxnames {
-            w.atom(name);
+            w.atom(name.as_str());
         }
         w.list_end().key("GUID").list_begin();
         for guid in guids {
@@ -213,34 +218,38 @@ pub fn reserve<'n>(
 /// `APPLY RENAME`; with `local` `LOCAL_RENAME` (-L).
 pub fn rename(
     local: bool,
-    old: &str,
-    new: &str,
+    old: &MailboxName,
+    new: &MailboxName,
     partition: &str,
     uidvalidity: UidValidity,
 ) -> Command {
     line(CommandKind::Rename, |w| {
         w.key(if local { "LOCAL_RENAME" } else { "RENAME" }).map_begin();
-        w.key("OLDMBOXNAME").atom(old).key("NEWMBOXNAME").atom(new);
+        w.key("OLDMBOXNAME").atom(old.as_str()).key("NEWMBOXNAME").atom(new.as_str());
         w.key("PARTITION").atom(partition).key("UIDVALIDITY").uidvalidity(uidvalidity).map_end();
     })
 }
 
 /// `APPLY UNMAILBOX`; with `local` `LOCAL_UNMAILBOX` (-L).
-pub fn unmailbox(local: bool, mboxname: &str) -> Command {
-    named(CommandKind::Unmailbox, if local { "LOCAL_UNMAILBOX" } else { "UNMAILBOX" }, mboxname)
+pub fn unmailbox(local: bool, mboxname: &MailboxName) -> Command {
+    named(
+        CommandKind::Unmailbox,
+        if local { "LOCAL_UNMAILBOX" } else { "UNMAILBOX" },
+        mboxname.as_str(),
+    )
 }
 
 /// `APPLY UNMAILBOX` only for the mailbox with this unique id and UIDVALIDITY, for a replica with UNMAILBOX-ID switched on;
 /// with `local` `LOCAL_UNMAILBOX` (-L).
 pub fn unmailbox_id(
     local: bool,
-    mboxname: &str,
+    mboxname: &MailboxName,
     uniqueid: &UniqueId,
     uidvalidity: UidValidity,
 ) -> Command {
     line(CommandKind::Unmailbox, |w| {
         w.key(if local { "LOCAL_UNMAILBOX" } else { "UNMAILBOX" }).map_begin();
-        w.key("MBOXNAME").atom(mboxname).key("UNIQUEID").atom(uniqueid.as_str());
+        w.key("MBOXNAME").atom(mboxname.as_str()).key("UNIQUEID").atom(uniqueid.as_str());
         w.key("UIDVALIDITY").uidvalidity(uidvalidity).map_end();
     })
 }
@@ -272,11 +281,11 @@ pub fn unquota(root: &str) -> Command {
 }
 
 /// `APPLY SUB`, or `APPLY UNSUB` when `subscribed` is false.
-pub fn subscription(subscribed: bool, userid: &str, mboxname: &str) -> Command {
+pub fn subscription(subscribed: bool, userid: &str, mboxname: &MailboxName) -> Command {
     let kind = if subscribed { CommandKind::Sub } else { CommandKind::Unsub };
     line(kind, |w| {
         w.key(if subscribed { "SUB" } else { "UNSUB" }).map_begin();
-        w.key("USERID").atom(userid).key("MBOXNAME").atom(mboxname).map_end();
+        w.key("USERID").atom(userid).key("MBOXNAME").atom(mboxname.as_str()).map_end();
     })
 }
 
@@ -349,24 +358,29 @@ pub fn unactivate_sieve(userid: &str) -> Command {
 }
 
 /// `APPLY ANNOTATION`: one annotation of a mailbox, separately.
-pub fn annotation(mboxname: &str, entry: &str, userid: &str, value: &[u8]) -> Command {
+pub fn annotation(mboxname: &MailboxName, entry: &str, userid: &str, value: &[u8]) -> Command {
     line(CommandKind::Annotation, |w| {
-        w.key("ANNOTATION").map_begin().key("MBOXNAME").atom(mboxname).key("ENTRY").atom(entry);
+        w.key("ANNOTATION")
+            .map_begin()
+            .key("MBOXNAME")
+            .atom(mboxname.as_str())
+            .key("ENTRY")
+            .atom(entry);
         w.key("USERID").atom(userid).key("VALUE").amap(value).map_end();
     })
 }
 
 /// `APPLY UNANNOTATION`
-pub fn unannotation(mboxname: &str, entry: &str, userid: &str) -> Command {
+pub fn unannotation(mboxname: &MailboxName, entry: &str, userid: &str) -> Command {
     line(CommandKind::Unannotation, |w| {
-        w.key("UNANNOTATION").map_begin().key("MBOXNAME").atom(mboxname);
+        w.key("UNANNOTATION").map_begin().key("MBOXNAME").atom(mboxname.as_str());
         w.key("ENTRY").atom(entry).key("USERID").atom(userid).map_end();
     })
 }
 
 /// `APPLY EXPUNGE`: expunges these messages, if the mailbox still has this unique id.
 pub fn expunge(
-    mboxname: &str,
+    mboxname: &MailboxName,
     uniqueid: &UniqueId,
     uids: impl IntoIterator<Item = Uid>,
 ) -> Command {
@@ -374,7 +388,7 @@ pub fn expunge(
         w.key("EXPUNGE")
             .map_begin()
             .key("MBOXNAME")
-            .atom(mboxname)
+            .atom(mboxname.as_str())
             .key("UNIQUEID")
             .atom(uniqueid.as_str());
         w.key("UID").list_begin();

@@ -1,6 +1,6 @@
 //! Reading a map's keys with errors that name the line and the key.
 
-use cyrus_types::{Guid, ModSeq, Uid, UidValidity, UniqueId};
+use cyrus_types::{Guid, MailboxName, ModSeq, Uid, UidValidity, UniqueId};
 
 use crate::decode::Item;
 use crate::limits::AnswerError;
@@ -131,6 +131,14 @@ impl<'a> Fields<'a> {
     /// When the key is missing or not text.
     pub fn unique_id(&self, key: &'static str) -> Result<UniqueId, AnswerError> {
         self.text(key).map(UniqueId::new)
+    }
+
+    /// A required internal name of a mailbox.
+    ///
+    /// # Errors
+    /// When the key is missing or not text.
+    pub fn mailbox_name(&self, key: &'static str) -> Result<MailboxName, AnswerError> {
+        self.text(key).map(MailboxName::new)
     }
 
     /// A required UID.

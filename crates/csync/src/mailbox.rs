@@ -8,7 +8,7 @@
 //! USERFLAGS and USERGROUPS of 3.12.3. Keys have their order, so that the result equals the master's own GET lines:
 //! [`mailbox_line`] writes the GET MAILBOXES form.
 
-use cyrus_types::{Guid, ModSeq, SyncCrcs, Uid, UidValidity, UniqueId};
+use cyrus_types::{Guid, MailboxName, ModSeq, SyncCrcs, Uid, UidValidity, UniqueId};
 
 use crate::command::Command;
 use crate::kind::CommandKind;
@@ -42,7 +42,7 @@ pub struct MailboxHead<'a> {
     /// The unique id.
     pub uniqueid: &'a UniqueId,
     /// The internal name.
-    pub mboxname: &'a str,
+    pub mboxname: &'a MailboxName,
     /// The type's letters; `None` for plain mail.
     pub mboxtype: Option<&'a str>,
     /// The basic CRC; 0 in a partial batch.
@@ -159,7 +159,7 @@ pub struct IntermediateHead<'a> {
     /// The unique id.
     pub uniqueid: &'a UniqueId,
     /// The internal name.
-    pub mboxname: &'a str,
+    pub mboxname: &'a MailboxName,
     /// The type's letters: `i`, and its other types.
     pub mboxtype: &'a str,
     /// UIDVALIDITY; not sent to the replica.
@@ -203,7 +203,7 @@ pub fn intermediate_line(out: &mut Vec<u8>, head: &IntermediateHead<'_>) {
 
 fn put_intermediate(w: &mut DlistWriter<'_>, head: &IntermediateHead<'_>) {
     w.key("MAILBOX").map_begin().key("UNIQUEID").atom(head.uniqueid.as_str());
-    w.key("MBOXNAME").atom(head.mboxname).key("MBOXTYPE").atom(head.mboxtype);
+    w.key("MBOXNAME").atom(head.mboxname.as_str()).key("MBOXTYPE").atom(head.mboxtype);
 }
 
 fn put_or_nil(w: &mut DlistWriter<'_>, key: &'static str, value: Option<&str>) {
@@ -214,7 +214,7 @@ fn put_or_nil(w: &mut DlistWriter<'_>, key: &'static str, value: Option<&str>) {
 }
 
 fn put_head(w: &mut DlistWriter<'_>, head: &MailboxHead<'_>) {
-    w.key("UNIQUEID").atom(head.uniqueid.as_str()).key("MBOXNAME").atom(head.mboxname);
+    w.key("UNIQUEID").atom(head.uniqueid.as_str()).key("MBOXNAME").atom(head.mboxname.as_str());
     if let Some(mboxtype) = head.mboxtype {
         w.key("MBOXTYPE").atom(mboxtype);
     }

@@ -13,7 +13,7 @@ use csync::{
     Session, StatusKind, Tags, apply_intermediate, enabled, intermediate_line, mailbox_line,
     message, missing,
 };
-use cyrus_types::{Guid, ModSeq, Uid, UidValidity, UniqueId};
+use cyrus_types::{Guid, MailboxName, ModSeq, Uid, UidValidity, UniqueId};
 
 const TRANSCRIPTS: [(&str, &str); 5] = [
     ("csync-read", include_str!("transcripts/csync-read.txt")),
@@ -416,7 +416,7 @@ fn commands_are_the_ones_that_the_servers_took() {
     };
     let intermediate = IntermediateHead {
         uniqueid: &UniqueId::new("carl0000000000000000inter"),
-        mboxname: "user.carl.inter",
+        mboxname: &MailboxName::new("user.carl.inter"),
         mboxtype: "i",
         uidvalidity: UidValidity(0),
         partition: None,
@@ -430,11 +430,18 @@ fn commands_are_the_ones_that_the_servers_took() {
     files.extend_from_slice(file);
     messages.end(&mut files);
     let commands = [
-        (0, command::reserve("default", ["user.carl"], [&guid, &Guid([1; 20])])),
+        (
+            0,
+            command::reserve(
+                "default",
+                &["user.carl"].map(MailboxName::new),
+                [&guid, &Guid([1; 20])],
+            ),
+        ),
         (1, Command { kind: CommandKind::Message, bytes: files }),
         (3, apply_intermediate(&intermediate)),
         (4, command::quota("user.carl", [("LIMIT", 4_294_967_295), ("MESSAGE", 77)], ModSeq(12))),
-        (5, command::subscription(true, "carl", "user.carl.50% \"off\"")),
+        (5, command::subscription(true, "carl", &MailboxName::new("user.carl.50% \"off\""))),
         (6, command::seen(&seen)),
         (7, command::get_user("carl")),
         (9, command::restart()),

@@ -6,7 +6,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use cyrus_types::UniqueId;
+use cyrus_types::{MailboxName, UniqueId};
 
 /// The class of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,7 +69,7 @@ pub enum StoreError {
     #[error("mailbox {mailbox} does not exist")]
     MissingMailbox {
         /// Internal name.
-        mailbox: String,
+        mailbox: MailboxName,
     },
     /// No such user (that is: no INBOX in the mailbox list).
     #[error("user {user} has no INBOX")]
@@ -115,7 +115,7 @@ pub enum StoreError {
     #[error("mailbox {mailbox} is damaged ({}): {what}", path.display())]
     DamagedMailbox {
         /// Internal name.
-        mailbox: String,
+        mailbox: MailboxName,
         /// The file concerned.
         path: PathBuf,
         /// What is wrong.
@@ -125,7 +125,7 @@ pub enum StoreError {
     #[error("mailbox {mailbox} is damaged ({} record {recno}): {what}", path.display())]
     DamagedRecord {
         /// Internal name.
-        mailbox: String,
+        mailbox: MailboxName,
         /// The index file.
         path: PathBuf,
         /// Number of the record, from 1.
@@ -139,9 +139,9 @@ pub enum StoreError {
     )]
     SharedId {
         /// The one to which the mailbox list does not map that id; internal name.
-        mailbox: String,
+        mailbox: MailboxName,
         /// The other one.
-        other: String,
+        other: MailboxName,
         /// The unique id.
         uniqueid: UniqueId,
     },
@@ -167,7 +167,7 @@ pub enum StoreError {
     )]
     UnknownType {
         /// Internal name.
-        mailbox: String,
+        mailbox: MailboxName,
         /// The type's letters in mailboxes.db.
         letters: String,
     },

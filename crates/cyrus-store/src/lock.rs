@@ -20,13 +20,14 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use cyrus_types::UniqueId;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
 use crate::config::Config;
 use crate::error::StoreError;
-use crate::paths;
+use crate::paths::{self, Place};
 use crate::regular;
 
 /// How often a file may be replaced while we lock it before we give up.
@@ -194,12 +195,14 @@ pub fn user_lock(conf: &Config, user: Option<&str>) -> Result<FileLock, StoreErr
     FileLock::shared(&paths::lock_path(conf, &user_lock_name(user)))
 }
 
-/// Takes the shared lock on a mailbox, named by its unique id, or by its internal name if it has legacy dirs.
+/// Takes the shared lock on a mailbox. It is named after the mailbox's unique id, or its internal name if it has legacy
+/// dirs.
 ///
 /// # Errors
 /// The lock file cannot be made or locked.
-pub fn mailbox_lock(conf: &Config, id_or_name: &str) -> Result<FileLock, StoreError> {
-    FileLock::shared(&paths::lock_path(conf, id_or_name))
+pub fn mailbox_lock(conf: &Config, place: Place<'_>) -> Result<FileLock, StoreError> {
+    let name = place.unique_id.map_or(place.name.as_str(), UniqueId::as_str);
+    FileLock::shared(&paths::lock_path(conf, name))
 }
 
 /// `*S*server*user`, with carets for dots (`imap/sync_support.c:_synclock_name`). Slashes in a user id would be folders.

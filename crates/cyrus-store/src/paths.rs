@@ -16,7 +16,7 @@
 
 use std::path::{Path, PathBuf};
 
-use cyrus_types::{NameParts, UniqueId};
+use cyrus_types::{MailboxName, NameParts, UniqueId};
 
 use crate::config::{Config, VirtDomains};
 use crate::error::StoreError;
@@ -25,7 +25,7 @@ use crate::error::StoreError;
 #[derive(Debug, Clone, Copy)]
 pub struct Place<'a> {
     /// Internal name.
-    pub name: &'a str,
+    pub name: &'a MailboxName,
     /// Partition.
     pub partition: &'a str,
     /// Unique id; `None` for mailboxes whose folders are named after them ("legacy dirs").
@@ -251,7 +251,7 @@ pub fn annotations_db(conf: &Config) -> PathBuf {
 fn mailbox_dir(conf: &Config, root: &Path, place: Place<'_>) -> Result<PathBuf, StoreError> {
     match place.unique_id {
         Some(id) => id_dir(root, id),
-        None => Ok(name_dir(conf, root, place.name, '_')),
+        None => Ok(name_dir(conf, root, place.name.as_str(), '_')),
     }
 }
 
@@ -278,7 +278,7 @@ fn id_dir(root: &Path, id: &UniqueId) -> Result<PathBuf, StoreError> {
 
 /// `root[/domain/…][/letter]/level/level…` (mboxname_hash), with this instead of slashes.
 fn name_dir(conf: &Config, root: &Path, internal: &str, slash: char) -> PathBuf {
-    let name: NameParts = conf.names().parse(internal);
+    let name: NameParts = conf.names().parse_internal(internal);
     let full = conf.fulldirhash();
     let mut path = root.to_path_buf();
     if let Some(domain) = &name.domain {

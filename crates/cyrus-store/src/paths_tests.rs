@@ -8,32 +8,40 @@ fn conf(extra: &str) -> Config {
     Config::parse(&format!("{PLAIN}{extra}"), "/t").unwrap()
 }
 
-fn legacy(name: &str) -> Place<'_> {
+fn named(name: &str) -> MailboxName {
+    MailboxName::new(name)
+}
+
+fn legacy(name: &MailboxName) -> Place<'_> {
     Place { name, partition: "default", unique_id: None }
 }
 
 #[test]
 fn mailboxes_by_id_and_by_name() {
     let id = UniqueId::new("f0c1-2");
-    let by_id = Place { name: "user.anna", partition: "default", unique_id: Some(&id) };
+    let anna = named("user.anna");
+    let by_id = Place { name: &anna, partition: "default", unique_id: Some(&id) };
     assert_eq!(data_dir(&conf(""), by_id).unwrap(), Path::new("/p/uuid/f/0/f0c1-2"));
     assert_eq!(
         message_path(&conf(""), by_id, 7, true).unwrap(),
         Path::new("/p/uuid/f/0/f0c1-2/7.")
     );
     assert_eq!(
-        data_dir(&conf(""), legacy("user.anna.A^b")).unwrap(),
+        data_dir(&conf(""), legacy(&named("user.anna.A^b"))).unwrap(),
         Path::new("/p/user/anna/A^b")
     );
     let hashed = conf("hashimapspool: yes\n");
-    assert_eq!(data_dir(&hashed, legacy("user.Anna.S")).unwrap(), Path::new("/p/a/user/Anna/S"));
-    assert_eq!(data_dir(&hashed, legacy("shared")).unwrap(), Path::new("/p/s/shared"));
     assert_eq!(
-        data_dir(&hashed, legacy("e.com!user.anna")).unwrap(),
+        data_dir(&hashed, legacy(&named("user.Anna.S"))).unwrap(),
+        Path::new("/p/a/user/Anna/S")
+    );
+    assert_eq!(data_dir(&hashed, legacy(&named("shared"))).unwrap(), Path::new("/p/s/shared"));
+    assert_eq!(
+        data_dir(&hashed, legacy(&named("e.com!user.anna"))).unwrap(),
         Path::new("/p/domain/e/e.com/a/user/anna")
     );
     assert_eq!(
-        data_dir(&hashed, legacy("DELETED.user.anna.S.5F00AA11")).unwrap(),
+        data_dir(&hashed, legacy(&named("DELETED.user.anna.S.5F00AA11"))).unwrap(),
         Path::new("/p/u/DELETED/user/anna/S/5F00AA11")
     );
 }
@@ -42,10 +50,11 @@ fn mailboxes_by_id_and_by_name() {
 fn a_unique_id_cannot_leave_its_folder() {
     for id in ["", "a", "../../etc", "a/b", ".."] {
         let id = UniqueId::new(id);
-        let place = Place { name: "x", partition: "default", unique_id: Some(&id) };
+        let x = named("x");
+        let place = Place { name: &x, partition: "default", unique_id: Some(&id) };
         assert!(data_dir(&conf(""), place).is_err(), "{id}");
     }
-    assert!(data_dir(&conf(""), Place { partition: "none", ..legacy("x") }).is_err());
+    assert!(data_dir(&conf(""), Place { partition: "none", ..legacy(&named("x")) }).is_err());
 }
 
 #[test]
@@ -53,8 +62,8 @@ fn metadata_and_archive_partitions() {
     let c = conf(
         "metapartition-default: /m\nmetapartition_files: index annotations\narchivepartition-default: /a\narchive_enabled: on\n",
     );
-    let id = UniqueId::new("abc");
-    let place = Place { name: "user.anna", partition: "default", unique_id: Some(&id) };
+    let (anna, id) = (named("user.anna"), UniqueId::new("abc"));
+    let place = Place { name: &anna, partition: "default", unique_id: Some(&id) };
     assert_eq!(
         meta_path(&c, place, MetaFile::Index).unwrap(),
         Path::new("/m/uuid/a/b/abc/cyrus.index")
@@ -100,5 +109,5 @@ fn locks_are_hashed_like_mailboxes() {
     assert_eq!(lock_path(&hashed, "*U*a^b"), Path::new("/l/q/*U*a^b.lock"));
     assert_eq!(lock_path(&hashed, "f0c1"), Path::new("/l/f/f0c1.lock"));
     let full = conf("hashimapspool: on\nfulldirhash: on\n");
-    assert_eq!(data_dir(&full, legacy("user.anna")).unwrap(), Path::new("/p/B/user/anna"));
+    assert_eq!(data_dir(&full, legacy(&named("user.anna"))).unwrap(), Path::new("/p/B/user/anna"));
 }

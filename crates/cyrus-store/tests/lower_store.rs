@@ -18,6 +18,7 @@ use cyrus_store::user::conversations::{Conversations, has_conversations};
 use cyrus_store::user::quota::{QuotaDb, RESOURCE_NAMES};
 use cyrus_store::user::{counters, seen, sieve, subs};
 use cyrus_store::{Config, paths};
+use cyrus_types::MailboxName;
 
 struct Case {
     _temp: tempfile::TempDir,
@@ -86,7 +87,7 @@ fn described(
     let inbox = conf.names().parse(&entry.name).is_inbox();
     let racl = inbox.then(|| counters::raclmodseq(conf, &case.list, userid).unwrap());
     vec![
-        entry.name.clone(),
+        entry.name.to_string(),
         entry.uniqueid.to_string(),
         entry.partition.clone(),
         entry.acl.clone(),
@@ -216,7 +217,7 @@ fn the_list_is_what_ctl_mboxlist_says() {
     let names = case.store.conf.names();
     for line in dump.lines() {
         let fields: Vec<&str> = line.split('\t').collect();
-        let entry = case.list.lookup(fields[0]).unwrap().unwrap();
+        let entry = case.list.lookup(&MailboxName::new(fields[0])).unwrap().unwrap();
         let acl: String = entry
             .acl
             .split_terminator('\t')
@@ -226,7 +227,7 @@ fn the_list_is_what_ctl_mboxlist_says() {
         let history: Vec<&str> =
             entry.name_history.iter().map(|former| former.name.as_str()).collect();
         let ours = [
-            entry.name.clone(),
+            entry.name.to_string(),
             entry.mbtype.letters(),
             entry.uniqueid.to_string(),
             entry.partition.clone(),
@@ -244,14 +245,15 @@ fn the_list_is_what_ctl_mboxlist_says() {
         if !entry.uniqueid.is_empty() && !entry.mbtype.is_deleted() {
             assert_eq!(case.list.find_uniqueid(&entry.uniqueid).unwrap().unwrap().name, entry.name);
         }
-        let name = names.parse(fields[0]);
+        let name = names.parse(&MailboxName::new(fields[0]));
         let counts =
             name.deleted == 0 && !entry.mbtype.is_deleted() && !entry.mbtype.is_intermediate();
         if let Some(user) = name.userid().filter(|user| counts && !users.contains(user)) {
             users.push(user);
         }
     }
-    let renamed = case.list.lookup("user.anna.Renamed2").unwrap().unwrap().name_history;
+    let renamed =
+        case.list.lookup(&MailboxName::new("user.anna.Renamed2")).unwrap().unwrap().name_history;
     let former: Vec<&str> = renamed.iter().map(|former| former.name.as_str()).collect();
     assert_eq!(former, ["user.anna.Renamed", "user.anna.Old"]);
     assert!(renamed[0].mbtype.is_deleted() && renamed[0].foldermodseq > renamed[1].foldermodseq);
@@ -268,7 +270,7 @@ fn mailboxes_are_where_mbpath_says() {
     let mut compared = 0;
     for line in lines.lines() {
         let (name, path) = line.split_once('\t').unwrap();
-        let entry = case.list.lookup(name).unwrap().unwrap();
+        let entry = case.list.lookup(&MailboxName::new(name)).unwrap().unwrap();
         let unique_id = (!entry.mbtype.is_legacy_dirs()).then_some(&entry.uniqueid);
         let place = paths::Place { name: &entry.name, partition: &entry.partition, unique_id };
         let path = path.replace("ROOT", &case.folder.display().to_string());

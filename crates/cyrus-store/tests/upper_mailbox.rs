@@ -16,7 +16,7 @@ use cyrus_store::mailbox::Mailbox;
 use cyrus_store::mailbox::annotations::Annotation;
 use cyrus_store::mboxlist::MboxEntry;
 use cyrus_store::store::Store;
-use cyrus_types::{ModSeq, Uid, UniqueId};
+use cyrus_types::{MailboxName, ModSeq, Uid, UniqueId};
 
 struct Spool {
     spool: PathBuf,
@@ -62,7 +62,7 @@ fn field<'a>(line: &'a str, key: &str) -> &'a str {
 
 fn entry(line: &str) -> MboxEntry {
     MboxEntry {
-        name: field(line, "MBOXNAME").to_string(),
+        name: MailboxName::new(field(line, "MBOXNAME")),
         uniqueid: UniqueId::new(field(line, "UNIQUEID")),
         partition: field(line, "PARTITION").to_string(),
         acl: field(line, "ACL").to_string(),
@@ -101,7 +101,7 @@ fn annotation(out: &mut Vec<String>, annotation: &Annotation) {
 fn full_mailbox(mailbox: &Mailbox) -> String {
     let index = &mailbox.index;
     let mut out = format!("* MAILBOX %(UNIQUEID {} MBOXNAME ", mailbox.uniqueid());
-    astring(&mut out, mailbox.name().as_bytes());
+    astring(&mut out, mailbox.name().as_str().as_bytes());
     write!(
         out,
         " SYNC_CRC {} SYNC_CRC_ANNOT {} LAST_UID {} HIGHESTMODSEQ {} RECENTUID {} RECENTTIME {} LAST_APPENDDATE {} \

@@ -4,6 +4,8 @@
 
 use std::fmt;
 
+use crate::mailbox_name::MailboxName;
+
 /// The meaning of one line.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum LogEntry {
@@ -14,21 +16,21 @@ pub enum LogEntry {
     /// This user's subscriptions, seen state and scripts.
     Meta(String),
     /// This mailbox; also for APPEND.
-    Mailbox(String),
+    Mailbox(MailboxName),
     /// Messages were copied or moved from the first mailbox to the second.
-    DoubleMailbox(String, String),
+    DoubleMailbox(MailboxName, MailboxName),
     /// A mailbox with the first name now has the second.
-    Rename(String, String),
+    Rename(MailboxName, MailboxName),
     /// This mailbox was deleted.
-    Unmailbox(String),
+    Unmailbox(MailboxName),
     /// The limits of this quota root.
     Quota(String),
     /// The annotations of this mailbox; of the server if there is none.
-    Annotation(Option<String>),
+    Annotation(Option<MailboxName>),
     /// A user's seen state of a mailbox.
-    Seen(String, String),
+    Seen(String, MailboxName),
     /// A user's subscription to a mailbox, added or removed.
-    Sub(String, String),
+    Sub(String, MailboxName),
 }
 
 impl LogEntry {
@@ -38,14 +40,18 @@ impl LogEntry {
             LogEntry::User(user) => ("USER", user, None),
             LogEntry::Unuser(user) => ("UNUSER", user, None),
             LogEntry::Meta(user) => ("META", user, None),
-            LogEntry::Mailbox(name) => ("MAILBOX", name, None),
-            LogEntry::DoubleMailbox(from, to) => ("DOUBLEMAILBOX", from, Some(to)),
-            LogEntry::Rename(from, to) => ("RENAME", from, Some(to)),
-            LogEntry::Unmailbox(name) => ("UNMAILBOX", name, None),
+            LogEntry::Mailbox(name) => ("MAILBOX", name.as_str(), None),
+            LogEntry::DoubleMailbox(from, to) => {
+                ("DOUBLEMAILBOX", from.as_str(), Some(to.as_str()))
+            }
+            LogEntry::Rename(from, to) => ("RENAME", from.as_str(), Some(to.as_str())),
+            LogEntry::Unmailbox(name) => ("UNMAILBOX", name.as_str(), None),
             LogEntry::Quota(root) => ("QUOTA", root, None),
-            LogEntry::Annotation(name) => ("ANNOTATION", name.as_deref().unwrap_or_default(), None),
-            LogEntry::Seen(user, name) => ("SEEN", user, Some(name)),
-            LogEntry::Sub(user, name) => ("SUB", user, Some(name)),
+            LogEntry::Annotation(name) => {
+                ("ANNOTATION", name.as_ref().map_or("", MailboxName::as_str), None)
+            }
+            LogEntry::Seen(user, name) => ("SEEN", user, Some(name.as_str())),
+            LogEntry::Sub(user, name) => ("SUB", user, Some(name.as_str())),
         }
     }
 }

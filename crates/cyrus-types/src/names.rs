@@ -1,4 +1,4 @@
-//! Mailbox names in their four spellings, and user ids.
+//! Mailbox names in their four spellings, and user ids. The internal one has a type, [`MailboxName`].
 //!
 //! ```text
 //! internal   example.com!user.anna^b.Odd^name     '.' between levels, '^' for a dot inside one, domain before '!'
@@ -11,7 +11,8 @@
 //! A domain equal to `defaultdomain` is never written. Source: `imap/mboxname.c` (mbname_*) and `imap/mboxlist.c`
 //! (mbname_dbname) of cyrus-imapd 3.6.1. Of external forms only the admin's exists here: replication shows no other.
 
-use crate::Owner;
+use crate::mailbox_name::MailboxName;
+use crate::owner::Owner;
 
 /// Separates the domain from the rest in a database key.
 const DB_DOMAIN_SEPARATOR: char = '\u{1d}';
@@ -73,7 +74,12 @@ impl NameRules {
     }
 
     /// Parses an internal name.
-    pub fn parse(&self, internal: &str) -> NameParts {
+    pub fn parse(&self, name: &MailboxName) -> NameParts {
+        self.parse_internal(name.as_str())
+    }
+
+    /// Parses text that looks like an internal name, but names no mailbox: a quota root, or a name's beginning.
+    pub fn parse_internal(&self, internal: &str) -> NameParts {
         let (domain, rest) = match internal.split_once('!') {
             Some((domain, rest)) => (self.foreign(domain), rest),
             None => (None, internal),
@@ -129,27 +135,12 @@ impl NameRules {
     }
 
     /// The internal name of a user's INBOX: `user.anna`.
-    pub fn user_inbox(&self, userid: &str) -> String {
+    pub fn user_inbox(&self, userid: &str) -> MailboxName {
         self.internal(&self.parse_userid(userid))
     }
 
-    /// The user id of [`NameRules::owner`]; `None` for shared mailboxes.
-    pub fn userid(&self, internal: &str) -> Option<String> {
-        self.parse(internal).userid()
-    }
-
-    /// The owner of an internal name, also for deleted mailboxes.
-    pub fn owner(&self, internal: &str) -> Owner {
-        self.userid(internal).as_deref().map_or(Owner::Shared, Owner::from)
-    }
-
-    /// Is this internal name below the deleted prefix?
-    pub fn is_deleted(&self, internal: &str) -> bool {
-        self.parse(internal).deleted != 0
-    }
-
     /// Spells a name internally.
-    pub fn internal(&self, name: &NameParts) -> String {
+    pub fn internal(&self, name: &NameParts) -> MailboxName {
         let mut text = String::new();
         if let Some(domain) = &name.domain {
             text.push_str(domain);
@@ -158,7 +149,7 @@ impl NameRules {
         text.push_str(
             &self.levels(name).map(|level| level.replace('.', "^")).collect::<Vec<_>>().join("."),
         );
-        text
+        MailboxName::new(text)
     }
 
     /// Spells a name as a database key (without the leading `N`).
@@ -216,8 +207,43 @@ impl NameRules {
     }
 }
 
+/// What the rules tell about a name.
+impl MailboxName {
+    /// The user id of [`MailboxName::owner`]; `None` for shared mailboxes.
+    pub fn userid(&self, rules: &NameRules) -> Option<String> {
+        rules.parse(self).userid()
+    }
+
+    /// The mailbox's owner, also if it is deleted.
+    pub fn owner(&self, rules: &NameRules) -> Owner {
+        rules.parse(self).owner()
+    }
+
+    /// The names above it, the nearest first: up to the owner's INBOX, or the top. A deleted mailbox has none.
+    pub fn above(&self, rules: &NameRules) -> Vec<MailboxName> {
+        let mut parts = rules.parse(self);
+        let mut above = Vec::new();
+        while parts.deleted == 0 && parts.boxes.pop().is_some() {
+            if parts.localpart.is_some() || !parts.boxes.is_empty() {
+                above.push(rules.internal(&parts));
+            }
+        }
+        above
+    }
+
+    /// Is it below the deleted prefix?
+    pub fn is_deleted(&self, rules: &NameRules) -> bool {
+        rules.parse(self).deleted != 0
+    }
+}
+
 impl NameParts {
-    /// The mailbox's owner; `None` for shared ones.
+    /// The mailbox's owner.
+    pub fn owner(&self) -> Owner {
+        self.userid().as_deref().map_or(Owner::Shared, Owner::from)
+    }
+
+    /// The owner's user id; `None` for shared mailboxes.
     pub fn userid(&self) -> Option<String> {
         let localpart = self.localpart.as_ref()?;
         match &self.domain {
@@ -271,7 +297,7 @@ mod tests {
             ("shared.x", "shared\u{1f}x", "shared/x", None),
         ];
         for (internal, db, external, userid) in cases {
-            let name = rules.parse(internal);
+            let name = rules.parse(&MailboxName::new(internal));
             assert_eq!(rules.internal(&name), internal);
             assert_eq!(rules.db_key(&name), db);
             assert_eq!(rules.external(&name), external);
@@ -287,11 +313,24 @@ mod tests {
         assert_eq!(rules.user_inbox("a.b"), "user.a^b");
         assert_eq!(rules.user_inbox("a@internal"), "user.a");
         assert_eq!(rules.user_inbox("a@ex.com"), "ex.com!user.a");
-        assert_eq!(rules.userid("internal!user.a.b"), Some("a".to_string()));
-        assert!(rules.parse("user.a").is_inbox());
-        assert!(!rules.parse("DELETED.user.a.4D").is_inbox());
-        assert!(rules.is_deleted("DELETED.user.a.4D"));
-        assert!(!rules.is_deleted("DELETED.user"));
+        assert_eq!(MailboxName::new("internal!user.a.b").userid(&rules), Some("a".to_string()));
+        assert!(rules.parse(&MailboxName::new("user.a")).is_inbox());
+        assert!(!rules.parse(&MailboxName::new("DELETED.user.a.4D")).is_inbox());
+        assert!(MailboxName::new("DELETED.user.a.4D").is_deleted(&rules));
+        assert!(!MailboxName::new("DELETED.user").is_deleted(&rules));
+    }
+
+    #[test]
+    fn owners_and_the_names_above() {
+        let rules = NameRules::default();
+        let name = MailboxName::new;
+        assert_eq!(name("ex.com!user.a^b.S").owner(&rules), Owner::from("a.b@ex.com"));
+        assert_eq!(name("DELETED.user.a.S.4D").owner(&rules), Owner::from("a"));
+        assert_eq!(name("shared.x").owner(&rules), Owner::Shared);
+        assert_eq!(name("user.a.b.c^d").above(&rules), ["user.a.b", "user.a"]);
+        assert_eq!(name("shared.x.y").above(&rules), ["shared.x", "shared"]);
+        assert!(name("user.a").above(&rules).is_empty());
+        assert!(name("DELETED.user.a.b.4D").above(&rules).is_empty());
     }
 
     #[test]

@@ -3,9 +3,9 @@
 //! Source: `sync_apply_*` of `imap/sync_support.c` of cyrus-imapd 3.6.1.
 
 use csync::{DlistWriter, Value};
-use cyrus_types::{ModSeq, Uid, UidValidity, UniqueId};
+use cyrus_types::{MailboxName, ModSeq, Uid, UidValidity, UniqueId};
 
-use crate::get::{field, text, texts};
+use crate::get::{field, mailbox_name, text, texts};
 use crate::mailbox::Annot;
 use crate::names::owner;
 use crate::quota::Limits;
@@ -85,7 +85,8 @@ impl Session<'_> {
             .copied()
             .collect();
         for folder in folders {
-            let Some(mailbox) = self.shared.state.mailbox(folder) else { continue };
+            let folder = MailboxName::new(folder);
+            let Some(mailbox) = self.shared.state.mailbox(&folder) else { continue };
             for record in lock(&mailbox).records() {
                 if !record.is_expunged() && missing.remove(&record.guid) {
                     self.staged.insert(partition, record.guid, record.body.clone());
@@ -107,7 +108,8 @@ impl Session<'_> {
     }
 
     fn rename(&self, value: &Value) -> Result<(), Refusal> {
-        let (from, to) = (field(value, "OLDMBOXNAME")?, field(value, "NEWMBOXNAME")?);
+        let from = &mailbox_name(value, "OLDMBOXNAME")?;
+        let to = &mailbox_name(value, "NEWMBOXNAME")?;
         let partition = field(value, "PARTITION")?;
         let uidvalidity = value.get("UIDVALIDITY").and_then(|v| v.u32().ok()).unwrap_or(0);
         if !self.has_partition(partition) {
@@ -126,16 +128,16 @@ impl Session<'_> {
         let renamed = match entry {
             Entry::Mailbox { uniqueid, mailbox, .. } => {
                 let mut open = lock(&mailbox);
-                open.head.name = to.to_string();
+                open.head.name = to.clone();
                 open.head.partition = partition.to_string();
                 if uidvalidity > 0 {
                     open.head.uidvalidity = UidValidity(uidvalidity);
                 }
                 drop(open);
-                Entry::Mailbox { name: to.to_string(), uniqueid, mailbox }
+                Entry::Mailbox { name: to.clone(), uniqueid, mailbox }
             }
             Entry::Intermediate(mut i) => {
-                i.name = to.to_string();
+                i.name = to.clone();
                 Entry::Intermediate(i)
             }
         };
@@ -145,9 +147,11 @@ impl Session<'_> {
 
     /// By its bare name, or, if UNMAILBOX-ID is offered, by `%(MBOXNAME … UNIQUEID … UIDVALIDITY …)`.
     fn unmailbox(&self, value: &Value) -> Result<(), Refusal> {
-        let name = match value {
-            Value::Map(_) if self.shared.options.offers_unmailbox_id() => field(value, "MBOXNAME")?,
-            value => text(value)?,
+        let name = &match value {
+            Value::Map(_) if self.shared.options.offers_unmailbox_id() => {
+                mailbox_name(value, "MBOXNAME")?
+            }
+            value => MailboxName::new(text(value)?),
         };
         let mut names = lock(&self.shared.state.names);
         if let (Value::Map(_), Some(entry)) = (value, names.get(name)) {
@@ -183,7 +187,7 @@ impl Session<'_> {
     }
 
     fn expunge(&self, value: &Value) -> Result<(), Refusal> {
-        let name = field(value, "MBOXNAME")?;
+        let name = &mailbox_name(value, "MBOXNAME")?;
         let uniqueid = field(value, "UNIQUEID")?;
         let uids = value.get("UID").and_then(|v| v.list().ok()).ok_or(BAD_PARAMETERS)?;
         let mailbox = self.shared.state.mailbox(name).ok_or(NONEXISTENT)?;
@@ -218,10 +222,10 @@ impl Session<'_> {
     }
 
     fn subscribe(&self, add: bool, value: &Value) -> Result<(), Refusal> {
-        let (userid, name) = (field(value, "USERID")?, field(value, "MBOXNAME")?);
-        let key = crate::names::sort_key(name);
+        let (userid, name) = (field(value, "USERID")?, mailbox_name(value, "MBOXNAME")?);
+        let key = crate::names::sort_key(name.as_str());
         self.with_user(userid, |user| match add {
-            true => drop(user.subscriptions.insert(key, name.to_string())),
+            true => drop(user.subscriptions.insert(key, name)),
             false => drop(user.subscriptions.remove(&key)),
         });
         Ok(())
@@ -283,7 +287,7 @@ impl Session<'_> {
     }
 
     fn annotation(&self, set: bool, value: &Value) -> Result<(), Refusal> {
-        let name = field(value, "MBOXNAME")?;
+        let name = &mailbox_name(value, "MBOXNAME")?;
         let (entry, userid) = (field(value, "ENTRY")?, field(value, "USERID")?);
         let new = match value.get("VALUE").filter(|_| set) {
             Some(value) => Some(Annot {

@@ -99,7 +99,7 @@ impl Session<'_> {
             }
             old.gone = true;
         } else if self.version().has_modseqs()
-            && names.of_id(&head.uniqueid).is_some_and(|e| e.name() != head.name)
+            && names.of_id(&head.uniqueid).is_some_and(|e| *e.name() != head.name)
         {
             return Err(MOVED);
         }
@@ -201,7 +201,7 @@ impl Session<'_> {
             self.put_record(ours, record, last_uid);
         }
         ours.flags(new.user_flags.iter().map(String::as_str));
-        if let (Some(groups), Some(userid)) = (new.groups, owner(&ours.head.name)) {
+        if let (Some(groups), Some(userid)) = (new.groups, owner(ours.head.name.as_str())) {
             let mut groups: Vec<&str> = groups.split('\t').collect();
             groups.sort_unstable();
             self.with_user(&userid, |user| user.groups = groups.join("\t"));

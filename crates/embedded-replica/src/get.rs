@@ -4,7 +4,7 @@
 //! cyrus-imapd 3.6.1.
 
 use csync::{DlistWriter, IntermediateHead, Value, intermediate_line, mailbox_line};
-use cyrus_types::{Guid, Uid, UidValidity, UniqueId};
+use cyrus_types::{Guid, MailboxName, Uid, UidValidity, UniqueId};
 use sha1::{Digest, Sha1};
 
 use crate::mailbox::{Annot, Mailbox, Record, lines};
@@ -21,7 +21,8 @@ impl Session<'_> {
             "GET META" => self.get_meta(text(value)?),
             "GET MAILBOXES" => {
                 for name in texts(value)? {
-                    let entry = lock(&self.shared.state.names).get(name).cloned();
+                    let name = MailboxName::new(name);
+                    let entry = lock(&self.shared.state.names).get(&name).cloned();
                     self.say_entry(entry.as_ref());
                 }
             }
@@ -32,8 +33,8 @@ impl Session<'_> {
                 }
             }
             "GET QUOTA" => self.say_quota(text(value)?),
-            "GET FULLMAILBOX" => self.get_fullmailbox(text(value)?)?,
-            "GET ANNOTATION" => self.get_annotation(text(value)?),
+            "GET FULLMAILBOX" => self.get_fullmailbox(&MailboxName::new(text(value)?))?,
+            "GET ANNOTATION" => self.get_annotation(&MailboxName::new(text(value)?)),
             "GET FETCH" => self.get_fetch(value)?,
             "GET FETCH_SIEVE" => self.get_script(value)?,
             _ => return Err(PROTOCOL),
@@ -86,7 +87,7 @@ impl Session<'_> {
         let users = lock(users);
         let Some(user) = users.get(userid) else { return };
         let seen: Vec<_> = user.seen.clone().into_iter().collect();
-        let subscriptions: Vec<String> = user.subscriptions.values().cloned().collect();
+        let subscriptions: Vec<MailboxName> = user.subscriptions.values().cloned().collect();
         let active = user.active.clone();
         let scripts: Vec<_> = user.scripts.clone().into_iter().collect();
         drop(users);
@@ -105,7 +106,7 @@ impl Session<'_> {
             self.line(|w| {
                 w.key("LSUB").list_begin();
                 for name in subscriptions {
-                    w.atom(name);
+                    w.atom(name.as_str());
                 }
                 w.list_end();
             });
@@ -197,13 +198,14 @@ impl Session<'_> {
     }
 
     /// The groups of the mailbox's owner.
-    fn groups_of(&self, name: &str) -> String {
+    fn groups_of(&self, name: &MailboxName) -> String {
         let users = lock(&self.shared.state.users);
-        let user = owner(name).and_then(|userid| users.get(&userid).map(|u| u.groups.clone()));
+        let user =
+            owner(name.as_str()).and_then(|userid| users.get(&userid).map(|u| u.groups.clone()));
         user.unwrap_or_default()
     }
 
-    fn get_fullmailbox(&mut self, name: &str) -> Result<(), Refusal> {
+    fn get_fullmailbox(&mut self, name: &MailboxName) -> Result<(), Refusal> {
         let mailbox = self.shared.state.mailbox(name).ok_or(NONEXISTENT)?;
         let mailbox = lock(&mailbox);
         let version = self.version();
@@ -234,7 +236,7 @@ impl Session<'_> {
         });
     }
 
-    fn get_annotation(&mut self, name: &str) {
+    fn get_annotation(&mut self, name: &MailboxName) {
         let annotations = match self.shared.state.mailbox(name) {
             Some(mailbox) => lock(&mailbox).head.annotations.clone(),
             None if name.is_empty() => lock(&self.shared.state.annotations).clone(),
@@ -242,7 +244,7 @@ impl Session<'_> {
         };
         for annotation in annotations {
             self.line(|w| {
-                w.key("ANNOTATION").map_begin().key("MBOXNAME").atom(name);
+                w.key("ANNOTATION").map_begin().key("MBOXNAME").atom(name.as_str());
                 w.key("ENTRY").atom(&*annotation.entry).key("USERID").atom(&*annotation.userid);
                 w.key("VALUE").amap(&annotation.value).map_end();
             });
@@ -250,10 +252,10 @@ impl Session<'_> {
     }
 
     fn get_fetch(&mut self, value: &Value) -> Result<(), Refusal> {
-        let name = field(value, "MBOXNAME")?;
+        let name = mailbox_name(value, "MBOXNAME")?;
         let partition = field(value, "PARTITION")?;
         let uid = value.get("UID").and_then(|v| v.u32().ok()).map(Uid).ok_or(BAD_PARAMETERS)?;
-        let mailbox = self.shared.state.mailbox(name).ok_or(NONEXISTENT)?;
+        let mailbox = self.shared.state.mailbox(&name).ok_or(NONEXISTENT)?;
         let found = lock(&mailbox).record(uid).and_then(|r| Some((r.guid, r.body.clone()?)));
         let (guid, body) = found.ok_or(NONEXISTENT)?;
         self.line(|w| {
@@ -316,6 +318,11 @@ pub(crate) fn text(value: &Value) -> Result<&str, Refusal> {
 /// The value as a list of texts.
 pub(crate) fn texts(value: &Value) -> Result<Vec<&str>, Refusal> {
     value.list().map_err(|_| BAD_PARAMETERS)?.iter().map(text).collect()
+}
+
+/// The mailbox's name behind this key of a map.
+pub(crate) fn mailbox_name(value: &Value, key: &str) -> Result<MailboxName, Refusal> {
+    field(value, key).map(MailboxName::new)
 }
 
 /// The text behind this key of a map.

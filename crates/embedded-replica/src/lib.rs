@@ -41,7 +41,7 @@ mod wire;
 
 use std::sync::Arc;
 
-use cyrus_types::Uid;
+use cyrus_types::{MailboxName, Uid};
 
 pub use faults::{Fault, Faults};
 pub use server::{ServeError, Server};
@@ -174,7 +174,7 @@ impl Replica {
 
     /// The body of a message, if it is kept.
     #[must_use]
-    pub fn body(&self, mailbox: &str, uid: Uid) -> Option<Arc<[u8]>> {
+    pub fn body(&self, mailbox: &MailboxName, uid: Uid) -> Option<Arc<[u8]>> {
         let mailbox = self.0.state.mailbox(mailbox)?;
         let mailbox = state::lock(&mailbox);
         mailbox.record(uid)?.body.clone()

@@ -11,7 +11,7 @@
 use std::sync::Arc;
 
 use csync::{Annotation, MailboxHead};
-use cyrus_types::{Guid, ModSeq, Uid, UidValidity, UniqueId};
+use cyrus_types::{Guid, MailboxName, ModSeq, Uid, UidValidity, UniqueId};
 
 use crate::names::is_deleted;
 
@@ -79,7 +79,7 @@ impl Record {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Head {
     pub(crate) uniqueid: UniqueId,
-    pub(crate) name: String,
+    pub(crate) name: MailboxName,
     pub(crate) mboxtype: Option<String>,
     pub(crate) partition: String,
     pub(crate) acl: String,

@@ -7,7 +7,9 @@
 //! ```
 //! Source: `imap/mboxname.c:mbname_from_intname` of cyrus-imapd 3.6.1.
 
-/// The user id that a mailbox belongs to; none for a shared one.
+use cyrus_types::MailboxName;
+
+/// The user id that a mailbox, or a quota root, belongs to; none for a shared one.
 pub(crate) fn owner(name: &str) -> Option<String> {
     let (domain, local) = match name.split_once('!') {
         Some((domain, local)) => (Some(domain), local),
@@ -23,7 +25,8 @@ pub(crate) fn owner(name: &str) -> Option<String> {
 }
 
 /// Whether this is a mailbox after its deletion. It has no conversations any more.
-pub(crate) fn is_deleted(name: &str) -> bool {
+pub(crate) fn is_deleted(name: &MailboxName) -> bool {
+    let name = name.as_str();
     name.split_once('!').map_or(name, |(_, local)| local).starts_with("DELETED.")
 }
 
@@ -32,9 +35,9 @@ pub(crate) fn sort_key(name: &str) -> String {
     name.replace('.', "\u{1f}")
 }
 
-/// Whether `name` is `root` or below it.
-pub(crate) fn is_within(name: &str, root: &str) -> bool {
-    match name.strip_prefix(root) {
+/// Whether a mailbox is at a quota root or below it.
+pub(crate) fn is_within(name: &MailboxName, root: &str) -> bool {
+    match name.as_str().strip_prefix(root) {
         Some(rest) => rest.is_empty() || rest.starts_with('.') || root.ends_with('!'),
         None => false,
     }
@@ -57,7 +60,10 @@ mod tests {
         ] {
             assert_eq!(owner(name).as_deref(), user, "{name}");
         }
-        assert!(is_within("user.anna.x", "user.anna") && !is_within("user.annax", "user.anna"));
+        assert!(
+            is_within(&MailboxName::new("user.anna.x"), "user.anna")
+                && !is_within(&MailboxName::new("user.annax"), "user.anna")
+        );
         assert!(sort_key("user.a.b") < sort_key("user.a-b"));
     }
 }

@@ -1,6 +1,6 @@
 //! A MAILBOX command as it arrives: the keys of its head, and each RECORD as a record, never a tree of values.
 
-use cyrus_types::{Guid, ModSeq, Uid, UidValidity, UniqueId};
+use cyrus_types::{Guid, MailboxName, ModSeq, Uid, UidValidity, UniqueId};
 
 use crate::mailbox::{Annot, EXPUNGED, Head};
 use crate::parse::Parser;
@@ -68,7 +68,7 @@ impl NewMailbox {
             let head = &mut new.head;
             match key.as_str() {
                 "UNIQUEID" => head.uniqueid = UniqueId::new(parser.text()?),
-                "MBOXNAME" => head.name = parser.text()?,
+                "MBOXNAME" => head.name = MailboxName::new(parser.text()?),
                 "MBOXTYPE" => head.mboxtype = Some(parser.text()?).filter(|t| !t.is_empty()),
                 "PARTITION" => head.partition = parser.text()?,
                 "ACL" => head.acl = parser.text()?,

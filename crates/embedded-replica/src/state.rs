@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cyrus_types::{ModSeq, Uid, UniqueId};
+use cyrus_types::{MailboxName, ModSeq, Uid, UniqueId};
 
 use crate::mailbox::{Annot, Mailbox};
 use crate::names::{is_within, owner, sort_key};
@@ -21,14 +21,14 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// A name in the tree.
 #[derive(Debug, Clone)]
 pub(crate) enum Entry {
-    Mailbox { name: String, uniqueid: UniqueId, mailbox: Arc<Mutex<Mailbox>> },
+    Mailbox { name: MailboxName, uniqueid: UniqueId, mailbox: Arc<Mutex<Mailbox>> },
     Intermediate(Intermediate),
 }
 
 /// A name without a mailbox.
 #[derive(Debug, Clone)]
 pub(crate) struct Intermediate {
-    pub(crate) name: String,
+    pub(crate) name: MailboxName,
     pub(crate) uniqueid: UniqueId,
     pub(crate) mboxtype: String,
     pub(crate) createdmodseq: ModSeq,
@@ -36,7 +36,7 @@ pub(crate) struct Intermediate {
 }
 
 impl Entry {
-    pub(crate) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &MailboxName {
         match self {
             Entry::Mailbox { name, .. } => name,
             Entry::Intermediate(i) => &i.name,
@@ -56,12 +56,12 @@ impl Entry {
 pub(crate) struct Names {
     by_key: BTreeMap<String, Entry>,
     /// Names by unique id.
-    by_id: HashMap<UniqueId, String>,
+    by_id: HashMap<UniqueId, MailboxName>,
 }
 
 impl Names {
-    pub(crate) fn get(&self, name: &str) -> Option<&Entry> {
-        self.by_key.get(&sort_key(name))
+    pub(crate) fn get(&self, name: &MailboxName) -> Option<&Entry> {
+        self.by_key.get(&sort_key(name.as_str()))
     }
 
     pub(crate) fn of_id(&self, uniqueid: &UniqueId) -> Option<&Entry> {
@@ -71,12 +71,12 @@ impl Names {
     /// Inserts an entry, or replaces the one with its name.
     pub(crate) fn insert(&mut self, entry: Entry) {
         self.remove(entry.name());
-        self.by_id.insert(entry.uniqueid().clone(), entry.name().to_string());
-        self.by_key.insert(sort_key(entry.name()), entry);
+        self.by_id.insert(entry.uniqueid().clone(), entry.name().clone());
+        self.by_key.insert(sort_key(entry.name().as_str()), entry);
     }
 
-    pub(crate) fn remove(&mut self, name: &str) -> Option<Entry> {
-        let entry = self.by_key.remove(&sort_key(name))?;
+    pub(crate) fn remove(&mut self, name: &MailboxName) -> Option<Entry> {
+        let entry = self.by_key.remove(&sort_key(name.as_str()))?;
         if self.by_id.get(entry.uniqueid()).is_some_and(|n| n == name) {
             self.by_id.remove(entry.uniqueid());
         }
@@ -85,7 +85,7 @@ impl Names {
 
     /// Everything of a user: the INBOX and what is below it, then deleted mailboxes.
     pub(crate) fn of_user(&self, userid: &str) -> Vec<Entry> {
-        let of = |entry: &&Entry| owner(entry.name()).as_deref() == Some(userid);
+        let of = |entry: &&Entry| owner(entry.name().as_str()).as_deref() == Some(userid);
         let (mut live, mut deleted) = (Vec::new(), Vec::new());
         let (local, domain) = match userid.split_once('@') {
             Some((local, domain)) => (local, format!("{domain}!")),
@@ -98,15 +98,17 @@ impl Names {
         ] {
             let from = sort_key(&root);
             let within = self.by_key.range(from..).map(|(_, entry)| entry);
-            found.extend(within.take_while(|e| e.name().starts_with(&root)).filter(of).cloned());
+            found.extend(
+                within.take_while(|e| e.name().as_str().starts_with(&root)).filter(of).cloned(),
+            );
         }
         live.append(&mut deleted);
         live
     }
 
     /// Removes intermediates above `name` that have nothing below them any more.
-    pub(crate) fn prune(&mut self, name: &str) {
-        let mut above = name;
+    pub(crate) fn prune(&mut self, name: &MailboxName) {
+        let mut above = name.as_str();
         while let Some((parent, _)) = above.rsplit_once('.') {
             above = parent;
             let below = sort_key(&format!("{parent}."));
@@ -115,8 +117,9 @@ impl Names {
                 .range(below.clone()..)
                 .next()
                 .is_some_and(|(key, _)| key.starts_with(&below));
-            match self.get(parent) {
-                Some(Entry::Intermediate(_)) if !has_children => drop(self.remove(parent)),
+            let parent = MailboxName::new(parent);
+            match self.get(&parent) {
+                Some(Entry::Intermediate(_)) if !has_children => drop(self.remove(&parent)),
                 Some(Entry::Mailbox { .. }) => return,
                 _ => {}
             }
@@ -127,7 +130,8 @@ impl Names {
 /// What belongs to a user but to no mailbox.
 #[derive(Debug, Default)]
 pub(crate) struct User {
-    pub(crate) subscriptions: BTreeMap<String, String>,
+    /// By sort key.
+    pub(crate) subscriptions: BTreeMap<String, MailboxName>,
     /// By unique id.
     pub(crate) seen: BTreeMap<UniqueId, Seen>,
     /// By file name, `NAME.script`.
@@ -172,7 +176,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn mailbox(&self, name: &str) -> Option<Arc<Mutex<Mailbox>>> {
+    pub(crate) fn mailbox(&self, name: &MailboxName) -> Option<Arc<Mutex<Mailbox>>> {
         match lock(&self.names).get(name)? {
             Entry::Mailbox { mailbox, .. } => Some(mailbox.clone()),
             Entry::Intermediate(_) => None,
@@ -180,7 +184,7 @@ impl State {
     }
 
     /// The deepest quota root that covers a mailbox.
-    pub(crate) fn quotaroot(&self, name: &str) -> Option<String> {
+    pub(crate) fn quotaroot(&self, name: &MailboxName) -> Option<String> {
         let quotas = lock(&self.quotas);
         let covering = quotas.keys().filter(|root| is_within(name, root));
         covering.max_by_key(|root| root.len()).cloned()

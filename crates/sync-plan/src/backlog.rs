@@ -16,7 +16,7 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use cyrus_types::{LogEntry, NameRules, Owner};
+use cyrus_types::{LogEntry, MailboxName, NameRules, Owner};
 
 /// How many users may be linked by messages that were copied or moved from one to the other; renames link more.
 const LINKED: usize = 16;
@@ -31,9 +31,9 @@ pub struct Tasks {
     /// Replicate the data outside mailboxes: subscriptions, seen state, scripts.
     pub meta: bool,
     /// Look at these names: new, changed, renamed or deleted mailboxes.
-    pub mailboxes: HashSet<Arc<str>>,
+    pub mailboxes: HashSet<MailboxName>,
     /// Those of them that the log calls removed.
-    pub removed: HashSet<Arc<str>>,
+    pub removed: HashSet<MailboxName>,
     /// Compare these quota roots.
     pub quotas: HashSet<Arc<str>>,
     /// Replicate the server's annotations (of the shared mailboxes' tasks only).
@@ -85,8 +85,8 @@ impl Tasks {
         }
         // Both lines, as Cyrus logs a removal: the C client may be the next to read them, and does not look at mailboxes
         // that are logged as removed.
-        entries.extend(self.removed.iter().map(|name| LogEntry::Unmailbox(name.to_string())));
-        entries.extend(self.mailboxes.iter().map(|name| LogEntry::Mailbox(name.to_string())));
+        entries.extend(self.removed.iter().cloned().map(LogEntry::Unmailbox));
+        entries.extend(self.mailboxes.iter().cloned().map(LogEntry::Mailbox));
         entries.extend(self.quotas.iter().map(|root| LogEntry::Quota(root.to_string())));
         entries.into_iter()
     }
@@ -170,17 +170,15 @@ impl Backlog {
             LogEntry::Mailbox(name)
             | LogEntry::Unmailbox(name)
             | LogEntry::Annotation(Some(name)) => {
-                let owner = self.rules.owner(name);
+                let owner = name.owner(&self.rules);
                 self.add_mailbox(&owner, name);
                 let tasks = self.of(&owner);
-                if matches!(entry, LogEntry::Unmailbox(_))
-                    && tasks.mailboxes.contains(name.as_str())
-                {
-                    tasks.removed.insert(name.as_str().into());
+                if matches!(entry, LogEntry::Unmailbox(_)) && tasks.mailboxes.contains(name) {
+                    tasks.removed.insert(name.clone());
                 }
             }
             LogEntry::Quota(root) => {
-                let owner = self.rules.owner(root);
+                let owner = self.rules.parse_internal(root).owner();
                 let tasks = self.of(&owner);
                 if !(tasks.whole || tasks.unuser || tasks.quotas.contains(root.as_str())) {
                     tasks.quotas.insert(root.as_str().into());
@@ -191,8 +189,8 @@ impl Backlog {
         }
     }
 
-    fn add_pair(&mut self, from: &str, to: &str, most: usize) {
-        let (old, new) = (self.rules.owner(from), self.rules.owner(to));
+    fn add_pair(&mut self, from: &MailboxName, to: &MailboxName, most: usize) {
+        let (old, new) = (from.owner(&self.rules), to.owner(&self.rules));
         self.add_mailbox(&old, from);
         self.add_mailbox(&new, to);
         if old != new && self.of(&old).links.len().max(self.of(&new).links.len()) < most {
@@ -201,10 +199,10 @@ impl Backlog {
         }
     }
 
-    fn add_mailbox(&mut self, owner: &Owner, name: &str) {
+    fn add_mailbox(&mut self, owner: &Owner, name: &MailboxName) {
         let tasks = self.of(owner);
         if !(tasks.whole || tasks.unuser || tasks.mailboxes.contains(name)) {
-            tasks.mailboxes.insert(name.into());
+            tasks.mailboxes.insert(name.clone());
         }
     }
 

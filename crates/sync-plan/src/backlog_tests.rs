@@ -16,11 +16,11 @@ fn user(name: &str) -> LogEntry {
 }
 
 fn mailbox(name: &str) -> LogEntry {
-    LogEntry::Mailbox(name.into())
+    LogEntry::Mailbox(MailboxName::new(name))
 }
 
 fn rename(from: &str, to: &str) -> LogEntry {
-    LogEntry::Rename(from.into(), to.into())
+    LogEntry::Rename(MailboxName::new(from), MailboxName::new(to))
 }
 
 fn said(backlog: &Backlog) -> Vec<String> {
@@ -35,11 +35,11 @@ fn names(work: &WorkUnit) -> Vec<&str> {
 
 #[test]
 fn what_says_less_is_swallowed() {
-    let seen = LogEntry::Seen("anna".into(), "user.bert".into());
+    let seen = LogEntry::Seen("anna".into(), MailboxName::new("user.bert"));
     let all = [
         mailbox("user.anna.x"),
         seen.clone(),
-        LogEntry::Sub("anna".into(), "user.anna".into()),
+        LogEntry::Sub("anna".into(), MailboxName::new("user.anna")),
         LogEntry::Quota("user.anna".into()),
     ];
     assert_eq!(said(&backlog(&all)), ["MAILBOX user.anna.x", "META anna", "QUOTA user.anna"]);
@@ -51,7 +51,11 @@ fn what_says_less_is_swallowed() {
     }
     let unuser = LogEntry::Unuser("anna".into());
     assert_eq!(said(&backlog(&[seen, unuser, mailbox("user.anna")])), ["UNUSER anna"]);
-    let twice = [mailbox("shared.x"), mailbox("shared.x"), LogEntry::Unmailbox("shared.y".into())];
+    let twice = [
+        mailbox("shared.x"),
+        mailbox("shared.x"),
+        LogEntry::Unmailbox(MailboxName::new("shared.y")),
+    ];
     assert_eq!(
         said(&backlog(&twice)),
         ["MAILBOX shared.x", "MAILBOX shared.y", "UNMAILBOX shared.y"]
@@ -67,7 +71,10 @@ fn a_user_is_worked_on_once_at_a_time_and_others_go_on() {
     assert_eq!(b.take_next(), None);
     assert_eq!(said(&b), ["MAILBOX user.anna.x", "MAILBOX user.anna.y", "MAILBOX user.bert"]);
     b.done(&"anna".into());
-    assert_eq!(b.take_next().unwrap().users[0].1.mailboxes, HashSet::from(["user.anna.y".into()]));
+    assert_eq!(
+        b.take_next().unwrap().users[0].1.mailboxes,
+        HashSet::from([MailboxName::new("user.anna.y")])
+    );
     b.done(&"anna".into());
     b.done(&"bert".into());
     assert!(b.is_empty() && b.users() == 0);
@@ -84,7 +91,10 @@ fn a_rename_between_users_is_one_work() {
     let work = b.take_next().unwrap();
     assert_eq!(names(&work), ["anna", "bert", "carl"]);
     let anna = &work.users[0].1.mailboxes;
-    assert_eq!(anna, &HashSet::from(["user.anna.new".into(), "user.anna.a".into()]));
+    assert_eq!(
+        anna,
+        &HashSet::from([MailboxName::new("user.anna.new"), MailboxName::new("user.anna.a")])
+    );
     // New tasks of any of them wait for all.
     b.add(&mailbox("user.bert.b"), Instant::now());
     assert_eq!(names(&b.take_next().unwrap()), ["dora"]);
@@ -161,7 +171,12 @@ fn nobody_waits_for_who_is_stuck() {
 
 #[test]
 fn copies_do_not_link_everybody() {
-    let to = |n| LogEntry::DoubleMailbox("user.anna".into(), format!("user.u{n}"));
+    let to = |n| {
+        LogEntry::DoubleMailbox(
+            MailboxName::new("user.anna"),
+            MailboxName::new(format!("user.u{n}")),
+        )
+    };
     let mut b = backlog(&(0..100).map(to).collect::<Vec<_>>());
     assert_eq!(b.take_next().unwrap().users.len(), LINKED + 1);
     let mut others = 0;
@@ -175,9 +190,9 @@ fn copies_do_not_link_everybody() {
 fn what_is_laid_aside_rests_alone_and_stays_in_the_log() {
     let now = Instant::now();
     let mut backlog = Backlog::new(NameRules::default());
-    let bad = LogEntry::Mailbox("user.anna.bad".into());
+    let bad = LogEntry::Mailbox(MailboxName::new("user.anna.bad"));
     backlog.add(&bad, now);
-    backlog.add(&LogEntry::Mailbox("user.anna".into()), now);
+    backlog.add(&LogEntry::Mailbox(MailboxName::new("user.anna")), now);
     let work = backlog.take_next().unwrap();
     backlog.lay_aside(&"anna".into(), bad.clone(), Some(now));
     backlog.done(&work.key());
@@ -187,7 +202,7 @@ fn what_is_laid_aside_rests_alone_and_stays_in_the_log() {
     let later = now + Duration::from_secs(1);
     backlog.add(&bad, later);
     assert!(backlog.take_next().is_none());
-    backlog.add(&LogEntry::Mailbox("user.anna.good".into()), later);
+    backlog.add(&LogEntry::Mailbox(MailboxName::new("user.anna.good")), later);
     let work = backlog.take_next().unwrap();
     assert_eq!(work.users[0].1.mailboxes.len(), 1);
     backlog.done(&work.key());
@@ -198,7 +213,7 @@ fn what_is_laid_aside_rests_alone_and_stays_in_the_log() {
     assert!(backlog.is_empty());
     // A deletion or a rename may solve the problem.
     backlog.lay_aside(&"anna".into(), bad.clone(), Some(now));
-    backlog.add(&LogEntry::Unmailbox("user.anna.bad".into()), later);
+    backlog.add(&LogEntry::Unmailbox(MailboxName::new("user.anna.bad")), later);
     assert!(backlog.take_next().is_some());
     backlog.forget_aside(&bad);
     assert!(!backlog.entries().any(|entry| entry == LogEntry::Quota(String::new())));
@@ -206,7 +221,7 @@ fn what_is_laid_aside_rests_alone_and_stays_in_the_log() {
 
 #[test]
 fn what_the_log_calls_removed_is_remembered_so() {
-    let removed = LogEntry::Unmailbox("user.anna.x".into());
+    let removed = LogEntry::Unmailbox(MailboxName::new("user.anna.x"));
     let mut backlog = backlog(&[removed.clone(), mailbox("user.anna.x"), mailbox("user.anna.y")]);
     let mut left: Vec<LogEntry> = backlog.entries().collect();
     left.sort();

@@ -197,13 +197,13 @@ fn annotations_differ(ours: &[MailboxAnnotation], r: &ReplicaMailbox) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use cyrus_types::UniqueId;
+    use cyrus_types::{MailboxName, UniqueId};
 
     use super::*;
 
     fn pair() -> (MasterMailbox, ReplicaMailbox) {
         let m = MasterMailbox {
-            name: "user.anna".into(),
+            name: MailboxName::new("user.anna"),
             uniqueid: UniqueId::new("u1"),
             acl: "anna\tlrs\t".into(),
             last_uid: Uid(7),
@@ -214,7 +214,7 @@ mod tests {
             ..Default::default()
         };
         let r = ReplicaMailbox {
-            name: "user.anna".into(),
+            name: MailboxName::new("user.anna"),
             uniqueid: UniqueId::new("u1"),
             acl: "anna\tlrs\t".into(),
             last_uid: Uid(7),

@@ -9,15 +9,15 @@
 
 use std::collections::HashSet;
 
-use cyrus_types::UidValidity;
+use cyrus_types::{MailboxName, UidValidity};
 
 /// One mailbox to be renamed, or moved to another partition, on the replica.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rename {
     /// Its name on the replica.
-    pub from: String,
+    pub from: MailboxName,
     /// Its name here.
-    pub to: String,
+    pub to: MailboxName,
     /// The partition it belongs on.
     pub partition: String,
     /// Its UIDVALIDITY here.
@@ -29,10 +29,10 @@ pub struct Rename {
 ///
 /// A run that ends between the two renames leaves a mailbox under its temporary name; the next run sees that as one more
 /// rename.
-pub fn order_renames(mut todo: Vec<Rename>, taken: &HashSet<&str>) -> Vec<Rename> {
+pub fn order_renames(mut todo: Vec<Rename>, taken: &HashSet<&MailboxName>) -> Vec<Rename> {
     let mut ordered = Vec::with_capacity(todo.len());
     while !todo.is_empty() {
-        let sources: HashSet<String> = todo.iter().map(|r| r.from.clone()).collect();
+        let sources: HashSet<MailboxName> = todo.iter().map(|r| r.from.clone()).collect();
         let is_free = |r: &Rename| r.from == r.to || !sources.contains(&r.to);
         let (free, mut waiting): (Vec<_>, Vec<_>) = todo.into_iter().partition(is_free);
         if free.is_empty()
@@ -49,12 +49,12 @@ pub fn order_renames(mut todo: Vec<Rename>, taken: &HashSet<&str>) -> Vec<Rename
 }
 
 /// A name similar to this one that is not used.
-fn name_aside(name: &str, taken: &HashSet<&str>) -> String {
-    let mut aside = format!("{name}-renaming");
+fn name_aside(name: &MailboxName, taken: &HashSet<&MailboxName>) -> MailboxName {
+    let mut aside = MailboxName::new(format!("{name}-renaming"));
     let mut number = 1u32;
-    while taken.contains(aside.as_str()) {
+    while taken.contains(&aside) {
         number += 1;
-        aside = format!("{name}-renaming{number}");
+        aside = MailboxName::new(format!("{name}-renaming{number}"));
     }
     aside
 }
@@ -65,20 +65,20 @@ mod tests {
 
     fn rename(from: &str, to: &str) -> Rename {
         Rename {
-            from: from.into(),
-            to: to.into(),
+            from: MailboxName::new(from),
+            to: MailboxName::new(to),
             partition: "default".into(),
             uidvalidity: UidValidity(1),
         }
     }
 
-    fn ordered(todo: Vec<Rename>, taken: &[&str]) -> Vec<(String, String)> {
-        let taken = taken.iter().copied().collect();
-        order_renames(todo, &taken).into_iter().map(|r| (r.from, r.to)).collect()
+    fn ordered(todo: Vec<Rename>, taken: &[&str]) -> Vec<(MailboxName, MailboxName)> {
+        let taken: Vec<_> = taken.iter().copied().map(MailboxName::new).collect();
+        order_renames(todo, &taken.iter().collect()).into_iter().map(|r| (r.from, r.to)).collect()
     }
 
-    fn pairs(of: &[(&str, &str)]) -> Vec<(String, String)> {
-        of.iter().map(|(from, to)| (from.to_string(), to.to_string())).collect()
+    fn pairs(of: &[(&str, &str)]) -> Vec<(MailboxName, MailboxName)> {
+        of.iter().map(|(from, to)| (MailboxName::new(*from), MailboxName::new(*to))).collect()
     }
 
     #[test]
@@ -97,7 +97,7 @@ mod tests {
     fn two_rings_and_a_chain_all_come_to_their_end() {
         let todo = [("a", "b"), ("b", "c"), ("c", "a"), ("p", "q"), ("q", "p"), ("x", "y")];
         let got = ordered(todo.iter().map(|(f, t)| rename(f, t)).collect(), &[]);
-        let mut names: Vec<String> = todo.iter().map(|(from, _)| from.to_string()).collect();
+        let mut names: Vec<_> = todo.iter().map(|(from, _)| MailboxName::new(*from)).collect();
         let before = names.clone();
         for (from, to) in &got {
             assert!(!names.contains(to), "{to} is still there in {got:?}");

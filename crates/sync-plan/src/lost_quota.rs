@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 
 use csync::{ReplicaMailbox, ReplicaUser};
-use cyrus_types::UniqueId;
+use cyrus_types::{MailboxName, UniqueId};
 
 use crate::master::{Folder, MasterMailbox, MasterQuota, MasterUser};
 
@@ -21,7 +21,7 @@ pub struct Uncounted {
     /// The quota root.
     pub root: String,
     /// One of the mailboxes.
-    pub mailbox: String,
+    pub mailbox: MailboxName,
     /// How many others there are.
     pub others: usize,
 }
@@ -67,7 +67,7 @@ fn is_lost(
     };
     let lacks = match &theirs.quotaroot {
         None => true,
-        Some(root) => *root != quota.root && covers(root, &quota.root),
+        Some(root) => *root != quota.root && is_at_or_below(&quota.root, root),
     };
     is_its
         && lacks
@@ -76,8 +76,13 @@ fn is_lost(
         && !master.quotas.iter().any(below)
 }
 
-/// Whether a mailbox (or a root) is at or below a root.
-fn covers(root: &str, name: &str) -> bool {
+/// Whether a mailbox is at or below a root.
+fn covers(root: &str, name: &MailboxName) -> bool {
+    is_at_or_below(name.as_str(), root)
+}
+
+/// The same for any name, such as another root's.
+fn is_at_or_below(name: &str, root: &str) -> bool {
     name.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
@@ -90,7 +95,7 @@ mod tests {
 
     fn ours(name: &str, root: Option<&str>) -> Folder {
         Folder::Mailbox(Box::new(MasterMailbox {
-            name: name.into(),
+            name: MailboxName::new(name),
             uniqueid: UniqueId::new(name),
             quotaroot: root.map(str::to_string),
             ..MasterMailbox::default()
@@ -99,7 +104,7 @@ mod tests {
 
     fn theirs(name: &str, root: Option<&str>) -> ReplicaMailbox {
         ReplicaMailbox {
-            name: name.into(),
+            name: MailboxName::new(name),
             uniqueid: UniqueId::new(name),
             partition: "default".into(),
             quotaroot: root.map(str::to_string),

@@ -2,7 +2,7 @@
 //!
 //! Names are internal names as on the wire (`user.anna.Sent`); times are Unix seconds.
 
-use cyrus_types::{Guid, ModSeq, Owner, SyncCrcs, Uid, UidValidity, UniqueId};
+use cyrus_types::{Guid, MailboxName, ModSeq, Owner, SyncCrcs, Uid, UidValidity, UniqueId};
 
 /// An annotation of a mailbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct MailboxAnnotation {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MasterMailbox {
     /// Internal name.
-    pub name: String,
+    pub name: MailboxName,
     /// Unique id, the same for life.
     pub uniqueid: UniqueId,
     /// The type as on the wire (`MBOXTYPE`), `None` for plain mail.
@@ -66,7 +66,7 @@ pub struct MasterMailbox {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Intermediate {
     /// Internal name.
-    pub name: String,
+    pub name: MailboxName,
     /// Unique id.
     pub uniqueid: UniqueId,
     /// The type as the wire names it.
@@ -88,7 +88,7 @@ pub enum Folder {
 
 impl Folder {
     /// The entry's internal name.
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> &MailboxName {
         match self {
             Folder::Mailbox(m) => &m.name,
             Folder::Intermediate(i) => &i.name,
@@ -153,16 +153,16 @@ pub struct MasterUser {
     /// All entries of the tree, including deleted mailboxes (`DELETED.…`), in Cyrus' order.
     pub folders: Vec<Folder>,
     /// Names in the tree that are tombstones. They show where to look, but prove nothing: only a unique id does.
-    pub tombstone_names: Vec<String>,
+    pub tombstone_names: Vec<MailboxName>,
     /// The name of the user's INBOX if that can't be read here.
-    pub unread_inbox: Option<String>,
+    pub unread_inbox: Option<MailboxName>,
     /// Something of the user can't be read here, so mailboxes that seem to be missing may exist: nothing of the user is
     /// removed on the replica.
     pub incomplete: bool,
     /// Quota roots that the mailboxes name; a root that is named but does not exist is absent.
     pub quotas: Vec<MasterQuota>,
     /// Subscriptions, internal names.
-    pub subscriptions: Vec<String>,
+    pub subscriptions: Vec<MailboxName>,
     /// Seen state, one entry for each mailbox.
     pub seen: Vec<MasterSeen>,
     /// Files and roots that are missing although they should exist.
@@ -179,7 +179,7 @@ pub enum Missing {
         /// Its name.
         root: String,
         /// The mailbox that names it.
-        mailbox: String,
+        mailbox: MailboxName,
         /// Where it should be.
         path: String,
     },
@@ -188,6 +188,6 @@ pub enum Missing {
         /// The file.
         path: String,
         /// The user's INBOX, whose unique id names that file.
-        inbox: String,
+        inbox: MailboxName,
     },
 }

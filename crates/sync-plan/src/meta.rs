@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use csync::{ReplicaQuota, ReplicaSeen, ReplicaSieve};
-use cyrus_types::UniqueId;
+use cyrus_types::{MailboxName, UniqueId};
 
 use crate::master::{MasterQuota, MasterSeen, MasterSieve};
 
@@ -20,9 +20,9 @@ pub enum QuotaChange {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SubChange {
     /// Subscribe.
-    Add(String),
+    Add(MailboxName),
     /// Unsubscribe.
-    Remove(String),
+    Remove(MailboxName),
 }
 
 /// A change to the Sieve scripts.
@@ -74,9 +74,9 @@ fn resource(name: &str) -> &str {
 }
 
 /// Subscriptions to add, then those to remove.
-pub fn plan_subs(ours: &[String], theirs: &[String]) -> Vec<SubChange> {
-    let here: HashSet<&String> = ours.iter().collect();
-    let there: HashSet<&String> = theirs.iter().collect();
+pub fn plan_subs(ours: &[MailboxName], theirs: &[MailboxName]) -> Vec<SubChange> {
+    let here: HashSet<&MailboxName> = ours.iter().collect();
+    let there: HashSet<&MailboxName> = theirs.iter().collect();
     let added = ours.iter().filter(|n| !there.contains(n)).cloned().map(SubChange::Add);
     let removed = theirs.iter().filter(|n| !here.contains(n)).cloned().map(SubChange::Remove);
     added.chain(removed).collect()
@@ -192,11 +192,11 @@ mod tests {
 
     #[test]
     fn subscriptions_are_added_then_removed() {
-        let ours = ["a".to_string(), "b".to_string()];
-        let theirs = ["b".to_string(), "c".to_string()];
+        let ours = ["a", "b"].map(MailboxName::new);
+        let theirs = ["b", "c"].map(MailboxName::new);
         assert_eq!(
             plan_subs(&ours, &theirs),
-            [SubChange::Add("a".into()), SubChange::Remove("c".into())]
+            [SubChange::Add(MailboxName::new("a")), SubChange::Remove(MailboxName::new("c"))]
         );
     }
 

@@ -5,6 +5,7 @@
 //! its quota files it removes all roots.
 
 use csync::ReplicaUser;
+use cyrus_types::MailboxName;
 
 use crate::master::{MasterUser, Missing};
 use crate::meta::{QuotaChange, SubChange};
@@ -20,7 +21,7 @@ pub enum Kept {
         /// Its name.
         root: String,
         /// The mailbox that names it.
-        mailbox: String,
+        mailbox: MailboxName,
         /// Where it should be.
         path: String,
     },
@@ -69,7 +70,7 @@ pub(crate) fn keep(
 
 /// Whether the replica does not have our INBOX yet: then its data belongs to a removed user of the same name, and is
 /// removed with that user's INBOX.
-fn is_another_users(inbox: &str, master: &MasterUser, replica: &ReplicaUser) -> bool {
+fn is_another_users(inbox: &MailboxName, master: &MasterUser, replica: &ReplicaUser) -> bool {
     let ours = master.folders.iter().find(|folder| folder.name() == inbox);
     ours.is_some_and(|ours| !replica.mailboxes.iter().any(|r| r.uniqueid == *ours.uniqueid()))
 }
@@ -87,7 +88,13 @@ mod tests {
         let remove = |root: &str| QuotaChange::Remove(root.to_string());
         let planned = || {
             let quotas = vec![remove("user.a"), remove("user.a.b")];
-            (quotas, vec![SubChange::Add("x".into()), SubChange::Remove("y".into())])
+            (
+                quotas,
+                vec![
+                    SubChange::Add(MailboxName::new("x")),
+                    SubChange::Remove(MailboxName::new("y")),
+                ],
+            )
         };
         let (mut quotas, mut subs) = planned();
         let none = (MasterUser::default(), ReplicaUser::default());
@@ -95,16 +102,16 @@ mod tests {
         assert_eq!((quotas, subs), planned());
         let lost = |root: &str, mailbox: &str, path: &str| Missing::QuotaRoot {
             root: root.into(),
-            mailbox: mailbox.into(),
+            mailbox: MailboxName::new(mailbox),
             path: path.into(),
         };
         let missing = vec![
             lost("user.a", "user.a.c", "/q"),
             lost("user.z", "user.a", "/z"),
-            Missing::Subscriptions { path: "/s".into(), inbox: "user.a".into() },
+            Missing::Subscriptions { path: "/s".into(), inbox: MailboxName::new("user.a") },
         ];
         let inbox = MasterMailbox {
-            name: "user.a".into(),
+            name: MailboxName::new("user.a"),
             uniqueid: UniqueId::new("1"),
             ..MasterMailbox::default()
         };
@@ -120,7 +127,7 @@ mod tests {
         let (mut quotas, mut subs) = planned();
         let kept = keep(&mut quotas, &mut subs, &master, &replica);
         assert_eq!(quotas, [remove("user.a.b")]);
-        assert_eq!(subs, [SubChange::Add("x".into())]);
+        assert_eq!(subs, [SubChange::Add(MailboxName::new("x"))]);
         let words: Vec<String> = kept.iter().map(ToString::to_string).collect();
         assert_eq!(words.len(), 2, "{words:?}");
         assert!(

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use csync::{ReplicaMailbox, ReplicaUser};
-use cyrus_types::{Uid, UidValidity, UniqueId};
+use cyrus_types::{MailboxName, Uid, UidValidity, UniqueId};
 
 use crate::compare::{CopybackReason, Verdict, compare_mailbox};
 use crate::folders::{Rename, order_renames};
@@ -48,7 +48,7 @@ pub struct Tombstones {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Moved {
     /// Its name here, or its last one if it has expired.
-    pub name: String,
+    pub name: MailboxName,
     /// Its UIDVALIDITY here.
     pub uidvalidity: UidValidity,
 }
@@ -70,7 +70,7 @@ pub enum MailboxUpdate {
     /// Its header or records differ, or the replica lacks it.
     Send {
         /// Internal name.
-        name: String,
+        name: MailboxName,
         /// Unique id, to notice a mailbox that was replaced meanwhile.
         uniqueid: UniqueId,
         /// The replica's state; `None` if it lacks the mailbox.
@@ -85,7 +85,7 @@ pub enum MailboxUpdate {
 impl MailboxUpdate {
     /// Its internal name.
     #[must_use]
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> &MailboxName {
         match self {
             MailboxUpdate::Send { name, .. } => name,
             MailboxUpdate::Intermediate(i) => &i.name,
@@ -98,7 +98,7 @@ impl MailboxUpdate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contest {
     /// The name.
-    pub mailbox: String,
+    pub mailbox: MailboxName,
     /// The unique id here.
     pub ours: UniqueId,
     /// The unique id there.
@@ -117,7 +117,7 @@ impl Contest {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Withheld {
     /// Mailboxes, by their names there, that have a tombstone here.
-    pub mailboxes: Vec<String>,
+    pub mailboxes: Vec<MailboxName>,
     /// Quota roots.
     pub quotas: Vec<String>,
     /// How many subscriptions and Sieve scripts.
@@ -152,9 +152,9 @@ impl fmt::Display for Withheld {
 pub struct UserPlan {
     /// Mailboxes to delete on the replica, children first. Each one's unique id has a tombstone here, or it never held
     /// anything and is in the way.
-    pub deletes: Vec<String>,
+    pub deletes: Vec<MailboxName>,
     /// Mailboxes on the replica that neither exist nor were deleted here, and are in nobody's way: left alone and reported.
-    pub orphans: Vec<String>,
+    pub orphans: Vec<MailboxName>,
     /// Mailboxes here that this plan can't make equal: each is left out of the updates, the user's others go on, and the
     /// user ends as failed, naming these.
     pub left_out: Vec<PlanError>,
@@ -203,7 +203,7 @@ pub enum PlanError {
     #[error("mailbox {mailbox} needs copyback: {reason}")]
     Copyback {
         /// The mailbox.
-        mailbox: String,
+        mailbox: MailboxName,
         /// What the replica has that we lack.
         reason: CopybackReason,
     },
@@ -216,7 +216,7 @@ pub enum PlanError {
     )]
     NameHeld {
         /// The mailbox here.
-        mailbox: String,
+        mailbox: MailboxName,
         /// The unique id of the replica's.
         uniqueid: UniqueId,
         /// Whether a mailbox with that unique id exists here: it can't be read, is another user's, or can't be renamed yet.
@@ -228,14 +228,14 @@ pub enum PlanError {
     )]
     NeedsInbox {
         /// The mailbox here.
-        mailbox: String,
+        mailbox: MailboxName,
     },
 }
 
 impl PlanError {
     /// The mailbox that is left out.
     #[must_use]
-    pub fn mailbox(&self) -> &str {
+    pub fn mailbox(&self) -> &MailboxName {
         match self {
             PlanError::Copyback { mailbox, .. }
             | PlanError::NameHeld { mailbox, .. }
@@ -272,8 +272,8 @@ pub fn plan_user(
     let mut plan = UserPlan::default();
     let mut staying = HashSet::new();
     let mut renames = Vec::new();
-    let names_there: HashSet<&str> = replica.mailboxes.iter().map(|r| r.name.as_str()).collect();
-    let ours: HashSet<&str> = master.folders.iter().map(Folder::name).collect();
+    let names_there: HashSet<&MailboxName> = replica.mailboxes.iter().map(|r| &r.name).collect();
+    let ours: HashSet<&MailboxName> = master.folders.iter().map(Folder::name).collect();
     for gone in unmatched_folders(master, replica) {
         let alive = tombstones.alive.contains(&gone.uniqueid);
         let goes = !alive
@@ -287,7 +287,7 @@ pub fn plan_user(
             plan.withheld.mailboxes.push(gone.name.clone());
         }
         let moved = tombstones.moved.get(&gone.uniqueid);
-        let free = |to: &&Moved| !names_there.contains(to.name.as_str());
+        let free = |to: &&Moved| !names_there.contains(&to.name);
         if let Some(moved) = moved.filter(free).filter(|_| !gone.partition.is_empty()) {
             if !master.incomplete {
                 renames.push(follow(moved, gone));
@@ -295,8 +295,8 @@ pub fn plan_user(
             }
             plan.withheld.mailboxes.push(gone.name.clone());
         }
-        staying.insert(gone.name.as_str());
-        if !goes && !alive && !ours.contains(gone.name.as_str()) {
+        staying.insert(&gone.name);
+        if !goes && !alive && !ours.contains(&gone.name) {
             plan.orphans.push(gone.name.clone());
         }
     }
@@ -307,7 +307,7 @@ pub fn plan_user(
     for folder in &master.folders {
         let found = there.get(folder.uniqueid()).copied();
         if let Some(uniqueid) = held.get(folder.name()).copied().cloned() {
-            let mailbox = folder.name().to_string();
+            let mailbox = folder.name().clone();
             let alive = tombstones.alive.contains(&uniqueid) || is_ours(master, &uniqueid);
             if options.one_way && !alive && !master.incomplete {
                 let ours = folder.uniqueid().clone();
@@ -332,7 +332,7 @@ pub fn plan_user(
     }
     if !renames.is_empty() {
         let names = master.folders.iter().map(Folder::name);
-        let taken = names.chain(replica.mailboxes.iter().map(|r| r.name.as_str())).collect();
+        let taken = names.chain(replica.mailboxes.iter().map(|r| &r.name)).collect();
         plan.renames = order_renames(renames, &taken);
     }
 
@@ -354,7 +354,7 @@ pub fn plan_user(
 
 /// The plan for a user without a usable INBOX on both sides: nothing can be done.
 fn without_inbox(master: &MasterUser) -> UserPlan {
-    let needs = |folder: &Folder| PlanError::NeedsInbox { mailbox: folder.name().to_string() };
+    let needs = |folder: &Folder| PlanError::NeedsInbox { mailbox: folder.name().clone() };
     UserPlan { left_out: master.folders.iter().map(needs).collect(), ..UserPlan::default() }
 }
 
@@ -382,14 +382,12 @@ fn is_filler(
     r: &ReplicaMailbox,
     master: &MasterUser,
     replica: &ReplicaUser,
-    ours: &HashSet<&str>,
+    ours: &HashSet<&MailboxName>,
 ) -> bool {
     let empty = r.last_uid == Uid::NONE && r.annotations.is_empty();
-    let below = |other: &&ReplicaMailbox| {
-        other.name.strip_prefix(r.name.as_str()).is_some_and(|rest| rest.starts_with('.'))
-    };
+    let below = |other: &&ReplicaMailbox| other.name.is_below(&r.name);
     empty
-        && ours.contains(r.name.as_str())
+        && ours.contains(&r.name)
         && (!master.owner.is_shared()
             || replica.mailboxes.iter().filter(below).any(|m| is_ours(master, &m.uniqueid)))
 }
@@ -403,23 +401,23 @@ fn is_ours(master: &MasterUser, uniqueid: &UniqueId) -> bool {
 fn held_names<'a>(
     master: &MasterUser,
     replica: &'a ReplicaUser,
-    staying: &HashSet<&str>,
-) -> HashMap<&'a str, &'a UniqueId> {
+    staying: &HashSet<&MailboxName>,
+) -> HashMap<&'a MailboxName, &'a UniqueId> {
     let mut held = HashMap::new();
     if staying.is_empty() {
         return held;
     }
-    let here: HashMap<&UniqueId, &str> =
+    let here: HashMap<&UniqueId, &MailboxName> =
         master.folders.iter().map(|folder| (folder.uniqueid(), folder.name())).collect();
     loop {
         let before = held.len();
         for r in &replica.mailboxes {
             let stays = match here.get(&r.uniqueid) {
-                Some(name) => *name != r.name && held.contains_key(name),
-                None => staying.contains(r.name.as_str()),
+                Some(name) => **name != r.name && held.contains_key(name),
+                None => staying.contains(&r.name),
             };
             if stays {
-                held.insert(r.name.as_str(), &r.uniqueid);
+                held.insert(&r.name, &r.uniqueid);
             }
         }
         if held.len() == before {

@@ -1,12 +1,12 @@
 //! The plan for one user, case by case.
 
-use cyrus_types::{ModSeq, Owner, Uid, UniqueId};
+use cyrus_types::{MailboxName, ModSeq, Owner, Uid, UniqueId};
 
 use super::*;
 
 fn here(name: &str, id: &str) -> Folder {
     Folder::Mailbox(Box::new(MasterMailbox {
-        name: name.into(),
+        name: MailboxName::new(name),
         uniqueid: UniqueId::new(id),
         partition: "default".into(),
         highestmodseq: ModSeq(5),
@@ -16,7 +16,7 @@ fn here(name: &str, id: &str) -> Folder {
 
 fn there(name: &str, id: &str) -> ReplicaMailbox {
     ReplicaMailbox {
-        name: name.into(),
+        name: MailboxName::new(name),
         uniqueid: UniqueId::new(id),
         partition: "default".into(),
         highestmodseq: ModSeq(5),
@@ -25,7 +25,11 @@ fn there(name: &str, id: &str) -> ReplicaMailbox {
 }
 
 fn held(mailbox: &str, uniqueid: &str) -> PlanError {
-    PlanError::NameHeld { mailbox: mailbox.into(), uniqueid: UniqueId::new(uniqueid), alive: false }
+    PlanError::NameHeld {
+        mailbox: MailboxName::new(mailbox),
+        uniqueid: UniqueId::new(uniqueid),
+        alive: false,
+    }
 }
 
 fn filled(name: &str, id: &str) -> ReplicaMailbox {
@@ -60,23 +64,23 @@ fn nothing_is_deleted_without_a_tombstone() {
     );
     let uniqueids = HashSet::from([UniqueId::new("3")]);
     let tombstones = Tombstones { uniqueids, ..Tombstones::default() };
-    let mut m = MasterUser { tombstone_names: vec!["user.a.x".into()], ..m };
+    let mut m = MasterUser { tombstone_names: vec![MailboxName::new("user.a.x")], ..m };
     let plan = plan_user(&m, &r, &tombstones, &Options::default());
     assert_eq!(plan.deletes, ["user.a.y"], "a name proves nothing");
     assert_eq!(plan.orphans, ["user.a.x", "user.a.z"]);
     // A mailbox that was deleted with delay and has expired here goes below DELETED there, once.
-    let moved = Moved { name: "DELETED.user.a.z.1".into(), uidvalidity: UidValidity(7) };
+    let moved = Moved { name: MailboxName::new("DELETED.user.a.z.1"), uidvalidity: UidValidity(7) };
     let moved = HashMap::from([(UniqueId::new("4"), moved)]);
     let alive = HashSet::from([UniqueId::new("4")]);
     let mut r = r;
     let tombstones = Tombstones { moved, alive, ..tombstones };
     let plan = plan_user(&m, &r, &tombstones, &Options::default());
-    let renames: Vec<_> = plan.renames.iter().map(|r| (&*r.from, &*r.to)).collect();
+    let renames: Vec<_> = plan.renames.iter().map(|r| (r.from.as_str(), r.to.as_str())).collect();
     assert_eq!(renames, [("user.a.z", "DELETED.user.a.z.1")]);
-    r.mailboxes[3].name = "DELETED.user.a.z.1".into();
+    r.mailboxes[3].name = MailboxName::new("DELETED.user.a.z.1");
     let plan = plan_user(&m, &r, &tombstones, &Options::default());
     assert!(plan.renames.is_empty() && plan.orphans == ["user.a.x"], "{plan:?}");
-    r.mailboxes[3].name = "user.a.z".into();
+    r.mailboxes[3].name = MailboxName::new("user.a.z");
     // While anything can't be read, nothing is removed.
     m.incomplete = true;
     let plan = plan_user(&m, &r, &tombstones, &Options::default());
@@ -101,7 +105,8 @@ fn what_lives_here_is_never_deleted_nor_reported() {
 fn nothing_of_a_user_is_taken_away_while_something_can_not_be_read() {
     let (m, r) = sides(vec![here("user.a", "1")], vec![there("user.a", "1")]);
     let quota = csync::ReplicaQuota { root: "user.a".into(), limits: vec![], modseq: ModSeq(1) };
-    let r = ReplicaUser { quotas: vec![quota], subscriptions: vec!["user.a".into()], ..r };
+    let r =
+        ReplicaUser { quotas: vec![quota], subscriptions: vec![MailboxName::new("user.a")], ..r };
     let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default());
     assert_eq!((plan.quotas.len(), plan.subscriptions.len()), (1, 1));
     let m = MasterUser { incomplete: true, ..m };
@@ -134,7 +139,7 @@ fn a_held_name_is_contested_with_one_way_alone() {
     let tombstones = Tombstones { alive, ..Tombstones::default() };
     let plan = plan_user(&m, &r, &tombstones, &one_way);
     let contest = Contest {
-        mailbox: "user.a.x".into(),
+        mailbox: MailboxName::new("user.a.x"),
         ours: UniqueId::new("new"),
         theirs: UniqueId::new("old"),
     };
@@ -155,7 +160,7 @@ fn a_name_held_by_what_never_held_a_message_is_freed() {
     );
     let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default());
     assert_eq!(plan.deletes, ["user.a.x"]);
-    assert_eq!((plan.orphans, plan.left_out), (vec!["user.a.z".to_string()], vec![]));
+    assert_eq!((plan.orphans, plan.left_out), (vec![MailboxName::new("user.a.z")], vec![]));
     assert_eq!(plan.updates.len(), 1);
     // Unless it exists here all the same.
     let alive = HashSet::from([UniqueId::new("made up")]);
@@ -198,7 +203,7 @@ fn a_mailbox_that_needs_copyback_is_left_out_and_the_others_go_on() {
     let said = plan.left_out[0].to_string();
     assert!(said.starts_with("mailbox user.a needs copyback"), "{said}");
     assert_eq!(plan.left_out[0].mailbox(), "user.a");
-    let names: Vec<&str> = plan.updates.iter().map(MailboxUpdate::name).collect();
+    let names: Vec<_> = plan.updates.iter().map(MailboxUpdate::name).collect();
     assert_eq!(names, ["user.a.new"]);
     let one_way = Options { one_way: true, ..Default::default() };
     let plan = plan_user(&m, &r, &Tombstones::default(), &one_way);
@@ -208,10 +213,10 @@ fn a_mailbox_that_needs_copyback_is_left_out_and_the_others_go_on() {
 #[test]
 fn a_user_whose_inbox_is_nowhere_to_be_had_waits_for_it() {
     let (mut m, mut r) = sides(vec![here("user.a.x", "2")], vec![]);
-    m.unread_inbox = Some("user.a".into());
+    m.unread_inbox = Some(MailboxName::new("user.a"));
     let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default());
     assert!(plan.is_empty());
-    assert_eq!(plan.left_out, [PlanError::NeedsInbox { mailbox: "user.a.x".into() }]);
+    assert_eq!(plan.left_out, [PlanError::NeedsInbox { mailbox: MailboxName::new("user.a.x") }]);
     // With an INBOX there, the others go on.
     r.mailboxes.push(there("user.a", "1"));
     let plan = plan_user(&m, &r, &Tombstones::default(), &Options::default());
@@ -232,7 +237,7 @@ fn what_needs_copyback_is_renamed_all_the_same_and_keeps_its_uidvalidity() {
 #[test]
 fn names_without_a_mailbox_go_to_who_tells_of_them() {
     let name = Folder::Intermediate(Intermediate {
-        name: "user.a.x".into(),
+        name: MailboxName::new("user.a.x"),
         uniqueid: UniqueId::new("2"),
         ..Default::default()
     });

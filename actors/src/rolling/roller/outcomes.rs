@@ -236,7 +236,8 @@ impl Rolling {
             };
             for entry in entries {
                 let owner = match &entry {
-                    LogEntry::Mailbox(name) | LogEntry::Quota(name) => rules.owner(name),
+                    LogEntry::Mailbox(name) => name.owner(rules),
+                    LogEntry::Quota(root) => rules.parse_internal(root).owner(),
                     LogEntry::Meta(userid) => userid.as_str().into(),
                     _ => key.clone(),
                 };
@@ -265,7 +266,7 @@ impl Rolling {
 }
 
 fn mailbox_entry(e: &UserError) -> Option<LogEntry> {
-    Some(LogEntry::Mailbox(e.mailbox()?.to_string()))
+    Some(LogEntry::Mailbox(e.mailbox()?.clone()))
 }
 
 /// When a failed entry is tried again.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use csync::ReplicaMailbox;
+use cyrus_types::MailboxName;
 
 use crate::replica::asked::PendingCommand;
 
@@ -17,13 +18,13 @@ pub(super) struct Ahead {
 /// What a command is about.
 pub(super) enum Object {
     /// This mailbox.
-    Mailbox(String),
+    Mailbox(MailboxName),
     /// Something else of the user, in words.
     Other(String),
 }
 
 impl Object {
-    pub(super) fn mailbox(&self) -> Option<&str> {
+    pub(super) fn mailbox(&self) -> Option<&MailboxName> {
         match self {
             Object::Mailbox(name) => Some(name),
             Object::Other(_) => None,
@@ -35,7 +36,7 @@ impl Object {
 impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Object::Mailbox(name) => f.write_str(name),
+            Object::Mailbox(name) => name.fmt(f),
             Object::Other(what) => f.write_str(what),
         }
     }

@@ -14,6 +14,7 @@
 use std::collections::VecDeque;
 
 use csync::{Command, ReplicaMailbox};
+use cyrus_types::MailboxName;
 use tracing::{Instrument, Span, info};
 
 use super::ahead::Object;
@@ -34,7 +35,7 @@ const HELD: usize = 64 * 1024 * 1024;
 
 /// A MAILBOX command, ready to be sent.
 struct Held {
-    mailbox: String,
+    mailbox: MailboxName,
     uploads: VecDeque<PendingCommand>,
     instead_of: Option<Box<ReplicaMailbox>>,
     before: Vec<Command>,
@@ -73,13 +74,17 @@ impl Holding {
 
 impl Apply<'_> {
     /// Sends a mailbox's records once its messages are accepted. Commands that are ready by now are sent at once.
-    pub(super) async fn hold(&mut self, mailbox: &str, ready: Ready) -> Result<(), UserError> {
+    pub(super) async fn hold(
+        &mut self,
+        mailbox: &MailboxName,
+        ready: Ready,
+    ) -> Result<(), UserError> {
         let Ready { uploads, instead_of, before, records, brings, state, .. } = ready;
         for upload in &uploads {
             self.messages += upload.brings.messages as usize;
             self.bytes += upload.brings.bytes;
         }
-        let mailbox = mailbox.to_string();
+        let mailbox = mailbox.clone();
         let held = Held { mailbox, uploads, instead_of, before, records, brings, state };
         self.holding.queue.push_back(held);
         while self.holding.is_full() && self.release_first(true).await? {}
@@ -165,7 +170,7 @@ impl Apply<'_> {
     /// Sends a MAILBOX command ahead of its answer.
     pub(super) async fn send_records(
         &mut self,
-        mailbox: &str,
+        mailbox: &MailboxName,
         records: RecordBuffer,
     ) -> Result<PendingCommand, UserError> {
         if (1..=FRAME_BYTES).contains(&records.in_memory()) {
@@ -175,7 +180,7 @@ impl Apply<'_> {
         }
         let client = self.lease.client.clone();
         let message =
-            SendRecords { mailbox: mailbox.to_string(), records, client, span: Span::current() };
+            SendRecords { mailbox: mailbox.clone(), records, client, span: Span::current() };
         let sent = self.context.streamer.send(message).await;
         let sent = sent.map_err(|e| UserError::Internal(e.to_string())).and_then(|sent| sent);
         if sent.is_err() {

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use csync::ReplicaMailbox;
 use cyrus_store::MboxEntry;
+use cyrus_types::MailboxName;
 use sync_plan::{MailboxUpdate, UserPlan};
 use tracing::error;
 
@@ -14,11 +15,11 @@ use crate::master::user_read::Host;
 use crate::replica::command_error::CommandError;
 
 impl Apply<'_> {
-    pub(super) async fn delete(&mut self, names: &[String]) -> Result<(), UserError> {
-        let theirs = self.replica.mailboxes.iter().map(|r| (r.name.as_str(), r));
-        let theirs: HashMap<&str, &ReplicaMailbox> = theirs.collect();
+    pub(super) async fn delete(&mut self, names: &[MailboxName]) -> Result<(), UserError> {
+        let theirs = self.replica.mailboxes.iter().map(|r| (&r.name, r));
+        let theirs: HashMap<&MailboxName, &ReplicaMailbox> = theirs.collect();
         for mailbox in names {
-            self.unmailbox(mailbox, theirs.get(mailbox.as_str()).copied()).await?;
+            self.unmailbox(mailbox, theirs.get(mailbox).copied()).await?;
         }
         Ok(())
     }
@@ -26,12 +27,12 @@ impl Apply<'_> {
     /// Removes one: this one and no other of that name, if it is known and the replica supports that.
     pub(super) async fn unmailbox(
         &mut self,
-        mailbox: &str,
+        mailbox: &MailboxName,
         there: Option<&ReplicaMailbox>,
     ) -> Result<(), UserError> {
         let mut in_flight = self.lease.client.unmailbox(mailbox, there).await?;
         in_flight.brings.removed = 1;
-        self.push(Object::Mailbox(mailbox.to_string()), vec![in_flight], None).await
+        self.push(Object::Mailbox(mailbox.clone()), vec![in_flight], None).await
     }
 
     /// Returns whether anything was renamed.
@@ -74,12 +75,12 @@ impl Apply<'_> {
 
     pub(super) async fn rename_host(
         &mut self,
-        from: &str,
-        to: &str,
+        from: &MailboxName,
+        to: &MailboxName,
         inbox: &MboxEntry,
     ) -> Result<(), UserError> {
         let partition = self.context.settings.sync.partition.as_ref().unwrap_or(&inbox.partition);
         let in_flight = self.lease.client.rename(from, to, partition, inbox.uidvalidity).await?;
-        self.push(Object::Mailbox(from.to_string()), vec![in_flight], None).await
+        self.push(Object::Mailbox(from.clone()), vec![in_flight], None).await
     }
 }

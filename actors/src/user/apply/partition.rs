@@ -13,7 +13,7 @@
 use std::time::Instant;
 
 use csync::{Code, Command, CommandKind, MessageCommand, ReplicaMailbox};
-use cyrus_types::{Guid, UniqueId};
+use cyrus_types::{Guid, MailboxName, UniqueId};
 use sync_plan::{MailboxUpdate, UserPlan};
 use tracing::Span;
 
@@ -113,7 +113,7 @@ impl Apply<'_> {
     }
 
     /// The error, or, if the server died because of the partition, that the partition of this mailbox is missing.
-    pub(super) fn of_missing_partition(&self, mailbox: &str, e: UserError) -> UserError {
+    pub(super) fn of_missing_partition(&self, mailbox: &MailboxName, e: UserError) -> UserError {
         let died = matches!(&e, UserError::Replica(ReplicaError::Command(CommandError::Lost { reason, .. })) if reason.contains(LAST_WORDS));
         let partition = || self.partition_of(self.read.uniqueid_of(mailbox)?);
         match partition().filter(|_| died) {
@@ -186,7 +186,7 @@ impl Apply<'_> {
             self.lease.spoil();
         }
         let MailboxSent::Ready(ready) = done.result? else { return Ok(()) };
-        self.send_records("", ready.records).await?.done().await?;
+        self.send_records(&MailboxName::default(), ready.records).await?.done().await?;
         Ok(())
     }
 

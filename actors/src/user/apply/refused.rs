@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use csync::ReplicaMailbox;
 use cyrus_store::MboxEntry;
-use cyrus_types::{Uid, UniqueId};
+use cyrus_types::{MailboxName, Uid, UniqueId};
 use sync_plan::{CopybackReason, Doubt, MailboxUpdate, PlanError, UserPlan};
 use tracing::info;
 
@@ -43,7 +43,7 @@ impl Apply<'_> {
     }
 
     /// The names of the refused mailboxes.
-    fn take_doubtful(&mut self) -> Vec<String> {
+    fn take_doubtful(&mut self) -> Vec<MailboxName> {
         std::mem::take(&mut self.doubtful).into_iter().map(|(mailbox, _)| mailbox).collect()
     }
 
@@ -80,7 +80,7 @@ impl Apply<'_> {
 
     async fn settle_one_in_full(
         &mut self,
-        name: &str,
+        name: &MailboxName,
         uniqueid: &UniqueId,
         mut full: Full,
     ) -> Result<(), UserError> {
@@ -93,7 +93,7 @@ impl Apply<'_> {
             return self.remake(&full.mailbox).await;
         }
         if found.removed > 0 && self.cautious {
-            return Err(UserError::MayHaveMoved { mailbox: name.to_string() });
+            return Err(UserError::MayHaveMoved { mailbox: name.clone() });
         }
         full.found = found;
         self.keep_all(bad);
@@ -109,7 +109,7 @@ impl Apply<'_> {
             self.context.partitions.seen(&there.partition);
             let holder = Holder {
                 uniqueid: uniqueid.clone(),
-                name: name.to_string(),
+                name: name.clone(),
                 last_uid: there.last_uid,
                 highestmodseq: there.highestmodseq,
                 changed: true,
@@ -188,7 +188,7 @@ impl Apply<'_> {
 
     async fn compare_one_in_full(
         &mut self,
-        name: &str,
+        name: &MailboxName,
         uniqueid: &UniqueId,
         entry: MboxEntry,
         same: Option<&ReplicaMailbox>,
@@ -216,7 +216,7 @@ impl Apply<'_> {
     /// A mailbox with all its records; `None` if the replica has no such mailbox with this id.
     pub(super) async fn fetch_full(
         &mut self,
-        name: &str,
+        name: &MailboxName,
         uniqueid: &UniqueId,
     ) -> Result<Option<Full>, UserError> {
         let full = self.lease.client.get_full_mailbox(name).await?.answer().await?;
@@ -240,7 +240,7 @@ impl Apply<'_> {
 
     async fn replica_mailboxes(
         &mut self,
-        names: &[String],
+        names: &[MailboxName],
     ) -> Result<HashMap<UniqueId, Box<ReplicaMailbox>>, UserError> {
         let mut found = HashMap::new();
         for asked in self.lease.client.get_mailboxes(names).await? {

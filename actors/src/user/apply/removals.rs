@@ -99,7 +99,7 @@ impl Apply<'_> {
             match self.would_remove(&update).await {
                 Ok(false) => staying.push(update),
                 Ok(true) => {
-                    self.keep(UserError::MayHaveMoved { mailbox: update.name().to_string() });
+                    self.keep(UserError::MayHaveMoved { mailbox: update.name().clone() });
                 }
                 Err(e) if e.is_of_mailbox() => self.keep(e),
                 Err(e) => return Err(e),

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use cyrus_types::{Guid, Uid, UniqueId};
+use cyrus_types::{Guid, MailboxName, Uid, UniqueId};
 use sync_plan::{MailboxUpdate, UserPlan};
 
 use super::Apply;
@@ -94,7 +94,7 @@ impl Apply<'_> {
         let mut missing: HashSet<Guid> = files.lacking().collect();
         let guids: Vec<Guid> = missing.iter().copied().collect();
         let holders = self.replica.mailboxes.iter().filter(|r| r.last_uid > Uid::NONE);
-        let folders: Vec<String> = holders.map(|r| r.name.clone()).collect();
+        let folders: Vec<MailboxName> = holders.map(|r| r.name.clone()).collect();
         if let Some(partition) = self.partition_of(uniqueid)
             && self.context.partitions.has(&partition)
             && !folders.is_empty()

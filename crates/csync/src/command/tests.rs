@@ -38,22 +38,31 @@ fn one_line_commands() {
     let guid = Guid([0x11; 20]);
     let hex = "11".repeat(20);
     assert_eq!(text(get_user("anna b")), "GET USER \"anna b\"\r\n");
-    assert_eq!(text(get_annotation("")), "GET ANNOTATION \"\"\r\n");
-    assert_eq!(text(get_mailboxes(["a", "b c"])), "GET MAILBOXES (a \"b c\")\r\n");
+    assert_eq!(text(get_annotation(&MailboxName::new(""))), "GET ANNOTATION \"\"\r\n");
     assert_eq!(
-        text(get_fetch("user.a", "default", &UniqueId::new("id"), &guid, Uid(7))),
+        text(get_mailboxes(&["a", "b c"].map(MailboxName::new))),
+        "GET MAILBOXES (a \"b c\")\r\n"
+    );
+    assert_eq!(
+        text(get_fetch(
+            &MailboxName::new("user.a"),
+            "default",
+            &UniqueId::new("id"),
+            &guid,
+            Uid(7)
+        )),
         format!("GET FETCH %(MBOXNAME user.a PARTITION default UNIQUEID id GUID {hex} UID 7)\r\n")
     );
     assert_eq!(text(capabilities(["SIEVE-MAILBOX"])), "APPLY CAPABILITIES (SIEVE-MAILBOX)\r\n");
     assert_eq!(text(force()), "APPLY FORCE %()\r\n");
     assert_eq!(
-        text(reserve("default", ["user.a", "user.b"], [&guid, &guid])),
+        text(reserve("default", &["user.a", "user.b"].map(MailboxName::new), [&guid, &guid])),
         format!(
             "APPLY RESERVE %(PARTITION default MBOXNAME (user.a user.b) GUID ({hex} {hex}))\r\n"
         )
     );
     assert_eq!(
-        text(rename(true, "a", "b", "p", UidValidity(9))),
+        text(rename(true, &MailboxName::new("a"), &MailboxName::new("b"), "p", UidValidity(9))),
         "APPLY LOCAL_RENAME %(OLDMBOXNAME a NEWMBOXNAME b PARTITION p UIDVALIDITY 9)\r\n"
     );
     assert_eq!(
@@ -61,7 +70,7 @@ fn one_line_commands() {
         "APPLY QUOTA %(ROOT user.a LIMIT 4294967295 MESSAGE 5 MODSEQ 3)\r\n"
     );
     assert_eq!(
-        text(subscription(false, "anna", "user.anna.X")),
+        text(subscription(false, "anna", &MailboxName::new("user.anna.X"))),
         "APPLY UNSUB %(USERID anna MBOXNAME user.anna.X)\r\n"
     );
     assert_eq!(
@@ -69,12 +78,17 @@ fn one_line_commands() {
         "APPLY SIEVE %(USERID anna FILENAME a.script LAST_UPDATE 5 CONTENT {7+}\r\nkeep;\r\n)\r\n"
     );
     assert_eq!(
-        text(expunge("user.a", &UniqueId::new("id"), [Uid(1), Uid(2)])),
+        text(expunge(&MailboxName::new("user.a"), &UniqueId::new("id"), [Uid(1), Uid(2)])),
         "APPLY EXPUNGE %(MBOXNAME user.a UNIQUEID id UID (1 2))\r\n"
     );
-    assert_eq!(text(unmailbox(false, "user.a")), "APPLY UNMAILBOX user.a\r\n");
+    assert_eq!(text(unmailbox(false, &MailboxName::new("user.a"))), "APPLY UNMAILBOX user.a\r\n");
     assert_eq!(
-        text(unmailbox_id(true, "user.a b", &UniqueId::new("u1"), UidValidity(7))),
+        text(unmailbox_id(
+            true,
+            &MailboxName::new("user.a b"),
+            &UniqueId::new("u1"),
+            UidValidity(7)
+        )),
         "APPLY LOCAL_UNMAILBOX %(MBOXNAME \"user.a b\" UNIQUEID u1 UIDVALIDITY 7)\r\n"
     );
 }

@@ -22,7 +22,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use cyrus_types::{ModSeq, Uid};
+use cyrus_types::{MailboxName, ModSeq, Uid};
 
 use crate::big_endian::{be32, be64};
 use crate::config::Config;
@@ -64,13 +64,13 @@ pub struct Annotation {
 pub(crate) fn of_mailbox(
     conf: &Config,
     kept: &Arc<KeptDb>,
-    mailbox: &str,
+    mailbox: &MailboxName,
     scope: &str,
 ) -> Result<Vec<Annotation>, StoreError> {
     let source = Source {
         db: Database::Kept(kept.clone()),
         path: paths::annotations_db(conf),
-        owner: conf.names().userid(mailbox),
+        owner: mailbox.userid(conf.names()),
     };
     match source.of(scope) {
         Err(StoreError::MissingFile { path }) => {
@@ -85,7 +85,7 @@ pub(crate) fn of_mailbox(
 /// # Errors
 /// The database cannot be read, or an entry of the server's is damaged.
 pub(crate) fn of_server(conf: &Config, kept: &Arc<KeptDb>) -> Result<Vec<Annotation>, StoreError> {
-    of_mailbox(conf, kept, "", "")
+    of_mailbox(conf, kept, &MailboxName::default(), "")
 }
 
 /// The database of a mailbox's message annotations; most mailboxes have none.

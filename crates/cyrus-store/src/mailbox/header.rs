@@ -14,7 +14,7 @@
 //! Source: `mailbox_read_header`, `_parse_header_data`, `mailbox_header_data_cstring` in `imap/mailbox.c` of cyrus-imapd 3.6.1.
 //! Values with line breaks (literals) are refused: Cyrus cannot read them back either.
 
-use cyrus_types::UniqueId;
+use cyrus_types::{MailboxName, UniqueId};
 use thiserror::Error;
 
 /// How many user flags a mailbox can have.
@@ -59,7 +59,7 @@ pub struct MailboxHeader {
     /// The mailbox's unique id; empty where an ancient header has none.
     pub uniqueid: UniqueId,
     /// Internal name (since 3.5). It may be out of date: mailboxes.db is right.
-    pub name: Option<String>,
+    pub name: Option<MailboxName>,
     /// Access rights, `user TAB rights TAB …`; if they differ, mailboxes.db is right.
     pub acl: String,
     /// Names of the user flags by number, always 128 long; `None` is an unused number.
@@ -135,7 +135,7 @@ fn decode_list(line: &[u8]) -> Result<MailboxHeader, HeaderError> {
             b"A" => header.acl = parser.acl()?,
             b"U" => header.flags = parser.flags()?,
             b"I" => header.uniqueid = parser.text()?.map(UniqueId::new).unwrap_or_default(),
-            b"N" => header.name = parser.text()?,
+            b"N" => header.name = parser.text()?.map(MailboxName::new),
             b"Q" => header.quotaroot = parser.text()?,
             b"T" => header.mbtype = parser.text()?,
             _ => parser.skip(0)?,

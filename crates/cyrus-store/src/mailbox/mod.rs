@@ -42,7 +42,7 @@ use crate::paths::{self, MetaFile, Place};
 use crate::regular;
 use crate::user::conversations;
 
-use cyrus_types::{ModSeq, SyncCrcs, Uid, UniqueId};
+use cyrus_types::{MailboxName, ModSeq, SyncCrcs, Uid, UniqueId};
 use records::IndexFile;
 pub use records::RecordIter;
 
@@ -91,7 +91,7 @@ impl Mailbox {
         entry: &MboxEntry,
     ) -> Result<Self, StoreError> {
         let missing = || StoreError::MissingMailbox { mailbox: entry.name.clone() };
-        let user_lock = match conf.names().userid(&entry.name) {
+        let user_lock = match entry.name.userid(conf.names()) {
             Some(user) => Some(lock::user_lock(conf, Some(&user))?),
             None => None,
         };
@@ -111,8 +111,7 @@ impl Mailbox {
             let what = format!("mailbox {} is on, or moves to, another server", entry.name);
             return Err(StoreError::unsupported(&data_dir, what));
         }
-        let mailbox_lock =
-            lock::mailbox_lock(conf, place.unique_id.map_or(&entry.name, UniqueId::as_str))?;
+        let mailbox_lock = lock::mailbox_lock(conf, place)?;
         let index_path = paths::meta_path(conf, place, MetaFile::Index)?;
         let index_lock = FileLock::on_existing(&index_path, Mode::Shared, true)?;
 
@@ -142,7 +141,7 @@ impl Mailbox {
 
     /// Internal name.
     #[must_use]
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> &MailboxName {
         &self.entry.name
     }
 
@@ -215,7 +214,7 @@ impl Mailbox {
             &self.conf,
             &self.annotations,
             &self.entry.name,
-            if self.entry.by_name { &self.entry.name } else { self.uniqueid().as_str() },
+            if self.entry.by_name { self.entry.name.as_str() } else { self.uniqueid().as_str() },
         )
     }
 
@@ -338,16 +337,16 @@ impl Mailbox {
             return Ok(open);
         }
         let path = paths::meta_path(&self.conf, place(&self.entry), MetaFile::Annotations)?;
-        let owner = self.conf.names().userid(&self.entry.name);
+        let owner = self.entry.name.userid(self.conf.names());
         let open = MessageAnnotations::open(&path, owner)?;
         Ok(self.message_annotations.get_or_init(|| open))
     }
 }
 
 /// Reads and decodes `cyrus.header`; also its CRC-32.
-fn read_header(path: &Path, mailbox: &str) -> Result<(MailboxHeader, u32), StoreError> {
+fn read_header(path: &Path, mailbox: &MailboxName) -> Result<(MailboxHeader, u32), StoreError> {
     let damaged = |what: String| StoreError::DamagedMailbox {
-        mailbox: mailbox.to_string(),
+        mailbox: mailbox.clone(),
         path: path.to_path_buf(),
         what,
     };
@@ -359,14 +358,14 @@ fn read_header(path: &Path, mailbox: &str) -> Result<(MailboxHeader, u32), Store
 }
 
 /// Reads and decodes the index header, and checks that the file has all its records.
-fn read_index_header(locked: &FileLock, mailbox: &str) -> Result<IndexHeader, StoreError> {
+fn read_index_header(locked: &FileLock, mailbox: &MailboxName) -> Result<IndexHeader, StoreError> {
     let (file, path) = (locked.file(), locked.path());
     let failed = |error: IndexError| match error {
         IndexError::Version(_) => {
             StoreError::unsupported(path, format!("mailbox {mailbox}: {error}"))
         }
         _ => StoreError::DamagedMailbox {
-            mailbox: mailbox.to_string(),
+            mailbox: mailbox.clone(),
             path: path.to_path_buf(),
             what: error.to_string(),
         },

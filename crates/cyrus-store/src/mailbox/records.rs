@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use cyrus_types::{ModSeq, Uid};
+use cyrus_types::{MailboxName, ModSeq, Uid};
 
 use crate::error::StoreError;
 use crate::mailbox::index::{IndexError, IndexHeader, layout_sizes};
@@ -19,7 +19,7 @@ const READ_BYTES: usize = 512 * 1024;
 pub(crate) struct IndexFile<'a> {
     pub(crate) file: &'a File,
     pub(crate) path: &'a Path,
-    pub(crate) mailbox: &'a str,
+    pub(crate) mailbox: &'a MailboxName,
     pub(crate) header: &'a IndexHeader,
 }
 
@@ -34,7 +34,7 @@ impl IndexFile<'_> {
                 what: format!("mailbox {mailbox} record {recno}: {error}"),
             },
             _ => StoreError::DamagedRecord {
-                mailbox: mailbox.to_string(),
+                mailbox: mailbox.clone(),
                 path,
                 recno,
                 what: error.to_string(),
@@ -206,7 +206,7 @@ impl<'a> RecordIter<'a> {
                 if uid <= self.last_uid {
                     let what = format!("uid {uid} follows uid {}", self.last_uid);
                     return Err(StoreError::DamagedRecord {
-                        mailbox: index.mailbox.to_string(),
+                        mailbox: index.mailbox.clone(),
                         path: index.path.to_path_buf(),
                         recno,
                         what,

@@ -12,7 +12,7 @@
 
 use std::path::Path;
 
-use cyrus_types::{ModSeq, NameRules, UidValidity, UniqueId};
+use cyrus_types::{MailboxName, ModSeq, NameRules, UidValidity, UniqueId};
 
 use crate::dlist::Value;
 use crate::error::StoreError;
@@ -147,7 +147,7 @@ impl MboxType {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NameHistory {
     /// Internal name.
-    pub name: String,
+    pub name: MailboxName,
     /// When the mailbox lost it (seconds since 1970).
     pub mtime: i64,
     /// Its UIDVALIDITY then.
@@ -166,7 +166,7 @@ pub struct NameHistory {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MboxEntry {
     /// Internal name.
-    pub name: String,
+    pub name: MailboxName,
     /// Type and flags.
     pub mbtype: MboxType,
     /// The type's letters if one belongs to a newer Cyrus: then `mbtype` has the known ones.
@@ -213,7 +213,7 @@ impl MboxEntry {
     pub(crate) fn parse(
         rules: &NameRules,
         source: Source<'_>,
-        name: Option<String>,
+        name: Option<MailboxName>,
         value: &[u8],
     ) -> Result<MboxEntry, StoreError> {
         if value.starts_with(b"%") {
@@ -229,7 +229,7 @@ impl MboxEntry {
 fn parse_map(
     rules: &NameRules,
     source: Source<'_>,
-    name: Option<String>,
+    name: Option<MailboxName>,
     map: &Value,
 ) -> Result<MboxEntry, StoreError> {
     let (mbtype, unknown_type) = mbtype_of(source, map)?;
@@ -306,7 +306,7 @@ fn number_of(source: Source<'_>, map: &Value, key: &str) -> Result<u64, StoreErr
 /// The form before 3.0.
 fn parse_old(
     source: Source<'_>,
-    name: Option<String>,
+    name: Option<MailboxName>,
     text: &str,
 ) -> Result<MboxEntry, StoreError> {
     let mut entry = MboxEntry { name: name.unwrap_or_default(), ..MboxEntry::default() };
@@ -346,7 +346,7 @@ mod tests {
 
     fn parse(value: &[u8], name: Option<&str>) -> Result<MboxEntry, StoreError> {
         let source = Source { path: Path::new("/m.db"), key: b"Nx" };
-        MboxEntry::parse(&NameRules::default(), source, name.map(str::to_string), value)
+        MboxEntry::parse(&NameRules::default(), source, name.map(MailboxName::new), value)
     }
 
     #[test]

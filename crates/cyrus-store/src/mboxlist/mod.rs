@@ -20,7 +20,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cyrus_types::{NameParts, NameRules, UniqueId};
+use cyrus_types::{MailboxName, NameParts, NameRules, UniqueId};
 
 use crate::config::Config;
 use crate::db::Database;
@@ -97,7 +97,7 @@ impl MboxList {
     ///
     /// # Errors
     /// The database or the entry is damaged.
-    pub fn lookup(&self, name: &str) -> Result<Option<MboxEntry>, StoreError> {
+    pub fn lookup(&self, name: &MailboxName) -> Result<Option<MboxEntry>, StoreError> {
         let key = self.key(&self.rules.parse(name));
         let Some(value) = self.db.fetch(&key)? else {
             return Ok(None);
@@ -319,7 +319,7 @@ impl MboxList {
         if self.prefixed {
             Some(self.rules.parse_db(text.strip_prefix('N')?))
         } else {
-            Some(self.rules.parse(text))
+            Some(self.rules.parse_internal(text))
         }
     }
 
@@ -328,8 +328,10 @@ impl MboxList {
     }
 
     fn key(&self, name: &NameParts) -> Vec<u8> {
-        let spelt = if self.prefixed { self.rules.db_key(name) } else { self.rules.internal(name) };
-        [self.key_letter(), spelt.as_bytes()].concat()
+        if self.prefixed {
+            return [self.key_letter(), self.rules.db_key(name).as_bytes()].concat();
+        }
+        self.rules.internal(name).as_str().into()
     }
 
     /// The prefix of the keys of all mailboxes below one.
@@ -344,7 +346,7 @@ impl MboxList {
         match prefix {
             None | Some("") => self.key_letter().to_vec(),
             Some(prefix) => {
-                let name = self.rules.parse(prefix);
+                let name = self.rules.parse_internal(prefix);
                 if prefix.ends_with('.') { self.prefix_below(&name) } else { self.key(&name) }
             }
         }

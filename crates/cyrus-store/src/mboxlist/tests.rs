@@ -46,14 +46,17 @@ fn names(entries: &[MboxEntry]) -> Vec<&str> {
 #[test]
 fn finds_mailboxes_by_name_and_id() {
     let (_dir, _, list) = small_store();
-    let inbox = list.lookup("user.anna").unwrap().unwrap();
+    let inbox = list.lookup(&MailboxName::new("user.anna")).unwrap().unwrap();
     assert_eq!(
         (inbox.uniqueid.as_str(), inbox.uidvalidity, inbox.acl.as_str()),
         ("f0c1", UidValidity(7), "anna\tlrs\t")
     );
     assert_eq!(inbox.name_history[0].name, "user.ann");
-    assert_eq!(list.lookup("user.anna.A^b").unwrap().unwrap().uniqueid.as_str(), "f0c2");
-    assert_eq!(list.lookup("user.none").unwrap(), None);
+    assert_eq!(
+        list.lookup(&MailboxName::new("user.anna.A^b")).unwrap().unwrap().uniqueid.as_str(),
+        "f0c2"
+    );
+    assert_eq!(list.lookup(&MailboxName::new("user.none")).unwrap(), None);
     assert_eq!(list.find_uniqueid(&UniqueId::new("f0c1")).unwrap().unwrap().name, "user.anna");
     assert_eq!(list.find_uniqueid(&UniqueId::new("none")).unwrap(), None);
     assert_eq!(list.inbox_id("anna").unwrap(), Some(UniqueId::new("f0c1")));
@@ -86,7 +89,7 @@ fn all_users_come_once_and_alive() {
     assert_eq!(list.all_users(None).unwrap(), ["zoe@ex.com", "anna", "anna-lisa"]);
     assert_eq!(list.all_users(Some("user.anna-")).unwrap(), ["anna-lisa"]);
     assert_eq!(list.all_users(Some("user.")).unwrap(), ["anna", "anna-lisa"]);
-    let live = |prefix| -> Vec<String> {
+    let live = |prefix| -> Vec<MailboxName> {
         let tree = list.shared_tree(prefix).unwrap();
         let mailbox = |e: &MboxEntry| !e.mbtype.is_deleted() && !e.mbtype.is_intermediate();
         tree.into_iter().filter(mailbox).map(|e| e.name).collect()

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Read};
 
-use cyrus_types::LogEntry;
+use cyrus_types::{LogEntry, MailboxName};
 
 /// The longest line, in bytes: two names of 490 characters are far from it even in the longest form.
 const LONGEST: u64 = 64 * 1024;
@@ -142,24 +142,24 @@ fn parse(line: &[u8]) -> Result<Option<LogEntry>, &'static str> {
         return Err("it goes on after its names");
     }
     let verb = verb.to_ascii_uppercase();
-    let with_second = |make: fn(String, String) -> LogEntry, first| {
-        second.clone().map(|second| make(first, second)).ok_or("it lacks its second name")
-    };
     let nonempty = |name: String| if name.is_empty() { Err("its name is empty") } else { Ok(name) };
+    let mailbox = |name: String| nonempty(name).map(MailboxName::new);
+    let second_mailbox =
+        |second: Option<String>| second.map(MailboxName::new).ok_or("it lacks its second name");
     Ok(Some(match verb.as_slice() {
-        b"ANNOTATION" => LogEntry::Annotation(Some(first).filter(|name| !name.is_empty())),
+        b"ANNOTATION" => LogEntry::Annotation(mailbox(first).ok()),
         b"USER" => LogEntry::User(nonempty(first)?),
         b"UNUSER" => LogEntry::Unuser(nonempty(first)?),
         b"META" | b"SIEVE" => LogEntry::Meta(nonempty(first)?),
         b"APPEND" | b"MAILBOX" | b"DOUBLEMAILBOX" => match second {
-            None => LogEntry::Mailbox(nonempty(first)?),
-            Some(second) => LogEntry::DoubleMailbox(nonempty(first)?, nonempty(second)?),
+            None => LogEntry::Mailbox(mailbox(first)?),
+            Some(second) => LogEntry::DoubleMailbox(mailbox(first)?, mailbox(second)?),
         },
-        b"RENAME" => with_second(LogEntry::Rename, nonempty(first)?)?,
-        b"UNMAILBOX" => LogEntry::Unmailbox(nonempty(first)?),
+        b"RENAME" => LogEntry::Rename(mailbox(first)?, second_mailbox(second)?),
+        b"UNMAILBOX" => LogEntry::Unmailbox(mailbox(first)?),
         b"QUOTA" => LogEntry::Quota(nonempty(first)?),
-        b"SEEN" => with_second(LogEntry::Seen, nonempty(first)?)?,
-        b"SUB" | b"UNSUB" => with_second(LogEntry::Sub, nonempty(first)?)?,
+        b"SEEN" => LogEntry::Seen(nonempty(first)?, second_mailbox(second)?),
+        b"SUB" | b"UNSUB" => LogEntry::Sub(nonempty(first)?, second_mailbox(second)?),
         _ => return Err("its verb is unknown"),
     }))
 }
@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn every_verb() {
-        let (a, b) = (|| "user.a".to_string(), || "user.b".to_string());
+        let (a, b) = (|| MailboxName::new("user.a"), || MailboxName::new("user.b"));
         assert_eq!(entry("USER anna\n"), LogEntry::User("anna".into()));
         assert_eq!(entry("unuser anna\n"), LogEntry::Unuser("anna".into()));
         assert_eq!(entry("META anna\n"), LogEntry::Meta("anna".into()));
@@ -247,7 +247,7 @@ mod tests {
         assert_eq!(entry("DOUBLEMAILBOX user.a user.b\n"), LogEntry::DoubleMailbox(a(), b()));
         assert_eq!(entry("RENAME user.a user.b\n"), LogEntry::Rename(a(), b()));
         assert_eq!(entry("UNMAILBOX user.a\n"), LogEntry::Unmailbox(a()));
-        assert_eq!(entry("QUOTA user.a\n"), LogEntry::Quota(a()));
+        assert_eq!(entry("QUOTA user.a\n"), LogEntry::Quota("user.a".into()));
         assert_eq!(entry("ANNOTATION user.a\n"), LogEntry::Annotation(Some(a())));
         assert_eq!(entry("ANNOTATION \"\"\n"), LogEntry::Annotation(None));
         assert_eq!(entry("SEEN anna user.b\n"), LogEntry::Seen("anna".into(), b()));
@@ -257,13 +257,13 @@ mod tests {
 
     #[test]
     fn every_form_of_a_name() {
-        let mailbox = |name: &str| LogEntry::Mailbox(name.into());
+        let mailbox = |name: &str| LogEntry::Mailbox(MailboxName::new(name));
         assert_eq!(entry("MAILBOX \"user.a.two words\"\n"), mailbox("user.a.two words"));
         assert_eq!(entry("MAILBOX \"a\\\"b\\\\c\\{5\\}\"\r\n"), mailbox("a\"b\\c{5}"));
         assert_eq!(entry("MAILBOX {6}\r\nuser.a\n"), mailbox("user.a"));
         assert_eq!(entry("MAILBOX {8+}\r\nus\ner \"a\r\n"), mailbox("us\ner \"a"));
         let two = entry("RENAME {6}\r\nuser.a {6+}\r\nuser.b\n");
-        assert_eq!(two, LogEntry::Rename("user.a".into(), "user.b".into()));
+        assert_eq!(two, LogEntry::Rename(MailboxName::new("user.a"), MailboxName::new("user.b")));
         assert_eq!(entry("MAILBOX user.ü%*\n"), mailbox("user.ü%*"));
         assert_eq!(entry("USER anna"), LogEntry::User("anna".into()), "a torn last line");
     }
@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn line_breaks_in_names_are_written_as_literals() {
-        let made = LogEntry::Rename("a\r\nb".into(), "c\nMETA d".into());
+        let made = LogEntry::Rename(MailboxName::new("a\r\nb"), MailboxName::new("c\nMETA d"));
         assert_eq!(entry(&format!("{made}\n")), made);
     }
 
@@ -300,8 +300,8 @@ mod tests {
         fn what_is_written_is_read(a in "[^\u{0}]{1,20}", b in "[^\u{0}]{1,20}") {
             for made in [
                 LogEntry::User(a.clone()),
-                LogEntry::Rename(a.clone(), b.clone()),
-                LogEntry::Seen(a.clone(), b.clone()),
+                LogEntry::Rename(MailboxName::new(a.as_str()), MailboxName::new(b.as_str())),
+                LogEntry::Seen(a.clone(), MailboxName::new(b.as_str())),
             ] {
                 prop_assert_eq!(entry(&format!("{made}\n")), made);
             }

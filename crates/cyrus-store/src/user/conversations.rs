@@ -72,7 +72,7 @@ impl Conversations {
     /// # Errors
     /// The database or the entry is damaged.
     pub fn xconvmodseq(&self, entry: &MboxEntry) -> Result<ModSeq, StoreError> {
-        let name = if self.by_name { &entry.name } else { entry.uniqueid.as_str() };
+        let name = if self.by_name { entry.name.as_str() } else { entry.uniqueid.as_str() };
         let key = [b"F", name.as_bytes()].concat();
         let Some(value) = self.db.fetch(&key)? else { return Ok(ModSeq::ZERO) };
         let damaged = |what: &str| StoreError::damaged_entry(&self.path, &key, what);
@@ -101,7 +101,7 @@ pub fn xconvmodseq(
     list: &MboxList,
     entry: &MboxEntry,
 ) -> Result<ModSeq, StoreError> {
-    match conf.names().userid(&entry.name) {
+    match entry.name.userid(conf.names()) {
         Some(userid) if has_conversations(conf, entry) => {
             Conversations::open(conf, list, &userid)?.xconvmodseq(entry)
         }

@@ -10,7 +10,7 @@ pub mod subs;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cyrus_types::ModSeq;
+use cyrus_types::{MailboxName, ModSeq};
 
 use crate::config::Config;
 use crate::error::StoreError;
@@ -77,7 +77,7 @@ impl Store {
         &self,
         list: &MboxList,
         userid: &str,
-    ) -> Result<Option<Vec<String>>, StoreError> {
+    ) -> Result<Option<Vec<MailboxName>>, StoreError> {
         subs::subscriptions(&self.conf, list, userid)
     }
 

@@ -14,7 +14,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use cyrus_types::{Guid, ModSeq};
+use cyrus_types::{Guid, MailboxName, ModSeq};
 use sha1::{Digest, Sha1};
 
 use crate::config::Config;
@@ -98,7 +98,7 @@ pub(crate) fn only_in_folder(
 }
 
 /// The internal name of a user's `#sieve` mailbox.
-fn mailbox_name(conf: &Config, userid: &str) -> String {
+fn mailbox_name(conf: &Config, userid: &str) -> MailboxName {
     let rules = conf.names();
     let mut name = rules.parse_userid(userid);
     name.boxes.push(conf.get("sieve_folder").unwrap_or("#sieve").to_string());

@@ -12,6 +12,8 @@
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+use cyrus_types::MailboxName;
+
 use crate::config::Config;
 use crate::db::Database;
 use crate::error::StoreError;
@@ -30,7 +32,7 @@ pub fn subscriptions(
     conf: &Config,
     list: &MboxList,
     userid: &str,
-) -> Result<Option<Vec<String>>, StoreError> {
+) -> Result<Option<Vec<MailboxName>>, StoreError> {
     let path = path(conf, list, userid)?;
     let db = match Database::open(&path) {
         Ok(db) => db,
@@ -45,7 +47,7 @@ pub fn subscriptions(
     db.foreach(prefix, |key, _| {
         let text = std::str::from_utf8(key).map_err(|_| StoreError::not_utf8(&path, key))?;
         if !prefixed {
-            names.push(text.to_string());
+            names.push(MailboxName::new(text));
             return Ok(ControlFlow::Continue(()));
         }
         let name = text.get(1..).unwrap_or_default();

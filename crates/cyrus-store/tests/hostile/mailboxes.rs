@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use cyrus_store::{Config, IndexRecord, Mailbox, MboxEntry, Store, StoreError};
-use cyrus_types::{ModSeq, Uid, UniqueId};
+use cyrus_types::{MailboxName, ModSeq, Uid, UniqueId};
 
 use crate::{attack, below, copy_tree, corpus, fixture, named, reseal};
 
@@ -42,7 +42,7 @@ impl Case {
         );
         let conf = Config::parse(&text, "imapd.conf").unwrap();
         let entry = MboxEntry {
-            name: NAME.into(),
+            name: MailboxName::new(NAME),
             uniqueid: UniqueId::new(UNIQUE_ID),
             partition: "default".into(),
             ..MboxEntry::default()

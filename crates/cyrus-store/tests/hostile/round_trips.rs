@@ -13,7 +13,7 @@ use cyrus_store::mailbox::index::IndexHeader;
 use cyrus_store::mailbox::record::IndexRecord;
 use cyrus_store::mboxlist::MboxList;
 use cyrus_store::{Config, Store};
-use cyrus_types::{ModSeq, Uid};
+use cyrus_types::{MailboxName, ModSeq, Uid};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
@@ -184,7 +184,7 @@ proptest! {
             "%(T e N {} I 0a1b A %({}) U ({}))\n", quoted(&name), users.join(" "), words.join(" ")
         );
         let header = MailboxHeader::decode(&[MAGIC, text.as_bytes()].concat()).unwrap();
-        prop_assert_eq!(header.name, Some(name));
+        prop_assert_eq!(header.name, Some(MailboxName::new(name)));
         let wanted: String = acl.iter().map(|(who, what)| format!("{who}\t{what}\t")).collect();
         prop_assert_eq!(header.acl, wanted);
         prop_assert_eq!(&header.flags[..flags.len()], flags);

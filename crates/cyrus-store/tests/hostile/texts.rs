@@ -5,6 +5,7 @@ use std::io::BufReader;
 
 use cyrus_store::Config;
 use cyrus_store::sync_log::{Line, Lines};
+use cyrus_types::MailboxName;
 
 use crate::{attack, corpus, named_file};
 
@@ -34,7 +35,7 @@ fn configurations() {
         let _ = (conf.admins(), conf.lock_root(), conf.virtdomains(), conf.sieve_dir());
         let names = conf.names();
         for name in ["user.anna", "", "a!user.b", "DELETED.user.a.B.1", "user."] {
-            let parsed = names.parse(name);
+            let parsed = names.parse(&MailboxName::new(name));
             let _ = (names.internal(&parsed), names.db_key(&parsed), names.external(&parsed));
         }
     });
