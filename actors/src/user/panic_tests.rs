@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use cyrus_types::MailboxName;
 use testkit::store::Plan;
 use tracing::span::Id;
 use tracing::subscriber::DefaultGuard;
@@ -14,6 +15,7 @@ use tracing_subscriber::registry::Registry;
 
 use crate::error::Interrupt;
 use crate::monitor::report::Outcome;
+use crate::monitor::spans;
 use crate::replica::testing::given::in_real_time;
 use crate::user::testing::{Pair, STREAMER};
 use crate::user::user_work::Synced;
@@ -29,7 +31,12 @@ impl PanicsOn {
     fn set(thread: Option<&'static str>) -> (DefaultGuard, Arc<AtomicBool>) {
         let done = Arc::<AtomicBool>::default();
         let panics = PanicsOn { thread, done: done.clone() };
-        (tracing::subscriber::set_default(Registry::default().with(panics)), done)
+        let guard = tracing::subscriber::set_default(Registry::default().with(panics));
+        // Another test's first use of the span, at this moment and without a subscriber, may have disabled it for all.
+        while spans::mailbox(&MailboxName::default()).is_disabled() {
+            tracing::callsite::rebuild_interest_cache();
+        }
+        (guard, done)
     }
 }
 
