@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use testkit::{Builder, Cyrus, Via, c_client};
+use testkit::{Builder, Cyrus, DeleteMode, Via, c_client};
 
 use crate::common::{Pair, summary};
 use crate::errors::{failure_of, path_of};
@@ -166,5 +166,60 @@ fn a_message_whose_file_is_bad_comes_from_where_the_replica_has_it() {
         }
         pair.sync_well(&["-u", "anna"]);
         pair.assert_equal(&["anna".into()]);
+    }
+}
+
+/// Two messages were moved into a folder, the folder that one of them was in was deleted, and then one record of the new
+/// folder was damaged: its header is good, and only when the records are read is it found. Nothing is removed on the
+/// replica until they can be read; then both sides are equal.
+#[test]
+fn what_moved_into_a_folder_with_a_damaged_record_stays_where_it_was() {
+    for (args, existed) in [
+        (&["-u", "anna"][..], true),
+        (&["-u", "anna"], false),
+        (&["-A", "--max-deletes", "9"], true),
+    ] {
+        let at_once = |server: Builder| server.delete_mode(DeleteMode::Immediate);
+        let pair = Pair::with(at_once(Cyrus::master()), at_once(Cyrus::replica()), Via::Csync);
+        pair.master.create_user("anna").unwrap();
+        let mut anna = pair.master.login("anna").unwrap();
+        anna.create("INBOX/b").unwrap();
+        if existed {
+            anna.create("INBOX/c").unwrap();
+        }
+        for (folder, words) in [("INBOX", "one"), ("INBOX", "two"), ("INBOX/b", "three")] {
+            let message = format!("Subject: {words}\r\n\r\n{words}.\r\n");
+            anna.append(folder, &[], None, message.as_bytes()).unwrap();
+        }
+        pair.sync_well(&["-u", "anna"]);
+        if !existed {
+            anna.create("INBOX/c").unwrap();
+        }
+        for folder in ["INBOX", "INBOX/b"] {
+            anna.select(folder).unwrap();
+            anna.move_to("1", "INBOX/c").unwrap();
+        }
+        anna.select("INBOX").unwrap();
+        anna.delete("INBOX/b").unwrap();
+        drop(anna);
+        let index = path_of(&pair.master, "-M", "user/anna/c").join("cyrus.index");
+        let good = fs::read(&index).unwrap();
+        let mut bad = good.clone();
+        // In the last record.
+        let place = bad.len() - 60;
+        bad[place] ^= 1;
+        fs::write(&index, bad).unwrap();
+        let run = pair.sync(args);
+        assert_eq!(run.code, Some(1), "{}", run.stderr);
+        let mut there = pair.replica.login("anna").unwrap();
+        assert_eq!(there.examine("INBOX").unwrap(), 2, "{args:?}: {}", run.stderr);
+        assert_eq!(there.examine("INBOX/b").unwrap(), 1, "{args:?}: {}", run.stderr);
+        let failure = failure_of(&run, "anna");
+        for named in ["(and user.anna,", "user.anna.b", "user.anna.c"] {
+            assert!(failure.contains(named), "{named} {args:?}: {failure}");
+        }
+        fs::write(&index, good).unwrap();
+        pair.sync_well(&["-u", "anna"]);
+        pair.assert_equal(&["anna".to_string()]);
     }
 }

@@ -132,24 +132,23 @@ pub(crate) fn do_checksums_differ(
     !crcs.agree(replica.crcs)
 }
 
-/// How many messages that may be live on the replica have been expunged here since it was last updated. Of a mailbox that
-/// is gone meanwhile nothing is sent.
+/// How many messages that may be live on the replica have been expunged here since it was last updated; none if it has no
+/// such mailbox. Of a mailbox that is gone meanwhile nothing is sent.
 ///
 /// # Errors
-/// The mailbox can't be read: then nobody knows what sending it would remove.
+/// One of the records that would be sent can't be read: then the mailbox will not be sent either.
 pub(crate) fn count_expunged(
     store: &Store,
     entry: &MboxEntry,
-    replica: &ReplicaMailbox,
+    replica: Option<&ReplicaMailbox>,
 ) -> Result<u64, MasterError> {
     let Some(mailbox) = open(store, entry)? else { return Ok(0) };
+    let (since, last_uid) =
+        replica.map_or((ModSeq::ZERO, Uid::NONE), |r| (r.highestmodseq, r.last_uid));
     let mut expunged = 0;
-    for record in mailbox.records(replica.highestmodseq) {
+    for record in mailbox.records(since) {
         let record = record.map_err(|e| damaged(&entry.name, e))?;
-        if record.uid > replica.last_uid {
-            break;
-        }
-        expunged += u64::from(record.is_expunged());
+        expunged += u64::from(record.uid <= last_uid && record.is_expunged());
     }
     Ok(expunged)
 }

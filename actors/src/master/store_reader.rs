@@ -104,13 +104,11 @@ pub(crate) struct DoChecksumsDiffer {
     pub(crate) replica: Box<ReplicaMailbox>,
 }
 
-/// How many messages that may be live on the replica have been expunged here since it was last updated.
+/// How many messages each of these mailboxes would lose on the replica, whose states stand beside them; and whether they can
+/// be read.
 #[derive(Message)]
-#[rtype(result = "Result<u64, MasterError>")]
-pub(crate) struct CountExpunged {
-    pub(crate) entry: MboxEntry,
-    pub(crate) replica: Box<ReplicaMailbox>,
-}
+#[rtype(result = "Result<Vec<Result<u64, MasterError>>, MasterError>")]
+pub(crate) struct CountExpunged(pub(crate) Vec<(MboxEntry, Option<Box<ReplicaMailbox>>)>);
 
 /// What sending a mailbox in full would require, if it is possible without copyback.
 #[derive(Message)]
@@ -201,10 +199,15 @@ impl Handler<DoChecksumsDiffer> for StoreReader {
 }
 
 impl Handler<CountExpunged> for StoreReader {
-    type Result = ResponseFuture<Result<u64, MasterError>>;
+    type Result = ResponseFuture<Result<Vec<Result<u64, MasterError>>, MasterError>>;
 
     fn handle(&mut self, msg: CountExpunged, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store, _| full_update::count_expunged(store, &msg.entry, &msg.replica))
+        self.on_thread(move |store, _| {
+            let count = |(entry, replica): &(MboxEntry, Option<Box<ReplicaMailbox>>)| {
+                full_update::count_expunged(store, entry, replica.as_deref())
+            };
+            Ok(msg.0.iter().map(count).collect())
+        })
     }
 }
 

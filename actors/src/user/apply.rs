@@ -170,8 +170,7 @@ impl<'a> Apply<'a> {
     async fn carry_out(&mut self, mut plan: UserPlan) -> Result<Settled, UserError> {
         self.settle_contests(&mut plan).await?;
         self.compare_in_full(&mut plan).await?;
-        self.keep_what_may_have_moved(&mut plan).await?;
-        self.check_removals(&mut plan).await?;
+        self.weigh_removals(&mut plan).await?;
         let names_stay = plan.renames.is_empty() && plan.deletes.is_empty();
         if names_stay {
             self.prove_partitions(&plan).await?;

@@ -172,6 +172,7 @@ impl Apply<'_> {
                     out.insert(uniqueid.clone());
                 }
                 Err(e) if e.is_of_mailbox() => {
+                    self.cautious |= matches!(e, UserError::Master(_));
                     self.keep(e);
                     out.insert(uniqueid.clone());
                 }

@@ -4,7 +4,10 @@
 //! Removals are counted before anything of the user is changed: mailboxes that are removed or made again, messages that a
 //! comparison found, and messages that were expunged here since the replica was last updated.
 
-use sync_plan::{MailboxUpdate, UserPlan};
+use std::collections::{HashMap, HashSet};
+
+use cyrus_types::{MailboxName, UniqueId};
+use sync_plan::{MailboxUpdate, UserPlan, Withheld};
 
 use super::Apply;
 use crate::error::UserError;
@@ -58,78 +61,110 @@ impl Removals {
 }
 
 impl Apply<'_> {
-    /// Counts the removals of the plan. A mailbox of which they can't be counted is left out, and named.
+    /// Counts what the plan removes, and takes out of it what must stay for now:
+    /// - a mailbox that can't be read here;
+    /// - and then, or if the replica refuses a mailbox: mailboxes to be deleted, and those that would lose messages. What
+    ///   is missing in them may have moved into that one, and must not vanish on the replica before it has arrived there.
+    ///
+    /// All of these are named in the end.
     ///
     /// # Errors
     /// [`UserError::TooManyRemovals`]
-    pub(super) async fn check_removals(&mut self, plan: &mut UserPlan) -> Result<(), UserError> {
+    pub(super) async fn weigh_removals(&mut self, plan: &mut UserPlan) -> Result<(), UserError> {
+        let max_deletes = self.context.settings.sync.max_deletes;
+        let mut lost = HashMap::new();
+        // A single mailbox can't lose anything to another.
+        let several = plan.updates.len() > 1 || !plan.deletes.is_empty();
+        if self.cautious || several || max_deletes.is_some() {
+            lost = self.count_lost(plan, true).await?;
+        }
+        let loses = |apply: &Self, update: &MailboxUpdate| match update {
+            MailboxUpdate::Intermediate(_) => false,
+            MailboxUpdate::Send { uniqueid, .. } => match apply.fulls.get(uniqueid) {
+                Some(full) => full.found.removed > 0,
+                None => lost.contains_key(uniqueid),
+            },
+        };
+        let removes = !plan.deletes.is_empty() || plan.updates.iter().any(|u| loses(self, u));
+        if removes && !self.cautious {
+            self.count_lost(plan, false).await?;
+        }
+        if self.cautious {
+            let (gone, stay) =
+                std::mem::take(&mut plan.updates).into_iter().partition(|u| loses(self, u));
+            plan.updates = stay;
+            self.withhold(gone, std::mem::take(&mut plan.deletes));
+        }
         let mut removals = self.removals;
         removals.mailboxes += plan.deletes.len() as u64;
-        for full in self.fulls.values() {
-            removals.add(&full.found);
+        self.fulls.values().for_each(|full| removals.add(&full.found));
+        if max_deletes.is_some() {
+            let sent = |update: &MailboxUpdate| match update {
+                MailboxUpdate::Send { uniqueid, .. } => lost.get(uniqueid).copied(),
+                MailboxUpdate::Intermediate(_) => None,
+            };
+            removals.messages += plan.updates.iter().filter_map(sent).sum::<u64>();
         }
-        if self.context.settings.sync.max_deletes.is_some() {
-            for update in std::mem::take(&mut plan.updates) {
-                match self.count_expunged(&update).await {
-                    Ok(messages) => {
-                        removals.messages += messages;
-                        plan.updates.push(update);
-                    }
-                    Err(e) if e.is_of_mailbox() => self.keep(e),
-                    Err(e) => return Err(e),
-                }
-            }
-        }
-        removals.permitted(self.gone(), self.context.settings.sync.max_deletes)?;
+        removals.permitted(self.gone(), max_deletes)?;
         self.removals = removals;
         Ok(())
     }
 
-    /// While a mailbox of the user can't be read here, or is refused by the replica, messages may have moved into it: a
-    /// mailbox that would lose messages there is left out, and named.
-    pub(super) async fn keep_what_may_have_moved(
+    /// These are left as they are on the replica, and named.
+    fn withhold(&mut self, updates: Vec<MailboxUpdate>, deletes: Vec<MailboxName>) {
+        for update in updates {
+            if let MailboxUpdate::Send { name, uniqueid, .. } = update {
+                self.fulls.remove(&uniqueid);
+                self.keep(UserError::MayHaveMoved { mailbox: name });
+            }
+        }
+        if !deletes.is_empty() {
+            let withheld = Withheld { mailboxes: deletes, ..Withheld::default() };
+            self.keep(UserError::Withheld(withheld));
+        }
+    }
+
+    /// How many messages each mailbox would lose, if any, of those that the replica has (`there`) or has not. One that can't
+    /// be read is taken out of the plan, and named. Mailboxes that were compared record by record were read then.
+    async fn count_lost(
         &mut self,
         plan: &mut UserPlan,
-    ) -> Result<(), UserError> {
-        if !self.cautious {
-            return Ok(());
+        there: bool,
+    ) -> Result<HashMap<UniqueId, u64>, UserError> {
+        let (mut uniqueids, mut asked) = (Vec::new(), Vec::new());
+        for update in &plan.updates {
+            if let MailboxUpdate::Send { uniqueid, replica, .. } = update
+                && replica.is_some() == there
+                && !self.fulls.contains_key(uniqueid)
+                && let Some(entry) = self.read.entries.get(uniqueid)
+            {
+                uniqueids.push(uniqueid.clone());
+                asked.push((entry.clone(), replica.clone()));
+            }
         }
-        let mut staying = Vec::new();
-        for update in std::mem::take(&mut plan.updates) {
-            match self.would_remove(&update).await {
-                Ok(false) => staying.push(update),
-                Ok(true) => {
-                    self.keep(UserError::MayHaveMoved { mailbox: update.name().clone() });
+        let mut lost = HashMap::new();
+        if asked.is_empty() {
+            return Ok(lost);
+        }
+        let counted = self.context.reader.send(CountExpunged(asked)).await??;
+        let mut unread = HashSet::new();
+        for (uniqueid, count) in uniqueids.into_iter().zip(counted) {
+            match count.map_err(UserError::from) {
+                Ok(0) => {}
+                Ok(messages) => drop(lost.insert(uniqueid, messages)),
+                Err(e) if e.is_of_mailbox() => {
+                    self.keep(e);
+                    self.cautious = true;
+                    unread.insert(uniqueid);
                 }
-                Err(e) if e.is_of_mailbox() => self.keep(e),
                 Err(e) => return Err(e),
             }
         }
-        plan.updates = staying;
-        Ok(())
-    }
-
-    /// Whether this removes live messages there.
-    async fn would_remove(&self, update: &MailboxUpdate) -> Result<bool, UserError> {
-        if let MailboxUpdate::Send { uniqueid, .. } = update
-            && let Some(full) = self.fulls.get(uniqueid)
-        {
-            return Ok(full.found.removed > 0);
-        }
-        Ok(self.count_expunged(update).await? > 0)
-    }
-
-    /// How many messages of the replica's mailbox this expunges, unless all of it was compared.
-    async fn count_expunged(&self, update: &MailboxUpdate) -> Result<u64, UserError> {
-        let MailboxUpdate::Send { uniqueid, replica: Some(replica), .. } = update else {
-            return Ok(0);
-        };
-        if self.fulls.contains_key(uniqueid) {
-            return Ok(0);
-        }
-        let Some(entry) = self.read.entries.get(uniqueid).cloned() else { return Ok(0) };
-        let counting = self.context.reader.send(CountExpunged { entry, replica: replica.clone() });
-        Ok(counting.await??)
+        plan.updates.retain(|update| match update {
+            MailboxUpdate::Send { uniqueid, .. } => !unread.contains(uniqueid),
+            MailboxUpdate::Intermediate(_) => true,
+        });
+        Ok(lost)
     }
 
     /// What was removed of this user so far.
