@@ -2,25 +2,29 @@
 //!
 //! ```text
 //!   PATH.redb   meta:    "replica" -> server, port and channel that all of this is about
+//!                        "in use"  -> while a program has it open; afterwards, if that was killed or a write failed
 //!               states:  user NUL mailbox -> the line that GET MAILBOXES would answer
 //! ```
 //! It is a hint that saves a round trip, never more: a change is sent on condition that the replica is as remembered. But a
 //! mailbox remembered as equal is not sent at all. So on each new connection, before the cache is believed, the replica
 //! must still have some of the remembered mailboxes. One that was rebuilt under the same name, or restored from a backup,
-//! does not, and then everything is forgotten. After any failure with a user its entries are forgotten; after any failure
-//! with the file everything is. The C client's file, at PATH itself, is not touched.
+//! does not, and then everything is forgotten. After any failure with a user its entries are forgotten. If the program is
+//! killed, or the file can't be written, older states may be in it than we know of: then the next run forgets everything.
+//! The C client's file, at PATH itself, is not touched.
 
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::hash::BuildHasher;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use csync::ReplicaMailbox;
 use cyrus_types::{MailboxName, NameRules, Owner};
 use redb::{
-    Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition,
+    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    TableDefinition,
 };
 use tracing::{Span, warn};
 
@@ -30,6 +34,8 @@ const STATES: TableDefinition<&[u8], &[u8]> = TableDefinition::new("states");
 const META: TableDefinition<&str, &str> = TableDefinition::new("meta");
 /// The key for which replica the states are.
 const REPLICA: &str = "replica";
+/// The key that is there while the file is open.
+const IN_USE: &str = "in use";
 /// How often changes reach the disk.
 const WRITTEN_EVERY: Duration = Duration::from_secs(1);
 /// How much of the file is kept in memory, in bytes.
@@ -72,6 +78,8 @@ struct File {
     rules: NameRules,
     /// When changes last reached the disk.
     written: Mutex<Option<Instant>>,
+    /// A change failed: what is remembered may be old.
+    failed: AtomicBool,
 }
 
 /// Any of redb's errors; they are all handled alike.
@@ -85,6 +93,9 @@ impl Cache {
         name.push(".redb");
         let path = PathBuf::from(name);
         let opened = File::open(&path, rules.clone()).or_else(|e| {
+            if is_open_elsewhere(&e) {
+                return Err(e);
+            }
             warn!("sync cache {} can't be read ({e}); starting a new one", path.display());
             std::fs::remove_file(&path)?;
             File::open(&path, rules)
@@ -190,7 +201,11 @@ impl Cache {
         let span = Span::current();
         let done = actix_rt::task::spawn_blocking(move || {
             let _in = span.entered();
-            work(&file).map_err(|e| warn!("sync cache {}: {e}", file.path.display())).ok()
+            let failed = |e: Failed| {
+                file.failed.store(true, Ordering::Relaxed);
+                warn!("sync cache {}: {e}", file.path.display());
+            };
+            work(&file).map_err(failed).ok()
         });
         done.await.ok().flatten()
     }
@@ -199,21 +214,39 @@ impl Cache {
 impl File {
     fn open(path: &Path, rules: NameRules) -> Result<File, Failed> {
         let db = Database::builder().set_cache_size(MEMORY).create(path)?;
-        Ok(File { db, path: path.to_path_buf(), rules, written: Mutex::default() })
+        Ok(File {
+            db,
+            path: path.to_path_buf(),
+            rules,
+            written: Mutex::default(),
+            failed: AtomicBool::new(false),
+        })
     }
 
-    /// Makes sure that the states belong to this replica.
+    /// Makes sure that the states belong to this replica, and that all of them were written.
     fn bind(&self, replica: &str) -> Result<(), Failed> {
         let write = self.db.begin_write()?;
         {
             let mut meta = write.open_table(META)?;
             let same = meta.get(REPLICA)?.is_some_and(|bound| bound.value() == replica);
-            if !same {
+            if !same || meta.get(IN_USE)?.is_some() {
                 write.delete_table(STATES)?;
-                meta.insert(REPLICA, replica)?;
             }
+            meta.insert(REPLICA, replica)?;
+            meta.insert(IN_USE, "")?;
             write.open_table(STATES)?;
         }
+        write.commit()?;
+        Ok(())
+    }
+
+    /// All changes reach the disk. The next run may believe what is here, if none of them failed.
+    fn close(&self) -> Result<(), Failed> {
+        if self.failed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let write = self.db.begin_write()?;
+        write.open_table(META)?.remove(IN_USE)?;
         write.commit()?;
         Ok(())
     }
@@ -285,9 +318,8 @@ impl File {
         })
     }
 
-    /// A change, never in part. With [`Durability::None`] it reaches the disk with a later one, within [`WRITTEN_EVERY`] if
-    /// there is one, or when the cache is closed. If we are killed before, what was remembered earlier is remembered again:
-    /// the master has a newer state by then, so it is sent, and refused if the replica has it.
+    /// A change, never in part. With [`Durability::None`] it reaches the disk with a later one, after [`WRITTEN_EVERY`] or
+    /// more, or when the cache is closed.
     fn change(
         &self,
         durability: Durability,
@@ -314,6 +346,19 @@ impl File {
     }
 }
 
+/// Whether another program uses the file.
+fn is_open_elsewhere(e: &Failed) -> bool {
+    matches!(e.downcast_ref(), Some(DatabaseError::DatabaseAlreadyOpen))
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        if let Err(e) = self.close() {
+            warn!("sync cache {}: {e}", self.path.display());
+        }
+    }
+}
+
 /// What the keys of an owner's mailboxes begin with.
 fn key_prefix(owner: &Owner) -> Vec<u8> {
     [owner.userid().unwrap_or_default().as_bytes(), b"\0"].concat()
@@ -336,130 +381,5 @@ pub(crate) fn first_missing<'a>(
 }
 
 #[cfg(test)]
-mod tests {
-    use csync::OwnedAnnotation;
-    use cyrus_types::{ModSeq, SyncCrcs, UniqueId};
-
-    use super::*;
-
-    fn state(name: &str, highestmodseq: u64) -> ReplicaMailbox {
-        ReplicaMailbox {
-            uniqueid: UniqueId::new(format!("id-{name}")),
-            name: MailboxName::new(name),
-            highestmodseq: ModSeq(highestmodseq),
-            crcs: SyncCrcs { basic: 0, annot: 7 },
-            partition: "default".into(),
-            acl: "anna\tlrs\t".into(),
-            options: "P".into(),
-            quotaroot: Some("user.anna".into()),
-            annotations: vec![OwnedAnnotation {
-                entry: "/comment".into(),
-                userid: String::new(),
-                modseq: ModSeq(4),
-                value: b"a\r\n\0b".to_vec(),
-            }],
-            ..ReplicaMailbox::default()
-        }
-    }
-
-    fn names(all: &[&str]) -> BTreeSet<MailboxName> {
-        all.iter().copied().map(MailboxName::new).collect()
-    }
-
-    #[test]
-    fn what_is_remembered_comes_back_until_it_is_forgotten() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("cache");
-        std::fs::write(&path, "the C client's").unwrap();
-        let open = |replica: &str| Cache::open(&path, replica, NameRules::default()).unwrap();
-        actix_rt::System::new().block_on(async {
-            let cache = open("one");
-            let anna = state("user.anna", 5);
-            cache.remember(vec![state("user.anna", 4), state("user.annabel", 9)]).await;
-            cache.remember(vec![anna.clone(), state("DELETED.user.anna.x.5F", 6)]).await;
-            drop(cache);
-            let cache = open("one");
-            let all = names(&["user.anna", "user.annabel", "DELETED.user.anna.x.5F", "user.bert"]);
-            let (known, unknown) = cache.known(all.clone()).await;
-            assert_eq!((known.len(), unknown), (3, names(&["user.bert"])));
-            assert!(known.contains(&anna));
-            cache.forget_user(&"anna".into()).await;
-            let (known, _) = cache.known(all.clone()).await;
-            assert_eq!(known, [state("user.annabel", 9)]);
-            cache.forget(vec![MailboxName::new("user.annabel")]).await;
-            assert_eq!(cache.known(all.clone()).await.0, []);
-            cache.remember(vec![anna]).await;
-            drop(cache);
-            // The state of one replica says nothing about another.
-            assert_eq!(open("two").known(all).await.0, []);
-        });
-        assert_eq!(std::fs::read(&path).unwrap(), b"the C client's");
-    }
-
-    #[test]
-    fn a_new_replica_is_told_from_the_old_one() {
-        let dir = tempfile::tempdir().unwrap();
-        actix_rt::System::new().block_on(async {
-            let cache =
-                Cache::open(&dir.path().join("cache"), "one", NameRules::default()).unwrap();
-            assert_eq!(
-                [cache.belief(1), cache.belief(1), cache.belief(2)],
-                [Belief::Unknown, Belief::Asking, Belief::Unknown]
-            );
-            assert!(cache.sample().await.is_empty());
-            cache.proven(1, true);
-            cache.proven(2, false);
-            assert_eq!([cache.belief(1), cache.belief(2)], [Belief::Proven, Belief::Unknown]);
-            let all: Vec<_> = (0..40).map(|nr| state(&format!("user.u{nr:02}"), 5)).collect();
-            cache.remember(all.clone()).await;
-            cache.remember(vec![state("user.u07", 6)]).await;
-            let sample = cache.sample().await;
-            assert!(sample.contains(&state("user.u07", 6)) && sample.len() <= SAMPLE, "{sample:?}");
-            assert_eq!(first_missing(&sample, &[]), Some(&sample[0].name));
-            assert_eq!(first_missing(&sample, &sample), None);
-            let older = [state("user.u07", 5)];
-            assert_eq!(
-                first_missing(&[state("user.u07", 6)], &older),
-                Some(&MailboxName::new("user.u07"))
-            );
-            assert_eq!(first_missing(&older, &[state("user.u07", 6)]), None);
-            cache.forget_all().await;
-            assert!(cache.sample().await.is_empty());
-        });
-    }
-
-    /// One of another version of the format, as after an update of this program or a step back.
-    #[test]
-    fn a_file_of_another_format_is_begun_anew() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("cache");
-        let open = || Cache::open(&path, "one", NameRules::default()).unwrap();
-        actix_rt::System::new().block_on(async {
-            let cache = open();
-            cache.remember(vec![state("user.anna", 5)]).await;
-            drop(cache);
-            assert_eq!(open().known(names(&["user.anna"])).await.0.len(), 1);
-            let file = dir.path().join("cache.redb");
-            let mut bytes = std::fs::read(&file).unwrap();
-            // The first byte of both commit slots is the format's version.
-            for slot in [64, 192] {
-                bytes[slot] = 99;
-            }
-            std::fs::write(&file, bytes).unwrap();
-            let cache = open();
-            assert_eq!(cache.known(names(&["user.anna"])).await.0, []);
-            cache.remember(vec![state("user.anna", 6)]).await;
-            assert_eq!(cache.known(names(&["user.anna"])).await.0.len(), 1);
-        });
-    }
-
-    #[test]
-    fn a_file_that_is_none_is_begun_anew() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("cache.redb"), "nonsense ".repeat(2000)).unwrap();
-        let path = dir.path().join("cache");
-        assert!(Cache::open(&path, "one", NameRules::default()).is_some());
-        let nowhere = dir.path().join("no/such/folder");
-        assert!(Cache::open(&nowhere, "one", NameRules::default()).is_none());
-    }
-}
+#[path = "state_cache_tests.rs"]
+mod tests;
