@@ -60,9 +60,12 @@ impl Threads {
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, MasterError> {
         let (reply, result) = oneshot::channel();
+        let counts = self.counts.clone();
         self.push(Box::new(move || {
-            if !reply.is_closed() {
-                let done = catch_unwind(AssertUnwindSafe(work));
+            let done = (!reply.is_closed()).then(|| catch_unwind(AssertUnwindSafe(work)));
+            // First, since whoever gets the result may ask again at once: that needs no other thread.
+            lock(&counts).open -= 1;
+            if let Some(done) = done {
                 // Whoever asked may have been stopped.
                 let _ = reply.send(done);
             }
@@ -101,10 +104,7 @@ impl Threads {
 fn work_off(waiting: &Receiver<Work>, counts: &Mutex<Counts>) {
     loop {
         match waiting.recv_timeout(IDLE) {
-            Ok(work) => {
-                work();
-                lock(counts).open -= 1;
-            }
+            Ok(work) => work(),
             Err(_) => {
                 let mut counts = lock(counts);
                 // Whoever pushes holds the lock: it counts on this thread, or finds it gone.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use cyrus_types::Owner;
 use tracing::Instrument;
 
-use crate::error::Interrupt;
+use crate::error::{Interrupt, UserError};
 use crate::master::read_partial::Names;
 use crate::monitor::report::Outcome;
 use crate::monitor::spans;
@@ -34,8 +34,12 @@ impl UserWork {
             self.owner = owner;
             self.all_else_done = false;
             let lease = match first.take() {
-                Some(lease) => lease,
-                None => acquire_shared(&self.context.pool).await?,
+                Some(lease) => Ok(lease),
+                None => acquire_shared(&self.context.pool).await,
+            };
+            let lease = match lease {
+                Ok(lease) => lease,
+                Err(e) => return Err(failed_before(cut_short, by_themselves, e.into())),
             };
             let span = spans::user(&self.owner, self.context.settings.run.channel.as_deref());
             let result = async {
@@ -50,7 +54,9 @@ impl UserWork {
                 Ok(now) if outcome == Outcome::Unchanged => outcome = now,
                 Ok(_) => {}
                 Err(Interrupt::Failed(e)) if self.all_else_done => by_themselves.push(e),
-                Err(e) if e.is_of_pool() => return Err(e),
+                Err(e) if e.is_of_pool() => {
+                    return Err(failed_before(cut_short, by_themselves, e));
+                }
                 Err(e) => cut_short = cut_short.or(Some(e)),
             }
         }
@@ -88,5 +94,21 @@ impl UserWork {
             Part::Unuser => removal::run(self, lease).await,
             Part::Server => server_annotations::run(self, lease).await,
         }
+    }
+}
+
+/// What ends the work when a part gets no connection. A part that was not started does not hide an earlier one's failure,
+/// which counts as a try.
+fn failed_before(
+    cut_short: Option<Interrupt>,
+    by_themselves: Vec<UserError>,
+    e: Interrupt,
+) -> Interrupt {
+    match e {
+        Interrupt::NotStarted => {
+            let alone = || UserError::all_of(by_themselves).map(Interrupt::from);
+            cut_short.or_else(alone).unwrap_or(e)
+        }
+        e => e,
     }
 }
