@@ -7,8 +7,6 @@ use cyrus_store::{MboxEntry, StoreError};
 use cyrus_types::{MailboxName, Uid, UniqueId};
 use sync_plan::{Folder, MasterUser};
 
-use crate::error::MasterError;
-
 /// A user as read from disk.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct UserRead {
@@ -39,15 +37,6 @@ pub(crate) struct Host {
 }
 
 impl UserRead {
-    /// The read errors as failures, mailboxes first.
-    pub(crate) fn failures(&self) -> impl Iterator<Item = MasterError> + '_ {
-        let mailboxes = self.broken.iter().map(|(mailbox, e)| MasterError::Unreadable {
-            mailbox: mailbox.clone(),
-            source: e.clone(),
-        });
-        mailboxes.chain(self.unread.iter().map(|e| MasterError::Unread { source: e.clone() }))
-    }
-
     /// Keeps the read errors of a user's other data. Then nothing is removed on the replica.
     pub(crate) fn cannot_read(&mut self, e: StoreError) {
         self.master.incomplete = true;

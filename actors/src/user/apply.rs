@@ -15,8 +15,8 @@ use std::sync::Arc;
 
 use csync::{Code, CommandKind, IntermediateHead, ReplicaMailbox, ReplicaUser};
 use cyrus_types::{MailboxName, Owner, UidValidity, UniqueId};
-use sync_plan::{Doubt, FullReplica, MailboxUpdate, UserPlan};
-use tracing::{Instrument, Span, info, warn};
+use sync_plan::{Doubt, FullReplica, MailboxUpdate};
+use tracing::{Instrument, Span, debug, info, warn};
 
 use self::ahead::{Ahead, Object};
 use self::contest::Loser;
@@ -38,6 +38,7 @@ use crate::replica::refusal::Meaning;
 use crate::replica::staged::{STAGED, Staged};
 use crate::user::context::UserContext;
 use crate::user::look::Look;
+use crate::user::plan::Plan;
 
 /// How many mailboxes may be ahead of their answers: enough to hide any round trip, few enough to notice a failing replica
 /// soon.
@@ -129,7 +130,7 @@ impl<'a> Apply<'a> {
             lease,
             read: &seen.read,
             replica: &seen.replica,
-            cautious: !(seen.read.broken.is_empty() && seen.refused.is_empty()),
+            cautious: false,
             ahead: VecDeque::new(),
             holding: Holding::default(),
             doubtful: Vec::new(),
@@ -152,7 +153,7 @@ impl<'a> Apply<'a> {
     }
 
     /// Applies the plan, as far as possible.
-    pub(crate) async fn run(mut self, plan: UserPlan) -> Applied {
+    pub(crate) async fn run(mut self, plan: Plan) -> Applied {
         let mut settled = self.carry_out(plan).await;
         if let Err(UserError::Replica(ReplicaError::Command(CommandError::Lost { .. }))) = &settled
             && let Some(refused) = self.holding.refused()
@@ -167,10 +168,14 @@ impl<'a> Apply<'a> {
         Applied { settled, sent, states, failed, restarted }
     }
 
-    async fn carry_out(&mut self, mut plan: UserPlan) -> Result<Settled, UserError> {
-        self.settle_contests(&mut plan).await?;
-        self.compare_in_full(&mut plan).await?;
-        self.weigh_removals(&mut plan).await?;
+    async fn carry_out(&mut self, mut all: Plan) -> Result<Settled, UserError> {
+        self.cautious = !(all.broken.is_empty() && all.refused.is_empty());
+        self.settle_contests(&mut all.changes).await?;
+        self.compare_in_full(&mut all).await?;
+        self.weigh_removals(&mut all).await?;
+        debug!("plan:\n{all}");
+        self.check_removals(&all)?;
+        let plan = all.changes;
         let names_stay = plan.renames.is_empty() && plan.deletes.is_empty();
         if names_stay {
             self.prove_partitions(&plan).await?;

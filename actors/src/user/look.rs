@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use cyrus_types::{MailboxName, Owner, UniqueId};
-use sync_plan::{Folder, Options, Tombstones, UserPlan, plan_user, unmatched_folders};
+use sync_plan::{Folder, Options, Tombstones, plan_user, unmatched_folders};
 
 use crate::error::UserError;
 use crate::master::read_partial::Names;
@@ -23,6 +23,7 @@ use crate::replica::command_error::CommandError;
 use crate::replica::lease::Lease;
 use crate::user::context::UserContext;
 use crate::user::look_partial::some_sides;
+use crate::user::plan::Plan;
 use crate::user::questions::{Sides, once_each, take_all};
 use crate::user::scripts;
 
@@ -55,9 +56,7 @@ pub(crate) struct View<'a> {
 pub(crate) struct Look {
     pub(crate) read: Arc<UserRead>,
     pub(crate) replica: Theirs,
-    pub(crate) plan: UserPlan,
-    /// What was taken out of the plan because the replica just refused it.
-    pub(crate) refused: Vec<(MailboxName, CommandError)>,
+    pub(crate) plan: Plan,
     /// Other users here whose mailboxes the replica has under names that were looked at.
     pub(crate) elsewhere: BTreeSet<Owner>,
     /// Mailboxes that were added because the replica has them under names that were looked at.
@@ -134,9 +133,11 @@ pub(crate) async fn look(
         without_intermediates: !lease.client.features().intermediates,
         all_asked: matches!(view.scope, Scope::Whole),
     };
-    let plan = plan_user(&read.master, &replica, &tombstones, &options);
+    let changes = plan_user(&read.master, &replica, &tombstones, &options);
+    let (broken, unread) = (read.broken.clone(), read.unread.clone());
+    let plan = Plan { changes, broken, unread, ..Plan::default() };
     let elsewhere = elsewhere.into_values().collect();
-    Ok(Some(Look { read, replica, plan, refused: Vec::new(), elsewhere, taken_in }))
+    Ok(Some(Look { read, replica, plan, elsewhere, taken_in }))
 }
 
 /// Of a user without an INBOX only mailboxes are looked at: other data of that user stays on the replica, as with the C

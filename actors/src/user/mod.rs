@@ -6,6 +6,7 @@ pub(crate) mod context;
 pub(crate) mod look;
 pub(crate) mod look_partial;
 pub(crate) mod parts;
+pub(crate) mod plan;
 pub(crate) mod questions;
 pub(crate) mod refused_mailboxes;
 pub(crate) mod removal;

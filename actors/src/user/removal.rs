@@ -45,7 +45,7 @@ pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, In
         let e = UserError::TooManyRemovals { mailboxes, messages: 0, most, by_option: true };
         return Err(e.into());
     }
-    let orphans: HashSet<&MailboxName> = seen.plan.orphans.iter().collect();
+    let orphans: HashSet<&MailboxName> = seen.plan.changes.orphans.iter().collect();
     let holds =
         |m: &&ReplicaMailbox| m.last_uid > Uid::NONE && orphans.contains(&m.name) && owned(&m.name);
     let kept: Vec<MailboxName> =

@@ -22,6 +22,7 @@ use crate::user::apply::{Applied, Apply, Settled};
 use crate::user::context::UserContext;
 use crate::user::look::{Look, Scope, View, look};
 use crate::user::look_partial::NO_TOMBSTONE;
+use crate::user::plan::Plan;
 use crate::user::refused_mailboxes::Refused;
 
 /// How often renames and changes meanwhile may make us look again: as often as the C client, and once more for a user that
@@ -191,7 +192,7 @@ impl UserWork {
     ) -> Result<Outcome, Interrupt> {
         if seen.plan.is_empty() {
             self.remember(&seen, &HashSet::new(), Vec::new()).await;
-            return Ok(self.but_for(failures(&seen, &seen.plan), Outcome::Unchanged)?);
+            return Ok(self.but_for(seen.plan.failures(), Outcome::Unchanged)?);
         }
         self.context.in_flight.set(&self.owner, WAITING);
         let mut lease = acquire_exclusive(&self.context.pool).await?;
@@ -232,7 +233,8 @@ impl UserWork {
         let mut seen = look(&self.context, view, lease).await.map_err(|e| of_look(e, lease))?;
         if let Some(seen) = &mut seen {
             let partition = self.context.settings.sync.partition.as_deref();
-            seen.refused = self.refused.leave_out(&mut seen.plan, &seen.read.entries, partition);
+            let Plan { changes, refused, .. } = &mut seen.plan;
+            *refused = self.refused.leave_out(changes, &seen.read.entries, partition);
         }
         if let Some(seen) = &seen {
             let (here, there) = (seen.read.master.folders.len(), seen.replica.mailboxes.len());
@@ -256,7 +258,7 @@ impl UserWork {
         if self.owner.is_shared() {
             return Vec::new();
         }
-        let orphans: HashSet<&MailboxName> = seen.plan.orphans.iter().collect();
+        let orphans: HashSet<&MailboxName> = seen.plan.changes.orphans.iter().collect();
         let there = seen.replica.mailboxes.iter().filter(|r| !r.partition.is_empty());
         let lives = |name: &&MailboxName| !name.is_deleted(&self.context.rules);
         let names = there.map(|r| &r.name).filter(|name| orphans.contains(name));
@@ -297,9 +299,9 @@ impl UserWork {
         for _ in 0..LOOKS {
             self.go_on_with(&mut scope, &mut seen);
             let plan = std::mem::take(&mut seen.plan);
-            let left_out = failures(&seen, &plan);
-            let anew = self.is_made_anew(&seen, &plan);
-            let touched = self.forget_touched(&plan).await;
+            let left_out = plan.failures();
+            let anew = self.is_made_anew(&seen, &plan.changes);
+            let touched = self.forget_touched(&plan.changes).await;
             let apply = Apply::new(&self.context, &self.owner, lease, &seen, self.sent);
             let Applied { settled, sent, states, failed, restarted } = apply.run(plan).await;
             self.sent.add(sent);
@@ -327,10 +329,10 @@ impl UserWork {
                 None => return Err(Interrupt::CameOrWent),
             }
             // Asked for twice in vain.
-            seen.plan.updates.retain(|update| !deleted_there.contains_key(update.name()));
+            seen.plan.changes.updates.retain(|update| !deleted_there.contains_key(update.name()));
             if seen.plan.is_empty() {
                 let deleted_there = deleted_there.into_values();
-                let failed = failures(&seen, &seen.plan).into_iter().chain(deleted_there);
+                let failed = seen.plan.failures().into_iter().chain(deleted_there);
                 return Ok(self.but_for(failed.collect(), Outcome::Done)?);
             }
         }
@@ -422,10 +424,10 @@ impl UserWork {
             }
             Scope::Whole | Scope::Gone => false,
         };
-        for name in look.plan.orphans.iter().filter(|name| !told(name)) {
+        for name in look.plan.changes.orphans.iter().filter(|name| !told(name)) {
             warn!("{NO_TOMBSTONE}: mailbox=<{name}>");
         }
-        for left_out in &look.plan.left_out {
+        for left_out in &look.plan.changes.left_out {
             if let PlanError::NameHeld { mailbox, .. } = left_out {
                 info!(
                     "SYNCNOTICE: MAILBOX not sent, as the replica would refuse it with IMAP_MAILBOX_MOVED: mailbox=<{mailbox}>"
@@ -445,18 +447,6 @@ impl UserWork {
             settings.replica.server,
         );
     }
-}
-
-/// Mailboxes that could not be read or planned.
-fn failures(seen: &Look, plan: &UserPlan) -> Vec<UserError> {
-    let left_out = plan.left_out.iter().cloned().map(UserError::from);
-    let withheld = (!plan.withheld.is_empty()).then(|| UserError::Withheld(plan.withheld.clone()));
-    let kept = plan.kept.iter().cloned().map(UserError::from);
-    let uncounted = plan.uncounted.iter().cloned().map(UserError::from);
-    let refused = seen.refused.iter().cloned();
-    let refused = refused.map(|(mailbox, source)| UserError::refused(&mailbox, source));
-    let of_plan = left_out.chain(withheld).chain(kept).chain(uncounted);
-    seen.read.failures().map(UserError::from).chain(of_plan).chain(refused).collect()
 }
 
 /// Makes the replica forget the messages it was sent for this user. Sent ahead: the connection's next user comes after it,

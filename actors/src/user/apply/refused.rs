@@ -6,7 +6,7 @@ use std::sync::Arc;
 use csync::ReplicaMailbox;
 use cyrus_store::MboxEntry;
 use cyrus_types::{MailboxName, Uid, UniqueId};
-use sync_plan::{CopybackReason, Doubt, MailboxUpdate, PlanError, UserPlan};
+use sync_plan::{CopybackReason, Doubt, MailboxUpdate, PlanError};
 use tracing::info;
 
 use super::{Apply, Full};
@@ -17,6 +17,7 @@ use crate::master::send_mailbox::SendMode;
 use crate::master::store_reader::{CheckFull, DoChecksumsDiffer};
 use crate::replica::client::FullAnswer;
 use crate::replica::staged::STAGED;
+use crate::user::plan::{Loss, Plan};
 
 impl Apply<'_> {
     /// For mailboxes the replica refused: asks for its present state, computes our checksums again, and sends the change
@@ -142,7 +143,8 @@ impl Apply<'_> {
 
     /// Compares the mailboxes for which headers are not enough, before anything is changed. One that needs copyback is
     /// taken out of the plan: it is left as it is on both sides, and named in the end.
-    pub(super) async fn compare_in_full(&mut self, plan: &mut UserPlan) -> Result<(), UserError> {
+    pub(super) async fn compare_in_full(&mut self, all: &mut Plan) -> Result<(), UserError> {
+        let Plan { changes: plan, losses, .. } = all;
         let mut out = HashSet::new();
         for update in &plan.updates {
             let MailboxUpdate::Send { name, uniqueid, doubt, replica } = update else { continue };
@@ -179,6 +181,8 @@ impl Apply<'_> {
                 Err(e) => return Err(e),
             }
         }
+        let found = self.fulls.iter().map(|(id, full)| (id.clone(), Loss::from(&full.found)));
+        losses.extend(found.filter(|(_, loss)| !loss.is_none()));
         let stays = |update: &MailboxUpdate| match update {
             MailboxUpdate::Send { uniqueid, .. } => !out.contains(uniqueid),
             MailboxUpdate::Intermediate(_) => true,

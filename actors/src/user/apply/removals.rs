@@ -4,15 +4,15 @@
 //! Removals are counted before anything of the user is changed: mailboxes that are removed or made again, messages that a
 //! comparison found, and messages that were expunged here since the replica was last updated.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use cyrus_types::{MailboxName, UniqueId};
-use sync_plan::{MailboxUpdate, UserPlan, Withheld};
+use sync_plan::{MailboxUpdate, Withheld};
 
 use super::Apply;
 use crate::error::UserError;
 use crate::master::full_update::Found;
 use crate::master::store_reader::CountExpunged;
+use crate::user::plan::{Loss, Plan};
 
 /// How many messages of a user --overwrite removes without proof that they were removed here, if --max-deletes does not
 /// say: enough for what a few days without the master leave behind, but not for a live mailbox.
@@ -28,10 +28,10 @@ pub(super) struct Removals {
 }
 
 impl Removals {
-    fn add(&mut self, found: &Found) {
-        self.mailboxes += u64::from(found.again && found.overwritten);
-        self.messages += found.removed + found.unproven;
-        self.unproven += found.unproven;
+    fn add(&mut self, loss: Loss) {
+        self.mailboxes += u64::from(loss.made_again);
+        self.messages += loss.removed + loss.unproven;
+        self.unproven += loss.unproven;
     }
 
     /// A mailbox is removed to free its name, with this many messages without proof that they were removed here.
@@ -60,79 +60,58 @@ impl Removals {
     }
 }
 
+/// Whether live messages are removed because they were removed here: they may have moved. What --overwrite takes has not.
+fn loses(loss: &Loss) -> bool {
+    loss.removed > 0
+}
+
 impl Apply<'_> {
-    /// Counts what the plan removes, and takes out of it what must stay for now:
+    /// Counts what the plan's updates remove, and takes out of it what must stay for now:
     /// - a mailbox that can't be read here;
     /// - and then, or if the replica refuses a mailbox: mailboxes to be deleted, and those that would lose messages. What
     ///   is missing in them may have moved into that one, and must not vanish on the replica before it has arrived there.
     ///
     /// All of these are named in the end.
-    ///
-    /// # Errors
-    /// [`UserError::TooManyRemovals`]
-    pub(super) async fn weigh_removals(&mut self, plan: &mut UserPlan) -> Result<(), UserError> {
-        let max_deletes = self.context.settings.sync.max_deletes;
-        let mut lost = HashMap::new();
+    pub(super) async fn weigh_removals(&mut self, plan: &mut Plan) -> Result<(), UserError> {
         // A single mailbox can't lose anything to another.
-        let several = plan.updates.len() > 1 || !plan.deletes.is_empty();
-        if self.cautious || several || max_deletes.is_some() {
-            lost = self.count_lost(plan, true).await?;
+        let several = plan.changes.updates.len() > 1 || !plan.changes.deletes.is_empty();
+        if self.cautious || several || self.context.settings.sync.max_deletes.is_some() {
+            self.count_losses(plan, true).await?;
         }
-        let loses = |apply: &Self, update: &MailboxUpdate| match update {
-            MailboxUpdate::Intermediate(_) => false,
-            MailboxUpdate::Send { uniqueid, .. } => match apply.fulls.get(uniqueid) {
-                Some(full) => full.found.removed > 0,
-                None => lost.contains_key(uniqueid),
-            },
-        };
-        let removes = !plan.deletes.is_empty() || plan.updates.iter().any(|u| loses(self, u));
+        let removes = !plan.changes.deletes.is_empty() || plan.losses.values().any(loses);
         if removes && !self.cautious {
-            self.count_lost(plan, false).await?;
+            self.count_losses(plan, false).await?;
         }
         if self.cautious {
-            let (gone, stay) =
-                std::mem::take(&mut plan.updates).into_iter().partition(|u| loses(self, u));
-            plan.updates = stay;
-            self.withhold(gone, std::mem::take(&mut plan.deletes));
+            self.withhold(plan);
         }
-        let mut removals = self.removals;
-        removals.mailboxes += plan.deletes.len() as u64;
-        self.fulls.values().for_each(|full| removals.add(&full.found));
-        if max_deletes.is_some() {
-            let sent = |update: &MailboxUpdate| match update {
-                MailboxUpdate::Send { uniqueid, .. } => lost.get(uniqueid).copied(),
-                MailboxUpdate::Intermediate(_) => None,
-            };
-            removals.messages += plan.updates.iter().filter_map(sent).sum::<u64>();
-        }
-        removals.permitted(self.gone(), max_deletes)?;
-        self.removals = removals;
         Ok(())
     }
 
-    /// These are left as they are on the replica, and named.
-    fn withhold(&mut self, updates: Vec<MailboxUpdate>, deletes: Vec<MailboxName>) {
+    /// Takes removals out of the plan.
+    fn withhold(&mut self, plan: &mut Plan) {
+        let updates = std::mem::take(&mut plan.changes.updates);
         for update in updates {
-            if let MailboxUpdate::Send { name, uniqueid, .. } = update {
-                self.fulls.remove(&uniqueid);
-                self.keep(UserError::MayHaveMoved { mailbox: name });
+            match &update {
+                MailboxUpdate::Send { name, uniqueid, .. } if loses(&plan.loss_of(&update)) => {
+                    plan.losses.remove(uniqueid);
+                    self.fulls.remove(uniqueid);
+                    self.keep(UserError::MayHaveMoved { mailbox: name.clone() });
+                }
+                _ => plan.changes.updates.push(update),
             }
         }
-        if !deletes.is_empty() {
-            let withheld = Withheld { mailboxes: deletes, ..Withheld::default() };
-            self.keep(UserError::Withheld(withheld));
+        let mailboxes = std::mem::take(&mut plan.changes.deletes);
+        if !mailboxes.is_empty() {
+            self.keep(UserError::Withheld(Withheld { mailboxes, ..Withheld::default() }));
         }
     }
 
-    /// How many messages each mailbox would lose, if any, of those that the replica has (`there`) or has not. One that can't
-    /// be read is taken out of the plan, and named. Mailboxes that were compared record by record were read then.
-    async fn count_lost(
-        &mut self,
-        plan: &mut UserPlan,
-        there: bool,
-    ) -> Result<HashMap<UniqueId, u64>, UserError> {
+    /// Counts what each mailbox would lose of those that the replica has (`there`) or has not. One that can't be read is
+    /// taken out of the plan, and named. Mailboxes that were compared record by record were read then.
+    async fn count_losses(&mut self, plan: &mut Plan, there: bool) -> Result<(), UserError> {
         let (mut uniqueids, mut asked) = (Vec::new(), Vec::new());
-        for update in &plan.updates {
+        for update in &plan.changes.updates {
             if let MailboxUpdate::Send { uniqueid, replica, .. } = update
                 && replica.is_some() == there
                 && !self.fulls.contains_key(uniqueid)
@@ -142,16 +121,17 @@ impl Apply<'_> {
                 asked.push((entry.clone(), replica.clone()));
             }
         }
-        let mut lost = HashMap::new();
         if asked.is_empty() {
-            return Ok(lost);
+            return Ok(());
         }
         let counted = self.context.reader.send(CountExpunged(asked)).await??;
         let mut unread = HashSet::new();
         for (uniqueid, count) in uniqueids.into_iter().zip(counted) {
             match count.map_err(UserError::from) {
                 Ok(0) => {}
-                Ok(messages) => drop(lost.insert(uniqueid, messages)),
+                Ok(removed) => {
+                    plan.losses.insert(uniqueid, Loss { removed, ..Loss::default() });
+                }
                 Err(e) if e.is_of_mailbox() => {
                     self.keep(e);
                     self.cautious = true;
@@ -160,11 +140,24 @@ impl Apply<'_> {
                 Err(e) => return Err(e),
             }
         }
-        plan.updates.retain(|update| match update {
+        plan.changes.updates.retain(|update| match update {
             MailboxUpdate::Send { uniqueid, .. } => !unread.contains(uniqueid),
             MailboxUpdate::Intermediate(_) => true,
         });
-        Ok(lost)
+        Ok(())
+    }
+
+    /// Whether the plan may be carried out.
+    ///
+    /// # Errors
+    /// [`UserError::TooManyRemovals`]
+    pub(super) fn check_removals(&mut self, plan: &Plan) -> Result<(), UserError> {
+        let mut removals = self.removals;
+        removals.mailboxes += plan.changes.deletes.len() as u64;
+        plan.losses.values().for_each(|loss| removals.add(*loss));
+        removals.permitted(self.gone(), self.context.settings.sync.max_deletes)?;
+        self.removals = removals;
+        Ok(())
     }
 
     /// What was removed of this user so far.
@@ -175,7 +168,7 @@ impl Apply<'_> {
     /// The same for a mailbox that turned out late to need a comparison. It is added to everything counted before.
     pub(super) fn check_more_removals(&mut self, found: &Found) -> Result<(), UserError> {
         let mut removals = self.removals;
-        removals.add(found);
+        removals.add(Loss::from(found));
         let before = self.gone().saturating_sub(self.removals.mailboxes + self.removals.messages);
         removals.permitted(before, self.context.settings.sync.max_deletes)?;
         self.removals = removals;
@@ -191,13 +184,13 @@ mod tests {
     fn what_is_proven_is_bounded_by_the_option_alone() {
         let mut removals = Removals::default();
         let found = Found { again: true, overwritten: true, removed: 1000, unproven: 100, live: 9 };
-        removals.add(&found);
+        removals.add(Loss::from(&found));
         assert!(removals.permitted(0, None).is_ok());
         assert!(removals.permitted(0, Some(1101)).is_ok());
         assert!(removals.permitted(1, Some(1101)).is_err());
         let e = removals.permitted(0, Some(1100)).unwrap_err().to_string();
         assert!(e.starts_with("1100 messages and 1 mailbox would be removed"), "{e}");
-        removals.add(&Found { unproven: 1, ..Found::default() });
+        removals.add(Loss { unproven: 1, ..Loss::default() });
         let e = removals.permitted(0, None).unwrap_err().to_string();
         assert!(e.starts_with("101 messages that only the replica has"), "{e}");
         assert!(e.contains("--overwrite takes 100 by itself"), "{e}");
