@@ -3,7 +3,7 @@
 //! ```text
 //!   UserLister --user--> Dispatcher --LockUser--> LockKeeper
 //!                            |  ^--lock--------------'
-//!                            '--SyncUser--> UserSync (one a user) --Synced--> report
+//!                            '--SyncWork--> UserSync (one a user) --Synced--> report
 //! ```
 //! `--jobs` users are worked on at a time. Meanwhile the next users are looked at, on a connection that the pool lends for
 //! that; they end without waiting if both sides are equal.
@@ -20,25 +20,25 @@ use actix::prelude::*;
 use cyrus_types::Owner;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use sync_plan::backlog::WorkUnit;
 use tokio::sync::{mpsc, watch};
 use tracing::{Instrument, error};
 
-use crate::batch::schedule::{Next, Schedule, UserJob};
+use crate::batch::schedule::{Next, Schedule};
 use crate::error::{Class, Interrupt, ReplicaError, UserError};
 use crate::monitor::events::Event;
-use crate::monitor::in_flight::WAITING;
 use crate::monitor::report::{Outcome, RunReport, Sent, Stopped, UserReport, done_line};
 use crate::monitor::spans;
-use crate::replica::acquire::{acquire_exclusive_look, acquire_shared};
 use crate::replica::lookahead::Ahead;
 use crate::replica::pool::StopWaiting;
 use crate::replica::pool_error::PoolError;
 use crate::user::advice;
 use crate::user::context::UserContext;
-use crate::user::user_sync::SyncUser;
-use crate::user::user_work::Synced;
+use crate::user::user_sync::{Feeder, SyncWork};
+use crate::work::attempt::{AttemptEvent, try_work, wait_for_lock};
 use crate::work::event_loop::EventLoop;
-use crate::work::lock_keeper::{LockKeeper, LockOutcome, UserLock, lock};
+use crate::work::job::WorkJob;
+use crate::work::lock_keeper::{LockKeeper, LockOutcome, UserLock};
 use crate::work::pause::{now, sleep_until};
 use crate::work::worker_pool::WorkerPool;
 
@@ -71,7 +71,7 @@ impl Actor for Dispatcher {
 #[derive(Message)]
 #[rtype(result = "Ran")]
 pub(crate) struct RunUsers {
-    pub(crate) users: mpsc::Receiver<Owner>,
+    pub(crate) works: mpsc::Receiver<Arc<WorkUnit>>,
     pub(crate) stop: watch::Receiver<bool>,
 }
 
@@ -100,42 +100,18 @@ impl Handler<RunUsers> for Dispatcher {
             ran: Ran::default(),
         };
         let span = spans::channel(settings.run.channel.as_deref());
-        Box::pin(run.run(msg.users, msg.stop).instrument(span))
+        Box::pin(run.run(msg.works, msg.stop).instrument(span))
     }
 }
 
-type Steps = FuturesUnordered<LocalBoxFuture<'static, UserEvent>>;
-
-/// The result of a user's step.
-enum UserEvent {
-    /// Tried; the worker is free again, unless it died.
-    Tried { job: UserJob<UserLock>, synced: Synced, worker: Option<Recipient<SyncUser>> },
-    /// Somebody else holds the lock.
-    Busy { job: UserJob<UserLock>, worker: Recipient<SyncUser> },
-    /// The user is not to be replicated.
-    Skipped { job: UserJob<UserLock>, worker: Recipient<SyncUser> },
-    /// The user no longer waits for a lock.
-    Unlocked { job: UserJob<UserLock>, taken: Result<LockOutcome, UserError> },
-}
-
-impl UserEvent {
-    /// Failed before it could be tried.
-    fn tried_nothing(
-        job: UserJob<UserLock>,
-        worker: Recipient<SyncUser>,
-        e: Interrupt,
-    ) -> UserEvent {
-        let synced = Synced::nothing(e);
-        UserEvent::Tried { job, synced, worker: Some(worker) }
-    }
-}
+type Steps = FuturesUnordered<LocalBoxFuture<'static, AttemptEvent>>;
 
 struct Run {
     ahead: Ahead,
     schedule: Schedule<UserLock>,
     context: UserContext,
     locks: Addr<LockKeeper>,
-    workers: WorkerPool<SyncUser>,
+    workers: WorkerPool<SyncWork>,
     /// The users in flight, and whether a change on the replica was started for them.
     flying: HashMap<Owner, Arc<AtomicBool>>,
     ran: Ran,
@@ -144,7 +120,7 @@ struct Run {
 impl Run {
     async fn run(
         mut self,
-        mut users: mpsc::Receiver<Owner>,
+        mut works: mpsc::Receiver<Arc<WorkUnit>>,
         mut stop: watch::Receiver<bool>,
     ) -> Ran {
         let mut tries: Steps = FuturesUnordered::new();
@@ -155,17 +131,12 @@ impl Run {
             self.schedule.bound(self.ahead.in_flight());
             let (list, until) = match self.schedule.next(now()) {
                 Next::Finished => break,
-                Next::Start(job) => {
-                    let begun = Arc::new(AtomicBool::new(false));
-                    self.flying.insert(job.owner.clone(), begun.clone());
-                    let worker = self.workers.get();
-                    tries.push(Box::pin(try_user(
-                        job,
-                        worker,
-                        begun,
-                        self.context.clone(),
-                        self.locks.clone(),
-                    )));
+                Next::Start(mut job) => {
+                    job.begun = Arc::default();
+                    self.flying.insert(job.owner.clone(), job.begun.clone());
+                    let (worker, locks) = (self.workers.get(), self.locks.clone());
+                    let context = self.context.clone();
+                    tries.push(Box::pin(try_work(job, Feeder::List, worker, context, locks)));
                     continue;
                 }
                 Next::Wait { list, until } => (list, until),
@@ -177,11 +148,11 @@ impl Run {
                 Some(step) = waits.next(), if !waits.is_empty() => {
                     waits.extend(self.settle(step).await);
                 }
-                user = users.recv(), if list => match user {
-                    Some(owner) => {
+                work = works.recv(), if list => match work {
+                    Some(work) => {
                         self.ran.taken += 1;
-                        self.ran.open.insert(owner.clone());
-                        self.schedule.listed(owner, now());
+                        self.ran.open.insert(work.key());
+                        self.schedule.listed(work, now());
                     }
                     None => self.schedule.all_listed(),
                 },
@@ -207,9 +178,12 @@ impl Run {
     }
 
     /// Records a step's result. A user whose lock is held by somebody else now waits for it.
-    async fn settle(&mut self, step: UserEvent) -> Option<LocalBoxFuture<'static, UserEvent>> {
+    async fn settle(
+        &mut self,
+        step: AttemptEvent,
+    ) -> Option<LocalBoxFuture<'static, AttemptEvent>> {
         match step {
-            UserEvent::Busy { job, worker } => {
+            AttemptEvent::Busy { job, owner, worker } => {
                 self.flying.remove(&job.owner);
                 self.workers.give_back(worker);
                 if self.context.settings.run.skip_locked {
@@ -221,36 +195,38 @@ impl Run {
                     return None;
                 }
                 self.context.in_flight.set(&job.owner, "waiting for the sync lock");
-                Some(Box::pin(wait_for_lock(job, self.locks.clone())))
+                Some(Box::pin(wait_for_lock(job, owner, self.locks.clone())))
             }
-            UserEvent::Skipped { job, worker } => {
+            AttemptEvent::Skipped { job, owner, worker } => {
                 self.flying.remove(&job.owner);
                 self.workers.give_back(worker);
                 self.schedule.ended();
-                self.end(job, Outcome::Skipped).await;
+                let outcome = skipped(&job, &owner);
+                self.end(job, outcome).await;
                 None
             }
-            UserEvent::Unlocked { job, taken: Ok(LockOutcome::Lock(lock)) } => {
-                self.schedule.got_lock(UserJob { lock: Some(lock), ..job });
+            AttemptEvent::Unlocked { job, owner, taken: Ok(LockOutcome::Lock(lock)) } => {
+                self.schedule.got_lock(WorkJob { locks: vec![(owner, lock)], ..job });
                 None
             }
-            UserEvent::Unlocked { job, taken: Ok(_) } => {
+            AttemptEvent::Unlocked { job, owner, taken: Ok(_) } => {
                 self.schedule.lost_lock();
-                self.end(job, Outcome::Skipped).await;
+                let outcome = skipped(&job, &owner);
+                self.end(job, outcome).await;
                 None
             }
-            UserEvent::Unlocked { job, taken: Err(e) } => {
+            AttemptEvent::Unlocked { job, taken: Err(e), .. } => {
                 self.schedule.lost_lock();
                 let reason = self.in_words(&e, &job.owner);
                 self.end(job, Outcome::Failed { reason }).await;
                 None
             }
-            UserEvent::Tried { mut job, synced, worker } => {
+            AttemptEvent::Tried { mut job, synced, worker, .. } => {
                 self.flying.remove(&job.owner);
                 worker.into_iter().for_each(|worker| self.workers.give_back(worker));
                 job.sent.add(synced.sent);
                 self.ahead.looked_at(synced.mailboxes);
-                job.lock = None;
+                job.locks.clear();
                 match synced.result {
                     Err(Interrupt::NotStarted) => self.schedule.not_begun(job),
                     Ok(outcome) => {
@@ -263,6 +239,10 @@ impl Run {
                         };
                         self.end(job, outcome).await;
                     }
+                    // One that is worked on with the other user already can't go on so.
+                    Err(Interrupt::Linked { other, .. }) if job.link(&other) => {
+                        self.schedule.not_begun(job);
+                    }
                     Err(e) => self.tried_in_vain(job, e).await,
                 }
                 None
@@ -270,7 +250,7 @@ impl Run {
         }
     }
 
-    async fn tried_in_vain(&mut self, mut job: UserJob<UserLock>, e: Interrupt) {
+    async fn tried_in_vain(&mut self, mut job: WorkJob<UserLock>, e: Interrupt) {
         self.context.in_flight.set(&job.owner, "resting before another try");
         let class = e.class();
         let reason = match &e {
@@ -326,7 +306,7 @@ impl Run {
         }
     }
 
-    async fn end(&mut self, job: UserJob<UserLock>, outcome: Outcome) {
+    async fn end(&mut self, job: WorkJob<UserLock>, outcome: Outcome) {
         let user = UserReport {
             owner: job.owner.clone(),
             outcome,
@@ -346,46 +326,14 @@ impl Run {
     }
 }
 
-/// Gets a connection to look at a user on, locks the user, and replicates it.
-async fn try_user(
-    mut job: UserJob<UserLock>,
-    worker: Recipient<SyncUser>,
-    begun: Arc<AtomicBool>,
-    context: UserContext,
-    locks: Addr<LockKeeper>,
-) -> UserEvent {
-    context.in_flight.set(&job.owner, WAITING);
-    context.fading.wait(&job.owner).await;
-    let acquired = if job.alone {
-        acquire_exclusive_look(&context.pool).await
-    } else {
-        acquire_shared(&context.pool).await
-    };
-    let lease = match acquired {
-        Ok(lease) => lease,
-        Err(e) => return UserEvent::tried_nothing(job, worker, e.into()),
-    };
-    if job.lock.is_none() {
-        match lock(&job.owner, false, &locks).await {
-            Ok(LockOutcome::Lock(taken)) => job.lock = Some(taken),
-            Ok(LockOutcome::Busy) => return UserEvent::Busy { job, worker },
-            Ok(LockOutcome::Skip) => return UserEvent::Skipped { job, worker },
-            Err(e) => return UserEvent::tried_nothing(job, worker, e.into()),
-        }
+/// Why a work ends of which this user has a skipuser file.
+fn skipped(job: &WorkJob<UserLock>, owner: &Owner) -> Outcome {
+    if job.owner == *owner {
+        return Outcome::Skipped;
     }
-    job.since = now();
-    match worker.send(SyncUser { owner: job.owner.clone(), lease, begun }).await {
-        Ok(synced) => UserEvent::Tried { job, synced, worker: Some(worker) },
-        Err(e) => {
-            let synced = Synced::nothing(e.into());
-            UserEvent::Tried { job, synced, worker: None }
-        }
-    }
-}
-
-async fn wait_for_lock(job: UserJob<UserLock>, locks: Addr<LockKeeper>) -> UserEvent {
-    let taken = lock(&job.owner, true, &locks).await;
-    UserEvent::Unlocked { job, taken }
+    let (owner, other) = (job.owner.clone(), owner.clone());
+    let why = Interrupt::Linked { owner, other };
+    Outcome::Failed { reason: format!("{why}, and there is a skipuser file for the latter") }
 }
 
 #[cfg(test)]

@@ -15,7 +15,9 @@ use crate::replica::command_error::CommandError;
 use crate::replica::lease::Purpose;
 use crate::replica::testing::dial::{Tries, Try};
 use crate::replica::testing::given::{in_paused_time, settings};
+use crate::user::tasks::whole;
 use crate::user::testing::context;
+use crate::user::user_work::Synced;
 
 /// How a try at a user ends.
 enum Ends {
@@ -59,14 +61,14 @@ impl Actor for Worker {
     type Context = Context<Self>;
 }
 
-impl Handler<SyncUser> for Worker {
+impl Handler<SyncWork> for Worker {
     type Result = ResponseFuture<Synced>;
 
-    fn handle(&mut self, msg: SyncUser, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, msg: SyncWork, _: &mut Context<Self>) -> Self::Result {
         let Planned(planned) = self.planned.clone();
         let at = self.start.elapsed().as_secs();
         let mut all = planned.ends.borrow_mut();
-        let (name, ends) = all.iter_mut().find(|(name, _)| *name == msg.owner.name()).unwrap();
+        let (name, ends) = all.iter_mut().find(|(name, _)| *name == msg.work.key().name()).unwrap();
         let (how, worker) = (msg.lease.purpose, self.number);
         planned.tried.borrow_mut().push(Tried { user: name, at, how, worker });
         let end = ends.pop_front().unwrap_or(Ends::With(Outcome::Done));
@@ -132,7 +134,7 @@ fn run(users: Vec<(&'static str, Vec<Ends>)>, stop_after: Option<u64>) -> Came {
         let locks = LockKeeper::new(config, "replica", None, context.events.clone()).start();
         let (list, users_listed) = mpsc::channel(16);
         for (name, _) in &users {
-            list.send(Owner::from(*name)).await.unwrap();
+            list.send(whole((*name).into())).await.unwrap();
         }
         drop(list);
         let planned = Planned::default();

@@ -70,7 +70,7 @@ async fn run(
     let dispatcher =
         Dispatcher::new(runtime.context.clone(), runtime.locks.clone(), runtime.loops.clone())
             .start();
-    let running = dispatcher.send(RunUsers { users: listed.users, stop }).await;
+    let running = dispatcher.send(RunUsers { works: listed.works, stop }).await;
     let ran = running.unwrap_or_else(|e| {
         let stopped = Some(Stopped::Internal(e.to_string()));
         Ran { report: RunReport { stopped, ..RunReport::default() }, ..Ran::default() }

@@ -4,12 +4,13 @@
 //! before another try, or ended.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use cyrus_types::Owner;
+use sync_plan::backlog::WorkUnit;
 
 use crate::error::Class;
-use crate::monitor::report::Sent;
+use crate::work::job::WorkJob;
 
 /// How often a user is tried if its failures are transient.
 pub(crate) const TRIES: u32 = 4;
@@ -20,27 +21,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How many listed users may be held here.
 const READY: usize = 64;
 
-/// A user and what was done for it so far.
-#[derive(Debug)]
-pub(crate) struct UserJob<L> {
-    pub(crate) owner: Owner,
-    /// How often it was tried.
-    pub(crate) tries: u32,
-    pub(crate) since: Instant,
-    pub(crate) sent: Sent,
-    /// The lock, if the user waited for it and got it.
-    pub(crate) lock: Option<L>,
-    /// Why the last try failed.
-    pub(crate) trouble: Option<String>,
-    /// Whether a connection was lost while this user's answer was due: then it is asked about alone.
-    pub(crate) alone: bool,
-}
-
 /// What to do now.
 #[derive(Debug)]
 pub(crate) enum Next<L> {
     /// Replicate this user.
-    Start(UserJob<L>),
+    Start(WorkJob<L>),
     /// Wait until something happens: a user is listed (if more are wanted), one in flight ends, or this time comes.
     Wait { list: bool, until: Option<Instant> },
     /// All users have ended.
@@ -52,8 +37,8 @@ pub(crate) enum Next<L> {
 pub(crate) struct Schedule<L> {
     in_flight_most: usize,
     first_pause: Duration,
-    ready: VecDeque<UserJob<L>>,
-    resting: Vec<(Instant, UserJob<L>)>,
+    ready: VecDeque<WorkJob<L>>,
+    resting: Vec<(Instant, WorkJob<L>)>,
     in_flight: usize,
     waiting: usize,
     listing: bool,
@@ -80,18 +65,9 @@ impl<L> Schedule<L> {
         self.in_flight_most = in_flight_most.max(1);
     }
 
-    /// Adds another user to be replicated.
-    pub(crate) fn listed(&mut self, owner: Owner, since: Instant) {
-        let sent = Sent::default();
-        self.ready.push_back(UserJob {
-            owner,
-            tries: 0,
-            since,
-            sent,
-            lock: None,
-            trouble: None,
-            alone: false,
-        });
+    /// Adds another work.
+    pub(crate) fn listed(&mut self, work: Arc<WorkUnit>, since: Instant) {
+        self.ready.push_back(WorkJob::new(work, since));
     }
 
     /// No more users will come.
@@ -101,7 +77,7 @@ impl<L> Schedule<L> {
 
     /// No user is to be started or tried again any more. Users that were never tried, including those that wait for locks,
     /// are forgotten; those that rested after a failure are returned.
-    pub(crate) fn stop(&mut self) -> Vec<UserJob<L>> {
+    pub(crate) fn stop(&mut self) -> Vec<WorkJob<L>> {
         self.stopped = true;
         self.listing = false;
         self.waiting = 0;
@@ -145,7 +121,7 @@ impl<L> Schedule<L> {
     }
 
     /// The wait is over; a user with its lock goes first, since it blocks others.
-    pub(crate) fn got_lock(&mut self, mut job: UserJob<L>) {
+    pub(crate) fn got_lock(&mut self, mut job: WorkJob<L>) {
         self.waiting -= 1;
         job.tries -= 1;
         self.ready.push_front(job);
@@ -162,7 +138,7 @@ impl<L> Schedule<L> {
     }
 
     /// A user in flight was not started after all: it comes next.
-    pub(crate) fn not_begun(&mut self, mut job: UserJob<L>) {
+    pub(crate) fn not_begun(&mut self, mut job: WorkJob<L>) {
         self.in_flight -= 1;
         if !self.stopped {
             job.tries -= 1;
@@ -173,10 +149,10 @@ impl<L> Schedule<L> {
     /// A user in flight failed. Returns the job if it is not to be tried again.
     pub(crate) fn failed(
         &mut self,
-        job: UserJob<L>,
+        job: WorkJob<L>,
         class: Class,
         now: Instant,
-    ) -> Option<UserJob<L>> {
+    ) -> Option<WorkJob<L>> {
         self.in_flight -= 1;
         let tries = match class {
             Class::Transient => TRIES,
@@ -195,17 +171,18 @@ impl<L> Schedule<L> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::user::tasks::whole;
 
     fn schedule(jobs: usize, users: &[&str], now: Instant) -> Schedule<()> {
         let mut s = Schedule::new(jobs, Duration::from_secs(1));
         for u in users {
-            s.listed((*u).into(), now);
+            s.listed(whole((*u).into()), now);
         }
         s.all_listed();
         s
     }
 
-    fn started(s: &mut Schedule<()>, now: Instant) -> UserJob<()> {
+    fn started(s: &mut Schedule<()>, now: Instant) -> WorkJob<()> {
         match s.next(now) {
             Next::Start(job) => job,
             other => panic!("{other:?}"),
@@ -267,10 +244,10 @@ mod tests {
         let a = started(&mut s, now);
         assert!(s.waits_for_lock());
         assert_eq!(started(&mut s, now).owner.name(), "b");
-        s.got_lock(UserJob { lock: Some(()), ..a });
+        s.got_lock(WorkJob { locks: vec![("a".into(), ())], ..a });
         s.ended();
         let a = started(&mut s, now);
-        assert_eq!((a.owner.name(), a.tries, a.lock), ("a", 1, Some(())));
+        assert_eq!((a.owner.name(), a.tries, a.locks.len()), ("a", 1, 1));
     }
 
     #[test]

@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use cyrus_store::{MboxList, Store, StoreError};
-use cyrus_types::Owner;
+use sync_plan::backlog::WorkUnit;
 use tokio::sync::mpsc;
 
 use crate::batch::names::{Names, Selected};
+use crate::user::tasks::whole;
 
 /// How many users may wait in the channel.
 const USERS_WAITING: usize = 256;
@@ -54,7 +55,7 @@ pub(crate) struct Listed {
     /// All of them, each once, in the order in which they are replicated.
     pub(crate) all: Arc<Selected>,
     /// The same, one after the other.
-    pub(crate) users: mpsc::Receiver<Owner>,
+    pub(crate) works: mpsc::Receiver<Arc<WorkUnit>>,
     /// How the request was interpreted, if that is not obvious.
     pub(crate) note: Option<String>,
 }
@@ -71,17 +72,17 @@ impl Handler<ListUsers> for UserLister {
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             };
             let all = Arc::new(all);
-            let (sender, users) = mpsc::channel(USERS_WAITING);
+            let (sender, works) = mpsc::channel(USERS_WAITING);
             let to_send = all.clone();
             actix_rt::spawn(async move {
-                for user in to_send.iter() {
-                    if sender.send(user).await.is_err() {
+                for owner in to_send.iter() {
+                    if sender.send(whole(owner)).await.is_err() {
                         // The run was stopped.
                         return;
                     }
                 }
             });
-            Ok(Listed { all, users, note })
+            Ok(Listed { all, works, note })
         })
     }
 }

@@ -3,7 +3,7 @@
 //! ```text
 //!   sync/log --> LogReader --entries--> Roller --LockUser--> LockKeeper
 //!                   ^                     | |
-//!                   '--Keep: what is left-' '--SyncTasks--> UserSync (one a work in flight)
+//!                   '--Keep: what is left-' '--SyncWork--> UserSync (one a work in flight)
 //! ```
 //! Three things go on at the same time: works are carried out, the next log is taken over, and entries that are done are
 //! struck from log-run. So a slow user holds up neither other users nor the log. `work/queue.rs` decides what to do next;
@@ -36,12 +36,13 @@ use crate::rolling::request::{RollSettings, StopRequest};
 use crate::rolling::status::{ChannelStats, RollStatus};
 use crate::runtime::Runtime;
 use crate::user::context::UserContext;
-use crate::user::user_sync::SyncTasks;
+use crate::user::user_sync::{Feeder, SyncWork};
 use crate::work::attempt::{AttemptEvent, try_work};
 use crate::work::event_loop::EventLoop;
+use crate::work::job::WorkJob;
 use crate::work::lock_keeper::{LockKeeper, UserLock};
 use crate::work::pause::sleep_until;
-use crate::work::queue::{WorkJob, WorkQueue};
+use crate::work::queue::WorkQueue;
 use crate::work::trouble::Bounds;
 use crate::work::worker_pool::WorkerPool;
 
@@ -118,7 +119,7 @@ type Meeting = LocalBoxFuture<'static, Result<(), NoLease>>;
 struct Rolling {
     queue: WorkQueue<UserLock>,
     settings: RollSettings,
-    workers: WorkerPool<SyncTasks>,
+    workers: WorkerPool<SyncWork>,
     context: UserContext,
     locks: Addr<LockKeeper>,
     log: LogHandle,
@@ -203,7 +204,7 @@ impl Rolling {
 
     fn begin(&mut self, job: WorkJob<UserLock>) -> LocalBoxFuture<'static, AttemptEvent> {
         let worker = self.workers.get();
-        Box::pin(try_work(job, worker, self.context.clone(), self.locks.clone()))
+        Box::pin(try_work(job, Feeder::Log, worker, self.context.clone(), self.locks.clone()))
     }
 
     /// Gives the LogReader something to do if it is time and it is free.

@@ -1,4 +1,4 @@
-//! The tasks from the log, in parts that are looked at and carried out one after the other.
+//! The tasks of a work, in parts that are looked at and carried out one after the other.
 //!
 //! Mailboxes of users that are worked on together are one part, so that a mailbox that moved from one to the other is seen
 //! as a rename; this part comes before those about one user alone.
@@ -7,9 +7,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use cyrus_types::{MailboxName, NameRules, Owner};
-use sync_plan::backlog::WorkUnit;
+use sync_plan::backlog::{Tasks, WorkUnit};
 
 use crate::master::read_partial::Names;
+
+/// The work of replicating everything of a user, or all shared mailboxes.
+pub(crate) fn whole(owner: Owner) -> Arc<WorkUnit> {
+    let mut tasks = Tasks::default();
+    tasks.whole = true;
+    Arc::new(WorkUnit { users: vec![(owner, tasks)] })
+}
 
 /// One part of a user's work.
 #[derive(Debug, Clone)]

@@ -24,7 +24,8 @@ use crate::replica::testing::given::settings;
 use crate::replica::transport::{Dial, Dialer};
 use crate::settings::Settings;
 use crate::user::context::UserContext;
-use crate::user::user_sync::{SyncUser, UserSync};
+use crate::user::tasks::whole;
+use crate::user::user_sync::{Feeder, SyncWork, UserSync};
 use crate::user::user_work::Synced;
 
 /// The resources for a user's work, and its events; `dial` makes connections.
@@ -103,9 +104,11 @@ impl Pair {
 
     /// The same for any user, by name.
     pub(crate) async fn sync_as(&self, userid: &str) -> Result<Synced, MailboxError> {
-        let (lease, owner) = (acquire_shared(&self.context.pool).await.unwrap(), userid.into());
+        let (lease, work) =
+            (acquire_shared(&self.context.pool).await.unwrap(), whole(userid.into()));
         let worker = UserSync::new(self.context.clone()).start();
-        worker.send(SyncUser { owner, lease, begun: Arc::default() }).await
+        let feeder = Feeder::List;
+        worker.send(SyncWork { work, feeder, lease, begun: Arc::default() }).await
     }
 
     /// The same with a worker that survives.

@@ -1,9 +1,9 @@
 //! The UserSync actor: replicates one user at a time: look, plan, apply.
 //!
 //! ```text
-//!                 .--ReadUser, ReadSome--> StoreReader (threads) ----> what the master has --.
-//!   SyncUser,  --> look                                                                     plan --> apply
-//!   SyncTasks     '--GET USER, MAILBOXES-> replica ----------------------> what it has -------'
+//!              .--ReadUser, ReadSome--> StoreReader (threads) ----> what the master has --.
+//!   SyncWork --> look                                                                    plan --> apply
+//!              '--GET USER, MAILBOXES-> replica ----------------------> what it has -------'
 //!
 //!   apply: RESERVE, UNMAILBOX, RENAME (then look again), MAILBOX with its messages, QUOTA, SUB,
 //!          SIEVE, SEEN, RESTART; each sent ahead of the answers to those before it.
@@ -13,7 +13,6 @@
 //! Interleaving: a UserSync works on one user, or on users that belong together, at a time (its sender waits for the
 //! reply), so its state is that of one user.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -44,62 +43,68 @@ impl Actor for UserSync {
     type Context = Context<Self>;
 }
 
-/// Replicates this user, whose sync lock the sender holds.
+/// Who gives the works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Feeder {
+    /// An admin, by the command line or a file: what was named is to be equal in the end, or is named as a failure.
+    List,
+    /// The log: it names what may have changed, and what comes later comes with a later entry.
+    Log,
+}
+
+/// Carries out a work, with the sync locks of all its users held by the sender.
 #[derive(Message)]
 #[rtype(result = "Synced")]
-pub(crate) struct SyncUser {
-    pub(crate) owner: Owner,
+pub(crate) struct SyncWork {
+    pub(crate) work: Arc<backlog::WorkUnit>,
+    pub(crate) feeder: Feeder,
     /// A connection to look on.
     pub(crate) lease: Lease,
     /// Becomes true when a change on the replica is started.
     pub(crate) begun: Arc<AtomicBool>,
 }
 
-/// Carries out the log's tasks for these users, whose sync locks the sender holds.
-#[derive(Message)]
-#[rtype(result = "Synced")]
-pub(crate) struct SyncTasks {
-    pub(crate) work: Arc<backlog::WorkUnit>,
-    /// A connection to look on.
-    pub(crate) lease: Lease,
-}
-
-impl Handler<SyncUser> for UserSync {
+impl Handler<SyncWork> for UserSync {
     type Result = ResponseFuture<Synced>;
 
-    fn handle(&mut self, msg: SyncUser, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, msg: SyncWork, _: &mut Context<Self>) -> Self::Result {
         let context = self.context.clone();
-        let span = spans::user(&msg.owner, context.settings.run.channel.as_deref());
-        let working = async move {
-            let locked = Arc::new(BTreeSet::from([msg.owner.clone()]));
-            let mut work = UserWork::new(context, msg.owner, locked, msg.begun);
-            let result = work.run(&Scope::Whole, msg.lease).await;
-            let result = work.with_only_there(result);
-            work.complain_of(&result);
-            work.synced(result)
-        };
-        Box::pin(working.instrument(span))
+        let channel = context.settings.run.channel.clone();
+        let locked = msg.work.users.iter().map(|(owner, _)| owner.clone()).collect();
+        let mut work = UserWork::new(context, msg.work.key(), Arc::new(locked), msg.begun);
+        match whole_of_one(&msg.work).filter(|_| msg.feeder == Feeder::List) {
+            Some(owner) => {
+                let span = spans::user(owner, channel.as_deref());
+                let working = async move {
+                    let result = work.run(&Scope::Whole, msg.lease).await;
+                    let result = work.with_only_there(result);
+                    work.complain_of(&result);
+                    work.synced(result)
+                };
+                Box::pin(working.instrument(span))
+            }
+            None => {
+                let span = spans::channel(channel.as_deref());
+                let working = async move {
+                    work.no_foreign_mailboxes = true;
+                    let mut parts = parts(&msg.work);
+                    if !msg.lease.client.features().sieve_mailbox {
+                        let context = &work.context;
+                        parts = scripts_as_meta(&context.rules, &context.sieve_folder, parts);
+                    }
+                    let result = work.run_parts(parts, msg.lease).await;
+                    work.synced(result)
+                };
+                Box::pin(working.instrument(span))
+            }
+        }
     }
 }
 
-impl Handler<SyncTasks> for UserSync {
-    type Result = ResponseFuture<Synced>;
-
-    fn handle(&mut self, msg: SyncTasks, _: &mut Context<Self>) -> Self::Result {
-        let context = self.context.clone();
-        let span = spans::channel(context.settings.run.channel.as_deref());
-        let working = async move {
-            let locked = msg.work.users.iter().map(|(owner, _)| owner.clone()).collect();
-            let mut work = UserWork::new(context, msg.work.key(), Arc::new(locked), Arc::default());
-            work.no_foreign_mailboxes = true;
-            let mut parts = parts(&msg.work);
-            if !msg.lease.client.features().sieve_mailbox {
-                let context = &work.context;
-                parts = scripts_as_meta(&context.rules, &context.sieve_folder, parts);
-            }
-            let result = work.run_parts(parts, msg.lease).await;
-            work.synced(result)
-        };
-        Box::pin(working.instrument(span))
+/// The user, if the work is everything of one user.
+fn whole_of_one(work: &backlog::WorkUnit) -> Option<&Owner> {
+    match work.users.as_slice() {
+        [(owner, tasks)] if tasks.whole => Some(owner),
+        _ => None,
     }
 }

@@ -1,6 +1,7 @@
-//! One attempt at a work of a Roller: a connection to look on, the locks of all its users in order, then the work.
+//! One attempt at a work, of a list or of the log: a connection to look on, the locks of all its users in order, then the
+//! work.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix::{Addr, Recipient};
 use cyrus_types::Owner;
@@ -9,10 +10,11 @@ use crate::error::{Interrupt, UserError};
 use crate::monitor::in_flight::WAITING;
 use crate::replica::acquire::{acquire_exclusive_look, acquire_shared};
 use crate::user::context::UserContext;
-use crate::user::user_sync::SyncTasks;
+use crate::user::user_sync::{Feeder, SyncWork};
 use crate::user::user_work::Synced;
+use crate::work::job::WorkJob;
 use crate::work::lock_keeper::{LockKeeper, LockOutcome, UserLock, lock};
-use crate::work::queue::WorkJob;
+use crate::work::pause::now;
 
 /// The result of a step.
 pub(crate) enum AttemptEvent {
@@ -21,12 +23,12 @@ pub(crate) enum AttemptEvent {
         job: WorkJob<UserLock>,
         synced: Synced,
         took: Duration,
-        worker: Option<Recipient<SyncTasks>>,
+        worker: Option<Recipient<SyncWork>>,
     },
     /// Somebody else holds this user's lock.
-    Busy { job: WorkJob<UserLock>, owner: Owner, worker: Recipient<SyncTasks> },
+    Busy { job: WorkJob<UserLock>, owner: Owner, worker: Recipient<SyncWork> },
     /// This user is not to be replicated.
-    Skipped { job: WorkJob<UserLock>, owner: Owner, worker: Recipient<SyncTasks> },
+    Skipped { job: WorkJob<UserLock>, owner: Owner, worker: Recipient<SyncWork> },
     /// The wait for this user's lock is over.
     Unlocked { job: WorkJob<UserLock>, owner: Owner, taken: Result<LockOutcome, UserError> },
 }
@@ -35,7 +37,7 @@ impl AttemptEvent {
     /// Failed before it could be tried.
     fn tried_nothing(
         job: WorkJob<UserLock>,
-        worker: Recipient<SyncTasks>,
+        worker: Recipient<SyncWork>,
         e: Interrupt,
     ) -> AttemptEvent {
         let (synced, took) = (Synced::nothing(e), Duration::ZERO);
@@ -46,11 +48,12 @@ impl AttemptEvent {
 /// Carries out a work.
 pub(crate) async fn try_work(
     mut job: WorkJob<UserLock>,
-    worker: Recipient<SyncTasks>,
+    feeder: Feeder,
+    worker: Recipient<SyncWork>,
     context: UserContext,
     locks: Addr<LockKeeper>,
 ) -> AttemptEvent {
-    context.in_flight.set(&job.work.key(), WAITING);
+    context.in_flight.set(&job.owner, WAITING);
     for (owner, _) in &job.work.users {
         context.fading.wait(owner).await;
     }
@@ -82,12 +85,14 @@ pub(crate) async fn try_work(
             Err(e) => return AttemptEvent::tried_nothing(job, worker, e.into()),
         }
     }
-    let since = Instant::now();
-    let (synced, worker) = match worker.send(SyncTasks { work: job.work.clone(), lease }).await {
+    job.since = now();
+    let (work, begun) = (job.work.clone(), job.begun.clone());
+    let (synced, worker) = match worker.send(SyncWork { work, feeder, lease, begun }).await {
         Ok(synced) => (synced, Some(worker)),
         Err(e) => (Synced::nothing(e.into()), None),
     };
-    AttemptEvent::Tried { job, synced, took: since.elapsed(), worker }
+    let took = now().saturating_duration_since(job.since);
+    AttemptEvent::Tried { job, synced, took, worker }
 }
 
 /// Waits for a lock that somebody else holds.

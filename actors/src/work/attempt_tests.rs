@@ -1,4 +1,4 @@
-//! One attempt at a work of the log, with workers that end as it was planned.
+//! One attempt at a work, with workers that end as it was planned.
 
 use std::collections::VecDeque;
 use std::fs;
@@ -36,10 +36,10 @@ impl Actor for Worker {
     type Context = Context<Self>;
 }
 
-impl Handler<SyncTasks> for Worker {
+impl Handler<SyncWork> for Worker {
     type Result = ResponseFuture<Synced>;
 
-    fn handle(&mut self, msg: SyncTasks, _: &mut Context<Self>) -> Self::Result {
+    fn handle(&mut self, msg: SyncWork, _: &mut Context<Self>) -> Self::Result {
         self.given.push((msg.work.key(), msg.lease.purpose));
         let dies = self.dies;
         Box::pin(async move {
@@ -87,9 +87,9 @@ impl Given {
         let locks = LockKeeper::new(config, "replica", None, context.events.clone()).start();
         let users = users.iter().map(|name| (Owner::from(*name), Tasks::default())).collect();
         let work = Arc::new(WorkUnit { users });
-        let job = WorkJob { work, locks: Vec::new(), alone: self.alone };
+        let job = WorkJob { alone: self.alone, ..WorkJob::new(work, now()) };
         let worker = self.worker.start();
-        let event = try_work(job, worker.clone().recipient(), context, locks).await;
+        let event = try_work(job, Feeder::Log, worker.clone().recipient(), context, locks).await;
         (event, worker.send(WhatWasGiven).await.unwrap())
     }
 }

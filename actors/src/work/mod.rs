@@ -3,6 +3,7 @@
 pub(crate) mod aside;
 pub(crate) mod attempt;
 pub(crate) mod event_loop;
+pub(crate) mod job;
 pub(crate) mod lock_keeper;
 pub(crate) mod pause;
 pub(crate) mod queue;

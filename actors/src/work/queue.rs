@@ -18,6 +18,7 @@ use cyrus_types::{LogEntry, Owner};
 use sync_plan::backlog::{Backlog, WorkUnit};
 
 use crate::work::aside::{Asides, Failure, Quarantined};
+use crate::work::job::WorkJob;
 use crate::work::trouble::{Bounds, Kind, QUARANTINE, Trouble};
 
 /// The longest pause after a failure that may be the link's fault.
@@ -27,16 +28,6 @@ const SKIP_PAUSE: Duration = Duration::from_secs(5);
 const LOCKED_PAUSE: Duration = Duration::from_secs(1);
 /// How long to remember that users could not be worked on together.
 const SPLIT: Duration = Duration::from_secs(10);
-
-/// A work in flight.
-#[derive(Debug)]
-pub(crate) struct WorkJob<L> {
-    pub(crate) work: Arc<WorkUnit>,
-    /// Locks that the work waited for and got, by user.
-    pub(crate) locks: Vec<(Owner, L)>,
-    /// A connection was lost while an answer about one of its users was due: they are asked about alone.
-    pub(crate) alone: bool,
-}
 
 /// The queue of one channel.
 #[derive(Debug)]
@@ -100,7 +91,7 @@ impl<L> WorkQueue<L> {
         }
         let job = match self.ready.pop_front() {
             Some(job) => job,
-            None => WorkJob { work: self.backlog.take_next()?, locks: Vec::new(), alone: false },
+            None => WorkJob::new(self.backlog.take_next()?, now),
         };
         let lost = |owner| self.troubles.get(owner).is_some_and(|t: &Trouble| t.links_fault);
         let alone = job.work.users.iter().any(|(owner, _)| lost(owner));

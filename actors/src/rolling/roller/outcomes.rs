@@ -16,11 +16,11 @@ use crate::error::{Class, Interrupt, MasterError, ReplicaError, UserError};
 use crate::monitor::report::{Outcome, Sent, Stopped, done_line};
 use crate::replica::command_error::CommandError;
 use crate::user::advice;
-use crate::user::user_sync::SyncTasks;
+use crate::user::user_sync::SyncWork;
 use crate::work::aside::{Failure, Quarantined};
 use crate::work::attempt::{AttemptEvent, wait_for_lock};
+use crate::work::job::WorkJob;
 use crate::work::lock_keeper::{LockOutcome, UserLock};
-use crate::work::queue::WorkJob;
 use crate::work::trouble::Kind;
 
 /// Why such a user is skipped.
@@ -111,7 +111,7 @@ impl Rolling {
         }
     }
 
-    fn landed(&mut self, job: &WorkJob<UserLock>, worker: Option<Recipient<SyncTasks>>) {
+    fn landed(&mut self, job: &WorkJob<UserLock>, worker: Option<Recipient<SyncWork>>) {
         for (owner, _) in &job.work.users {
             self.context.in_flight.remove(owner);
         }
