@@ -12,7 +12,7 @@ use crate::exit::{Exit, Failure};
 #[command(name = "sync_client", version, max_term_width = 100, args_override_self = true)]
 #[command(disable_help_flag = true, disable_version_flag = true)]
 #[command(
-    override_usage = "sync_client [OPTIONS] -u USER...\n       sync_client [OPTIONS] -u -f FILE\n       sync_client [OPTIONS] -A [PREFIX]\n       sync_client [OPTIONS] -r | -R | -1 [-n CHANNEL]...\n       sync_client [OPTIONS] -R -f FILE"
+    override_usage = "sync_client [OPTIONS] -u USER...\n       sync_client [OPTIONS] -m MAILBOX...\n       sync_client [OPTIONS] -s USER...\n       sync_client [OPTIONS] -u | -m | -s -f FILE\n       sync_client [OPTIONS] -A [PREFIX]\n       sync_client [OPTIONS] -r | -R | -1 [-n CHANNEL]...\n       sync_client [OPTIONS] -R -f FILE"
 )]
 #[command(after_help = "--help shows more, with examples, exit codes and files.")]
 #[command(after_long_help = MORE_HELP)]
@@ -28,14 +28,27 @@ pub(crate) struct Args {
     #[arg(short = 'u', long, help_heading = WHAT)]
     pub(crate) userids: bool,
 
-    /// Take the users (-u), or with -r and -R the log, from this file
+    /// Replicate the named mailboxes, without those below them
     ///
-    /// One user per line ("-": standard input); empty lines and those that begin with # are skipped. With -r and -R the
+    /// A name is what cyradm shows (user/anna/Sent, with domains user/anna/Sent@example.com; user.anna.Sent if imapd.conf says
+    /// unixhierarchysep: no), or the internal name that logs and messages show (user.anna.Sent, example.com!user.anna.Sent).
+    /// A name that could be both is the one that exists. A mailbox that was renamed here is renamed there; one that was deleted
+    /// here is deleted there. Quota is not replicated.
+    #[arg(short = 'm', long, help_heading = WHAT)]
+    pub(crate) mailboxes: bool,
+
+    /// Replicate only Sieve scripts, subscriptions and seen state of the named users
+    #[arg(short = 's', long, help_heading = WHAT)]
+    pub(crate) sieve_mode: bool,
+
+    /// Take the users (-u, -s) or mailboxes (-m), or with -r and -R the log, from this file
+    ///
+    /// One name per line ("-": standard input); empty lines and those that begin with # are skipped. With -r and -R the
     /// file is a log that is replicated once and not changed.
     #[arg(short = 'f', long, value_name = "FILE", help_heading = WHAT)]
     pub(crate) input_file: Option<PathBuf>,
 
-    /// Users (-u), or the prefix (-A)
+    /// Users (-u, -s), mailboxes (-m), or the prefix (-A)
     #[arg(value_name = "OBJECT", help_heading = WHAT)]
     pub(crate) objects: Vec<String>,
 
@@ -171,14 +184,6 @@ pub(crate) struct Args {
     /// Show the version
     #[arg(short = 'V', long, action = ArgAction::Version, help_heading = OUTPUT)]
     version: Option<bool>,
-
-    /// Mailbox mode of Cyrus' client: not supported yet
-    #[arg(short = 'm', long, hide = true)]
-    mailboxes: bool,
-
-    /// Sieve mode of Cyrus' client: not supported yet
-    #[arg(short = 's', long, hide = true)]
-    sieve_mode: bool,
 }
 
 const WHAT: &str = "What to replicate";
@@ -191,13 +196,15 @@ const OUTPUT: &str = "Output";
 const MORE_HELP: &str = "\
 Examples:
   sync_client -u anna bert                        two users
+  sync_client -m user/anna user/anna/Sent         two mailboxes
   sync_client -A -O -j 16 -S new.example.com      a bulk migration that never changes this server
   sync_client -r -j 8                             keep the replica up to date, in the background
 
 Exit codes:
    0  everything you asked for is on the replica
-   1  a user failed, is locked (-N) or does not exist; no user was selected;
-      another replicator works on the log; there was no connection (-o)
+   1  a user failed, is locked (-N) or does not exist, or a mailbox does not;
+      nothing was selected; another replicator works on the log; there was no
+      connection (-o)
   64  the command line is wrong
   75  interrupted before everything was done
   78  configuration, login or partition is wrong
@@ -216,6 +223,10 @@ finish the users in flight and end the program; a second one ends it at once.";
 pub(crate) enum Mode {
     /// -u
     Users,
+    /// -m
+    Mailboxes,
+    /// -s
+    Meta,
     /// -A
     AllUsers,
     /// -r, -R, -1
@@ -224,51 +235,57 @@ pub(crate) enum Mode {
 
 impl Args {
     /// # Errors
-    /// None or several of -u, -A and -r (-R, -1), or invalid objects.
+    /// None or several of -u, -m, -s, -A and -r (-R, -1), or invalid objects.
     pub(crate) fn mode(&self) -> Result<Mode, Failure> {
         let usage = |text: &str| Failure::new(Exit::Usage, format!("{text}\n\n{}", usage_text()));
-        if let Some(text) = self.unsupported() {
-            return Err(Failure::new(Exit::Usage, text));
-        }
         let rolling = self.rolling || self.foreground_rolling || self.rolling_once;
-        if u8::from(self.userids) + u8::from(self.all_users) + u8::from(rolling) > 1 {
+        let modes = [
+            (self.userids, Mode::Users),
+            (self.mailboxes, Mode::Mailboxes),
+            (self.sieve_mode, Mode::Meta),
+            (self.all_users, Mode::AllUsers),
+            (rolling, Mode::Rolling),
+        ];
+        let mut given = modes.into_iter().filter(|(is_given, _)| *is_given).map(|(_, mode)| mode);
+        let mode = given.next().ok_or_else(|| usage("No replication mode specified"))?;
+        if given.next().is_some() {
             return Err(usage("Mutually exclusive options defined"));
         }
-        if rolling {
-            return self.check_rolling().map(|()| Mode::Rolling).map_err(usage);
-        }
-        if self.channel.len() > 1 {
+        if mode != Mode::Rolling && self.channel.len() > 1 {
             return Err(usage("several channels (-n) go with rolling replication only"));
         }
-        match (self.userids, self.all_users) {
-            (true, _) if self.input_file.is_none() && self.objects.is_empty() => {
-                Err(usage("-u needs users, or a file of users (-f)"))
+        let checked = match mode {
+            Mode::Rolling => self.check_rolling().map_err(str::to_string),
+            Mode::AllUsers => self.check_all_users().map_err(str::to_string),
+            Mode::Users => self.check_list("-u", "user"),
+            Mode::Mailboxes => self.check_list("-m", "mailbox"),
+            Mode::Meta => self.check_list("-s", "user"),
+        };
+        checked.map(|()| mode).map_err(|text| usage(&text))
+    }
+
+    fn check_list(&self, option: &str, one: &str) -> Result<(), String> {
+        let many = if one == "mailbox" { "mailboxes" } else { "users" };
+        match (&self.input_file, self.objects.is_empty()) {
+            (None, true) => Err(format!("{option} needs {many}, or a file of {many} (-f)")),
+            (Some(_), false) => Err(format!(
+                "{option} takes {many} from the command line or from a file, not from both"
+            )),
+            _ if self.objects.iter().any(|name| name.trim().is_empty()) => {
+                Err(format!("a {one}'s name is empty"))
             }
-            (true, _) if self.input_file.is_some() && !self.objects.is_empty() => {
-                Err(usage("-u takes users from the command line or from a file, not from both"))
-            }
-            (true, _) if self.objects.iter().any(|user| user.trim().is_empty()) => {
-                Err(usage("a user's name is empty"))
-            }
-            (true, _) => Ok(Mode::Users),
-            (false, true) if self.input_file.is_some() => Err(usage("-f goes with -u, -r and -R")),
-            (false, true) if self.objects.len() > 1 => Err(usage("-A takes one prefix at most")),
-            (false, true) => Ok(Mode::AllUsers),
-            (false, false) => Err(usage("No replication mode specified")),
+            _ => Ok(()),
         }
     }
 
-    /// Modes of Cyrus' client that we do not have.
-    fn unsupported(&self) -> Option<&'static str> {
-        if self.mailboxes {
-            return Some("-m (mailboxes) is not supported yet; -u replicates whole users");
+    fn check_all_users(&self) -> Result<(), &'static str> {
+        if self.input_file.is_some() {
+            return Err("-f goes with -u, -m, -s, -r and -R");
         }
-        if self.sieve_mode {
-            return Some(
-                "-s (Sieve scripts alone) is not supported yet; -u replicates them with the user",
-            );
+        if self.objects.len() > 1 {
+            return Err("-A takes one prefix at most");
         }
-        None
+        Ok(())
     }
 
     fn check_rolling(&self) -> Result<(), &'static str> {
@@ -339,6 +356,20 @@ mod tests {
     }
 
     #[test]
+    fn mailboxes_and_users_are_named_or_listed() {
+        for (short, long, mode) in [
+            ("-m user/anna", "--mailboxes user/anna", Mode::Mailboxes),
+            ("-m -f x", "--mailboxes --input-file x", Mode::Mailboxes),
+            ("-s anna bert", "--sieve-mode anna bert", Mode::Meta),
+            ("-s -f -", "--sieve-mode --input-file -", Mode::Meta),
+        ] {
+            let (short, long) = (parsed(short).unwrap(), parsed(long).unwrap());
+            assert_eq!(format!("{short:?}"), format!("{long:?}"));
+            assert_eq!(short.mode().unwrap(), mode);
+        }
+    }
+
+    #[test]
     fn rolling_has_three_names() {
         let short = parsed("-r -n a -n b -n a -d 0 -t 60 -F /tmp/stop").unwrap();
         let long = parsed("--rolling --channel a --channel b --channel a --delay 0 --timeout 60 --shutdown-file /tmp/stop").unwrap();
@@ -366,8 +397,11 @@ mod tests {
             "-u -n a -n b anna",
             "-R -f log -n a -n b",
             "-R -d soon",
-            "-m user.anna",
-            "-s anna",
+            "-m",
+            "-s",
+            "-m -u user.anna",
+            "-s -f x anna",
+            "-m -n a -n b user.anna",
             "--no-such-option -A",
         ] {
             let failure = parsed(line).unwrap_err();

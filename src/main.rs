@@ -8,6 +8,7 @@ mod channel;
 mod cli;
 mod exit;
 mod log_check;
+mod names;
 mod notify;
 mod privileges;
 mod resolve;
@@ -15,7 +16,6 @@ mod rolling;
 mod signals;
 mod start;
 mod syslog;
-mod users;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -61,7 +61,11 @@ fn run(args: Args) -> Result<Exit, Failure> {
         start::let_signals_in();
         let work = match mode {
             Mode::Users => Selection::Users(read_names(args, &mut stop).await?),
-            _ => Selection::AllUsers { prefix: args.objects.first().cloned() },
+            Mode::Mailboxes => Selection::Mailboxes(read_names(args, &mut stop).await?),
+            Mode::Meta => Selection::Meta(read_names(args, &mut stop).await?),
+            Mode::AllUsers | Mode::Rolling => {
+                Selection::AllUsers { prefix: args.objects.first().cloned() }
+            }
         };
         Ok({
             let store = Arc::new(Store::open(config));
@@ -74,15 +78,18 @@ fn run(args: Args) -> Result<Exit, Failure> {
     Ok(verdict(&report))
 }
 
-/// The users that -u names. Reading standard input may take long, and a signal must not wait for it.
+/// The users or mailboxes that -u, -m and -s name. Reading standard input may take long, and a signal must not wait for it.
 async fn read_names(args: Args, stop: &mut watch::Receiver<bool>) -> Result<Vec<String>, Failure> {
-    let reading = actix_rt::task::spawn_blocking(move || users::named(&args));
+    let what = if args.mailboxes { "mailboxes" } else { "users" };
+    let reading = actix_rt::task::spawn_blocking(move || names::named(&args));
     tokio::select! {
         names = reading => names.unwrap_or_else(|e| {
             Err(Failure::new(Exit::Failed, format!("internal error: {e}; please report this")))
         }),
         _ = stop.changed() => {
-            tell("interrupted before the list of users was read; run the same command again");
+            tell(&format!(
+                "interrupted before the list of {what} was read; run the same command again"
+            ));
             // The thread may wait for standard input for ever.
             std::process::exit(Exit::TempFail as i32);
         }

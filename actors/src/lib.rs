@@ -1,16 +1,16 @@
 //! The actors: who does what, and who sends what to whom.
 //!
 //! ```text
-//!   UserLister --users--> Dispatcher --LockUser--> LockKeeper
+//!   UserLister --works--> Dispatcher --LockUser--> LockKeeper
 //!                             |
-//!                             '--SyncUser--> UserSync (one a user in flight)
+//!                             '--SyncWork--> UserSync (one a user in flight)
 //!                                              |  |
 //!                  .---ReadUser, SendMailbox---'  '---Acquire--> ConnectionPool --> Connection
 //!                  v                                                 | lease            |
 //! StoreReader, MailboxStreamer (threads) --frames: records, files--'----------------->' socket
 //!
 //!   sync/log --> LogReader --entries--> Roller, in the Dispatcher's place for rolling replication:
-//!                                          --LockUser--> LockKeeper, --SyncTasks--> UserSync
+//!                                          --LockUser--> LockKeeper, --SyncWork--> UserSync
 //!
 //!   all of them --Event--> Monitor (stdout, stderr, syslog)
 //! ```
@@ -32,10 +32,10 @@
 //!
 //! | room | actors | what else is there |
 //! |---|---|---|
-//! | `batch/` | UserLister, Dispatcher | `run.rs` starts a run; `schedule.rs` says what the Dispatcher does; `names.rs` keeps a run's users in little memory |
+//! | `batch/` | UserLister, Dispatcher | `run.rs` starts a run; `schedule.rs` says what the Dispatcher does; `names.rs` keeps a run's users in little memory; `spelling.rs` reads the names of mailboxes |
 //! | `rolling/` | LogReader, Roller | `roll.rs` starts it; `roller/` what becomes of its works; `log_handle.rs` its log; `status.rs` how it stands |
-//! | `work/` | LockKeeper | `queue.rs` and `aside.rs` who is next and who rests; `attempt.rs` one attempt; `worker_pool.rs` |
-//! | `user/` | UserSync | `user_work.rs` an attempt at a user, with its halves `look.rs`, `look_partial.rs` and `apply.rs`; `tasks.rs` what the log asks for, in parts; `removal.rs`, `refused_mailboxes.rs`, `server_annotations.rs`, `scripts.rs`; `advice.rs` what an admin can do |
+//! | `work/` | LockKeeper | `queue.rs` and `aside.rs` who is next and who rests; `job.rs` a work and its tries; `attempt.rs` one attempt; `worker_pool.rs` |
+//! | `user/` | UserSync | `user_work.rs` an attempt at a user, with its halves `look.rs`, `look_partial.rs` and `apply.rs`; `tasks.rs` what a work asks for, in parts; `removal.rs`, `one_sided.rs`, `refused_mailboxes.rs`, `server_annotations.rs`, `scripts.rs`; `advice.rs` what an admin can do |
 //! | `master/` | StoreReader, MailboxStreamer (threads) | `read_user.rs` and `read_partial.rs` for both kinds of look; `reserve.rs`, `full_update.rs`; `send_mailbox.rs` with `batches.rs`, `encode.rs`, `record_buffer.rs`, `upload.rs`, `message_files.rs`, `bad_files.rs` |
 //! | `replica/` | ConnectionPool, Connection | `pool_plan.rs` and `lookahead.rs` what the pool decides; `lease.rs`, `frames.rs`, `ask.rs`, `answer.rs` what travels; `transport/` sockets, login, deflate; `state_cache.rs`, `partitions.rs`, `staged.rs`, `fading.rs` what is remembered |
 //! | `monitor/` | Monitor | `events.rs`, `report.rs`; `progress.rs` with `in_flight.rs`, `pace.rs`, `replica_state.rs`; `words.rs`, `plain.rs` |

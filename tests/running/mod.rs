@@ -24,7 +24,7 @@ pub(crate) fn ours(args: &[&str]) -> Outcome {
 }
 
 /// The summary's first line without the time of the run: how many users ended how, and what was sent.
-/// `3 users: 2 replicated, 1 failed; sent 5 messages, 1.2 kB`.
+/// `3 users: 2 replicated, 1 failed; sent 5 messages, 1.2 kB`. With -m it begins with the mailboxes.
 pub(crate) fn summary(run: &Outcome) -> String {
     summary_in(&run.stderr).unwrap_or_else(|| {
         panic!("no summary in:\n{}\n{}", run.stdout, run.stderr);
@@ -37,7 +37,8 @@ pub(crate) fn summary_in(stderr: &str) -> Option<String> {
     lines.into_iter().find_map(|line| {
         let (users, rest) = line.split_once(" in ")?;
         let (number, word) = users.split_once(' ')?;
-        if number.parse::<u64>().is_err() || !matches!(word, "user" | "users") {
+        let counted = ["user", "mailbox"].iter().any(|counted| word.starts_with(counted));
+        if number.parse::<u64>().is_err() || !counted {
             return None;
         }
         let counts = rest.split_once(": ").map_or("", |(_, counts)| counts);

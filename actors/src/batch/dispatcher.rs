@@ -34,7 +34,8 @@ use crate::replica::pool::StopWaiting;
 use crate::replica::pool_error::PoolError;
 use crate::user::advice;
 use crate::user::context::UserContext;
-use crate::user::user_sync::{Feeder, SyncWork};
+use crate::user::tasks::Feeder;
+use crate::user::user_sync::SyncWork;
 use crate::work::attempt::{AttemptEvent, try_work, wait_for_lock};
 use crate::work::event_loop::EventLoop;
 use crate::work::job::WorkJob;
@@ -272,7 +273,7 @@ impl Run {
             self.stop(stopped).await;
             return;
         }
-        error!("Error in sync_do_user({}): bailing out!", job.owner);
+        error!("Error in {}: bailing out!", attempted(&job));
         self.end(job, Outcome::Failed { reason }).await;
     }
 
@@ -323,6 +324,15 @@ impl Run {
         self.context.events.tell(Event::User(Box::new(user.clone()))).await;
         self.ran.open.remove(&user.owner);
         self.ran.report.add(user);
+    }
+}
+
+/// What failed, in the C client's words.
+fn attempted(job: &WorkJob<UserLock>) -> String {
+    match job.work.users.iter().find(|(owner, _)| *owner == job.owner) {
+        Some((owner, tasks)) if tasks.meta => format!("sync_do_meta({owner})"),
+        Some((_, tasks)) if !tasks.whole => "sync_do_mailboxes()".into(),
+        _ => format!("sync_do_user({})", job.owner),
     }
 }
 

@@ -1,6 +1,12 @@
 //! Many names in little memory: one text for all of them, and where each ends.
 
-use cyrus_types::Owner;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use cyrus_types::{MailboxName, Owner};
+use sync_plan::backlog::{Tasks, WorkUnit};
+
+use crate::user::tasks::whole;
 
 /// A sequence of names. Each costs its bytes plus eight.
 #[derive(Debug, Default)]
@@ -52,6 +58,18 @@ impl Names {
 pub(crate) struct Selected {
     pub(crate) users: Names,
     pub(crate) shared: bool,
+    pub(crate) wanted: Wanted,
+}
+
+/// What of them is to be replicated.
+#[derive(Debug, Default)]
+pub(crate) enum Wanted {
+    #[default]
+    Everything,
+    /// The data outside mailboxes, and the scripts.
+    Meta,
+    /// These mailboxes of each.
+    Mailboxes(HashMap<Owner, HashSet<MailboxName>>),
 }
 
 impl Selected {
@@ -63,6 +81,25 @@ impl Selected {
     /// Whether there is nobody.
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// What is to be done for one of them.
+    pub(crate) fn work(&self, owner: Owner) -> Arc<WorkUnit> {
+        let mut tasks = Tasks::default();
+        match &self.wanted {
+            Wanted::Everything => return whole(owner),
+            Wanted::Meta => tasks.meta = true,
+            Wanted::Mailboxes(of) => tasks.mailboxes = of.get(&owner).cloned().unwrap_or_default(),
+        }
+        Arc::new(WorkUnit { users: vec![(owner, tasks)] })
+    }
+
+    /// How many mailboxes were named; none if users were.
+    pub(crate) fn mailboxes(&self) -> Option<u64> {
+        match &self.wanted {
+            Wanted::Mailboxes(of) => Some(of.values().map(|names| names.len() as u64).sum()),
+            Wanted::Everything | Wanted::Meta => None,
+        }
     }
 
     /// All of them, in order.

@@ -51,12 +51,16 @@ async fn run(
     stop: watch::Receiver<bool>,
     progress: Progress,
 ) -> RunReport {
-    let by_name = matches!(work, Selection::Users(_));
+    let by_name = !matches!(work, Selection::AllUsers { .. });
     let nobody = nobody(&work, store.config());
     let listed = match list(&store, work).await {
         Ok(listed) => listed,
         Err(why) => return RunReport { stopped: Some(why), by_name, ..RunReport::default() },
     };
+    let no_names = listed.no_names;
+    if listed.all.is_empty() && !no_names.is_empty() {
+        return RunReport { no_names, by_name, mailboxes: Some(0), ..RunReport::default() };
+    }
     if listed.all.is_empty() {
         let stopped = Some(Stopped::Nobody(nobody));
         return RunReport { stopped, by_name, ..RunReport::default() };
@@ -76,7 +80,8 @@ async fn run(
         Ran { report: RunReport { stopped, ..RunReport::default() }, ..Ran::default() }
     });
     let not_reached = not_reached(&listed.all, &ran);
-    let report = RunReport { by_name, not_reached, ..ran.report };
+    let mailboxes = listed.all.mailboxes();
+    let report = RunReport { by_name, not_reached, no_names, mailboxes, ..ran.report };
 
     drop(dispatcher);
     runtime.stop().await;
@@ -94,7 +99,8 @@ async fn list(store: &Arc<Store>, work: Selection) -> Result<Listed, Stopped> {
 /// The message if no user was selected.
 fn nobody(work: &Selection, config: &Config) -> String {
     match work {
-        Selection::Users(_) => "the list of users is empty".into(),
+        Selection::Users(_) | Selection::Meta(_) => "the list of users is empty".into(),
+        Selection::Mailboxes(_) => "the list of mailboxes is empty".into(),
         Selection::AllUsers { prefix: None } => {
             format!("{} lists no users", cyrus_store::paths::mailboxes_db(config).display())
         }

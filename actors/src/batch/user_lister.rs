@@ -2,17 +2,18 @@
 //!
 //! The users go out through a bounded channel, so a list of any length waits for the Dispatcher.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use actix::prelude::*;
 use cyrus_store::{MboxList, Store, StoreError};
+use cyrus_types::{MailboxName, Owner};
 use sync_plan::backlog::WorkUnit;
 use tokio::sync::mpsc;
 
-use crate::batch::names::{Names, Selected};
-use crate::user::tasks::whole;
+use crate::batch::names::{Names, Selected, Wanted};
+use crate::batch::spelling::spelt;
 
 /// How many users may wait in the channel.
 const USERS_WAITING: usize = 256;
@@ -22,6 +23,10 @@ const USERS_WAITING: usize = 256;
 pub enum Selection {
     /// These, in this order (-u).
     Users(Vec<String>),
+    /// These mailboxes, as an admin spells them (-m).
+    Mailboxes(Vec<String>),
+    /// What these users have outside mailboxes, and their Sieve scripts (-s).
+    Meta(Vec<String>),
     /// All users with a mailbox whose internal name begins with the prefix, and the shared mailboxes (-A).
     AllUsers {
         /// The prefix; empty for all. If no user's internal name begins with it, it is used as the beginning of user names.
@@ -58,6 +63,15 @@ pub(crate) struct Listed {
     pub(crate) works: mpsc::Receiver<Arc<WorkUnit>>,
     /// How the request was interpreted, if that is not obvious.
     pub(crate) note: Option<String>,
+    /// Texts that no mailbox could have as its name.
+    pub(crate) no_names: Vec<String>,
+}
+
+#[derive(Default)]
+struct Found {
+    all: Selected,
+    note: Option<String>,
+    no_names: Vec<String>,
 }
 
 impl Handler<ListUsers> for UserLister {
@@ -67,7 +81,8 @@ impl Handler<ListUsers> for UserLister {
         let store = self.store.clone();
         Box::pin(async move {
             let reading = move || users(&store, work);
-            let (all, note) = match actix_rt::task::spawn_blocking(reading).await {
+            let Found { all, note, no_names } = match actix_rt::task::spawn_blocking(reading).await
+            {
                 Ok(users) => users?,
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             };
@@ -76,29 +91,62 @@ impl Handler<ListUsers> for UserLister {
             let to_send = all.clone();
             actix_rt::spawn(async move {
                 for owner in to_send.iter() {
-                    if sender.send(whole(owner)).await.is_err() {
+                    if sender.send(to_send.work(owner)).await.is_err() {
                         // The run was stopped.
                         return;
                     }
                 }
             });
-            Ok(Listed { all, works, note })
+            Ok(Listed { all, works, note, no_names })
         })
     }
 }
 
-/// Each user once, and a note.
-fn users(store: &Store, work: Selection) -> Result<(Selected, Option<String>), StoreError> {
+/// Each name once.
+fn once(names: &[String]) -> Names {
+    let mut seen = HashSet::new();
+    let mut once = Names::default();
+    for name in names.iter().filter(|name| seen.insert(name.as_str())) {
+        once.push(name);
+    }
+    once.shrink();
+    once
+}
+
+/// The owners of the named mailboxes, in the order in which they come up.
+fn mailboxes(store: &Store, texts: &[String]) -> Result<Found, StoreError> {
+    let (list, rules) = (store.mailboxes()?, store.config().names());
+    let mut found = Found::default();
+    let mut of: HashMap<Owner, HashSet<MailboxName>> = HashMap::new();
+    for text in texts {
+        let Some(name) = spelt(&list, rules, text)? else {
+            found.no_names.push(text.clone());
+            continue;
+        };
+        let owner = name.owner(rules);
+        let names = of.entry(owner.clone()).or_default();
+        match owner.userid().filter(|_| names.is_empty()) {
+            Some(userid) => found.all.users.push(userid),
+            None => found.all.shared |= owner.is_shared(),
+        }
+        names.insert(name);
+    }
+    found.all.wanted = Wanted::Mailboxes(of);
+    Ok(found)
+}
+
+/// Each user once.
+fn users(store: &Store, work: Selection) -> Result<Found, StoreError> {
     match work {
         Selection::Users(names) => {
-            let mut seen = HashSet::new();
-            let mut users = Names::default();
-            for name in names.iter().filter(|name| seen.insert(name.as_str())) {
-                users.push(name);
-            }
-            users.shrink();
-            Ok((Selected { users, shared: false }, None))
+            let all = Selected { users: once(&names), ..Selected::default() };
+            Ok(Found { all, ..Found::default() })
         }
+        Selection::Meta(names) => {
+            let all = Selected { users: once(&names), wanted: Wanted::Meta, ..Selected::default() };
+            Ok(Found { all, ..Found::default() })
+        }
+        Selection::Mailboxes(texts) => mailboxes(store, &texts),
         Selection::AllUsers { prefix } => {
             let list = store.mailboxes()?;
             let mut names = named(&list, prefix.as_deref())?;
@@ -125,7 +173,8 @@ fn users(store: &Store, work: Selection) -> Result<(Selected, Option<String>), S
             let mut users = Names::default();
             sized.iter().for_each(|(_, user)| users.push(user));
             users.shrink();
-            Ok((Selected { users, shared }, note))
+            let all = Selected { users, shared, ..Selected::default() };
+            Ok(Found { all, note, ..Found::default() })
         }
     }
 }

@@ -44,6 +44,7 @@ impl UserError {
             | UserError::Kept(_)
             | UserError::Uncounted(_)
             | UserError::OnlyThere { .. }
+            | UserError::Nowhere { .. }
             | UserError::MayHaveMoved { .. }
             | UserError::Internal(_) => Class::Permanent,
         }

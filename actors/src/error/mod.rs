@@ -80,6 +80,12 @@ pub enum UserError {
         /// Internal name.
         mailbox: MailboxName,
     },
+    /// A mailbox that was named and that neither side has.
+    #[error("no such mailbox: {mailbox} is neither here nor on the replica")]
+    Nowhere {
+        /// Internal name.
+        mailbox: MailboxName,
+    },
     /// Names changed on one side again and again while we looked.
     #[error(
         "names or mailboxes changed on one side in each of {tries} tries; run again when it is quieter"
@@ -147,7 +153,9 @@ impl UserError {
         match self {
             UserError::Master(e) => e.mailbox(),
             UserError::Replica(e) => e.mailbox(),
-            UserError::OnlyThere { mailbox } | UserError::MayHaveMoved { mailbox } => Some(mailbox),
+            UserError::OnlyThere { mailbox }
+            | UserError::Nowhere { mailbox }
+            | UserError::MayHaveMoved { mailbox } => Some(mailbox),
             UserError::Plan(e) => Some(e.mailbox()),
             UserError::Uncounted(e) => Some(&e.mailbox),
             _ => None,

@@ -1,7 +1,7 @@
-//! Reads some mailboxes' headers from disk: those that the log names, and related ones.
+//! Reads some mailboxes' headers from disk: those that the log or an admin names, and related ones.
 //!
 //! ```text
-//!   names in the log --> entries here --> also asked for there: their former names, their parents
+//!   names --> entries here --> also asked for there: their former names, their parents
 //!   what the replica has under these names, by unique id:
 //!      here under another name   --> read it too, ask for that name, look again
 //!      here, but another user's  --> the two users must be worked on together
@@ -34,6 +34,10 @@ pub(crate) struct Names {
     pub(crate) quotas: BTreeSet<Arc<str>>,
     /// The user whose subscriptions, seen state and scripts to look at.
     pub(crate) meta: Option<Arc<str>>,
+    /// Those of the mailboxes that are to be equal in the end, or are a failure.
+    pub(crate) named: BTreeSet<MailboxName>,
+    /// An admin named them: a user without an INBOX is not a user whose mailboxes come later.
+    pub(crate) by_list: bool,
 }
 
 /// What was read, and what to ask the replica for.
@@ -73,6 +77,11 @@ pub(crate) fn read_some(
         take_in(store, &list, &inbox, &mut tree, &mut ask, &mut seen)?;
     }
     let mut read = tree.end_without_quotas();
+    for name in &wanted.named {
+        if list.lookup(name)?.is_none() {
+            read.unknown.push(name.clone());
+        }
+    }
     for root in &wanted.quotas {
         quota_roots::any_root(store, &list, root, &mut read)?;
     }

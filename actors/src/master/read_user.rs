@@ -240,6 +240,7 @@ impl<'a> TreeReader<'a> {
             renamed_to: None,
             broken: self.broken,
             unread: Vec::new(),
+            unknown: Vec::new(),
             inbox_id,
         }
     }

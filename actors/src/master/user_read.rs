@@ -17,6 +17,8 @@ pub(crate) struct UserRead {
     pub(crate) broken: Vec<(MailboxName, Arc<StoreError>)>,
     /// Why subscriptions, seen state, scripts or quota roots can't be read; mailboxes are replicated all the same.
     pub(crate) unread: Vec<Arc<StoreError>>,
+    /// Names that were asked for and have no entry here, not even a tombstone.
+    pub(crate) unknown: Vec<MailboxName>,
     /// The unique id of the INBOX, if it was read.
     pub(crate) inbox_id: Option<UniqueId>,
     /// Former names of the mailboxes here, by unique id.

@@ -154,6 +154,10 @@ pub struct RunReport {
     pub broken_off: Vec<Owner>,
     /// Whether users were named one by one (-u): one that does not exist is then a failure.
     pub by_name: bool,
+    /// How many mailboxes were named (-m); `None` if users were.
+    pub mailboxes: Option<u64>,
+    /// Texts among them that no mailbox could have as its name.
+    pub no_names: Vec<String>,
     /// Why the run stopped before its last user; `None` if it did not.
     pub stopped: Option<Stopped>,
     /// From start to end.
@@ -244,6 +248,7 @@ impl RunReport {
     /// and a user without an INBOX is ignored, as in Cyrus' client.
     pub fn all_well(&self) -> bool {
         self.is_complete()
+            && self.no_names.is_empty()
             && self.named.iter().all(|user| match user.outcome {
                 Outcome::Done | Outcome::Unchanged => true,
                 Outcome::Skipped | Outcome::Absent => !self.by_name,
@@ -313,8 +318,17 @@ const NAMED: usize = 20;
 impl fmt::Display for RunReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let users = self.finished() - u64::from(self.shared().is_some());
-        let users = words::count(users, "user");
-        write!(f, "{users} in {}", words::duration(self.took))?;
+        match self.mailboxes {
+            Some(number) => {
+                let what = if number == 1 { "mailbox" } else { "mailboxes" };
+                write!(f, "{number} {what}")?;
+                if users > 0 {
+                    write!(f, " ({})", words::count(users, "user"))?;
+                }
+            }
+            None => f.write_str(&words::count(users, "user"))?,
+        }
+        write!(f, " in {}", words::duration(self.took))?;
         let counts = [
             (self.well.replicated + self.count(|o| matches!(o, Outcome::Done)), "replicated"),
             (self.well.equal + self.count(|o| matches!(o, Outcome::Unchanged)), "already equal"),
@@ -339,6 +353,9 @@ impl fmt::Display for RunReport {
             if let Some(overwritten) = user.sent.overwritten() {
                 write!(f, "\noverwritten: {}: {overwritten}", plain::line(user.name()))?;
             }
+        }
+        for text in &self.no_names {
+            write!(f, "\nfailed: \"{}\" can't be the name of a mailbox", plain::line(text))?;
         }
         for user in &self.named {
             let name = plain::line(user.name());

@@ -124,3 +124,23 @@ fn an_interrupted_run_says_how_far_it_came() {
     report.stopped = None;
     assert_eq!(report.interruption(), None);
 }
+
+#[test]
+fn mailboxes_are_counted_beside_their_users_and_what_is_no_name_is_a_failure() {
+    let mut report = RunReport { by_name: true, mailboxes: Some(3), ..RunReport::default() };
+    report.add(UserReport {
+        owner: "anna".into(),
+        outcome: Outcome::Done,
+        sent: Sent::default(),
+        tries: 1,
+        took: Duration::ZERO,
+    });
+    assert!(report.to_string().starts_with("3 mailboxes (1 user) in "), "{report}");
+    assert!(report.all_well());
+    report.no_names.push("a\x1bb".into());
+    assert!(!report.all_well());
+    let said = report.to_string();
+    assert!(said.ends_with("\nfailed: \"a\\x1bb\" can't be the name of a mailbox"), "{said}");
+    let nobodys = RunReport { mailboxes: Some(1), ..RunReport::default() };
+    assert!(nobodys.to_string().starts_with("1 mailbox in "), "{nobodys}");
+}

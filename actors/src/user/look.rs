@@ -3,7 +3,7 @@
 //! ```text
 //!   Scope::Whole, Gone   GET USER u                          beside reading all of the user
 //!   (shared mailboxes)   GET MAILBOXES, GET UNIQUEIDS        of all that are here
-//!   Scope::Some          GET MAILBOXES, GET META, GET QUOTA  of what the log names (look_partial.rs)
+//!   Scope::Some          GET MAILBOXES, GET META, GET QUOTA  of what is named (look_partial.rs)
 //!        '--> mailboxes that only the replica has, by unique id: a tombstone? another name? another user's? --> plan
 //! ```
 
@@ -37,7 +37,7 @@ pub(crate) enum Scope {
     Whole,
     /// What is left of a removed user.
     Gone,
-    /// The names in the log.
+    /// What the log or an admin names.
     Some(Arc<Names>),
 }
 
@@ -72,7 +72,7 @@ pub(crate) async fn look(
     let sieve_mailbox = lease.client.features().sieve_mailbox;
     let read_user = |inbox| ReadUser { owner: view.owner.clone(), sieve_mailbox, inbox };
     let sides = match (view.scope, view.owner) {
-        (Scope::Some(names), _) => Some(some_sides(context, names, view.again, lease).await?),
+        (Scope::Some(names), _) => some_sides(context, names, view.again, lease).await?,
         (Scope::Whole, Owner::Shared) => {
             shared_sides(context, read_user(Inbox::There), lease).await?
         }

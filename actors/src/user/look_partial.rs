@@ -1,4 +1,4 @@
-//! Looks at what the log names: some mailboxes, quota roots, and other data of a user.
+//! Looks at what the log or an admin names: some mailboxes, quota roots, and other data of a user.
 //!
 //! Everything is asked for at once. A mailbox in the cache need not be asked for, once this connection's replica is known
 //! to be the one in the cache: the change is sent on condition that the replica is still in that state, and if the answer
@@ -25,13 +25,13 @@ use crate::user::scripts;
 /// it was deleted.
 pub(crate) const NO_TOMBSTONE: &str = "SYNCNOTICE: attempt to UNMAILBOX without a tombstone";
 
-/// Both sides of what the log names.
+/// Both sides of what is named. `None` for a user named by an admin who has no INBOX.
 pub(crate) async fn some_sides(
     context: &UserContext,
     names: &Arc<Names>,
     again: bool,
     lease: &Lease,
-) -> Result<Sides, UserError> {
+) -> Result<Option<Sides>, UserError> {
     let sieve_mailbox = lease.client.features().sieve_mailbox;
     if let Some(userid) = &names.meta {
         scripts::may_ask(context, userid, sieve_mailbox).await?;
@@ -39,6 +39,9 @@ pub(crate) async fn some_sides(
     let question = ReadSome { names: names.clone(), sieve_mailbox };
     let reading = context.reader.send(question).await;
     let some = reading??;
+    if names.by_list && names.meta.is_some() && !some.has_meta {
+        return Ok(None);
+    }
     if !again {
         // As the C client does, which does not ask (`imap/sync_support.c:do_unmailbox` of cyrus-imapd 3.6.1).
         for name in &some.unproven {
@@ -60,7 +63,7 @@ pub(crate) async fn some_sides(
         lease.client.prove_in_step().await?;
     }
     once_each(&mut replica);
-    Ok((some.read, replica))
+    Ok(Some((some.read, replica)))
 }
 
 /// What the cache knows, and the names that still must be asked for.

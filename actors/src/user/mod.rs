@@ -5,6 +5,7 @@ pub(crate) mod apply;
 pub(crate) mod context;
 pub(crate) mod look;
 pub(crate) mod look_partial;
+pub(crate) mod one_sided;
 pub(crate) mod parts;
 pub(crate) mod plan;
 pub(crate) mod questions;

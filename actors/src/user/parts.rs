@@ -13,7 +13,8 @@ use crate::monitor::spans;
 use crate::replica::acquire::acquire_shared;
 use crate::replica::lease::Lease;
 use crate::user::look::Scope;
-use crate::user::tasks::Part;
+use crate::user::one_sided::with_more;
+use crate::user::tasks::{Feeder, Part};
 use crate::user::user_work::UserWork;
 use crate::user::{removal, server_annotations};
 
@@ -23,12 +24,14 @@ impl UserWork {
     pub(crate) async fn run_parts(
         &mut self,
         parts: Vec<(Owner, Part)>,
+        feeder: Feeder,
         lease: Lease,
     ) -> Result<Outcome, Interrupt> {
         let mut first = Some(lease);
         let mut outcome = Outcome::Unchanged;
         let mut by_themselves = Vec::new();
         let mut cut_short = None;
+        let mut only_there = Vec::new();
         let mut parts: VecDeque<(Owner, Part)> = parts.into();
         while let Some((owner, part)) = parts.pop_front() {
             self.owner = owner;
@@ -49,6 +52,7 @@ impl UserWork {
             };
             let result = result.instrument(span).await;
             self.add_what_follows(&mut parts);
+            only_there.extend(self.take_only_there());
             match result {
                 Ok(Outcome::Unchanged) => {}
                 Ok(now) if outcome == Outcome::Unchanged => outcome = now,
@@ -61,10 +65,26 @@ impl UserWork {
             }
         }
         self.all_else_done = false;
-        match cut_short {
+        let result = match cut_short {
             Some(e) => Err(e),
-            None => Ok(self.but_for(by_themselves, outcome)?),
+            None => self.but_for(by_themselves, outcome).map_err(Interrupt::from),
+        };
+        // In the log it was reported, and stays as it is.
+        if feeder == Feeder::List { self.with_found(result, only_there) } else { result }
+    }
+
+    /// With what is on one side only, or on none.
+    fn with_found(
+        &self,
+        result: Result<Outcome, Interrupt>,
+        found: Vec<UserError>,
+    ) -> Result<Outcome, Interrupt> {
+        let was_well = result.is_ok();
+        let result = with_more(result, found);
+        if was_well {
+            self.complain_of(&result);
         }
+        result
     }
 
     /// Mailboxes that were added, and users whose subscriptions may be lost, are looked at in the end.

@@ -11,6 +11,15 @@ use sync_plan::backlog::{Tasks, WorkUnit};
 
 use crate::master::read_partial::Names;
 
+/// Who gives the works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Feeder {
+    /// An admin, by the command line or a file: what was named is to be equal in the end, or is named as a failure.
+    List,
+    /// The log: it names what may have changed, and what comes later comes with a later entry.
+    Log,
+}
+
 /// The work of replicating everything of a user, or all shared mailboxes.
 pub(crate) fn whole(owner: Owner) -> Arc<WorkUnit> {
     let mut tasks = Tasks::default();
@@ -52,6 +61,27 @@ pub(crate) fn scripts_as_meta(
     parts.into_iter().chain(meta).collect()
 }
 
+/// The same parts for a replica that accepts mailboxes of scripts (named `folder`): an admin who names a user's data outside
+/// mailboxes (-s) means the scripts, too, wherever they are kept.
+pub(crate) fn scripts_with_meta(
+    rules: &NameRules,
+    folder: &str,
+    mut parts: Vec<(Owner, Part)>,
+) -> Vec<(Owner, Part)> {
+    for (_, part) in &mut parts {
+        if let Part::Some(names) = part
+            && let Some(userid) = names.meta.clone()
+        {
+            let mut name = rules.parse_userid(&userid);
+            name.boxes.push(folder.to_string());
+            let (name, names) = (rules.internal(&name), Arc::make_mut(names));
+            names.mailboxes.insert(name.clone());
+            names.named.insert(name);
+        }
+    }
+    parts
+}
+
 /// The owner of the scripts in this mailbox.
 fn owner_of_scripts(rules: &NameRules, folder: &str, name: &MailboxName) -> Option<Arc<str>> {
     let parsed = rules.parse(name);
@@ -60,13 +90,17 @@ fn owner_of_scripts(rules: &NameRules, folder: &str, name: &MailboxName) -> Opti
 }
 
 /// The parts of a work, each with its user.
-pub(crate) fn parts(work: &WorkUnit) -> Vec<(Owner, Part)> {
+pub(crate) fn parts(work: &WorkUnit, feeder: Feeder) -> Vec<(Owner, Part)> {
     let mut parts = Vec::new();
-    let mut named = Names::default();
+    let by_list = feeder == Feeder::List;
+    let mut named = Names { by_list, ..Names::default() };
     for (_, tasks) in &work.users {
         named.mailboxes.extend(tasks.mailboxes.iter().cloned());
         named.removed.extend(tasks.removed.iter().cloned());
         named.quotas.extend(tasks.quotas.iter().cloned());
+    }
+    if by_list {
+        named.named = named.mailboxes.clone();
     }
     let alone = work.users.len() == 1;
     if let (true, Some((Owner::User(userid), tasks))) = (alone, work.users.first()) {
@@ -90,7 +124,7 @@ pub(crate) fn parts(work: &WorkUnit) -> Vec<(Owner, Part)> {
             && tasks.meta
             && !alone
         {
-            let meta = Names { meta: Some(userid.clone()), ..Names::default() };
+            let meta = Names { meta: Some(userid.clone()), by_list, ..Names::default() };
             parts.push((owner.clone(), Part::Some(Arc::new(meta))));
         }
     }
@@ -116,7 +150,7 @@ mod tests {
             }
             part => format!("{owner}: {part:?}"),
         };
-        parts(&work).into_iter().map(words).collect()
+        parts(&work, Feeder::Log).into_iter().map(words).collect()
     }
 
     #[test]
@@ -146,6 +180,29 @@ mod tests {
         assert_eq!(parts.len(), 3);
         let Some((owner, Part::Some(names))) = parts.last() else { panic!("{parts:?}") };
         assert_eq!((owner.name(), names.meta.as_deref()), ("anna", Some("anna")));
+    }
+
+    #[test]
+    fn what_an_admin_names_is_to_be_equal_in_the_end() {
+        let mut tasks = Tasks::default();
+        tasks.mailboxes.insert(MailboxName::new("user.anna.a"));
+        let work = |tasks| WorkUnit { users: vec![("anna".into(), tasks)] };
+        let of = |work: &WorkUnit, feeder| match parts(work, feeder).remove(0) {
+            (_, Part::Some(names)) => names,
+            part => panic!("{part:?}"),
+        };
+        let mailboxes = work(tasks);
+        let names = of(&mailboxes, Feeder::List);
+        assert!(names.by_list && names.named == names.mailboxes && names.named.len() == 1);
+        let names = of(&mailboxes, Feeder::Log);
+        assert!(!names.by_list && names.named.is_empty());
+        let mut tasks = Tasks::default();
+        tasks.meta = true;
+        let parts = parts(&work(tasks), Feeder::List);
+        let parts = scripts_with_meta(&NameRules::default(), "#sieve", parts);
+        let Some((_, Part::Some(names))) = parts.first() else { panic!("{parts:?}") };
+        let scripts = MailboxName::new("user.anna.#sieve");
+        assert!(names.mailboxes.contains(&scripts) && names.named.contains(&scripts));
     }
 
     #[test]

@@ -24,8 +24,8 @@ use crate::replica::testing::given::settings;
 use crate::replica::transport::{Dial, Dialer};
 use crate::settings::Settings;
 use crate::user::context::UserContext;
-use crate::user::tasks::whole;
-use crate::user::user_sync::{Feeder, SyncWork, UserSync};
+use crate::user::tasks::{Feeder, whole};
+use crate::user::user_sync::{SyncWork, UserSync};
 use crate::user::user_work::Synced;
 
 /// The resources for a user's work, and its events; `dial` makes connections.

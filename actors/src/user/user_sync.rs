@@ -25,7 +25,7 @@ use crate::monitor::spans;
 use crate::replica::lease::Lease;
 use crate::user::context::UserContext;
 use crate::user::look::Scope;
-use crate::user::tasks::{parts, scripts_as_meta};
+use crate::user::tasks::{Feeder, parts, scripts_as_meta, scripts_with_meta};
 use crate::user::user_work::{Synced, UserWork};
 
 /// Replicates users, one at a time.
@@ -41,15 +41,6 @@ impl UserSync {
 
 impl Actor for UserSync {
     type Context = Context<Self>;
-}
-
-/// Who gives the works.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Feeder {
-    /// An admin, by the command line or a file: what was named is to be equal in the end, or is named as a failure.
-    List,
-    /// The log: it names what may have changed, and what comes later comes with a later entry.
-    Log,
 }
 
 /// Carries out a work, with the sync locks of all its users held by the sender.
@@ -87,12 +78,14 @@ impl Handler<SyncWork> for UserSync {
                 let span = spans::channel(channel.as_deref());
                 let working = async move {
                     work.no_foreign_mailboxes = true;
-                    let mut parts = parts(&msg.work);
+                    let mut parts = parts(&msg.work, msg.feeder);
+                    let (rules, folder) = (&work.context.rules, &work.context.sieve_folder);
                     if !msg.lease.client.features().sieve_mailbox {
-                        let context = &work.context;
-                        parts = scripts_as_meta(&context.rules, &context.sieve_folder, parts);
+                        parts = scripts_as_meta(rules, folder, parts);
+                    } else if msg.feeder == Feeder::List {
+                        parts = scripts_with_meta(rules, folder, parts);
                     }
-                    let result = work.run_parts(parts, msg.lease).await;
+                    let result = work.run_parts(parts, msg.feeder, msg.lease).await;
                     work.synced(result)
                 };
                 Box::pin(working.instrument(span))

@@ -11,7 +11,7 @@ use cyrus_types::{MailboxName, Owner};
 use sync_plan::{MailboxUpdate, PlanError, UserPlan};
 use tracing::{error, info, warn};
 
-use crate::error::{Class, Interrupt, ReplicaError, UserError};
+use crate::error::{Interrupt, ReplicaError, UserError};
 use crate::monitor::in_flight::WAITING;
 use crate::monitor::report::{Outcome, Sent};
 use crate::replica::acquire::{acquire_exclusive, acquire_shared};
@@ -69,8 +69,10 @@ pub(crate) struct UserWork {
     pub(crate) no_foreign_mailboxes: bool,
     /// Mailboxes to look at once more in the end.
     pub(crate) taken_in: BTreeSet<MailboxName>,
-    /// Mailboxes of the user, as of the last look, that only the replica has and that stay there.
-    only_there: Vec<MailboxName>,
+    /// Mailboxes, as of the last look, that only the replica has and that stay there.
+    pub(crate) only_there: Vec<MailboxName>,
+    /// Mailboxes that were named, and that were on neither side when they were first looked at.
+    pub(crate) nowhere: Vec<MailboxName>,
     /// Users whose subscriptions may be lost on the replica, to be looked at in the end.
     pub(crate) meta_of: BTreeSet<Arc<str>>,
     /// The last RESTART, whose answer shows that all answers before it belonged to their commands.
@@ -102,6 +104,7 @@ impl UserWork {
             no_foreign_mailboxes: false,
             taken_in,
             only_there: Vec::new(),
+            nowhere: Vec::new(),
             meta_of,
             restarted: None,
             all_else_done: false,
@@ -246,43 +249,9 @@ impl UserWork {
                 return Err(Interrupt::Linked { owner, other });
             }
             self.report_orphans(scope, seen);
-            self.only_there = self.only_there(seen);
+            self.note_one_sided(scope, seen, again);
         }
         Ok(seen)
-    }
-
-    /// Mailboxes of the user that only the replica has, without proof that they were deleted here. Exceptions: shared
-    /// mailboxes may be another master's; the replica's own cyr_expire removes those below DELETED; a name without a
-    /// mailbox holds nothing.
-    fn only_there(&self, seen: &Look) -> Vec<MailboxName> {
-        if self.owner.is_shared() {
-            return Vec::new();
-        }
-        let orphans: HashSet<&MailboxName> = seen.plan.changes.orphans.iter().collect();
-        let there = seen.replica.mailboxes.iter().filter(|r| !r.partition.is_empty());
-        let lives = |name: &&MailboxName| !name.is_deleted(&self.context.rules);
-        let names = there.map(|r| &r.name).filter(|name| orphans.contains(name));
-        names.filter(lives).cloned().collect()
-    }
-
-    /// A user is not equal if the replica has more.
-    pub(crate) fn with_only_there(
-        &mut self,
-        result: Result<Outcome, Interrupt>,
-    ) -> Result<Outcome, Interrupt> {
-        let mailboxes = std::mem::take(&mut self.only_there);
-        let only_there = mailboxes.into_iter().map(|mailbox| UserError::OnlyThere { mailbox });
-        match result {
-            Ok(outcome @ (Outcome::Done | Outcome::Unchanged)) => {
-                UserError::all_of(only_there.collect()).map_or(Ok(outcome), |e| Err(e.into()))
-            }
-            // A user that is tried again looks again.
-            Err(Interrupt::Failed(e)) if e.class() == Class::Permanent => {
-                let all = [e].into_iter().chain(only_there).collect();
-                UserError::all_of(all).map_or(Ok(Outcome::Done), |e| Err(e.into()))
-            }
-            other => other,
-        }
     }
 
     /// Applies the plan, and looks again when names changed.

@@ -1,4 +1,4 @@
-//! The users for -u: from the command line or a file.
+//! The users or mailboxes for -u, -m and -s: from the command line or a file.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
@@ -23,17 +23,17 @@ pub(crate) fn named(args: &Args) -> Result<Vec<String>, Failure> {
     listed(BufReader::new(File::open(path).map_err(failed)?)).map_err(failed)
 }
 
-/// One user per line, of any length; blanks around a name are removed, and empty lines and comments are skipped.
+/// One name per line, of any length; blanks around a name are removed, and empty lines and comments are skipped.
 fn listed(lines: impl BufRead) -> io::Result<Vec<String>> {
-    let mut users = Vec::new();
+    let mut names = Vec::new();
     for line in lines.lines() {
         let line = line?;
-        let user = line.trim();
-        if !user.is_empty() && !user.starts_with('#') {
-            users.push(user.to_string());
+        let name = line.trim();
+        if !name.is_empty() && !name.starts_with('#') {
+            names.push(name.to_string());
         }
     }
-    Ok(users)
+    Ok(names)
 }
 
 #[cfg(test)]
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn comments_empty_lines_and_blanks_are_no_users() {
+    fn comments_empty_lines_and_blanks_are_no_names() {
         let long = "x".repeat(2000);
         let text = format!("# these\nanna\r\n\n \t\n  bert@example.com \n{long}");
         assert_eq!(listed(text.as_bytes()).unwrap(), ["anna", "bert@example.com", &long]);
