@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actors::{
-    EarlyClaim, LogSource, ReplicaSettings, RollSettings, RunSettings, Settings, SocketOptions,
-    SyncSettings,
+    EarlyClaim, Jitter, LogSource, ReplicaSettings, RollSettings, RunSettings, Settings,
+    SocketOptions, SyncSettings,
 };
 use cyrus_store::sync_log::LogFile;
 use cyrus_store::{Config, MboxList, StoreError};
@@ -117,6 +117,7 @@ pub(crate) fn settings(
         narrate: args.verbose > 0 || args.verbose_logging,
         trace: args.verbose > 1,
         retry_pause: RETRY_PAUSE,
+        jitter: Jitter::On,
     };
     cyrus_store::databases::check(config).map_err(bad_config)?;
     Ok(Settings { replica, sync, run })

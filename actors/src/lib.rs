@@ -32,9 +32,9 @@
 //!
 //! | room | actors | what else is there |
 //! |---|---|---|
-//! | `batch/` | UserLister, Dispatcher | `run.rs` starts a run; `schedule.rs` says what the Dispatcher does; `names.rs` keeps a run's users in little memory; `spelling.rs` reads the names of mailboxes |
+//! | `batch/` | UserLister, Dispatcher | `run.rs` starts a run; `schedule.rs` the works of the list; `names.rs` keeps a run's users in little memory; `spelling.rs` reads the names of mailboxes |
 //! | `rolling/` | LogReader, Roller | `roll.rs` starts it; `roller/` what becomes of its works; `log_handle.rs` its log; `status.rs` how it stands |
-//! | `work/` | LockKeeper | `queue.rs` and `aside.rs` who is next and who rests; `job.rs` a work and its tries; `attempt.rs` one attempt; `worker_pool.rs` |
+//! | `work/` | LockKeeper | `turns.rs` whose turn it is, `retry.rs` tries and pauses, `crew.rs` the works under way, `job.rs` a work and its tries, `attempt.rs` one attempt: all for both feeders; `queue.rs` and `aside.rs` the works of the log; `worker_pool.rs` |
 //! | `user/` | UserSync | `user_work.rs` an attempt at a user, with its halves `look.rs`, `look_partial.rs` and `apply.rs`; `tasks.rs` what a work asks for, in parts; `removal.rs`, `one_sided.rs`, `refused_mailboxes.rs`, `server_annotations.rs`, `scripts.rs`; `advice.rs` what an admin can do |
 //! | `master/` | StoreReader, MailboxStreamer (threads) | `read_user.rs` and `read_partial.rs` for both kinds of look; `reserve.rs`, `full_update.rs`; `send_mailbox.rs` with `batches.rs`, `encode.rs`, `record_buffer.rs`, `upload.rs`, `message_files.rs`, `bad_files.rs` |
 //! | `replica/` | ConnectionPool, Connection | `pool_plan.rs` and `lookahead.rs` what the pool decides; `lease.rs`, `frames.rs`, `ask.rs`, `answer.rs` what travels; `transport/` sockets, login, deflate; `state_cache.rs`, `partitions.rs`, `staged.rs`, `fading.rs` what is remembered |
@@ -71,4 +71,4 @@ pub use rolling::report::RollReport;
 pub use rolling::request::{RollSettings, StopRequest};
 pub use rolling::roll::roll;
 pub use rolling::status::RollStatus;
-pub use settings::{ReplicaSettings, RunSettings, Settings, SocketOptions, SyncSettings};
+pub use settings::{Jitter, ReplicaSettings, RunSettings, Settings, SocketOptions, SyncSettings};

@@ -86,6 +86,20 @@ pub struct RunSettings {
     pub trace: bool,
     /// Longest pause before a failed user's second try; later ones double up to a minute.
     pub retry_pause: Duration,
+    /// Whether pauses are cut at random.
+    pub jitter: Jitter,
+}
+
+/// Whether the pauses are cut at random.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Jitter {
+    /// Not at all: for tests that measure them.
+    #[default]
+    Off,
+    /// By up to a half.
+    On,
+    /// The same, as this seed has it.
+    Seeded(u64),
 }
 
 /// Without the password.
@@ -130,6 +144,7 @@ impl Default for RunSettings {
             narrate: false,
             trace: false,
             retry_pause: Duration::from_secs(1),
+            jitter: Jitter::Off,
         }
     }
 }

@@ -18,8 +18,6 @@ use std::time::Duration;
 
 use actix::prelude::*;
 use cyrus_types::Owner;
-use futures_util::future::LocalBoxFuture;
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use sync_plan::backlog::WorkUnit;
 use tokio::sync::{mpsc, watch};
 use tracing::{Instrument, error};
@@ -30,13 +28,12 @@ use crate::monitor::events::Event;
 use crate::monitor::report::{Outcome, RunReport, Sent, Stopped, UserReport, done_line};
 use crate::monitor::spans;
 use crate::replica::lookahead::Ahead;
-use crate::replica::pool::StopWaiting;
 use crate::replica::pool_error::PoolError;
 use crate::user::advice;
 use crate::user::context::UserContext;
 use crate::user::tasks::Feeder;
-use crate::user::user_sync::SyncWork;
-use crate::work::attempt::{AttemptEvent, try_work, wait_for_lock};
+use crate::work::attempt::AttemptEvent;
+use crate::work::crew::Crew;
 use crate::work::event_loop::EventLoop;
 use crate::work::job::WorkJob;
 use crate::work::lock_keeper::{LockKeeper, LockOutcome, UserLock};
@@ -90,29 +87,27 @@ impl Handler<RunUsers> for Dispatcher {
     type Result = ResponseFuture<Ran>;
 
     fn handle(&mut self, msg: RunUsers, _: &mut Context<Self>) -> Self::Result {
-        let settings = &self.context.settings;
+        let run = &self.context.settings.run;
+        let span = spans::channel(run.channel.as_deref());
+        let workers = WorkerPool::new(self.context.clone(), self.loops.clone());
+        let (context, locks) = (self.context.clone(), self.locks.clone());
         let run = Run {
-            ahead: Ahead::new(settings.run.jobs),
-            schedule: Schedule::new(settings.run.jobs, settings.run.retry_pause),
-            context: self.context.clone(),
-            locks: self.locks.clone(),
-            workers: WorkerPool::new(self.context.clone(), self.loops.clone()),
+            ahead: Ahead::new(run.jobs),
+            schedule: Schedule::new(run.jobs, run.retry_pause, run.jitter),
+            crew: Crew::new(context.clone(), Feeder::List, locks, workers),
+            context,
             flying: HashMap::new(),
             ran: Ran::default(),
         };
-        let span = spans::channel(settings.run.channel.as_deref());
         Box::pin(run.run(msg.works, msg.stop).instrument(span))
     }
 }
-
-type Steps = FuturesUnordered<LocalBoxFuture<'static, AttemptEvent>>;
 
 struct Run {
     ahead: Ahead,
     schedule: Schedule<UserLock>,
     context: UserContext,
-    locks: Addr<LockKeeper>,
-    workers: WorkerPool<SyncWork>,
+    crew: Crew,
     /// The users in flight, and whether a change on the replica was started for them.
     flying: HashMap<Owner, Arc<AtomicBool>>,
     ran: Ran,
@@ -124,8 +119,6 @@ impl Run {
         mut works: mpsc::Receiver<Arc<WorkUnit>>,
         mut stop: watch::Receiver<bool>,
     ) -> Ran {
-        let mut tries: Steps = FuturesUnordered::new();
-        let mut waits: Steps = FuturesUnordered::new();
         let mut stop_open = true;
         let mut deadline = None;
         loop {
@@ -135,20 +128,13 @@ impl Run {
                 Next::Start(mut job) => {
                     job.begun = Arc::default();
                     self.flying.insert(job.owner.clone(), job.begun.clone());
-                    let (worker, locks) = (self.workers.get(), self.locks.clone());
-                    let context = self.context.clone();
-                    tries.push(Box::pin(try_work(job, Feeder::List, worker, context, locks)));
+                    self.crew.begin(job);
                     continue;
                 }
                 Next::Wait { list, until } => (list, until),
             };
             tokio::select! {
-                Some(step) = tries.next(), if !tries.is_empty() => {
-                    waits.extend(self.settle(step).await);
-                }
-                Some(step) = waits.next(), if !waits.is_empty() => {
-                    waits.extend(self.settle(step).await);
-                }
+                step = self.crew.step() => self.settle(step).await,
                 work = works.recv(), if list => match work {
                     Some(work) => {
                         self.ran.taken += 1;
@@ -170,61 +156,46 @@ impl Run {
                     }
                 }
             }
-            if self.ran.report.stopped.is_some() {
-                // Users that wait for locks hold nothing: drop them.
-                waits.clear();
-            }
         }
         self.ran
     }
 
     /// Records a step's result. A user whose lock is held by somebody else now waits for it.
-    async fn settle(
-        &mut self,
-        step: AttemptEvent,
-    ) -> Option<LocalBoxFuture<'static, AttemptEvent>> {
+    async fn settle(&mut self, step: AttemptEvent) {
         match step {
             AttemptEvent::Busy { job, owner, worker } => {
                 self.flying.remove(&job.owner);
-                self.workers.give_back(worker);
+                self.crew.landed(Some(worker));
                 if self.context.settings.run.skip_locked {
                     self.schedule.ended();
                     self.end(job, Outcome::Locked).await;
-                    return None;
+                } else if self.schedule.waits_for_lock() {
+                    self.crew.wait_for_lock(job, owner);
                 }
-                if !self.schedule.waits_for_lock() {
-                    return None;
-                }
-                self.context.in_flight.set(&job.owner, "waiting for the sync lock");
-                Some(Box::pin(wait_for_lock(job, owner, self.locks.clone())))
             }
             AttemptEvent::Skipped { job, owner, worker } => {
                 self.flying.remove(&job.owner);
-                self.workers.give_back(worker);
+                self.crew.landed(Some(worker));
                 self.schedule.ended();
                 let outcome = skipped(&job, &owner);
                 self.end(job, outcome).await;
-                None
             }
             AttemptEvent::Unlocked { job, owner, taken: Ok(LockOutcome::Lock(lock)) } => {
                 self.schedule.got_lock(WorkJob { locks: vec![(owner, lock)], ..job });
-                None
             }
             AttemptEvent::Unlocked { job, owner, taken: Ok(_) } => {
                 self.schedule.lost_lock();
                 let outcome = skipped(&job, &owner);
                 self.end(job, outcome).await;
-                None
             }
             AttemptEvent::Unlocked { job, taken: Err(e), .. } => {
                 self.schedule.lost_lock();
                 let reason = self.in_words(&e, &job.owner);
                 self.end(job, Outcome::Failed { reason }).await;
-                None
             }
             AttemptEvent::Tried { mut job, synced, worker, .. } => {
                 self.flying.remove(&job.owner);
-                worker.into_iter().for_each(|worker| self.workers.give_back(worker));
+                self.crew.landed(worker);
                 job.sent.add(synced.sent);
                 self.ahead.looked_at(synced.mailboxes);
                 job.locks.clear();
@@ -246,7 +217,6 @@ impl Run {
                     }
                     Err(e) => self.tried_in_vain(job, e).await,
                 }
-                None
             }
         }
     }
@@ -281,21 +251,13 @@ impl Run {
         advice::in_words(e, owner, &self.context.rules)
     }
 
-    /// Starts no more users. The first reason is the one reported, except that "the replica could not be reached" outweighs
-    /// the signal.
+    /// Starts no more users.
     async fn stop(&mut self, why: Stopped) {
         for job in self.schedule.stop() {
             let reason = job.trouble.clone().unwrap_or_default();
             self.end(job, Outcome::Failed { reason }).await;
         }
-        match (&self.ran.report.stopped, &why) {
-            (None, _) | (Some(Stopped::Signal), Stopped::WhileConnecting) => {
-                self.ran.report.stopped = Some(why);
-            }
-            _ => {}
-        }
-        // A pool that is gone has no waiting users.
-        let _ = self.context.pool.send(StopWaiting).await;
+        self.crew.stop(&mut self.ran.report.stopped, why).await;
     }
 
     /// Users that did not end in time after a request to stop. Users that were only looked at count as never started.

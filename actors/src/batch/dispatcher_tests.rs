@@ -15,8 +15,10 @@ use crate::replica::command_error::CommandError;
 use crate::replica::lease::Purpose;
 use crate::replica::testing::dial::{Tries, Try};
 use crate::replica::testing::given::{in_paused_time, settings};
+use crate::settings::Jitter;
 use crate::user::tasks::whole;
 use crate::user::testing::context;
+use crate::user::user_sync::SyncWork;
 use crate::user::user_work::Synced;
 
 /// How a try at a user ends.
@@ -149,10 +151,9 @@ fn run(users: Vec<(&'static str, Vec<Ends>)>, stop_after: Option<u64>) -> Came {
         });
         let run = Run {
             ahead: Ahead::new(settings().run.jobs),
-            schedule: Schedule::new(settings().run.jobs, settings().run.retry_pause),
+            schedule: Schedule::new(settings().run.jobs, settings().run.retry_pause, Jitter::Off),
+            crew: Crew::new(context.clone(), Feeder::List, locks, workers),
             context,
-            locks,
-            workers,
             flying: HashMap::new(),
             ran: Ran::default(),
         };

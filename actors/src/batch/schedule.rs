@@ -3,19 +3,17 @@
 //! A user is *ready*, *in flight*, *waiting* for a lock that somebody else holds (without a place in flight), *resting*
 //! before another try, or ended.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sync_plan::backlog::WorkUnit;
 
 use crate::error::Class;
+use crate::settings::Jitter;
 use crate::work::job::WorkJob;
+use crate::work::retry::{Patience, Retry};
+use crate::work::turns::Turns;
 
-/// How often a user is tried if its failures are transient.
-pub(crate) const TRIES: u32 = 4;
-/// How often if only another look shows whether the failure is transient.
-const UNSURE_TRIES: u32 = 2;
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// How many listed users may be held here.
@@ -32,42 +30,30 @@ pub(crate) enum Next<L> {
     Finished,
 }
 
-/// The order of the users.
+/// The works of a list: [`Turns`] behind a channel, with an end.
 #[derive(Debug)]
 pub(crate) struct Schedule<L> {
-    in_flight_most: usize,
-    first_pause: Duration,
-    ready: VecDeque<WorkJob<L>>,
-    resting: Vec<(Instant, WorkJob<L>)>,
-    in_flight: usize,
-    waiting: usize,
+    turns: Turns<L>,
+    retry: Retry,
     listing: bool,
-    stopped: bool,
 }
 
 impl<L> Schedule<L> {
     /// At most this many users in flight; the first pause before another try.
-    pub(crate) fn new(in_flight_most: usize, first_pause: Duration) -> Schedule<L> {
-        Schedule {
-            in_flight_most: in_flight_most.max(1),
-            first_pause,
-            ready: VecDeque::new(),
-            resting: Vec::new(),
-            in_flight: 0,
-            waiting: 0,
-            listing: true,
-            stopped: false,
-        }
+    pub(crate) fn new(most: usize, first_pause: Duration, jitter: Jitter) -> Schedule<L> {
+        let (patience, longest_pause) = (Patience::ByClass, LONGEST_PAUSE);
+        let retry = Retry { patience, first_pause, longest_pause, jitter };
+        Schedule { turns: Turns::new(most), retry, listing: true }
     }
 
     /// From now on at most this many users may be in flight.
-    pub(crate) fn bound(&mut self, in_flight_most: usize) {
-        self.in_flight_most = in_flight_most.max(1);
+    pub(crate) fn bound(&mut self, most: usize) {
+        self.turns.bound(most);
     }
 
     /// Adds another work.
     pub(crate) fn listed(&mut self, work: Arc<WorkUnit>, since: Instant) {
-        self.ready.push_back(WorkJob::new(work, since));
+        self.turns.add(WorkJob::new(work, since));
     }
 
     /// No more users will come.
@@ -78,72 +64,53 @@ impl<L> Schedule<L> {
     /// No user is to be started or tried again any more. Users that were never tried, including those that wait for locks,
     /// are forgotten; those that rested after a failure are returned.
     pub(crate) fn stop(&mut self) -> Vec<WorkJob<L>> {
-        self.stopped = true;
         self.listing = false;
-        self.waiting = 0;
-        self.ready.clear();
-        self.resting.drain(..).map(|(_, job)| job).collect()
+        self.turns.stop()
     }
 
     /// What to do now. A started job counts as in flight until it ends or waits.
     pub(crate) fn next(&mut self, now: Instant) -> Next<L> {
-        if self.in_flight < self.in_flight_most {
-            let rested = self.resting.iter().position(|(at, _)| *at <= now);
-            let job = match rested {
-                Some(i) => Some(self.resting.swap_remove(i).1),
-                None => self.ready.pop_front(),
-            };
-            if let Some(mut job) = job {
-                job.tries += 1;
-                self.in_flight += 1;
-                return Next::Start(job);
-            }
-        }
-        let list = self.listing && self.ready.len() < READY;
-        if !self.listing
-            && self.in_flight + self.waiting + self.ready.len() + self.resting.len() == 0
+        if self.turns.has_room()
+            && let Some(mut job) = self.turns.rested(now).or_else(|| self.turns.next_ready())
         {
+            job.tries += 1;
+            self.turns.begun();
+            return Next::Start(job);
+        }
+        if !self.listing && self.turns.is_idle() {
             return Next::Finished;
         }
-        let full = self.in_flight >= self.in_flight_most;
-        let until = if full { None } else { self.resting.iter().map(|(at, _)| *at).min() };
-        Next::Wait { list, until }
+        let list = self.listing && self.turns.ready() < READY;
+        Next::Wait { list, until: self.turns.wakes_at() }
     }
 
     /// Somebody else holds the user's lock: it gives up its place while it waits. False if we were stopped meanwhile, and
     /// it need not wait.
     pub(crate) fn waits_for_lock(&mut self) -> bool {
-        self.in_flight -= 1;
-        if !self.stopped {
-            self.waiting += 1;
-        }
-        !self.stopped
+        self.turns.waits_for_lock()
     }
 
-    /// The wait is over; a user with its lock goes first, since it blocks others.
+    /// The wait is over. It was no try.
     pub(crate) fn got_lock(&mut self, mut job: WorkJob<L>) {
-        self.waiting -= 1;
         job.tries -= 1;
-        self.ready.push_front(job);
+        self.turns.got_lock(job);
     }
 
     /// The wait ended without a lock.
     pub(crate) fn lost_lock(&mut self) {
-        self.waiting -= 1;
+        self.turns.lost_lock();
     }
 
     /// A user in flight ended well.
     pub(crate) fn ended(&mut self) {
-        self.in_flight -= 1;
+        self.turns.landed();
     }
 
     /// A user in flight was not started after all: it comes next.
     pub(crate) fn not_begun(&mut self, mut job: WorkJob<L>) {
-        self.in_flight -= 1;
-        if !self.stopped {
-            job.tries -= 1;
-            self.ready.push_front(job);
-        }
+        self.turns.landed();
+        job.tries -= 1;
+        self.turns.not_begun(job);
     }
 
     /// A user in flight failed. Returns the job if it is not to be tried again.
@@ -153,17 +120,10 @@ impl<L> Schedule<L> {
         class: Class,
         now: Instant,
     ) -> Option<WorkJob<L>> {
-        self.in_flight -= 1;
-        let tries = match class {
-            Class::Transient => TRIES,
-            Class::Unsure => UNSURE_TRIES,
-            Class::Permanent | Class::Fatal => 0,
-        };
-        if job.tries >= tries || self.stopped {
-            return Some(job);
-        }
-        let doubled = self.first_pause.saturating_mul(1 << (job.tries - 1).min(16));
-        self.resting.push((now + doubled.min(LONGEST_PAUSE), job));
+        self.turns.landed();
+        let pause = self.retry.pause(job.tries, class, false);
+        let Some(pause) = pause.filter(|_| self.turns.goes_on()) else { return Some(job) };
+        self.turns.rest(now + pause, job);
         None
     }
 }
@@ -172,9 +132,10 @@ impl<L> Schedule<L> {
 mod tests {
     use super::*;
     use crate::user::tasks::whole;
+    use crate::work::retry::TRIES;
 
     fn schedule(jobs: usize, users: &[&str], now: Instant) -> Schedule<()> {
-        let mut s = Schedule::new(jobs, Duration::from_secs(1));
+        let mut s = Schedule::new(jobs, Duration::from_secs(1), Jitter::Off);
         for u in users {
             s.listed(whole((*u).into()), now);
         }

@@ -7,7 +7,7 @@
 //! ```
 //! Three things go on at the same time: works are carried out, the next log is taken over, and entries that are done are
 //! struck from log-run. So a slow user holds up neither other users nor the log. `work/queue.rs` decides what to do next;
-//! `work/attempt.rs` carries out one work, `outcomes.rs` handles its result.
+//! `work/crew.rs` carries it out, `outcomes.rs` handles the results.
 //!
 //! States: *running*; *stopping* (asked to, or no connection will ever come): nothing is started any more, work in flight
 //! may end; *at rest*: the entries that are not done are in log-run.
@@ -19,7 +19,6 @@ use std::time::{Duration, Instant};
 use actix::prelude::*;
 use cyrus_store::StoreError;
 use futures_util::future::LocalBoxFuture;
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use sync_plan::backlog::Backlog;
 use tokio::sync::watch;
 use tracing::{Instrument, error, info, warn};
@@ -27,7 +26,6 @@ use tracing::{Instrument, error, info, warn};
 use crate::monitor::report::Stopped;
 use crate::monitor::spans;
 use crate::replica::acquire::acquire_shared;
-use crate::replica::pool::StopWaiting;
 use crate::replica::pool_error::NoLease;
 use crate::rolling::log_handle::{Finished, FromLog, LogHandle};
 use crate::rolling::log_reader::{LogReader, TakenOver};
@@ -37,10 +35,8 @@ use crate::rolling::status::{ChannelStats, RollStatus};
 use crate::runtime::Runtime;
 use crate::user::context::UserContext;
 use crate::user::tasks::Feeder;
-use crate::user::user_sync::SyncWork;
-use crate::work::attempt::{AttemptEvent, try_work};
+use crate::work::crew::Crew;
 use crate::work::event_loop::EventLoop;
-use crate::work::job::WorkJob;
 use crate::work::lock_keeper::{LockKeeper, UserLock};
 use crate::work::pause::sleep_until;
 use crate::work::queue::WorkQueue;
@@ -93,15 +89,16 @@ impl Handler<Roll> for Roller {
             first_pause: settings.run.retry_pause,
             longest_pause: msg.settings.longest_pause,
             once: msg.settings.once,
+            jitter: settings.run.jitter,
         };
+        let workers = WorkerPool::new(self.context.clone(), self.loops.clone());
         let restart_at = msg.settings.restart_every.map(|pause| now + pause);
         let rolling = Rolling {
             queue: WorkQueue::new(msg.backlog, bounds),
             log: LogHandle::new(self.log.clone(), &msg.settings, now),
             settings: msg.settings,
-            workers: WorkerPool::new(self.context.clone(), self.loops.clone()),
+            crew: Crew::new(self.context.clone(), Feeder::Log, self.locks.clone(), workers),
             context: self.context.clone(),
-            locks: self.locks.clone(),
             status: self.status.clone(),
             report: RollReport::default(),
             restart_at,
@@ -114,15 +111,13 @@ impl Handler<Roll> for Roller {
     }
 }
 
-type Steps = FuturesUnordered<LocalBoxFuture<'static, AttemptEvent>>;
 type Meeting = LocalBoxFuture<'static, Result<(), NoLease>>;
 
 struct Rolling {
     queue: WorkQueue<UserLock>,
     settings: RollSettings,
-    workers: WorkerPool<SyncWork>,
+    crew: Crew,
     context: UserContext,
-    locks: Addr<LockKeeper>,
     log: LogHandle,
     status: RollStatus,
     report: RollReport,
@@ -135,8 +130,6 @@ struct Rolling {
 
 impl Rolling {
     async fn run(mut self, mut stop: watch::Receiver<StopRequest>) -> RollReport {
-        let mut tries: Steps = FuturesUnordered::new();
-        let mut waits: Steps = FuturesUnordered::new();
         let mut stop_open = true;
         let mut deadline = None;
         let mut asked = *stop.borrow_and_update();
@@ -147,16 +140,12 @@ impl Rolling {
             if asked != StopRequest::Go && !self.stopping {
                 self.stop(Stopped::Signal).await;
             }
-            if self.stopping {
-                // Works that wait for locks hold nothing: drop them.
-                waits.clear();
-            }
             if asked == StopRequest::Stop && deadline.is_none() {
                 deadline = Some(Instant::now() + STOP_GRACE);
             }
             let now = Instant::now();
             while let Some(job) = self.queue.start(now) {
-                tries.push(self.begin(job));
+                self.crew.begin(job);
             }
             self.turn_to_log(now);
             self.show(now);
@@ -165,12 +154,7 @@ impl Rolling {
             }
             let until = self.next_time();
             tokio::select! {
-                Some(step) = tries.next(), if !tries.is_empty() => {
-                    waits.extend(self.settle(step).await);
-                }
-                Some(step) = waits.next(), if !waits.is_empty() => {
-                    waits.extend(self.settle(step).await);
-                }
+                step = self.crew.step() => self.settle(step).await,
                 heard = self.log.hear() => self.heard(heard).await,
                 met = some(&mut self.meeting) => self.met(met).await,
                 () = sleep_until(until) => self.restart_if_due(),
@@ -201,11 +185,6 @@ impl Rolling {
             Ok(()) | Err(NoLease::NotStarted) => {}
             Err(NoLease::Failed(e)) => self.stop(e.into()).await,
         }
-    }
-
-    fn begin(&mut self, job: WorkJob<UserLock>) -> LocalBoxFuture<'static, AttemptEvent> {
-        let worker = self.workers.get();
-        Box::pin(try_work(job, Feeder::Log, worker, self.context.clone(), self.locks.clone()))
     }
 
     /// Gives the LogReader something to do if it is time and it is free.
@@ -247,21 +226,13 @@ impl Rolling {
         }
     }
 
-    /// Nothing is started any more. The first reason is the one reported, except that "the replica could not be reached"
-    /// outweighs the signal.
+    /// Nothing is started any more.
     async fn stop(&mut self, why: Stopped) {
         self.stopping = true;
         self.log.read_no_more();
         self.restart_at = None;
         self.queue.stop();
-        match (&self.report.stopped, &why) {
-            (None, _) | (Some(Stopped::Signal), Stopped::WhileConnecting) => {
-                self.report.stopped = Some(why);
-            }
-            _ => {}
-        }
-        // A pool that is gone has no waiting users.
-        let _ = self.context.pool.send(StopWaiting).await;
+        self.crew.stop(&mut self.report.stopped, why).await;
     }
 
     /// Whether there is nothing left to wait for.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use cyrus_types::{LogEntry, Owner};
 use sync_plan::backlog::Tasks;
 
-use crate::error::NAMED;
+use crate::error::{Class, NAMED};
 use crate::work::trouble::{Bounds, Kind, QUARANTINE, Trouble};
 
 /// A part of a user that failed alone.
@@ -57,9 +57,8 @@ impl Asides {
     ) -> Option<Quarantined> {
         let Failure { owner, entry, reason } = failure.clone();
         let times = self.all.get(&entry).map_or(0, |aside| aside.trouble.times) + 1;
-        let doubled = 1_u32.checked_shl(times - 1).unwrap_or(u32::MAX);
-        let pause = bounds.first_pause.saturating_mul(doubled).min(bounds.longest_pause);
-        let pause = (!bounds.once || times < QUARANTINE).then_some(pause);
+        // The class does not matter in the log.
+        let pause = bounds.retry().pause(times, Class::Permanent, false);
         let trouble = Trouble { kind: Kind::Failed, times, reason, links_fault: false };
         let wake = pause.map(|pause| now + pause);
         self.all.insert(entry, Aside { owner, trouble, wake });
@@ -155,10 +154,17 @@ mod tests {
     use cyrus_types::MailboxName;
 
     use super::*;
+    use crate::settings::Jitter;
 
     fn bounds(once: bool) -> Bounds {
         let (first, longest) = (Duration::from_secs(1), Duration::from_secs(5));
-        Bounds { in_flight: 1, first_pause: first, longest_pause: longest, once }
+        Bounds {
+            in_flight: 1,
+            first_pause: first,
+            longest_pause: longest,
+            once,
+            jitter: Jitter::Off,
+        }
     }
 
     fn failure(name: &str) -> Failure {

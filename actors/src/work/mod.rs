@@ -2,10 +2,13 @@
 
 pub(crate) mod aside;
 pub(crate) mod attempt;
+pub(crate) mod crew;
 pub(crate) mod event_loop;
 pub(crate) mod job;
 pub(crate) mod lock_keeper;
 pub(crate) mod pause;
 pub(crate) mod queue;
+pub(crate) mod retry;
 pub(crate) mod trouble;
+pub(crate) mod turns;
 pub(crate) mod worker_pool;

@@ -10,19 +10,18 @@
 //! in a row is in *quarantine*: reported, and tried again less and less often, until it succeeds. It is never dropped. New
 //! entries of a resting user wait with it.
 
-use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use cyrus_types::{LogEntry, Owner};
-use sync_plan::backlog::{Backlog, WorkUnit};
+use sync_plan::backlog::Backlog;
 
+use crate::error::Class;
 use crate::work::aside::{Asides, Failure, Quarantined};
 use crate::work::job::WorkJob;
 use crate::work::trouble::{Bounds, Kind, QUARANTINE, Trouble};
+use crate::work::turns::Turns;
 
-/// The longest pause after a failure that may be the link's fault.
-const LINK_PAUSE: Duration = Duration::from_secs(5);
 /// How often a skipped or locked user is looked at again.
 const SKIP_PAUSE: Duration = Duration::from_secs(5);
 const LOCKED_PAUSE: Duration = Duration::from_secs(1);
@@ -34,16 +33,12 @@ const SPLIT: Duration = Duration::from_secs(10);
 pub(crate) struct WorkQueue<L> {
     backlog: Backlog,
     bounds: Bounds,
-    ready: VecDeque<WorkJob<L>>,
-    resting: Vec<(Instant, Arc<WorkUnit>)>,
+    turns: Turns<L>,
     troubles: HashMap<Owner, Trouble>,
     /// What rests alone while its users' other work goes on.
     asides: Asides,
     /// Users that could not be worked on together, and how long that is remembered.
     split: HashMap<Owner, Instant>,
-    in_flight: usize,
-    waiting: usize,
-    stopped: bool,
     /// Something was done that is still in log-run.
     unsaved: bool,
 }
@@ -53,14 +48,10 @@ impl<L> WorkQueue<L> {
         WorkQueue {
             backlog,
             bounds,
-            ready: VecDeque::new(),
-            resting: Vec::new(),
+            turns: Turns::new(bounds.in_flight),
             troubles: HashMap::new(),
             asides: Asides::default(),
             split: HashMap::new(),
-            in_flight: 0,
-            waiting: 0,
-            stopped: false,
             unsaved: false,
         }
     }
@@ -74,39 +65,30 @@ impl<L> WorkQueue<L> {
 
     /// The next work, if one can start now.
     pub(crate) fn start(&mut self, now: Instant) -> Option<WorkJob<L>> {
-        if self.stopped || self.in_flight >= self.bounds.in_flight.max(1) {
+        if !self.turns.has_room() {
             return None;
         }
-        let mut i = 0;
-        while let Some((at, _)) = self.resting.get(i) {
-            if *at <= now {
-                let (_, work) = self.resting.swap_remove(i);
-                self.backlog.wake(&work);
-            } else {
-                i += 1;
-            }
+        while let Some(job) = self.turns.rested(now) {
+            self.backlog.wake(&job.work);
         }
         for entry in self.asides.due(now) {
             self.backlog.take_up(&entry);
         }
-        let job = match self.ready.pop_front() {
+        let job = match self.turns.next_ready() {
             Some(job) => job,
             None => WorkJob::new(self.backlog.take_next()?, now),
         };
         let lost = |owner| self.troubles.get(owner).is_some_and(|t: &Trouble| t.links_fault);
         let alone = job.work.users.iter().any(|(owner, _)| lost(owner));
         let job = WorkJob { alone, ..job };
-        self.in_flight += 1;
+        self.turns.begun();
         Some(job)
     }
 
     /// When the next rest is over and there is room.
     pub(crate) fn wakes_at(&self) -> Option<Instant> {
-        let full = self.in_flight >= self.bounds.in_flight.max(1);
-        if self.stopped || full {
-            return None;
-        }
-        self.resting.iter().map(|(at, _)| *at).chain(self.asides.wakes_at()).min()
+        let aside = self.asides.wakes_at().filter(|_| self.turns.has_room());
+        self.turns.wakes_at().into_iter().chain(aside).min()
     }
 
     /// A work ended well, except for `failures`, which rest alone. Returns, in words, what is no longer in quarantine, and
@@ -117,7 +99,7 @@ impl<L> WorkQueue<L> {
         failures: Vec<Failure>,
         now: Instant,
     ) -> (Vec<String>, Vec<Quarantined>) {
-        self.in_flight -= 1;
+        self.turns.landed();
         self.unsaved = true;
         let mut healed = Vec::new();
         let since = job.work.users.iter().filter_map(|(_, tasks)| tasks.since).min();
@@ -151,7 +133,7 @@ impl<L> WorkQueue<L> {
         links_fault: bool,
         now: Instant,
     ) -> (Option<Duration>, bool) {
-        self.in_flight -= 1;
+        self.turns.landed();
         self.not_done(job, Kind::Failed, reason, whole, links_fault, now)
     }
 
@@ -163,7 +145,7 @@ impl<L> WorkQueue<L> {
         reason: &str,
         now: Instant,
     ) -> bool {
-        self.in_flight -= 1;
+        self.turns.landed();
         self.not_done(job, kind, reason, false, false, now);
         job.work
             .users
@@ -179,8 +161,8 @@ impl<L> WorkQueue<L> {
         reason: &str,
         now: Instant,
     ) -> bool {
-        self.waiting -= 1;
-        self.in_flight += 1;
+        self.turns.lost_lock();
+        self.turns.begun();
         self.deferred(job, kind, reason, now)
     }
 
@@ -206,26 +188,22 @@ impl<L> WorkQueue<L> {
             return (None, false);
         };
         let pause = match kind {
-            Kind::Skipped => SKIP_PAUSE,
-            Kind::Locked => LOCKED_PAUSE,
-            Kind::Failed => {
-                let longest = self.bounds.longest_pause;
-                let longest = if links_fault { longest.min(LINK_PAUSE) } else { longest };
-                let doubled = 1_u32.checked_shl(times - 1).unwrap_or(u32::MAX);
-                self.bounds.first_pause.saturating_mul(doubled).min(longest)
-            }
+            // The class does not matter in the log.
+            Kind::Failed => self.bounds.retry().pause(times, Class::Permanent, links_fault),
+            // A single pass does not wait for that.
+            Kind::Skipped | Kind::Locked if self.bounds.once => None,
+            Kind::Skipped => Some(SKIP_PAUSE),
+            Kind::Locked => Some(LOCKED_PAUSE),
         };
-        let quarantined = kind == Kind::Failed && times == QUARANTINE;
-        if self.bounds.once && (kind != Kind::Failed || times >= QUARANTINE) {
-            return (None, quarantined);
+        if let Some(pause) = pause {
+            self.turns.rest(now + pause, WorkJob::new(work, now));
         }
-        self.resting.push((now + pause, work));
-        (Some(pause), quarantined)
+        (pause, kind == Kind::Failed && times == QUARANTINE)
     }
 
     /// A work in flight was not started after all: it comes again at once.
     pub(crate) fn not_begun(&mut self, job: &WorkJob<L>) {
-        self.in_flight -= 1;
+        self.turns.landed();
         if let Some(work) = self.backlog.put_back(&job.work.key(), false) {
             self.backlog.wake(&work);
         }
@@ -234,11 +212,11 @@ impl<L> WorkQueue<L> {
     /// A mailbox moved from one of these users to the other: they are to be worked on together, at once or, if that failed
     /// just now, a moment later.
     pub(crate) fn linked(&mut self, job: &WorkJob<L>, one: &Owner, other: &Owner, now: Instant) {
-        self.in_flight -= 1;
+        self.turns.landed();
         self.split.retain(|_, until| *until > now);
         let Some(work) = self.backlog.put_back(&job.work.key(), false) else { return };
         if self.split.contains_key(one) || self.split.contains_key(other) {
-            self.resting.push((now + LOCKED_PAUSE, work));
+            self.turns.rest(now + LOCKED_PAUSE, WorkJob::new(work, now));
         } else {
             self.backlog.wake(&work);
         }
@@ -254,7 +232,7 @@ impl<L> WorkQueue<L> {
     /// One of several users is locked or fails: the others must not wait for it, unless a mailbox really moved from one to
     /// the other.
     pub(crate) fn split(&mut self, job: &WorkJob<L>, now: Instant) {
-        self.in_flight -= 1;
+        self.turns.landed();
         self.split.retain(|_, until| *until > now);
         for (owner, _) in &job.work.users {
             self.split.insert(owner.clone(), now + SPLIT);
@@ -265,36 +243,27 @@ impl<L> WorkQueue<L> {
     /// Somebody else holds a lock: the work gives up its place while it waits. False if we were stopped meanwhile, and it
     /// need not wait.
     pub(crate) fn waits_for_lock(&mut self, job: &WorkJob<L>) -> bool {
-        self.in_flight -= 1;
         self.backlog.waits(&job.work.key());
-        if !self.stopped {
-            self.waiting += 1;
-        }
-        !self.stopped
+        self.turns.waits_for_lock()
     }
 
     /// The wait is over; a work with its lock goes first, since it blocks others.
     pub(crate) fn got_lock(&mut self, job: WorkJob<L>) {
-        self.waiting -= 1;
         self.backlog.go_on(&job.work.key());
-        self.ready.push_front(job);
+        self.turns.got_lock(job);
     }
 
     /// Nothing is to be started any more. Works that wait for locks stop waiting.
     pub(crate) fn stop(&mut self) {
-        self.stopped = true;
-        self.waiting = 0;
-        self.ready.clear();
+        // What rested is in the backlog, and stays there.
+        self.turns.stop();
     }
 
     /// Whether nothing more will happen without an event: everything is done or given up. Ask it when [`WorkQueue::start`]
     /// returns nothing.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.in_flight + self.waiting == 0
-            && (self.stopped
-                || (self.ready.is_empty()
-                    && self.resting.is_empty()
-                    && self.asides.wakes_at().is_none()))
+        let aside = || self.turns.goes_on() && self.asides.wakes_at().is_some();
+        self.turns.is_idle() && !aside()
     }
 
     /// Whether everything is done.
@@ -325,7 +294,7 @@ impl<L> WorkQueue<L> {
 
     /// How many works are in flight.
     pub(crate) fn in_flight(&self) -> usize {
-        self.in_flight
+        self.turns.in_flight()
     }
 
     /// The arrival time of the oldest entry that is not done.

@@ -3,12 +3,14 @@
 use cyrus_types::{MailboxName, NameRules};
 
 use super::*;
+use crate::settings::Jitter;
 
 const BOUNDS: Bounds = Bounds {
     in_flight: 2,
     first_pause: Duration::from_secs(1),
     longest_pause: Duration::from_secs(60),
     once: false,
+    jitter: Jitter::Off,
 };
 
 fn queue(bounds: Bounds, mailboxes: &[&str], now: Instant) -> WorkQueue<()> {

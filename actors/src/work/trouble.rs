@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use crate::settings::Jitter;
+use crate::work::retry::{Patience, Retry, TRIES};
+
 /// The number of failures in a row from which a user is in quarantine.
-pub(crate) const QUARANTINE: u32 = 4;
+pub(crate) const QUARANTINE: u32 = TRIES;
+
 /// Limits: users at once, how long to rest, and whether a failure is final.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
@@ -12,6 +16,16 @@ pub(crate) struct Bounds {
     pub(crate) longest_pause: Duration,
     /// One pass over a log (-1, -f): a user that fails four times, or can't be started, is given up.
     pub(crate) once: bool,
+    pub(crate) jitter: Jitter,
+}
+
+impl Bounds {
+    /// When a user that failed is tried again.
+    pub(crate) fn retry(&self) -> Retry {
+        let Bounds { first_pause, longest_pause, jitter, .. } = *self;
+        let patience = if self.once { Patience::Pass } else { Patience::Endless };
+        Retry { patience, first_pause, longest_pause, jitter }
+    }
 }
 
 /// Why a user is not done.

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use cyrus_types::{LogEntry, Owner};
-use futures_util::future::LocalBoxFuture;
 use sync_plan::{Kept, Uncounted, Withheld};
 use tracing::{error, info, warn};
 
@@ -18,7 +17,7 @@ use crate::replica::command_error::CommandError;
 use crate::user::advice;
 use crate::user::user_sync::SyncWork;
 use crate::work::aside::{Failure, Quarantined};
-use crate::work::attempt::{AttemptEvent, wait_for_lock};
+use crate::work::attempt::AttemptEvent;
 use crate::work::job::WorkJob;
 use crate::work::lock_keeper::{LockOutcome, UserLock};
 use crate::work::trouble::Kind;
@@ -28,10 +27,7 @@ const SKIPPED: &str = "there is a skipuser file";
 
 impl Rolling {
     /// Records a step's result. A work whose lock is held by somebody else now waits for it.
-    pub(super) async fn settle(
-        &mut self,
-        step: AttemptEvent,
-    ) -> Option<LocalBoxFuture<'static, AttemptEvent>> {
+    pub(super) async fn settle(&mut self, step: AttemptEvent) {
         let now = Instant::now();
         match step {
             AttemptEvent::Tried { mut job, synced, took, worker } => {
@@ -60,54 +56,47 @@ impl Rolling {
                         }
                     }
                 }
-                None
             }
             AttemptEvent::Busy { job, owner, worker } => {
                 self.landed(&job, Some(worker));
                 if job.work.users.len() > 1 {
                     self.queue.split(&job, now);
-                    return None;
+                    return;
                 }
                 if self.context.settings.run.skip_locked {
                     let reason = "somebody else holds the sync lock";
                     if self.queue.deferred(&job, Kind::Locked, reason, now) {
                         info!("  Deferred: USER {owner} ({reason})");
                     }
-                    return None;
+                    return;
                 }
-                if !self.queue.waits_for_lock(&job) {
-                    return None;
+                if self.queue.waits_for_lock(&job) {
+                    self.crew.wait_for_lock(job, owner);
                 }
-                self.context.in_flight.set(&job.work.key(), "waiting for the sync lock");
-                Some(Box::pin(wait_for_lock(job, owner, self.locks.clone())))
             }
             AttemptEvent::Skipped { job, owner, worker } => {
                 self.landed(&job, Some(worker));
                 if job.work.users.len() > 1 {
                     self.queue.split(&job, now);
-                    return None;
+                    return;
                 }
                 let news = self.queue.deferred(&job, Kind::Skipped, SKIPPED, now);
                 self.tell_skipped(&owner, news);
-                None
             }
-            AttemptEvent::Unlocked { mut job, owner, taken } => {
-                match taken {
-                    Ok(LockOutcome::Lock(lock)) => {
-                        job.locks = vec![(owner, lock)];
-                        self.queue.got_lock(job);
-                    }
-                    Ok(_) => {
-                        let news = self.queue.waited_in_vain(&job, Kind::Skipped, SKIPPED, now);
-                        self.tell_skipped(&owner, news);
-                    }
-                    Err(e) => {
-                        error!("IOERROR: user replication failed: error=<{e}> userid=<{owner}>");
-                        self.queue.waited_in_vain(&job, Kind::Failed, &e.to_string(), now);
-                    }
+            AttemptEvent::Unlocked { mut job, owner, taken } => match taken {
+                Ok(LockOutcome::Lock(lock)) => {
+                    job.locks = vec![(owner, lock)];
+                    self.queue.got_lock(job);
                 }
-                None
-            }
+                Ok(_) => {
+                    let news = self.queue.waited_in_vain(&job, Kind::Skipped, SKIPPED, now);
+                    self.tell_skipped(&owner, news);
+                }
+                Err(e) => {
+                    error!("IOERROR: user replication failed: error=<{e}> userid=<{owner}>");
+                    self.queue.waited_in_vain(&job, Kind::Failed, &e.to_string(), now);
+                }
+            },
         }
     }
 
@@ -115,7 +104,7 @@ impl Rolling {
         for (owner, _) in &job.work.users {
             self.context.in_flight.remove(owner);
         }
-        worker.into_iter().for_each(|worker| self.workers.give_back(worker));
+        self.crew.landed(worker);
     }
 
     fn tell_skipped(&self, owner: &Owner, news: bool) {
