@@ -13,6 +13,7 @@ mod growth;
 mod link;
 mod list;
 mod memory;
+mod named;
 mod neighbours;
 mod removed;
 mod replicated;
