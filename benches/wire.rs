@@ -44,14 +44,14 @@ fn answer(master: &MasterStore, what: &str, name: &str) -> Vec<u8> {
     let work = actors::Selection::AllUsers { prefix: None };
     let report = actix_rt::System::new().block_on(async move {
         let (_keep, stop) = tokio::sync::watch::channel(false);
-        let (verbosity, board) = Default::default();
+        let (reporting, progress) = Default::default();
         actors::replicate(
             settings(port),
             Arc::new(cyrus_store::Store::open(Arc::new(config))),
             work,
-            verbosity,
+            reporting,
             stop,
-            board,
+            progress,
         )
         .await
     });

@@ -177,6 +177,39 @@ pub(crate) struct Args {
     #[arg(short = 'l', long, help_heading = OUTPUT)]
     pub(crate) verbose_logging: bool,
 
+    /// How to show the progress
+    ///
+    /// auto: a bar if stderr is a terminal, else a line each half minute. plain: such lines. none: nothing. Rolling
+    /// replication shows no progress: SIGUSR1 and systemd do.
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = ProgressOption::Auto, help_heading = OUTPUT)]
+    pub(crate) progress: ProgressOption,
+
+    /// Only say what went wrong, and the summary
+    #[arg(long, conflicts_with_all = ["verbose", "progress"], help_heading = OUTPUT)]
+    pub(crate) quiet: bool,
+
+    /// Write a report of all users to this file, in JSON, when the run ends
+    ///
+    /// docs/report.md describes it. An older file stays until the new one is complete.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["rolling", "foreground_rolling", "rolling_once"],
+        help_heading = OUTPUT
+    )]
+    pub(crate) report: Option<PathBuf>,
+
+    /// Write the users that are not on the replica to this file, one per line, for -u -f
+    ///
+    /// It is empty if everything you asked for is on the replica.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["rolling", "foreground_rolling", "rolling_once"],
+        help_heading = OUTPUT
+    )]
+    pub(crate) failed_users: Option<PathBuf>,
+
     /// Show this help; -h shows a short one
     #[arg(short = 'h', long, action = ArgAction::Help, help_heading = OUTPUT)]
     help: Option<bool>,
@@ -204,7 +237,8 @@ Exit codes:
    0  everything you asked for is on the replica
    1  a user failed, is locked (-N) or does not exist, or a mailbox does not;
       nothing was selected; another replicator works on the log; there was no
-      connection (-o)
+      connection (-o); a file that was asked for (--report, --failed-users)
+      can't be written
   64  the command line is wrong
   75  interrupted before everything was done
   78  configuration, login or partition is wrong
@@ -217,6 +251,15 @@ Files:
 
 SIGUSR1 shows the status on stderr and in syslog. SIGTERM and SIGINT
 finish the users in flight and end the program; a second one ends it at once.";
+
+/// How the progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ProgressOption {
+    Auto,
+    Bar,
+    Plain,
+    None,
+}
 
 /// What to replicate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -291,6 +334,9 @@ impl Args {
     fn check_rolling(&self) -> Result<(), &'static str> {
         if !self.objects.is_empty() {
             return Err("rolling replication takes no users: the log names them");
+        }
+        if self.progress == ProgressOption::Bar {
+            return Err("rolling replication has no end that a bar (--progress) could show");
         }
         if self.input_file.is_some() && self.channel.len() > 1 {
             return Err("a log given with -f is for one channel (-n)");

@@ -11,6 +11,7 @@ mod log_check;
 mod names;
 mod notify;
 mod privileges;
+mod reporting;
 mod resolve;
 mod rolling;
 mod signals;
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actors::{Progress, RunReport, Selection, Stopped, Verbosity};
+use actors::{Progress, RunReport, Selection, Stopped};
 use cyrus_store::Store;
 use tokio::sync::watch;
 
@@ -53,7 +54,7 @@ fn run(args: Args) -> Result<Exit, Failure> {
     resolve::warn_of_channel(&args, &config);
     let settings = resolve::settings(&args, &config, args.channel.first().map(String::as_str))?;
     wait_before_start(&args);
-    let verbosity = verbosity(&args);
+    let reporting = reporting::of(&args)?;
     let system = actix_rt::System::new();
     let report = system.block_on(async move {
         let progress = Progress::default();
@@ -69,12 +70,16 @@ fn run(args: Args) -> Result<Exit, Failure> {
         };
         Ok({
             let store = Arc::new(Store::open(config));
-            actors::replicate(settings, store, work, verbosity, stop, progress).await
+            actors::replicate(settings, store, work, reporting, stop, progress).await
         })
     })?;
     if report.finished() > 0 || report.stopped.is_none() {
         tell(&report.to_string());
     }
+    if let Some(text) = report.interruption() {
+        tell(&text);
+    }
+    report.unwritten.iter().for_each(|problem| tell(problem));
     Ok(verdict(&report))
 }
 
@@ -104,15 +109,8 @@ fn wait_before_start(args: &Args) {
     }
 }
 
-fn verbosity(args: &Args) -> Verbosity {
-    Verbosity { actions_on_stdout: args.verbose > 0, actions_in_syslog: args.verbose_logging }
-}
-
 /// Turns the end of the run into an exit code.
 fn verdict(report: &RunReport) -> Exit {
-    if let Some(text) = report.interruption() {
-        tell(&text);
-    }
     match &report.stopped {
         // The signal came when everything was done already.
         Some(Stopped::Signal) if report.is_complete() => well(report),
@@ -123,7 +121,7 @@ fn verdict(report: &RunReport) -> Exit {
 }
 
 fn well(report: &RunReport) -> Exit {
-    if report.all_well() { Exit::Done } else { Exit::Failed }
+    if report.all_well() && report.unwritten.is_empty() { Exit::Done } else { Exit::Failed }
 }
 
 /// Prints lines for the admin, each with our name in front; a closed stderr is not a failure.

@@ -22,8 +22,9 @@ use crate::cli::Args;
 use crate::exit::{Exit, Failure};
 use crate::log_check;
 use crate::notify::Notifier;
+use crate::reporting::verbosity;
 use crate::signals::{Heard, Signals, show_on_request};
-use crate::{privileges, resolve, start, syslog, tell, verbosity, wait_before_start};
+use crate::{privileges, resolve, start, syslog, tell, wait_before_start};
 
 /// Runs until the end.
 ///

@@ -65,6 +65,7 @@ impl Signals {
         }
         self.stops += 1;
         if self.stops > 1 {
+            actors::remove_bar();
             tell("interrupted a second time: ended at once");
             std::process::exit(Exit::TempFail as i32);
         }

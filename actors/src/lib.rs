@@ -12,7 +12,7 @@
 //!   sync/log --> LogReader --entries--> Roller, in the Dispatcher's place for rolling replication:
 //!                                          --LockUser--> LockKeeper, --SyncWork--> UserSync
 //!
-//!   all of them --Event--> Monitor (stdout, stderr, syslog)
+//!   all of them --Event--> Monitor --> sinks (stdout, stderr, syslog, files)
 //! ```
 //! Requests flow down these arrows, and an actor waits only for actors below it, so no two actors can wait for each other.
 //! Messages are small; long data (users, records, files, events) goes through bounded channels.
@@ -38,7 +38,7 @@
 //! | `user/` | UserSync | `user_work.rs` an attempt at a user, with its halves `look.rs`, `look_partial.rs` and `apply.rs`; `tasks.rs` what a work asks for, in parts; `removal.rs`, `one_sided.rs`, `refused_mailboxes.rs`, `server_annotations.rs`, `scripts.rs`; `advice.rs` what an admin can do |
 //! | `master/` | StoreReader, MailboxStreamer (threads) | `read_user.rs` and `read_partial.rs` for both kinds of look; `reserve.rs`, `full_update.rs`; `send_mailbox.rs` with `batches.rs`, `encode.rs`, `record_buffer.rs`, `upload.rs`, `message_files.rs`, `bad_files.rs` |
 //! | `replica/` | ConnectionPool, Connection | `pool_plan.rs` and `lookahead.rs` what the pool decides; `lease.rs`, `frames.rs`, `ask.rs`, `answer.rs` what travels; `transport/` sockets, login, deflate; `state_cache.rs`, `partitions.rs`, `staged.rs`, `fading.rs` what is remembered |
-//! | `monitor/` | Monitor | `events.rs`, `report.rs`; `progress.rs` with `in_flight.rs`, `pace.rs`, `replica_state.rs`; `words.rs`, `plain.rs` |
+//! | `monitor/` | Monitor | `events.rs` what it is told, `aggregate.rs` the totals, `sinks/` what becomes of them; `progress.rs` with `in_flight.rs`, `pace.rs`, `replica_state.rs`, `command_stats.rs`; `report.rs`; `screen.rs`, `words.rs`, `plain.rs` |
 #![forbid(unsafe_code)]
 
 mod batch;
@@ -57,9 +57,11 @@ pub use batch::run::replicate;
 pub use batch::user_lister::Selection;
 pub use error::{Class, MasterError, ReplicaError, UserError};
 pub use master::encode;
-pub use monitor::monitor::{Verbosity, notice};
 pub use monitor::progress::Progress;
 pub use monitor::report::{Outcome, RunReport, Sent, Stopped, UserReport, Well};
+pub use monitor::reporting::{Reporting, ShownProgress, Verbosity};
+pub use monitor::screen::{notice, remove_bar};
+pub use monitor::sink::SinkError;
 pub use monitor::spans::NOTICE;
 pub use monitor::{plain, words};
 pub use replica::command_error::CommandError;

@@ -22,12 +22,16 @@ const MOST: u64 = 64 << 20;
 
 fn run(conf: &Path, list: Option<&Path>) -> Outcome {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sync_client"));
-    command.arg("-C").arg(conf).args(["-j", "4"]);
+    // With a report: it must not keep all users in memory.
+    let report = std::env::temp_dir().join(format!("growth-{}.json", std::process::id()));
+    command.arg("-C").arg(conf).args(["-j", "4", "--report"]).arg(&report);
     match list {
         Some(list) => command.args(["-u", "-f"]).arg(list),
         None => command.arg("-A"),
     };
-    c_client::measure(command).unwrap().must_succeed().unwrap()
+    let run = c_client::measure(command).unwrap().must_succeed().unwrap();
+    fs::remove_file(report).unwrap();
+    run
 }
 
 #[expect(clippy::print_stderr, reason = "whoever measures growth wants to see what was measured")]

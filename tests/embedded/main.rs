@@ -15,6 +15,8 @@ mod list;
 mod memory;
 mod named;
 mod neighbours;
+mod progress_bar;
 mod removed;
 mod replicated;
+mod reports;
 mod words;

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use actors::{
-    ReplicaSettings, RunReport, RunSettings, Selection, Settings, SyncSettings, Verbosity,
+    ReplicaSettings, Reporting, RunReport, RunSettings, Selection, Settings, SyncSettings,
 };
 use cyrus_store::Store;
 use testkit::c_client::{self, Outcome};
@@ -81,7 +81,7 @@ pub(crate) fn in_process(settings: Settings, store: Arc<Store>, work: Selection)
     actix_rt::System::new().block_on(async move {
         let (_keep, stop) = tokio::sync::watch::channel(false);
         let progress = actors::Progress::default();
-        actors::replicate(settings, store, work, Verbosity::default(), stop, progress).await
+        actors::replicate(settings, store, work, Reporting::default(), stop, progress).await
     })
 }
 

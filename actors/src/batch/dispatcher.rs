@@ -25,6 +25,7 @@ use tracing::{Instrument, error};
 use crate::batch::schedule::{Next, Schedule};
 use crate::error::{Class, Interrupt, ReplicaError, UserError};
 use crate::monitor::events::Event;
+use crate::monitor::in_flight::RESTING;
 use crate::monitor::report::{Outcome, RunReport, Sent, Stopped, UserReport, done_line};
 use crate::monitor::spans;
 use crate::replica::lookahead::Ahead;
@@ -126,6 +127,8 @@ impl Run {
             let (list, until) = match self.schedule.next(now()) {
                 Next::Finished => break,
                 Next::Start(mut job) => {
+                    let started = Event::Started { tries: job.tries };
+                    self.context.events.tell(started).await;
                     job.begun = Arc::default();
                     self.flying.insert(job.owner.clone(), job.begun.clone());
                     self.crew.begin(job);
@@ -222,7 +225,7 @@ impl Run {
     }
 
     async fn tried_in_vain(&mut self, mut job: WorkJob<UserLock>, e: Interrupt) {
-        self.context.in_flight.set(&job.owner, "resting before another try");
+        self.context.in_flight.set(&job.owner, RESTING);
         let class = e.class();
         let reason = match &e {
             Interrupt::Failed(e) => self.in_words(e, &job.owner),
@@ -230,7 +233,15 @@ impl Run {
         };
         job.trouble = Some(reason.clone());
         job.alone |= e.failure().is_some_and(UserError::is_lost);
-        let Some(job) = self.schedule.failed(job, class, now()) else { return };
+        let owner = job.owner.clone();
+        let job = match self.schedule.failed(job, class, now()) {
+            Err(job) => *job,
+            Ok(pause) => {
+                let pause = Some(pause);
+                self.context.events.tell(Event::Retry { owner, reason, pause }).await;
+                return;
+            }
+        };
         if class == Class::Fatal {
             let stopped = match e {
                 Interrupt::Failed(UserError::Replica(ReplicaError::Pool(e))) => match e {
@@ -278,12 +289,11 @@ impl Run {
             took: now().saturating_duration_since(job.since),
         };
         self.context.in_flight.remove(&job.owner);
-        self.context.progress.finished(&user.outcome);
+        self.context.events.tell(Event::Finished(Box::new(user.clone()))).await;
         if matches!(user.outcome, Outcome::Done | Outcome::Unchanged) {
             let line = || done_line(user.name(), &user.outcome, user.sent, user.took);
             self.context.events.action(line).await;
         }
-        self.context.events.tell(Event::User(Box::new(user.clone()))).await;
         self.ran.open.remove(&user.owner);
         self.ran.report.add(user);
     }

@@ -12,35 +12,34 @@ use crate::batch::dispatcher::{Dispatcher, Ran, RunUsers};
 use crate::batch::names::Selected;
 use crate::batch::user_lister::{ListUsers, Listed, Selection, UserLister};
 use crate::monitor::events::{Event, EventSink};
-use crate::monitor::monitor::{Verbosity, Watching};
-use crate::monitor::progress::{Progress, keep_saying};
+use crate::monitor::monitor::Watching;
+use crate::monitor::progress::Progress;
 use crate::monitor::report::{RunReport, Stopped};
+use crate::monitor::reporting::Reporting;
 use crate::runtime::Runtime;
 use crate::settings::Settings;
 
 /// Replicates the selected users. Call it on an actix system; it ends when all users have ended, or soon after `stop`
-/// becomes true. `progress` shows its status all the while; a long run prints it now and then on stderr.
+/// becomes true. `progress` shows its status all the while; `reporting` says what is written where.
 pub async fn replicate(
     settings: Settings,
     store: Arc<Store>,
     work: Selection,
-    verbosity: Verbosity,
+    reporting: Reporting,
     stop: watch::Receiver<bool>,
     progress: Progress,
 ) -> RunReport {
     let since = Instant::now();
     let settings = Arc::new(settings);
     let (events, told) = EventSink::channel(settings.run.narrate, settings.run.trace);
-    let watching = Watching::start(verbosity, told);
-
-    let running = run(settings, store, work, events.clone(), stop, progress.clone());
-    let mut report = tokio::select! {
-        report = running => report,
-        never = keep_saying(&progress, &events) => match never {},
-    };
+    let channel = settings.run.channel.as_deref();
+    let sinks = reporting.sinks(&settings.replica(), channel, settings.sync.prefix.as_deref());
+    let watching = Watching::start(sinks, told, progress.clone());
+    let mut report = run(settings, store, work, events.clone(), stop, progress).await;
     report.took = since.elapsed();
-    watching.end(&events).await;
-    report
+    let report = Arc::new(report);
+    let unwritten = watching.end(&events, Some(report.clone())).await;
+    RunReport { unwritten, ..Arc::unwrap_or_clone(report) }
 }
 
 async fn run(
@@ -66,10 +65,10 @@ async fn run(
         return RunReport { stopped, by_name, ..RunReport::default() };
     }
     if let Some(note) = listed.note {
-        events.tell(Event::Notice(note)).await;
+        events.tell(Event::Remark(note)).await;
     }
 
-    progress.listed(listed.all.len());
+    events.tell(Event::Listed { users: listed.all.len() as u64 }).await;
     let runtime = Runtime::start(settings, store, events, progress).await;
     let dispatcher =
         Dispatcher::new(runtime.context.clone(), runtime.locks.clone(), runtime.loops.clone())

@@ -113,18 +113,21 @@ impl<L> Schedule<L> {
         self.turns.not_begun(job);
     }
 
-    /// A user in flight failed. Returns the job if it is not to be tried again.
+    /// A user in flight failed. Returns how long it rests before another try.
+    ///
+    /// # Errors
+    /// It is not to be tried again: the job.
     pub(crate) fn failed(
         &mut self,
         job: WorkJob<L>,
         class: Class,
         now: Instant,
-    ) -> Option<WorkJob<L>> {
+    ) -> Result<Duration, Box<WorkJob<L>>> {
         self.turns.landed();
         let pause = self.retry.pause(job.tries, class, false);
-        let Some(pause) = pause.filter(|_| self.turns.goes_on()) else { return Some(job) };
+        let Some(pause) = pause.filter(|_| self.turns.goes_on()) else { return Err(Box::new(job)) };
         self.turns.rest(now + pause, job);
-        None
+        Ok(pause)
     }
 }
 
@@ -170,13 +173,13 @@ mod tests {
         let mut s = schedule(1, &["a"], now);
         for pause in [1, 2, 4] {
             let job = started(&mut s, now);
-            assert!(s.failed(job, Class::Transient, now).is_none());
+            assert_eq!(s.failed(job, Class::Transient, now).unwrap(), Duration::from_secs(pause));
             let Next::Wait { until: Some(at), .. } = s.next(now) else { panic!("no rest") };
             assert_eq!(at - now, Duration::from_secs(pause));
             now = at;
         }
         let job = started(&mut s, now);
-        assert_eq!(s.failed(job, Class::Transient, now).unwrap().tries, TRIES);
+        assert_eq!(s.failed(job, Class::Transient, now).unwrap_err().tries, TRIES);
         assert!(matches!(s.next(now), Next::Finished));
     }
 
@@ -185,9 +188,9 @@ mod tests {
         let now = Instant::now();
         let mut s = schedule(1, &["a"], now);
         let job = started(&mut s, now);
-        assert!(s.failed(job, Class::Unsure, now).is_none());
+        assert!(s.failed(job, Class::Unsure, now).is_ok());
         let job = started(&mut s, now + Duration::from_secs(1));
-        assert_eq!(s.failed(job, Class::Unsure, now).unwrap().tries, 2);
+        assert_eq!(s.failed(job, Class::Unsure, now).unwrap_err().tries, 2);
     }
 
     #[test]
@@ -195,7 +198,7 @@ mod tests {
         let now = Instant::now();
         let mut s = schedule(1, &["a"], now);
         let job = started(&mut s, now);
-        assert!(s.failed(job, Class::Permanent, now).is_some());
+        assert!(s.failed(job, Class::Permanent, now).is_err());
     }
 
     #[test]
@@ -240,9 +243,9 @@ mod tests {
         let now = Instant::now();
         let mut s = schedule(3, &["a", "b", "c"], now);
         let [a, b, _] = [(); 3].map(|()| started(&mut s, now));
-        assert!(s.failed(a, Class::Transient, now).is_none());
+        assert!(s.failed(a, Class::Transient, now).is_ok());
         assert_eq!(s.stop()[0].owner.name(), "a");
-        assert_eq!(s.failed(b, Class::Transient, now).unwrap().owner.name(), "b");
+        assert_eq!(s.failed(b, Class::Transient, now).unwrap_err().owner.name(), "b");
         assert!(!s.waits_for_lock());
         assert!(matches!(s.next(now), Next::Finished));
     }

@@ -15,6 +15,22 @@ use crate::monitor::words;
 /// How many kinds are named: those first that took longest in total.
 const NAMED: usize = 4;
 
+/// The upper bounds of the histogram's classes in milliseconds; slower ones are in a last class without a bound.
+const BOUNDS: [u64; 14] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 60_000];
+
+/// How often and how fast one kind of command was answered.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct KindCounts {
+    /// `MAILBOX`, `GET USER`
+    pub(crate) name: String,
+    pub(crate) answered: u64,
+    pub(crate) refused: u64,
+    /// All times together.
+    pub(crate) seconds: f64,
+    /// How many took no longer than so many seconds, and longer than the class before.
+    pub(crate) classes: Vec<(f64, u64)>,
+}
+
 /// Counters of all connections of a run. Clones share them.
 #[derive(Debug, Clone)]
 pub(crate) struct CommandStats(Arc<[Counter; CommandKind::ALL.len()]>);
@@ -32,6 +48,7 @@ struct Counter {
     /// Microseconds: the total and the slowest.
     all: AtomicU64,
     slowest: AtomicU64,
+    classes: [AtomicU64; BOUNDS.len()],
 }
 
 impl CommandStats {
@@ -43,6 +60,35 @@ impl CommandStats {
         counter.refused.fetch_add(u64::from(!well), Ordering::Relaxed);
         counter.all.fetch_add(micros, Ordering::Relaxed);
         counter.slowest.fetch_max(micros, Ordering::Relaxed);
+        let class = BOUNDS.iter().position(|bound| micros <= bound * 1_000);
+        if let Some(class) = class.and_then(|class| counter.classes.get(class)) {
+            class.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// How often a kind was answered.
+    pub(crate) fn count(&self, kind: CommandKind) -> u64 {
+        let counter = self.0.get(kind as usize);
+        counter.map_or(0, |counter| counter.answered.load(Ordering::Relaxed))
+    }
+
+    /// The kinds that were answered at least once.
+    pub(crate) fn each(&self) -> Vec<KindCounts> {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let kinds = CommandKind::ALL.iter().zip(self.0.iter());
+        let kinds = kinds.filter(|(_, counter)| read(&counter.answered) > 0);
+        let counts = |(kind, counter): (&CommandKind, &Counter)| KindCounts {
+            name: full_name(*kind),
+            answered: read(&counter.answered),
+            refused: read(&counter.refused),
+            seconds: read(&counter.all) as f64 / 1e6,
+            classes: BOUNDS
+                .iter()
+                .zip(&counter.classes)
+                .map(|(bound, count)| (*bound as f64 / 1e3, read(count)))
+                .collect(),
+        };
+        kinds.map(counts).collect()
     }
 
     /// `answers: MAILBOX 3000 (mean 2.1 ms, longest 900 ms, 2 refused), …`; `None` before the first answer.
@@ -104,6 +150,11 @@ mod tests {
             clone.words().unwrap(),
             "answers: MAILBOX 4 (mean 376 ms, longest 1.5 s, 1 refused), GET USER 1 (mean 0.3 ms, longest 0.3 ms)"
         );
+        let mailbox = &clone.each()[1];
+        assert_eq!((mailbox.name.as_str(), mailbox.answered, mailbox.refused), ("MAILBOX", 4, 1));
+        let classes: Vec<_> = mailbox.classes.iter().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(classes, [&(0.002, 3), &(2.5, 1)]);
+        assert_eq!((mailbox.seconds, clone.count(CommandKind::GetUser)), (1.506, 1));
         for kind in [CommandKind::Sub, CommandKind::Seen, CommandKind::Quota, CommandKind::Noop] {
             stats.answered(kind, Duration::ZERO, true);
         }

@@ -15,6 +15,10 @@ use crate::monitor::words;
 
 /// The stage of users that a status only counts, because there may be many.
 pub(crate) const WAITING: &str = "waiting for a connection";
+/// The stage of users whose sync lock somebody else holds.
+pub(crate) const LOCKED: &str = "waiting for the sync lock";
+/// The stage of users that failed and will be tried again.
+pub(crate) const RESTING: &str = "resting before another try";
 
 /// At most this many users are shown one by one.
 const SHOWN: usize = 20;
@@ -46,9 +50,18 @@ impl InFlight {
         self.0.remove(owner);
     }
 
-    /// One line for the whole and one for each user that is being worked on, slowest first: those that are longest in
-    /// flight.
-    pub(crate) fn status(&self, now: Instant) -> String {
+    /// How many users are in this stage.
+    pub(crate) fn count(&self, stage: &str) -> usize {
+        self.0.iter().filter(|row| row.stage == stage).count()
+    }
+
+    /// How many users there are, in any stage.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// One line for each user that is being worked on, slowest first: those that are longest in flight.
+    pub(crate) fn slowest(&self, now: Instant) -> Vec<String> {
         let mut rows: Vec<(Duration, String)> = self
             .0
             .iter()
@@ -57,19 +70,24 @@ impl InFlight {
                 let age = now.saturating_duration_since(row.since);
                 let shown = words::duration(Duration::from_secs(age.as_secs()));
                 let name = plain::line(row.key().name());
-                let line = format!("\n  {name}: {} ({shown})", row.stage);
-                (age, line)
+                (age, format!("  {name}: {} ({shown})", row.stage))
             })
             .collect();
         rows.sort_by(|a, b| b.cmp(a));
+        rows.into_iter().map(|(_, line)| line).collect()
+    }
+
+    /// One line for the whole, and those of [`InFlight::slowest`].
+    pub(crate) fn status(&self, now: Instant) -> String {
+        let rows = self.slowest(now);
         let waiting = self.0.len().saturating_sub(rows.len());
         let mut status = format!("{} in flight", words::count(rows.len() as u64, "user"));
         if waiting > 0 {
             let _ = write!(status, ", {waiting} {WAITING}");
         }
-        for (_, line) in rows.iter().take(SHOWN) {
+        for line in rows.iter().take(SHOWN) {
             // Writing to a string can't fail.
-            let _ = write!(status, "{line}");
+            let _ = write!(status, "\n{line}");
         }
         if rows.len() > SHOWN {
             let _ = write!(status, "\n  and {} more", rows.len() - SHOWN);

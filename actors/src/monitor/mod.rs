@@ -1,5 +1,6 @@
 //! What a run reports: events, progress, reports.
 
+pub(crate) mod aggregate;
 pub(crate) mod command_stats;
 pub(crate) mod events;
 pub(crate) mod in_flight;
@@ -10,5 +11,11 @@ pub mod plain;
 pub(crate) mod progress;
 pub(crate) mod replica_state;
 pub(crate) mod report;
+pub(crate) mod reporting;
+pub(crate) mod screen;
+pub(crate) mod sink;
+pub(crate) mod sinks;
 pub(crate) mod spans;
+pub(crate) mod stopped;
+pub(crate) mod whole_file;
 pub mod words;

@@ -1,61 +1,147 @@
-//! The Monitor actor: the only one that writes to a terminal.
+//! The Monitor actor: takes all events, keeps the totals, and gives each event to the sinks.
 //!
-//! Actions go to stdout as the C client words them (-v) and to syslog (-l); notices and traces go
-//! to stderr. It lives on an event loop of its own, because writing to a terminal may block.
+//! ```text
+//!   all actors --Event--> Monitor --> Totals (aggregate.rs)
+//!                            '------> sinks: lines, bar, report, failed users (sinks/)
+//! ```
+//! It is the only one that writes to a terminal while a run goes on, and lives on an event loop of its own, because
+//! terminals and disks may block.
 
-use std::io::{self, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use actix::prelude::*;
 use tokio::sync::mpsc;
-use tracing::info;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::error;
 
-use crate::monitor::events::{Direction, Event, EventSink};
-use crate::monitor::plain::{self, ACTION_BYTES, line_of};
-use crate::monitor::report::{Outcome, UserReport};
+use crate::monitor::events::{Event, EventSink};
+use crate::monitor::progress::Progress;
+use crate::monitor::report::RunReport;
+use crate::monitor::sink::{Ending, Sink, SinkError};
 
-/// Where to write what.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Verbosity {
-    /// Commands on stdout (-v).
-    pub actions_on_stdout: bool,
-    /// Commands in syslog (-l).
-    pub actions_in_syslog: bool,
-}
+/// How often sinks can show how the time goes by.
+const TICK: Duration = Duration::from_millis(250);
 
-/// Writes events out.
-pub(crate) struct Monitor {
-    verbosity: Verbosity,
-}
+/// How many events are taken before what they say is written.
+const AT_ONCE: usize = 256;
 
-impl Monitor {
-    pub(crate) fn new(verbosity: Verbosity) -> Monitor {
-        Monitor { verbosity }
-    }
-}
+/// Gives events to sinks.
+pub(crate) struct Monitor;
 
 impl Actor for Monitor {
     type Context = Context<Self>;
 }
 
-/// Writes all events up to [`Event::End`].
+/// Takes all events up to [`Event::End`]. Returns which files could not be written, in words.
 #[derive(Message)]
-#[rtype(result = "()")]
-pub(crate) struct Watch(pub(crate) mpsc::Receiver<Event>);
+#[rtype(result = "Vec<String>")]
+pub(crate) struct Watch {
+    events: mpsc::Receiver<Event>,
+    sinks: Sinks,
+    progress: Progress,
+}
 
 impl Handler<Watch> for Monitor {
-    type Result = ResponseFuture<()>;
+    type Result = ResponseFuture<Vec<String>>;
 
-    fn handle(&mut self, Watch(mut events): Watch, _: &mut Context<Self>) -> Self::Result {
-        let verbosity = self.verbosity;
+    fn handle(&mut self, msg: Watch, _: &mut Context<Self>) -> Self::Result {
+        let Watch { mut events, mut sinks, progress } = msg;
         Box::pin(async move {
-            while let Some(event) = events.recv().await {
-                match event {
-                    Event::End => break,
-                    event => tell(&event, verbosity),
+            let mut ticks = interval(TICK);
+            // After a pause of the whole machine one tick is enough.
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            let mut taken = Vec::with_capacity(AT_ONCE);
+            loop {
+                tokio::select! {
+                    number = events.recv_many(&mut taken, AT_ONCE) => {
+                        if number == 0 {
+                            return sinks.end(None, &progress);
+                        }
+                        for event in taken.drain(..) {
+                            if let Event::End(report) = event {
+                                return sinks.end(report.as_deref(), &progress);
+                            }
+                            progress.add(&event);
+                            sinks.take(&event, &progress);
+                        }
+                        sinks.flush();
+                    }
+                    _ = ticks.tick() => {
+                        let now = Instant::now();
+                        progress.note(now);
+                        sinks.tick(&progress, now);
+                        sinks.flush();
+                    }
                 }
             }
         })
+    }
+}
+
+/// All sinks of a run.
+pub(crate) struct Sinks {
+    all: Vec<Box<dyn Sink>>,
+    /// What was not written, in words.
+    problems: Vec<String>,
+    /// The program's exit code for a run that ended like this.
+    exit_code: fn(&RunReport) -> u8,
+}
+
+/// The program's exit code if a file that was asked for could not be written, and all else is well.
+const NOT_WRITTEN: u8 = 1;
+
+impl Sinks {
+    /// These, in this order. Each sees at its end the exit code that follows from the ends of those before it.
+    pub(crate) fn new(all: Vec<Box<dyn Sink>>, exit_code: fn(&RunReport) -> u8) -> Sinks {
+        Sinks { all, problems: Vec::new(), exit_code }
+    }
+
+    /// One more, which ends after the others.
+    pub(crate) fn add(&mut self, sink: Box<dyn Sink>) {
+        self.all.push(sink);
+    }
+
+    fn take(&mut self, event: &Event, progress: &Progress) {
+        let mut failed = Vec::new();
+        self.all.retain_mut(|sink| match sink.take(event, progress) {
+            Ok(()) => true,
+            Err(e) => {
+                failed.push(e);
+                false
+            }
+        });
+        for e in failed {
+            let text = format!("{}; the run goes on", self.problem(&e));
+            self.take(&Event::Notice(text), progress);
+        }
+    }
+
+    /// Reports the problem in syslog, and keeps it for the end of the run.
+    pub(crate) fn problem(&mut self, e: &SinkError) -> String {
+        error!("IOERROR: {e}");
+        self.problems.push(e.to_string());
+        e.to_string()
+    }
+
+    fn flush(&mut self) {
+        self.all.iter_mut().for_each(|sink| sink.flush());
+    }
+
+    fn tick(&mut self, progress: &Progress, now: Instant) {
+        self.all.iter_mut().for_each(|sink| sink.tick(progress, now));
+    }
+
+    fn end(mut self, report: Option<&RunReport>, progress: &Progress) -> Vec<String> {
+        self.flush();
+        for sink in std::mem::take(&mut self.all) {
+            let exit = report.map_or(0, self.exit_code);
+            let exit = if exit == 0 && !self.problems.is_empty() { NOT_WRITTEN } else { exit };
+            if let Err(e) = sink.end(&Ending { report, progress, exit }) {
+                self.problem(&e);
+            }
+        }
+        self.problems
     }
 }
 
@@ -69,72 +155,31 @@ pub(crate) struct Watching {
 }
 
 impl Watching {
-    /// Starts one.
-    pub(crate) fn start(verbosity: Verbosity, events: mpsc::Receiver<Event>) -> Watching {
+    /// Starts one that writes the totals of `progress`.
+    pub(crate) fn start(
+        sinks: Sinks,
+        events: mpsc::Receiver<Event>,
+        progress: Progress,
+    ) -> Watching {
         let monitor_loop = Arbiter::new();
-        let monitor =
-            Monitor::start_in_arbiter(&monitor_loop.handle(), move |_| Monitor::new(verbosity));
-        Watching { told: monitor.send(Watch(events)), _monitor: monitor, monitor_loop }
+        let monitor = Monitor::start_in_arbiter(&monitor_loop.handle(), |_| Monitor);
+        let told = monitor.send(Watch { events, sinks, progress });
+        Watching { told, _monitor: monitor, monitor_loop }
     }
 
-    /// Ends it when all earlier events are written.
-    pub(crate) async fn end(self, events: &EventSink) {
-        events.tell(Event::End).await;
-        let _ = self.told.await;
+    /// Ends it when all earlier events are taken. Returns which files could not be written, in words.
+    pub(crate) async fn end(
+        self,
+        events: &EventSink,
+        report: Option<Arc<RunReport>>,
+    ) -> Vec<String> {
+        events.tell(Event::End(report)).await;
+        let told = self.told.await;
         self.monitor_loop.stop();
+        told.unwrap_or_else(|e| vec![format!("internal error: the Monitor ended: {e}")])
     }
 }
 
-/// A closed stdout or stderr is not a reason to stop replicating.
-pub(crate) fn tell(event: &Event, verbosity: Verbosity) {
-    match event {
-        Event::Action(line) => {
-            if verbosity.actions_on_stdout {
-                let _ = writeln!(io::stdout().lock(), "{}", line_of(line, ACTION_BYTES));
-            }
-            if verbosity.actions_in_syslog {
-                info!(target: "actions", "{line}");
-            }
-        }
-        Event::Notice(text) => notice(text),
-        Event::Trace { connection, direction, bytes } => {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-            let mark = match direction {
-                Direction::Sent => format!("<{now}<"),
-                Direction::Received => format!(">{now}>"),
-            };
-            let mut stderr = io::stderr().lock();
-            let _ = write!(stderr, "[{connection}]{mark}");
-            let _ = stderr.write_all(bytes);
-        }
-        Event::User(user) => tell_user(user, verbosity),
-        Event::End => {}
-    }
-}
-
-fn tell_user(user: &UserReport, verbosity: Verbosity) {
-    if !verbosity.actions_on_stdout {
-        return;
-    }
-    let userid = user.name();
-    match &user.outcome {
-        Outcome::Locked => notice(&format!("Skipping locked user {}", plain::line(userid))),
-        Outcome::Skipped => {
-            notice(&format!("Skipping user {} (skipuser file)", plain::line(userid)));
-        }
-        Outcome::Failed { reason } => {
-            let (userid, reason) = (plain::line(userid), plain::line(reason));
-            notice(&format!("Error from sync_do_user({userid}): bailing out! ({reason})"));
-        }
-        Outcome::Done | Outcome::Unchanged | Outcome::Absent => {}
-    }
-}
-
-/// Writes lines for the admin to stderr, each with the program's name in front.
-pub fn notice(text: &str) {
-    let mut stderr = io::stderr().lock();
-    for line in text.lines() {
-        // A closed stderr is not a reason to stop.
-        let _ = writeln!(stderr, "sync_client: {}", plain::line(line));
-    }
-}
+#[cfg(test)]
+#[path = "monitor_tests.rs"]
+mod tests;

@@ -30,12 +30,17 @@ impl Rate {
     pub(crate) fn is_zero(&self) -> bool {
         self.messages == 0
     }
+
+    /// Messages a second.
+    pub(crate) fn per_second(&self) -> f64 {
+        self.messages as f64 / self.took.as_secs_f64()
+    }
 }
 
 /// `12 messages/s, 3.4 MB/s`
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let messages = self.messages as f64 / self.took.as_secs_f64();
+        let messages = self.per_second();
         write!(f, "{messages:.0} messages/s, {}", words::rate(self.bytes, self.took))
     }
 }

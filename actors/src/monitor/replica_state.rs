@@ -66,6 +66,17 @@ impl ReplicaState {
         self.met
     }
 
+    /// How many connections are open.
+    pub(crate) fn open(&self) -> usize {
+        self.open
+    }
+
+    /// The words below if there is no connection because none can be made.
+    pub(crate) fn trouble(&self, now: Instant) -> Option<String> {
+        let is_away = self.open == 0 && (self.away.is_some() || self.connecting.is_some());
+        if is_away { self.words(now) } else { None }
+    }
+
     /// `replica 10.0.0.5:2005: 4 connections`, or the problem; `None` before a run has started.
     pub(crate) fn words(&self, now: Instant) -> Option<String> {
         if self.name.is_empty() {

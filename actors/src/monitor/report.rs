@@ -6,6 +6,7 @@ use std::time::Duration;
 use cyrus_types::Owner;
 
 use crate::monitor::plain;
+pub use crate::monitor::stopped::Stopped;
 use crate::monitor::words;
 
 /// How one user ended. These six outcomes are never mixed up.
@@ -100,8 +101,22 @@ pub struct UserReport {
     pub sent: Sent,
     /// How often it was tried.
     pub tries: u32,
-    /// From the first try to the end.
+    /// From the start of the last try to the end.
     pub took: Duration,
+}
+
+impl Outcome {
+    /// A word for it, for programs.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Outcome::Done => "replicated",
+            Outcome::Unchanged => "equal",
+            Outcome::Locked => "locked",
+            Outcome::Skipped => "skipped",
+            Outcome::Absent => "absent",
+            Outcome::Failed { .. } => "failed",
+        }
+    }
 }
 
 impl UserReport {
@@ -162,50 +177,8 @@ pub struct RunReport {
     pub stopped: Option<Stopped>,
     /// From start to end.
     pub took: Duration,
-}
-
-/// Why a run stopped early.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Stopped {
-    /// Login, certificate or configuration: trying again would not help.
-    Fatal(String),
-    /// The replica can't be reached, and -o forbids to wait.
-    NoConnection(String),
-    /// The same in rolling replication, after the replica said BYE.
-    SaidBye(String),
-    /// Asked to stop (SIGTERM, SIGINT) while the replica could not be reached.
-    WhileConnecting,
-    /// Asked to stop (SIGTERM, SIGINT); the users in flight were finished.
-    Signal,
-    /// The users could not be listed.
-    Listing(String),
-    /// No user was selected; with the text of the request.
-    Nobody(String),
-    /// A bug of ours.
-    Internal(String),
-    /// The sync log can't be processed.
-    Log(String),
-    /// Asked to stop by the shutdown file; the users in flight were finished.
-    ShutdownFile,
-}
-
-impl fmt::Display for Stopped {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Stopped::Fatal(why) => write!(f, "stopped: {why}"),
-            Stopped::NoConnection(why) => f.write_str(why),
-            Stopped::SaidBye(why) => write!(f, "the replica said BYE: {why}"),
-            Stopped::WhileConnecting => {
-                f.write_str("interrupted while the replica could not be reached")
-            }
-            Stopped::Signal => f.write_str("interrupted"),
-            Stopped::Log(why) => write!(f, "the sync log can't be replicated: {why}"),
-            Stopped::ShutdownFile => f.write_str("stopped by the shutdown file"),
-            Stopped::Listing(why) => write!(f, "the users can't be listed: {why}"),
-            Stopped::Nobody(why) => write!(f, "nobody was selected: {why}"),
-            Stopped::Internal(why) => write!(f, "internal error: {why}; please report this"),
-        }
-    }
+    /// Files about this run that could not be written (--report, --failed-users), each with the reason.
+    pub unwritten: Vec<String>,
 }
 
 impl RunReport {
@@ -247,13 +220,18 @@ impl RunReport {
     /// one named with -u that does not exist or has a skipuser file. With -A a skipuser file is what the admin asked for,
     /// and a user without an INBOX is ignored, as in Cyrus' client.
     pub fn all_well(&self) -> bool {
-        self.is_complete()
-            && self.no_names.is_empty()
-            && self.named.iter().all(|user| match user.outcome {
-                Outcome::Done | Outcome::Unchanged => true,
-                Outcome::Skipped | Outcome::Absent => !self.by_name,
-                Outcome::Locked | Outcome::Failed { .. } => false,
-            })
+        self.no_names.is_empty() && self.missing().next().is_none()
+    }
+
+    /// Everybody that was asked for and is not on the replica, in no particular order: see [`RunReport::all_well`].
+    pub(crate) fn missing(&self) -> impl Iterator<Item = &Owner> {
+        let named = self.named.iter().filter(|user| match user.outcome {
+            Outcome::Done | Outcome::Unchanged => false,
+            Outcome::Skipped | Outcome::Absent => self.by_name,
+            Outcome::Locked | Outcome::Failed { .. } => true,
+        });
+        let named = named.map(|user| &user.owner);
+        named.chain(&self.broken_off).chain(&self.not_reached)
     }
 
     /// Whether every selected user has ended.

@@ -10,8 +10,8 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use crate::monitor::events::EventSink;
-use crate::monitor::monitor::{self, Verbosity};
 use crate::monitor::report::Stopped;
+use crate::monitor::reporting::write_line;
 use crate::replica::transport;
 use crate::settings::Settings;
 
@@ -55,12 +55,12 @@ async fn check(settings: &Settings) -> LoginCheck {
     let ended = loop {
         tokio::select! {
             biased;
-            Some(event) = told.recv() => monitor::tell(&event, Verbosity::default()),
+            Some(event) = told.recv() => write_line(&event),
             ended = &mut connecting => break ended,
         }
     };
     while let Ok(event) = told.try_recv() {
-        monitor::tell(&event, Verbosity::default());
+        write_line(&event);
     }
     let problem = match ended {
         Ok(Ok(_)) => return LoginCheck::Good,

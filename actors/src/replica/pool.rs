@@ -253,7 +253,7 @@ impl ConnectionPool {
             let fell = pool.being_made.remove(&number) == Some(true);
             let actions = match result {
                 Ok(Ok(_)) if fell => pool.plan.fell(),
-                Ok(Ok(opened)) => pool.admit(number, opened),
+                Ok(Ok(opened)) => pool.admit(number, opened, ctx),
                 Ok(Err(e)) => pool.connect_failed(&e),
                 Err(_) => {
                     let _in = pool.span.clone().entered();
@@ -265,12 +265,13 @@ impl ConnectionPool {
         }));
     }
 
-    fn admit(&mut self, number: u64, opened: Opened) -> Vec<Action> {
+    fn admit(&mut self, number: u64, opened: Opened, ctx: &mut Context<Self>) -> Vec<Action> {
         let Opened { frames, features, clear, queue } = opened;
         let since = Instant::now();
         self.bye = false;
         self.members.insert(number, Member { frames, features, clear, queue, since });
         self.progress.replica().connected(self.members.len());
+        self.report(Event::ConnectionOpened, ctx);
         self.plan.connected(number)
     }
 
@@ -335,8 +336,12 @@ impl ConnectionPool {
             wait.as_secs(),
             self.reason,
         );
+        self.report(Event::Notice(line), ctx);
+    }
+
+    fn report(&self, event: Event, ctx: &mut Context<Self>) {
         let events = self.events.clone();
-        ctx.spawn(async move { events.tell(Event::Notice(line)).await }.into_actor(self));
+        ctx.spawn(async move { events.tell(event).await }.into_actor(self));
     }
 }
 
@@ -437,6 +442,8 @@ impl Handler<Down> for ConnectionPool {
             spans::connection(msg.number, channel).in_scope(|| {
                 info!("connection to '{}' ended: {}", self.settings.replica.server, msg.reason);
             });
+            let (number, reason) = (msg.number, msg.reason.clone());
+            self.report(Event::ConnectionLost { number, reason }, ctx);
         }
         self.bye |= made && msg.reason.starts_with(SAID_BYE);
         self.early &= !msg.unopened;

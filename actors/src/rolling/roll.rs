@@ -9,8 +9,9 @@ use sync_plan::backlog::Backlog;
 use tokio::sync::watch;
 
 use crate::monitor::events::EventSink;
-use crate::monitor::monitor::{Verbosity, Watching};
+use crate::monitor::monitor::Watching;
 use crate::monitor::report::Stopped;
+use crate::monitor::reporting::{Verbosity, rolling_sinks};
 use crate::monitor::spans;
 use crate::rolling::log_reader::{LetGo, LogReader, LogSource};
 use crate::rolling::report::RollReport;
@@ -36,9 +37,9 @@ pub async fn roll(
     let since = Instant::now();
     let settings = Arc::new(settings);
     let (events, told) = EventSink::channel(settings.run.narrate, settings.run.trace);
-    let watching = Watching::start(verbosity, told);
-    let backlog = Backlog::new(store.config().names().clone());
     let progress = status.progress().clone();
+    let watching = Watching::start(rolling_sinks(verbosity), told, progress.clone());
+    let backlog = Backlog::new(store.config().names().clone());
     let runtime = Runtime::start(settings, store, events.clone(), progress).await;
     let (source, claim) = (rolling.source.clone(), rolling.claim.clone());
     let claims = matches!(source, LogSource::Channel(_));
@@ -66,6 +67,6 @@ pub async fn roll(
         let _ = tokio::time::timeout(LET_GO, log.send(LetGo)).await;
     }
     runtime.stop().await;
-    watching.end(&events).await;
+    watching.end(&events, None).await;
     report
 }

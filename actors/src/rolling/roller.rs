@@ -23,6 +23,7 @@ use sync_plan::backlog::Backlog;
 use tokio::sync::watch;
 use tracing::{Instrument, error, info, warn};
 
+use crate::monitor::events::Event;
 use crate::monitor::report::Stopped;
 use crate::monitor::spans;
 use crate::replica::acquire::acquire_shared;
@@ -281,14 +282,16 @@ impl Rolling {
         }
         self.figures_at = now + FIGURES_PAUSE;
         self.context.progress.note(now);
-        self.status.set(ChannelStats {
+        let stats = ChannelStats {
             waiting: self.queue.users(),
             in_flight: self.queue.in_flight(),
             oldest: self.queue.oldest(),
             done: self.report.done,
             sent: self.report.sent,
             troubles: self.queue.troubles(),
-        });
+        };
+        self.context.events.sample(Event::Lag(stats.lag(self.status.is_readable())));
+        self.status.set(stats);
     }
 
     /// Leaves the entries that are not done in log-run.

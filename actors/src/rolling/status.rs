@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use cyrus_types::Owner;
 
+use crate::monitor::events::Lag;
 use crate::monitor::plain;
 use crate::monitor::progress::Progress;
 use crate::monitor::report::Sent;
@@ -58,6 +59,24 @@ pub(crate) struct ChannelStats {
     pub(crate) troubles: HashMap<Owner, Trouble>,
 }
 
+impl ChannelStats {
+    /// The same for the Monitor.
+    pub(crate) fn lag(&self, readable: bool) -> Lag {
+        let count = |kind| self.troubles.values().filter(|t| t.kind == kind).count() as u64;
+        let quarantined = self.troubles.values().filter(|t| t.is_quarantined()).count() as u64;
+        Lag {
+            oldest: self.oldest,
+            waiting: self.waiting as u64,
+            in_flight: self.in_flight as u64,
+            failing: count(Kind::Failed),
+            quarantined,
+            locked: count(Kind::Locked),
+            skipped: count(Kind::Skipped),
+            readable,
+        }
+    }
+}
+
 impl RollStatus {
     pub(crate) fn set(&self, stats: ChannelStats) {
         self.with(|state| {
@@ -73,6 +92,11 @@ impl RollStatus {
             let before = state.unreadable.take()?;
             Some(now.saturating_duration_since(before.since))
         })
+    }
+
+    /// Whether the log could be read the last time.
+    pub(crate) fn is_readable(&self) -> bool {
+        self.with(|state| state.unreadable.is_none())
     }
 
     /// The log can't be read. Returns whether to report it, or whether it was reported just now.
@@ -140,18 +164,17 @@ impl RollStatus {
                 let _ = write!(line, " ({rate})");
             }
         }
-        let count = |kind| f.troubles.values().filter(|t| t.kind == kind).count();
-        let quarantined = f.troubles.values().filter(|t| t.is_quarantined()).count();
+        let lag = f.lag(unreadable.is_none());
         if let Some((reason, since)) = unreadable {
             let since = now.saturating_duration_since(since).as_secs();
             let since = words::duration(Duration::from_secs(since));
             line = format!("the log can't be read ({reason}) for {since} now; {line}");
         }
         for (number, words) in [
-            (count(Kind::Failed), "failing"),
-            (quarantined, "of them in quarantine"),
-            (count(Kind::Locked), "locked"),
-            (count(Kind::Skipped), "skipped"),
+            (lag.failing, "failing"),
+            (lag.quarantined, "of them in quarantine"),
+            (lag.locked, "locked"),
+            (lag.skipped, "skipped"),
         ] {
             if number > 0 {
                 let _ = write!(line, ", {number} {words}");

@@ -13,6 +13,7 @@ use cyrus_types::Owner;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
+use crate::monitor::in_flight::LOCKED;
 use crate::monitor::report::Stopped;
 use crate::replica::pool::StopWaiting;
 use crate::user::context::UserContext;
@@ -56,7 +57,7 @@ impl Crew {
 
     /// Begins to wait for this user's lock, which somebody else holds.
     pub(crate) fn wait_for_lock(&mut self, job: WorkJob<UserLock>, owner: Owner) {
-        self.context.in_flight.set(&job.owner, "waiting for the sync lock");
+        self.context.in_flight.set(&job.owner, LOCKED);
         self.waits.push(Box::pin(wait_for_lock(job, owner, self.locks.clone())));
     }
 

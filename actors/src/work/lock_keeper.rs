@@ -140,7 +140,7 @@ impl Waiting {
             }
             _ => return waiting,
         };
-        events.tell(Event::Notice(line)).await;
+        events.tell(Event::Remark(line)).await;
         waiting
     }
 }

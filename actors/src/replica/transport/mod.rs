@@ -209,7 +209,7 @@ async fn announced<T>(
     if announce {
         match tokio::time::timeout(SILENCE, &mut connecting).await {
             Ok(ended) => return ended,
-            Err(_) => events.tell(Event::Notice(format!("connecting to {endpoint} …"))).await,
+            Err(_) => events.tell(Event::Remark(format!("connecting to {endpoint} …"))).await,
         }
     }
     connecting.await

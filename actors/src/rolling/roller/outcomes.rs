@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 
 use super::Rolling;
 use crate::error::{Class, Interrupt, MasterError, ReplicaError, UserError};
+use crate::monitor::events::Event;
 use crate::monitor::report::{Outcome, Sent, Stopped, done_line};
 use crate::replica::command_error::CommandError;
 use crate::user::advice;
@@ -125,7 +126,10 @@ impl Rolling {
         failures: Vec<Failure>,
         now: Instant,
     ) {
-        self.report.done += job.work.users.len() as u64;
+        let users = job.work.users.len() as u64;
+        self.report.done += users;
+        let done = Event::LogDone { users, outcome: outcome.clone(), sent };
+        self.context.events.tell(done).await;
         if failures.is_empty() {
             let names = job.work.users.iter().map(|(owner, _)| owner.name());
             let line = || done_line(&names.collect::<Vec<_>>().join(" "), outcome, sent, took);
@@ -164,6 +168,8 @@ impl Rolling {
                 }
                 let reason = advice::in_words(&e, &job.work.key(), &self.context.rules);
                 let (pause, quarantined) = self.queue.failed(job, &reason, whole, e.is_lost(), now);
+                let (owner, why) = (job.work.key(), reason.clone());
+                self.context.events.tell(Event::Retry { owner, reason: why, pause }).await;
                 if quarantined {
                     let userid = job.work.key();
                     let again = again_in(pause);

@@ -1,0 +1,6 @@
+//! The sinks: what becomes of events. Each is a file of its own and knows none of the others.
+
+pub(crate) mod failed_users;
+pub(crate) mod json;
+pub(crate) mod lines;
+pub(crate) mod terminal;

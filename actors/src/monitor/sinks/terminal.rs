@@ -1,0 +1,167 @@
+//! A progress bar on a terminal: users done, how fast, how much longer, and the slowest users.
+
+use std::time::{Duration, Instant};
+
+use console::{Term, measure_text_width, style, truncate_str};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::monitor::events::Event;
+use crate::monitor::pace::Pace;
+use crate::monitor::plain;
+use crate::monitor::progress::Progress;
+use crate::monitor::screen;
+use crate::monitor::sink::{Ending, Sink, SinkError};
+use crate::monitor::words;
+
+/// At most this many users are shown, those that are longest in flight.
+const SHOWN: usize = 4;
+/// The part of the bar for users that are done, and for those that are not.
+const FULL: &str = "█";
+const EMPTY: &str = "░";
+
+/// The bar, and the lines below it. indicatif takes care of the screen; what is on it is made here.
+pub(crate) struct Bar {
+    bar: ProgressBar,
+    colours: bool,
+    /// How many users end in a second.
+    users: Pace,
+}
+
+impl Bar {
+    /// A bar on stderr, with colours or without. It is on the screen from the first tick to the end.
+    pub(crate) fn new(colours: bool) -> Bar {
+        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+        // This template is right, so the style is never the other one.
+        let style = ProgressStyle::with_template("{msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+        screen::show(bar.clone());
+        Bar { bar, colours, users: Pace::default() }
+    }
+}
+
+impl Sink for Bar {
+    fn take(&mut self, _: &Event, _: &Progress) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    fn tick(&mut self, progress: &Progress, now: Instant) {
+        let totals = progress.totals();
+        let done = totals.ended.all();
+        self.users.note(now, done, 0);
+        let left = totals.listed.unwrap_or_default().saturating_sub(done);
+        let rate = self.users.rate(now, done, 0).map_or(0.0, |rate| rate.per_second());
+        let (_, columns) = Term::stderr().size();
+        // A row that is full would go on in the next one.
+        let columns = usize::from(columns).saturating_sub(1);
+        let first = totals.listed.map(|all| first_line(done, all, columns, self.colours));
+        let below = below(progress, now, time_left(left, rate), columns);
+        let lines: Vec<String> = first.into_iter().chain(below).collect();
+        self.bar.set_message(lines.join("\n"));
+    }
+
+    fn end(self: Box<Self>, _: &Ending<'_>) -> Result<(), SinkError> {
+        screen::remove_bar();
+        Ok(())
+    }
+}
+
+/// The time that this many users take at this rate per second; `None` if nothing was done lately.
+fn time_left(users: u64, rate: f64) -> Option<Duration> {
+    let seconds = users as f64 / rate;
+    // Whole seconds, and no such number for no rate.
+    Duration::try_from_secs_f64(seconds.ceil()).ok()
+}
+
+/// The bar itself, which takes these columns: `████░░░░ 12/24 users`.
+fn first_line(done: u64, all: u64, columns: usize, colours: bool) -> String {
+    let words = format!(" {done}/{} ", words::count(all, "user"));
+    let words = words.trim_end();
+    let wide = columns.saturating_sub(measure_text_width(words));
+    let part = done as f64 / all.max(1) as f64;
+    let full = ((wide as f64 * part) as usize).min(wide);
+    let (full, empty) = (FULL.repeat(full), EMPTY.repeat(wide - full));
+    let full = style(full).cyan().force_styling(colours);
+    truncate_str(&format!("{full}{empty}{words}"), columns, "").into_owned()
+}
+
+/// The lines below the bar, each shorter than the terminal is wide.
+fn below(progress: &Progress, now: Instant, left: Option<Duration>, columns: usize) -> Vec<String> {
+    let totals = progress.totals();
+    let mut parts = Vec::new();
+    if totals.ended.failed > 0 {
+        parts.push(format!("{} failed", totals.ended.failed));
+    }
+    match (totals.listed, left) {
+        (None, _) => parts.push("reading the list of users".into()),
+        (Some(_), Some(left)) => parts.push(format!("about {} left", words::duration(left))),
+        (Some(_), None) => {}
+    }
+    if let Some(rate) = progress.rate(now) {
+        parts.push(rate.to_string());
+    }
+    let (messages, bytes) = progress.uploads();
+    parts.push(format!("sent {}, {}", words::count(messages, "message"), words::bytes(bytes)));
+    let mut lines = vec![parts.join("; ")];
+    if totals.listed.is_some()
+        && let Some(away) = progress.replica().trouble(now)
+    {
+        lines.push(away);
+    }
+    lines.extend(totals.trouble.map(|trouble| format!("last: {}", plain::line(&trouble))));
+    let slowest = progress.in_flight().slowest(now);
+    let more = slowest.len().saturating_sub(SHOWN);
+    lines.extend(slowest.into_iter().take(SHOWN));
+    if more > 0 {
+        lines.push(format!("  and {more} more"));
+    }
+    lines.iter().map(|line| truncate_str(line, columns, "…").into_owned()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use cyrus_types::Owner;
+
+    #[test]
+    fn the_lines_fit_and_say_what_is_slow() {
+        let progress = Progress::default();
+        let now = Instant::now();
+        assert_eq!(
+            below(&progress, now, None, 80),
+            ["reading the list of users; sent 0 messages, 0 bytes"]
+        );
+        progress.add(&Event::Listed { users: 9 });
+        progress.uploaded(12_300_000);
+        for nr in 0..6 {
+            let name = format!("{nr}{}", "漢".repeat(60));
+            progress.in_flight().set(&Owner::from(name.as_str()), "sending a mailbox");
+        }
+        let lines = below(&progress, now, Some(Duration::from_secs(75)), 80);
+        assert_eq!(lines[0], "about 1m 15s left; sent 1 message, 12.3 MB");
+        assert_eq!((lines.len(), lines[5].as_str()), (6, "  and 2 more"));
+        for line in &lines[1..5] {
+            let width = console::measure_text_width(line);
+            assert!((78..=80).contains(&width) && line.ends_with('…'), "{width}: {line}");
+        }
+    }
+
+    #[test]
+    fn the_bar_is_as_wide_as_it_may_be() {
+        assert_eq!(first_line(0, 4, 20, false), "░░░░░░░░░░ 0/4 users");
+        assert_eq!(first_line(3, 4, 20, false), "███████░░░ 3/4 users");
+        assert_eq!(first_line(4, 4, 20, false), "██████████ 4/4 users");
+        assert_eq!(first_line(9, 4, 20, false), "██████████ 9/4 users");
+        assert_eq!(first_line(0, 0, 12, false), "░░ 0/0 users");
+        assert_eq!(first_line(123, 456, 8, false), " 123/456");
+        let coloured = first_line(2, 4, 20, true);
+        assert!(coloured.starts_with("\x1b[36m█████\x1b[0m░"), "{coloured:?}");
+        assert_eq!(measure_text_width(&coloured), 20);
+    }
+
+    #[test]
+    fn the_time_that_is_left_follows_from_the_pace() {
+        assert_eq!(time_left(100, 8.0), Some(Duration::from_secs(13)));
+        assert_eq!(time_left(0, 8.0), Some(Duration::ZERO));
+        assert_eq!((time_left(100, 0.0), time_left(0, 0.0)), (None, None));
+    }
+}
