@@ -180,7 +180,7 @@ pub(crate) struct Args {
     /// How to show the progress
     ///
     /// auto: a bar if stderr is a terminal, else a line each half minute. plain: such lines. none: nothing. Rolling
-    /// replication shows no progress: SIGUSR1 and systemd do.
+    /// replication shows no progress: SIGUSR1, systemd and --metrics-listen do.
     #[arg(long, value_name = "HOW", value_enum, default_value_t = ProgressOption::Auto, help_heading = OUTPUT)]
     pub(crate) progress: ProgressOption,
 
@@ -209,6 +209,12 @@ pub(crate) struct Args {
         help_heading = OUTPUT
     )]
     pub(crate) failed_users: Option<PathBuf>,
+
+    /// Offer metrics for Prometheus at this address, over HTTP
+    ///
+    /// HOST:PORT, or a PORT of 127.0.0.1. docs/monitoring.md describes them. There are /metrics, /healthz and /readyz.
+    #[arg(long, value_name = "ADDRESS", help_heading = OUTPUT)]
+    pub(crate) metrics_listen: Option<String>,
 
     /// Show this help; -h shows a short one
     #[arg(short = 'h', long, action = ArgAction::Help, help_heading = OUTPUT)]
@@ -241,7 +247,7 @@ Exit codes:
       can't be written
   64  the command line is wrong
   75  interrupted before everything was done
-  78  configuration, login or partition is wrong
+  78  configuration, login or partition is wrong; the port for metrics is in use
 
 Files:
   /etc/imapd.conf                      sync_host, sync_authname, sync_password, sync_jobs …

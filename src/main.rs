@@ -8,6 +8,7 @@ mod channel;
 mod cli;
 mod exit;
 mod log_check;
+mod metrics;
 mod names;
 mod notify;
 mod privileges;
@@ -49,15 +50,18 @@ fn run(args: Args) -> Result<Exit, Failure> {
     }
     start::hold_signals();
     syslog::start(&config)?;
+    let port = metrics::bind(&args)?;
     privileges::become_cyrus(&config)?;
     start::allow_many_files();
     resolve::warn_of_channel(&args, &config);
     let settings = resolve::settings(&args, &config, args.channel.first().map(String::as_str))?;
     wait_before_start(&args);
     let reporting = reporting::of(&args)?;
+    let channel = settings.run.channel.clone();
     let system = actix_rt::System::new();
     let report = system.block_on(async move {
         let progress = Progress::default();
+        metrics::start(port)?.show(vec![(channel, progress.clone())]);
         let mut stop = signals::watch(progress.clone());
         start::let_signals_in();
         let work = match mode {

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use actors::{RollReport, RollStatus, StopRequest, Stopped};
+use actors::{MetricsPort, MetricsSource, RollReport, RollStatus, StopRequest, Stopped};
 use cyrus_store::{Config, Store};
 use futures_util::future::join_all;
 use tokio::sync::watch;
@@ -24,7 +24,7 @@ use crate::log_check;
 use crate::notify::Notifier;
 use crate::reporting::verbosity;
 use crate::signals::{Heard, Signals, show_on_request};
-use crate::{privileges, resolve, start, syslog, tell, wait_before_start};
+use crate::{metrics, privileges, resolve, start, syslog, tell, wait_before_start};
 
 /// Runs until the end.
 ///
@@ -32,7 +32,7 @@ use crate::{privileges, resolve, start, syslog, tell, wait_before_start};
 /// The errors of [`start::check`], a wrong configuration, or a process that can't be made.
 pub(crate) fn run(args: &Args, config: Arc<Config>) -> Result<Exit, Failure> {
     start::hold_signals();
-    let all = ready(args, &config).map_err(|e| start::as_master_bears(args, e))?;
+    let (all, port) = ready(args, &config).map_err(|e| start::as_master_bears(args, e))?;
     if start::goes_into_background(args) {
         // There are no threads yet. As with the C client, working folder and terminal do not change.
         nix::unistd::daemon(true, true).map_err(|e| {
@@ -41,18 +41,20 @@ pub(crate) fn run(args: &Args, config: Arc<Config>) -> Result<Exit, Failure> {
         all.iter().for_each(|channel| channel.rolling.claim.renew());
     }
     wait_before_start(args);
-    actix_rt::System::new().block_on(roll_all(args, config, all))
+    let metrics = metrics::start(port)?;
+    actix_rt::System::new().block_on(roll_all(args, config, all, &metrics))
 }
 
-/// The channels, checked: the person who starts us sees the errors.
-fn ready(args: &Args, config: &Config) -> Result<Vec<Channel>, Failure> {
+/// The channels, checked, and the port for metrics: the person who starts us sees the errors.
+fn ready(args: &Args, config: &Config) -> Result<(Vec<Channel>, Option<MetricsPort>), Failure> {
     // This comes first, since under Cyrus' master stderr is /dev/null.
     syslog::start(config)?;
     let mut all = channels(args, config)?;
+    let port = metrics::bind(args)?;
     privileges::become_cyrus(config)?;
     start::allow_many_files();
     start::check(&mut all)?;
-    Ok(all)
+    Ok((all, port))
 }
 
 fn channels(args: &Args, config: &Config) -> Result<Vec<Channel>, Failure> {
@@ -75,6 +77,7 @@ async fn roll_all(
     args: &Args,
     mut config: Arc<Config>,
     mut all: Vec<Channel>,
+    metrics: &MetricsSource,
 ) -> Result<Exit, Failure> {
     let shown = Shown::default();
     let on_request = shown.clone();
@@ -88,6 +91,8 @@ async fn roll_all(
     loop {
         let rows = all.iter().map(|c| (c.prefix(), c.status.clone()));
         *shown.borrow_mut() = rows.collect();
+        let progress = |c: &Channel| (c.name.clone(), c.status.progress().clone());
+        metrics.show(all.iter().map(progress).collect());
         let (ask, asked) = watch::channel(StopRequest::Go);
         let rolling =
             join_all(all.into_iter().map(|c| roll_one(args, config.clone(), c, asked.clone())));
@@ -103,6 +108,8 @@ async fn roll_all(
                     info!("asked to {}: finishing what is in flight", if reload { "read the configuration again" } else { "stop" });
                     if !reload {
                         notifier.stopping();
+                        let shown = shown.borrow();
+                        shown.iter().for_each(|(_, status)| status.progress().stopping());
                     }
                     // The running channels hold the other end.
                     let _ = ask.send(if reload { StopRequest::Finish } else { StopRequest::Stop });

@@ -14,7 +14,8 @@ use crate::tell;
 
 /// A flag that becomes true when a signal asks us to stop. SIGUSR1 shows the progress.
 pub(crate) fn watch(progress: Progress) -> watch::Receiver<bool> {
-    show_on_request(move || progress.text(Instant::now()));
+    let shown = progress.clone();
+    show_on_request(move || shown.text(Instant::now()));
     let (asked, stop) = watch::channel(false);
     let signals = Signals::new(true);
     actix_rt::spawn(async move {
@@ -22,6 +23,7 @@ pub(crate) fn watch(progress: Progress) -> watch::Receiver<bool> {
         // A closed terminal (SIGHUP) ends a run in good order, too.
         loop {
             signals.next().await;
+            progress.stopping();
             info!("asked to stop: finishing the users in flight");
             if asked.send(true).is_err() {
                 return;

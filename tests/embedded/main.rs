@@ -13,6 +13,7 @@ mod growth;
 mod link;
 mod list;
 mod memory;
+mod metrics;
 mod named;
 mod neighbours;
 mod progress_bar;

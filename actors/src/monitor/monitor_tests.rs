@@ -10,6 +10,7 @@ use cyrus_types::Owner;
 use super::*;
 use crate::monitor::report::{Outcome, Sent, UserReport};
 use crate::monitor::reporting::{Reporting, ShownProgress, Verbosity};
+use crate::monitor::sinks::metrics::MetricsSource;
 
 fn user(nr: u64) -> UserReport {
     let outcome = match nr % 4 {
@@ -22,7 +23,7 @@ fn user(nr: u64) -> UserReport {
     UserReport { owner, outcome, sent, tries: 1, took: Duration::ZERO }
 }
 
-// Shows that report, list and totals agree, each user once.
+// Shows that report, list, metrics and totals agree, each user once.
 #[test]
 fn all_sinks_say_the_same_about_twenty_thousand_users() {
     const USERS: u64 = 20_000;
@@ -34,6 +35,8 @@ fn all_sinks_say_the_same_about_twenty_thousand_users() {
     reporting.failed_users_to(&failed).unwrap();
     let (events, told) = EventSink::channel(false, false);
     let progress = Progress::default();
+    let metrics = MetricsSource::default();
+    metrics.show(vec![(None, progress.clone())]);
     let shown = progress.clone();
     let unwritten = actix_rt::System::new().block_on(async move {
         let sinks = reporting.sinks("replica", None, None);
@@ -52,6 +55,13 @@ fn all_sinks_say_the_same_about_twenty_thousand_users() {
     let totals = progress.totals();
     assert_eq!((totals.ended.all(), totals.started), (USERS, USERS));
     assert_eq!((totals.ended.failed, totals.sent.messages), (failures, messages));
+    let text = metrics.text().unwrap();
+    for line in [
+        format!("sync_client_users_done_total{{outcome=\"failed\"}} {failures}.0\n"),
+        format!("sync_client_messages_replicated_total {messages}.0\n"),
+    ] {
+        assert!(text.contains(&line), "{line} is not in {text}");
+    }
     let json: serde_json::Value = serde_json::from_slice(&std::fs::read(&report).unwrap()).unwrap();
     let users = json["users"].as_array().unwrap();
     let names: BTreeSet<&str> = users.iter().map(|user| user["user"].as_str().unwrap()).collect();

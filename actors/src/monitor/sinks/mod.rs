@@ -3,4 +3,6 @@
 pub(crate) mod failed_users;
 pub(crate) mod json;
 pub(crate) mod lines;
+pub(crate) mod metrics;
+pub(crate) mod metrics_http;
 pub(crate) mod terminal;
