@@ -5,7 +5,6 @@
 
 use crate::monitor::events::{Event, Lag};
 use crate::monitor::report::{Outcome, Sent};
-use crate::monitor::words;
 
 /// What has happened so far.
 #[derive(Debug, Clone, Default)]
@@ -24,8 +23,6 @@ pub(crate) struct Totals {
     pub(crate) opened: u64,
     /// Connections that ended before we ended them.
     pub(crate) lost: u64,
-    /// What went wrong last and is tried again, in words.
-    pub(crate) trouble: Option<String>,
     /// How a channel of rolling replication stands.
     pub(crate) lag: Option<Lag>,
 }
@@ -78,12 +75,7 @@ impl Totals {
         match event {
             Event::Listed { users } => self.listed = Some(*users),
             Event::Started { tries } => self.started += u64::from(*tries == 1),
-            Event::Retry { owner, reason, pause } => {
-                self.retries += 1;
-                let pause = pause.map_or("later".into(), |p| format!("in {}", words::duration(p)));
-                let name = owner.name();
-                self.trouble = Some(format!("{name} is tried again {pause}: {reason}"));
-            }
+            Event::Retry { .. } => self.retries += 1,
             Event::Finished(user) => {
                 self.ended.add(&user.outcome, 1);
                 self.sent.add(user.sent);
@@ -93,10 +85,7 @@ impl Totals {
                 self.sent.add(*sent);
             }
             Event::ConnectionOpened => self.opened += 1,
-            Event::ConnectionLost { number, reason } => {
-                self.lost += 1;
-                self.trouble = Some(format!("connection {number} ended: {reason}"));
-            }
+            Event::ConnectionLost { .. } => self.lost += 1,
             Event::Lag(lag) => self.lag = Some(lag.clone()),
             Event::Action(_)
             | Event::Notice(_)

@@ -13,6 +13,8 @@ use crate::monitor::screen;
 use crate::monitor::sink::{Ending, Sink, SinkError};
 use crate::monitor::words;
 
+/// How long it is shown what went wrong and is tried again.
+const TROUBLE: Duration = Duration::from_secs(20);
 /// At most this many users are shown, those that are longest in flight.
 const SHOWN: usize = 4;
 /// The part of the bar for users that are done, and for those that are not.
@@ -25,6 +27,8 @@ pub(crate) struct Bar {
     colours: bool,
     /// How many users end in a second.
     users: Pace,
+    /// What went wrong last and is tried again, and when.
+    trouble: Option<(Instant, String)>,
 }
 
 impl Bar {
@@ -35,12 +39,15 @@ impl Bar {
         let style = ProgressStyle::with_template("{msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         screen::show(bar.clone());
-        Bar { bar, colours, users: Pace::default() }
+        Bar { bar, colours, users: Pace::default(), trouble: None }
     }
 }
 
 impl Sink for Bar {
-    fn take(&mut self, _: &Event, _: &Progress) -> Result<(), SinkError> {
+    fn take(&mut self, event: &Event, _: &Progress) -> Result<(), SinkError> {
+        if let Some(trouble) = trouble(event) {
+            self.trouble = Some((Instant::now(), trouble));
+        }
         Ok(())
     }
 
@@ -54,8 +61,11 @@ impl Sink for Bar {
         // A row that is full would go on in the next one.
         let columns = usize::from(columns).saturating_sub(1);
         let first = totals.listed.map(|all| first_line(done, all, columns, self.colours));
+        let fresh = |at: Instant| now.saturating_duration_since(at) < TROUBLE;
+        let trouble = self.trouble.as_ref().filter(|(at, _)| fresh(*at));
+        let trouble = trouble.map(|(_, text)| truncate_str(text, columns, "…").into_owned());
         let below = below(progress, now, time_left(left, rate), columns);
-        let lines: Vec<String> = first.into_iter().chain(below).collect();
+        let lines: Vec<String> = first.into_iter().chain(below).chain(trouble).collect();
         self.bar.set_message(lines.join("\n"));
     }
 
@@ -63,6 +73,19 @@ impl Sink for Bar {
         screen::remove_bar();
         Ok(())
     }
+}
+
+/// What went wrong and is tried again, in words.
+fn trouble(event: &Event) -> Option<String> {
+    let text = match event {
+        Event::Retry { owner, reason, pause } => {
+            let pause = pause.map_or("later".into(), |p| format!("in {}", words::duration(p)));
+            format!("{} is tried again {pause}: {reason}", owner.name())
+        }
+        Event::ConnectionLost { number, reason } => format!("connection {number} ended: {reason}"),
+        _ => return None,
+    };
+    Some(format!("  {}", plain::line(&text)))
 }
 
 /// The time that this many users take at this rate per second; `None` if nothing was done lately.
@@ -107,7 +130,6 @@ fn below(progress: &Progress, now: Instant, left: Option<Duration>, columns: usi
     {
         lines.push(away);
     }
-    lines.extend(totals.trouble.map(|trouble| format!("last: {}", plain::line(&trouble))));
     let slowest = progress.in_flight().slowest(now);
     let more = slowest.len().saturating_sub(SHOWN);
     lines.extend(slowest.into_iter().take(SHOWN));
@@ -143,6 +165,19 @@ mod tests {
             let width = console::measure_text_width(line);
             assert!((78..=80).contains(&width) && line.ends_with('…'), "{width}: {line}");
         }
+    }
+
+    #[test]
+    fn trouble_is_said_in_one_line() {
+        let owner = Owner::from("anna");
+        let (reason, pause) = ("lost\n".to_string(), Some(Duration::from_secs(2)));
+        assert_eq!(
+            trouble(&Event::Retry { owner, reason, pause }).unwrap(),
+            "  anna is tried again in 2s: lost\\n"
+        );
+        let lost = Event::ConnectionLost { number: 3, reason: "closed".into() };
+        assert_eq!(trouble(&lost).unwrap(), "  connection 3 ended: closed");
+        assert_eq!(trouble(&Event::Started { tries: 1 }), None);
     }
 
     #[test]
