@@ -455,6 +455,12 @@ mod tests {
             "-s -f x anna",
             "-m -n a -n b user.anna",
             "--no-such-option -A",
+            "--quiet -v -A",
+            "--quiet --progress plain -A",
+            "--progress wheel -A",
+            "-R --progress bar",
+            "-r --report x",
+            "-1 --failed-users x",
         ] {
             let failure = parsed(line).unwrap_err();
             assert_eq!(failure.exit, Exit::Usage, "{line}");

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
@@ -133,4 +134,90 @@ fn a_port_in_use() {
         assert!(run.stderr.contains(&wanted), "{mode}: {}", run.stderr);
     }
     assert_eq!(replica.stats().messages, 0);
+}
+
+/// Rolling replication: how far it is behind while a user waits for its lock, beside what is done; after SIGHUP there is
+/// still somebody who answers.
+#[test]
+fn a_channel_s_metrics() {
+    let plan =
+        Plan { users: 2, mailboxes: 1, messages: 3, sizes: Sizes::Fixed(900), ..Plan::default() };
+    let store = MasterStore::write(&plan).unwrap();
+    let options = Options { keep: Keep::Count, conversations: false, ..Options::default() };
+    let replica = Replica::new(options).unwrap();
+    let server = replica.serve("127.0.0.1:0").unwrap();
+    let conf = store.conf_for("metrics", server.address().port()).unwrap();
+    let [held, free] = [0, 1].map(|nr| &store.model().users[nr].userid);
+    let command = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sync_client"));
+        command.arg("-C").arg(&conf).args(args);
+        command
+    };
+    // The lock's file is made by the program.
+    assert_eq!(Running::start(command(&["-u", held])).wait().code, Some(0));
+    let config = Config::load_as(&conf, "sync_client").unwrap();
+    let lock = sync_lock(&config, "127.0.0.1", Some(held), true).unwrap().unwrap();
+    store.log(&format!("USER {held}\nUSER {free}\n")).unwrap();
+    let port = free_port();
+    let running = Running::start(command(&["-R", "--metrics-listen", &port.to_string()]));
+    let is = |name: &str, holds: &dyn Fn(f64) -> bool| {
+        let numbers = scrape(port).unwrap_or_default();
+        numbers.get(&format!("sync_client_{name}")).is_some_and(|number| holds(*number))
+    };
+    wait_for("the free user", || {
+        is("users_done_total{outcome=\"replicated\"}", &|done| done == 1.0)
+            && is("users{state=\"waiting_for_lock\"}", &|waiting| waiting == 1.0)
+    });
+    wait_for("the lag", || is("lag_seconds", &|lag| lag > 2.0 && lag < 60.0));
+    assert!(is("log_readable", &|readable| readable == 1.0) && is("ready", &|ready| ready == 1.0));
+    assert!(is("messages_replicated_total", &|messages| messages == 3.0));
+    drop(lock);
+    wait_for("the other one", || {
+        is("users_done_total{outcome=\"equal\"}", &|done| done == 1.0)
+            && is("lag_seconds", &|lag| lag == 0.0)
+    });
+    running.signal("HUP");
+    wait_for("the configuration", || {
+        is("users_done_total{outcome=\"equal\"}", &|done| done == 0.0)
+            && is("ready", &|ready| ready == 1.0)
+    });
+    running.terminate();
+    let ended = running.wait();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+/// A file that asks a daemon to stop, at the latest when the test ends.
+struct StopFile(PathBuf);
+
+impl Drop for StopFile {
+    fn drop(&mut self) {
+        let _ = fs::write(&self.0, "");
+    }
+}
+
+/// In the background the port is the same, and it is free again when the daemon ends.
+#[test]
+fn a_daemon_s_metrics() {
+    let store = MasterStore::write(&Plan { users: 1, messages: 1, ..Plan::default() }).unwrap();
+    let options = Options { keep: Keep::Count, ..Options::default() };
+    let replica = Replica::new(options).unwrap();
+    let server = replica.serve("127.0.0.1:0").unwrap();
+    let conf = store.conf_for("metrics", server.address().port()).unwrap();
+    store.log("").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let (port, stop) = (free_port(), StopFile(folder.path().join("stop")));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sync_client"));
+    command.env_remove("CYRUS_ISDAEMON").arg("-C").arg(&conf).arg("-r");
+    command.arg("-F").arg(&stop.0).args(["--metrics-listen", &port.to_string()]);
+    let mut starting = Running::start(command);
+    wait_for("the parent's end", || !starting.is_running());
+    wait_for("the daemon", || {
+        get(port, "/readyz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200 "))
+    });
+    drop(stop);
+    // It has our pipes until it ends.
+    let ended = starting.wait();
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(get(port, "/readyz"), None);
 }
