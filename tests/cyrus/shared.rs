@@ -1,5 +1,9 @@
 //! Shared mailboxes, which belong to no user: -A covers them.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use cyrus_store::{Config, sync_lock};
 use testkit::oracle::PrivateServer;
 use testkit::{Cyrus, DeleteMode, Via};
 
@@ -62,4 +66,35 @@ fn shared_mailboxes_go_with_all_users() {
     assert_eq!(here.len(), 3);
     assert_eq!(there[..3], here);
     assert!(there[3].contains("MBOXNAME orphan"), "{there:?}");
+}
+
+/// Shared mailboxes can't be named in a list of failed users: a comment says how to repeat them, and that works.
+#[test]
+fn a_list_says_how_to_repeat_them() {
+    let pair = Pair::start();
+    let name = pair.master.name(&["news"]);
+    pair.master.admin().unwrap().create(&name).unwrap();
+    pair.sync_well(&["-A"]);
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let list = folder.path().join("failed");
+    let file = list.to_str().unwrap();
+    let config = Config::load_as(pair.master.imapd_conf(), "sync_client").unwrap();
+    let lock = sync_lock(&config, "127.0.0.1", None, true).unwrap().unwrap();
+    for (args, how) in [
+        (&["-A"][..], "-A and the beginning of their names, or with -A alone"),
+        (&["-A", "news"], "-A news"),
+    ] {
+        let run = pair.sync(&[args, &["-N", "--failed-users", file]].concat());
+        assert_eq!(run.code, Some(1), "{}", run.stderr);
+        let listed = fs::read_to_string(&list).unwrap();
+        assert_eq!(listed, format!("# shared mailboxes: repeat them with {how}\n"));
+    }
+    let nobody = pair.sync(&["-u", "-f", file]);
+    assert_eq!(nobody.code, Some(1), "{}", nobody.stderr);
+    assert!(nobody.stderr.contains("the list of users is empty"), "{}", nobody.stderr);
+    drop(lock);
+    let again = pair.sync_well(&["-A", "news", "-N", "--failed-users", file]);
+    assert!(summary(&again).starts_with("0 users: shared mailboxes"), "{}", again.stderr);
+    assert_eq!(fs::read_to_string(&list).unwrap(), "");
 }
