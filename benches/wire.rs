@@ -9,9 +9,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use actors::encode::{self, Encoder, State};
+use actors::source::{Source, Which};
 use bytes::BytesMut;
 use csync::{Decoder, FullMailbox, Item, Limits, ReplicaUser, Reply};
-use cyrus_store::{Config, Mailbox, Store};
+use cyrus_store::{Config, Store};
 use cyrus_types::{MailboxName, ModSeq, SyncCrcs};
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
@@ -125,8 +126,7 @@ fn encode_mailbox(bencher: Bencher) {
     let store = Store::open(Arc::new(Config::load(master.imapd_conf()).unwrap()));
     let list = store.mailboxes().unwrap();
     let entry = list.lookup(&MailboxName::new("user.user00000")).unwrap().unwrap();
-    let modseqs = store.user_modseqs(&list, Some("user00000")).unwrap().of(&entry).unwrap();
-    let mailbox: Mailbox = store.open_mailbox(&entry).unwrap();
+    let mailbox = store.open(&entry).unwrap().unwrap();
     let crcs = SyncCrcs { basic: 1, annot: 2 };
     let head = encode::Head {
         local_only: false,
@@ -137,10 +137,10 @@ fn encode_mailbox(bencher: Bencher) {
         replica: None,
         groups: None,
     };
-    let records: Vec<_> = mailbox.records(ModSeq::ZERO).map(Result::unwrap).collect();
+    let records: Vec<_> = mailbox.records(Which::Since(ModSeq::ZERO)).map(Result::unwrap).collect();
     bencher.counter(ItemsCount::new(records.len())).bench_local(|| {
         let mut bytes = 0;
-        let mut encoder = Encoder::begin(&mailbox, modseqs, &head).unwrap();
+        let mut encoder = Encoder::begin(&*mailbox, &head).unwrap();
         for record in &records {
             encoder.record(record, record.modseq).unwrap();
             if encoder.pending() >= 64 * 1024 {

@@ -56,7 +56,7 @@ mod settings;
 pub use batch::run::replicate;
 pub use batch::user_lister::Selection;
 pub use error::{Class, MasterError, ReplicaError, UserError};
-pub use master::encode;
+pub use master::{encode, source, user_read};
 pub use monitor::progress::Progress;
 pub use monitor::report::{Outcome, RunReport, Sent, Stopped, UserReport, Well};
 pub use monitor::reporting::{Reporting, ShownProgress, Verbosity};

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use actix::prelude::*;
-use cyrus_store::{Config, Store};
+use cyrus_types::NameRules;
 
 use crate::master::mailbox_streamer::MailboxStreamer;
+use crate::master::source::Source;
 use crate::master::store_reader::StoreReader;
 use crate::master::threads::Threads;
 use crate::monitor::events::EventSink;
@@ -36,20 +37,19 @@ impl Runtime {
     /// Starts them. No connection is made yet.
     pub(crate) async fn start(
         settings: Arc<Settings>,
-        store: Arc<Store>,
+        source: Arc<dyn Source>,
         events: EventSink,
         progress: Progress,
     ) -> Runtime {
-        let config = store.config().clone();
         let arbiters: Vec<Arbiter> = (0..event_loops(&settings)).map(|_| Arbiter::new()).collect();
         let handles: Vec<ArbiterHandle> = arbiters.iter().map(Arbiter::handle).collect();
         let reader = StoreReader {
-            store: store.clone(),
+            source: source.clone(),
             settings: settings.clone(),
             threads: Threads::new("store-reader", settings.run.jobs),
         };
         let streamer = MailboxStreamer {
-            store,
+            source: source.clone(),
             settings: settings.clone(),
             progress: progress.clone(),
             threads: Threads::new("streamer", settings.run.jobs),
@@ -67,13 +67,13 @@ impl Runtime {
         let pool = ConnectionPool::new(means, handles, progress.clone()).start();
         let channel = settings.run.channel.as_deref();
         let cache = match &settings.sync.cache {
-            Some(path) => open_cache(path, &settings, &config).await.map(Arc::new),
+            Some(path) => open_cache(path, &settings, source.rules()).await.map(Arc::new),
             None => None,
         };
-        let rules = Arc::new(config.names().clone());
-        let sieve_folder = config.get("sieve_folder").unwrap_or("#sieve").into();
+        let rules = Arc::new(source.rules().clone());
+        let sieve_folder = source.sieve_folder().into();
         let locks =
-            LockKeeper::new(config, &settings.replica.server, channel, events.clone()).start();
+            LockKeeper::new(source, &settings.replica.server, channel, events.clone()).start();
         let in_flight = progress.in_flight().clone();
         let context = UserContext {
             settings,
@@ -105,11 +105,11 @@ impl Runtime {
 }
 
 /// The cache of the replica's state: its key is everything that says which replica it is.
-async fn open_cache(path: &Path, settings: &Settings, config: &Config) -> Option<Cache> {
+async fn open_cache(path: &Path, settings: &Settings, rules: &NameRules) -> Option<Cache> {
     let port = settings.replica.port.as_deref().unwrap_or_default();
     let channel = settings.run.channel.as_deref().unwrap_or_default();
     let replica = format!("{} {port} {channel}", settings.replica.server);
-    let (path, rules) = (path.to_path_buf(), config.names().clone());
+    let (path, rules) = (path.to_path_buf(), rules.clone());
     let span = spans::channel(settings.run.channel.as_deref());
     let opening = move || span.in_scope(|| Cache::open(&path, &replica, rules));
     actix_rt::task::spawn_blocking(opening).await.ok().flatten()

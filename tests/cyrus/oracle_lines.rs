@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use actors::encode::{Encoder, Head, State};
+use actors::source::{MailboxSource, Source, Which};
 use csync::{DlistWriter, IntermediateHead, command};
-use cyrus_store::{Config, Mailbox, MboxEntry, MboxList, Modseqs, Store};
+use cyrus_store::{Config, MboxEntry, MboxList, Store};
 use cyrus_types::{Guid, ModSeq};
 use testkit::fill::{self, RandomWork};
 use testkit::oracle::PrivateServer;
@@ -85,19 +86,19 @@ fn assert_lines(ours: &[Vec<u8>], theirs: &[&[u8]], what: &str) {
 }
 
 /// A mailbox as we would send all of it to an empty replica.
-fn encoded(mailbox: &Mailbox, modseqs: Modseqs, with_records: bool) -> Vec<u8> {
+fn encoded(mailbox: &dyn MailboxSource, with_records: bool) -> Vec<u8> {
     let head = Head {
         local_only: false,
         one_way: true,
-        partition: &mailbox.entry.partition,
-        state: State::Whole(mailbox.index.sync_crcs),
+        partition: &mailbox.entry().partition,
+        state: State::Whole(mailbox.index().crcs),
         since: None,
         replica: None,
         groups: None,
     };
-    let mut encoder = Encoder::begin(mailbox, modseqs, &head).unwrap();
+    let mut encoder = Encoder::begin(mailbox, &head).unwrap();
     if with_records {
-        for record in mailbox.records(ModSeq::ZERO) {
+        for record in mailbox.records(Which::Since(ModSeq::ZERO)) {
             let record = record.unwrap();
             encoder.record(&record, record.modseq).unwrap();
         }
@@ -114,8 +115,8 @@ fn encoded(mailbox: &Mailbox, modseqs: Modseqs, with_records: bool) -> Vec<u8> {
 }
 
 /// A mailbox as GET USER lists it: no records, and no key for them.
-fn listed(mailbox: &Mailbox, modseqs: Modseqs) -> Vec<u8> {
-    let line = encoded(mailbox, modseqs, false);
+fn listed(mailbox: &dyn MailboxSource) -> Vec<u8> {
+    let line = encoded(mailbox, false);
     let mut line = line.strip_suffix(b" RECORD ())").unwrap().to_vec();
     line.push(b')');
     line
@@ -150,7 +151,6 @@ struct Compared {
 }
 
 fn compare_mailboxes(store: &Store, list: &MboxList, said: &Said, compared: &mut Compared) {
-    let modseqs = store.user_modseqs(list, Some(&said.user)).unwrap();
     let mut ours = Vec::new();
     let mut full = Vec::new();
     let mut roots = BTreeSet::new();
@@ -164,9 +164,9 @@ fn compare_mailboxes(store: &Store, list: &MboxList, said: &Said, compared: &mut
             continue;
         }
         let mailbox = store.open_mailbox(&entry).unwrap();
-        let modseqs = modseqs.of(&entry).unwrap();
-        ours.push(listed(&mailbox, modseqs));
-        full.push(encoded(&mailbox, modseqs, true));
+        let source = store.open(&entry).unwrap().unwrap();
+        ours.push(listed(&*source));
+        full.push(encoded(&*source, true));
         roots.extend(mailbox.header.quotaroot.clone());
         // The index header's stored values equal those computed from the records.
         assert!(mailbox.header_crc_matches, "{}", entry.name);

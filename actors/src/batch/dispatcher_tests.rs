@@ -132,8 +132,8 @@ fn run(users: Vec<(&'static str, Vec<Ends>)>, stop_after: Option<u64>) -> Came {
         let dial = Arc::new(Tries::of(tries));
         let (context, mut told) = context(&master, settings(), dial);
         actix_rt::spawn(async move { while told.recv().await.is_some() {} });
-        let config = master.store.config().clone();
-        let locks = LockKeeper::new(config, "replica", None, context.events.clone()).start();
+        let store = master.store.clone();
+        let locks = LockKeeper::new(store, "replica", None, context.events.clone()).start();
         let (list, users_listed) = mpsc::channel(16);
         for (name, _) in &users {
             list.send(whole((*name).into())).await.unwrap();

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use actix::prelude::*;
-use cyrus_store::{Config, Store};
 use cyrus_types::Owner;
 use tokio::sync::watch;
 
 use crate::batch::dispatcher::{Dispatcher, Ran, RunUsers};
 use crate::batch::names::Selected;
 use crate::batch::user_lister::{ListUsers, Listed, Selection, UserLister};
+use crate::master::source::Source;
 use crate::monitor::events::{Event, EventSink};
 use crate::monitor::monitor::Watching;
 use crate::monitor::progress::Progress;
@@ -23,7 +23,7 @@ use crate::settings::Settings;
 /// becomes true. `progress` shows its status all the while; `reporting` says what is written where.
 pub async fn replicate(
     settings: Settings,
-    store: Arc<Store>,
+    source: Arc<dyn Source>,
     work: Selection,
     reporting: Reporting,
     stop: watch::Receiver<bool>,
@@ -35,7 +35,7 @@ pub async fn replicate(
     let channel = settings.run.channel.as_deref();
     let sinks = reporting.sinks(&settings.replica(), channel, settings.sync.prefix.as_deref());
     let watching = Watching::start(sinks, told, progress.clone());
-    let mut report = run(settings, store, work, events.clone(), stop, progress).await;
+    let mut report = run(settings, source, work, events.clone(), stop, progress).await;
     report.took = since.elapsed();
     let report = Arc::new(report);
     let unwritten = watching.end(&events, Some(report.clone())).await;
@@ -44,15 +44,15 @@ pub async fn replicate(
 
 async fn run(
     settings: Arc<Settings>,
-    store: Arc<Store>,
+    source: Arc<dyn Source>,
     work: Selection,
     events: EventSink,
     stop: watch::Receiver<bool>,
     progress: Progress,
 ) -> RunReport {
     let by_name = !matches!(work, Selection::AllUsers { .. });
-    let nobody = nobody(&work, store.config());
-    let listed = match list(&store, work).await {
+    let nobody = nobody(&work, &*source);
+    let listed = match list(&source, work).await {
         Ok(listed) => listed,
         Err(why) => return RunReport { stopped: Some(why), by_name, ..RunReport::default() },
     };
@@ -69,7 +69,7 @@ async fn run(
     }
 
     events.tell(Event::Listed { users: listed.all.len() as u64 }).await;
-    let runtime = Runtime::start(settings, store, events, progress).await;
+    let runtime = Runtime::start(settings, source, events, progress).await;
     let dispatcher =
         Dispatcher::new(runtime.context.clone(), runtime.locks.clone(), runtime.loops.clone())
             .start();
@@ -87,8 +87,8 @@ async fn run(
     report
 }
 
-async fn list(store: &Arc<Store>, work: Selection) -> Result<Listed, Stopped> {
-    let lister = UserLister::new(store.clone()).start();
+async fn list(source: &Arc<dyn Source>, work: Selection) -> Result<Listed, Stopped> {
+    let lister = UserLister::new(source.clone()).start();
     match lister.send(ListUsers(work)).await {
         Ok(listed) => listed.map_err(|e| Stopped::Listing(e.to_string())),
         Err(e) => Err(Stopped::Internal(e.to_string())),
@@ -96,12 +96,12 @@ async fn list(store: &Arc<Store>, work: Selection) -> Result<Listed, Stopped> {
 }
 
 /// The message if no user was selected.
-fn nobody(work: &Selection, config: &Config) -> String {
+fn nobody(work: &Selection, source: &dyn Source) -> String {
     match work {
         Selection::Users(_) | Selection::Meta(_) => "the list of users is empty".into(),
         Selection::Mailboxes(_) => "the list of mailboxes is empty".into(),
         Selection::AllUsers { prefix: None } => {
-            format!("{} lists no users", cyrus_store::paths::mailboxes_db(config).display())
+            format!("{} lists no users", source.listed_in())
         }
         Selection::AllUsers { prefix: Some(prefix) } => format!(
             "no mailbox's internal name and no user's name begins with {prefix:?}; a prefix is the beginning of internal names, such as user.an for the users whose names begin with \"an\""

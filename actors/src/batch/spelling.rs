@@ -8,22 +8,24 @@
 //! internal spelling looks so. Without unixhierarchysep both are alike. `altnamespace` does not matter: an admin never sees
 //! names in that form.
 
-use cyrus_store::{MboxList, StoreError};
+use cyrus_store::StoreError;
 use cyrus_types::{MailboxName, NameRules};
+
+use crate::master::source::Source;
 
 /// The mailbox of this name; `None` if no mailbox could have it.
 ///
 /// # Errors
 /// The list of mailboxes can't be read.
 pub(crate) fn spelt(
-    list: &MboxList,
+    source: &dyn Source,
     rules: &NameRules,
     text: &str,
 ) -> Result<Option<MailboxName>, StoreError> {
     let external = rules.parse_external(text).map(|name| rules.internal(&name));
     let internal = internal(rules, text);
     for name in external.iter().chain(&internal) {
-        if list.lookup(name)?.is_some() {
+        if source.is_listed(name)? {
             return Ok(Some(name.clone()));
         }
     }
@@ -56,11 +58,10 @@ mod tests {
     #[test]
     fn both_spellings_name_a_mailbox() {
         let master = Master::of(&Plan { users: 1, mailboxes: 2, ..Plan::default() });
-        let list = master.store.mailboxes().unwrap();
         let rules = master.store.config().names();
         let user = &master.disk.model().users[0].userid;
         let inbox = rules.user_inbox(user);
-        let spelt = |text: &str| spelt(&list, rules, text).unwrap();
+        let spelt = |text: &str| spelt(&*master.store, rules, text).unwrap();
         for text in [inbox.as_str(), &rules.external(&rules.parse(&inbox))] {
             assert_eq!(spelt(text).as_ref(), Some(&inbox), "{text}");
         }
@@ -69,7 +70,6 @@ mod tests {
     #[test]
     fn what_exists_nowhere_is_what_it_looks_like() {
         let master = Master::of(&Plan { users: 0, ..Plan::default() });
-        let list = master.store.mailboxes().unwrap();
         let slashes = NameRules::default();
         let dots = NameRules::new("DELETED", None, false, false);
         let domains = NameRules::new("DELETED", Some("here.example"), true, true);
@@ -91,7 +91,7 @@ mod tests {
             (&slashes, "/", None),
             (&dots, ".", None),
         ] {
-            let found = spelt(&list, rules, text).unwrap();
+            let found = spelt(&*master.store, rules, text).unwrap();
             assert_eq!(found.as_ref().map(MailboxName::as_str), name, "{text}");
         }
     }

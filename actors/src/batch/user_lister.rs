@@ -3,17 +3,17 @@
 //! The users go out through a bounded channel, so a list of any length waits for the Dispatcher.
 
 use std::collections::{HashMap, HashSet};
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use actix::prelude::*;
-use cyrus_store::{MboxList, Store, StoreError};
+use cyrus_store::StoreError;
 use cyrus_types::{MailboxName, Owner};
 use sync_plan::backlog::WorkUnit;
 use tokio::sync::mpsc;
 
 use crate::batch::names::{Names, Selected, Wanted};
 use crate::batch::spelling::spelt;
+use crate::master::source::Source;
 
 /// How many users may wait in the channel.
 const USERS_WAITING: usize = 256;
@@ -36,12 +36,12 @@ pub enum Selection {
 
 /// Lists users.
 pub(crate) struct UserLister {
-    store: Arc<Store>,
+    source: Arc<dyn Source>,
 }
 
 impl UserLister {
-    pub(crate) fn new(store: Arc<Store>) -> UserLister {
-        UserLister { store }
+    pub(crate) fn new(source: Arc<dyn Source>) -> UserLister {
+        UserLister { source }
     }
 }
 
@@ -78,9 +78,9 @@ impl Handler<ListUsers> for UserLister {
     type Result = ResponseFuture<Result<Listed, StoreError>>;
 
     fn handle(&mut self, ListUsers(work): ListUsers, _: &mut Context<Self>) -> Self::Result {
-        let store = self.store.clone();
+        let source = self.source.clone();
         Box::pin(async move {
-            let reading = move || users(&store, work);
+            let reading = move || users(&*source, work);
             let Found { all, note, no_names } = match actix_rt::task::spawn_blocking(reading).await
             {
                 Ok(users) => users?,
@@ -114,12 +114,12 @@ fn once(names: &[String]) -> Names {
 }
 
 /// The owners of the named mailboxes, in the order in which they come up.
-fn mailboxes(store: &Store, texts: &[String]) -> Result<Found, StoreError> {
-    let (list, rules) = (store.mailboxes()?, store.config().names());
+fn mailboxes(source: &dyn Source, texts: &[String]) -> Result<Found, StoreError> {
+    let rules = source.rules();
     let mut found = Found::default();
     let mut of: HashMap<Owner, HashSet<MailboxName>> = HashMap::new();
     for text in texts {
-        let Some(name) = spelt(&list, rules, text)? else {
+        let Some(name) = spelt(source, rules, text)? else {
             found.no_names.push(text.clone());
             continue;
         };
@@ -136,7 +136,7 @@ fn mailboxes(store: &Store, texts: &[String]) -> Result<Found, StoreError> {
 }
 
 /// Each user once.
-fn users(store: &Store, work: Selection) -> Result<Found, StoreError> {
+fn users(source: &dyn Source, work: Selection) -> Result<Found, StoreError> {
     match work {
         Selection::Users(names) => {
             let all = Selected { users: once(&names), ..Selected::default() };
@@ -146,15 +146,13 @@ fn users(store: &Store, work: Selection) -> Result<Found, StoreError> {
             let all = Selected { users: once(&names), wanted: Wanted::Meta, ..Selected::default() };
             Ok(Found { all, ..Found::default() })
         }
-        Selection::Mailboxes(texts) => mailboxes(store, &texts),
+        Selection::Mailboxes(texts) => mailboxes(source, &texts),
         Selection::AllUsers { prefix } => {
-            let list = store.mailboxes()?;
-            let mut names = named(&list, prefix.as_deref())?;
-            let shared = !list.shared_tree(prefix.as_deref())?.is_empty();
+            let (mut names, shared) = named(source, prefix.as_deref())?;
             let mut note = None;
             if let Some(prefix) = &prefix {
                 if names.is_empty() {
-                    names = named(&list, None)?;
+                    (names, _) = named(source, None)?;
                     let begin_so = names.iter().filter(|user| user.starts_with(prefix.as_str()));
                     names = begin_so.fold(Names::default(), |mut names, user| {
                         names.push(user);
@@ -168,7 +166,8 @@ fn users(store: &Store, work: Selection) -> Result<Found, StoreError> {
                 }
             }
             let mut sized: Vec<(u64, &str)> =
-                names.iter().map(|user| (quota_used(store, user), user)).collect();
+                names.iter().map(|user| (source.bytes_of(user), user)).collect();
+            // Users of unknown size keep their order at the end.
             sized.sort_by(|(a, _), (b, _)| b.cmp(a));
             let mut users = Names::default();
             sized.iter().for_each(|(_, user)| users.push(user));
@@ -179,14 +178,11 @@ fn users(store: &Store, work: Selection) -> Result<Found, StoreError> {
     }
 }
 
-/// The users whose internal names begin with the prefix.
-fn named(list: &MboxList, prefix: Option<&str>) -> Result<Names, StoreError> {
+/// The users whose internal names begin with the prefix, and whether there are such shared mailboxes.
+fn named(source: &dyn Source, prefix: Option<&str>) -> Result<(Names, bool), StoreError> {
     let mut names = Names::default();
-    list.for_each_user(prefix, |user| {
-        names.push(user);
-        Ok(ControlFlow::Continue(()))
-    })?;
-    Ok(names)
+    let shared = source.users(prefix, &mut |user| names.push(user))?;
+    Ok((names, shared))
 }
 
 /// A prefix that matches no user's internal name, but matches user names.
@@ -194,13 +190,4 @@ fn understood(prefix: &str) -> String {
     format!(
         "no user's internal name begins with {prefix:?}: replicating the users whose names begin so"
     )
-}
-
-/// Bytes used by the user's quota root, or 0 if there is none: users of unknown size keep their order at the end.
-fn quota_used(store: &Store, userid: &str) -> u64 {
-    let root = store.config().names().user_inbox(userid);
-    match store.quota(root.as_str()) {
-        Ok(Some(quota)) => quota.used.first().map_or(0, |bytes| bytes.max(&0).unsigned_abs()),
-        Ok(None) | Err(_) => 0,
-    }
 }

@@ -78,6 +78,11 @@ pub enum MasterError {
 }
 
 impl MasterError {
+    /// An error about one mailbox.
+    pub(crate) fn of_mailbox(mailbox: &MailboxName, e: StoreError) -> MasterError {
+        MasterError::Mailbox { mailbox: mailbox.clone(), source: Box::new(e) }
+    }
+
     /// The mailbox in question, if there is one.
     pub(super) fn mailbox(&self) -> Option<&MailboxName> {
         match self {

@@ -15,8 +15,10 @@
 use std::collections::VecDeque;
 
 use csync::Since;
-use cyrus_store::{IndexRecord, Mailbox, StoreError};
+use cyrus_store::{IndexRecord, StoreError};
 use cyrus_types::{ModSeq, Uid};
+
+use crate::master::source::{MailboxSource, Which};
 
 /// New messages' bytes in one batch. A larger message has a batch of its own.
 pub(crate) const STEP_BYTES: u64 = 256 * 1024 * 1024;
@@ -48,8 +50,8 @@ struct Chunk {
 }
 
 /// Whether there may be more new messages than one batch should have (0: no bound).
-pub(crate) fn are_many(mailbox: &Mailbox, base: &Base, batch: u32) -> bool {
-    batch > 0 && mailbox.index.last_uid.0.saturating_sub(base.last_uid.0) > batch
+pub(crate) fn are_many(mailbox: &dyn MailboxSource, base: &Base, batch: u32) -> bool {
+    batch > 0 && mailbox.index().last_uid.0.saturating_sub(base.last_uid.0) > batch
 }
 
 /// The batches before the last one; empty if everything fits into one. They stay right whatever happens to the mailbox
@@ -58,12 +60,12 @@ pub(crate) fn are_many(mailbox: &Mailbox, base: &Base, batch: u32) -> bool {
 /// # Errors
 /// A record can't be read.
 pub(crate) fn plan(
-    mailbox: &Mailbox,
+    mailbox: &dyn MailboxSource,
     base: &Base,
     batch: u32,
 ) -> Result<VecDeque<Batch>, StoreError> {
-    let new = mailbox.records_from_uid(base.last_uid.next());
-    plan_over(new, base.highestmodseq, mailbox.index.highestmodseq, batch)
+    let new = mailbox.records(Which::From(base.last_uid.next()));
+    plan_over(new, base.highestmodseq, mailbox.index().highestmodseq, batch)
 }
 
 fn plan_over(

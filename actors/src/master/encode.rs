@@ -1,4 +1,4 @@
-//! Turns the store's values into bytes: one mailbox and one record as they are in `MAILBOX`.
+//! Turns the master's values into bytes: one mailbox and one record as they are in `MAILBOX`.
 //!
 //! With all records and without SINCE, the same encoding is the answer of a master's own sync_server to GET FULLMAILBOX;
 //! the tests compare the two byte by byte.
@@ -8,61 +8,24 @@ use std::fmt::Write;
 use csync::{
     Annotation, MailboxCommand, MailboxHead, OwnedAnnotation, Record, ReplicaMailbox, Since,
 };
-use cyrus_store::{IndexRecord, Mailbox, Modseqs, StoreError};
+use cyrus_store::mailbox::virtual_annotations::virtual_annotations;
+use cyrus_store::{IndexRecord, StoreError};
 use cyrus_types::{ModSeq, SyncCrcs, Uid};
-use sync_plan::{MailboxAnnotation, MasterMailbox};
 
-/// A mailbox's header in the form that the planner compares.
-///
-/// # Errors
-/// A database beside the mailbox (annotations, conversations, counters) can't be read.
-pub fn header(m: &Mailbox, modseqs: Modseqs) -> Result<MasterMailbox, StoreError> {
-    let annotations = m
-        .annotations()?
-        .into_iter()
-        .map(|a| MailboxAnnotation {
-            entry: a.entry,
-            userid: a.userid,
-            modseq: a.modseq,
-            value: a.value,
-        })
-        .collect();
-    let index = &m.index;
-    Ok(MasterMailbox {
-        name: m.entry.name.clone(),
-        uniqueid: m.uniqueid().clone(),
-        mboxtype: m.entry.mbtype.sync_str(),
-        partition: m.entry.partition.clone(),
-        acl: m.entry.acl.clone(),
-        options: m.options_str(),
-        quotaroot: m.header.quotaroot.clone(),
-        last_uid: index.last_uid,
-        highestmodseq: index.highestmodseq,
-        deletedmodseq: index.deletedmodseq,
-        uidvalidity: index.uidvalidity,
-        recentuid: index.recentuid,
-        recenttime: index.recenttime,
-        pop3_last_login: index.pop3_last_login,
-        pop3_show_after: index.pop3_show_after,
-        crcs: index.sync_crcs,
-        foldermodseq: m.entry.foldermodseq,
-        xconvmodseq: modseqs.xconv,
-        raclmodseq: modseqs.racl,
-        annotations,
-    })
-}
+use crate::error::MasterError;
+use crate::master::source::{IndexHead, MailboxSource};
 
 /// The state of the replica's mailbox after it was sent all of ours, as GET MAILBOXES would report it.
 ///
 /// # Errors
-/// As [`header`].
+/// As [`MailboxSource::head`].
 pub(crate) fn replica_state(
-    m: &Mailbox,
-    modseqs: Modseqs,
+    m: &dyn MailboxSource,
     partition: &str,
     crcs: SyncCrcs,
-) -> Result<ReplicaMailbox, StoreError> {
-    let ours = header(m, modseqs)?;
+) -> Result<ReplicaMailbox, MasterError> {
+    let ours = m.head()?;
+    let index = m.index();
     Ok(ReplicaMailbox {
         uniqueid: ours.uniqueid,
         name: ours.name,
@@ -72,7 +35,7 @@ pub(crate) fn replica_state(
         uidvalidity: ours.uidvalidity,
         recentuid: ours.recentuid,
         recenttime: ours.recenttime,
-        last_appenddate: m.index.last_appenddate,
+        last_appenddate: index.last_appenddate,
         pop3_last_login: ours.pop3_last_login,
         pop3_show_after: ours.pop3_show_after,
         crcs,
@@ -82,7 +45,7 @@ pub(crate) fn replica_state(
         quotaroot: ours.quotaroot,
         xconvmodseq: ours.xconvmodseq.unwrap_or_default(),
         raclmodseq: ours.raclmodseq,
-        createdmodseq: m.index.createdmodseq,
+        createdmodseq: index.createdmodseq,
         foldermodseq: ours.foldermodseq,
         annotations: ours
             .annotations
@@ -146,9 +109,9 @@ fn xconvmodseq(ours: ModSeq, theirs: ModSeq, one_way: bool) -> ModSeq {
 const MOST_VIRTUALS: usize = 5;
 
 /// Encodes one MAILBOX command piece by piece.
-#[derive(Debug)]
 pub struct Encoder<'m> {
-    mailbox: &'m Mailbox,
+    mailbox: &'m dyn MailboxSource,
+    index: IndexHead<'m>,
     command: MailboxCommand,
     out: Vec<u8>,
     /// Flags of the current record and the text of its virtual annotations, kept to reuse their memory.
@@ -160,13 +123,12 @@ impl<'m> Encoder<'m> {
     /// Starts the command: everything before the records.
     ///
     /// # Errors
-    /// As [`header`].
+    /// As [`MailboxSource::head`].
     pub fn begin(
-        mailbox: &'m Mailbox,
-        modseqs: Modseqs,
+        mailbox: &'m dyn MailboxSource,
         head: &Head<'_>,
-    ) -> Result<Encoder<'m>, StoreError> {
-        let ours = header(mailbox, modseqs)?;
+    ) -> Result<Encoder<'m>, MasterError> {
+        let (index, ours) = (mailbox.index(), mailbox.head()?);
         let annotations: Vec<Annotation<'_>> = ours
             .annotations
             .iter()
@@ -177,8 +139,7 @@ impl<'m> Encoder<'m> {
                 value: &a.value,
             })
             .collect();
-        let userflags: Vec<&str> =
-            mailbox.header.flags.iter().flatten().map(String::as_str).collect();
+        let userflags: Vec<&str> = index.flag_names.iter().flatten().map(String::as_str).collect();
         let mut line = MailboxHead {
             uniqueid: &ours.uniqueid,
             mboxname: &ours.name,
@@ -189,7 +150,7 @@ impl<'m> Encoder<'m> {
             highestmodseq: ours.highestmodseq,
             recentuid: ours.recentuid,
             recenttime: ours.recenttime,
-            last_appenddate: mailbox.index.last_appenddate,
+            last_appenddate: index.last_appenddate,
             pop3_last_login: ours.pop3_last_login,
             pop3_show_after: ours.pop3_show_after,
             xconvmodseq: ours.xconvmodseq.unwrap_or_default(),
@@ -199,7 +160,7 @@ impl<'m> Encoder<'m> {
             acl: &ours.acl,
             options: &ours.options,
             quotaroot: ours.quotaroot.as_deref(),
-            createdmodseq: mailbox.index.createdmodseq,
+            createdmodseq: index.createdmodseq,
             foldermodseq: ours.foldermodseq,
             annotations: &annotations,
             userflags: head.groups.map(|_| userflags.as_slice()),
@@ -230,7 +191,7 @@ impl<'m> Encoder<'m> {
         }
         let mut out = Vec::new();
         let command = MailboxCommand::begin(&mut out, head.local_only, &line);
-        Ok(Encoder { mailbox, command, out, flags: Vec::new(), text: String::new() })
+        Ok(Encoder { mailbox, index, command, out, flags: Vec::new(), text: String::new() })
     }
 
     /// Encodes one record, with this modseq. Records must come in order of UID.
@@ -238,11 +199,11 @@ impl<'m> Encoder<'m> {
     /// # Errors
     /// The message's annotations can't be read.
     pub fn record(&mut self, record: &IndexRecord, modseq: ModSeq) -> Result<(), StoreError> {
-        let stored = self.mailbox.message_annotations(record.uid)?;
+        let stored = self.mailbox.annotations(record.uid)?;
         self.text.clear();
         let mut virtuals = [("", 0, 0); MOST_VIRTUALS];
         let mut used = 0;
-        for (found, place) in self.mailbox.virtual_annotations(record).zip(&mut virtuals) {
+        for (found, place) in virtual_annotations(self.index.version, record).zip(&mut virtuals) {
             let start = self.text.len();
             // Writing to a String can't fail.
             let _ = write!(self.text, "{}", found.value);
@@ -266,7 +227,7 @@ impl<'m> Encoder<'m> {
             .chain(virtuals)
             .collect();
         self.flags.clear();
-        self.flags.extend(self.mailbox.flags(record));
+        self.flags.extend(record.flag_names(self.index.flag_names));
         let line = Record {
             uid: record.uid,
             modseq,

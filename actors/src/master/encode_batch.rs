@@ -2,21 +2,19 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use cyrus_store::Mailbox;
-
 use crate::error::MasterError;
 use crate::master::batches::{self, Base, Batch, modseq_in_step};
 use crate::master::encode::{self, State};
 use crate::master::mailbox_command::{CommandHead, Encoded};
-use crate::master::message_files::Message;
 use crate::master::record_buffer::RecordBuffer;
 use crate::master::send_mailbox::MailboxSender;
+use crate::master::source::{MailboxSource, Message, Which};
 use crate::replica::frames::FRAME_BYTES;
 
 impl MailboxSender<'_> {
     pub(super) fn plan_steps(
         &self,
-        m: &Mailbox,
+        m: &dyn MailboxSource,
         base: &Base,
     ) -> Result<VecDeque<Batch>, MasterError> {
         batches::plan(m, base, self.settings.sync.batch_messages).map_err(|e| self.damaged(e))
@@ -25,7 +23,7 @@ impl MailboxSender<'_> {
     /// The command of one batch. If it would be too large, the batches are planned again, also by bytes.
     pub(super) fn encode_step(
         &self,
-        mailbox: &Mailbox,
+        mailbox: &dyn MailboxSource,
         said: &mut CommandHead,
         steps: &mut VecDeque<Batch>,
     ) -> Result<Encoded, MasterError> {
@@ -44,11 +42,11 @@ impl MailboxSender<'_> {
     /// `None` if it would bring more bytes than allowed.
     fn encode(
         &self,
-        mailbox: &Mailbox,
+        mailbox: &dyn MailboxSource,
         said: &CommandHead,
     ) -> Result<Option<Encoded>, MasterError> {
-        let CommandHead { crcs, modseqs, base, step, most } = *said;
-        let partition = self.partition(mailbox);
+        let CommandHead { crcs, base, step, most } = *said;
+        let partition = self.partition();
         let mut spool = RecordBuffer::new();
         let mut messages = Vec::new();
         let mut records = 0;
@@ -57,7 +55,10 @@ impl MailboxSender<'_> {
             None => State::Whole(crcs),
             Some(Batch { last_uid, highestmodseq }) => State::Partial { last_uid, highestmodseq },
         };
-        let groups = self.groups()?;
+        let groups = match self.client.features().user_flags {
+            true => Some(mailbox.groups()?),
+            false => None,
+        };
         let head = encode::Head {
             local_only: self.settings.sync.local_only,
             one_way: self.settings.sync.one_way,
@@ -65,15 +66,14 @@ impl MailboxSender<'_> {
             state,
             since: base.since,
             replica: self.replica.as_deref(),
-            groups: Some(&*groups).filter(|_| self.client.features().user_flags),
+            groups: groups.as_deref(),
         };
-        let mut encoder =
-            encode::Encoder::begin(mailbox, modseqs, &head).map_err(|e| self.damaged(e))?;
+        let mut encoder = encode::Encoder::begin(mailbox, &head)?;
         let mut listed = HashSet::new();
         let mut bytes = 0;
         // A new record may have a modseq that the replica has reached by a change of its own; once the replica's LAST_UID
         // has passed its UID, it can't be appended any more.
-        for record in mailbox.records_beyond(base.highestmodseq, base.last_uid) {
+        for record in mailbox.records(Which::SinceOrAbove(base.highestmodseq, base.last_uid)) {
             let record = record.map_err(|e| self.damaged(e))?;
             if step.is_some_and(|s| record.uid > s.last_uid) {
                 break;

@@ -3,13 +3,12 @@
 use std::collections::HashSet;
 
 use csync::ReplicaMailbox;
-use cyrus_store::{Mailbox, MboxEntry, Store, StoreError};
-use cyrus_types::{Guid, MailboxName, ModSeq, SyncCrcs, Uid};
+use cyrus_store::{MboxEntry, StoreError};
+use cyrus_types::{Guid, ModSeq, SyncCrcs, Uid};
 use sync_plan::{CopybackReason, FullMaster, FullReplica, PlanError, RecordState, plan_full};
 
 use crate::error::{MasterError, UserError};
-use crate::master::message_files::{Message, MessageFiles};
-use crate::master::stale::is_stale;
+use crate::master::source::{MailboxSource, Message, Source, Which};
 use crate::replica::staged::STAGED;
 
 /// The result of comparing a mailbox record by record.
@@ -54,33 +53,32 @@ const NAMED: usize = 100;
 /// # Errors
 /// Something that only the replica has is in the way, and may not be removed; or the mailbox can't be read.
 pub(crate) fn check(
-    store: &Store,
+    source: &dyn Source,
     entry: &MboxEntry,
     full: &FullReplica,
     overwrite: bool,
 ) -> Result<FullChecked, UserError> {
-    let Some(mut mailbox) = open(store, entry)? else { return Ok(FullChecked::default()) };
-    let Compared { mut found, lacking, .. } = compare(&mailbox, full, overwrite)?;
+    let Some(mut mailbox) = source.open(entry)? else { return Ok(FullChecked::default()) };
+    let Compared { mut found, lacking, .. } = compare(&*mailbox, full, overwrite)?;
     let mut checked = FullChecked { found, ..FullChecked::default() };
     if found.again && found.live as usize > STAGED {
         // It is removed before ours is sent.
-        check_what_both_have(mailbox, full)?;
+        check_what_both_have(&mut *mailbox, full)?;
         return Ok(checked);
     }
     checked.half_made = !found.again && full.last_uid > Uid::NONE && full.records.is_empty();
     if found.again || checked.half_made || lacking.is_empty() {
         return Ok(checked);
     }
-    let damaged = |e: StoreError| damaged(&entry.name, e);
-    let mut messages = Vec::new();
-    for uid in &lacking {
-        messages.extend(mailbox.record(*uid).map_err(damaged)?.as_ref().map(Message::from));
-    }
-    checked.crcs = mailbox.recompute_crcs_without(&lacking).map_err(damaged)?;
+    let damaged = |e: StoreError| MasterError::of_mailbox(&entry.name, e);
+    let is_lacking = |message: &Message| lacking.binary_search(&message.uid).is_ok();
+    let first = lacking.first().copied().unwrap_or_default();
+    let messages = messages(&*mailbox, Which::From(first), is_lacking).map_err(damaged)?;
+    checked.crcs = mailbox.recomputed_crcs(&lacking).map_err(damaged)?;
     mailbox.release_index();
-    let mut files = MessageFiles::new(&mailbox);
+    let mut small = Vec::new();
     for message in &messages {
-        match files.check(message) {
+        match mailbox.message(message, &mut small) {
             // A UID below the replica's LAST_UID can't be appended any more. As everything else there is ours, making the
             // mailbox again loses nothing.
             Ok(_) if found.live as usize <= STAGED => {
@@ -100,36 +98,44 @@ pub(crate) fn check(
 
 /// Checks the files of those live messages that the replica has live, too: it loses them with its mailbox, and only our files
 /// can bring them back. The error names the first bad one.
-fn check_what_both_have(mut mailbox: Mailbox, full: &FullReplica) -> Result<(), MasterError> {
+fn check_what_both_have(
+    mailbox: &mut dyn MailboxSource,
+    full: &FullReplica,
+) -> Result<(), MasterError> {
     let theirs: HashSet<Guid> =
         full.records.iter().filter(|r| !r.expunged).map(|r| r.guid).collect();
-    let mut messages = Vec::new();
-    for record in mailbox.records(ModSeq::ZERO) {
-        let record = record.map_err(|e| damaged(mailbox.name(), e))?;
-        if !record.is_expunged() && theirs.contains(&record.guid) {
-            messages.push(Message::from(&record));
-        }
-    }
+    let have_both = |message: &Message| !message.expunged && theirs.contains(&message.guid);
+    let messages = messages(mailbox, Which::Since(ModSeq::ZERO), have_both)
+        .map_err(|e| MasterError::of_mailbox(&mailbox.entry().name, e))?;
     mailbox.release_index();
-    let mut files = MessageFiles::new(&mailbox);
-    messages.iter().try_for_each(|message| files.check(message).map(drop))
+    let mut small = Vec::new();
+    messages.iter().try_for_each(|message| mailbox.message(message, &mut small).map(drop))
 }
 
-fn damaged(mailbox: &MailboxName, e: StoreError) -> MasterError {
-    MasterError::Mailbox { mailbox: mailbox.clone(), source: Box::new(e) }
+/// The messages among these records that are wanted.
+fn messages(
+    mailbox: &dyn MailboxSource,
+    which: Which,
+    wanted: impl Fn(&Message) -> bool,
+) -> Result<Vec<Message>, StoreError> {
+    let mut messages = Vec::new();
+    for record in mailbox.records(which) {
+        messages.extend(Some(Message::from(&record?)).filter(&wanted));
+    }
+    Ok(messages)
 }
 
 /// Whether our checksums, computed again, still differ from the replica's. A mailbox that can't be read is not compared;
 /// its errors are reported when it is sent.
 pub(crate) fn do_checksums_differ(
-    store: &Store,
+    source: &dyn Source,
     entry: &MboxEntry,
     replica: &ReplicaMailbox,
 ) -> bool {
-    let Ok(crcs) = store.open_mailbox(entry).and_then(|m| m.recompute_crcs()) else {
-        return false;
-    };
-    !crcs.agree(replica.crcs)
+    let Ok(mailbox) = source.open(entry) else { return false };
+    // If it is no longer what it was, that is found when it is compared further.
+    let Some(mailbox) = mailbox else { return true };
+    mailbox.recomputed_crcs(&[]).is_ok_and(|crcs| !crcs.agree(replica.crcs))
 }
 
 /// How many messages that may be live on the replica have been expunged here since it was last updated; none if it has no
@@ -138,49 +144,36 @@ pub(crate) fn do_checksums_differ(
 /// # Errors
 /// One of the records that would be sent can't be read: then the mailbox will not be sent either.
 pub(crate) fn count_expunged(
-    store: &Store,
+    source: &dyn Source,
     entry: &MboxEntry,
     replica: Option<&ReplicaMailbox>,
 ) -> Result<u64, MasterError> {
-    let Some(mailbox) = open(store, entry)? else { return Ok(0) };
+    let Some(mailbox) = source.open(entry)? else { return Ok(0) };
     let (since, last_uid) =
         replica.map_or((ModSeq::ZERO, Uid::NONE), |r| (r.highestmodseq, r.last_uid));
     let mut expunged = 0;
-    for record in mailbox.records(since) {
-        let record = record.map_err(|e| damaged(&entry.name, e))?;
+    for record in mailbox.records(Which::Since(since)) {
+        let record = record.map_err(|e| MasterError::of_mailbox(&entry.name, e))?;
         expunged += u64::from(record.uid <= last_uid && record.is_expunged());
     }
     Ok(expunged)
 }
 
-/// `None` if the mailbox was renamed or removed meanwhile.
-fn open(store: &Store, entry: &MboxEntry) -> Result<Option<Mailbox>, MasterError> {
-    match store.open_mailbox(entry) {
-        Ok(mailbox) => Ok(Some(mailbox)),
-        Err(e) if is_stale(&store.mailboxes()?, entry, &e)? => Ok(None),
-        Err(e) => Err(damaged(&entry.name, e)),
-    }
-}
-
 /// How many of these messages are not live here. One whose file is missing or damaged counts as not live: it could not be
 /// sent.
 pub(crate) fn count_lacking(
-    store: &Store,
+    source: &dyn Source,
     entry: &MboxEntry,
     mut guids: HashSet<Guid>,
 ) -> Result<usize, MasterError> {
-    let mut mailbox = store.open_mailbox(entry)?;
-    let mut messages = Vec::new();
-    for record in mailbox.records(ModSeq::ZERO) {
-        let record = record?;
-        if !record.is_expunged() && guids.contains(&record.guid) {
-            messages.push(Message::from(&record));
-        }
-    }
+    // Then nothing of it is known to be live.
+    let Some(mut mailbox) = source.open(entry)? else { return Ok(guids.len()) };
+    let is_live = |message: &Message| !message.expunged && guids.contains(&message.guid);
+    let messages = messages(&*mailbox, Which::Since(ModSeq::ZERO), is_live)?;
     mailbox.release_index();
-    let mut files = MessageFiles::new(&mailbox);
+    let mut small = Vec::new();
     for message in &messages {
-        if guids.contains(&message.guid) && files.check(message).is_ok() {
+        if guids.contains(&message.guid) && mailbox.message(message, &mut small).is_ok() {
             guids.remove(&message.guid);
         }
     }
@@ -202,18 +195,18 @@ pub(crate) struct Compared {
 /// # Errors
 /// As [`check`]; or a record can't be read.
 pub(crate) fn compare(
-    mailbox: &Mailbox,
+    mailbox: &dyn MailboxSource,
     full: &FullReplica,
     overwrite: bool,
 ) -> Result<Compared, UserError> {
-    let name = mailbox.name();
-    let index = &mailbox.index;
+    let name = &mailbox.entry().name;
+    let index = mailbox.index();
     let master = FullMaster {
         last_uid: index.last_uid,
         uidvalidity: index.uidvalidity,
         deletedmodseq: index.deletedmodseq,
     };
-    let ours = mailbox.records(ModSeq::ZERO).map(|record| {
+    let ours = mailbox.records(Which::Since(ModSeq::ZERO)).map(|record| {
         record.map(|r| RecordState {
             uid: r.uid,
             modseq: r.modseq,
@@ -221,11 +214,11 @@ pub(crate) fn compare(
             expunged: r.is_expunged(),
         })
     });
-    let plan = plan_full(master, ours, full).map_err(|e| damaged(name, e))?;
+    let plan = plan_full(master, ours, full).map_err(|e| MasterError::of_mailbox(name, e))?;
     let copyback = |reason| PlanError::Copyback { mailbox: name.clone(), reason };
     let plan = plan.permitted(overwrite).map_err(copyback)?;
     let overwritten = plan.must_be_made_again || plan.unproven > 0;
-    let live = mailbox.index.exists;
+    let live = index.exists;
     let found = Found {
         again: plan.must_be_made_again,
         overwritten,

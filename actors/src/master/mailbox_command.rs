@@ -1,17 +1,15 @@
 //! The content and the prerequisites of one MAILBOX command.
 
-use cyrus_store::Modseqs;
 use cyrus_types::SyncCrcs;
 
 use crate::master::batches::{Base, Batch};
-use crate::master::message_files::Message;
 use crate::master::record_buffer::RecordBuffer;
+use crate::master::source::Message;
 
 /// The content of one MAILBOX command.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct CommandHead {
     pub(super) crcs: SyncCrcs,
-    pub(super) modseqs: Modseqs,
     pub(super) base: Base,
     pub(super) step: Option<Batch>,
     /// How many bytes of new messages it may bring.

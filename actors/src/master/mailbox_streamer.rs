@@ -1,4 +1,4 @@
-//! The MailboxStreamer actor: mailboxes from the store to connections, each on a thread of its own.
+//! The MailboxStreamer actor: mailboxes from the master to connections, each on a thread of its own.
 //!
 //! A streaming thread waits for the connection (bounded channel); the event loops never do.
 
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use csync::ReplicaMailbox;
-use cyrus_store::{MboxEntry, Store};
+use cyrus_store::MboxEntry;
 use cyrus_types::MailboxName;
 use tracing::Span;
 
@@ -15,6 +15,7 @@ use crate::master::bad_files::Files;
 use crate::master::record_buffer::RecordBuffer;
 use crate::master::send_mailbox;
 use crate::master::send_mailbox::{MailboxSender, MailboxSent, Next, SendMode};
+use crate::master::source::Source;
 use crate::master::threads::Threads;
 use crate::monitor::progress::Progress;
 use crate::replica::asked::PendingCommand;
@@ -25,7 +26,7 @@ use crate::settings::Settings;
 /// Streams mailboxes. Clones use the same threads.
 #[derive(Clone)]
 pub(crate) struct MailboxStreamer {
-    pub(crate) store: Arc<Store>,
+    pub(crate) source: Arc<dyn Source>,
     pub(crate) settings: Arc<Settings>,
     /// Counts what was sent.
     pub(crate) progress: Progress,
@@ -92,9 +93,9 @@ impl Handler<SendMailbox> for MailboxStreamer {
     type Result = ResponseFuture<SendDone>;
 
     fn handle(&mut self, msg: SendMailbox, _: &mut Context<Self>) -> Self::Result {
-        let (store, settings) = (self.store.clone(), self.settings.clone());
+        let (source, settings) = (self.source.clone(), self.settings.clone());
         let (progress, threads) = (self.progress.clone(), self.threads.clone());
-        let sending = move || send(&store, &settings, &progress, msg);
+        let sending = move || send(&*source, &settings, &progress, msg);
         Box::pin(async move {
             threads.run(sending).await.unwrap_or_else(|e| SendDone {
                 result: Err(e.into()),
@@ -106,10 +107,15 @@ impl Handler<SendMailbox> for MailboxStreamer {
 }
 
 /// Runs on a thread.
-fn send(store: &Store, settings: &Settings, progress: &Progress, msg: SendMailbox) -> SendDone {
+fn send(
+    source: &dyn Source,
+    settings: &Settings,
+    progress: &Progress,
+    msg: SendMailbox,
+) -> SendDone {
     let _in = msg.span.enter();
     let mut sender = MailboxSender {
-        store,
+        source,
         settings,
         progress,
         entry: &msg.entry,

@@ -7,15 +7,17 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 
-use cyrus_store::{IndexRecord, Mailbox};
-use cyrus_types::{Guid, Uid};
+use cyrus_store::Mailbox;
+use cyrus_types::Guid;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use sha1::{Digest, Sha1};
 
 use crate::error::MasterError;
+use crate::master::source::{Checked, Message};
 
 /// Files up to this size are read once, into memory.
 const SMALL: u64 = 1024 * 1024;
@@ -23,59 +25,39 @@ const SMALL: u64 = 1024 * 1024;
 /// The error for a message without a file.
 const MISSING: &str = "the message file is missing";
 
-/// A message to be uploaded.
-#[derive(Debug)]
-pub(crate) struct Message {
-    pub(crate) uid: Uid,
-    pub(crate) guid: Guid,
-    /// Bytes, as the record says.
-    pub(crate) size: u64,
-    /// Whether its file is on the archive partition.
-    pub(crate) archived: bool,
-    /// Whether the message is expunged: then its file is not needed.
-    pub(crate) expunged: bool,
-}
-
-impl From<&IndexRecord> for Message {
-    fn from(record: &IndexRecord) -> Message {
-        Message {
-            uid: record.uid,
-            guid: record.guid,
-            size: record.size,
-            archived: record.is_archived(),
-            expunged: record.is_expunged(),
-        }
-    }
-}
-
-/// The files of one mailbox.
-pub(crate) struct MessageFiles<'a> {
-    mailbox: &'a Mailbox,
+/// Reads the message files of one mailbox.
+#[derive(Default)]
+pub(crate) struct MessageFiles {
     /// The folder of the last file: its messages are opened without a walk down to it each time.
     folder: Option<Folder>,
     /// The name of the current file.
     name: String,
-    /// The buffer for small files.
-    pub(crate) small: Vec<u8>,
 }
 
-impl<'a> MessageFiles<'a> {
-    pub(crate) fn new(mailbox: &'a Mailbox) -> MessageFiles<'a> {
-        MessageFiles { mailbox, folder: None, name: String::new(), small: Vec::new() }
-    }
-
-    /// Opens a file and compares it with its record.
+impl MessageFiles {
+    /// Opens a file and compares it with its record; a small one is read into `small`.
     ///
     /// # Errors
     /// [`MasterError::MessageFile`]
-    pub(crate) fn check(&mut self, message: &Message) -> Result<Checked, MasterError> {
-        let opened = self.open(message);
-        let checked = opened.and_then(|file| check(file, message, &mut self.small));
-        checked.map_err(|problem| self.bad(message, problem))
+    pub(crate) fn check(
+        &mut self,
+        mailbox: &Mailbox,
+        message: &Message,
+        small: &mut Vec<u8>,
+    ) -> Result<Checked, MasterError> {
+        let opened = self.open(mailbox, message);
+        let checked = opened.and_then(|file| check(file, message, small));
+        checked.map_err(|problem| MasterError::MessageFile {
+            mailbox: mailbox.name().clone(),
+            uid: message.uid,
+            path: path(mailbox, message),
+            missing: problem == MISSING,
+            problem,
+        })
     }
 
     /// Opens a message file within its folder, which stays open for the next one.
-    fn open(&mut self, message: &Message) -> Result<File, String> {
+    fn open(&mut self, mailbox: &Mailbox, message: &Message) -> Result<File, String> {
         let unreadable = |e: Errno| match e {
             Errno::ENOENT => MISSING.to_string(),
             _ => format!("can't read the message file: {}", io::Error::from(e)),
@@ -83,7 +65,7 @@ impl<'a> MessageFiles<'a> {
         let folder = match self.folder.take() {
             Some(open) if open.archived == message.archived => open,
             _ => {
-                let path = self.mailbox.message_folder(message.archived);
+                let path = mailbox.message_folder(message.archived);
                 let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
                 let fd = nix::fcntl::open(path, flags, Mode::empty()).map_err(unreadable)?;
                 Folder { archived: message.archived, fd }
@@ -98,31 +80,17 @@ impl<'a> MessageFiles<'a> {
         let file = nix::fcntl::openat(&folder.fd, self.name.as_str(), flags, Mode::empty());
         file.map(File::from).map_err(unreadable)
     }
+}
 
-    pub(crate) fn bad(&self, message: &Message, problem: String) -> MasterError {
-        let folder = self.mailbox.message_folder(message.archived);
-        let missing = problem == MISSING;
-        MasterError::MessageFile {
-            mailbox: self.mailbox.name().clone(),
-            uid: message.uid,
-            path: folder.join(format!("{}.", message.uid)),
-            missing,
-            problem,
-        }
-    }
+/// The file of a message.
+pub(crate) fn path(mailbox: &Mailbox, message: &Message) -> PathBuf {
+    mailbox.message_folder(message.archived).join(format!("{}.", message.uid))
 }
 
 /// A folder of message files.
 struct Folder {
     archived: bool,
     fd: OwnedFd,
-}
-
-/// A good file.
-pub(crate) enum Checked {
-    /// This many bytes, in memory.
-    Small(usize),
-    Large(File),
 }
 
 /// The error, in words, of a file that does not match its record.
@@ -140,7 +108,7 @@ fn check(mut file: File, message: &Message, small: &mut Vec<u8>) -> Result<Check
     io::copy(&mut file, &mut HashWriter(&mut hash)).map_err(|e| e.to_string())?;
     same_guid(hash.finalize().into(), message)?;
     file.seek(SeekFrom::Start(0)).map_err(|e| e.to_string())?;
-    Ok(Checked::Large(file))
+    Ok(Checked::Large(Box::new(file)))
 }
 
 /// A file that should have `size` bytes: we ask for one more, so that a single read shows where it ends.

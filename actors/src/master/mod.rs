@@ -15,11 +15,14 @@ pub(crate) mod record_buffer;
 pub(crate) mod reserve;
 pub(crate) mod script_files;
 pub(crate) mod send_mailbox;
+pub mod source;
 pub(crate) mod stale;
+pub(crate) mod store_mailbox;
 pub(crate) mod store_reader;
+mod store_source;
 pub(crate) mod threads;
 pub(crate) mod upload;
-pub(crate) mod user_read;
+pub mod user_read;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -21,36 +21,7 @@ use sync_plan::{Folder, Moved};
 use crate::error::MasterError;
 use crate::master::quota_roots;
 use crate::master::read_user::{TreeReader, meta};
-use crate::master::user_read::UserRead;
-
-/// What to look at.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Names {
-    /// Mailboxes, existing or not.
-    pub(crate) mailboxes: BTreeSet<MailboxName>,
-    /// Those of them that the log calls removed.
-    pub(crate) removed: BTreeSet<MailboxName>,
-    /// Quota roots.
-    pub(crate) quotas: BTreeSet<Arc<str>>,
-    /// The user whose subscriptions, seen state and scripts to look at.
-    pub(crate) meta: Option<Arc<str>>,
-    /// Those of the mailboxes that are to be equal in the end, or are a failure.
-    pub(crate) named: BTreeSet<MailboxName>,
-    /// An admin named them: a user without an INBOX is not a user whose mailboxes come later.
-    pub(crate) by_list: bool,
-}
-
-/// What was read, and what to ask the replica for.
-#[derive(Debug)]
-pub(crate) struct SomeRead {
-    pub(crate) read: Arc<UserRead>,
-    /// Names of mailboxes.
-    pub(crate) ask: BTreeSet<MailboxName>,
-    /// Mailboxes that the log calls removed, and that have not even a tombstone.
-    pub(crate) unproven: Vec<MailboxName>,
-    /// Whether the user's data outside mailboxes was read: not for a user without an INBOX.
-    pub(crate) has_meta: bool,
-}
+use crate::master::user_read::{Lookup, LookupRequest, Names, SomeRead, UserRead};
 
 /// Reads the existing mailboxes, quota roots and so on.
 pub(crate) fn read_some(
@@ -138,34 +109,6 @@ fn add_with_history(
         ask.extend(entry.name_history.iter().map(|former| former.name.clone()));
     }
     tree.add(entry)
-}
-
-/// What is known here of the replica's mailboxes that match none of those read.
-#[derive(Debug)]
-pub(crate) struct Lookup {
-    /// What was read before, including additions, if there are any.
-    pub(crate) read: Arc<UserRead>,
-    /// Unique ids that have a tombstone here.
-    pub(crate) tombstones: HashSet<UniqueId>,
-    /// Unique ids of mailboxes that exist here, even if they can't be added.
-    pub(crate) alive: HashSet<UniqueId>,
-    /// Where those are now that are not added: with another user, or expired.
-    pub(crate) moved: HashMap<UniqueId, Moved>,
-    /// Those of them that belong to users whose locks are not held, and their owners.
-    pub(crate) elsewhere: BTreeMap<UniqueId, Owner>,
-    /// More names to ask the replica for.
-    pub(crate) ask: BTreeSet<MailboxName>,
-}
-
-/// Mailboxes found on the replica's side, to be looked up here.
-pub(crate) struct LookupRequest<'a> {
-    /// Unique ids of its mailboxes that match none of ours.
-    pub(crate) uniqueids: &'a [UniqueId],
-    /// Names of our mailboxes that it lacks.
-    pub(crate) new: &'a [MailboxName],
-    /// The users whose mailboxes may be added.
-    pub(crate) locked: &'a BTreeSet<Owner>,
-    pub(crate) sieve_mailbox: bool,
 }
 
 /// Looks up unmatched unique ids, and adds those of locked users' mailboxes. It also adds the parents of mailboxes that the

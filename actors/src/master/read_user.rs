@@ -11,10 +11,10 @@ use sync_plan::{
 };
 
 use crate::error::MasterError;
-use crate::master::encode;
 use crate::master::quota_roots;
 use crate::master::stale::is_stale;
-use crate::master::user_read::{Host, UserRead};
+use crate::master::store_mailbox::header;
+use crate::master::user_read::{Host, Inbox, UserRead};
 
 /// Everything the master holds of a user, or all shared mailboxes whose names begin with `prefix`. `None`: the user has no
 /// INBOX although `inbox` asks for one, or has one although it asks for none.
@@ -71,15 +71,6 @@ fn renamed_to(
     let is_another = parsed.is_inbox() && parsed.deleted == 0 && now.name != *inbox;
     let owner = parsed.userid().filter(|_| is_another && !now.mbtype.is_deleted());
     Ok(owner.map(|owner| owner.as_str().into()))
-}
-
-/// Whether the user to be read exists or was removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Inbox {
-    /// There must be an INBOX.
-    There,
-    /// There must be none: what is left of a removed user.
-    Gone,
 }
 
 /// The user's data outside mailboxes and quota roots. What can't be read stays as it is on the replica; Cyrus' client also
@@ -282,7 +273,7 @@ fn read_header(
 ) -> Result<Option<MasterMailbox>, StoreError> {
     let reading = store
         .open_mailbox(entry)
-        .and_then(|m| modseqs.of(entry).and_then(|modseqs| encode::header(&m, modseqs)));
+        .and_then(|m| modseqs.of(entry).and_then(|modseqs| header(&m, modseqs)));
     match reading {
         Ok(header) => Ok(Some(header)),
         Err(e) if is_stale(list, entry, &e)? => Ok(None),

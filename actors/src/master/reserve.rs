@@ -17,10 +17,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use cyrus_store::{IndexRecord, Mailbox, MboxEntry, Store};
+use cyrus_store::{IndexRecord, MboxEntry};
 use cyrus_types::{Guid, MailboxName, ModSeq, Uid, UniqueId};
 
 use crate::error::MasterError;
+use crate::master::source::{MailboxSource, Source, Which};
 
 /// GUIDs in one RESERVE, the same bound as the C client's.
 pub(crate) const GUIDS: usize = 8192;
@@ -75,8 +76,8 @@ struct New {
 }
 
 /// Finds what is worth asking for.
-pub(crate) fn find(store: &Store, msg: &Wanted) -> Result<Vec<Reserve>, MasterError> {
-    let new = new_messages(store, msg)?;
+pub(crate) fn find(source: &dyn Source, msg: &Wanted) -> Result<Vec<Reserve>, MasterError> {
+    let new = new_messages(source, msg)?;
     if new.guids.is_empty() {
         return Ok(Vec::new());
     }
@@ -100,8 +101,8 @@ pub(crate) fn find(store: &Store, msg: &Wanted) -> Result<Vec<Reserve>, MasterEr
             continue;
         }
         // A mailbox that vanished or broke meanwhile can't be searched; that costs only an upload.
-        let Ok(mailbox) = store.open_mailbox(entry) else { continue };
-        if mailbox.index.deletedmodseq > holder.highestmodseq {
+        let Ok(Some(mailbox)) = source.open(entry) else { continue };
+        if mailbox.index().deletedmodseq > holder.highestmodseq {
             // If the old record was cleaned up here since the replica was last updated, there is nothing to compare.
             folders.push(holder.name.clone());
             anything = true;
@@ -110,9 +111,9 @@ pub(crate) fn find(store: &Store, msg: &Wanted) -> Result<Vec<Reserve>, MasterEr
         let before = held.len();
         let is_new = |guid: &Guid| new.guids.contains_key(guid);
         if moved_alone {
-            held.extend(removed(&mailbox, holder).filter(is_new));
+            held.extend(removed(&*mailbox, holder).filter(is_new));
         } else {
-            held.extend(older(&mailbox, holder).filter(is_new));
+            held.extend(older(&*mailbox, holder).filter(is_new));
         }
         if held.len() > before {
             folders.push(holder.name.clone());
@@ -140,9 +141,12 @@ pub(crate) fn find(store: &Store, msg: &Wanted) -> Result<Vec<Reserve>, MasterEr
 }
 
 /// The messages of this mailbox that the replica may have. A damaged one is reported when it is sent.
-fn older(mailbox: &Mailbox, there: &Holder) -> impl Iterator<Item = Guid> {
+fn older<'m>(
+    mailbox: &'m dyn MailboxSource,
+    there: &Holder,
+) -> impl Iterator<Item = Guid> + use<'m> {
     let (last_uid, heard_of) = (there.last_uid, there.highestmodseq);
-    let known = mailbox.records(ModSeq::ZERO).map_while(Result::ok);
+    let known = mailbox.records(Which::Since(ModSeq::ZERO)).map_while(Result::ok);
     let known = known.take_while(move |record| record.uid <= last_uid);
     // The replica does not know yet that it must expunge the message, whose file is gone here.
     let has = move |record: &IndexRecord| !record.is_unlinked() || record.modseq > heard_of;
@@ -150,26 +154,30 @@ fn older(mailbox: &Mailbox, there: &Holder) -> impl Iterator<Item = Guid> {
 }
 
 /// The messages of this mailbox that the replica has and will soon be told to expunge.
-fn removed(mailbox: &Mailbox, there: &Holder) -> impl Iterator<Item = Guid> {
+fn removed<'m>(
+    mailbox: &'m dyn MailboxSource,
+    there: &Holder,
+) -> impl Iterator<Item = Guid> + use<'m> {
     let last_uid = there.last_uid;
-    let none = mailbox.index.num_records == mailbox.index.exists;
-    let changed = (!none).then(|| mailbox.records(there.highestmodseq)).into_iter().flatten();
+    let none = mailbox.index().records == mailbox.index().exists;
+    let changed =
+        (!none).then(|| mailbox.records(Which::Since(there.highestmodseq))).into_iter().flatten();
     let known = changed.map_while(Result::ok).take_while(move |record| record.uid <= last_uid);
     known.filter(IndexRecord::is_expunged).map(|record| record.guid)
 }
 
-fn new_messages(store: &Store, msg: &Wanted) -> Result<New, MasterError> {
+fn new_messages(source: &dyn Source, msg: &Wanted) -> Result<New, MasterError> {
     let mut new = New::default();
     for (uniqueid, replica_last_uid) in &msg.updates {
         let Some(entry) = msg.entries.get(uniqueid) else { continue };
         // The mailbox's errors are reported when it is sent.
-        let Ok(mailbox) = store.open_mailbox(entry) else { continue };
+        let Ok(Some(mailbox)) = source.open(entry) else { continue };
         let partition = msg.partition.as_ref().unwrap_or(&entry.partition);
         let number = new.partitions.iter().position(|p| p == partition).unwrap_or_else(|| {
             new.partitions.push(partition.clone());
             new.partitions.len() - 1
         });
-        for record in mailbox.records_from_uid(replica_last_uid.next()) {
+        for record in mailbox.records(Which::From(replica_last_uid.next())) {
             let Ok(record) = record else { break };
             if new.guids.len() >= MOST_WANTED {
                 return Ok(new);

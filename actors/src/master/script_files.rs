@@ -1,15 +1,14 @@
 //! Checks whether a user's Sieve scripts are still files (`user/scripts.rs` says why that matters).
 
-use cyrus_store::Store;
-
 use crate::error::MasterError;
+use crate::master::source::Source;
 
 /// Call it on a reading thread. Fails if they are.
 ///
 /// # Errors
-/// [`MasterError::ScriptFiles`], or the store can't be read.
-pub(crate) fn check(store: &Store, userid: &str) -> Result<(), MasterError> {
-    match store.scripts_only_in_folder(&store.mailboxes()?, userid)? {
+/// [`MasterError::ScriptFiles`], or it can't be found out.
+pub(crate) fn check(source: &dyn Source, userid: &str) -> Result<(), MasterError> {
+    match source.scripts_only_in_folder(userid)? {
         Some(folder) => Err(MasterError::ScriptFiles { folder }),
         None => Ok(()),
     }

@@ -17,7 +17,7 @@ use std::io;
 use std::sync::Arc;
 
 use csync::{Command, CommandKind, ReplicaMailbox, Since, command};
-use cyrus_store::{Mailbox, MboxEntry, MboxList, Modseqs, Store, StoreError};
+use cyrus_store::{MboxEntry, StoreError};
 use cyrus_types::{MailboxName, ModSeq, SyncCrcs, Uid};
 use sync_plan::{FullReplica, PlanError, Verdict, compare_mailbox};
 
@@ -28,7 +28,7 @@ use crate::master::encode::{self, State};
 use crate::master::full_update::{self, Compared, Found};
 use crate::master::mailbox_command::{CommandHead, Encoded};
 use crate::master::record_buffer::RecordBuffer;
-use crate::master::stale::is_stale;
+use crate::master::source::{MailboxSource, Source};
 use crate::master::upload::Uploader;
 use crate::monitor::progress::Progress;
 use crate::monitor::report::Sent;
@@ -106,7 +106,7 @@ const PASSES: usize = 8;
 
 /// One mailbox to send; the fields are those of [`SendMailbox`](crate::master::mailbox_streamer::SendMailbox).
 pub(crate) struct MailboxSender<'a> {
-    pub(crate) store: &'a Store,
+    pub(crate) source: &'a dyn Source,
     pub(crate) settings: &'a Settings,
     pub(crate) progress: &'a Progress,
     pub(crate) entry: &'a MboxEntry,
@@ -166,20 +166,20 @@ impl MailboxSender<'_> {
 
     fn pass(&mut self) -> Result<Pass, UserError> {
         let done = |sent| Ok(Pass::Done(sent));
-        let list = self.store.mailboxes()?;
+        let Some(mut mailbox) = self.source.open(self.entry)? else {
+            return done(MailboxSent::Replaced);
+        };
         if matches!(self.how, SendMode::Make) {
-            return done(self.make(&list)?);
+            return done(self.make(&*mailbox)?);
         }
-        let Some(mailbox) = self.open(&list)? else { return done(MailboxSent::Replaced) };
-        let modseqs = self.modseqs(&list)?;
-        let mut crcs = mailbox.index.sync_crcs;
+        let mut crcs = mailbox.index().crcs;
         let mut before = Vec::new();
         let mut instead_of = None;
         let mut compared = None;
         let Next { base, mut steps, without } = match self.next.clone() {
             Some(next) => next,
             None => {
-                match self.before_first(&mailbox, modseqs)? {
+                match self.before_first(&*mailbox)? {
                     Precheck::Send { crcs: said, compared: came } => {
                         (crcs, compared) = (said, came)
                     }
@@ -202,22 +202,22 @@ impl MailboxSender<'_> {
         self.found.leave_out(without);
         self.found.leave_out(self.found.bad.iter().map(|bad| bad.uid).collect());
         if !self.found.without.is_empty() {
-            crcs = self.recomputed(&mailbox)?;
+            crcs = self.recomputed(&*mailbox)?;
         }
         // A mailbox that is made again must be so in one batch: it must never exist there in part.
         let (many, most) = match instead_of {
             Some(_) => (false, u64::MAX),
             None => {
-                (batches::are_many(&mailbox, &base, self.settings.sync.batch_messages), STEP_BYTES)
+                (batches::are_many(&*mailbox, &base, self.settings.sync.batch_messages), STEP_BYTES)
             }
         };
         if steps.is_empty() && many {
-            steps = self.plan_steps(&mailbox, &base)?;
+            steps = self.plan_steps(&*mailbox, &base)?;
         }
         let step = steps.pop_front();
-        let mut said = CommandHead { crcs, modseqs, base, step, most };
-        let encoded = self.encode_step(&mailbox, &mut said, &mut steps)?;
-        let state = self.state(&mailbox, &said, &encoded.partition)?;
+        let mut said = CommandHead { crcs, base, step, most };
+        let encoded = self.encode_step(&*mailbox, &mut said, &mut steps)?;
+        let state = self.state(&*mailbox, &said, &encoded.partition)?;
         let next = said.step.map(|Batch { last_uid, highestmodseq }| {
             let since = Some(Since { modseq: highestmodseq, crcs: SyncCrcs::default() });
             let base = Base { last_uid, highestmodseq, since };
@@ -240,7 +240,7 @@ impl MailboxSender<'_> {
         if !self.found.bad.is_empty() && rest_is_bad {
             return done(MailboxSent::Bad(self.found.take_errors()));
         }
-        let bad = self.upload(mailbox, &encoded)?;
+        let bad = self.upload(&mut *mailbox, &encoded)?;
         if !bad.is_empty() {
             self.found.bad.extend(bad);
             if !self.found.asked {
@@ -265,9 +265,8 @@ impl MailboxSender<'_> {
     }
 
     /// A mailbox before the first batch: empty.
-    fn make(&self, list: &MboxList) -> Result<MailboxSent, MasterError> {
-        let Some(mailbox) = self.open(list)? else { return Ok(MailboxSent::Replaced) };
-        let partition = self.partition(&mailbox);
+    fn make(&self, mailbox: &dyn MailboxSource) -> Result<MailboxSent, MasterError> {
+        let partition = self.partition();
         let head = encode::Head {
             local_only: self.settings.sync.local_only,
             one_way: self.settings.sync.one_way,
@@ -277,20 +276,19 @@ impl MailboxSender<'_> {
             replica: None,
             groups: self.client.features().user_flags.then_some(""),
         };
-        let begun = encode::Encoder::begin(&mailbox, self.modseqs(list)?, &head);
-        let bytes = begun.map_err(|e| self.damaged(e))?.end();
+        let bytes = encode::Encoder::begin(mailbox, &head)?.end();
         Ok(MailboxSent::Ready(Box::new(Ready::of(bytes))))
     }
 
     /// The mailbox's partition on the replica.
-    pub(super) fn partition(&self, mailbox: &Mailbox) -> String {
-        self.settings.sync.partition.clone().unwrap_or_else(|| mailbox.entry.partition.clone())
+    pub(super) fn partition(&self) -> String {
+        self.settings.sync.partition.clone().unwrap_or_else(|| self.entry.partition.clone())
     }
 
     /// The replica's state after it has accepted this, for the cache.
     fn state(
         &self,
-        mailbox: &Mailbox,
+        mailbox: &dyn MailboxSource,
         said: &CommandHead,
         partition: &str,
     ) -> Result<Option<Box<ReplicaMailbox>>, MasterError> {
@@ -298,8 +296,7 @@ impl MailboxSender<'_> {
         if self.settings.sync.cache.is_none() || incomplete {
             return Ok(None);
         }
-        let state = encode::replica_state(mailbox, said.modseqs, partition, said.crcs);
-        Ok(Some(Box::new(state.map_err(|e| self.damaged(e))?)))
+        Ok(Some(Box::new(encode::replica_state(mailbox, partition, said.crcs)?)))
     }
 
     fn first_base(&self) -> Base {
@@ -319,50 +316,16 @@ impl MailboxSender<'_> {
         Base { last_uid: r.last_uid, highestmodseq, since }
     }
 
-    /// `None` if the mailbox is no longer what was planned.
-    fn open(&self, list: &MboxList) -> Result<Option<Mailbox>, MasterError> {
-        match self.store.open_mailbox(self.entry) {
-            Ok(mailbox) if *mailbox.uniqueid() == self.entry.uniqueid => {
-                match list.lookup(&self.entry.name)? {
-                    Some(now)
-                        if now.uniqueid == self.entry.uniqueid
-                            && now.partition == self.entry.partition
-                            && !now.mbtype.is_deleted() =>
-                    {
-                        Ok(Some(mailbox))
-                    }
-                    _ => Ok(None),
-                }
-            }
-            Ok(_) => Ok(None),
-            Err(e) if is_stale(list, self.entry, &e)? => Ok(None),
-            Err(e) => Err(self.damaged(e)),
-        }
-    }
-
-    /// The groups that the mailbox's owner is in.
-    pub(super) fn groups(&self) -> Result<String, MasterError> {
-        let owner = self.entry.name.userid(self.store.config().names());
-        let Some(owner) = owner else { return Ok(String::new()) };
-        Ok(self.store.mailboxes()?.groups_of(&owner)?.join("\t"))
-    }
-
-    fn modseqs(&self, list: &MboxList) -> Result<Modseqs, MasterError> {
-        let owner = self.entry.name.userid(self.store.config().names());
-        let modseqs = self.store.user_modseqs(list, owner.as_deref())?;
-        modseqs.of(self.entry).map_err(|e| self.damaged(e))
-    }
-
     /// The checks to be made once the mailbox is open.
-    fn before_first(&self, m: &Mailbox, modseqs: Modseqs) -> Result<Precheck, UserError> {
-        let mut crcs = m.index.sync_crcs;
+    fn before_first(&self, m: &dyn MailboxSource) -> Result<Precheck, UserError> {
+        let mut crcs = m.index().crcs;
         if !matches!(self.how, SendMode::Since) {
             crcs = self.recomputed(m)?;
         }
         let mut compared = None;
         match (&self.how, &self.replica) {
             // LAST_UID must never fall.
-            (SendMode::Since, Some(replica)) if replica.last_uid > m.index.last_uid => {
+            (SendMode::Since, Some(replica)) if replica.last_uid > m.index().last_uid => {
                 return Ok(Precheck::NeedsFull);
             }
             (SendMode::Since | SendMode::Make, _) | (_, None) => {}
@@ -375,7 +338,7 @@ impl MailboxSender<'_> {
                 compared = Some(Compared { found, ..came });
             }
             (SendMode::SinceIfChecksumsDiffer | SendMode::Afresh, Some(replica)) => {
-                let mut ours = encode::header(m, modseqs).map_err(|e| self.damaged(e))?;
+                let mut ours = m.head()?;
                 ours.crcs = crcs;
                 match compare_mailbox(&ours, replica, self.settings.sync.one_way) {
                     Verdict::Unchanged => return Ok(Precheck::Unchanged),
@@ -397,19 +360,19 @@ impl MailboxSender<'_> {
         (!uids.is_empty()).then(|| command::expunge(name, uniqueid, uids.iter().copied()))
     }
 
-    fn recomputed(&self, m: &Mailbox) -> Result<SyncCrcs, MasterError> {
-        m.recompute_crcs_without(&self.found.without).map_err(|e| self.damaged(e))
+    fn recomputed(&self, m: &dyn MailboxSource) -> Result<SyncCrcs, MasterError> {
+        m.recomputed_crcs(&self.found.without).map_err(|e| self.damaged(e))
     }
 
     /// Sends the files. The mailbox's own lock, which keeps them in place, is held until the last one is sent. Returns the
     /// messages with bad files, except expunged ones, whose files the replica does not need.
     fn upload(
         &mut self,
-        mut mailbox: Mailbox,
+        mailbox: &mut dyn MailboxSource,
         encoded: &Encoded,
     ) -> Result<Vec<BadFile>, UserError> {
         mailbox.release_index();
-        let mut uploader = Uploader::new(&mailbox, &encoded.partition, self.client);
+        let mut uploader = Uploader::new(mailbox, &encoded.partition, self.client);
         let mut bad = Vec::new();
         for message in &encoded.messages {
             match uploader.send(message) {
@@ -438,7 +401,7 @@ impl MailboxSender<'_> {
     }
 
     pub(super) fn damaged(&self, e: StoreError) -> MasterError {
-        MasterError::Mailbox { mailbox: self.entry.name.clone(), source: Box::new(e) }
+        MasterError::of_mailbox(&self.entry.name, e)
     }
 
     pub(super) fn spool_failed(&self, e: io::Error) -> MasterError {

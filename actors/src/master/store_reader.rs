@@ -1,4 +1,4 @@
-//! The StoreReader actor: reads the master's store, on threads of its own.
+//! The StoreReader actor: reads from the master, on threads of its own.
 //!
 //! Each message is one read: a user's headers, tombstones, which messages a replica may already have. One thread for each
 //! user in flight is enough, since a user sends one message at a time.
@@ -8,28 +8,25 @@ use std::sync::Arc;
 
 use actix::prelude::*;
 use csync::ReplicaMailbox;
-use cyrus_store::{Annotation, MboxEntry, Store};
+use cyrus_store::{Annotation, MboxEntry};
 use cyrus_types::{Guid, MailboxName, Owner, UniqueId};
 use sync_plan::FullReplica;
 
 use crate::error::{MasterError, UserError};
 use crate::master::full_update;
 use crate::master::full_update::FullChecked;
-use crate::master::read_partial;
-use crate::master::read_partial::{Lookup, LookupRequest, Names, SomeRead};
-use crate::master::read_user;
-use crate::master::read_user::Inbox;
 use crate::master::reserve;
 use crate::master::reserve::{Reserve, Wanted};
 use crate::master::script_files;
+use crate::master::source::Source;
 use crate::master::threads::Threads;
-use crate::master::user_read::UserRead;
+use crate::master::user_read::{Inbox, Lookup, LookupRequest, Names, SomeRead, UserRead};
 use crate::settings::Settings;
 
-/// Reads the store. Clones use the same threads.
+/// Reads from a source. Clones use the same threads.
 #[derive(Clone)]
 pub(crate) struct StoreReader {
-    pub(crate) store: Arc<Store>,
+    pub(crate) source: Arc<dyn Source>,
     pub(crate) settings: Arc<Settings>,
     pub(crate) threads: Threads,
 }
@@ -37,11 +34,11 @@ pub(crate) struct StoreReader {
 impl StoreReader {
     fn on_thread<T: Send + 'static, E: From<MasterError> + Send + 'static>(
         &self,
-        work: impl FnOnce(&Store, &Settings) -> Result<T, E> + Send + 'static,
+        work: impl FnOnce(&dyn Source, &Settings) -> Result<T, E> + Send + 'static,
     ) -> ResponseFuture<Result<T, E>> {
-        let (store, settings) = (self.store.clone(), self.settings.clone());
+        let (source, settings) = (self.source.clone(), self.settings.clone());
         let threads = self.threads.clone();
-        Box::pin(async move { threads.run(move || work(&store, &settings)).await? })
+        Box::pin(async move { threads.run(move || work(&*source, &settings)).await? })
     }
 }
 
@@ -130,9 +127,9 @@ impl Handler<ReadUser> for StoreReader {
     type Result = ResponseFuture<Result<Option<Arc<UserRead>>, MasterError>>;
 
     fn handle(&mut self, msg: ReadUser, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store, settings| {
+        self.on_thread(move |source, settings| {
             let prefix = settings.sync.prefix.as_deref();
-            let read = read_user::read(store, &msg.owner, msg.sieve_mailbox, prefix, msg.inbox)?;
+            let read = source.read_user(&msg.owner, msg.sieve_mailbox, prefix, msg.inbox)?;
             Ok(read.map(Arc::new))
         })
     }
@@ -142,9 +139,7 @@ impl Handler<ReadSome> for StoreReader {
     type Result = ResponseFuture<Result<SomeRead, MasterError>>;
 
     fn handle(&mut self, msg: ReadSome, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store, _| {
-            read_partial::read_some(store, &msg.names, msg.sieve_mailbox)
-        })
+        self.on_thread(move |source, _| source.read_some(&msg.names, msg.sieve_mailbox))
     }
 }
 
@@ -152,14 +147,14 @@ impl Handler<ReadMore> for StoreReader {
     type Result = ResponseFuture<Result<Lookup, MasterError>>;
 
     fn handle(&mut self, msg: ReadMore, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store, _| {
+        self.on_thread(move |source, _| {
             let question = LookupRequest {
                 uniqueids: &msg.uniqueids,
                 new: &msg.new,
                 locked: &msg.locked,
                 sieve_mailbox: msg.sieve_mailbox,
             };
-            read_partial::read_more(store, &msg.read, &question)
+            source.read_more(&msg.read, &question)
         })
     }
 }
@@ -168,7 +163,7 @@ impl Handler<CheckScripts> for StoreReader {
     type Result = ResponseFuture<Result<(), MasterError>>;
 
     fn handle(&mut self, msg: CheckScripts, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store, _| script_files::check(store, &msg.userid))
+        self.on_thread(move |source, _| script_files::check(source, &msg.userid))
     }
 }
 
@@ -176,7 +171,7 @@ impl Handler<ReadServer> for StoreReader {
     type Result = ResponseFuture<Result<Vec<Annotation>, MasterError>>;
 
     fn handle(&mut self, _: ReadServer, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store, _| Ok(store.server_annotations()?))
+        self.on_thread(move |source, _| Ok(source.server_annotations()?))
     }
 }
 
@@ -184,7 +179,7 @@ impl Handler<FindReserve> for StoreReader {
     type Result = ResponseFuture<Result<Vec<Reserve>, MasterError>>;
 
     fn handle(&mut self, msg: FindReserve, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store, _| reserve::find(store, &msg.0))
+        self.on_thread(move |source, _| reserve::find(source, &msg.0))
     }
 }
 
@@ -192,8 +187,8 @@ impl Handler<DoChecksumsDiffer> for StoreReader {
     type Result = ResponseFuture<Result<bool, MasterError>>;
 
     fn handle(&mut self, msg: DoChecksumsDiffer, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store, _| {
-            Ok(full_update::do_checksums_differ(store, &msg.entry, &msg.replica))
+        self.on_thread(move |source, _| {
+            Ok(full_update::do_checksums_differ(source, &msg.entry, &msg.replica))
         })
     }
 }
@@ -202,9 +197,9 @@ impl Handler<CountExpunged> for StoreReader {
     type Result = ResponseFuture<Result<Vec<Result<u64, MasterError>>, MasterError>>;
 
     fn handle(&mut self, msg: CountExpunged, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store, _| {
+        self.on_thread(move |source, _| {
             let count = |(entry, replica): &(MboxEntry, Option<Box<ReplicaMailbox>>)| {
-                full_update::count_expunged(store, entry, replica.as_deref())
+                full_update::count_expunged(source, entry, replica.as_deref())
             };
             Ok(msg.0.iter().map(count).collect())
         })
@@ -215,8 +210,8 @@ impl Handler<CheckFull> for StoreReader {
     type Result = ResponseFuture<Result<FullChecked, UserError>>;
 
     fn handle(&mut self, msg: CheckFull, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store, settings| {
-            full_update::check(store, &msg.entry, &msg.full, settings.sync.overwrite)
+        self.on_thread(move |source, settings| {
+            full_update::check(source, &msg.entry, &msg.full, settings.sync.overwrite)
         })
     }
 }
@@ -225,6 +220,6 @@ impl Handler<CountLacking> for StoreReader {
     type Result = ResponseFuture<Result<usize, MasterError>>;
 
     fn handle(&mut self, msg: CountLacking, _: &mut Context<Self>) -> Self::Result {
-        self.on_thread(move |store, _| full_update::count_lacking(store, &msg.entry, msg.guids))
+        self.on_thread(move |source, _| full_update::count_lacking(source, &msg.entry, msg.guids))
     }
 }

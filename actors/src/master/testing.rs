@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use cyrus_store::{Config, Mailbox, MboxEntry, Store};
-use cyrus_types::{MailboxName, ModSeq};
+use cyrus_store::{Config, MboxEntry, Store};
+use cyrus_types::{MailboxName, ModSeq, Uid};
 use testkit::store::{Bodies, MasterStore, Plan, Sizes};
 
-use crate::master::message_files::Message;
+use crate::master::source::{MailboxSource, Message, Source, Which};
 
 /// A store, which is removed when it is dropped.
 pub(crate) struct Master {
@@ -36,17 +36,19 @@ impl Master {
     }
 
     /// The INBOX of the first user.
-    pub(crate) fn inbox(&self) -> Mailbox {
-        self.store.open_mailbox(&self.entry(0, 0)).unwrap()
+    pub(crate) fn inbox(&self) -> Box<dyn MailboxSource> {
+        self.store.open(&self.entry(0, 0)).unwrap().unwrap()
     }
 }
 
 /// The messages of a mailbox.
-pub(crate) fn messages(mailbox: &Mailbox) -> Vec<Message> {
-    mailbox.records(ModSeq::ZERO).map(|record| Message::from(&record.unwrap())).collect()
+pub(crate) fn messages(mailbox: &dyn MailboxSource) -> Vec<Message> {
+    let records = mailbox.records(Which::Since(ModSeq::ZERO));
+    records.map(|record| Message::from(&record.unwrap())).collect()
 }
 
 /// The path of a message's file.
-pub(crate) fn file(mailbox: &Mailbox, uid: u32) -> PathBuf {
-    mailbox.message_folder(false).join(format!("{uid}."))
+pub(crate) fn file(mailbox: &dyn MailboxSource, uid: u32) -> PathBuf {
+    let record = mailbox.records(Which::From(Uid(uid))).next().unwrap().unwrap();
+    mailbox.message_path(&Message::from(&record))
 }

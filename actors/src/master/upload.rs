@@ -1,17 +1,15 @@
 //! Uploads message files to the replica: `APPLY MESSAGE (%{partition guid size} … )`.
 //!
-//! A file is checked before it is announced (`master/message_files.rs`): the replica would drop a whole command for one bad
+//! A file is checked before it is announced ([`MailboxSource::message`]): the replica would drop a whole command for one bad
 //! file, and abort for one that has another GUID.
 
-use std::fs::File;
 use std::io::Read;
 
 use bytes::Bytes;
 use csync::{CommandKind, MessageCommand};
-use cyrus_store::Mailbox;
 
-use crate::error::UserError;
-use crate::master::message_files::{Checked, Message, MessageFiles};
+use crate::error::{MasterError, UserError};
+use crate::master::source::{Checked, MailboxSource, Message};
 use crate::monitor::report::Sent;
 use crate::replica::asked::PendingCommand;
 use crate::replica::client::Client;
@@ -28,7 +26,9 @@ const COMMAND_BYTES: u64 = 16 * 1024 * 1024;
 pub(crate) struct Uploader<'a> {
     partition: &'a str,
     client: &'a Client,
-    files: MessageFiles<'a>,
+    mailbox: &'a mut dyn MailboxSource,
+    /// The buffer for small messages.
+    small: Vec<u8>,
     /// Bytes collected for the next frame.
     gathered: Vec<u8>,
     /// The open command.
@@ -38,14 +38,15 @@ pub(crate) struct Uploader<'a> {
 
 impl<'a> Uploader<'a> {
     pub(crate) fn new(
-        mailbox: &'a Mailbox,
+        mailbox: &'a mut dyn MailboxSource,
         partition: &'a str,
         client: &'a Client,
     ) -> Uploader<'a> {
         Uploader {
             partition,
             client,
-            files: MessageFiles::new(mailbox),
+            mailbox,
+            small: Vec::new(),
             gathered: Vec::new(),
             open: None,
             in_flight: Vec::new(),
@@ -60,7 +61,7 @@ impl<'a> Uploader<'a> {
 
     /// Uploads a message. If its file is bad, the open command is closed properly first.
     pub(crate) fn send(&mut self, message: &Message) -> Result<(), UserError> {
-        let checked = match self.files.check(message) {
+        let checked = match self.mailbox.message(message, &mut self.small) {
             Ok(checked) => checked,
             Err(bad) => {
                 self.finish()?;
@@ -74,7 +75,7 @@ impl<'a> Uploader<'a> {
         self.announce(message);
         match checked {
             Checked::Small(length) => self.put(length)?,
-            Checked::Large(file) => self.stream(file, message)?,
+            Checked::Large(content) => self.stream(content, message)?,
         }
         if let Some(open) = &mut self.open {
             open.messages += 1;
@@ -109,7 +110,7 @@ impl<'a> Uploader<'a> {
     fn put(&mut self, length: usize) -> Result<(), CommandError> {
         if length >= FRAME_BYTES {
             self.flush()?;
-            let mut content = Bytes::from(std::mem::take(&mut self.files.small));
+            let mut content = Bytes::from(std::mem::take(&mut self.small));
             content.truncate(length);
             while !content.is_empty() {
                 let part = content.split_to(FRAME_BYTES.min(content.len()));
@@ -121,7 +122,7 @@ impl<'a> Uploader<'a> {
             self.flush()?;
             self.make_room();
         }
-        self.gathered.extend_from_slice(self.files.small.get(..length).unwrap_or_default());
+        self.gathered.extend_from_slice(self.small.get(..length).unwrap_or_default());
         if self.gathered.len() >= FRAME_BYTES { self.flush() } else { Ok(()) }
     }
 
@@ -150,14 +151,18 @@ impl<'a> Uploader<'a> {
 
     /// A file that shrinks now has been announced already: the caller must give the connection up, which
     /// [`Uploader::is_good`] shows.
-    fn stream(&mut self, mut file: File, message: &Message) -> Result<(), UserError> {
+    fn stream(&mut self, mut content: Box<dyn Read>, message: &Message) -> Result<(), UserError> {
         self.flush()?;
         let mut left = message.size;
         while left > 0 {
             let want = left.min(FRAME_BYTES as u64) as usize;
             let mut chunk = vec![0; want];
-            file.read_exact(&mut chunk).map_err(|e| {
-                self.files.bad(message, format!("it changed while it was read: {e}"))
+            content.read_exact(&mut chunk).map_err(|e| MasterError::MessageFile {
+                mailbox: self.mailbox.entry().name.clone(),
+                uid: message.uid,
+                path: self.mailbox.message_path(message),
+                missing: false,
+                problem: format!("it changed while it was read: {e}"),
             })?;
             left -= want as u64;
             self.push(chunk.into())?;

@@ -21,10 +21,11 @@ fn upload_all(master: &Master) -> (VecDeque<Sent>, Vec<Counted>, Vec<UserError>)
     let (client, frames) = client();
     std::thread::scope(|threads| {
         let receiving = threads.spawn(|| frames.commands());
-        let mailbox = master.inbox();
-        let mut uploader = Uploader::new(&mailbox, "default", &client);
+        let mut mailbox = master.inbox();
+        let messages = messages(&*mailbox);
+        let mut uploader = Uploader::new(&mut *mailbox, "default", &client);
         let mut bad = Vec::new();
-        for message in messages(&mailbox) {
+        for message in messages {
             bad.extend(uploader.send(&message).err());
         }
         uploader.finish().unwrap();
@@ -112,10 +113,10 @@ fn a_bad_file_costs_its_message_alone_and_closes_the_command_in_good_order() {
     let text = master.disk.model().users[0].mailboxes[0].messages[0].text();
     // The files are links to one: each is written separately, or the others would change with it.
     let write = |uid, content: &[u8]| {
-        fs::remove_file(file(&inbox, uid)).unwrap();
-        fs::write(file(&inbox, uid), content).unwrap();
+        fs::remove_file(file(&*inbox, uid)).unwrap();
+        fs::write(file(&*inbox, uid), content).unwrap();
     };
-    fs::remove_file(file(&inbox, 2)).unwrap();
+    fs::remove_file(file(&*inbox, 2)).unwrap();
     write(4, &text[1..]);
     write(6, &[&b"X"[..], &text[1..]].concat());
     let (commands, counted, bad) = upload_all(&master);
@@ -136,16 +137,17 @@ fn a_file_that_shrinks_while_it_is_streamed_breaks_the_command_off() {
     std::thread::scope(|threads| {
         let (inbox, master) = (master.inbox(), &master);
         let sending = threads.spawn(move || {
-            let mailbox = master.inbox();
-            let mut uploader = Uploader::new(&mailbox, "default", &client);
-            let bad = uploader.send(&messages(&mailbox)[0]).unwrap_err();
+            let mut mailbox = master.inbox();
+            let message = messages(&*mailbox)[0];
+            let mut uploader = Uploader::new(&mut *mailbox, "default", &client);
+            let bad = uploader.send(&message).unwrap_err();
             (bad, uploader.is_good())
         });
         // It waits for the connection in the middle of the file.
         while frames.waiting() < FRAMES_WAITING {
             std::thread::yield_now();
         }
-        let shrinking = fs::OpenOptions::new().write(true).open(file(&inbox, 1)).unwrap();
+        let shrinking = fs::OpenOptions::new().write(true).open(file(&*inbox, 1)).unwrap();
         shrinking.set_len(100).unwrap();
         let receiving = threads.spawn(|| frames.commands());
         let (bad, good) = sending.join().unwrap();
@@ -163,9 +165,10 @@ fn whoever_uploads_to_a_lost_connection_is_told() {
     let master = Master::with_messages(1, 2_000);
     let (client, frames) = client();
     drop(frames);
-    let mailbox = master.inbox();
-    let mut uploader = Uploader::new(&mailbox, "default", &client);
-    uploader.send(&messages(&mailbox)[0]).unwrap();
+    let mut mailbox = master.inbox();
+    let message = messages(&*mailbox)[0];
+    let mut uploader = Uploader::new(&mut *mailbox, "default", &client);
+    uploader.send(&message).unwrap();
     let lost = UserError::from(uploader.finish().unwrap_err());
     assert!(lost.is_lost(), "{lost}");
 }

@@ -1,41 +1,42 @@
-//! A user as read from disk.
+//! What is read of a user, and what is asked for.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use cyrus_store::{MboxEntry, StoreError};
-use cyrus_types::{MailboxName, Uid, UniqueId};
-use sync_plan::{Folder, MasterUser};
+use cyrus_types::{MailboxName, Owner, Uid, UniqueId};
+use sync_plan::{Folder, MasterUser, Moved};
 
-/// A user as read from disk.
+/// What was read of a user.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct UserRead {
-    pub(crate) master: MasterUser,
+pub struct UserRead {
+    /// What the planner compares.
+    pub master: MasterUser,
     /// The mailboxes' entries by unique id, to open them again.
-    pub(crate) entries: Arc<HashMap<UniqueId, MboxEntry>>,
+    pub entries: Arc<HashMap<UniqueId, MboxEntry>>,
     /// Mailboxes that can't be read: name and reason.
-    pub(crate) broken: Vec<(MailboxName, Arc<StoreError>)>,
+    pub broken: Vec<(MailboxName, Arc<StoreError>)>,
     /// Why subscriptions, seen state, scripts or quota roots can't be read; mailboxes are replicated all the same.
-    pub(crate) unread: Vec<Arc<StoreError>>,
+    pub unread: Vec<Arc<StoreError>>,
     /// Names that were asked for and have no entry here, not even a tombstone.
-    pub(crate) unknown: Vec<MailboxName>,
+    pub unknown: Vec<MailboxName>,
     /// The unique id of the INBOX, if it was read.
-    pub(crate) inbox_id: Option<UniqueId>,
+    pub inbox_id: Option<UniqueId>,
     /// Former names of the mailboxes here, by unique id.
-    pub(crate) former: HashMap<UniqueId, Vec<MailboxName>>,
+    pub former: HashMap<UniqueId, Vec<MailboxName>>,
     /// The present owner of a removed user's INBOX, if it was renamed.
-    pub(crate) renamed_to: Option<Arc<str>>,
+    pub renamed_to: Option<Arc<str>>,
     /// For a #sieve mailbox below DELETED, by its unique id: the INBOX below DELETED of its owner.
-    pub(crate) hosts: HashMap<UniqueId, Host>,
+    pub hosts: HashMap<UniqueId, Host>,
 }
 
 /// An INBOX that was removed with all of its user's mailboxes.
 #[derive(Debug, Clone)]
-pub(crate) struct Host {
+pub struct Host {
     /// The INBOX's name while the user existed.
-    pub(crate) inbox: MailboxName,
+    pub inbox: MailboxName,
     /// Its entry now.
-    pub(crate) deleted: MboxEntry,
+    pub deleted: MboxEntry,
 }
 
 impl UserRead {
@@ -63,4 +64,72 @@ impl UserRead {
     pub(crate) fn uniqueid_of(&self, name: &MailboxName) -> Option<&UniqueId> {
         self.master.folders.iter().find(|f| f.name() == name).map(Folder::uniqueid)
     }
+}
+
+/// Whether the user to be read exists or was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inbox {
+    /// There must be an INBOX.
+    There,
+    /// There must be none: what is left of a removed user.
+    Gone,
+}
+
+/// What to look at.
+#[derive(Debug, Clone, Default)]
+pub struct Names {
+    /// Mailboxes, existing or not.
+    pub mailboxes: BTreeSet<MailboxName>,
+    /// Those of them that the log calls removed.
+    pub removed: BTreeSet<MailboxName>,
+    /// Quota roots.
+    pub quotas: BTreeSet<Arc<str>>,
+    /// The user whose subscriptions, seen state and scripts to look at.
+    pub meta: Option<Arc<str>>,
+    /// Those of the mailboxes that are to be equal in the end, or are a failure.
+    pub named: BTreeSet<MailboxName>,
+    /// An admin named them: a user without an INBOX is not a user whose mailboxes come later.
+    pub by_list: bool,
+}
+
+/// What was read, and what to ask the replica for.
+#[derive(Debug)]
+pub struct SomeRead {
+    /// What was read.
+    pub read: Arc<UserRead>,
+    /// Names of mailboxes.
+    pub ask: BTreeSet<MailboxName>,
+    /// Mailboxes that the log calls removed, and that have not even a tombstone.
+    pub unproven: Vec<MailboxName>,
+    /// Whether the user's data outside mailboxes was read: not for a user without an INBOX.
+    pub has_meta: bool,
+}
+
+/// What is known here of the replica's mailboxes that match none of those read.
+#[derive(Debug)]
+pub struct Lookup {
+    /// What was read before, including additions, if there are any.
+    pub read: Arc<UserRead>,
+    /// Unique ids that have a tombstone here.
+    pub tombstones: HashSet<UniqueId>,
+    /// Unique ids of mailboxes that exist here, even if they can't be added.
+    pub alive: HashSet<UniqueId>,
+    /// Where those are now that are not added: with another user, or expired.
+    pub moved: HashMap<UniqueId, Moved>,
+    /// Those of them that belong to users whose locks are not held, and their owners.
+    pub elsewhere: BTreeMap<UniqueId, Owner>,
+    /// More names to ask the replica for.
+    pub ask: BTreeSet<MailboxName>,
+}
+
+/// Mailboxes found on the replica's side, to be looked up here.
+pub struct LookupRequest<'a> {
+    /// Unique ids of its mailboxes that match none of ours.
+    pub uniqueids: &'a [UniqueId],
+    /// Names of our mailboxes that it lacks.
+    pub new: &'a [MailboxName],
+    /// The users whose mailboxes may be added.
+    pub locked: &'a BTreeSet<Owner>,
+    /// Whether #sieve mailboxes are sent as mailboxes.
+    pub sieve_mailbox: bool,
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use cyrus_store::Store;
 use sync_plan::backlog::Backlog;
 use tokio::sync::watch;
 
+use crate::master::source::Source;
 use crate::monitor::events::EventSink;
 use crate::monitor::monitor::Watching;
 use crate::monitor::report::Stopped;
@@ -29,7 +29,7 @@ const LET_GO: Duration = Duration::from_secs(1);
 pub async fn roll(
     settings: Settings,
     rolling: RollSettings,
-    store: Arc<Store>,
+    source: Arc<dyn Source>,
     verbosity: Verbosity,
     stop: watch::Receiver<StopRequest>,
     status: RollStatus,
@@ -39,14 +39,15 @@ pub async fn roll(
     let (events, told) = EventSink::channel(settings.run.narrate, settings.run.trace);
     let progress = status.progress().clone();
     let watching = Watching::start(rolling_sinks(verbosity), told, progress.clone());
-    let backlog = Backlog::new(store.config().names().clone());
-    let runtime = Runtime::start(settings, store, events.clone(), progress).await;
-    let (source, claim) = (rolling.source.clone(), rolling.claim.clone());
-    let claims = matches!(source, LogSource::Channel(_));
+    let backlog = Backlog::new(source.rules().clone());
+    let runtime = Runtime::start(settings, source, events.clone(), progress).await;
+    let (log_source, claim) = (rolling.source.clone(), rolling.claim.clone());
+    let claims = matches!(log_source, LogSource::Channel(_));
     // One thread: a log has one reader.
     let span = spans::channel(runtime.context.settings.run.channel.as_deref());
-    let log =
-        SyncArbiter::start(1, move || LogReader::new(source.clone(), claim.clone(), span.clone()));
+    let log = SyncArbiter::start(1, move || {
+        LogReader::new(log_source.clone(), claim.clone(), span.clone())
+    });
     let roller = Roller::new(&runtime, log.clone(), status);
     // On an event loop of its own: merging a long log must not hold up connections.
     let roller_loop = Arbiter::new();

@@ -14,9 +14,9 @@ use cyrus_types::{MailboxName, Owner, UniqueId};
 use sync_plan::{Folder, Options, Tombstones, plan_user, unmatched_folders};
 
 use crate::error::UserError;
-use crate::master::read_partial::Names;
-use crate::master::read_user::Inbox;
 use crate::master::store_reader::{ReadMore, ReadUser};
+use crate::master::user_read::Inbox;
+use crate::master::user_read::Names;
 use crate::master::user_read::UserRead;
 use crate::replica::answer::Theirs;
 use crate::replica::command_error::CommandError;

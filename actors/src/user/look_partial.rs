@@ -12,8 +12,8 @@ use cyrus_types::MailboxName;
 use tracing::{info, warn};
 
 use crate::error::UserError;
-use crate::master::read_partial::Names;
 use crate::master::store_reader::ReadSome;
+use crate::master::user_read::Names;
 use crate::replica::answer::Theirs;
 use crate::replica::lease::Lease;
 use crate::replica::state_cache::{Belief, Cache, first_missing};

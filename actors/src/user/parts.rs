@@ -7,7 +7,7 @@ use cyrus_types::Owner;
 use tracing::Instrument;
 
 use crate::error::{Interrupt, UserError};
-use crate::master::read_partial::Names;
+use crate::master::user_read::Names;
 use crate::monitor::report::Outcome;
 use crate::monitor::spans;
 use crate::replica::acquire::acquire_shared;

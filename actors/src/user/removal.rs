@@ -18,8 +18,8 @@ use cyrus_types::{MailboxName, Owner, Uid, UniqueId};
 use sync_plan::Folder;
 
 use crate::error::{Interrupt, UserError};
-use crate::master::read_user::Inbox;
 use crate::master::store_reader::ReadUser;
+use crate::master::user_read::Inbox;
 use crate::monitor::report::Outcome;
 use crate::replica::acquire::acquire_exclusive;
 use crate::replica::lease::Lease;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use cyrus_types::{MailboxName, NameRules, Owner};
 use sync_plan::backlog::{Tasks, WorkUnit};
 
-use crate::master::read_partial::Names;
+use crate::master::user_read::Names;
 
 /// Who gives the works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

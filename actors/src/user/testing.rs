@@ -45,12 +45,12 @@ pub(crate) fn context(
         dial,
     };
     let reader = StoreReader {
-        store: store.clone(),
+        source: store.clone(),
         settings: settings.clone(),
         threads: Threads::new(READER, settings.run.jobs),
     };
     let streamer = MailboxStreamer {
-        store: store.clone(),
+        source: store.clone(),
         settings: settings.clone(),
         progress: progress.clone(),
         threads: Threads::new(STREAMER, settings.run.jobs),

@@ -83,8 +83,8 @@ impl Given {
         settings.replica.connect_once = self.once;
         let tries = Arc::new(Tries::of(self.tries));
         let (context, _told) = context(&self.master, settings, tries);
-        let config = self.master.store.config().clone();
-        let locks = LockKeeper::new(config, "replica", None, context.events.clone()).start();
+        let store = self.master.store.clone();
+        let locks = LockKeeper::new(store, "replica", None, context.events.clone()).start();
         let users = users.iter().map(|name| (Owner::from(*name), Tasks::default())).collect();
         let work = Arc::new(WorkUnit { users });
         let job = WorkJob { alone: self.alone, ..WorkJob::new(work, now()) };

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix::prelude::*;
-use cyrus_store::sync_log::skip_file;
-use cyrus_store::{Config, FileLock, StoreError, sync_lock};
 use cyrus_types::Owner;
 use tracing::{Instrument, info};
 
 use crate::error::{MasterError, UserError};
+use crate::master::source::Source;
+pub(crate) use crate::master::source::{LockOutcome, UserLock};
 use crate::master::threads::Threads;
 use crate::monitor::events::{Event, EventSink};
 use crate::monitor::spans;
@@ -33,7 +33,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(20), Duration::from_
 
 /// Takes locks for users. Each request waits alone: others are served meanwhile.
 pub(crate) struct LockKeeper {
-    config: Arc<Config>,
+    source: Arc<dyn Source>,
     server: Arc<str>,
     channel: Option<Arc<str>>,
     events: EventSink,
@@ -45,34 +45,19 @@ pub(crate) struct LockKeeper {
 impl LockKeeper {
     /// A keeper of the locks for this server, as -S or sync_host name it.
     pub(crate) fn new(
-        config: Arc<Config>,
+        source: Arc<dyn Source>,
         server: &str,
         channel: Option<&str>,
         events: EventSink,
     ) -> LockKeeper {
         let (server, channel) = (server.into(), channel.map(Into::into));
         let threads = Threads::new("locks", TRIES);
-        LockKeeper { config, server, channel, events, threads, waiting: Rc::default() }
+        LockKeeper { source, server, channel, events, threads, waiting: Rc::default() }
     }
 }
 
 impl Actor for LockKeeper {
     type Context = Context<Self>;
-}
-
-/// A held lock; dropping it releases it.
-pub(crate) struct UserLock {
-    _file: FileLock,
-}
-
-/// The result of a lock request.
-pub(crate) enum LockOutcome {
-    /// It is ours.
-    Lock(UserLock),
-    /// Somebody else holds it (never after waiting).
-    Busy,
-    /// This user is not to be replicated: there is a skipuser file.
-    Skip,
 }
 
 /// Asks for a user's lock, and waits for it if requested.
@@ -87,12 +72,8 @@ impl Handler<LockUser> for LockKeeper {
     type Result = ResponseFuture<Result<LockOutcome, MasterError>>;
 
     fn handle(&mut self, msg: LockUser, _: &mut Context<Self>) -> Self::Result {
-        let wish = LockRequest {
-            config: self.config.clone(),
-            server: self.server.clone(),
-            channel: self.channel.clone(),
-            owner: msg.owner.clone(),
-        };
+        let (source, server, channel) =
+            (self.source.clone(), self.server.clone(), self.channel.clone());
         let (events, waiting) = (self.events.clone(), self.waiting.clone());
         let threads = self.threads.clone();
         let span = spans::user(&msg.owner, self.channel.as_deref());
@@ -101,9 +82,11 @@ impl Handler<LockUser> for LockKeeper {
             let mut since = None;
             let mut named = None;
             loop {
-                let trying = wish.clone();
+                let (source, owner) = (source.clone(), msg.owner.clone());
+                let (server, channel) = (server.clone(), channel.clone());
                 // Lock files live on a disk: off the event loop.
-                let tried = threads.run(move || trying.blocking()).await??;
+                let trying = move || source.lock(&owner, &server, channel.as_deref());
+                let tried = threads.run(trying).await??;
                 if !matches!(tried, LockOutcome::Busy) || !msg.wait {
                     return Ok(tried);
                 }
@@ -162,24 +145,4 @@ pub(crate) async fn lock(
 ) -> Result<LockOutcome, UserError> {
     let asking = locks.send(LockUser { owner: owner.clone(), wait });
     Ok(asking.await??)
-}
-
-/// The user whose lock is requested.
-#[derive(Clone)]
-struct LockRequest {
-    config: Arc<Config>,
-    server: Arc<str>,
-    channel: Option<Arc<str>>,
-    owner: Owner,
-}
-
-impl LockRequest {
-    fn blocking(&self) -> Result<LockOutcome, StoreError> {
-        if skip_file(&self.config, self.channel.as_deref(), self.owner.userid()).exists() {
-            return Ok(LockOutcome::Skip);
-        }
-        // Shared mailboxes have no user, and Cyrus' name for their lock contains none either.
-        let taken = sync_lock(&self.config, &self.server, self.owner.userid(), true)?;
-        Ok(taken.map_or(LockOutcome::Busy, |file| LockOutcome::Lock(UserLock { _file: file })))
-    }
 }

@@ -33,9 +33,7 @@ use crate::mailbox::annotations::{Annotation, MessageAnnotations};
 use crate::mailbox::crc::FlagCrcs;
 use crate::mailbox::header::MailboxHeader;
 use crate::mailbox::index::{IndexError, IndexHeader, MAX_HEADER_SIZE, OPT_MAILBOX_DELETED};
-use crate::mailbox::record::{
-    FLAG_ANSWERED, FLAG_DELETED, FLAG_DRAFT, FLAG_FLAGGED, FLAG_SEEN, IndexRecord,
-};
+use crate::mailbox::record::IndexRecord;
 use crate::mailbox::virtual_annotations::VirtualAnnotation;
 use crate::mboxlist::MboxEntry;
 use crate::paths::{self, MetaFile, Place};
@@ -236,37 +234,9 @@ impl Mailbox {
         virtual_annotations::virtual_annotations(self.index.minor_version, record)
     }
 
-    /// The names of the flags set on a message, in the order of replication: \Deleted, \Answered, \Flagged, \Draft,
-    /// \Expunged, \Seen, user flags by number.
+    /// The names of the flags set on a message ([`IndexRecord::flag_names`]).
     pub fn flags<'a>(&'a self, record: &IndexRecord) -> impl Iterator<Item = &'a str> + use<'a> {
-        let record = *record;
-        let system = [
-            (record.system_flags & FLAG_DELETED != 0, "\\Deleted"),
-            (record.system_flags & FLAG_ANSWERED != 0, "\\Answered"),
-            (record.system_flags & FLAG_FLAGGED != 0, "\\Flagged"),
-            (record.system_flags & FLAG_DRAFT != 0, "\\Draft"),
-            (record.is_expunged(), "\\Expunged"),
-            (record.system_flags & FLAG_SEEN != 0, "\\Seen"),
-        ];
-        let system = system.into_iter().filter(|(set, _)| *set).map(|(_, name)| name);
-        // Only the set bits are examined: most messages have few flags or none.
-        let mut words = record.user_flags;
-        let mut word_no = 0;
-        let user = std::iter::from_fn(move || {
-            loop {
-                let word = words.get_mut(word_no)?;
-                if *word == 0 {
-                    word_no += 1;
-                    continue;
-                }
-                let flag = word_no * 32 + word.trailing_zeros() as usize;
-                *word &= *word - 1;
-                if let Some(Some(name)) = self.header.flags.get(flag) {
-                    return Some(name.as_str());
-                }
-            }
-        });
-        system.chain(user)
+        record.flag_names(&self.header.flags)
     }
 
     /// Computes both CRCs from the records and annotations; the stored ones are in `self.index.sync_crcs`.

@@ -143,6 +143,41 @@ impl IndexRecord {
     pub fn has_user_flag(&self, flag: usize) -> bool {
         self.user_flags.get(flag / 32).is_some_and(|word| word >> (flag % 32) & 1 != 0)
     }
+
+    /// The names of the flags that are set, in the order of replication: \Deleted, \Answered, \Flagged, \Draft,
+    /// \Expunged, \Seen, user flags by number. `user` has the names of the user flags, by number.
+    pub fn flag_names<'a>(
+        &self,
+        user: &'a [Option<String>],
+    ) -> impl Iterator<Item = &'a str> + use<'a> {
+        let system = [
+            (self.system_flags & FLAG_DELETED != 0, "\\Deleted"),
+            (self.system_flags & FLAG_ANSWERED != 0, "\\Answered"),
+            (self.system_flags & FLAG_FLAGGED != 0, "\\Flagged"),
+            (self.system_flags & FLAG_DRAFT != 0, "\\Draft"),
+            (self.is_expunged(), "\\Expunged"),
+            (self.system_flags & FLAG_SEEN != 0, "\\Seen"),
+        ];
+        let system = system.into_iter().filter(|(set, _)| *set).map(|(_, name)| name);
+        // Only the set bits are examined: most messages have few flags or none.
+        let mut words = self.user_flags;
+        let mut word_no = 0;
+        let user = std::iter::from_fn(move || {
+            loop {
+                let word = words.get_mut(word_no)?;
+                if *word == 0 {
+                    word_no += 1;
+                    continue;
+                }
+                let flag = word_no * 32 + word.trailing_zeros() as usize;
+                *word &= *word - 1;
+                if let Some(Some(name)) = user.get(flag) {
+                    return Some(name.as_str());
+                }
+            }
+        });
+        system.chain(user)
+    }
 }
 
 /// The bytes of the record at the start of `buf`, after checking its CRC-32 (version 12 on) and that it has a GUID.
