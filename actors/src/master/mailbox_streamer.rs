@@ -12,9 +12,10 @@ use tracing::Span;
 
 use crate::error::UserError;
 use crate::master::bad_files::Files;
+use crate::master::plan_mailbox::{Next, SendMode};
 use crate::master::record_buffer::RecordBuffer;
 use crate::master::send_mailbox;
-use crate::master::send_mailbox::{MailboxSender, MailboxSent, Next, SendMode};
+use crate::master::send_mailbox::{MailboxSender, MailboxSent};
 use crate::master::source::Source;
 use crate::master::threads::Threads;
 use crate::monitor::progress::Progress;

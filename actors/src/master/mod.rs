@@ -8,6 +8,7 @@ pub(crate) mod full_update;
 pub(crate) mod mailbox_command;
 pub(crate) mod mailbox_streamer;
 pub(crate) mod message_files;
+pub(crate) mod plan_mailbox;
 pub(crate) mod quota_roots;
 pub(crate) mod read_partial;
 pub(crate) mod read_user;
@@ -24,6 +25,8 @@ pub(crate) mod threads;
 pub(crate) mod upload;
 pub mod user_read;
 
+#[cfg(test)]
+mod plan_mailbox_tests;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -21,7 +21,8 @@ use super::Apply;
 use crate::error::{ReplicaError, UserError};
 use crate::master::bad_files::Files;
 use crate::master::mailbox_streamer::SendMailbox;
-use crate::master::send_mailbox::{MailboxSent, SendMode};
+use crate::master::plan_mailbox::SendMode;
+use crate::master::send_mailbox::MailboxSent;
 use crate::replica::command_error::CommandError;
 use crate::replica::staged::Staged;
 
