@@ -20,4 +20,5 @@ mod progress_bar;
 mod removed;
 mod replicated;
 mod reports;
+mod synthetic;
 mod words;

@@ -9,10 +9,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use actors::source::Source;
 use actors::{
     ReplicaSettings, Reporting, RunReport, RunSettings, Selection, Settings, SyncSettings,
 };
-use cyrus_store::Store;
 use testkit::c_client::{self, Outcome};
 use testkit::process;
 
@@ -77,11 +77,15 @@ pub(crate) fn settings(port: u16) -> Settings {
 }
 
 /// Replicates within the test process.
-pub(crate) fn in_process(settings: Settings, store: Arc<Store>, work: Selection) -> RunReport {
+pub(crate) fn in_process(
+    settings: Settings,
+    source: Arc<dyn Source>,
+    work: Selection,
+) -> RunReport {
     actix_rt::System::new().block_on(async move {
         let (_keep, stop) = tokio::sync::watch::channel(false);
         let progress = actors::Progress::default();
-        actors::replicate(settings, store, work, Reporting::default(), stop, progress).await
+        actors::replicate(settings, source, work, Reporting::default(), stop, progress).await
     })
 }
 
