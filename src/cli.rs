@@ -179,8 +179,9 @@ pub(crate) struct Args {
 
     /// How to show the progress
     ///
-    /// auto: a bar if stderr is a terminal, else a line each half minute. plain: such lines. none: nothing. Rolling
-    /// replication shows no progress: SIGUSR1, systemd and --metrics-listen do.
+    /// auto: a bar if stderr is a terminal, else a line each half minute; with -v -v always lines. bar: a bar on a terminal
+    /// in any case. plain: lines. none: nothing. With NO_COLOR set the bar has no colours. Rolling replication shows no
+    /// progress: SIGUSR1, systemd and --metrics-listen do.
     #[arg(long, value_name = "HOW", value_enum, default_value_t = ProgressOption::Auto, help_heading = OUTPUT)]
     pub(crate) progress: ProgressOption,
 
