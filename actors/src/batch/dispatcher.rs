@@ -34,7 +34,7 @@ use crate::user::advice;
 use crate::user::context::UserContext;
 use crate::user::tasks::Feeder;
 use crate::work::attempt::AttemptEvent;
-use crate::work::crew::Crew;
+use crate::work::attempts::Attempts;
 use crate::work::event_loop::EventLoop;
 use crate::work::job::WorkJob;
 use crate::work::lock_keeper::{LockKeeper, LockOutcome, UserLock};
@@ -95,7 +95,7 @@ impl Handler<RunUsers> for Dispatcher {
         let run = Run {
             ahead: Ahead::new(run.jobs),
             schedule: Schedule::new(run.jobs, run.retry_pause, run.jitter),
-            crew: Crew::new(context.clone(), Feeder::List, locks, workers),
+            attempts: Attempts::new(context.clone(), Feeder::List, locks, workers),
             context,
             flying: HashMap::new(),
             ran: Ran::default(),
@@ -108,7 +108,7 @@ struct Run {
     ahead: Ahead,
     schedule: Schedule<UserLock>,
     context: UserContext,
-    crew: Crew,
+    attempts: Attempts,
     /// The users in flight, and whether a change on the replica was started for them.
     flying: HashMap<Owner, Arc<AtomicBool>>,
     ran: Ran,
@@ -131,13 +131,13 @@ impl Run {
                     self.context.events.tell(started).await;
                     job.begun = Arc::default();
                     self.flying.insert(job.owner.clone(), job.begun.clone());
-                    self.crew.begin(job);
+                    self.attempts.begin(job);
                     continue;
                 }
                 Next::Wait { list, until } => (list, until),
             };
             tokio::select! {
-                step = self.crew.step() => self.settle(step).await,
+                step = self.attempts.step() => self.settle(step).await,
                 work = works.recv(), if list => match work {
                     Some(work) => {
                         self.ran.taken += 1;
@@ -168,17 +168,17 @@ impl Run {
         match step {
             AttemptEvent::Busy { job, owner, worker } => {
                 self.flying.remove(&job.owner);
-                self.crew.landed(Some(worker));
+                self.attempts.landed(Some(worker));
                 if self.context.settings.run.skip_locked {
                     self.schedule.ended();
                     self.end(job, Outcome::Locked).await;
                 } else if self.schedule.waits_for_lock() {
-                    self.crew.wait_for_lock(job, owner);
+                    self.attempts.wait_for_lock(job, owner);
                 }
             }
             AttemptEvent::Skipped { job, owner, worker } => {
                 self.flying.remove(&job.owner);
-                self.crew.landed(Some(worker));
+                self.attempts.landed(Some(worker));
                 self.schedule.ended();
                 let outcome = skipped(&job, &owner);
                 self.end(job, outcome).await;
@@ -198,7 +198,7 @@ impl Run {
             }
             AttemptEvent::Tried { mut job, synced, worker, .. } => {
                 self.flying.remove(&job.owner);
-                self.crew.landed(worker);
+                self.attempts.landed(worker);
                 job.sent.add(synced.sent);
                 self.ahead.looked_at(synced.mailboxes);
                 job.locks.clear();
@@ -268,7 +268,7 @@ impl Run {
             let reason = job.trouble.clone().unwrap_or_default();
             self.end(job, Outcome::Failed { reason }).await;
         }
-        self.crew.stop(&mut self.ran.report.stopped, why).await;
+        self.attempts.stop(&mut self.ran.report.stopped, why).await;
     }
 
     /// Users that did not end in time after a request to stop. Users that were only looked at count as never started.

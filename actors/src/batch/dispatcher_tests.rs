@@ -152,7 +152,7 @@ fn run(users: Vec<(&'static str, Vec<Ends>)>, stop_after: Option<u64>) -> Came {
         let run = Run {
             ahead: Ahead::new(settings().run.jobs),
             schedule: Schedule::new(settings().run.jobs, settings().run.retry_pause, Jitter::Off),
-            crew: Crew::new(context.clone(), Feeder::List, locks, workers),
+            attempts: Attempts::new(context.clone(), Feeder::List, locks, workers),
             context,
             flying: HashMap::new(),
             ran: Ran::default(),

@@ -7,7 +7,7 @@
 //! ```
 //! Three things go on at the same time: works are carried out, the next log is taken over, and entries that are done are
 //! struck from log-run. So a slow user holds up neither other users nor the log. `work/queue.rs` decides what to do next;
-//! `work/crew.rs` carries it out, `outcomes.rs` handles the results.
+//! `work/attempts.rs` carries it out, `outcomes.rs` handles the results.
 //!
 //! States: *running*; *stopping* (asked to, or no connection will ever come): nothing is started any more, work in flight
 //! may end; *at rest*: the entries that are not done are in log-run.
@@ -36,7 +36,7 @@ use crate::rolling::status::{ChannelStats, RollStatus};
 use crate::runtime::Runtime;
 use crate::user::context::UserContext;
 use crate::user::tasks::Feeder;
-use crate::work::crew::Crew;
+use crate::work::attempts::Attempts;
 use crate::work::event_loop::EventLoop;
 use crate::work::lock_keeper::{LockKeeper, UserLock};
 use crate::work::pause::sleep_until;
@@ -98,7 +98,7 @@ impl Handler<Roll> for Roller {
             queue: WorkQueue::new(msg.backlog, bounds),
             log: LogHandle::new(self.log.clone(), &msg.settings, now),
             settings: msg.settings,
-            crew: Crew::new(self.context.clone(), Feeder::Log, self.locks.clone(), workers),
+            attempts: Attempts::new(self.context.clone(), Feeder::Log, self.locks.clone(), workers),
             context: self.context.clone(),
             status: self.status.clone(),
             report: RollReport::default(),
@@ -117,7 +117,7 @@ type Meeting = LocalBoxFuture<'static, Result<(), NoLease>>;
 struct Rolling {
     queue: WorkQueue<UserLock>,
     settings: RollSettings,
-    crew: Crew,
+    attempts: Attempts,
     context: UserContext,
     log: LogHandle,
     status: RollStatus,
@@ -146,7 +146,7 @@ impl Rolling {
             }
             let now = Instant::now();
             while let Some(job) = self.queue.start(now) {
-                self.crew.begin(job);
+                self.attempts.begin(job);
             }
             self.turn_to_log(now);
             self.show(now);
@@ -155,7 +155,7 @@ impl Rolling {
             }
             let until = self.next_time();
             tokio::select! {
-                step = self.crew.step() => self.settle(step).await,
+                step = self.attempts.step() => self.settle(step).await,
                 heard = self.log.hear() => self.heard(heard).await,
                 met = some(&mut self.meeting) => self.met(met).await,
                 () = sleep_until(until) => self.restart_if_due(),
@@ -233,7 +233,7 @@ impl Rolling {
         self.log.read_no_more();
         self.restart_at = None;
         self.queue.stop();
-        self.crew.stop(&mut self.report.stopped, why).await;
+        self.attempts.stop(&mut self.report.stopped, why).await;
     }
 
     /// Whether there is nothing left to wait for.

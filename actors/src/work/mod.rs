@@ -2,7 +2,7 @@
 
 pub(crate) mod aside;
 pub(crate) mod attempt;
-pub(crate) mod crew;
+pub(crate) mod attempts;
 pub(crate) mod event_loop;
 pub(crate) mod job;
 pub(crate) mod lock_keeper;

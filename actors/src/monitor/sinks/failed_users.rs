@@ -137,8 +137,8 @@ mod tests {
 
     #[test]
     fn a_name_that_no_line_can_hold_is_a_comment() {
-        let mut report = RunReport::default();
-        report.not_reached = ["#x", "a\nb", " c", "", "d e"].map(Owner::from).to_vec();
+        let not_reached = ["#x", "a\nb", " c", "", "d e"].map(Owner::from).to_vec();
+        let report = RunReport { not_reached, ..RunReport::default() };
         let lines = list(&report, None);
         let names: Vec<&str> = lines.lines().filter(|line| !line.starts_with('#')).collect();
         assert_eq!((names, lines.lines().count()), (vec!["d e"], 5));

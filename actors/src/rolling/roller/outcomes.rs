@@ -72,7 +72,7 @@ impl Rolling {
                     return;
                 }
                 if self.queue.waits_for_lock(&job) {
-                    self.crew.wait_for_lock(job, owner);
+                    self.attempts.wait_for_lock(job, owner);
                 }
             }
             AttemptEvent::Skipped { job, owner, worker } => {
@@ -105,7 +105,7 @@ impl Rolling {
         for (owner, _) in &job.work.users {
             self.context.in_flight.remove(owner);
         }
-        self.crew.landed(worker);
+        self.attempts.landed(worker);
     }
 
     fn tell_skipped(&self, owner: &Owner, news: bool) {

@@ -27,7 +27,7 @@ use crate::work::worker_pool::WorkerPool;
 type Steps = FuturesUnordered<LocalBoxFuture<'static, AttemptEvent>>;
 
 /// The works under way.
-pub(crate) struct Crew {
+pub(crate) struct Attempts {
     context: UserContext,
     feeder: Feeder,
     locks: Addr<LockKeeper>,
@@ -36,16 +36,16 @@ pub(crate) struct Crew {
     waits: Steps,
 }
 
-impl Crew {
+impl Attempts {
     /// None yet.
     pub(crate) fn new(
         context: UserContext,
         feeder: Feeder,
         locks: Addr<LockKeeper>,
         workers: WorkerPool<SyncWork>,
-    ) -> Crew {
+    ) -> Attempts {
         let (tries, waits) = (FuturesUnordered::new(), FuturesUnordered::new());
-        Crew { context, feeder, locks, workers, tries, waits }
+        Attempts { context, feeder, locks, workers, tries, waits }
     }
 
     /// Begins an attempt.
