@@ -8,7 +8,7 @@ use crate::tell;
 
 /// The exit code of the program: the same as the C client's where it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Exit {
+pub enum Exit {
     /// Success.
     Done = 0,
     /// A user failed, is locked or does not exist, no user was selected, or no connection with -o.
@@ -23,7 +23,7 @@ pub(crate) enum Exit {
 
 impl Exit {
     /// The exit code of a run that was stopped.
-    pub(crate) fn of_stop(why: &Stopped) -> Exit {
+    pub fn of_stop(why: &Stopped) -> Exit {
         match why {
             Stopped::Fatal(_) => Exit::Config,
             Stopped::WhileConnecting => Exit::TempFail,
@@ -40,18 +40,21 @@ impl Exit {
 
 /// A failure before any work was done.
 #[derive(Debug)]
-pub(crate) struct Failure {
-    pub(crate) exit: Exit,
-    pub(crate) text: String,
+pub struct Failure {
+    /// The exit code.
+    pub exit: Exit,
+    /// What an admin reads: the problem, and what to do about it.
+    pub text: String,
 }
 
 impl Failure {
-    pub(crate) fn new(exit: Exit, text: impl Into<String>) -> Failure {
+    /// With this text.
+    pub fn new(exit: Exit, text: impl Into<String>) -> Failure {
         Failure { exit, text: text.into() }
     }
 
     /// Reports it on stderr and in syslog.
-    pub(crate) fn tell(&self) {
+    pub fn tell(&self) {
         if self.text.is_empty() {
             return;
         }

@@ -3,15 +3,14 @@
 use actors::words::without_number;
 use actors::{MetricsPort, MetricsSource};
 
-use crate::cli::Args;
 use crate::exit::{Exit, Failure};
 
 /// Takes the port, if one is wanted. There is no thread yet, so the program can still go into the background.
 ///
 /// # Errors
 /// [`Exit::Config`] when it is taken, or no address.
-pub(crate) fn bind(args: &Args) -> Result<Option<MetricsPort>, Failure> {
-    let Some(address) = &args.metrics_listen else { return Ok(None) };
+pub fn bind(address: Option<&str>) -> Result<Option<MetricsPort>, Failure> {
+    let Some(address) = address else { return Ok(None) };
     let bound = MetricsPort::bind(address).map_err(|e| {
         let why = without_number(&e.to_string()).to_string();
         Failure::new(Exit::Config, format!("can't offer metrics at {address}: {why}"))
@@ -23,7 +22,7 @@ pub(crate) fn bind(args: &Args) -> Result<Option<MetricsPort>, Failure> {
 ///
 /// # Errors
 /// [`Exit::Failed`] when there can be no thread.
-pub(crate) fn start(port: Option<MetricsPort>) -> Result<MetricsSource, Failure> {
+pub fn start(port: Option<MetricsPort>) -> Result<MetricsSource, Failure> {
     let source = MetricsSource::default();
     if let Some(port) = port {
         port.start(source.clone())

@@ -16,7 +16,7 @@ const GROUP: &str = "CYRUS_GROUP";
 ///
 /// # Errors
 /// [`Exit::Config`] when there is no such user or group.
-pub(crate) fn become_cyrus(config: &Config) -> Result<(), Failure> {
+pub fn become_cyrus(config: &Config) -> Result<(), Failure> {
     umask(mask_of(config.get("umask").unwrap_or_default()));
     if !Uid::effective().is_root() {
         return Ok(());

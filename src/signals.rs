@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::tell;
 
 /// A flag that becomes true when a signal asks us to stop. SIGUSR1 shows the progress.
-pub(crate) fn watch(progress: Progress) -> watch::Receiver<bool> {
+pub fn watch(progress: Progress) -> watch::Receiver<bool> {
     let shown = progress.clone();
     show_on_request(move || shown.text(Instant::now()));
     let (asked, stop) = watch::channel(false);
@@ -34,7 +34,7 @@ pub(crate) fn watch(progress: Progress) -> watch::Receiver<bool> {
 }
 
 /// The signals that end the program, and SIGHUP if requested.
-pub(crate) struct Signals {
+pub struct Signals {
     term: Signal,
     int: Signal,
     hup: Option<Signal>,
@@ -43,7 +43,7 @@ pub(crate) struct Signals {
 
 impl Signals {
     /// `None`, and a line in syslog, if they can't be watched.
-    pub(crate) fn new(with_hangup: bool) -> Option<Signals> {
+    pub fn new(with_hangup: bool) -> Option<Signals> {
         let open = || -> std::io::Result<Signals> {
             let hup = if with_hangup { Some(signal(SignalKind::hangup())?) } else { None };
             let (term, int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -53,7 +53,7 @@ impl Signals {
     }
 
     /// Waits for one of them. A second one that is to end the program ends it at once.
-    pub(crate) async fn next(&mut self) -> Heard {
+    pub async fn next(&mut self) -> Heard {
         let hangup = async {
             match &mut self.hup {
                 Some(hup) => hup.recv().await,
@@ -77,7 +77,7 @@ impl Signals {
 
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Heard {
+pub enum Heard {
     /// To stop (SIGTERM, SIGINT).
     Stop,
     /// To read the configuration again (SIGHUP).
@@ -86,7 +86,7 @@ pub(crate) enum Heard {
 
 /// Prints the status whenever SIGUSR1 arrives: on stderr and, since that may be /dev/null (under Cyrus' master it is), in
 /// syslog.
-pub(crate) fn show_on_request(text: impl Fn() -> String + 'static) {
+pub fn show_on_request(text: impl Fn() -> String + 'static) {
     let mut asked = match signal(SignalKind::user_defined1()) {
         Ok(asked) => asked,
         Err(e) => {

@@ -23,11 +23,11 @@ use crate::exit::{Exit, Failure};
 ///
 /// # Errors
 /// [`Exit::Config`] when the ident can't be used.
-pub(crate) fn start(config: &Config) -> Result<(), Failure> {
+pub fn start(config: &Config, program: &str) -> Result<(), Failure> {
     let prefix = std::env::var("CYRUS_SYSLOG_PREFIX").ok();
     let ident = match prefix.as_deref().or(config.syslog_prefix()) {
-        Some(prefix) => format!("{prefix}/sync_client"),
-        None => "sync_client".to_string(),
+        Some(prefix) => format!("{prefix}/{program}"),
+        None => program.to_string(),
     };
     let bad_ident =
         |e: String| Failure::new(Exit::Config, format!("can't open syslog as {ident}: {e}"));

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, CommandFactory, Parser, error::ErrorKind};
 
-use crate::exit::{Exit, Failure};
+use program::exit::{Exit, Failure};
 
 /// Replicates users of a Cyrus IMAP master to a replica, many at once
 #[derive(Debug, Parser)]

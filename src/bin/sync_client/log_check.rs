@@ -7,7 +7,7 @@ use actors::LogSource;
 use cyrus_store::Config;
 use cyrus_store::sync_log::{LogFile, Logging};
 
-use crate::exit::{Exit, Failure};
+use program::exit::{Exit, Failure};
 
 /// A warning: it seems that nothing is logged.
 #[derive(Debug, Clone, PartialEq, Eq)]

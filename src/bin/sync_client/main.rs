@@ -1,34 +1,33 @@
 //! sync_client: replicates a Cyrus IMAP master to a replica, many users at once.
 //!
-//! This package only parses, resolves the configuration, starts the actors and turns the end into
-//! an exit code; everything else lives in `actors` and the crates below it.
+//! This program only parses, resolves the configuration, starts the actors and turns the end into an exit code. What another
+//! program would need, too, is in the library beside it (`src/lib.rs`); everything else lives in `actors` and the crates
+//! below it.
 #![forbid(unsafe_code)]
 
 mod channel;
 mod cli;
-mod exit;
 mod log_check;
-mod metrics;
 mod names;
 mod notify;
-mod privileges;
 mod reporting;
 mod resolve;
 mod rolling;
-mod signals;
 mod start;
-mod syslog;
 
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use actors::{Progress, RunReport, Selection, Stopped};
 use cyrus_store::Store;
+use program::exit::{Exit, Failure};
+use program::{metrics, privileges, process, signals, syslog, tell};
 use tokio::sync::watch;
 
 use crate::cli::{Args, Mode};
-use crate::exit::{Exit, Failure};
+
+/// Our name in syslog, and for options of our own in imapd.conf (`sync_client_…`).
+const NAME: &str = "sync_client";
 
 fn main() -> ExitCode {
     let result = cli::parse(std::env::args_os()).and_then(run);
@@ -48,14 +47,14 @@ fn run(args: Args) -> Result<Exit, Failure> {
     if mode == Mode::Rolling {
         return rolling::run(&args, config);
     }
-    start::hold_signals();
-    syslog::start(&config)?;
-    let port = metrics::bind(&args)?;
+    process::hold_signals();
+    syslog::start(&config, NAME)?;
+    let port = metrics::bind(args.metrics_listen.as_deref())?;
     privileges::become_cyrus(&config)?;
-    start::allow_many_files();
+    process::allow_many_files();
     resolve::warn_of_channel(&args, &config);
     let settings = resolve::settings(&args, &config, args.channel.first().map(String::as_str))?;
-    wait_before_start(&args);
+    process::wait_for_debugger(args.delayed_startup);
     let reporting = reporting::of(&args)?;
     let channel = settings.run.channel.clone();
     let system = actix_rt::System::new();
@@ -63,7 +62,7 @@ fn run(args: Args) -> Result<Exit, Failure> {
         let progress = Progress::default();
         metrics::start(port)?.show(vec![(channel, progress.clone())]);
         let mut stop = signals::watch(progress.clone());
-        start::let_signals_in();
+        process::let_signals_in();
         let work = match mode {
             Mode::Users => Selection::Users(read_names(args, &mut stop).await?),
             Mode::Mailboxes => Selection::Mailboxes(read_names(args, &mut stop).await?),
@@ -105,14 +104,6 @@ async fn read_names(args: Args, stop: &mut watch::Receiver<bool>) -> Result<Vec<
     }
 }
 
-/// So that a developer can attach a debugger (-w).
-fn wait_before_start(args: &Args) {
-    if args.delayed_startup > 0 {
-        tell(&format!("Waiting for {} seconds for gdb attach...", args.delayed_startup));
-        std::thread::sleep(Duration::from_secs(args.delayed_startup));
-    }
-}
-
 /// Turns the end of the run into an exit code.
 fn verdict(report: &RunReport) -> Exit {
     match &report.stopped {
@@ -126,9 +117,4 @@ fn verdict(report: &RunReport) -> Exit {
 
 fn well(report: &RunReport) -> Exit {
     if report.all_well() && report.unwritten.is_empty() { Exit::Done } else { Exit::Failed }
-}
-
-/// Prints lines for the admin, each with our name in front; a closed stderr is not a failure.
-pub(crate) fn tell(text: &str) {
-    actors::notice(text);
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use actors::words::without_number;
 
 use crate::cli::Args;
-use crate::exit::{Exit, Failure};
+use program::exit::{Exit, Failure};
 
 /// # Errors
 /// [`Exit::Failed`] when the file can't be read, as in the C client.

@@ -5,8 +5,8 @@ use std::io::IsTerminal;
 use actors::{Reporting, RunReport, ShownProgress, SinkError, Verbosity};
 
 use crate::cli::{Args, ProgressOption};
-use crate::exit::{Exit, Failure};
 use crate::verdict;
+use program::exit::{Exit, Failure};
 
 /// Everything that a run over a list writes. Files are only checked yet.
 ///

@@ -14,24 +14,25 @@ use std::time::Instant;
 use actors::{MetricsPort, MetricsSource, RollReport, RollStatus, StopRequest, Stopped};
 use cyrus_store::{Config, Store};
 use futures_util::future::join_all;
+use program::exit::{Exit, Failure};
+use program::signals::{Heard, Signals, show_on_request};
+use program::{metrics, privileges, process, syslog, tell};
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
 use crate::channel::Channel;
 use crate::cli::Args;
-use crate::exit::{Exit, Failure};
 use crate::log_check;
 use crate::notify::Notifier;
 use crate::reporting::verbosity;
-use crate::signals::{Heard, Signals, show_on_request};
-use crate::{metrics, privileges, resolve, start, syslog, tell, wait_before_start};
+use crate::{NAME, resolve, start};
 
 /// Runs until the end.
 ///
 /// # Errors
 /// The errors of [`start::check`], a wrong configuration, or a process that can't be made.
 pub(crate) fn run(args: &Args, config: Arc<Config>) -> Result<Exit, Failure> {
-    start::hold_signals();
+    process::hold_signals();
     let (all, port) = ready(args, &config).map_err(|e| start::as_master_bears(args, e))?;
     if start::goes_into_background(args) {
         // There are no threads yet. As with the C client, working folder and terminal do not change.
@@ -40,7 +41,7 @@ pub(crate) fn run(args: &Args, config: Arc<Config>) -> Result<Exit, Failure> {
         })?;
         all.iter().for_each(|channel| channel.rolling.claim.renew());
     }
-    wait_before_start(args);
+    process::wait_for_debugger(args.delayed_startup);
     let metrics = metrics::start(port)?;
     actix_rt::System::new().block_on(roll_all(args, config, all, &metrics))
 }
@@ -48,11 +49,11 @@ pub(crate) fn run(args: &Args, config: Arc<Config>) -> Result<Exit, Failure> {
 /// The channels, checked, and the port for metrics: the person who starts us sees the errors.
 fn ready(args: &Args, config: &Config) -> Result<(Vec<Channel>, Option<MetricsPort>), Failure> {
     // This comes first, since under Cyrus' master stderr is /dev/null.
-    syslog::start(config)?;
+    syslog::start(config, NAME)?;
     let mut all = channels(args, config)?;
-    let port = metrics::bind(args)?;
+    let port = metrics::bind(args.metrics_listen.as_deref())?;
     privileges::become_cyrus(config)?;
-    start::allow_many_files();
+    process::allow_many_files();
     start::check(&mut all)?;
     Ok((all, port))
 }
@@ -87,7 +88,7 @@ async fn roll_all(
         move || shown.borrow().iter().map(|(_, status)| status.clone()).collect()
     });
     let mut signals = Signals::new(true);
-    start::let_signals_in();
+    process::let_signals_in();
     loop {
         let rows = all.iter().map(|c| (c.prefix(), c.status.clone()));
         *shown.borrow_mut() = rows.collect();

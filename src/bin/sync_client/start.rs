@@ -10,14 +10,12 @@ use std::io;
 use actors::{LogSource, LoginCheck};
 use cyrus_store::StoreError;
 use cyrus_store::sync_log::{Claim, Claimed, LogFile};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{SigSet, Signal};
+use program::exit::{Exit, Failure};
+use program::tell;
 use tracing::warn;
 
 use crate::channel::Channel;
 use crate::cli::Args;
-use crate::exit::{Exit, Failure};
-use crate::tell;
 
 /// Makes these channels ready to start.
 ///
@@ -119,36 +117,4 @@ fn is_started_by_master() -> bool {
     let parent = std::os::unix::process::parent_id();
     let name = std::fs::read_to_string(format!("/proc/{parent}/comm")).unwrap_or_default();
     matches!(name.trim_end(), "master" | "cyrmaster" | "cyrus-master")
-}
-
-/// The most open files that are asked for: more than 1024 jobs need, each with a connection, a lock and a mailbox's files.
-const FILES: u64 = 65_536;
-
-/// Raises the limit of open files as far as the system permits: the usual one, 1024, is for programs that use select().
-pub(crate) fn allow_many_files() {
-    let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
-    let wanted = hard.min(FILES);
-    if soft < wanted
-        && let Err(e) = setrlimit(Resource::RLIMIT_NOFILE, wanted, hard)
-    {
-        warn!("can't raise the limit of open files from {soft} to {wanted}: {e}");
-    }
-}
-
-/// Blocks SIGHUP and SIGUSR1 until there is a handler, so that they do not end us; [`let_signals_in`] unblocks them.
-pub(crate) fn hold_signals() {
-    // If that fails, it is as it was before.
-    let _ = held().thread_block();
-}
-
-/// There is a handler now.
-pub(crate) fn let_signals_in() {
-    let _ = held().thread_unblock();
-}
-
-fn held() -> SigSet {
-    let mut signals = SigSet::empty();
-    signals.add(Signal::SIGHUP);
-    signals.add(Signal::SIGUSR1);
-    signals
 }

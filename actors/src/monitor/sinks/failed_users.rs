@@ -82,7 +82,7 @@ fn write_shared(file: &mut impl Write, prefix: Option<&str>) -> io::Result<()> {
     }
 }
 
-/// Whether -f reads this line as this name (`src/users.rs`): it skips comments, and takes blanks away.
+/// Whether -f reads this line as this name (`src/bin/sync_client/names.rs`): it skips comments, and takes blanks away.
 fn is_line(userid: &str) -> bool {
     !userid.is_empty()
         && userid.trim() == userid
