@@ -5,7 +5,7 @@
 //! log gives it up then.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use cyrus_types::{LogEntry, Owner};
@@ -65,11 +65,15 @@ impl Asides {
         (times == QUARANTINE).then_some(Quarantined { failure, pause })
     }
 
-    /// What is due to be tried now.
+    /// What is due to be tried now: of a user everything that rests, since what one part of it lost may be in another, and
+    /// is kept on the replica only as long as both are looked at together.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<LogEntry> {
+        let is_due = |aside: &Aside| aside.wake.is_some_and(|at| at <= now);
+        let owners = self.all.values().filter(|aside| is_due(aside));
+        let owners: HashSet<Owner> = owners.map(|aside| aside.owner.clone()).collect();
         let mut due = Vec::new();
         for (entry, aside) in &mut self.all {
-            if aside.wake.is_some_and(|at| at <= now) {
+            if aside.wake.is_some() && owners.contains(&aside.owner) {
                 aside.wake = None;
                 due.push(entry.clone());
             }
@@ -195,6 +199,25 @@ mod tests {
         let well = asides.done(&"anna".into(), &tasks(&["a"]), &[]);
         assert_eq!(well, [(LogEntry::Mailbox(MailboxName::new("a")), true)]);
         assert!(asides.troubles().is_empty());
+    }
+
+    #[test]
+    fn what_rests_of_one_user_is_tried_together() {
+        let now = Instant::now();
+        let mut asides = Asides::default();
+        let seeded = Bounds { jitter: Jitter::Seeded(3), ..bounds(false) };
+        for _ in 0..3 {
+            asides.failed(failure("broken"), &seeded, now);
+        }
+        asides.failed(failure("withheld"), &seeded, now);
+        let other = Failure { owner: "bert".into(), ..failure("other") };
+        for _ in 0..3 {
+            asides.failed(other.clone(), &seeded, now);
+        }
+        let mut due = asides.due(now + Duration::from_secs(1));
+        due.sort_by_key(ToString::to_string);
+        assert_eq!(due, [failure("broken").entry, failure("withheld").entry]);
+        assert!(asides.wakes_at().is_some(), "the other user's rests on");
     }
 
     #[test]

@@ -112,13 +112,19 @@ impl<L> Turns<L> {
 
     /// The wait is over; a work with its lock goes first, since it blocks others.
     pub(crate) fn got_lock(&mut self, job: WorkJob<L>) {
+        // After a stop nobody is counted as waiting.
+        if self.stopped {
+            return;
+        }
         self.waiting -= 1;
         self.ready.push_front(job);
     }
 
     /// The wait ended without a lock.
     pub(crate) fn lost_lock(&mut self) {
-        self.waiting -= 1;
+        if !self.stopped {
+            self.waiting -= 1;
+        }
     }
 
     /// Nothing is started any more. Works that are ready, and those that wait for locks, are forgotten; those that rested are
