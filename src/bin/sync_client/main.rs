@@ -94,7 +94,7 @@ async fn read_names(args: Args, stop: &mut watch::Receiver<bool>) -> Result<Vec<
         names = reading => names.unwrap_or_else(|e| {
             Err(Failure::new(Exit::Failed, format!("internal error: {e}; please report this")))
         }),
-        _ = stop.changed() => {
+        Ok(()) = stop.changed() => {
             tell(&format!(
                 "interrupted before the list of {what} was read; run the same command again"
             ));

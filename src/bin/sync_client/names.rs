@@ -18,18 +18,19 @@ pub(crate) fn named(args: &Args) -> Result<Vec<String>, Failure> {
         Failure::new(Exit::Failed, format!("Unable to open {}: {why}", path.display()))
     };
     if path == Path::new("-") {
-        return listed(io::stdin().lock()).map_err(failed);
+        return listed(io::stdin().lock(), !args.mailboxes).map_err(failed);
     }
-    listed(BufReader::new(File::open(path).map_err(failed)?)).map_err(failed)
+    listed(BufReader::new(File::open(path).map_err(failed)?), !args.mailboxes).map_err(failed)
 }
 
-/// One name per line, of any length; blanks around a name are removed, and empty lines and comments are skipped.
-fn listed(lines: impl BufRead) -> io::Result<Vec<String>> {
+/// One name per line, of any length; empty lines and comments are skipped. Blanks around a user's name are removed; a
+/// mailbox's name may end in one.
+fn listed(lines: impl BufRead, users: bool) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for line in lines.lines() {
         let line = line?;
-        let name = line.trim();
-        if !name.is_empty() && !name.starts_with('#') {
+        let name = if users { line.trim() } else { line.trim_end_matches('\r') };
+        if !name.trim().is_empty() && !name.starts_with('#') {
             names.push(name.to_string());
         }
     }
@@ -41,9 +42,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_mailbox_may_end_in_a_blank() {
+        assert_eq!(listed("user/anna/x \r\n  \n#\n".as_bytes(), false).unwrap(), ["user/anna/x "]);
+    }
+
+    #[test]
     fn comments_empty_lines_and_blanks_are_no_names() {
         let long = "x".repeat(2000);
         let text = format!("# these\nanna\r\n\n \t\n  bert@example.com \n{long}");
-        assert_eq!(listed(text.as_bytes()).unwrap(), ["anna", "bert@example.com", &long]);
+        assert_eq!(listed(text.as_bytes(), true).unwrap(), ["anna", "bert@example.com", &long]);
     }
 }
