@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use embedded_replica::{Fault, Options, Replica};
 use testkit::oracle::{self, PrivateServer, Report};
 use testkit::{Builder, Cyrus, DeleteMode, Via, c_client, fill};
 
@@ -267,4 +268,25 @@ fn mailboxes_of_many_users() {
     assert!(summary(&run).starts_with(&said), "{}", run.stderr);
     let report = pair.differences(&users);
     assert!(mailboxes_in(&report).is_empty(), "{report}");
+}
+
+/// A mailbox is named by its former name. It is renamed on the replica, and then the connection is lost: the next try, too,
+/// leads from the old name to the new one.
+#[test]
+fn a_renamed_mailbox_is_followed_by_the_next_try() {
+    let mut pair = Pair::start();
+    let replica = Replica::new(Options::default()).unwrap();
+    let server = replica.serve("127.0.0.1:0").unwrap();
+    pair.master.replicate_to_port(server.address().port(), Via::Csync).unwrap();
+    pair.master.create_user("anna").unwrap();
+    let mut anna = pair.master.login("anna").unwrap();
+    anna.create("INBOX/old").unwrap();
+    pair.sync_well(&["-u", "anna"]);
+    anna.rename("INBOX/old", "INBOX/new").unwrap();
+    anna.append("INBOX/new", &[], None, b"Subject: new\r\n\r\nNew.\r\n").unwrap();
+    replica.faults().at("APPLY MAILBOX", 1, Fault::Drop);
+    pair.sync_well(&["-m", "user.anna.old"]);
+    assert_eq!(replica.faults().left(), 0);
+    let again = pair.sync(&["-m", "user.anna.new"]);
+    assert!(summary(&again).contains("1 already equal"), "{}", again.stderr);
 }

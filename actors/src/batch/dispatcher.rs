@@ -202,6 +202,7 @@ impl Run {
                 job.sent.add(synced.sent);
                 self.ahead.looked_at(synced.mailboxes);
                 job.locks.clear();
+                job.follow(synced.followed);
                 match synced.result {
                     Err(Interrupt::NotStarted) => self.schedule.not_begun(job),
                     Ok(outcome) => {

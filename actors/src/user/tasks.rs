@@ -90,7 +90,7 @@ fn owner_of_scripts(rules: &NameRules, folder: &str, name: &MailboxName) -> Opti
 }
 
 /// The parts of a work, each with its user.
-pub(crate) fn parts(work: &WorkUnit, feeder: Feeder) -> Vec<(Owner, Part)> {
+pub(crate) fn parts(reported: &Owner, work: &WorkUnit, feeder: Feeder) -> Vec<(Owner, Part)> {
     let mut parts = Vec::new();
     let by_list = feeder == Feeder::List;
     let mut named = Names { by_list, ..Names::default() };
@@ -107,7 +107,7 @@ pub(crate) fn parts(work: &WorkUnit, feeder: Feeder) -> Vec<(Owner, Part)> {
         named.meta = tasks.meta.then(|| userid.clone());
     }
     if !named.mailboxes.is_empty() || !named.quotas.is_empty() || named.meta.is_some() {
-        parts.push((work.key(), Part::Some(Arc::new(named))));
+        parts.push((reported.clone(), Part::Some(Arc::new(named))));
     }
     // Removed users come first: the new name of a renamed user must not lose anything by UNUSER.
     let gone = work.users.iter().filter(|(_, tasks)| tasks.unuser);
@@ -150,7 +150,7 @@ mod tests {
             }
             part => format!("{owner}: {part:?}"),
         };
-        parts(&work, Feeder::Log).into_iter().map(words).collect()
+        parts(&work.key(), &work, Feeder::Log).into_iter().map(words).collect()
     }
 
     #[test]
@@ -187,7 +187,7 @@ mod tests {
         let mut tasks = Tasks::default();
         tasks.mailboxes.insert(MailboxName::new("user.anna.a"));
         let work = |tasks| WorkUnit { users: vec![("anna".into(), tasks)] };
-        let of = |work: &WorkUnit, feeder| match parts(work, feeder).remove(0) {
+        let of = |work: &WorkUnit, feeder| match parts(&work.key(), work, feeder).remove(0) {
             (_, Part::Some(names)) => names,
             part => panic!("{part:?}"),
         };
@@ -198,7 +198,8 @@ mod tests {
         assert!(!names.by_list && names.named.is_empty());
         let mut tasks = Tasks::default();
         tasks.meta = true;
-        let parts = parts(&work(tasks), Feeder::List);
+        let work = work(tasks);
+        let parts = parts(&work.key(), &work, Feeder::List);
         let parts = scripts_with_meta(&NameRules::default(), "#sieve", parts);
         let Some((_, Part::Some(names))) = parts.first() else { panic!("{parts:?}") };
         let scripts = MailboxName::new("user.anna.#sieve");

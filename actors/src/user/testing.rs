@@ -108,7 +108,9 @@ impl Pair {
             (acquire_shared(&self.context.pool).await.unwrap(), whole(userid.into()));
         let worker = UserSync::new(self.context.clone()).start();
         let feeder = Feeder::List;
-        worker.send(SyncWork { work, feeder, lease, begun: Arc::default() }).await
+        worker
+            .send(SyncWork { owner: work.key(), work, feeder, lease, begun: Arc::default() })
+            .await
     }
 
     /// The same with a worker that survives.

@@ -47,6 +47,8 @@ impl Actor for UserSync {
 #[derive(Message)]
 #[rtype(result = "Synced")]
 pub(crate) struct SyncWork {
+    /// For whom it is reported.
+    pub(crate) owner: Owner,
     pub(crate) work: Arc<backlog::WorkUnit>,
     pub(crate) feeder: Feeder,
     /// A connection to look on.
@@ -62,7 +64,7 @@ impl Handler<SyncWork> for UserSync {
         let context = self.context.clone();
         let channel = context.settings.run.channel.clone();
         let locked = msg.work.users.iter().map(|(owner, _)| owner.clone()).collect();
-        let mut work = UserWork::new(context, msg.work.key(), Arc::new(locked), msg.begun);
+        let mut work = UserWork::new(context, msg.owner.clone(), Arc::new(locked), msg.begun);
         match whole_of_one(&msg.work).filter(|_| msg.feeder == Feeder::List) {
             Some(owner) => {
                 let span = spans::user(owner, channel.as_deref());
@@ -78,7 +80,7 @@ impl Handler<SyncWork> for UserSync {
                 let span = spans::channel(channel.as_deref());
                 let working = async move {
                     work.no_foreign_mailboxes = true;
-                    let mut parts = parts(&msg.work, msg.feeder);
+                    let mut parts = parts(&msg.owner, &msg.work, msg.feeder);
                     let (rules, folder) = (&work.context.rules, &work.context.sieve_folder);
                     if !msg.lease.client.features().sieve_mailbox {
                         parts = scripts_as_meta(rules, folder, parts);

@@ -41,6 +41,8 @@ pub(crate) struct Synced {
     pub(crate) all_else_done: bool,
     /// Users of which something outside mailboxes failed alone.
     pub(crate) failed_meta_of: BTreeSet<Arc<str>>,
+    /// Present names of mailboxes that were looked for under others: another try must look for them, too.
+    pub(crate) followed: BTreeSet<MailboxName>,
 }
 
 impl Synced {
@@ -52,6 +54,7 @@ impl Synced {
             mailboxes: 0,
             all_else_done: false,
             failed_meta_of: BTreeSet::new(),
+            followed: BTreeSet::new(),
         }
     }
 }
@@ -67,6 +70,8 @@ pub(crate) struct UserWork {
     mailboxes: usize,
     /// Whether a mailbox that came from another user ends the work: both users must be locked first.
     pub(crate) no_foreign_mailboxes: bool,
+    /// Present names of mailboxes that were looked for under others: once they are renamed there, nothing leads to them.
+    followed: BTreeSet<MailboxName>,
     /// Mailboxes to look at once more in the end.
     pub(crate) taken_in: BTreeSet<MailboxName>,
     /// Mailboxes, as of the last look, that only the replica has and that stay there.
@@ -102,6 +107,7 @@ impl UserWork {
             sent,
             mailboxes: 0,
             no_foreign_mailboxes: false,
+            followed: BTreeSet::new(),
             taken_in,
             only_there: Vec::new(),
             nowhere: Vec::new(),
@@ -114,8 +120,8 @@ impl UserWork {
     }
 
     pub(crate) fn synced(self, result: Result<Outcome, Interrupt>) -> Synced {
-        let UserWork { sent, mailboxes, all_else_done, failed_meta_of, .. } = self;
-        Synced { sent, result, mailboxes, all_else_done, failed_meta_of }
+        let UserWork { sent, mailboxes, all_else_done, failed_meta_of, followed, .. } = self;
+        Synced { sent, result, mailboxes, all_else_done, failed_meta_of, followed }
     }
 
     /// The result, unless something failed alone.
@@ -181,6 +187,11 @@ impl UserWork {
 
     /// Once more, without what the replica refused.
     async fn again_without(&mut self, scope: &Scope) -> Result<Outcome, Interrupt> {
+        let mut scope = scope.clone();
+        if let Scope::Some(names) = &mut scope {
+            Arc::make_mut(names).mailboxes.extend(self.followed.iter().cloned());
+        }
+        let scope = &scope;
         let lease = acquire_shared(&self.context.pool).await?;
         let seen = self.look(scope, &lease, true).await?.ok_or(Interrupt::CameOrWent)?;
         drop(lease);
@@ -354,7 +365,10 @@ impl UserWork {
     fn go_on_with(&mut self, scope: &mut Scope, seen: &mut Look) {
         let taken_in = std::mem::take(&mut seen.taken_in);
         match scope {
-            Scope::Some(names) => Arc::make_mut(names).mailboxes.extend(taken_in),
+            Scope::Some(names) => {
+                self.followed.extend(taken_in.iter().cloned());
+                Arc::make_mut(names).mailboxes.extend(taken_in);
+            }
             Scope::Whole | Scope::Gone => self.taken_in.extend(taken_in),
         }
     }

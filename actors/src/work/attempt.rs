@@ -87,8 +87,8 @@ pub(crate) async fn try_work(
         }
     }
     job.since = now();
-    let (work, begun) = (job.work.clone(), job.begun.clone());
-    let (synced, worker) = match worker.send(SyncWork { work, feeder, lease, begun }).await {
+    let (owner, work, begun) = (job.owner.clone(), job.work.clone(), job.begun.clone());
+    let (synced, worker) = match worker.send(SyncWork { owner, work, feeder, lease, begun }).await {
         Ok(synced) => (synced, Some(worker)),
         Err(e) => (Synced::nothing(e.into()), None),
     };

@@ -1,10 +1,11 @@
 //! A work, and what was done for it so far: what the queues of both feeders hand out and take back.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
-use cyrus_types::Owner;
+use cyrus_types::{MailboxName, Owner};
 use sync_plan::backlog::{Tasks, WorkUnit};
 
 use crate::monitor::report::Sent;
@@ -46,6 +47,18 @@ impl<L> WorkJob<L> {
         }
     }
 
+    /// Mailboxes that are named here have these names now; another try looks for both.
+    pub(crate) fn follow(&mut self, names: BTreeSet<MailboxName>) {
+        if names.is_empty() {
+            return;
+        }
+        let work = Arc::make_mut(&mut self.work);
+        let named = work.users.iter_mut().find(|(_, tasks)| !tasks.mailboxes.is_empty());
+        if let Some((_, tasks)) = named {
+            tasks.mailboxes.extend(names);
+        }
+    }
+
     /// A mailbox moved between this work's users and another one: they are worked on together from now on. False if they
     /// were already.
     pub(crate) fn link(&mut self, other: &Owner) -> bool {
@@ -64,6 +77,21 @@ impl<L> WorkJob<L> {
 mod tests {
     use super::*;
     use crate::user::tasks::whole;
+
+    #[test]
+    fn a_followed_name_is_looked_for_by_the_next_try() {
+        let name = MailboxName::new;
+        let mut tasks = Tasks::default();
+        tasks.mailboxes.insert(name("user.anna.old"));
+        let work = WorkUnit { users: vec![("anna".into(), tasks)] };
+        let mut job: WorkJob<()> = WorkJob::new(Arc::new(work), Instant::now());
+        job.follow(BTreeSet::from([name("user.anna.new")]));
+        let named = [name("user.anna.old"), name("user.anna.new")].into();
+        assert_eq!(job.work.users[0].1.mailboxes, named);
+        let mut all: WorkJob<()> = WorkJob::new(whole("bert".into()), Instant::now());
+        all.follow(BTreeSet::from([name("user.bert.new")]));
+        assert!(all.work.users[0].1.mailboxes.is_empty());
+    }
 
     #[test]
     fn a_linked_user_is_locked_in_order_and_the_work_stays_the_same_users() {
