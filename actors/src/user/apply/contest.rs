@@ -9,7 +9,7 @@ use std::collections::HashSet;
 
 use csync::ReplicaMailbox;
 use cyrus_types::{Guid, UniqueId};
-use sync_plan::UserPlan;
+use sync_plan::{PlanError, UserPlan};
 use tracing::info;
 
 use super::{Apply, Full};
@@ -40,7 +40,17 @@ impl Apply<'_> {
                 continue;
             };
             let live = records.records.iter().filter(|r| !r.expunged).map(|r| r.guid);
-            let lost = self.lacking(&contest.ours, live.collect()).await?;
+            let lost = match self.lacking(&contest.ours, live.collect()).await {
+                Ok(lost) => lost,
+                // Ours can't be read: nothing is known of what it holds.
+                Err(e) if e.is_of_mailbox() => {
+                    self.cautious = true;
+                    self.keep(e);
+                    self.keep(contest.lost().into());
+                    continue;
+                }
+                Err(e) => return Err(e),
+            };
             if lost > 0 && !self.context.settings.sync.overwrite {
                 self.keep(contest.lost().into());
                 continue;
@@ -59,6 +69,14 @@ impl Apply<'_> {
         let counting = self.context.reader.send(CountLacking { entry, guids });
         let lacking = counting.await??;
         Ok(lacking as u64)
+    }
+
+    /// No mailbox is replaced for now: each is named.
+    pub(super) fn withhold_contested(&mut self) {
+        for Loser { mailbox, .. } in std::mem::take(&mut self.losers) {
+            let (mailbox, uniqueid) = (mailbox.name.clone(), mailbox.uniqueid.clone());
+            self.keep(PlanError::NameHeld { mailbox, uniqueid, alive: false }.into());
+        }
     }
 
     /// Removes the replaced mailboxes on the replica, if they have not changed, children first. Ours are sent after the

@@ -101,6 +101,7 @@ impl Apply<'_> {
                 _ => plan.changes.updates.push(update),
             }
         }
+        self.withhold_contested();
         let mailboxes = std::mem::take(&mut plan.changes.deletes);
         if !mailboxes.is_empty() {
             self.keep(UserError::Withheld(Withheld { mailboxes, ..Withheld::default() }));
