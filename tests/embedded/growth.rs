@@ -5,11 +5,13 @@
 
 use std::fmt::Write;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use embedded_replica::{Keep, Options, Replica};
+use testkit::Folder;
 use testkit::c_client::{self, Outcome};
 use testkit::store::{MasterStore, Plan, Sizes};
 
@@ -23,14 +25,16 @@ const MOST: u64 = 64 << 20;
 fn run(conf: &Path, list: Option<&Path>) -> Outcome {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sync_client"));
     // With a report: it must not keep all users in memory.
-    let report = std::env::temp_dir().join(format!("growth-{}.json", std::process::id()));
+    let folder = Folder::make(&std::env::temp_dir(), "growth").unwrap();
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let report = folder.path().join("report.json");
     command.arg("-C").arg(conf).args(["-j", "4", "--report"]).arg(&report);
     match list {
         Some(list) => command.args(["-u", "-f"]).arg(list),
         None => command.arg("-A"),
     };
     let run = c_client::measure(command).unwrap().must_succeed().unwrap();
-    fs::remove_file(report).unwrap();
+    assert!(report.exists());
     run
 }
 
