@@ -160,14 +160,13 @@ pub(crate) fn count_expunged(
 }
 
 /// How many of these messages are not live here. One whose file is missing or damaged counts as not live: it could not be
-/// sent.
+/// sent. `None` if the mailbox was renamed or removed meanwhile.
 pub(crate) fn count_lacking(
     source: &dyn Source,
     entry: &MboxEntry,
     mut guids: HashSet<Guid>,
-) -> Result<usize, MasterError> {
-    // Then nothing of it is known to be live.
-    let Some(mut mailbox) = source.open(entry)? else { return Ok(guids.len()) };
+) -> Result<Option<usize>, MasterError> {
+    let Some(mut mailbox) = source.open(entry)? else { return Ok(None) };
     let is_live = |message: &Message| !message.expunged && guids.contains(&message.guid);
     let messages = messages(&*mailbox, Which::Since(ModSeq::ZERO), is_live)?;
     mailbox.release_index();
@@ -177,7 +176,7 @@ pub(crate) fn count_lacking(
             guids.remove(&message.guid);
         }
     }
-    Ok(guids.len())
+    Ok(Some(guids.len()))
 }
 
 /// The result of a comparison, and what to do about it.

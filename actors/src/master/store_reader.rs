@@ -115,9 +115,9 @@ pub(crate) struct CheckFull {
     pub(crate) full: Arc<FullReplica>,
 }
 
-/// How many of these messages are not live in this mailbox, or could not be sent.
+/// How many of these messages are not live in this mailbox, or could not be sent; `None` if it is gone meanwhile.
 #[derive(Message)]
-#[rtype(result = "Result<usize, MasterError>")]
+#[rtype(result = "Result<Option<usize>, MasterError>")]
 pub(crate) struct CountLacking {
     pub(crate) entry: MboxEntry,
     pub(crate) guids: HashSet<Guid>,
@@ -217,7 +217,7 @@ impl Handler<CheckFull> for StoreReader {
 }
 
 impl Handler<CountLacking> for StoreReader {
-    type Result = ResponseFuture<Result<usize, MasterError>>;
+    type Result = ResponseFuture<Result<Option<usize>, MasterError>>;
 
     fn handle(&mut self, msg: CountLacking, _: &mut Context<Self>) -> Self::Result {
         self.on_thread(move |source, _| full_update::count_lacking(source, &msg.entry, msg.guids))

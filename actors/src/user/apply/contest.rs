@@ -41,7 +41,12 @@ impl Apply<'_> {
             };
             let live = records.records.iter().filter(|r| !r.expunged).map(|r| r.guid);
             let lost = match self.lacking(&contest.ours, live.collect()).await {
-                Ok(lost) => lost,
+                Ok(Some(lost)) => lost,
+                // Ours has gone meanwhile: perhaps nothing contests the name any more.
+                Ok(None) => {
+                    self.look_again = true;
+                    continue;
+                }
                 // Ours can't be read: nothing is known of what it holds.
                 Err(e) if e.is_of_mailbox() => {
                     self.cautious = true;
@@ -61,14 +66,18 @@ impl Apply<'_> {
         Ok(())
     }
 
-    /// How many of these messages are not live in ours. A name without a mailbox has none.
-    async fn lacking(&self, ours: &UniqueId, guids: HashSet<Guid>) -> Result<u64, UserError> {
+    /// How many of these messages are not live in ours; `None` if ours is gone meanwhile. A name without a mailbox has none.
+    async fn lacking(
+        &self,
+        ours: &UniqueId,
+        guids: HashSet<Guid>,
+    ) -> Result<Option<u64>, UserError> {
         let Some(entry) = self.read.entries.get(ours).cloned().filter(|_| !guids.is_empty()) else {
-            return Ok(guids.len() as u64);
+            return Ok(Some(guids.len() as u64));
         };
         let counting = self.context.reader.send(CountLacking { entry, guids });
         let lacking = counting.await??;
-        Ok(lacking as u64)
+        Ok(lacking.map(|messages| messages as u64))
     }
 
     /// No mailbox is replaced for now: each is named.
