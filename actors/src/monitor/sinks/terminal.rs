@@ -136,13 +136,23 @@ fn below(progress: &Progress, now: Instant, left: Option<Duration>, columns: usi
     if more > 0 {
         lines.push(format!("  and {more} more"));
     }
-    lines.iter().map(|line| truncate_str(line, columns, "…").into_owned()).collect()
+    // A replica's own words, too, may stand in them.
+    let clean = |line: &String| truncate_str(&plain::line(line), columns, "…").into_owned();
+    lines.iter().map(clean).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use cyrus_types::Owner;
+
+    #[test]
+    fn no_line_moves_the_cursor() {
+        let (progress, now) = (Progress::default(), Instant::now());
+        progress.in_flight().set(&Owner::from("anna"), "sending a\x1b[2Jb\nc");
+        let lines = below(&progress, now, None, 80).join(" ");
+        assert!(lines.contains("anna") && !lines.contains(['\x1b', '\n']), "{lines:?}");
+    }
 
     #[test]
     fn the_lines_fit_and_say_what_is_slow() {
