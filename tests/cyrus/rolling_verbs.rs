@@ -6,7 +6,7 @@ use std::time::Duration;
 use testkit::fill;
 use testkit::oracle::{self, PrivateServer};
 use testkit::relay::Relay;
-use testkit::{Cyrus, Via};
+use testkit::{Cyrus, DeleteMode, Via};
 
 use crate::common::{Pair, Running};
 use crate::rolling::{logging_pair, settle};
@@ -277,4 +277,30 @@ fn what_is_no_users_mailbox() {
     let lines = |cyrus: &Cyrus, what: &str| PrivateServer::start(cyrus).unwrap().get(what).unwrap();
     assert!(lines(&pair.replica, "ANNOTATION \"\"").is_empty());
     assert!(lines(&pair.replica, "MAILBOXES (shared)").is_empty());
+}
+
+/// A user with a second quota root is removed and made again, and its folder only after the log's UNUSER was done: the old
+/// user's root, which nothing here names any more, does not stay behind and count the new folder.
+#[test]
+fn a_user_made_again_inherits_no_quota_root() {
+    for mode in [DeleteMode::Delayed, DeleteMode::Immediate] {
+        let master = Cyrus::master().delete_mode(mode).sync_log(&[]);
+        let pair = Pair::with(master, Cyrus::replica().delete_mode(mode), Via::Csync);
+        let mut admin = pair.master.admin().unwrap();
+        let [inbox, sent] =
+            [&["user", "guest"][..], &["user", "guest", "Sent"]].map(|name| pair.master.name(name));
+        pair.master.create_user("guest").unwrap();
+        pair.master.login("guest").unwrap().create("INBOX/Sent").unwrap();
+        admin.set_quota(&sent, &[("STORAGE", 800_000)]).unwrap();
+        pair.sync_well(&["-R", "-1"]);
+        admin.set_acl(&inbox, "cyrus", "lrswipkxtecda").unwrap();
+        admin.delete(&inbox).unwrap();
+        pair.master.create_user("guest").unwrap();
+        pair.sync_well(&["-R", "-1"]);
+        let mut guest = pair.master.login("guest").unwrap();
+        guest.create("INBOX/Sent").unwrap();
+        guest.append("INBOX/Sent", &[], None, &message("new")).unwrap();
+        pair.sync_well(&["-R", "-1"]);
+        pair.assert_equal(&["guest".to_string()]);
+    }
 }

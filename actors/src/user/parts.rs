@@ -87,11 +87,17 @@ impl UserWork {
         result
     }
 
-    /// Mailboxes that were added, and users whose subscriptions may be lost, are looked at in the end.
+    /// Mailboxes that were added, users whose subscriptions may be lost, and quota roots of a removed user are looked at in
+    /// the end.
     fn add_what_follows(&mut self, parts: &mut VecDeque<(Owner, Part)>) {
         let mailboxes = std::mem::take(&mut self.taken_in);
         if !mailboxes.is_empty() {
             let names = Names { mailboxes, ..Names::default() };
+            parts.push_back((self.owner.clone(), Part::Some(Arc::new(names))));
+        }
+        let quotas = std::mem::take(&mut self.roots_of_before);
+        if !quotas.is_empty() {
+            let names = Names { quotas, ..Names::default() };
             parts.push_back((self.owner.clone(), Part::Some(Arc::new(names))));
         }
         for userid in std::mem::take(&mut self.meta_of) {

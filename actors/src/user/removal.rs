@@ -12,9 +12,10 @@
 //! Source: `imap/sync_support.c` (do_unuser, sync_apply_unuser) of cyrus-imapd 3.6.1.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use csync::ReplicaMailbox;
-use cyrus_types::{MailboxName, Owner, Uid, UniqueId};
+use cyrus_types::{MailboxName, NameParts, Owner, Uid, UniqueId};
 use sync_plan::Folder;
 
 use crate::error::{Interrupt, UserError};
@@ -26,9 +27,24 @@ use crate::replica::lease::Lease;
 use crate::user::look::Scope;
 use crate::user::user_work::UserWork;
 
+/// Names that quota roots of a removed user may have whose name is used again: UNUSER, which would remove them, is not sent,
+/// and the replica tells only of roots that one of its mailboxes names. So they are asked for by the names of the mailboxes
+/// that are gone. A root that stays there would count the next mailbox of its name.
+async fn roots_of_before(work: &UserWork) -> Result<Vec<Arc<str>>, UserError> {
+    let (owner, rules) = (work.owner.clone(), &work.context.rules);
+    let question = ReadUser { owner, sieve_mailbox: true, inbox: Inbox::There };
+    let Some(read) = work.context.reader.send(question).await?? else { return Ok(Vec::new()) };
+    let folders = read.master.folders.iter().map(Folder::name);
+    let deleted = folders.filter(|name| name.is_deleted(rules));
+    let gone = deleted.chain(&read.master.tombstone_names);
+    let former = gone.map(|name| rules.internal(&NameParts { deleted: 0, ..rules.parse(name) }));
+    Ok(former.map(|name| name.as_str().into()).collect())
+}
+
 pub(crate) async fn run(work: &mut UserWork, lease: Lease) -> Result<Outcome, Interrupt> {
     let Owner::User(userid) = work.owner.clone() else { return Ok(Outcome::Absent) };
     let Some(seen) = work.look(&Scope::Gone, &lease, false).await? else {
+        work.roots_of_before.extend(roots_of_before(work).await?);
         return work.run(&Scope::Whole, lease).await;
     };
     drop(lease);

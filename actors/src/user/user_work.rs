@@ -80,6 +80,8 @@ pub(crate) struct UserWork {
     pub(crate) nowhere: Vec<MailboxName>,
     /// Users whose subscriptions may be lost on the replica, to be looked at in the end.
     pub(crate) meta_of: BTreeSet<Arc<str>>,
+    /// Quota roots of a removed user of the same name, to be looked at in the end.
+    pub(crate) roots_of_before: BTreeSet<Arc<str>>,
     /// The last RESTART, whose answer shows that all answers before it belonged to their commands.
     restarted: Option<PendingCommand>,
     /// The last returned error is one of those that failed alone, while everything else was done.
@@ -112,6 +114,7 @@ impl UserWork {
             only_there: Vec::new(),
             nowhere: Vec::new(),
             meta_of,
+            roots_of_before: BTreeSet::new(),
             restarted: None,
             all_else_done: false,
             failed_meta_of: BTreeSet::new(),
