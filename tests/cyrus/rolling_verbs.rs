@@ -279,11 +279,13 @@ fn what_is_no_users_mailbox() {
     assert!(lines(&pair.replica, "MAILBOXES (shared)").is_empty());
 }
 
-/// A user with a second quota root is removed and made again, and its folder only after the log's UNUSER was done: the old
+/// A user with a second quota root is removed and made again, and its folder only after that was replicated: the old
 /// user's root, which nothing here names any more, does not stay behind and count the new folder.
 #[test]
 fn a_user_made_again_inherits_no_quota_root() {
-    for mode in [DeleteMode::Delayed, DeleteMode::Immediate] {
+    let modes = [DeleteMode::Delayed, DeleteMode::Immediate];
+    let by = [&["-R", "-1"][..], &["-u", "guest"]];
+    for (mode, args) in modes.into_iter().flat_map(|mode| by.map(|args| (mode, args))) {
         let master = Cyrus::master().delete_mode(mode).sync_log(&[]);
         let pair = Pair::with(master, Cyrus::replica().delete_mode(mode), Via::Csync);
         let mut admin = pair.master.admin().unwrap();
@@ -296,11 +298,11 @@ fn a_user_made_again_inherits_no_quota_root() {
         admin.set_acl(&inbox, "cyrus", "lrswipkxtecda").unwrap();
         admin.delete(&inbox).unwrap();
         pair.master.create_user("guest").unwrap();
-        pair.sync_well(&["-R", "-1"]);
+        pair.sync_well(args);
         let mut guest = pair.master.login("guest").unwrap();
         guest.create("INBOX/Sent").unwrap();
         guest.append("INBOX/Sent", &[], None, &message("new")).unwrap();
-        pair.sync_well(&["-R", "-1"]);
+        pair.sync_well(args);
         pair.assert_equal(&["guest".to_string()]);
     }
 }

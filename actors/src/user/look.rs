@@ -50,6 +50,9 @@ pub(crate) struct View<'a> {
     pub(crate) locked: &'a Arc<BTreeSet<Owner>>,
     /// Not the first look: do not use the cache, and look for our mailboxes under any name.
     pub(crate) again: bool,
+    /// Quota roots that an earlier look of this work found there: once no mailbox names them, the replica does not tell of
+    /// them by itself.
+    pub(crate) roots: &'a BTreeSet<Arc<str>>,
 }
 
 /// Both sides of a user.
@@ -78,10 +81,10 @@ pub(crate) async fn look(
         }
         (Scope::Whole, Owner::User(userid)) => {
             scripts::may_ask(context, userid, sieve_mailbox).await?;
-            user_sides(context, userid, read_user(Inbox::There), lease).await?
+            user_sides(context, userid, read_user(Inbox::There), view.roots, lease).await?
         }
         (Scope::Gone, Owner::User(userid)) => {
-            user_sides(context, userid, read_user(Inbox::Gone), lease).await?
+            user_sides(context, userid, read_user(Inbox::Gone), view.roots, lease).await?
         }
         (Scope::Gone, Owner::Shared) => None,
     };
@@ -165,6 +168,7 @@ async fn user_sides(
     context: &UserContext,
     userid: &Arc<str>,
     read_user: ReadUser,
+    roots: &BTreeSet<Arc<str>>,
     lease: &Lease,
 ) -> Result<Option<Sides>, UserError> {
     let asked = vec![lease.client.get_user(userid, &context.rules).await?];
@@ -182,7 +186,7 @@ async fn user_sides(
     }
     ask_for_former_names(&read, lease, &mut replica).await?;
     if !replica.mailboxes.is_empty() {
-        ask_for_quotas(&read, lease, &mut replica).await?;
+        ask_for_quotas(&read, roots, lease, &mut replica).await?;
     }
     Ok(Some((read, replica)))
 }
@@ -212,16 +216,19 @@ async fn ask_for_former_names(
 }
 
 /// GET USER reports only quota roots that the replica's mailboxes name. A mailbox that was renamed may name a root that no
-/// longer applies to it, and then each side names others.
+/// longer applies to it, and then each side names others; one that was just renamed names none.
 async fn ask_for_quotas(
     read: &UserRead,
+    found_before: &BTreeSet<Arc<str>>,
     lease: &Lease,
     replica: &mut Theirs,
 ) -> Result<(), CommandError> {
+    let ours = read.master.quotas.iter().map(|quota| quota.root.as_str());
+    let roots: BTreeSet<&str> = ours.chain(found_before.iter().map(|root| &**root)).collect();
     let mut asked = Vec::new();
-    for quota in &read.master.quotas {
-        if !replica.quotas.iter().any(|theirs| theirs.root == quota.root) {
-            asked.push(lease.client.get_quota(&quota.root).await?);
+    for root in roots {
+        if !replica.quotas.iter().any(|theirs| theirs.root == root) {
+            asked.push(lease.client.get_quota(root).await?);
         }
     }
     take_all(asked, replica).await
@@ -253,7 +260,7 @@ async fn shared_sides(
     if !lease.client.features().unique_ids {
         ask_for_former_names(&read, lease, &mut replica).await?;
     }
-    ask_for_quotas(&read, lease, &mut replica).await?;
+    ask_for_quotas(&read, &BTreeSet::new(), lease, &mut replica).await?;
     once_each(&mut replica);
     Ok(Some((read, replica)))
 }

@@ -82,6 +82,8 @@ pub(crate) struct UserWork {
     pub(crate) meta_of: BTreeSet<Arc<str>>,
     /// Quota roots of a removed user of the same name, to be looked at in the end.
     pub(crate) roots_of_before: BTreeSet<Arc<str>>,
+    /// Each user's own quota roots that the replica told of so far.
+    roots_there: BTreeSet<(Owner, Arc<str>)>,
     /// The last RESTART, whose answer shows that all answers before it belonged to their commands.
     restarted: Option<PendingCommand>,
     /// The last returned error is one of those that failed alone, while everything else was done.
@@ -115,6 +117,7 @@ impl UserWork {
             nowhere: Vec::new(),
             meta_of,
             roots_of_before: BTreeSet::new(),
+            roots_there: BTreeSet::new(),
             restarted: None,
             all_else_done: false,
             failed_meta_of: BTreeSet::new(),
@@ -246,7 +249,9 @@ impl UserWork {
         again: bool,
     ) -> Result<Option<Look>, Interrupt> {
         self.context.in_flight.set(&self.owner, "looking at both sides");
-        let view = View { owner: &self.owner, scope, locked: &self.locked, again };
+        let roots = self.roots_there.iter().filter(|(owner, _)| *owner == self.owner);
+        let roots = &roots.map(|(_, root)| root.clone()).collect();
+        let view = View { owner: &self.owner, scope, locked: &self.locked, again, roots };
         let mut seen = look(&self.context, view, lease).await.map_err(|e| of_look(e, lease))?;
         if let Some(seen) = &mut seen {
             let partition = self.context.settings.sync.partition.as_deref();
@@ -254,6 +259,10 @@ impl UserWork {
             *refused = self.refused.leave_out(changes, &seen.read.entries, partition);
         }
         if let Some(seen) = &seen {
+            let rules = &self.context.rules;
+            let roots = seen.replica.quotas.iter().map(|quota| quota.root.as_str());
+            let own = roots.filter(|root| rules.parse_internal(root).owner() == self.owner);
+            self.roots_there.extend(own.map(|root| (self.owner.clone(), root.into())));
             let (here, there) = (seen.read.master.folders.len(), seen.replica.mailboxes.len());
             self.mailboxes = self.mailboxes.max(here).max(there);
             if self.no_foreign_mailboxes
