@@ -2,7 +2,7 @@
 //! syslog the status of the run and what is being done for which user. SIGHUP: in rolling replication, read the
 //! configuration again and retry everything that pauses; in other runs as SIGTERM.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use actors::Progress;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -11,6 +11,9 @@ use tracing::{info, warn};
 
 use crate::exit::Exit;
 use crate::tell;
+
+/// How long the program waits for its last line to be taken.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A flag that becomes true when a signal asks us to stop. SIGUSR1 shows the progress.
 pub fn watch(progress: Progress) -> watch::Receiver<bool> {
@@ -25,9 +28,8 @@ pub fn watch(progress: Progress) -> watch::Receiver<bool> {
             signals.next().await;
             progress.stopping();
             info!("asked to stop: finishing the users in flight");
-            if asked.send(true).is_err() {
-                return;
-            }
+            // A run that has ended may still wait for its output to be taken: a second signal ends that, too.
+            let _ = asked.send(true);
         }
     });
     stop
@@ -67,11 +69,24 @@ impl Signals {
         }
         self.stops += 1;
         if self.stops > 1 {
-            actors::remove_bar();
-            tell("interrupted a second time: ended at once");
+            last_words("interrupted a second time: ended at once");
             std::process::exit(Exit::TempFail as i32);
         }
         Heard::Stop
+    }
+}
+
+/// Says this, but waits no longer than a second: a terminal may not take it (Ctrl-S, a pager).
+fn last_words(text: &'static str) {
+    let (said, waiting) = std::sync::mpsc::channel();
+    let saying = move || {
+        actors::remove_bar();
+        tell(text);
+        // Whoever waited may have gone.
+        let _ = said.send(());
+    };
+    if std::thread::Builder::new().spawn(saying).is_ok() {
+        let _ = waiting.recv_timeout(LAST_WORDS);
     }
 }
 
@@ -97,10 +112,11 @@ pub fn show_on_request(text: impl Fn() -> String + 'static) {
     actix_rt::spawn(async move {
         while asked.recv().await.is_some() {
             let text = text();
-            tell(&text);
             for line in text.lines() {
                 info!("{line}");
             }
+            // A terminal that does not take it must not stop the event loop.
+            actix_rt::task::spawn_blocking(move || tell(&text));
         }
     });
 }

@@ -8,6 +8,7 @@
 mod running;
 
 mod answers;
+mod blocked;
 mod cli;
 mod growth;
 mod link;
