@@ -234,6 +234,11 @@ impl RunReport {
         named.chain(&self.broken_off).chain(&self.not_reached)
     }
 
+    /// Whether the run ended before it knew whom to replicate.
+    pub(crate) fn is_without_list(&self) -> bool {
+        self.stopped.is_some() && self.is_complete() && self.finished() == 0
+    }
+
     /// Whether every selected user has ended.
     pub fn is_complete(&self) -> bool {
         self.not_reached.is_empty() && self.broken_off.is_empty()

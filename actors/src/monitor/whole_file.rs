@@ -25,6 +25,14 @@ impl WholeFile {
         if path.is_dir() || path.file_name().is_none() {
             return Err(io::ErrorKind::IsADirectory.into());
         }
+        // What a link leads to is replaced, not the link.
+        let path = &match path.symlink_metadata() {
+            Ok(now) if now.is_symlink() => path.canonicalize()?,
+            _ => path.to_path_buf(),
+        };
+        if path.exists() && !path.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let folder = parent.unwrap_or(Path::new(".")).to_path_buf();
         let so_far = BufWriter::new(tempfile::tempfile_in(&folder)?);
@@ -91,6 +99,14 @@ mod tests {
         file.finish().unwrap();
         assert_eq!((std::fs::read_to_string(&path).unwrap().as_str(), files()), ("new", 1));
         assert!(WholeFile::begin(dir.path()).is_err());
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let mut file = WholeFile::begin(&link).unwrap();
+        file.write_all(b"newer").unwrap();
+        file.finish().unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "newer");
+        assert!(WholeFile::begin(Path::new("/dev/null")).is_err());
         assert!(WholeFile::begin(&dir.path().join("nowhere/report")).is_err());
     }
 }

@@ -62,6 +62,9 @@ fn write(file: &mut impl Write, report: &RunReport, prefix: Option<&str>) -> io:
             }
         }
     }
+    if let Some(why) = report.stopped.as_ref().filter(|_| report.is_without_list()) {
+        writeln!(file, "# nobody was replicated: {}", plain::line(&why.to_string()))?;
+    }
     for text in &report.no_names {
         writeln!(file, "# not the name of a mailbox: {}", plain::line(text))?;
     }
@@ -94,6 +97,7 @@ fn is_line(userid: &str) -> bool {
 mod tests {
     use super::*;
     use crate::monitor::report::{Outcome, Sent, UserReport};
+    use crate::monitor::stopped::Stopped;
     use cyrus_types::Owner;
     use std::time::Duration;
 
@@ -133,6 +137,15 @@ mod tests {
         let report = RunReport { no_names, ..RunReport::default() };
         assert_eq!(list(&report, None), "# not the name of a mailbox: a\\nb\n");
         assert_eq!(list(&RunReport::default(), None), "");
+    }
+
+    #[test]
+    fn a_run_that_knew_nobody_leaves_no_empty_list() {
+        let stopped = Some(Stopped::Listing("no mailboxes.db".into()));
+        let report = RunReport { stopped, ..RunReport::default() };
+        let lines = list(&report, None);
+        assert!(lines.starts_with("# nobody was replicated: "), "{lines}");
+        assert!(lines.contains("no mailboxes.db") && lines.lines().count() == 1, "{lines}");
     }
 
     #[test]

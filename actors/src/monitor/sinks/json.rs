@@ -203,7 +203,7 @@ impl JsonReport {
             },
             ended: now(),
             seconds: seconds(report.took),
-            complete: report.is_complete(),
+            complete: report.is_complete() && !report.is_without_list(),
             stopped: report
                 .stopped
                 .as_ref()
@@ -241,6 +241,7 @@ impl Sink for JsonReport {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::monitor::stopped::Stopped;
     use std::time::Duration;
 
     // Shows that the memory of a report does not grow with its users.
@@ -260,6 +261,22 @@ mod tests {
             most = most.max(report.file.held());
         }
         assert!((1..=8 << 10).contains(&most), "{most} bytes");
+    }
+
+    #[test]
+    fn a_run_without_a_list_is_not_complete() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("report");
+        let mut sink = Box::new(JsonReport::create(&path).unwrap());
+        sink.begin("replica", None).unwrap();
+        let stopped = Some(Stopped::Listing("no mailboxes.db".into()));
+        let report = RunReport { stopped, ..RunReport::default() };
+        let progress = Progress::default();
+        sink.end(&Ending { report: Some(&report), progress: &progress, exit: 1 }).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["complete"], false);
+        assert_eq!(value["stopped"]["why"], "listing");
     }
 
     #[test]
