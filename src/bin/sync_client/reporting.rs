@@ -1,6 +1,7 @@
 //! What a run writes, and where, from the command line: lines, a bar, files.
 
 use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
 
 use actors::{Reporting, RunReport, ShownProgress, SinkError, Verbosity};
 
@@ -16,7 +17,8 @@ pub(crate) fn of(args: &Args) -> Result<Reporting, Failure> {
     let exit_code = |report: &RunReport| verdict(report) as u8;
     let mut reporting = Reporting::new(verbosity(args), progress(args), exit_code);
     let failed = |e: SinkError| Failure::new(Exit::Failed, e.to_string());
-    if args.report.is_some() && args.report == args.failed_users {
+    let place = |path: &Option<PathBuf>| path.as_deref().map(place);
+    if args.report.is_some() && place(&args.report) == place(&args.failed_users) {
         let text = "--report and --failed-users need a file each";
         return Err(Failure::new(Exit::Usage, text));
     }
@@ -27,6 +29,19 @@ pub(crate) fn of(args: &Args) -> Result<Reporting, Failure> {
         reporting.failed_users_to(path).map_err(failed)?;
     }
     Ok(reporting)
+}
+
+/// A path, whatever way it is spelt.
+fn place(path: &Path) -> PathBuf {
+    if let Ok(there) = path.canonicalize() {
+        return there;
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let folder = parent.unwrap_or(Path::new(".")).canonicalize();
+    match (folder, path.file_name()) {
+        (Ok(folder), Some(name)) => folder.join(name),
+        _ => path.to_path_buf(),
+    }
 }
 
 /// Which lines are written.
@@ -51,5 +66,18 @@ fn progress(args: &Args) -> ShownProgress {
         ProgressOption::Auto if can_draw && args.verbose < 2 => bar,
         ProgressOption::Bar if can_draw => bar,
         _ => ShownProgress::Lines,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_the_same_however_it_is_spelt() {
+        let same = |one: &str, other: &str| place(Path::new(one)) == place(Path::new(other));
+        assert!(same("new", "./new") && same("src/../new", "new"));
+        assert!(same("Cargo.toml", "./Cargo.toml"));
+        assert!(!same("new", "newer") && !same("src/new", "new"));
     }
 }
