@@ -32,9 +32,9 @@
 //!
 //! | room | actors | what else is there |
 //! |---|---|---|
-//! | `batch/` | UserLister, Dispatcher | `run.rs` starts a run; `schedule.rs` the works of the list; `names.rs` keeps a run's users in little memory; `spelling.rs` reads the names of mailboxes |
-//! | `rolling/` | LogReader, Roller | `roll.rs` starts it; `roller/` what becomes of its works; `log_handle.rs` its log; `status.rs` how it stands |
-//! | `work/` | LockKeeper | `turns.rs` whose turn it is, `retry.rs` tries and pauses, `attempts.rs` the works under way, `job.rs` a work and its tries, `attempt.rs` one attempt: all for both feeders; `queue.rs` and `aside.rs` the works of the log; `worker_pool.rs` |
+//! | `batch/` | UserLister, Dispatcher | `run.rs` starts a run; `names.rs` keeps a run's users in little memory; `spelling.rs` reads the names of mailboxes |
+//! | `rolling/` | LogReader, Roller | `roll.rs` starts it; `log_handle.rs` its log; `status.rs` how it stands |
+//! | `work/` | LockKeeper | all for both feeders: `works.rs` carries out what `queue.rs` decides, with `turns.rs` (places), `retry.rs` (tries and pauses) and `aside.rs` (what rests alone); `attempts.rs` the works under way, `job.rs` a work and its tries, `attempt.rs` one attempt, `outcomes.rs` what its result means; `worker_pool.rs` |
 //! | `user/` | UserSync | `user_work.rs` an attempt at a user, with its halves `look.rs`, `look_partial.rs` and `apply.rs`; `tasks.rs` what a work asks for, in parts; `removal.rs`, `one_sided.rs`, `refused_mailboxes.rs`, `server_annotations.rs`, `scripts.rs`; `advice.rs` what an admin can do |
 //! | `master/` | StoreReader, MailboxStreamer (threads) | `source.rs` what a master is; `store_source.rs` one on disk, with `store_mailbox.rs`, `message_files.rs`, and `read_user.rs` and `read_partial.rs` for both kinds of look; `reserve.rs`, `full_update.rs`; `plan_mailbox.rs` with `batches.rs`, `encode.rs`, `record_buffer.rs`; `send_mailbox.rs` with `upload.rs`, `bad_files.rs` |
 //! | `replica/` | ConnectionPool, Connection | `pool_plan.rs` and `lookahead.rs` what the pool decides; `lease.rs`, `frames.rs`, `ask.rs`, `answer.rs` what travels; `transport/` sockets, login, deflate; `state_cache.rs`, `partitions.rs`, `staged.rs`, `fading.rs` what is remembered |

@@ -1,48 +1,46 @@
-//! The Dispatcher actor: keeps users in flight, tries failed ones again, collects their results.
+//! The Dispatcher actor: feeds the works of a list into the queue, keeps users in flight, collects their results.
 //!
 //! ```text
-//!   UserLister --user--> Dispatcher --LockUser--> LockKeeper
+//!   UserLister --work--> Dispatcher --LockUser--> LockKeeper
 //!                            |  ^--lock--------------'
 //!                            '--SyncWork--> UserSync (one a user) --Synced--> report
 //! ```
 //! `--jobs` users are worked on at a time. Meanwhile the next users are looked at, on a connection that the pool lends for
 //! that; they end without waiting if both sides are equal.
 //!
-//! `batch/schedule.rs` makes the decisions. A user whose lock somebody else holds takes no place in flight while it waits,
-//! so it delays only itself. A UserSync that dies is replaced.
+//! `work/queue.rs` makes the decisions, `work/works.rs` carries them out. A user whose lock somebody else holds takes no
+//! place in flight while it waits, so it delays only itself. A UserSync that dies is replaced.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix::prelude::*;
-use cyrus_types::Owner;
-use sync_plan::backlog::WorkUnit;
+use cyrus_types::{NameRules, Owner};
+use sync_plan::backlog::{Backlog, WorkUnit};
 use tokio::sync::{mpsc, watch};
-use tracing::{Instrument, error};
+use tracing::Instrument;
 
-use crate::batch::schedule::{Next, Schedule};
-use crate::error::{Class, Interrupt, ReplicaError, UserError};
-use crate::monitor::events::Event;
-use crate::monitor::in_flight::RESTING;
-use crate::monitor::report::{Outcome, RunReport, Sent, Stopped, UserReport, done_line};
+use crate::monitor::report::{RunReport, Stopped, UserReport};
 use crate::monitor::spans;
 use crate::replica::lookahead::Ahead;
-use crate::replica::pool_error::PoolError;
-use crate::user::advice;
+use crate::settings::Settings;
 use crate::user::context::UserContext;
 use crate::user::tasks::Feeder;
 use crate::work::attempt::AttemptEvent;
-use crate::work::attempts::Attempts;
 use crate::work::event_loop::EventLoop;
-use crate::work::job::WorkJob;
-use crate::work::lock_keeper::{LockKeeper, LockOutcome, UserLock};
+use crate::work::lock_keeper::{LockKeeper, UserLock};
 use crate::work::pause::{now, sleep_until};
+use crate::work::queue::WorkQueue;
+use crate::work::retry::Patience;
+use crate::work::trouble::Bounds;
 use crate::work::worker_pool::WorkerPool;
+use crate::work::works::Works;
 
 /// How long users in flight may take to end after a request to stop: a replica that hangs must not keep us from stopping.
 const STOP_GRACE: Duration = Duration::from_secs(10);
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Runs users.
 pub(crate) struct Dispatcher {
@@ -88,29 +86,33 @@ impl Handler<RunUsers> for Dispatcher {
     type Result = ResponseFuture<Ran>;
 
     fn handle(&mut self, msg: RunUsers, _: &mut Context<Self>) -> Self::Result {
-        let run = &self.context.settings.run;
-        let span = spans::channel(run.channel.as_deref());
-        let workers = WorkerPool::new(self.context.clone(), self.loops.clone());
         let (context, locks) = (self.context.clone(), self.locks.clone());
-        let run = Run {
-            ahead: Ahead::new(run.jobs),
-            schedule: Schedule::new(run.jobs, run.retry_pause, run.jitter),
-            attempts: Attempts::new(context.clone(), Feeder::List, locks, workers),
-            context,
-            flying: HashMap::new(),
-            ran: Ran::default(),
-        };
+        let run = &context.settings.run;
+        let span = spans::channel(run.channel.as_deref());
+        let ahead = Ahead::new(run.jobs);
+        let queue = queue(&context.settings, &context.rules);
+        let workers = WorkerPool::new(context.clone(), self.loops.clone());
+        let works = Works::new(queue, Feeder::List, context, locks, workers);
+        let run = Run { ahead, works, ran: Ran::default() };
         Box::pin(run.run(msg.works, msg.stop).instrument(span))
     }
 }
 
+/// The empty queue of a run.
+fn queue(settings: &Settings, rules: &NameRules) -> WorkQueue<UserLock> {
+    let bounds = Bounds {
+        in_flight: settings.run.jobs,
+        first_pause: settings.run.retry_pause,
+        longest_pause: LONGEST_PAUSE,
+        patience: Patience::ByClass,
+        jitter: settings.run.jitter,
+    };
+    WorkQueue::new(Backlog::new(rules.clone()), bounds)
+}
+
 struct Run {
     ahead: Ahead,
-    schedule: Schedule<UserLock>,
-    context: UserContext,
-    attempts: Attempts,
-    /// The users in flight, and whether a change on the replica was started for them.
-    flying: HashMap<Owner, Arc<AtomicBool>>,
+    works: Works,
     ran: Ran,
 }
 
@@ -120,33 +122,28 @@ impl Run {
         mut works: mpsc::Receiver<Arc<WorkUnit>>,
         mut stop: watch::Receiver<bool>,
     ) -> Ran {
-        let mut stop_open = true;
+        let (mut stop_open, mut listing) = (true, true);
         let mut deadline = None;
         loop {
-            self.schedule.bound(self.ahead.in_flight());
-            let (list, until) = match self.schedule.next(now()) {
-                Next::Finished => break,
-                Next::Start(mut job) => {
-                    let started = Event::Started { tries: job.tries };
-                    self.context.events.tell(started).await;
-                    job.begun = Arc::default();
-                    self.flying.insert(job.owner.clone(), job.begun.clone());
-                    self.attempts.begin(job);
-                    continue;
-                }
-                Next::Wait { list, until } => (list, until),
-            };
+            self.works.queue.bound(self.ahead.in_flight());
+            self.works.start().await;
+            listing &= self.ran.report.stopped.is_none();
+            if !listing && self.works.queue.is_at_rest() {
+                break;
+            }
+            let wants_more = listing && self.works.queue.wants_more();
+            let wakes_at = self.works.queue.wakes_at();
             tokio::select! {
-                step = self.attempts.step() => self.settle(step).await,
-                work = works.recv(), if list => match work {
+                step = self.works.step() => self.settle(step).await,
+                work = works.recv(), if wants_more => match work {
                     Some(work) => {
                         self.ran.taken += 1;
                         self.ran.open.insert(work.key());
-                        self.schedule.listed(work, now());
+                        self.works.queue.give(&work, now());
                     }
-                    None => self.schedule.all_listed(),
+                    None => listing = false,
                 },
-                () = sleep_until(until) => {}
+                () = sleep_until(wakes_at) => {}
                 () = sleep_until(deadline) => {
                     self.give_up_flying();
                     break;
@@ -163,160 +160,32 @@ impl Run {
         self.ran
     }
 
-    /// Records a step's result. A user whose lock is held by somebody else now waits for it.
     async fn settle(&mut self, step: AttemptEvent) {
-        match step {
-            AttemptEvent::Busy { job, owner, worker } => {
-                self.flying.remove(&job.owner);
-                self.attempts.landed(Some(worker));
-                if self.context.settings.run.skip_locked {
-                    self.schedule.ended();
-                    self.end(job, Outcome::Locked).await;
-                } else if self.schedule.waits_for_lock() {
-                    self.attempts.wait_for_lock(job, owner);
-                }
-            }
-            AttemptEvent::Skipped { job, owner, worker } => {
-                self.flying.remove(&job.owner);
-                self.attempts.landed(Some(worker));
-                self.schedule.ended();
-                let outcome = skipped(&job, &owner);
-                self.end(job, outcome).await;
-            }
-            AttemptEvent::Unlocked { job, owner, taken: Ok(LockOutcome::Lock(lock)) } => {
-                self.schedule.got_lock(WorkJob { locks: vec![(owner, lock)], ..job });
-            }
-            AttemptEvent::Unlocked { job, owner, taken: Ok(_) } => {
-                self.schedule.lost_lock();
-                let outcome = skipped(&job, &owner);
-                self.end(job, outcome).await;
-            }
-            AttemptEvent::Unlocked { job, taken: Err(e), .. } => {
-                self.schedule.lost_lock();
-                let reason = self.in_words(&e, &job.owner);
-                self.end(job, Outcome::Failed { reason }).await;
-            }
-            AttemptEvent::Tried { mut job, synced, worker, .. } => {
-                self.flying.remove(&job.owner);
-                self.attempts.landed(worker);
-                job.sent.add(synced.sent);
-                self.ahead.looked_at(synced.mailboxes);
-                job.locks.clear();
-                job.follow(synced.followed);
-                match synced.result {
-                    Err(Interrupt::NotStarted) => self.schedule.not_begun(job),
-                    Ok(outcome) => {
-                        self.schedule.ended();
-                        // All of it may have been sent by a try whose last answer was lost.
-                        let sent = job.sent != Sent::default();
-                        let outcome = match outcome {
-                            Outcome::Unchanged if sent => Outcome::Done,
-                            outcome => outcome,
-                        };
-                        self.end(job, outcome).await;
-                    }
-                    // One that is worked on with the other user already can't go on so.
-                    Err(Interrupt::Linked { other, .. }) if job.link(&other) => {
-                        self.schedule.not_begun(job);
-                    }
-                    Err(e) => self.tried_in_vain(job, e).await,
-                }
-            }
+        let settled = self.works.settle(step).await;
+        self.ahead.looked_at(settled.mailboxes);
+        settled.ended.into_iter().for_each(|user| self.report(user));
+        if let Some(why) = settled.stop {
+            self.stop(why).await;
         }
-    }
-
-    async fn tried_in_vain(&mut self, mut job: WorkJob<UserLock>, e: Interrupt) {
-        self.context.in_flight.set(&job.owner, RESTING);
-        let class = e.class();
-        let reason = match &e {
-            Interrupt::Failed(e) => self.in_words(e, &job.owner),
-            e => e.to_string(),
-        };
-        job.trouble = Some(reason.clone());
-        job.alone |= e.failure().is_some_and(UserError::is_lost);
-        let owner = job.owner.clone();
-        let job = match self.schedule.failed(job, class, now()) {
-            Err(job) => *job,
-            Ok(pause) => {
-                let pause = Some(pause);
-                self.context.events.tell(Event::Retry { owner, reason, pause }).await;
-                return;
-            }
-        };
-        if class == Class::Fatal {
-            let stopped = match e {
-                Interrupt::Failed(UserError::Replica(ReplicaError::Pool(e))) => match e {
-                    // For one pass it is the same as no connection.
-                    PoolError::SaidBye(why) => Stopped::NoConnection(why),
-                    e => e.into(),
-                },
-                e => Stopped::Fatal(e.to_string()),
-            };
-            self.stop(stopped).await;
-            return;
-        }
-        error!("Error in {}: bailing out!", attempted(&job));
-        self.end(job, Outcome::Failed { reason }).await;
-    }
-
-    fn in_words(&self, e: &UserError, owner: &Owner) -> String {
-        advice::in_words(e, owner, &self.context.rules)
     }
 
     /// Starts no more users.
     async fn stop(&mut self, why: Stopped) {
-        for job in self.schedule.stop() {
-            let reason = job.trouble.clone().unwrap_or_default();
-            self.end(job, Outcome::Failed { reason }).await;
-        }
-        self.attempts.stop(&mut self.ran.report.stopped, why).await;
+        let ended = self.works.stop(&mut self.ran.report.stopped, why).await;
+        ended.into_iter().for_each(|user| self.report(user));
     }
 
-    /// Users that did not end in time after a request to stop. Users that were only looked at count as never started.
+    fn report(&mut self, user: UserReport) {
+        self.ran.open.remove(&user.owner);
+        self.ran.report.add(user);
+    }
+
     fn give_up_flying(&mut self) {
-        let flying = std::mem::take(&mut self.flying).into_iter();
-        for (owner, _) in flying.filter(|(_, begun)| begun.load(Ordering::Relaxed)) {
+        for owner in self.works.broken_off() {
             self.ran.open.remove(&owner);
             self.ran.report.broken_off.push(owner);
         }
     }
-
-    async fn end(&mut self, job: WorkJob<UserLock>, outcome: Outcome) {
-        let user = UserReport {
-            owner: job.owner.clone(),
-            outcome,
-            sent: job.sent,
-            tries: job.tries,
-            took: now().saturating_duration_since(job.since),
-        };
-        self.context.in_flight.remove(&job.owner);
-        self.context.events.tell(Event::Finished(Box::new(user.clone()))).await;
-        if matches!(user.outcome, Outcome::Done | Outcome::Unchanged) {
-            let line = || done_line(user.name(), &user.outcome, user.sent, user.took);
-            self.context.events.action(line).await;
-        }
-        self.ran.open.remove(&user.owner);
-        self.ran.report.add(user);
-    }
-}
-
-/// What failed, in the C client's words.
-fn attempted(job: &WorkJob<UserLock>) -> String {
-    match job.work.users.iter().find(|(owner, _)| *owner == job.owner) {
-        Some((owner, tasks)) if tasks.meta => format!("sync_do_meta({owner})"),
-        Some((_, tasks)) if !tasks.whole => "sync_do_mailboxes()".into(),
-        _ => format!("sync_do_user({})", job.owner),
-    }
-}
-
-/// Why a work ends of which this user has a skipuser file.
-fn skipped(job: &WorkJob<UserLock>, owner: &Owner) -> Outcome {
-    if job.owner == *owner {
-        return Outcome::Skipped;
-    }
-    let (owner, other) = (job.owner.clone(), owner.clone());
-    let why = Interrupt::Linked { owner, other };
-    Outcome::Failed { reason: format!("{why}, and there is a skipuser file for the latter") }
 }
 
 #[cfg(test)]

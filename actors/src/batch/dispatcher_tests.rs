@@ -3,19 +3,20 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::sync::atomic::Ordering;
 
 use csync::CommandKind;
 use testkit::store::Plan;
 
 use super::*;
-use crate::error::MasterError;
+use crate::error::{Interrupt, MasterError, ReplicaError};
 use crate::master::testing::Master;
 use crate::monitor::report::Outcome;
 use crate::replica::command_error::CommandError;
 use crate::replica::lease::Purpose;
+use crate::replica::pool_error::PoolError;
 use crate::replica::testing::dial::{Tries, Try};
 use crate::replica::testing::given::{in_paused_time, settings};
-use crate::settings::Jitter;
 use crate::user::tasks::whole;
 use crate::user::testing::context;
 use crate::user::user_sync::SyncWork;
@@ -149,14 +150,9 @@ fn run(users: Vec<(&'static str, Vec<Ends>)>, stop_after: Option<u64>) -> Came {
             let worker = Worker { number: *made, planned: making.clone(), start };
             worker.start().recipient()
         });
-        let run = Run {
-            ahead: Ahead::new(settings().run.jobs),
-            schedule: Schedule::new(settings().run.jobs, settings().run.retry_pause, Jitter::Off),
-            attempts: Attempts::new(context.clone(), Feeder::List, locks, workers),
-            context,
-            flying: HashMap::new(),
-            ran: Ran::default(),
-        };
+        let queue = queue(&settings(), &context.rules);
+        let works = Works::new(queue, Feeder::List, context, locks, workers);
+        let run = Run { ahead: Ahead::new(settings().run.jobs), works, ran: Ran::default() };
         let (tell_stop, stop) = watch::channel(false);
         actix_rt::spawn(async move {
             match stop_after {

@@ -3,6 +3,5 @@
 pub(crate) mod dispatcher;
 pub(crate) mod names;
 pub(crate) mod run;
-pub(crate) mod schedule;
 pub(crate) mod spelling;
 pub(crate) mod user_lister;

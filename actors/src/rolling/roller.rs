@@ -6,13 +6,11 @@
 //!                   '--Keep: what is left-' '--SyncWork--> UserSync (one a work in flight)
 //! ```
 //! Three things go on at the same time: works are carried out, the next log is taken over, and entries that are done are
-//! struck from log-run. So a slow user holds up neither other users nor the log. `work/queue.rs` decides what to do next;
-//! `work/attempts.rs` carries it out, `outcomes.rs` handles the results.
+//! struck from log-run. So a slow user holds up neither other users nor the log. `work/queue.rs` decides what to do next,
+//! `work/works.rs` carries it out.
 //!
 //! States: *running*; *stopping* (asked to, or no connection will ever come): nothing is started any more, work in flight
 //! may end; *at rest*: the entries that are not done are in log-run.
-
-mod outcomes;
 
 use std::time::{Duration, Instant};
 
@@ -36,13 +34,15 @@ use crate::rolling::status::{ChannelStats, RollStatus};
 use crate::runtime::Runtime;
 use crate::user::context::UserContext;
 use crate::user::tasks::Feeder;
-use crate::work::attempts::Attempts;
+use crate::work::attempt::AttemptEvent;
 use crate::work::event_loop::EventLoop;
-use crate::work::lock_keeper::{LockKeeper, UserLock};
+use crate::work::lock_keeper::LockKeeper;
 use crate::work::pause::sleep_until;
 use crate::work::queue::WorkQueue;
+use crate::work::retry::Patience;
 use crate::work::trouble::Bounds;
 use crate::work::worker_pool::WorkerPool;
+use crate::work::works::Works;
 
 /// How long works in flight may take to end after SIGTERM: the whole program is to end within five seconds. The next run
 /// repeats aborted work.
@@ -89,16 +89,21 @@ impl Handler<Roll> for Roller {
             in_flight: settings.works_in_flight(),
             first_pause: settings.run.retry_pause,
             longest_pause: msg.settings.longest_pause,
-            once: msg.settings.once,
+            patience: if msg.settings.once { Patience::Pass } else { Patience::Endless },
             jitter: settings.run.jitter,
         };
         let workers = WorkerPool::new(self.context.clone(), self.loops.clone());
         let restart_at = msg.settings.restart_every.map(|pause| now + pause);
         let rolling = Rolling {
-            queue: WorkQueue::new(msg.backlog, bounds),
+            works: Works::new(
+                WorkQueue::new(msg.backlog, bounds),
+                Feeder::Log,
+                self.context.clone(),
+                self.locks.clone(),
+                workers,
+            ),
             log: LogHandle::new(self.log.clone(), &msg.settings, now),
             settings: msg.settings,
-            attempts: Attempts::new(self.context.clone(), Feeder::Log, self.locks.clone(), workers),
             context: self.context.clone(),
             status: self.status.clone(),
             report: RollReport::default(),
@@ -115,9 +120,8 @@ impl Handler<Roll> for Roller {
 type Meeting = LocalBoxFuture<'static, Result<(), NoLease>>;
 
 struct Rolling {
-    queue: WorkQueue<UserLock>,
+    works: Works,
     settings: RollSettings,
-    attempts: Attempts,
     context: UserContext,
     log: LogHandle,
     status: RollStatus,
@@ -145,9 +149,7 @@ impl Rolling {
                 deadline = Some(Instant::now() + STOP_GRACE);
             }
             let now = Instant::now();
-            while let Some(job) = self.queue.start(now) {
-                self.attempts.begin(job);
-            }
+            self.works.start().await;
             self.turn_to_log(now);
             self.show(now);
             if self.is_over() {
@@ -155,12 +157,12 @@ impl Rolling {
             }
             let until = self.next_time();
             tokio::select! {
-                step = self.attempts.step() => self.settle(step).await,
+                step = self.works.step() => self.settle(step).await,
                 heard = self.log.hear() => self.heard(heard).await,
                 met = some(&mut self.meeting) => self.met(met).await,
                 () = sleep_until(until) => self.restart_if_due(),
                 () = sleep_until(deadline) => {
-                    let left = self.queue.in_flight();
+                    let left = self.works.queue.in_flight();
                     warn!("{left} works were broken off; the next run does them again");
                     break;
                 }
@@ -171,6 +173,15 @@ impl Rolling {
             }
         }
         self.end().await
+    }
+
+    async fn settle(&mut self, step: AttemptEvent) {
+        let settled = self.works.settle(step).await;
+        self.report.sent.add(settled.sent);
+        self.report.done += settled.users;
+        if let Some(why) = settled.stop {
+            self.stop(why).await;
+        }
     }
 
     /// Logs in at the replica even if nothing is logged yet: so an unreachable replica is reported at once, and not when
@@ -190,8 +201,8 @@ impl Rolling {
 
     /// Gives the LogReader something to do if it is time and it is free.
     fn turn_to_log(&mut self, now: Instant) {
-        if self.queue.is_unsaved() && self.log.may_save(now, self.queue.is_empty()) {
-            self.log.save(now, self.queue.take_unsaved());
+        if self.works.queue.is_unsaved() && self.log.may_save(now, self.works.queue.is_empty()) {
+            self.log.save(now, self.works.queue.take_unsaved());
         } else if self.log.may_read(now) {
             self.log.read(now);
         }
@@ -200,11 +211,11 @@ impl Rolling {
     async fn heard(&mut self, heard: FromLog) {
         let now = Instant::now();
         match heard {
-            FromLog::Entries(entries) => self.queue.add(&entries, now),
+            FromLog::Entries(entries) => self.works.queue.add(&entries, now),
             FromLog::Saved(Ok(())) => {}
             FromLog::Saved(Err(e)) => self.not_saved(&e),
             FromLog::Read(entries, result) => {
-                self.queue.add(&entries, now);
+                self.works.queue.add(&entries, now);
                 match result {
                     Ok(TakenOver { shutdown: true, .. }) => self.stop(Stopped::ShutdownFile).await,
                     Ok(TakenOver { rival: Some(rival), .. }) => {
@@ -232,19 +243,18 @@ impl Rolling {
         self.stopping = true;
         self.log.read_no_more();
         self.restart_at = None;
-        self.queue.stop();
-        self.attempts.stop(&mut self.report.stopped, why).await;
+        self.works.stop(&mut self.report.stopped, why).await;
     }
 
     /// Whether there is nothing left to wait for.
     fn is_over(&self) -> bool {
         let ending = self.stopping || (self.settings.once && self.log.is_read());
-        ending && self.queue.is_at_rest() && self.meeting.is_none()
+        ending && self.works.queue.is_at_rest() && self.meeting.is_none()
     }
 
     fn next_time(&self) -> Option<Instant> {
-        let log = self.log.next_time(self.queue.is_unsaved());
-        [self.queue.wakes_at(), log, self.restart_at, Some(self.figures_at)]
+        let log = self.log.next_time(self.works.queue.is_unsaved());
+        [self.works.queue.wakes_at(), log, self.restart_at, Some(self.figures_at)]
             .into_iter()
             .flatten()
             .min()
@@ -283,12 +293,12 @@ impl Rolling {
         self.figures_at = now + FIGURES_PAUSE;
         self.context.progress.note(now);
         let stats = ChannelStats {
-            waiting: self.queue.users(),
-            in_flight: self.queue.in_flight(),
-            oldest: self.queue.oldest(),
+            waiting: self.works.queue.users(),
+            in_flight: self.works.queue.in_flight(),
+            oldest: self.works.queue.oldest(),
             done: self.report.done,
             sent: self.report.sent,
-            troubles: self.queue.troubles(),
+            troubles: self.works.queue.troubles(),
         };
         self.context.events.sample(Event::Lag(stats.lag(self.status.is_readable())));
         self.status.set(stats);
@@ -305,8 +315,8 @@ impl Rolling {
             Finished::Saved(Err(e)) => self.not_saved(&e),
             Finished::Saved(Ok(())) => {}
         }
-        if self.queue.is_unsaved() {
-            self.log.save(Instant::now(), self.queue.take_unsaved());
+        if self.works.queue.is_unsaved() {
+            self.log.save(Instant::now(), self.works.queue.take_unsaved());
             if let Finished::Saved(Err(e)) = self.log.finish().await {
                 self.not_saved(&e);
             }
@@ -316,14 +326,14 @@ impl Rolling {
 
     fn not_saved(&mut self, e: &StoreError) {
         error!("IOERROR: the sync log can't be written: {e}");
-        self.queue.not_saved();
+        self.works.queue.not_saved();
     }
 
     fn report_left(mut self) -> RollReport {
-        let troubles = self.queue.troubles().into_iter();
+        let troubles = self.works.queue.troubles().into_iter();
         self.report.troubles = troubles.map(|(owner, t)| (owner, t.reason, t.kind)).collect();
         self.report.troubles.sort_by(|a, b| a.0.cmp(&b.0));
-        self.report.left = self.queue.users();
+        self.report.left = self.works.queue.users();
         self.report
     }
 }

@@ -221,8 +221,10 @@ mod tests {
         let now = Instant::now();
         let status = RollStatus::default();
         assert!(!status.is_ready());
-        let trouble =
-            |kind, times| Trouble { kind, times, reason: "no index".into(), links_fault: false };
+        let trouble = |kind, times| {
+            let reason = "no index".into();
+            Trouble { kind, times, reason, links_fault: false, since: now }
+        };
         status.set(ChannelStats {
             waiting: 3,
             in_flight: 1,

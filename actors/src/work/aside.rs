@@ -59,7 +59,7 @@ impl Asides {
         let times = self.all.get(&entry).map_or(0, |aside| aside.trouble.times) + 1;
         // The class does not matter in the log.
         let pause = bounds.retry().pause(times, Class::Permanent, false);
-        let trouble = Trouble { kind: Kind::Failed, times, reason, links_fault: false };
+        let trouble = Trouble { kind: Kind::Failed, times, reason, links_fault: false, since: now };
         let wake = pause.map(|pause| now + pause);
         self.all.insert(entry, Aside { owner, trouble, wake });
         (times == QUARANTINE).then_some(Quarantined { failure, pause })
@@ -159,6 +159,7 @@ mod tests {
 
     use super::*;
     use crate::settings::Jitter;
+    use crate::work::retry::Patience;
 
     fn bounds(once: bool) -> Bounds {
         let (first, longest) = (Duration::from_secs(1), Duration::from_secs(5));
@@ -166,7 +167,7 @@ mod tests {
             in_flight: 1,
             first_pause: first,
             longest_pause: longest,
-            once,
+            patience: if once { Patience::Pass } else { Patience::Endless },
             jitter: Jitter::Off,
         }
     }

@@ -1,8 +1,6 @@
 //! One attempt at a work, of a list or of the log: a connection to look on, the locks of all its users in order, then the
 //! work.
 
-use std::time::Duration;
-
 use actix::{Addr, Recipient};
 use cyrus_types::Owner;
 
@@ -20,12 +18,7 @@ use crate::work::pause::now;
 /// The result of a step.
 pub(crate) enum AttemptEvent {
     /// Tried; the worker is free again, unless it died.
-    Tried {
-        job: WorkJob<UserLock>,
-        synced: Synced,
-        took: Duration,
-        worker: Option<Recipient<SyncWork>>,
-    },
+    Tried { job: WorkJob<UserLock>, synced: Synced, worker: Option<Recipient<SyncWork>> },
     /// Somebody else holds this user's lock.
     Busy { job: WorkJob<UserLock>, owner: Owner, worker: Recipient<SyncWork> },
     /// This user is not to be replicated.
@@ -41,8 +34,7 @@ impl AttemptEvent {
         worker: Recipient<SyncWork>,
         e: Interrupt,
     ) -> AttemptEvent {
-        let (synced, took) = (Synced::nothing(e), Duration::ZERO);
-        AttemptEvent::Tried { job, synced, took, worker: Some(worker) }
+        AttemptEvent::Tried { job, synced: Synced::nothing(e), worker: Some(worker) }
     }
 }
 
@@ -92,8 +84,7 @@ pub(crate) async fn try_work(
         Ok(synced) => (synced, Some(worker)),
         Err(e) => (Synced::nothing(e.into()), None),
     };
-    let took = now().saturating_duration_since(job.since);
-    AttemptEvent::Tried { job, synced, took, worker }
+    AttemptEvent::Tried { job, synced, worker }
 }
 
 /// Waits for a lock that somebody else holds.

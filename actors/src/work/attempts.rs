@@ -1,9 +1,9 @@
 //! The works under way, of either feeder: attempts that hold a place, and works that wait for a lock.
 //!
 //! ```text
-//!   Dispatcher, Roller --begin--> attempt (work/attempt.rs) --step--> Tried, Busy, Skipped
-//!        |  '------wait_for_lock--> wait --step--> Unlocked
-//!        '---stop--> waits are dropped, nobody waits for the pool any more
+//!   Works --begin--> attempt (work/attempt.rs) --step--> Tried, Busy, Skipped
+//!     |  '------wait_for_lock--> wait --step--> Unlocked
+//!     '---stop--> waits are dropped, nobody waits for the pool any more
 //! ```
 
 use std::future::pending;

@@ -1,40 +1,50 @@
-//! Which work comes next in rolling replication: a plain value that takes events and the time, and says what to do.
+//! The one queue: which work comes next, of a list or of the log. A plain value that takes events and the time, and says what
+//! to do.
 //!
 //! ```text
 //!   backlog --start--> in flight --done--> gone
-//!      ^                  | | '---waits for a lock that somebody else holds (no place taken)--> ready
+//!      ^                  | | '---waits for a lock that somebody else holds (no place taken)--> first
 //!      |                  | '----not started, or linked with another user: at once again
 //!      '-----rests <------'      failed, skipped, or locked with -N: longer each time
+//!                         '------given up: a list forgets it, the log keeps it
 //! ```
-//! A work of which only single mailboxes failed is done; these rest alone (`work/aside.rs`). A user that fails four times
-//! in a row is in *quarantine*: reported, and tried again less and less often, until it succeeds. It is never dropped. New
-//! entries of a resting user wait with it.
+//! Of a list, a user is tried a few times if another try may help; then it has ended.
+//!
+//! Of the log, a work of which only single mailboxes failed is done; these rest alone (`work/aside.rs`). A user that fails
+//! four times in a row is in *quarantine*: reported, and tried again less and less often, until it succeeds. It is never
+//! dropped. New entries of a resting user wait with it.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use cyrus_types::{LogEntry, Owner};
-use sync_plan::backlog::Backlog;
+use cyrus_types::{LogEntry, MailboxName, Owner};
+use sync_plan::backlog::{Backlog, WorkUnit};
 
 use crate::error::Class;
+use crate::monitor::report::Sent;
 use crate::work::aside::{Asides, Failure, Quarantined};
 use crate::work::job::WorkJob;
-use crate::work::trouble::{Bounds, Kind, QUARANTINE, Trouble};
+use crate::work::retry::Patience;
+use crate::work::trouble::{Bounds, Kind, QUARANTINE, Reason, Trouble};
 use crate::work::turns::Turns;
 
-/// How often a skipped or locked user is looked at again.
+/// How often a skipped or locked user of the log is looked at again.
 const SKIP_PAUSE: Duration = Duration::from_secs(5);
 const LOCKED_PAUSE: Duration = Duration::from_secs(1);
 /// How long to remember that users could not be worked on together.
 const SPLIT: Duration = Duration::from_secs(10);
+/// How many users of a list may be held here before their turn comes.
+const READY: usize = 64;
 
-/// The queue of one channel.
+/// The queue of one run, or of one channel.
 #[derive(Debug)]
 pub(crate) struct WorkQueue<L> {
     backlog: Backlog,
     bounds: Bounds,
     turns: Turns<L>,
     troubles: HashMap<Owner, Trouble>,
+    /// What was sent for works that have not ended.
+    sent: HashMap<Owner, Sent>,
     /// What rests alone while its users' other work goes on.
     asides: Asides,
     /// Users that could not be worked on together, and how long that is remembered.
@@ -50,37 +60,60 @@ impl<L> WorkQueue<L> {
             bounds,
             turns: Turns::new(bounds.in_flight),
             troubles: HashMap::new(),
+            sent: HashMap::new(),
             asides: Asides::default(),
             split: HashMap::new(),
             unsaved: false,
         }
     }
 
-    /// Adds an entry of the log.
+    /// From now on at most this many works may be in flight.
+    pub(crate) fn bound(&mut self, most: usize) {
+        self.turns.bound(most);
+    }
+
+    /// Adds entries of the log.
     pub(crate) fn add(&mut self, entries: &[LogEntry], now: Instant) {
         for entry in entries {
             self.backlog.add(entry, now);
         }
     }
 
-    /// The next work, if one can start now.
+    /// Adds a work of a list.
+    pub(crate) fn give(&mut self, work: &WorkUnit, now: Instant) {
+        for (owner, tasks) in &work.users {
+            self.backlog.give(owner, tasks.clone(), now);
+        }
+    }
+
+    /// Whether a list may give another work.
+    pub(crate) fn wants_more(&self) -> bool {
+        self.turns.goes_on() && self.backlog.queued() < READY
+    }
+
+    /// The next work, if one can start now. It counts as in flight until it ends or waits.
     pub(crate) fn start(&mut self, now: Instant) -> Option<WorkJob<L>> {
         if !self.turns.has_room() {
             return None;
         }
-        while let Some(job) = self.turns.rested(now) {
-            self.backlog.wake(&job.work);
+        while let Some(work) = self.turns.rested(now) {
+            self.backlog.wake(&work);
         }
         for entry in self.asides.due(now) {
             self.backlog.take_up(&entry);
         }
-        let job = match self.turns.next_ready() {
+        let job = match self.turns.next_unlocked() {
             Some(job) => job,
             None => WorkJob::new(self.backlog.take_next()?, now),
         };
-        let lost = |owner| self.troubles.get(owner).is_some_and(|t: &Trouble| t.links_fault);
-        let alone = job.work.users.iter().any(|(owner, _)| lost(owner));
-        let job = WorkJob { alone, ..job };
+        let failed = job.work.owners().filter_map(|owner| self.troubles.get(owner));
+        let (mut alone, mut times) = (false, 0);
+        for trouble in failed.filter(|trouble| trouble.kind == Kind::Failed) {
+            alone |= trouble.links_fault;
+            times = times.max(trouble.times);
+        }
+        let sent = self.sent.get(&job.owner).copied().unwrap_or_default();
+        let job = WorkJob { alone, tries: times.saturating_add(1), sent, ..job };
         self.turns.begun();
         Some(job)
     }
@@ -89,6 +122,20 @@ impl<L> WorkQueue<L> {
     pub(crate) fn wakes_at(&self) -> Option<Instant> {
         let aside = self.asides.wakes_at().filter(|_| self.turns.has_room());
         self.turns.wakes_at().into_iter().chain(aside).min()
+    }
+
+    /// An attempt that has not ended its work sent this. Mailboxes that it names have these names now: another try looks
+    /// for both.
+    pub(crate) fn note(
+        &mut self,
+        job: &WorkJob<L>,
+        sent: Sent,
+        followed: impl IntoIterator<Item = MailboxName>,
+    ) {
+        if sent != Sent::default() {
+            self.sent.entry(job.owner.clone()).or_default().add(sent);
+        }
+        self.backlog.follow(&job.owner, followed);
     }
 
     /// A work ended well, except for `failures`, which rest alone. Returns, in words, what is no longer in quarantine, and
@@ -119,22 +166,22 @@ impl<L> WorkQueue<L> {
             self.backlog.lay_aside(&failure.owner, failure.entry.clone(), since);
             quarantined.extend(self.asides.failed(failure, &self.bounds, now));
         }
-        self.backlog.done(&job.work.key());
+        self.sent.remove(&job.owner);
+        self.backlog.done(&job.owner);
         (healed, quarantined)
     }
 
-    /// A work failed: it comes again after a rest, with all of its users' data if `whole`. Returns the rest, `None` if it
-    /// is not tried again, and whether its users are in quarantine from now on.
+    /// A work failed: it comes again after a rest, with all of its users' data if `whole`. Returns the rest, and whether its
+    /// users are in quarantine from now on. No rest: it is given up.
     pub(crate) fn failed(
         &mut self,
         job: &WorkJob<L>,
-        reason: &str,
+        reason: Reason<'_>,
         whole: bool,
-        links_fault: bool,
         now: Instant,
     ) -> (Option<Duration>, bool) {
         self.turns.landed();
-        self.not_done(job, Kind::Failed, reason, whole, links_fault, now)
+        self.not_done(job, Kind::Failed, reason, whole, now)
     }
 
     /// A work in flight can't be started now. Returns whether that is news.
@@ -146,11 +193,10 @@ impl<L> WorkQueue<L> {
         now: Instant,
     ) -> bool {
         self.turns.landed();
-        self.not_done(job, kind, reason, false, false, now);
-        job.work
-            .users
-            .iter()
-            .any(|(owner, _)| self.troubles.get(owner).is_some_and(|trouble| trouble.times == 1))
+        let reason = Reason { words: reason, class: Class::Permanent, links_fault: false };
+        self.not_done(job, kind, reason, false, now);
+        let is_first = |owner| self.troubles.get(owner).is_none_or(|trouble| trouble.times == 1);
+        job.work.owners().any(is_first)
     }
 
     /// A work that waited for a lock can't be started. Returns whether that is news.
@@ -170,63 +216,92 @@ impl<L> WorkQueue<L> {
         &mut self,
         job: &WorkJob<L>,
         kind: Kind,
-        reason: &str,
+        reason: Reason<'_>,
         whole: bool,
-        links_fault: bool,
         now: Instant,
     ) -> (Option<Duration>, bool) {
         let mut times = 0;
-        for (owner, _) in &job.work.users {
+        for owner in job.work.owners() {
             let before = self.troubles.get(owner).filter(|trouble| trouble.kind == kind);
             let count = before.map_or(0, |trouble| trouble.times) + 1;
             times = times.max(count);
-            let reason = reason.to_string();
-            let trouble = Trouble { kind, times: count, reason, links_fault };
+            let Reason { words, links_fault, .. } = reason;
+            let (reason, since) = (words.into(), job.since);
+            let trouble = Trouble { kind, times: count, reason, links_fault, since };
             self.troubles.insert(owner.clone(), trouble);
         }
-        let Some(work) = self.backlog.put_back(&job.work.key(), whole) else {
-            return (None, false);
-        };
+        let endless = self.bounds.patience == Patience::Endless;
         let pause = match kind {
-            // The class does not matter in the log.
-            Kind::Failed => self.bounds.retry().pause(times, Class::Permanent, links_fault),
-            // A single pass does not wait for that.
-            Kind::Skipped | Kind::Locked if self.bounds.once => None,
-            Kind::Skipped => Some(SKIP_PAUSE),
-            Kind::Locked => Some(LOCKED_PAUSE),
+            Kind::Failed => self.bounds.retry().pause(times, reason.class, reason.links_fault),
+            // What has an end does not wait for that.
+            Kind::Skipped => endless.then_some(SKIP_PAUSE),
+            Kind::Locked => endless.then_some(LOCKED_PAUSE),
         };
-        if let Some(pause) = pause {
-            self.turns.rest(now + pause, WorkJob::new(work, now));
+        let pause = pause.filter(|_| self.turns.goes_on());
+        if pause.is_none() && self.bounds.patience == Patience::ByClass {
+            self.forget(&job.work);
+            return (None, false);
+        }
+        let work = self.backlog.put_back(&job.owner, whole);
+        if let (Some(work), Some(pause)) = (work, pause) {
+            self.turns.rest(now + pause, work);
         }
         (pause, kind == Kind::Failed && times == QUARANTINE)
+    }
+
+    /// A list forgets a work that has ended.
+    fn forget(&mut self, work: &WorkUnit) {
+        self.sent.remove(&work.key());
+        self.backlog.done(&work.key());
+        for owner in work.owners() {
+            self.troubles.remove(owner);
+        }
     }
 
     /// A work in flight was not started after all: it comes again at once.
     pub(crate) fn not_begun(&mut self, job: &WorkJob<L>) {
         self.turns.landed();
-        if let Some(work) = self.backlog.put_back(&job.work.key(), false) {
+        if let Some(work) = self.backlog.put_back(&job.owner, false) {
             self.backlog.wake(&work);
         }
     }
 
     /// A mailbox moved from one of these users to the other: they are to be worked on together, at once or, if that failed
-    /// just now, a moment later.
-    pub(crate) fn linked(&mut self, job: &WorkJob<L>, one: &Owner, other: &Owner, now: Instant) {
+    /// just now, a moment later. In a list the other user's own work stays apart, since each is reported by itself.
+    ///
+    /// False if they are worked on together already, and that does not help: nothing was done about it.
+    pub(crate) fn linked(
+        &mut self,
+        job: &WorkJob<L>,
+        one: &Owner,
+        other: &Owner,
+        now: Instant,
+    ) -> bool {
+        let listed = self.bounds.patience == Patience::ByClass;
+        if listed && job.work.users.iter().any(|(owner, _)| owner == other) {
+            return false;
+        }
         self.turns.landed();
         self.split.retain(|_, until| *until > now);
-        let Some(work) = self.backlog.put_back(&job.work.key(), false) else { return };
+        let Some(work) = self.backlog.put_back(&job.owner, false) else { return true };
+        if listed {
+            self.backlog.accompany(&job.owner, other);
+            self.backlog.wake(&work);
+            return true;
+        }
         if self.split.contains_key(one) || self.split.contains_key(other) {
-            self.turns.rest(now + LOCKED_PAUSE, WorkJob::new(work, now));
+            self.turns.rest(now + LOCKED_PAUSE, work);
         } else {
             self.backlog.wake(&work);
         }
         self.backlog.link(one, other);
+        true
     }
 
     /// Whether a work of several users was just split, without success.
     pub(crate) fn was_split(&self, job: &WorkJob<L>, now: Instant) -> bool {
         let until = |owner| self.split.get(owner).is_some_and(|until| *until > now);
-        job.work.users.iter().any(|(owner, _)| until(owner))
+        job.work.owners().any(until)
     }
 
     /// One of several users is locked or fails: the others must not wait for it, unless a mailbox really moved from one to
@@ -234,29 +309,42 @@ impl<L> WorkQueue<L> {
     pub(crate) fn split(&mut self, job: &WorkJob<L>, now: Instant) {
         self.turns.landed();
         self.split.retain(|_, until| *until > now);
-        for (owner, _) in &job.work.users {
+        for owner in job.work.owners() {
             self.split.insert(owner.clone(), now + SPLIT);
         }
-        self.backlog.split(&job.work.key());
+        self.backlog.split(&job.owner);
     }
 
     /// Somebody else holds a lock: the work gives up its place while it waits. False if we were stopped meanwhile, and it
     /// need not wait.
     pub(crate) fn waits_for_lock(&mut self, job: &WorkJob<L>) -> bool {
-        self.backlog.waits(&job.work.key());
+        self.backlog.waits(&job.owner);
         self.turns.waits_for_lock()
     }
 
     /// The wait is over; a work with its lock goes first, since it blocks others.
     pub(crate) fn got_lock(&mut self, job: WorkJob<L>) {
-        self.backlog.go_on(&job.work.key());
+        self.backlog.go_on(&job.owner);
         self.turns.got_lock(job);
     }
 
-    /// Nothing is to be started any more. Works that wait for locks stop waiting.
-    pub(crate) fn stop(&mut self) {
-        // What rested is in the backlog, and stays there.
-        self.turns.stop();
+    /// Nothing is to be started any more. Works that wait for locks stop waiting. Returns those of a list that had failed
+    /// and were to be tried again, with the reason; those of the log are in the backlog, and stay there.
+    pub(crate) fn stop(&mut self) -> Vec<(WorkJob<L>, String)> {
+        let rested = self.turns.stop();
+        if self.bounds.patience != Patience::ByClass {
+            return Vec::new();
+        }
+        let mut given_up = Vec::with_capacity(rested.len());
+        for work in rested {
+            let owner = work.key();
+            let Some(trouble) = self.troubles.get(&owner).cloned() else { continue };
+            let sent = self.sent.get(&owner).copied().unwrap_or_default();
+            self.forget(&work);
+            let job = WorkJob::new(work.into(), trouble.since);
+            given_up.push((WorkJob { tries: trouble.times, sent, ..job }, trouble.reason));
+        }
+        given_up
     }
 
     /// Whether nothing more will happen without an event: everything is done or given up. Ask it when [`WorkQueue::start`]
@@ -310,6 +398,9 @@ impl<L> WorkQueue<L> {
     }
 }
 
+#[cfg(test)]
+#[path = "queue_list_tests.rs"]
+mod list_tests;
 #[cfg(test)]
 #[path = "queue_tests.rs"]
 mod tests;

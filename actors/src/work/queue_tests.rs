@@ -9,7 +9,7 @@ const BOUNDS: Bounds = Bounds {
     in_flight: 2,
     first_pause: Duration::from_secs(1),
     longest_pause: Duration::from_secs(60),
-    once: false,
+    patience: Patience::Endless,
     jitter: Jitter::Off,
 };
 
@@ -19,6 +19,10 @@ fn queue(bounds: Bounds, mailboxes: &[&str], now: Instant) -> WorkQueue<()> {
         mailboxes.iter().map(|name| LogEntry::Mailbox(MailboxName::new(*name))).collect();
     queue.add(&entries, now);
     queue
+}
+
+fn why(words: &str) -> Reason<'_> {
+    Reason { words, class: Class::Permanent, links_fault: false }
 }
 
 fn started(queue: &mut WorkQueue<()>, now: Instant) -> WorkJob<()> {
@@ -46,7 +50,7 @@ fn who_fails_rests_longer_each_time_and_others_go_on() {
     let mut r = queue(BOUNDS, &["user.a"], now);
     for (pause, quarantined) in [(1, false), (2, false), (4, false), (8, true), (16, false)] {
         let job = started(&mut r, now);
-        let verdict = r.failed(&job, "no index", false, false, now);
+        let verdict = r.failed(&job, why("no index"), false, now);
         assert_eq!(verdict, (Some(Duration::from_secs(pause)), quarantined));
         r.add(
             &[LogEntry::Mailbox(MailboxName::new("user.a.new")), LogEntry::User("b".into())],
@@ -71,12 +75,12 @@ fn the_links_fault_is_forgiven_sooner_and_whole_users_are_promoted() {
     let mut r = queue(BOUNDS, &["user.a"], now);
     for _ in 0..6 {
         let job = started(&mut r, now);
-        r.failed(&job, "lost", false, true, now);
+        r.failed(&job, Reason { links_fault: true, ..why("lost") }, false, now);
         now = r.wakes_at().unwrap();
     }
     let job = started(&mut r, now);
     assert!(!job.work.users[0].1.whole);
-    let (pause, _) = r.failed(&job, "refused", true, false, now);
+    let (pause, _) = r.failed(&job, why("refused"), true, now);
     assert_eq!(pause, Some(Duration::from_secs(60)));
     assert!(started(&mut r, now + Duration::from_secs(60)).work.users[0].1.whole);
 }
@@ -84,13 +88,13 @@ fn the_links_fault_is_forgiven_sooner_and_whole_users_are_promoted() {
 #[test]
 fn one_pass_leaves_who_fails_and_ends() {
     let mut now = Instant::now();
-    let once = Bounds { once: true, ..BOUNDS };
+    let once = Bounds { patience: Patience::Pass, ..BOUNDS };
     let mut r = queue(once, &["user.a", "user.b"], now);
     let (a, b) = (started(&mut r, now), started(&mut r, now));
     assert!(r.deferred(&b, Kind::Skipped, "skipuser", now));
     let mut job = a;
     loop {
-        let (pause, _) = r.failed(&job, "no index", false, false, now);
+        let (pause, _) = r.failed(&job, why("no index"), false, now);
         let Some(pause) = pause else { break };
         now += pause;
         job = started(&mut r, now);

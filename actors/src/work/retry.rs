@@ -23,9 +23,9 @@ const DOUBLED: u32 = 32;
 /// Who is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Patience {
-    /// A list: if another try may help, a few times.
+    /// A list: if another try may help, a few times. Then it has ended, and is forgotten.
     ByClass,
-    /// A single pass over a log: whatever happened, a few times.
+    /// A single pass over a log: whatever happened, a few times. Then it stays in the log.
     Pass,
     /// The log, as long as we run: whatever happened, for ever.
     Endless,

@@ -1,7 +1,8 @@
 //! Users that are not done: why, how many failures in a row, and how long they rest.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::error::Class;
 use crate::settings::Jitter;
 use crate::work::retry::{Patience, Retry, TRIES};
 
@@ -14,16 +15,15 @@ pub(crate) struct Bounds {
     pub(crate) in_flight: usize,
     pub(crate) first_pause: Duration,
     pub(crate) longest_pause: Duration,
-    /// One pass over a log (-1, -f): a user that fails four times, or can't be started, is given up.
-    pub(crate) once: bool,
+    /// Whether the works have an end. If they do, a user that fails too often, or can't be started, is given up.
+    pub(crate) patience: Patience,
     pub(crate) jitter: Jitter,
 }
 
 impl Bounds {
     /// When a user that failed is tried again.
     pub(crate) fn retry(&self) -> Retry {
-        let Bounds { first_pause, longest_pause, jitter, .. } = *self;
-        let patience = if self.once { Patience::Pass } else { Patience::Endless };
+        let Bounds { patience, first_pause, longest_pause, jitter, .. } = *self;
         Retry { patience, first_pause, longest_pause, jitter }
     }
 }
@@ -47,6 +47,19 @@ pub(crate) struct Trouble {
     pub(crate) times: u32,
     /// The reason in words for an admin.
     pub(crate) reason: String,
+    /// Whether it may be the link's fault.
+    pub(crate) links_fault: bool,
+    /// When the last try began.
+    pub(crate) since: Instant,
+}
+
+/// Why a try failed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Reason<'a> {
+    /// For an admin.
+    pub(crate) words: &'a str,
+    /// What it means for another try.
+    pub(crate) class: Class,
     /// Whether it may be the link's fault.
     pub(crate) links_fault: bool,
 }

@@ -1,38 +1,68 @@
-//! Whose turn it is: how many works are in flight, which wait, which rest, and which comes next. A plain value; the list
-//! (`batch/schedule.rs`) and the log (`work/queue.rs`) each stand on one, and add only where their works come from.
+//! The places in flight, and who waits for one: a part of the [`crate::work::queue::WorkQueue`], and a plain value as it is.
 //!
 //! ```text
-//!   given by the feeder --> in flight --ended--> gone
-//!      ^         ready <------| | '----waits for a lock that somebody else holds (no place taken)--> ready, first
-//!      |   not begun: first --' '------rests after a failure (work/retry.rs)
-//!      '-------------------------------'
+//!   from the backlog --> in flight --ended--> gone
+//!      ^                    | '----waits for a lock that somebody else holds (no place taken)--> unlocked: goes first
+//!      '------rests <-------'      failed
 //! ```
 
-use std::collections::VecDeque;
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, VecDeque};
 use std::time::Instant;
+
+use sync_plan::backlog::WorkUnit;
 
 use crate::work::job::WorkJob;
 
-/// The works of one feeder that were given out, or are about to be.
+/// The works that were given out and have not ended.
 #[derive(Debug)]
 pub(crate) struct Turns<L> {
     most: usize,
-    ready: VecDeque<WorkJob<L>>,
-    resting: Vec<(Instant, WorkJob<L>)>,
     in_flight: usize,
+    /// How many wait for locks.
     waiting: usize,
+    /// Those that waited, and have their locks now.
+    unlocked: VecDeque<WorkJob<L>>,
+    resting: BinaryHeap<Resting>,
     stopped: bool,
 }
+
+/// A work that failed; the one that wakes first is the greatest.
+#[derive(Debug)]
+struct Resting {
+    until: Instant,
+    work: WorkUnit,
+}
+
+impl Ord for Resting {
+    fn cmp(&self, other: &Resting) -> Ordering {
+        other.until.cmp(&self.until)
+    }
+}
+
+impl PartialOrd for Resting {
+    fn partial_cmp(&self, other: &Resting) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Resting {
+    fn eq(&self, other: &Resting) -> bool {
+        self.until == other.until
+    }
+}
+
+impl Eq for Resting {}
 
 impl<L> Turns<L> {
     /// At most this many works in flight, at least one.
     pub(crate) fn new(most: usize) -> Turns<L> {
         Turns {
             most: most.max(1),
-            ready: VecDeque::new(),
-            resting: Vec::new(),
             in_flight: 0,
             waiting: 0,
+            unlocked: VecDeque::new(),
+            resting: BinaryHeap::new(),
             stopped: false,
         }
     }
@@ -47,35 +77,6 @@ impl<L> Turns<L> {
         !self.stopped && self.in_flight < self.most
     }
 
-    /// Adds a work behind those that are ready.
-    pub(crate) fn add(&mut self, job: WorkJob<L>) {
-        self.ready.push_back(job);
-    }
-
-    /// How many are ready.
-    pub(crate) fn ready(&self) -> usize {
-        self.ready.len()
-    }
-
-    /// The next work that is ready.
-    pub(crate) fn next_ready(&mut self) -> Option<WorkJob<L>> {
-        self.ready.pop_front()
-    }
-
-    /// A work whose rest is over.
-    pub(crate) fn rested(&mut self, now: Instant) -> Option<WorkJob<L>> {
-        let place = self.resting.iter().position(|(at, _)| *at <= now)?;
-        Some(self.resting.swap_remove(place).1)
-    }
-
-    /// When the next rest is over, if there is room then.
-    pub(crate) fn wakes_at(&self) -> Option<Instant> {
-        if !self.has_room() {
-            return None;
-        }
-        self.resting.iter().map(|(at, _)| *at).min()
-    }
-
     /// A work takes a place.
     pub(crate) fn begun(&mut self) {
         self.in_flight += 1;
@@ -86,18 +87,23 @@ impl<L> Turns<L> {
         self.in_flight -= 1;
     }
 
-    /// A work that gave its place back was not started after all: it comes next. Forgotten after a stop.
-    pub(crate) fn not_begun(&mut self, job: WorkJob<L>) {
+    /// A work that gave its place back rests until then. After a stop nothing rests.
+    pub(crate) fn rest(&mut self, until: Instant, work: WorkUnit) {
         if !self.stopped {
-            self.ready.push_front(job);
+            self.resting.push(Resting { until, work });
         }
     }
 
-    /// A work that gave its place back rests until then. Forgotten after a stop.
-    pub(crate) fn rest(&mut self, until: Instant, job: WorkJob<L>) {
-        if !self.stopped {
-            self.resting.push((until, job));
-        }
+    /// A work whose rest is over.
+    pub(crate) fn rested(&mut self, now: Instant) -> Option<WorkUnit> {
+        self.resting.peek().filter(|resting| resting.until <= now)?;
+        Some(self.resting.pop()?.work)
+    }
+
+    /// When the next rest is over, if there is room then.
+    pub(crate) fn wakes_at(&self) -> Option<Instant> {
+        let next = self.resting.peek().filter(|_| self.has_room())?;
+        Some(next.until)
     }
 
     /// Somebody else holds a lock: the work gives up its place while it waits. False if we were stopped meanwhile, and it
@@ -110,14 +116,13 @@ impl<L> Turns<L> {
         !self.stopped
     }
 
-    /// The wait is over; a work with its lock goes first, since it blocks others.
+    /// The wait is over; a work with its lock goes first, since it blocks others. Forgotten after a stop.
     pub(crate) fn got_lock(&mut self, job: WorkJob<L>) {
         // After a stop nobody is counted as waiting.
-        if self.stopped {
-            return;
+        if !self.stopped {
+            self.waiting -= 1;
+            self.unlocked.push_front(job);
         }
-        self.waiting -= 1;
-        self.ready.push_front(job);
     }
 
     /// The wait ended without a lock.
@@ -127,13 +132,18 @@ impl<L> Turns<L> {
         }
     }
 
-    /// Nothing is started any more. Works that are ready, and those that wait for locks, are forgotten; those that rested are
+    /// A work that has waited for its lock.
+    pub(crate) fn next_unlocked(&mut self) -> Option<WorkJob<L>> {
+        self.unlocked.pop_front()
+    }
+
+    /// Nothing is started any more. Works that wait for locks, or have them now, are forgotten; those that rested are
     /// returned.
-    pub(crate) fn stop(&mut self) -> Vec<WorkJob<L>> {
+    pub(crate) fn stop(&mut self) -> Vec<WorkUnit> {
         self.stopped = true;
         self.waiting = 0;
-        self.ready.clear();
-        self.resting.drain(..).map(|(_, job)| job).collect()
+        self.unlocked.clear();
+        self.resting.drain().map(|resting| resting.work).collect()
     }
 
     /// Whether nothing was stopped yet.
@@ -146,58 +156,61 @@ impl<L> Turns<L> {
         self.in_flight
     }
 
-    /// Whether no work is in flight, waits, is ready or rests.
+    /// Whether no work is in flight, waits, or rests.
     pub(crate) fn is_idle(&self) -> bool {
-        self.in_flight + self.waiting + self.ready.len() + self.resting.len() == 0
+        self.in_flight + self.waiting + self.unlocked.len() + self.resting.len() == 0
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::time::Duration;
 
     use super::*;
     use crate::user::tasks::whole;
 
-    fn job(name: &str, now: Instant) -> WorkJob<()> {
-        WorkJob::new(whole(name.into()), now)
+    fn work(name: &str) -> WorkUnit {
+        Arc::unwrap_or_clone(whole(name.into()))
     }
 
     #[test]
-    fn places_are_given_back_and_a_lock_goes_first() {
+    fn places_are_given_back_and_who_has_its_lock_goes_on() {
         let now = Instant::now();
-        let mut turns = Turns::new(1);
-        turns.add(job("b", now));
+        let after = |seconds| now + Duration::from_secs(seconds);
+        let mut turns: Turns<()> = Turns::new(1);
         turns.begun();
         assert!(!turns.has_room());
         assert!(turns.waits_for_lock() && turns.has_room());
-        turns.got_lock(job("a", now));
-        let order = [turns.next_ready(), turns.next_ready()].map(|job| job.unwrap().owner);
-        assert_eq!(order, ["a".into(), "b".into()]);
+        turns.got_lock(WorkJob::new(Arc::new(work("a")), now));
+        assert!(!turns.is_idle());
+        assert_eq!(turns.next_unlocked().unwrap().owner, "a".into());
         assert!(turns.is_idle());
-        turns.rest(now + Duration::from_secs(1), job("a", now));
+        for (name, seconds) in [("c", 3), ("a", 1), ("b", 2)] {
+            turns.rest(after(seconds), work(name));
+        }
         assert!(turns.rested(now).is_none() && !turns.is_idle());
         turns.begun();
         assert_eq!(turns.wakes_at(), None, "there is no room then");
         turns.bound(2);
-        assert_eq!(turns.wakes_at(), Some(now + Duration::from_secs(1)));
-        assert!(turns.rested(now + Duration::from_secs(1)).is_some());
+        assert_eq!(turns.wakes_at(), Some(after(1)));
+        let awake: Vec<_> = std::iter::from_fn(|| turns.rested(after(2))).collect();
+        assert_eq!(awake, [work("a"), work("b")]);
     }
 
     #[test]
     fn after_a_stop_only_what_is_in_flight_matters() {
         let now = Instant::now();
-        let mut turns = Turns::new(3);
-        turns.rest(now, job("a", now));
-        turns.add(job("b", now));
+        let mut turns: Turns<()> = Turns::new(3);
+        turns.rest(now, work("a"));
         turns.begun();
         turns.begun();
         assert!(turns.waits_for_lock());
-        assert_eq!(turns.stop().len(), 1);
+        assert_eq!(turns.stop(), [work("a")]);
         assert!(!turns.has_room() && !turns.goes_on() && turns.in_flight() == 1);
+        turns.got_lock(WorkJob::new(Arc::new(work("b")), now));
         turns.landed();
-        turns.rest(now, job("c", now));
-        turns.not_begun(job("c", now));
+        turns.rest(now, work("c"));
         assert!(turns.is_idle() && turns.wakes_at().is_none());
     }
 }

@@ -1,9 +1,11 @@
-//! The backlog of rolling replication: the tasks from the sync log, merged, by user.
+//! The backlog: what is to be done and has not been started, merged, by user. The sync log fills it with entries, a list with
+//! the tasks of its users.
 //!
 //! ```text
-//!   Entry --add--> tasks by user --take_next--> Work (one user, or some whom a rename links) --done--> gone
-//!                       ^                    |
-//!                       '----- put back -----'  failed: rests until it is woken
+//!   log: entry --add---.
+//!                       tasks by user --take_next--> WorkUnit (one user, or some whom a rename links) --done--> gone
+//!   list: tasks --give-'     ^                    |
+//!                            '----- put back -----'  failed: rests until it is woken
 //! ```
 //! The works of one user never overlap and keep their order; works of different users are independent. Each call costs
 //! about the same however much is waiting, so that a million entries are merged in a second or two. A mailbox that fails
@@ -43,6 +45,10 @@ pub struct Tasks {
     /// Users to be worked on together with this one: a mailbox was renamed, or messages were copied or moved, from one to the
     /// other.
     links: BTreeSet<Owner>,
+    /// Users whose sync locks these tasks need, while their own tasks stay apart.
+    companions: BTreeSet<Owner>,
+    /// No tasks at all: another user of the same work needs this one's sync lock.
+    companion: bool,
 }
 
 impl Tasks {
@@ -52,6 +58,7 @@ impl Tasks {
         self.meta |= other.meta;
         self.server |= other.server;
         self.links.extend(other.links);
+        self.companions.extend(other.companions);
         self.since = self.since.into_iter().chain(other.since).min();
         if self.unuser || self.whole {
             self.swallow();
@@ -100,10 +107,15 @@ pub struct WorkUnit {
 }
 
 impl WorkUnit {
-    /// The first user: the key of the work.
+    /// The first user with tasks: the key of the work, under which it is reported.
     #[must_use]
     pub fn key(&self) -> Owner {
-        self.users.first().map_or(Owner::Shared, |(owner, _)| owner.clone())
+        self.owners().next().cloned().unwrap_or(Owner::Shared)
+    }
+
+    /// The users with tasks; only the locks of the others are needed.
+    pub fn owners(&self) -> impl Iterator<Item = &Owner> {
+        self.users.iter().filter(|(_, tasks)| !tasks.companion).map(|(owner, _)| owner)
     }
 
     fn entries(&self) -> impl Iterator<Item = LogEntry> + '_ {
@@ -147,6 +159,12 @@ impl Backlog {
             aside: HashMap::new(),
             now: None,
         }
+    }
+
+    /// Adds tasks that a list gives now.
+    pub fn give(&mut self, owner: &Owner, tasks: Tasks, now: Instant) {
+        self.now = Some(now);
+        self.of(owner).merge(tasks);
     }
 
     /// Adds an entry that was read now.
@@ -221,16 +239,21 @@ impl Backlog {
                 continue;
             }
             let together = self.linked(&owner);
-            if let Some(busy) = together.iter().find(|user| self.busy.contains(*user)) {
+            let companions = self.companions(&together);
+            let mut all = together.iter().chain(&companions);
+            if let Some(busy) = all.find(|user| self.busy.contains(*user)) {
                 self.parked.entry(busy.clone()).or_default().push(owner);
                 continue;
             }
-            let mut users = Vec::with_capacity(together.len());
+            let mut users = Vec::with_capacity(together.len() + companions.len());
             for owner in together {
                 let tasks = self.tasks.remove(&owner).unwrap_or_default();
-                self.busy.insert(owner.clone());
                 users.push((owner, tasks));
             }
+            let companion = || Tasks { companion: true, ..Tasks::default() };
+            users.extend(companions.into_iter().map(|owner| (owner, companion())));
+            users.sort_by(|(a, _), (b, _)| a.cmp(b));
+            self.busy.extend(users.iter().map(|(owner, _)| owner.clone()));
             let work = Arc::new(WorkUnit { users });
             self.under_way.insert(work.key(), work.clone());
             return Some(work);
@@ -252,6 +275,22 @@ impl Backlog {
         all
     }
 
+    /// Users whose locks are needed for these users' tasks, too.
+    fn companions(&self, together: &BTreeSet<Owner>) -> BTreeSet<Owner> {
+        let tasks = together.iter().filter_map(|owner| self.tasks.get(owner));
+        let companions = tasks.flat_map(|tasks| &tasks.companions);
+        companions.filter(|owner| !together.contains(*owner)).cloned().collect()
+    }
+
+    /// Mailboxes that the work with this key names have these names now: another try looks for both.
+    pub fn follow(&mut self, key: &Owner, names: impl IntoIterator<Item = MailboxName>) {
+        let Some(work) = self.under_way.get_mut(key) else { return };
+        let mut users = Arc::make_mut(work).users.iter_mut();
+        if let Some((_, tasks)) = users.find(|(_, tasks)| !tasks.mailboxes.is_empty()) {
+            tasks.mailboxes.extend(names);
+        }
+    }
+
     /// A work is done: its users' next tasks may start.
     pub fn done(&mut self, key: &Owner) {
         if let Some(work) = self.under_way.remove(key) {
@@ -260,9 +299,12 @@ impl Backlog {
     }
 
     /// A work failed: its tasks are to be done again, everything of each user if `whole`. Its users rest until
-    /// [`Backlog::wake`].
-    pub fn put_back(&mut self, key: &Owner, whole: bool) -> Option<Arc<WorkUnit>> {
-        let work = self.under_way.remove(key)?;
+    /// [`Backlog::wake`]; users of whom only the locks were needed are free at once, and not in the result.
+    pub fn put_back(&mut self, key: &Owner, whole: bool) -> Option<WorkUnit> {
+        let mut work = Arc::unwrap_or_clone(self.under_way.remove(key)?);
+        let (own, companions) = work.users.into_iter().partition(|(_, tasks)| !tasks.companion);
+        self.free(&WorkUnit { users: companions });
+        work.users = own;
         for (owner, tasks) in &work.users {
             let mut tasks = tasks.clone();
             if whole && !owner.is_shared() && !tasks.unuser {
@@ -332,6 +374,20 @@ impl Backlog {
         if let Some(tasks) = self.tasks.get_mut(other) {
             tasks.links.insert(one.clone());
         }
+    }
+
+    /// From now on this user's tasks, which were put back, need the lock of `other`, too, but are not done together with
+    /// its tasks: each is reported by itself.
+    pub fn accompany(&mut self, owner: &Owner, other: &Owner) {
+        if let Some(tasks) = self.tasks.get_mut(owner) {
+            tasks.companions.insert(other.clone());
+        }
+    }
+
+    /// How many users' turns are still to come. Some of them may have to wait for others then.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.queue.len()
     }
 
     /// A mailbox, a quota root or the user's other data (`entry` says which) failed alone, while everything else of the

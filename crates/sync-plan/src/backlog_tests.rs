@@ -124,7 +124,7 @@ fn what_failed_rests_and_comes_again() {
     assert_eq!(b.take_next(), None);
     assert_eq!(said(&b), ["MAILBOX user.anna", "META anna"]);
     b.wake(&work);
-    assert_eq!(b.take_next().unwrap(), work);
+    assert_eq!(b.take_next().unwrap(), work.into());
     let work = b.put_back(&"anna".into(), true).unwrap();
     b.wake(&work);
     assert!(b.take_next().unwrap().users[0].1.whole);
@@ -228,4 +228,39 @@ fn what_the_log_calls_removed_is_remembered_so() {
     assert_eq!(left, [mailbox("user.anna.x"), mailbox("user.anna.y"), removed]);
     backlog.add(&user("anna"), Instant::now());
     assert_eq!(backlog.entries().collect::<Vec<_>>(), [user("anna")]);
+}
+
+#[test]
+fn a_companion_lends_its_lock_and_keeps_its_tasks() {
+    let now = Instant::now();
+    let whole = || Tasks { whole: true, ..Tasks::default() };
+    let mut backlog = backlog(&[]);
+    let (anna, bert) = (Owner::from("anna"), Owner::from("bert"));
+    backlog.give(&bert, whole(), now);
+    backlog.give(&anna, whole(), now);
+    let work = backlog.take_next().unwrap();
+    assert_eq!(names(&work), ["bert"]);
+    let back = backlog.put_back(&work.key(), false).unwrap();
+    backlog.accompany(&bert, &anna);
+    // Bert needs anna's lock, and she is worked on.
+    let hers = backlog.take_next().unwrap();
+    backlog.wake(&back);
+    assert_eq!(names(&hers), ["anna"]);
+    assert!(backlog.take_next().is_none());
+    backlog.done(&anna);
+    let both = backlog.take_next().unwrap();
+    assert_eq!((names(&both), both.key()), (vec!["anna", "bert"], bert.clone()));
+    assert_eq!(both.owners().collect::<Vec<_>>(), [&bert]);
+    // Hers wait for the lock that he holds, but not for the end of his rest.
+    backlog.give(&anna, whole(), now);
+    assert!(backlog.take_next().is_none());
+    let back = backlog.put_back(&bert, false).unwrap();
+    assert_eq!(names(&back), ["bert"]);
+    assert_eq!(names(&backlog.take_next().unwrap()), ["anna"]);
+    backlog.wake(&back);
+    assert!(backlog.take_next().is_none(), "he needs her lock again");
+    backlog.done(&anna);
+    assert_eq!(names(&backlog.take_next().unwrap()), ["anna", "bert"]);
+    backlog.done(&bert);
+    assert!(backlog.is_empty() && backlog.take_next().is_none());
 }

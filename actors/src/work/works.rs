@@ -1,0 +1,91 @@
+//! The works of one feeder, from the queue to their ends: starts what may start, and stops.
+//!
+//! ```text
+//!   Dispatcher (list), Roller (log)                what is fed in, and what the ends mean for the report
+//!        |  give, add       ^ Settled
+//!        v                  |
+//!      Works --start--> Attempts --step--> Works   (work/outcomes.rs)
+//!        '--> WorkQueue                            which work is next, how often again
+//! ```
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix::prelude::*;
+use cyrus_types::Owner;
+
+use crate::monitor::events::Event;
+use crate::monitor::report::{Outcome, Stopped, UserReport};
+use crate::user::context::UserContext;
+use crate::user::tasks::Feeder;
+use crate::user::user_sync::SyncWork;
+use crate::work::attempt::AttemptEvent;
+use crate::work::attempts::Attempts;
+use crate::work::lock_keeper::{LockKeeper, UserLock};
+use crate::work::pause::now;
+use crate::work::queue::WorkQueue;
+use crate::work::worker_pool::WorkerPool;
+
+/// The works of a list, or of a channel's log.
+pub(crate) struct Works {
+    pub(crate) queue: WorkQueue<UserLock>,
+    pub(super) attempts: Attempts,
+    pub(super) context: UserContext,
+    pub(super) feeder: Feeder,
+    /// The works in flight, and whether a change on the replica was started for them.
+    pub(super) flying: HashMap<Owner, Arc<AtomicBool>>,
+}
+
+impl Works {
+    /// Works on what is in this queue.
+    pub(crate) fn new(
+        queue: WorkQueue<UserLock>,
+        feeder: Feeder,
+        context: UserContext,
+        locks: Addr<LockKeeper>,
+        workers: WorkerPool<SyncWork>,
+    ) -> Works {
+        let attempts = Attempts::new(context.clone(), feeder, locks, workers);
+        Works { queue, attempts, context, feeder, flying: HashMap::new() }
+    }
+
+    /// Starts whatever may start now.
+    pub(crate) async fn start(&mut self) {
+        while let Some(mut job) = self.queue.start(now()) {
+            if self.feeder == Feeder::List {
+                self.context.events.tell(Event::Started { tries: job.tries }).await;
+            }
+            job.begun = Arc::default();
+            self.flying.insert(job.owner.clone(), job.begun.clone());
+            self.attempts.begin(job);
+        }
+    }
+
+    /// The next result; never, if there is nothing to wait for. Nothing is lost if it is given up.
+    pub(crate) async fn step(&mut self) -> AttemptEvent {
+        self.attempts.step().await
+    }
+
+    /// Nothing is started any more. Notes the reason: see [`Attempts::stop`]. Returns the users of a list that failed and
+    /// would have been tried again.
+    pub(crate) async fn stop(
+        &mut self,
+        stopped: &mut Option<Stopped>,
+        why: Stopped,
+    ) -> Vec<UserReport> {
+        let mut ended = Vec::new();
+        for (job, reason) in self.queue.stop() {
+            ended.push(self.end(&job, Outcome::Failed { reason }).await);
+        }
+        self.attempts.stop(stopped, why).await;
+        ended
+    }
+
+    /// Users in flight that did not end in time after a request to stop. Users that were only looked at are not among them.
+    pub(crate) fn broken_off(&mut self) -> Vec<Owner> {
+        let flying = std::mem::take(&mut self.flying).into_iter();
+        let begun = flying.filter(|(_, begun)| begun.load(Ordering::Relaxed));
+        begun.map(|(owner, _)| owner).collect()
+    }
+}
