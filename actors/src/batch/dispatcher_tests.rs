@@ -25,6 +25,8 @@ use crate::user::user_work::Synced;
 /// How a try at a user ends.
 enum Ends {
     With(Outcome),
+    /// Well, after so many seconds.
+    After(u64),
     In(Interrupt),
     /// The worker dies.
     InPanic,
@@ -79,6 +81,10 @@ impl Handler<SyncWork> for Worker {
             let _lease = msg.lease;
             let result = match end {
                 Ends::With(outcome) => Ok(outcome),
+                Ends::After(seconds) => {
+                    tokio::time::sleep(Duration::from_secs(seconds)).await;
+                    Ok(Outcome::Done)
+                }
                 Ends::In(e) => Err(e),
                 Ends::InPanic => panic!("a panic that a test wants"),
                 Ends::Never => {
@@ -127,11 +133,19 @@ impl Came {
 
 /// Runs these users, whose tries end as planned; stops after `stop_after` seconds.
 fn run(users: Vec<(&'static str, Vec<Ends>)>, stop_after: Option<u64>) -> Came {
-    in_paused_time(async {
+    run_with(settings(), users, stop_after)
+}
+
+fn run_with(
+    settings: Settings,
+    users: Vec<(&'static str, Vec<Ends>)>,
+    stop_after: Option<u64>,
+) -> Came {
+    in_paused_time(async move {
         let master = Master::of(&Plan { users: 0, ..Plan::default() });
         let tries: Vec<Try> = Vec::new();
         let dial = Arc::new(Tries::of(tries));
-        let (context, mut told) = context(&master, settings(), dial);
+        let (context, mut told) = context(&master, settings.clone(), dial);
         actix_rt::spawn(async move { while told.recv().await.is_some() {} });
         let store = master.store.clone();
         let locks = LockKeeper::new(store, "replica", None, context.events.clone()).start();
@@ -150,9 +164,9 @@ fn run(users: Vec<(&'static str, Vec<Ends>)>, stop_after: Option<u64>) -> Came {
             let worker = Worker { number: *made, planned: making.clone(), start };
             worker.start().recipient()
         });
-        let queue = queue(&settings(), &context.rules);
+        let queue = queue(&settings, &context.rules);
         let works = Works::new(queue, Feeder::List, context, locks, workers);
-        let run = Run { ahead: Ahead::new(settings().run.jobs), works, ran: Ran::default() };
+        let run = Run { ahead: Ahead::new(settings.run.jobs), works, ran: Ran::default() };
         let (tell_stop, stop) = watch::channel(false);
         actix_rt::spawn(async move {
             match stop_after {
@@ -269,4 +283,15 @@ fn after_a_signal_who_is_worked_on_has_ten_seconds_and_nobody_is_tried_again() {
     assert_eq!((came.times("bert"), came.failed("bert").0), (vec![0, 1, 3], 3));
     assert_eq!(came.well(), 1);
     assert!(came.ran.open.is_empty());
+}
+
+#[test]
+fn a_lock_of_our_own_is_waited_for_although_locked_users_are_left_out() {
+    let mut left_out = settings();
+    left_out.run.skip_locked = true;
+    let linked = Interrupt::Linked { owner: "bert".into(), other: "anna".into() };
+    let users = vec![("anna", vec![Ends::After(3)]), ("bert", vec![Ends::In(linked)])];
+    let came = run_with(left_out, users, None);
+    assert_eq!((came.times("anna"), came.times("bert")), (vec![0], vec![0, 3]));
+    assert_eq!((came.well(), came.ran.report.named.len()), (2, 0));
 }
