@@ -12,15 +12,18 @@
 //! place in flight while it waits, so it delays only itself. A UserSync that dies is replaced.
 
 use std::collections::HashSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::*;
 use cyrus_types::{NameRules, Owner};
+use futures_util::FutureExt;
 use sync_plan::backlog::{Backlog, WorkUnit};
 use tokio::sync::{mpsc, watch};
 use tracing::Instrument;
 
+use crate::master::threads::panic_text;
 use crate::monitor::report::{RunReport, Stopped, UserReport};
 use crate::monitor::spans;
 use crate::replica::lookahead::Ahead;
@@ -94,7 +97,7 @@ impl Handler<RunUsers> for Dispatcher {
         let workers = WorkerPool::new(context.clone(), self.loops.clone());
         let works = Works::new(queue, Feeder::List, context, locks, workers);
         let run = Run { ahead, works, ran: Ran::default() };
-        Box::pin(run.run(msg.works, msg.stop).instrument(span))
+        Box::pin(run.ended(msg.works, msg.stop).instrument(span))
     }
 }
 
@@ -117,11 +120,25 @@ struct Run {
 }
 
 impl Run {
-    async fn run(
+    /// Runs all works. After a panic of ours the run stops, and what is known of its users is reported all the same.
+    async fn ended(
         mut self,
+        works: mpsc::Receiver<Arc<WorkUnit>>,
+        stop: watch::Receiver<bool>,
+    ) -> Ran {
+        let running = AssertUnwindSafe(self.run(works, stop)).catch_unwind().await;
+        if let Err(panic) = running {
+            self.give_up_flying();
+            self.ran.report.stopped = Some(Stopped::Internal(panic_text(panic.as_ref())));
+        }
+        self.ran
+    }
+
+    async fn run(
+        &mut self,
         mut works: mpsc::Receiver<Arc<WorkUnit>>,
         mut stop: watch::Receiver<bool>,
-    ) -> Ran {
+    ) {
         let (mut stop_open, mut listing) = (true, true);
         let mut deadline = None;
         loop {
@@ -157,7 +174,6 @@ impl Run {
                 }
             }
         }
-        self.ran
     }
 
     async fn settle(&mut self, step: AttemptEvent) {

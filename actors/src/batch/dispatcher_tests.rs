@@ -22,14 +22,17 @@ use crate::user::testing::context;
 use crate::user::user_sync::SyncWork;
 use crate::user::user_work::Synced;
 
+/// The text of the Dispatcher's own panic.
+const NO_MORE: &str = "a panic of the Dispatcher that a test wants";
+
 /// How a try at a user ends.
 enum Ends {
     With(Outcome),
     /// Well, after so many seconds.
     After(u64),
     In(Interrupt),
-    /// The worker dies.
-    InPanic,
+    /// The worker dies, after so many seconds.
+    InPanic(u64),
     /// It survives, although a change on the replica was started.
     Never,
 }
@@ -54,6 +57,7 @@ struct PlannedInner {
     ends: RefCell<Vec<(&'static str, VecDeque<Ends>)>>,
     tried: RefCell<Vec<Tried>>,
     workers: RefCell<usize>,
+    most_workers: Option<usize>,
 }
 
 struct Worker {
@@ -86,7 +90,10 @@ impl Handler<SyncWork> for Worker {
                     Ok(Outcome::Done)
                 }
                 Ends::In(e) => Err(e),
-                Ends::InPanic => panic!("a panic that a test wants"),
+                Ends::InPanic(seconds) => {
+                    tokio::time::sleep(Duration::from_secs(seconds)).await;
+                    panic!("a panic that a test wants")
+                }
                 Ends::Never => {
                     msg.begun.store(true, Ordering::Relaxed);
                     std::future::pending().await
@@ -133,13 +140,15 @@ impl Came {
 
 /// Runs these users, whose tries end as planned; stops after `stop_after` seconds.
 fn run(users: Vec<(&'static str, Vec<Ends>)>, stop_after: Option<u64>) -> Came {
-    run_with(settings(), users, stop_after)
+    run_with(settings(), users, stop_after, None)
 }
 
+/// With `most_workers` the Dispatcher panics when it needs another one.
 fn run_with(
     settings: Settings,
     users: Vec<(&'static str, Vec<Ends>)>,
     stop_after: Option<u64>,
+    most_workers: Option<usize>,
 ) -> Came {
     in_paused_time(async move {
         let master = Master::of(&Plan { users: 0, ..Plan::default() });
@@ -154,13 +163,14 @@ fn run_with(
             list.send(whole((*name).into())).await.unwrap();
         }
         drop(list);
-        let planned = Planned::default();
+        let planned = Planned(Rc::new(PlannedInner { most_workers, ..PlannedInner::default() }));
         let in_order = users.into_iter().map(|(name, ends)| (name, ends.into()));
         *planned.0.ends.borrow_mut() = in_order.collect();
         let (making, start) = (planned.clone(), tokio::time::Instant::now());
         let workers = WorkerPool::made_by(move || {
             let mut made = making.0.workers.borrow_mut();
             *made += 1;
+            assert!(making.0.most_workers.is_none_or(|most| *made <= most), "{NO_MORE}");
             let worker = Worker { number: *made, planned: making.clone(), start };
             worker.start().recipient()
         });
@@ -176,7 +186,7 @@ fn run_with(
             tell_stop.send(true).unwrap();
             std::future::pending::<()>().await;
         });
-        let ran = run.run(users_listed, stop).await;
+        let ran = run.ended(users_listed, stop).await;
         let (tried, workers) = (planned.0.tried.take(), *planned.0.workers.borrow());
         Came { ran, tried, workers }
     })
@@ -233,7 +243,7 @@ fn what_would_end_the_same_is_not_tried_again() {
 
 #[test]
 fn a_worker_that_dies_costs_its_user_alone() {
-    let users = vec![("anna", vec![Ends::InPanic]), ("bert", vec![]), ("carl", vec![])];
+    let users = vec![("anna", vec![Ends::InPanic(0)]), ("bert", vec![]), ("carl", vec![])];
     let came = run(users, None);
     let (tries, reason) = came.failed("anna");
     assert!(tries == 1 && reason.starts_with("internal error"), "{reason}");
@@ -246,7 +256,7 @@ fn a_worker_that_dies_costs_its_user_alone() {
 #[test]
 fn a_worker_that_died_is_not_used_again() {
     // Anna is tried again when the others are done, so some workers have nothing to do.
-    let users = vec![("anna", vec![lost()]), ("bert", vec![]), ("carl", vec![Ends::InPanic])];
+    let users = vec![("anna", vec![lost()]), ("bert", vec![]), ("carl", vec![Ends::InPanic(0)])];
     let came = run(users, None);
     let [dead] = came.of("carl").collect::<Vec<_>>()[..] else { panic!("one try") };
     assert_eq!((came.times("anna"), came.workers), (vec![0, 1], 3));
@@ -291,7 +301,27 @@ fn a_lock_of_our_own_is_waited_for_although_locked_users_are_left_out() {
     left_out.run.skip_locked = true;
     let linked = Interrupt::Linked { owner: "bert".into(), other: "anna".into() };
     let users = vec![("anna", vec![Ends::After(3)]), ("bert", vec![Ends::In(linked)])];
-    let came = run_with(left_out, users, None);
+    let came = run_with(left_out, users, None, None);
     assert_eq!((came.times("anna"), came.times("bert")), (vec![0], vec![0, 3]));
     assert_eq!((came.well(), came.ran.report.named.len()), (2, 0));
+}
+
+#[test]
+fn after_a_panic_of_the_dispatcher_everybody_is_reported_once() {
+    let mut few = settings();
+    few.run.jobs = 1;
+    // Eleven are in flight. When one of the workers has died, the last user needs another one.
+    let dies = ("dora", vec![Ends::InPanic(2)]);
+    let mut users = vec![("anna", vec![]), ("bert", vec![Ends::Never]), dies];
+    let others = ["e", "f", "g", "h", "i", "j", "k", "l"];
+    users.extend(others.map(|user| (user, vec![Ends::After(9)])));
+    users.extend([("m", vec![Ends::After(9)]), ("n", vec![])]);
+    let came = run_with(few, users, None, Some(11));
+    let report = came.ran.report;
+    assert_eq!(report.stopped, Some(Stopped::Internal(NO_MORE.into())));
+    assert_eq!((report.broken_off, report.well.replicated), (vec!["bert".into()], 1));
+    assert_eq!(report.named.iter().map(|user| user.owner.name()).collect::<Vec<_>>(), ["dora"]);
+    let mut open: Vec<&str> = came.ran.open.iter().map(Owner::name).collect();
+    open.sort_unstable();
+    assert_eq!(open, ["e", "f", "g", "h", "i", "j", "k", "l", "m", "n"]);
 }
