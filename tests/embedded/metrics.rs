@@ -110,7 +110,10 @@ fn a_run_s_metrics_and_its_report() {
     assert_eq!(number("users{state=\"queued\"}"), 0.0);
     assert_eq!(number("users{state=\"waiting_for_lock\"}"), 1.0);
     assert!(number("connections") >= 1.0 && number("connections_opened_total") >= 1.0);
-    assert_eq!(number("commands_refused_total{command=\"GET USER\"}"), 1.0);
+    assert_eq!(
+        number("commands_refused_total{command=\"GET USER\",code=\"IMAP_MAILBOX_BADNAME\"}"),
+        1.0
+    );
     assert!(number("command_duration_seconds_count{command=\"MAILBOX\"}") >= 38.0);
     assert!(numbers["process_start_time_seconds"] > 1.6e9);
 }

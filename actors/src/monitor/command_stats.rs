@@ -3,17 +3,22 @@
 //! A command's time starts when all of it is sent and its answer is the next one due, and ends when that answer is
 //! complete. So it includes the replica's work and one round trip, but not the time in our queues.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use csync::CommandKind;
+use csync::{Code, CommandKind};
 
 use crate::monitor::words;
 
 /// How many kinds are named: those first that took longest in total.
 const NAMED: usize = 4;
+
+/// So many codes are counted apart for each kind, and so many characters of each: Cyrus has about a hundred.
+const CODES: usize = 100;
+const CODE: usize = 64;
 
 /// The upper bounds of the histogram's classes in milliseconds; slower ones are in a last class without a bound.
 const BOUNDS: [u64; 14] = [1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 60_000];
@@ -25,6 +30,8 @@ pub(crate) struct KindCounts {
     pub(crate) name: String,
     pub(crate) answered: u64,
     pub(crate) refused: u64,
+    /// How often each code was the answer: also those that make us compare or look again.
+    pub(crate) codes: BTreeMap<String, u64>,
     /// All times together.
     pub(crate) seconds: f64,
     /// How many took no longer than so many seconds, and longer than the class before.
@@ -45,6 +52,8 @@ impl Default for CommandStats {
 struct Counter {
     answered: AtomicU64,
     refused: AtomicU64,
+    /// Written only when there is a refusal.
+    codes: Mutex<BTreeMap<String, u64>>,
     /// Microseconds: the total and the slowest.
     all: AtomicU64,
     slowest: AtomicU64,
@@ -66,6 +75,16 @@ impl CommandStats {
         }
     }
 
+    /// Counts the code of a refusal.
+    pub(crate) fn refused_with(&self, kind: CommandKind, code: Option<&Code>) {
+        let Some(counter) = self.0.get(kind as usize) else { return };
+        let mut codes = counter.codes.lock().unwrap_or_else(PoisonError::into_inner);
+        let word = code.map_or("none", Code::as_str);
+        // The peer may make up any number of words.
+        let word = if codes.len() < CODES || codes.contains_key(word) { word } else { "other" };
+        *codes.entry(word.chars().take(CODE).collect()).or_default() += 1;
+    }
+
     /// How often a kind was answered.
     pub(crate) fn count(&self, kind: CommandKind) -> u64 {
         let counter = self.0.get(kind as usize);
@@ -81,6 +100,7 @@ impl CommandStats {
             name: full_name(*kind),
             answered: read(&counter.answered),
             refused: read(&counter.refused),
+            codes: counter.codes.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             seconds: read(&counter.all) as f64 / 1e6,
             classes: BOUNDS
                 .iter()
@@ -152,6 +172,16 @@ mod tests {
         );
         let mailbox = &clone.each()[1];
         assert_eq!((mailbox.name.as_str(), mailbox.answered, mailbox.refused), ("MAILBOX", 4, 1));
+        let refused = |text: &str| {
+            stats.refused_with(CommandKind::Mailbox, Code::of(text).as_ref());
+        };
+        ["IMAP_SYNC_CHECKSUM x", "IMAP_SYNC_CHECKSUM y", "no"].into_iter().for_each(refused);
+        (0..200).for_each(|number| refused(&format!("IMAP_{number}{}", "X".repeat(9000))));
+        refused("IMAP_SYNC_CHECKSUM z");
+        let codes = &clone.each()[1].codes;
+        let few = [codes["IMAP_SYNC_CHECKSUM"], codes["none"], codes["other"]];
+        assert_eq!((few, codes.len()), ([3, 1, 102], CODES + 1));
+        assert!(codes.keys().all(|code| code.len() <= CODE));
         let classes: Vec<_> = mailbox.classes.iter().filter(|(_, count)| *count > 0).collect();
         assert_eq!(classes, [&(0.002, 3), &(2.5, 1)]);
         assert_eq!((mailbox.seconds, clone.count(CommandKind::GetUser)), (1.506, 1));

@@ -91,7 +91,7 @@ struct Number {
     name: &'static str,
     kind: Kind,
     help: &'static str,
-    label: Option<(&'static str, String)>,
+    labels: Labels,
     value: f64,
 }
 
@@ -107,7 +107,7 @@ struct Numbers(Vec<Number>);
 
 impl Numbers {
     fn add(&mut self, kind: Kind, name: &'static str, help: &'static str, value: f64) {
-        self.0.push(Number { name, kind, help, label: None, value });
+        self.0.push(Number { name, kind, help, labels: Labels::new(), value });
     }
 
     fn counter(&mut self, name: &'static str, help: &'static str, value: u64) {
@@ -125,8 +125,8 @@ impl Numbers {
         values: &[(&str, u64)],
     ) {
         for (word, value) in values {
-            let label = Some((label, (*word).to_string()));
-            self.0.push(Number { name, kind, help, label, value: *value as f64 });
+            let labels = vec![(label, (*word).to_string())];
+            self.0.push(Number { name, kind, help, labels, value: *value as f64 });
         }
     }
 }
@@ -135,7 +135,7 @@ const STATE: (Kind, &str, &str) = (Kind::Gauge, "users", "Users by what happens 
 const OUTCOME: (Kind, &str, &str) =
     (Kind::Counter, "users_done", "Users that ended, by how; in rolling replication, works");
 const REFUSED: (Kind, &str, &str) =
-    (Kind::Counter, "commands_refused", "Commands that the replica refused");
+    (Kind::Counter, "commands_refused", "Commands that the replica answered with NO, by code");
 
 impl Run {
     fn of(channel: Option<&str>, progress: &Progress, now: Instant) -> Run {
@@ -191,8 +191,13 @@ impl Run {
         n.counter("connections_opened", "Connections that were opened", totals.opened);
         n.counter("connections_lost", "Connections that ended before we ended them", totals.lost);
         let commands = commands.each();
-        let refused: Vec<_> = commands.iter().map(|c| (c.name.as_str(), c.refused)).collect();
-        n.labelled(REFUSED, "command", &refused);
+        for of in &commands {
+            for (code, count) in &of.codes {
+                let labels = vec![("command", of.name.clone()), ("code", code.clone())];
+                let ((kind, name, help), value) = (REFUSED, *count as f64);
+                n.0.push(Number { name, kind, help, labels, value });
+            }
+        }
         let channel = channel.map(|name| ("channel", name.to_string()));
         Run { channel: channel.into_iter().collect(), numbers: n.0, commands }
     }
@@ -218,7 +223,7 @@ impl Collector for Snapshot {
         let mut times = encoder.encode_descriptor(&name, help, None, MetricType::Histogram)?;
         for run in &self.runs {
             for kind in &run.commands {
-                let labels = with(&run.channel, Some(("command", kind.name.clone())));
+                let labels = with(&run.channel, [("command", kind.name.clone())]);
                 let no_examples = None::<&std::collections::HashMap<_, Exemplar<NoLabelSet, f64>>>;
                 times.encode_family(&labels)?.encode_histogram(
                     kind.seconds,
@@ -249,7 +254,7 @@ impl Snapshot {
             let mut metric = encoder.encode_descriptor(&name, first.help, None, kind)?;
             for run in &self.runs {
                 for number in run.numbers.iter().filter(|number| number.name == first.name) {
-                    let labels = with(&run.channel, number.label.clone());
+                    let labels = with(&run.channel, number.labels.clone());
                     value(metric.encode_family(&labels)?, number)?;
                 }
             }
@@ -265,8 +270,8 @@ fn value(mut metric: MetricEncoder<'_>, number: &Number) -> fmt::Result {
     }
 }
 
-fn with(channel: &Labels, label: Option<(&'static str, String)>) -> Labels {
-    channel.iter().cloned().chain(label).collect()
+fn with(channel: &Labels, labels: impl IntoIterator<Item = (&'static str, String)>) -> Labels {
+    channel.iter().cloned().chain(labels).collect()
 }
 
 #[cfg(test)]
@@ -294,6 +299,7 @@ mod tests {
             ..Lag::default()
         }));
         one.commands().answered(CommandKind::GetFullMailbox, Duration::from_millis(7), false);
+        one.commands().refused_with(CommandKind::GetFullMailbox, None);
         two.add(&Event::Listed { users: 12 });
         let source = MetricsSource::default();
         assert!(!source.is_ready());
@@ -307,7 +313,7 @@ mod tests {
             "sync_client_users_done_total{channel=\"a\\\"b\",outcome=\"replicated\"} 2.0",
             "sync_client_log_readable{channel=\"a\\\"b\"} 0.0",
             "sync_client_full_comparisons_total{channel=\"a\\\"b\"} 1.0",
-            "sync_client_commands_refused_total{channel=\"a\\\"b\",command=\"GET FULLMAILBOX\"} 1.0",
+            "sync_client_commands_refused_total{channel=\"a\\\"b\",command=\"GET FULLMAILBOX\",code=\"none\"} 1.0",
             "sync_client_command_duration_seconds_bucket{channel=\"a\\\"b\",command=\"GET FULLMAILBOX\",le=\"0.01\"} 1",
             "sync_client_ready 0.0",
         ] {

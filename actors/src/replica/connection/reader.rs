@@ -191,12 +191,16 @@ impl Reader {
             return Err(out_of_step(kind, &format!("OK {}", status.text)));
         }
         let (mut awaited, took) = self.queue.pop(Instant::now()).ok_or_else(unasked)?;
-        let refused = match status.kind {
-            StatusKind::Ok => false,
-            StatusKind::No => meaning(kind, status.code.as_ref()) == Meaning::Refused,
-            _ => true,
+        let code = status.code.as_ref();
+        let refusal = match status.kind {
+            StatusKind::Ok => None,
+            StatusKind::No => Some(meaning(kind, code)).filter(|m| *m != Meaning::NothingThere),
+            _ => Some(Meaning::Refused),
         };
-        self.stats.answered(kind, took, !refused);
+        self.stats.answered(kind, took, refusal != Some(Meaning::Refused));
+        if refusal.is_some() {
+            self.stats.refused_with(kind, code);
+        }
         awaited.ask.span.in_scope(|| self.note_refusal(kind, &status));
         if let Some(writer) = awaited.compress.take() {
             let agreed = status.kind == StatusKind::Ok;
