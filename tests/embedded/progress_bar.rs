@@ -17,7 +17,7 @@ const ROWS: u16 = 24;
 const COLUMNS: u16 = 80;
 
 /// A terminal, and the program's side of it.
-fn terminal() -> (File, OwnedFd) {
+pub(crate) fn terminal() -> (File, OwnedFd) {
     let size = Winsize { ws_row: ROWS, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
     let pair = openpty(Some(&size), None).unwrap();
     (File::from(pair.master), pair.slave)
@@ -41,7 +41,7 @@ impl Recorded {
 /// The rows that are below a bar and begin as none of its lines: `sent …`, then users.
 fn foreign(rows: impl Iterator<Item = String>) -> Vec<String> {
     let below = rows.skip_while(|row| !row.contains("/200 users")).skip(2);
-    below.filter(|row| !row.is_empty() && !row.starts_with("  ")).collect()
+    below.filter(|row| !row.trim().is_empty() && !row.starts_with("  ")).collect()
 }
 
 /// Runs a command with stdout and stderr on a terminal.

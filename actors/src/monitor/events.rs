@@ -1,6 +1,6 @@
 //! What actors report to the [`Monitor`](crate::monitor::monitor::Monitor): typed events over a bounded channel.
 //!
-//! Only the Monitor writes to a terminal. If the channel is full, the sender waits, so no line is lost.
+//! If the channel is full, the sender waits, so no event is lost.
 //!
 //! No event: what happens thousands of times a second (messages and bytes sent, commands with their times) and what must be
 //! right at once (the replica's state, the users in flight). These are counters and tables in
@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use crate::monitor::report::{Outcome, RunReport, Sent, UserReport};
 
 /// How many events may wait for the Monitor: enough for a burst of short lines, small enough that
-/// a blocked terminal stops the run instead of filling the memory.
+/// a pipe that takes no more of -v's lines stops the run instead of filling the memory.
 const EVENTS_WAITING: usize = 1024;
 
 /// The direction of traced bytes.

@@ -13,6 +13,7 @@ pub(crate) mod replica_state;
 pub(crate) mod report;
 pub(crate) mod reporting;
 pub(crate) mod screen;
+pub(crate) mod screen_queue;
 pub(crate) mod sink;
 pub(crate) mod sinks;
 pub(crate) mod spans;

@@ -4,8 +4,8 @@
 //!   all actors --Event--> Monitor --> Totals (aggregate.rs)
 //!                            '------> sinks: lines, bar, report, failed users (sinks/)
 //! ```
-//! It is the only one that writes to a terminal while a run goes on, and lives on an event loop of its own, because
-//! terminals and disks may block.
+//! What goes to a terminal goes through `screen.rs`, which has a thread for that. The Monitor lives on an event loop of its
+//! own, because disks may block, and because it waits for room where lines that were asked for go to (-v, -v -v).
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use tracing::error;
 use crate::monitor::events::{Event, EventSink};
 use crate::monitor::progress::Progress;
 use crate::monitor::report::RunReport;
+use crate::monitor::screen;
 use crate::monitor::sink::{Ending, Sink, SinkError};
 
 /// How often sinks can show how the time goes by.
@@ -141,6 +142,7 @@ impl Sinks {
                 self.problem(&e);
             }
         }
+        screen::finish();
         self.problems
     }
 }
@@ -161,6 +163,7 @@ impl Watching {
         events: mpsc::Receiver<Event>,
         progress: Progress,
     ) -> Watching {
+        screen::start();
         let monitor_loop = Arbiter::new();
         let monitor = Monitor::start_in_arbiter(&monitor_loop.handle(), |_| Monitor);
         let told = monitor.send(Watch { events, sinks, progress });

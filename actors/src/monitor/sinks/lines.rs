@@ -1,6 +1,5 @@
 //! Lines: commands on stdout and in syslog, notices and traces on stderr, and now and then the status.
 
-use std::io::{self, Write};
 use std::mem;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -11,6 +10,7 @@ use crate::monitor::plain::{self, ACTION_BYTES, line_of};
 use crate::monitor::progress::Progress;
 use crate::monitor::report::{Outcome, UserReport};
 use crate::monitor::screen;
+use crate::monitor::screen_queue::Stream;
 use crate::monitor::sink::{Sink, SinkError};
 
 /// How often a long run prints its status.
@@ -34,13 +34,14 @@ pub(crate) struct Lines {
     says_status: bool,
     said: Option<Instant>,
     /// What is not written yet, in order.
-    unwritten: Vec<(Stream, Vec<u8>)>,
+    unwritten: Vec<(Kind, Vec<u8>)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stream {
-    Out,
-    Err,
+enum Kind {
+    Action,
+    Trace,
+    Notice,
 }
 
 impl Lines {
@@ -49,15 +50,15 @@ impl Lines {
         Lines { verbosity, says_status, said: None, unwritten: Vec::new() }
     }
 
-    fn push(&mut self, stream: Stream, bytes: &[u8]) {
+    fn push(&mut self, kind: Kind, bytes: &[u8]) {
         match self.unwritten.last_mut() {
-            Some((last, text)) if *last == stream => text.extend_from_slice(bytes),
-            _ => self.unwritten.push((stream, bytes.to_vec())),
+            Some((last, text)) if *last == kind => text.extend_from_slice(bytes),
+            _ => self.unwritten.push((kind, bytes.to_vec())),
         }
     }
 
     fn notice(&mut self, text: &str) {
-        self.push(Stream::Err, &screen::noted(text));
+        self.push(Kind::Notice, &screen::noted(text));
     }
 
     fn trace(&mut self, connection: u64, direction: Direction, bytes: &[u8]) {
@@ -66,8 +67,8 @@ impl Lines {
             Direction::Sent => format!("<{now}<"),
             Direction::Received => format!(">{now}>"),
         };
-        self.push(Stream::Err, format!("[{connection}]{mark}").as_bytes());
-        self.push(Stream::Err, bytes);
+        self.push(Kind::Trace, format!("[{connection}]{mark}").as_bytes());
+        self.push(Kind::Trace, bytes);
     }
 
     fn user(&mut self, user: &UserReport) {
@@ -93,7 +94,7 @@ impl Sink for Lines {
             Event::Action(line) => {
                 if self.verbosity.actions_on_stdout {
                     let line = format!("{}\n", line_of(line, ACTION_BYTES));
-                    self.push(Stream::Out, line.as_bytes());
+                    self.push(Kind::Action, line.as_bytes());
                 }
                 if self.verbosity.actions_in_syslog {
                     info!(target: "actions", "{line}");
@@ -110,20 +111,14 @@ impl Sink for Lines {
         Ok(())
     }
 
-    /// A closed stdout or stderr is not a reason to stop replicating.
     fn flush(&mut self) {
-        if self.unwritten.is_empty() {
-            return;
-        }
-        let unwritten = mem::take(&mut self.unwritten);
-        screen::above(|| {
-            for (stream, bytes) in &unwritten {
-                let _ = match stream {
-                    Stream::Out => io::stdout().lock().write_all(bytes),
-                    Stream::Err => io::stderr().lock().write_all(bytes),
-                };
+        for (kind, bytes) in mem::take(&mut self.unwritten) {
+            match kind {
+                Kind::Action => screen::write_owed(Stream::Out, bytes),
+                Kind::Trace => screen::write_owed(Stream::Err, bytes),
+                Kind::Notice => screen::write_lines(bytes),
             }
-        });
+        }
     }
 
     fn tick(&mut self, progress: &Progress, now: Instant) {
@@ -172,7 +167,7 @@ mod tests {
             for event in [Event::Remark("connecting".into()), Event::Notice("lost".into())] {
                 lines.take(&event, &Progress::default()).unwrap();
             }
-            assert_eq!(lines.unwritten, [(Stream::Err, wanted.as_bytes().to_vec())]);
+            assert_eq!(lines.unwritten, [(Kind::Notice, wanted.as_bytes().to_vec())]);
         }
     }
 }

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use console::{Term, measure_text_width, style, truncate_str};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::monitor::events::Event;
 use crate::monitor::pace::Pace;
@@ -21,9 +20,8 @@ const SHOWN: usize = 4;
 const FULL: &str = "█";
 const EMPTY: &str = "░";
 
-/// The bar, and the lines below it. indicatif takes care of the screen; what is on it is made here.
+/// The bar, and the lines below it: what is on it is made here, `screen.rs` draws it.
 pub(crate) struct Bar {
-    bar: ProgressBar,
     colours: bool,
     /// How many users end in a second.
     users: Pace,
@@ -34,12 +32,7 @@ pub(crate) struct Bar {
 impl Bar {
     /// A bar on stderr, with colours or without. It is on the screen from the first tick to the end.
     pub(crate) fn new(colours: bool) -> Bar {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        // This template is right, so the style is never the other one.
-        let style = ProgressStyle::with_template("{msg}");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        screen::show(bar.clone());
-        Bar { bar, colours, users: Pace::default(), trouble: None }
+        Bar { colours, users: Pace::default(), trouble: None }
     }
 }
 
@@ -66,7 +59,7 @@ impl Sink for Bar {
         let trouble = trouble.map(|(_, text)| truncate_str(text, columns, "…").into_owned());
         let below = below(progress, now, time_left(left, rate), columns);
         let lines: Vec<String> = first.into_iter().chain(below).chain(trouble).collect();
-        self.bar.set_message(lines.join("\n"));
+        screen::draw(lines.join("\n"));
     }
 
     fn end(self: Box<Self>, _: &Ending<'_>) -> Result<(), SinkError> {
