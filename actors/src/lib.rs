@@ -38,7 +38,7 @@
 //! | `user/` | UserSync | `user_work.rs` an attempt at a user, with its halves `look.rs`, `look_partial.rs` and `apply.rs`; `tasks.rs` what a work asks for, in parts; `removal.rs`, `one_sided.rs`, `refused_mailboxes.rs`, `server_annotations.rs`, `scripts.rs`; `advice.rs` what an admin can do |
 //! | `master/` | StoreReader, MailboxStreamer (threads) | `source.rs` what a master is; `store_source.rs` one on disk, with `store_mailbox.rs`, `message_files.rs`, and `read_user.rs` and `read_partial.rs` for both kinds of look; `reserve.rs`, `full_update.rs`; `plan_mailbox.rs` with `batches.rs`, `encode.rs`, `record_buffer.rs`; `send_mailbox.rs` with `upload.rs`, `bad_files.rs` |
 //! | `replica/` | ConnectionPool, Connection | `pool_plan.rs` and `lookahead.rs` what the pool decides; `lease.rs`, `frames.rs`, `ask.rs`, `answer.rs` what travels; `transport/` sockets, login, deflate; `state_cache.rs`, `partitions.rs`, `staged.rs`, `fading.rs` what is remembered |
-//! | `monitor/` | Monitor | `events.rs` what it is told, `aggregate.rs` the totals, `sinks/` what becomes of them; `progress.rs` with `in_flight.rs`, `pace.rs`, `replica_state.rs`, `command_stats.rs`; `report.rs`; `screen.rs`, `words.rs`, `plain.rs` |
+//! | `monitor/` | Monitor | `events.rs` what it is told, `aggregate.rs` the totals, `sinks/` what becomes of them; `progress.rs` with `in_flight.rs`, `pace.rs`, `outlook.rs`, `replica_state.rs`, `command_stats.rs`; `report.rs`; `screen.rs`, `words.rs`, `plain.rs` |
 #![forbid(unsafe_code)]
 
 mod batch;

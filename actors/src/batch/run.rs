@@ -68,6 +68,7 @@ async fn run(
         events.tell(Event::Remark(note)).await;
     }
 
+    progress.list(listed.sizes);
     events.tell(Event::Listed { users: listed.all.len() as u64 }).await;
     let runtime = Runtime::start(settings, source, events, progress).await;
     let dispatcher =

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use crate::batch::names::{Names, Selected, Wanted};
 use crate::batch::spelling::spelt;
 use crate::master::source::Source;
+use crate::monitor::outlook::Sizes;
 
 /// How many users may wait in the channel.
 const USERS_WAITING: usize = 256;
@@ -65,6 +66,8 @@ pub(crate) struct Listed {
     pub(crate) note: Option<String>,
     /// Texts that no mailbox could have as its name.
     pub(crate) no_names: Vec<String>,
+    /// How large the users are.
+    pub(crate) sizes: Sizes,
 }
 
 #[derive(Default)]
@@ -72,6 +75,7 @@ struct Found {
     all: Selected,
     note: Option<String>,
     no_names: Vec<String>,
+    sizes: Sizes,
 }
 
 impl Handler<ListUsers> for UserLister {
@@ -81,8 +85,8 @@ impl Handler<ListUsers> for UserLister {
         let source = self.source.clone();
         Box::pin(async move {
             let reading = move || users(&*source, work);
-            let Found { all, note, no_names } = match actix_rt::task::spawn_blocking(reading).await
-            {
+            let found = actix_rt::task::spawn_blocking(reading).await;
+            let Found { all, note, no_names, sizes } = match found {
                 Ok(users) => users?,
                 Err(panic) => std::panic::resume_unwind(panic.into_panic()),
             };
@@ -97,7 +101,7 @@ impl Handler<ListUsers> for UserLister {
                     }
                 }
             });
-            Ok(Listed { all, works, note, no_names })
+            Ok(Listed { all, works, note, no_names, sizes })
         })
     }
 }
@@ -172,8 +176,9 @@ fn users(source: &dyn Source, work: Selection) -> Result<Found, StoreError> {
             let mut users = Names::default();
             sized.iter().for_each(|(_, user)| users.push(user));
             users.shrink();
+            let sizes = Sizes::of(&sized);
             let all = Selected { users, shared, ..Selected::default() };
-            Ok(Found { all, note, ..Found::default() })
+            Ok(Found { all, note, sizes, ..Found::default() })
         }
     }
 }

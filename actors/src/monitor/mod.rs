@@ -6,6 +6,7 @@ pub(crate) mod events;
 pub(crate) mod in_flight;
 #[expect(clippy::module_inception, reason = "the actor that gives the room its name")]
 pub(crate) mod monitor;
+pub(crate) mod outlook;
 pub(crate) mod pace;
 pub mod plain;
 pub(crate) mod progress;

@@ -12,13 +12,14 @@
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use crate::monitor::aggregate::Totals;
 use crate::monitor::command_stats::CommandStats;
 use crate::monitor::events::Event;
 use crate::monitor::in_flight::InFlight;
+use crate::monitor::outlook::Sizes;
 use crate::monitor::pace::{Pace, Rate};
 use crate::monitor::replica_state::ReplicaState;
 use crate::monitor::words;
@@ -32,6 +33,7 @@ struct Shared {
     in_flight: InFlight,
     commands: CommandStats,
     totals: Mutex<Totals>,
+    sizes: OnceLock<Sizes>,
     stopping: AtomicBool,
     messages: AtomicU64,
     bytes: AtomicU64,
@@ -58,6 +60,17 @@ impl Progress {
     /// What has happened so far.
     pub(crate) fn totals(&self) -> Totals {
         locked(&self.0.totals).clone()
+    }
+
+    /// The users of the list are so large; call it before the first one is replicated.
+    pub(crate) fn list(&self, sizes: Sizes) {
+        // A run has one list.
+        let _ = self.0.sizes.set(sizes);
+    }
+
+    /// How large the users of the list are, if that is known.
+    pub(crate) fn sizes(&self) -> &Sizes {
+        self.0.sizes.get_or_init(Sizes::default)
     }
 
     /// We were asked to stop.

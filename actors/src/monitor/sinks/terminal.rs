@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use console::{Term, measure_text_width, style, truncate_str};
 
+use crate::monitor::aggregate::Totals;
 use crate::monitor::events::Event;
-use crate::monitor::pace::Pace;
+use crate::monitor::outlook::{Counts, Outlook};
 use crate::monitor::plain;
 use crate::monitor::progress::Progress;
 use crate::monitor::screen;
@@ -23,8 +24,9 @@ const EMPTY: &str = "░";
 /// The bar, and the lines below it: what is on it is made here, `screen.rs` draws it.
 pub(crate) struct Bar {
     colours: bool,
-    /// How many users end in a second.
-    users: Pace,
+    /// What was seen of the run's end, and the sizes of the users that have ended.
+    outlook: Outlook,
+    size_of_ended: f64,
     /// What went wrong last and is tried again, and when.
     trouble: Option<(Instant, String)>,
 }
@@ -32,12 +34,15 @@ pub(crate) struct Bar {
 impl Bar {
     /// A bar on stderr, with colours or without. It is on the screen from the first tick to the end.
     pub(crate) fn new(colours: bool) -> Bar {
-        Bar { colours, users: Pace::default(), trouble: None }
+        Bar { colours, outlook: Outlook::default(), size_of_ended: 0.0, trouble: None }
     }
 }
 
 impl Sink for Bar {
-    fn take(&mut self, event: &Event, _: &Progress) -> Result<(), SinkError> {
+    fn take(&mut self, event: &Event, progress: &Progress) -> Result<(), SinkError> {
+        if let Event::Finished(user) = event {
+            self.size_of_ended += progress.sizes().size(&user.owner);
+        }
         if let Some(trouble) = trouble(event) {
             self.trouble = Some((Instant::now(), trouble));
         }
@@ -47,9 +52,7 @@ impl Sink for Bar {
     fn tick(&mut self, progress: &Progress, now: Instant) {
         let totals = progress.totals();
         let done = totals.ended.all();
-        self.users.note(now, done, 0);
-        let left = totals.listed.unwrap_or_default().saturating_sub(done);
-        let rate = self.users.rate(now, done, 0).map_or(0.0, |rate| rate.per_second());
+        let left = totals.listed.and_then(|all| self.left(progress, now, &totals, all));
         let (_, columns) = Term::stderr().size();
         // A row that is full would go on in the next one.
         let columns = usize::from(columns).saturating_sub(1);
@@ -57,7 +60,7 @@ impl Sink for Bar {
         let fresh = |at: Instant| now.saturating_duration_since(at) < TROUBLE;
         let trouble = self.trouble.as_ref().filter(|(at, _)| fresh(*at));
         let trouble = trouble.map(|(_, text)| truncate_str(text, columns, "…").into_owned());
-        let below = below(progress, now, time_left(left, rate), columns);
+        let below = below(progress, now, left, columns);
         let lines: Vec<String> = first.into_iter().chain(below).chain(trouble).collect();
         screen::draw(lines.join("\n"));
     }
@@ -65,6 +68,27 @@ impl Sink for Bar {
     fn end(self: Box<Self>, _: &Ending<'_>) -> Result<(), SinkError> {
         screen::remove_bar();
         Ok(())
+    }
+}
+
+impl Bar {
+    /// About how long it still takes.
+    fn left(
+        &mut self,
+        progress: &Progress,
+        now: Instant,
+        totals: &Totals,
+        users: u64,
+    ) -> Option<Duration> {
+        let counts = Counts {
+            users,
+            ended: totals.ended.all(),
+            sent: progress.uploads().1,
+            of_ended: totals.sent.bytes,
+            size_of_ended: self.size_of_ended,
+        };
+        self.outlook.note(now, counts);
+        self.outlook.left(counts, progress.sizes())
     }
 }
 
@@ -79,13 +103,6 @@ fn trouble(event: &Event) -> Option<String> {
         _ => return None,
     };
     Some(format!("  {}", plain::line(&text)))
-}
-
-/// The time that this many users take at this rate per second; `None` if nothing was done lately.
-fn time_left(users: u64, rate: f64) -> Option<Duration> {
-    let seconds = users as f64 / rate;
-    // Whole seconds, and no such number for no rate.
-    Duration::try_from_secs_f64(seconds.ceil()).ok()
 }
 
 /// The bar itself, which takes these columns: `████░░░░ 12/24 users`.
@@ -194,12 +211,5 @@ mod tests {
         let coloured = first_line(2, 4, 20, true);
         assert!(coloured.starts_with("\x1b[36m█████\x1b[0m░"), "{coloured:?}");
         assert_eq!(measure_text_width(&coloured), 20);
-    }
-
-    #[test]
-    fn the_time_that_is_left_follows_from_the_pace() {
-        assert_eq!(time_left(100, 8.0), Some(Duration::from_secs(13)));
-        assert_eq!(time_left(0, 8.0), Some(Duration::ZERO));
-        assert_eq!((time_left(100, 0.0), time_left(0, 0.0)), (None, None));
     }
 }
