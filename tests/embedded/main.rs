@@ -8,6 +8,7 @@
 mod running;
 
 mod answers;
+mod asked_to_stop;
 mod blocked;
 mod cli;
 mod growth;

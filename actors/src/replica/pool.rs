@@ -85,8 +85,8 @@ pub(crate) struct ConnectionPool {
     ticking: bool,
     /// Whether connections may be opened early: until one did not keep its offer.
     early: bool,
-    /// No connection is lent any more.
-    stopping: bool,
+    /// No connection is lent any more, for this reason.
+    stopping: Option<NoLease>,
     failure: NoLease,
     /// The last connection ended because the replica said BYE.
     bye: bool,
@@ -144,7 +144,7 @@ impl ConnectionPool {
             leases: Cell::new(0),
             ticking: false,
             early: true,
-            stopping: false,
+            stopping: None,
             failure: NoLease::Failed(PoolError::Stopped),
             bye: false,
             reason: String::new(),
@@ -316,7 +316,7 @@ impl ConnectionPool {
             self.plan.note_pace(*number, due.unwrap_or_default());
         }
         let waiting = !self.looks.is_empty() || !self.work.is_empty();
-        if any_due && waiting && !self.ticking && !self.stopping {
+        if any_due && waiting && !self.ticking && self.stopping.is_none() {
             self.ticking = true;
             ctx.run_later(PACE_TICK, |pool, ctx| {
                 pool.ticking = false;
@@ -375,8 +375,8 @@ impl Handler<WantShared> for ConnectionPool {
     type Result = ResponseFuture<Result<Lease, NoLease>>;
 
     fn handle(&mut self, _: WantShared, ctx: &mut Context<Self>) -> Self::Result {
-        if self.stopping {
-            return Box::pin(async { Err(NoLease::NotStarted) });
+        if let Some(why) = self.stopping.clone() {
+            return Box::pin(async { Err(why) });
         }
         let (grant, granted) = oneshot::channel();
         self.looks.push_back(grant);
@@ -391,8 +391,8 @@ impl Handler<WantExclusive> for ConnectionPool {
     type Result = ResponseFuture<Result<Lease, NoLease>>;
 
     fn handle(&mut self, _: WantExclusive, ctx: &mut Context<Self>) -> Self::Result {
-        if self.stopping {
-            return Box::pin(async { Err(NoLease::NotStarted) });
+        if let Some(why) = self.stopping.clone() {
+            return Box::pin(async { Err(why) });
         }
         let (grant, granted) = oneshot::channel();
         self.work.push_back(grant);
@@ -457,7 +457,7 @@ impl Handler<StopWaiting> for ConnectionPool {
     type Result = ();
 
     fn handle(&mut self, _: StopWaiting, ctx: &mut Context<Self>) {
-        self.stopping = true;
+        self.stopping = Some(NoLease::NotStarted);
         if self.plan.is_connected() {
             self.plan.forget_waiting();
             for waiter in self.looks.drain(..).chain(self.work.drain(..)) {
@@ -467,10 +467,10 @@ impl Handler<StopWaiting> for ConnectionPool {
             // "Connecting" is not the same as "can't connect".
             let failed = !self.reason.is_empty();
             self.failure = if failed { PoolError::Stopped.into() } else { NoLease::NotStarted };
+            // Who was about to ask is told the same.
+            self.stopping = Some(self.failure.clone());
             let actions = self.plan.give_up();
             self.act(actions, ctx);
-            // A pause or a login in progress would keep this actor, and so the program, alive.
-            ctx.stop();
         }
     }
 }

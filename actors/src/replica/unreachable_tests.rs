@@ -135,6 +135,8 @@ async fn stopped_after(seconds: u64, tries: Tries) -> Option<NoLease> {
     tokio::time::sleep(Duration::from_secs(seconds)).await;
     pool.send(StopWaiting).await.unwrap();
     let told = waiting.await.unwrap();
+    let later = [acquire_shared(&pool).await.err(), acquire_exclusive(&pool).await.err()];
+    assert_eq!(later, [told.clone(), told.clone()], "who asks later is told the same");
     assert_eq!(tries.now() / 1000, u128::from(seconds), "nobody waits for a pause or a login");
     told
 }
