@@ -269,6 +269,7 @@ impl ConnectionPool {
         let Opened { frames, features, clear, queue } = opened;
         let since = Instant::now();
         self.bye = false;
+        self.reason.clear();
         self.members.insert(number, Member { frames, features, clear, queue, since });
         self.progress.replica().connected(self.members.len());
         self.report(Event::ConnectionOpened, ctx);

@@ -152,6 +152,21 @@ fn who_waits_when_the_program_is_stopped_is_told_why() {
 }
 
 #[test]
+fn a_login_under_way_is_no_failure_although_an_earlier_one_failed() {
+    in_paused_time(async {
+        let slow = [Try::After(Duration::from_secs(60)), Try::Peer("")];
+        let tries = [Try::Unreachable, Try::Peer("-- 1s\nclose")].into_iter().chain(slow);
+        let (pool, _told) = Tries::of(tries).pool(given());
+        drop(acquire_shared(&pool).await.unwrap());
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let waiting = wait_for_shared(&pool);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        pool.send(StopWaiting).await.unwrap();
+        assert_eq!(waiting.await.unwrap(), Some(NoLease::NotStarted));
+    });
+}
+
+#[test]
 fn who_waits_behind_others_when_the_program_is_stopped_was_not_started() {
     in_paused_time(async {
         let tries = Tries::of([]);
