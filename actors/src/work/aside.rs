@@ -45,6 +45,10 @@ struct Aside {
 #[derive(Debug, Default)]
 pub(crate) struct Asides {
     all: HashMap<LogEntry, Aside>,
+    /// What rests of each user. There may be very many, and each work that ends asks for its own users'.
+    of: HashMap<Owner, HashSet<LogEntry>>,
+    /// When the next one is due.
+    next: Option<Instant>,
 }
 
 impl Asides {
@@ -61,13 +65,23 @@ impl Asides {
         let pause = bounds.retry().pause(times, Class::Permanent, false);
         let trouble = Trouble { kind: Kind::Failed, times, reason, links_fault: false, since: now };
         let wake = pause.map(|pause| now + pause);
-        self.all.insert(entry, Aside { owner, trouble, wake });
+        self.of.entry(owner.clone()).or_default().insert(entry.clone());
+        let before = self.all.insert(entry.clone(), Aside { owner: owner.clone(), trouble, wake });
+        let was_next =
+            before.as_ref().and_then(|before| before.wake).is_some_and(|at| Some(at) == self.next);
+        if let Some(before) = before.filter(|before| before.owner != owner) {
+            self.leave(&before.owner, &entry);
+        }
+        self.next = if was_next { self.soonest() } else { self.next.into_iter().chain(wake).min() };
         (times == QUARANTINE).then_some(Quarantined { failure, pause })
     }
 
     /// What is due to be tried now: of a user everything that rests, since what one part of it lost may be in another, and
     /// is kept on the replica only as long as both are looked at together.
     pub(crate) fn due(&mut self, now: Instant) -> Vec<LogEntry> {
+        if self.next.is_none_or(|next| next > now) {
+            return Vec::new();
+        }
         let is_due = |aside: &Aside| aside.wake.is_some_and(|at| at <= now);
         let owners = self.all.values().filter(|aside| is_due(aside));
         let owners: HashSet<Owner> = owners.map(|aside| aside.owner.clone()).collect();
@@ -78,12 +92,13 @@ impl Asides {
                 due.push(entry.clone());
             }
         }
+        self.next = self.soonest();
         due
     }
 
     /// When the next one is due.
     pub(crate) fn wakes_at(&self) -> Option<Instant> {
-        self.all.values().filter_map(|aside| aside.wake).min()
+        self.next
     }
 
     /// This user's tasks were carried out: those that are not among `failures` have succeeded. Returns these, and whether
@@ -95,18 +110,36 @@ impl Asides {
         failures: &[Failure],
     ) -> Vec<(LogEntry, bool)> {
         let all_of_user = tasks.whole || tasks.unuser;
-        let is_well = |entry: &LogEntry, aside: &Aside| {
-            aside.owner == *owner
-                && (all_of_user || covers(tasks, entry))
+        let is_well = |entry: &LogEntry| {
+            (all_of_user || covers(tasks, entry))
                 && !failures.iter().any(|failure| failure.entry == *entry)
         };
-        let well = self.all.iter().filter(|(entry, aside)| is_well(entry, aside));
-        let well: Vec<(LogEntry, bool)> =
-            well.map(|(entry, aside)| (entry.clone(), aside.trouble.is_quarantined())).collect();
-        for (entry, _) in &well {
-            self.all.remove(entry);
+        let of_user = self.of.get(owner).into_iter().flatten();
+        let well: Vec<LogEntry> = of_user.filter(|entry| is_well(entry)).cloned().collect();
+        if well.is_empty() {
+            return Vec::new();
         }
-        well
+        let mut healed = Vec::with_capacity(well.len());
+        for entry in well {
+            self.leave(owner, &entry);
+            let aside = self.all.remove(&entry);
+            healed.push((entry, aside.is_some_and(|aside| aside.trouble.is_quarantined())));
+        }
+        self.next = self.soonest();
+        healed
+    }
+
+    fn soonest(&self) -> Option<Instant> {
+        self.all.values().filter_map(|aside| aside.wake).min()
+    }
+
+    fn leave(&mut self, owner: &Owner, entry: &LogEntry) {
+        if let Some(entries) = self.of.get_mut(owner) {
+            entries.remove(entry);
+            if entries.is_empty() {
+                self.of.remove(owner);
+            }
+        }
     }
 
     /// The worst trouble of each user, and the user's other resting parts.
