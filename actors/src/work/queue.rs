@@ -149,8 +149,8 @@ impl<L> WorkQueue<L> {
         self.turns.landed();
         self.unsaved = true;
         let mut healed = Vec::new();
-        let since = job.work.users.iter().filter_map(|(_, tasks)| tasks.since).min();
-        for (owner, tasks) in &job.work.users {
+        let since = job.work.own().filter_map(|(_, tasks)| tasks.since).min();
+        for (owner, tasks) in job.work.own() {
             if self.troubles.remove(owner).is_some_and(|trouble| trouble.is_quarantined()) {
                 healed.push(format!("user {}", owner.name()));
             }
@@ -324,8 +324,15 @@ impl<L> WorkQueue<L> {
 
     /// The wait is over; a work with its lock goes first, since it blocks others.
     pub(crate) fn got_lock(&mut self, job: WorkJob<L>) {
-        self.backlog.go_on(&job.owner);
-        self.turns.got_lock(job);
+        if self.backlog.go_on(&job.owner) {
+            self.turns.got_lock(job);
+            return;
+        }
+        // It gives the lock back: the other one that it needs is in use, perhaps for long.
+        self.turns.lost_lock();
+        if let Some(work) = self.backlog.put_back(&job.owner, false) {
+            self.backlog.wake(&work);
+        }
     }
 
     /// Nothing is to be started any more. Works that wait for locks stop waiting. Returns those of a list that had failed

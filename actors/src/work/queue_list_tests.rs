@@ -179,3 +179,30 @@ fn after_a_stop_who_rests_has_failed_and_who_waits_is_not_reached() {
     queue.got_lock(locked);
     assert!(queue.is_at_rest());
 }
+
+#[test]
+fn a_lent_lock_is_given_back_while_its_borrower_rests_or_waits() {
+    let now = Instant::now();
+    let mut queue = queue(3, &["b"], now);
+    let b = started(&mut queue, now);
+    assert!(queue.linked(&b, &"b".into(), &"a".into(), now));
+    let b = started(&mut queue, now);
+    queue.give(&whole("a".into()), now);
+    assert!(queue.start(now).is_none(), "her lock is lent");
+    assert!(queue.waits_for_lock(&b));
+    let a = started(&mut queue, now);
+    // He has his own lock now, but hers is in use: he does not keep it while he waits for her.
+    queue.got_lock(WorkJob { locks: vec![("b".into(), ())], ..b });
+    assert!(queue.start(now).is_none() && !queue.is_at_rest());
+    // She rests, and does not need it.
+    let (pause, _) = queue.failed(&a, failure(Class::Transient), false, now);
+    let b = started(&mut queue, now);
+    assert_eq!((b.owner.name(), b.work.users.len(), b.locks.len()), ("b", 2, 0));
+    let later = now + pause.unwrap();
+    assert!(queue.start(later).is_none(), "he has it now");
+    queue.done(&b, Vec::new(), later);
+    let a = started(&mut queue, later);
+    assert_eq!((a.owner.name(), a.tries), ("a", 2));
+    queue.done(&a, Vec::new(), later);
+    assert!(is_over(&mut queue, later));
+}

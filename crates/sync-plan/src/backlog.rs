@@ -20,108 +20,13 @@ use std::time::Instant;
 
 use cyrus_types::{LogEntry, MailboxName, NameRules, Owner};
 
+mod tasks;
+
+pub use self::tasks::{Tasks, WorkUnit};
+use self::tasks::{companions, with_companions};
+
 /// How many users may be linked by messages that were copied or moved from one to the other; renames link more.
 const LINKED: usize = 16;
-
-/// The tasks of one user.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tasks {
-    /// Remove the user from the replica, if it does not exist here.
-    pub unuser: bool,
-    /// Replicate everything of the user.
-    pub whole: bool,
-    /// Replicate the data outside mailboxes: subscriptions, seen state, scripts.
-    pub meta: bool,
-    /// Look at these names: new, changed, renamed or deleted mailboxes.
-    pub mailboxes: HashSet<MailboxName>,
-    /// Those of them that the log calls removed.
-    pub removed: HashSet<MailboxName>,
-    /// Compare these quota roots.
-    pub quotas: HashSet<Arc<str>>,
-    /// Replicate the server's annotations (of the shared mailboxes' tasks only).
-    pub server: bool,
-    /// When the first of these was added.
-    pub since: Option<Instant>,
-    /// Users to be worked on together with this one: a mailbox was renamed, or messages were copied or moved, from one to the
-    /// other.
-    links: BTreeSet<Owner>,
-    /// Users whose sync locks these tasks need, while their own tasks stay apart.
-    companions: BTreeSet<Owner>,
-    /// No tasks at all: another user of the same work needs this one's sync lock.
-    companion: bool,
-}
-
-impl Tasks {
-    fn merge(&mut self, other: Tasks) {
-        self.unuser |= other.unuser;
-        self.whole |= other.whole;
-        self.meta |= other.meta;
-        self.server |= other.server;
-        self.links.extend(other.links);
-        self.companions.extend(other.companions);
-        self.since = self.since.into_iter().chain(other.since).min();
-        if self.unuser || self.whole {
-            self.swallow();
-        } else {
-            self.mailboxes.extend(other.mailboxes);
-            self.removed.extend(other.removed);
-            self.quotas.extend(other.quotas);
-        }
-    }
-
-    /// Everything of a user is to be done: other tasks are dropped. Links stay.
-    fn swallow(&mut self) {
-        self.meta = false;
-        self.mailboxes = HashSet::new();
-        self.removed = HashSet::new();
-        self.quotas = HashSet::new();
-    }
-
-    /// These tasks as entries of the log.
-    fn entries(&self, owner: &Owner) -> impl Iterator<Item = LogEntry> + use<> {
-        let mut entries = Vec::new();
-        let mut of_user = |is_set: bool, entry: fn(String) -> LogEntry| {
-            let userid = owner.userid().filter(|_| is_set);
-            entries.extend(userid.map(|userid| entry(userid.to_string())));
-        };
-        of_user(self.unuser, LogEntry::Unuser);
-        of_user(self.whole, LogEntry::User);
-        of_user(self.meta, LogEntry::Meta);
-        if self.server {
-            entries.push(LogEntry::Annotation(None));
-        }
-        // Both lines, as Cyrus logs a removal: the C client may be the next to read them, and does not look at mailboxes
-        // that are logged as removed.
-        entries.extend(self.removed.iter().cloned().map(LogEntry::Unmailbox));
-        entries.extend(self.mailboxes.iter().cloned().map(LogEntry::Mailbox));
-        entries.extend(self.quotas.iter().map(|root| LogEntry::Quota(root.to_string())));
-        entries.into_iter()
-    }
-}
-
-/// Work to be carried out as one: of one user, or of several that are linked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WorkUnit {
-    /// Each user and its tasks, by user id; their locks are taken in this order.
-    pub users: Vec<(Owner, Tasks)>,
-}
-
-impl WorkUnit {
-    /// The first user with tasks: the key of the work, under which it is reported.
-    #[must_use]
-    pub fn key(&self) -> Owner {
-        self.owners().next().cloned().unwrap_or(Owner::Shared)
-    }
-
-    /// The users with tasks; only the locks of the others are needed.
-    pub fn owners(&self) -> impl Iterator<Item = &Owner> {
-        self.users.iter().filter(|(_, tasks)| !tasks.companion).map(|(owner, _)| owner)
-    }
-
-    fn entries(&self) -> impl Iterator<Item = LogEntry> + '_ {
-        self.users.iter().flat_map(|(owner, tasks)| tasks.entries(owner))
-    }
-}
 
 /// The tasks of all users.
 #[derive(Debug)]
@@ -136,6 +41,8 @@ pub struct Backlog {
     busy: HashSet<Owner>,
     /// Those of them that rest or wait: no other user waits for them, even if linked.
     stuck: HashSet<Owner>,
+    /// Companions of works in progress: somebody else's work has, or is about to take, these users' locks.
+    lent: HashSet<Owner>,
     /// Works in progress, by their keys.
     under_way: HashMap<Owner, Arc<WorkUnit>>,
     /// Single objects that rest while everything else of their users goes on: the user, and since when the entry is open.
@@ -155,6 +62,7 @@ impl Backlog {
             parked: HashMap::new(),
             busy: HashSet::new(),
             stuck: HashSet::new(),
+            lent: HashSet::new(),
             under_way: HashMap::new(),
             aside: HashMap::new(),
             now: None,
@@ -239,22 +147,23 @@ impl Backlog {
                 continue;
             }
             let together = self.linked(&owner);
-            let companions = self.companions(&together);
-            let mut all = together.iter().chain(&companions);
-            if let Some(busy) = all.find(|user| self.busy.contains(*user)) {
+            let companions =
+                companions(together.iter().filter_map(|owner| self.tasks.get(owner)), &together);
+            let busy =
+                together.iter().find(|user| self.busy.contains(*user) || self.lent.contains(*user));
+            if let Some(busy) = busy.or_else(|| companions.iter().find(|user| !self.may_lend(user)))
+            {
                 self.parked.entry(busy.clone()).or_default().push(owner);
                 continue;
             }
+            self.busy.extend(together.iter().cloned());
+            self.lent.extend(companions.iter().cloned());
             let mut users = Vec::with_capacity(together.len() + companions.len());
             for owner in together {
                 let tasks = self.tasks.remove(&owner).unwrap_or_default();
                 users.push((owner, tasks));
             }
-            let companion = || Tasks { companion: true, ..Tasks::default() };
-            users.extend(companions.into_iter().map(|owner| (owner, companion())));
-            users.sort_by(|(a, _), (b, _)| a.cmp(b));
-            self.busy.extend(users.iter().map(|(owner, _)| owner.clone()));
-            let work = Arc::new(WorkUnit { users });
+            let work = Arc::new(WorkUnit { users: with_companions(users, companions) });
             self.under_way.insert(work.key(), work.clone());
             return Some(work);
         }
@@ -275,11 +184,10 @@ impl Backlog {
         all
     }
 
-    /// Users whose locks are needed for these users' tasks, too.
-    fn companions(&self, together: &BTreeSet<Owner>) -> BTreeSet<Owner> {
-        let tasks = together.iter().filter_map(|owner| self.tasks.get(owner));
-        let companions = tasks.flat_map(|tasks| &tasks.companions);
-        companions.filter(|owner| !together.contains(*owner)).cloned().collect()
+    /// Whether a work of others may take this user's lock. One that rests does not need it; one that waits for it does not
+    /// have it.
+    fn may_lend(&self, owner: &Owner) -> bool {
+        !self.lent.contains(owner) && (!self.busy.contains(owner) || self.stuck.contains(owner))
     }
 
     /// Mailboxes that the work with this key names have these names now: another try looks for both.
@@ -301,10 +209,8 @@ impl Backlog {
     /// A work failed: its tasks are to be done again, everything of each user if `whole`. Its users rest until
     /// [`Backlog::wake`]; users of whom only the locks were needed are free at once, and not in the result.
     pub fn put_back(&mut self, key: &Owner, whole: bool) -> Option<WorkUnit> {
-        let mut work = Arc::unwrap_or_clone(self.under_way.remove(key)?);
-        let (own, companions) = work.users.into_iter().partition(|(_, tasks)| !tasks.companion);
-        self.free(&WorkUnit { users: companions });
-        work.users = own;
+        let work = self.under_way.remove(key)?;
+        let work = self.alone(work);
         for (owner, tasks) in &work.users {
             let mut tasks = tasks.clone();
             if whole && !owner.is_shared() && !tasks.unuser {
@@ -316,18 +222,40 @@ impl Backlog {
         Some(work)
     }
 
-    /// A work in progress waits for a lock: until [`Backlog::go_on`] no other user waits for its users.
-    pub fn waits(&mut self, key: &Owner) {
-        if let Some(work) = self.under_way.get(key).cloned() {
-            self.stall(&work);
-        }
+    /// A work without the users of whom only the locks were needed, which are free from now on.
+    fn alone(&mut self, work: Arc<WorkUnit>) -> WorkUnit {
+        let work = Arc::unwrap_or_clone(work);
+        let (own, companions) = work.users.into_iter().partition(|(_, tasks)| !tasks.companion);
+        self.free(&WorkUnit { users: companions });
+        WorkUnit { users: own }
     }
 
-    /// A work that waited for a lock goes on.
-    pub fn go_on(&mut self, key: &Owner) {
-        for (owner, _) in self.under_way.get(key).into_iter().flat_map(|work| &work.users) {
+    /// A work in progress waits for a lock: until [`Backlog::go_on`] no other user waits for its users, nor for those of
+    /// whom it needs only the locks.
+    pub fn waits(&mut self, key: &Owner) {
+        let Some(work) = self.under_way.remove(key) else { return };
+        let work = self.alone(work);
+        self.stall(&work);
+        self.under_way.insert(key.clone(), Arc::new(work));
+    }
+
+    /// A work that waited for a lock goes on. False if it can't: a user of whom it needs only the lock is worked on now.
+    pub fn go_on(&mut self, key: &Owner) -> bool {
+        let Some(work) = self.under_way.get(key).cloned() else { return true };
+        let together: BTreeSet<Owner> = work.owners().cloned().collect();
+        let companions = companions(work.users.iter().map(|(_, tasks)| tasks), &together);
+        if !companions.iter().all(|owner| self.may_lend(owner)) {
+            return false;
+        }
+        for owner in &together {
             self.stuck.remove(owner);
         }
+        if !companions.is_empty() {
+            self.lent.extend(companions.iter().cloned());
+            let users = with_companions(work.users.clone(), companions);
+            self.under_way.insert(key.clone(), Arc::new(WorkUnit { users }));
+        }
+        true
     }
 
     fn stall(&mut self, work: &WorkUnit) {
@@ -360,9 +288,13 @@ impl Backlog {
     }
 
     fn free(&mut self, work: &WorkUnit) {
-        for (owner, _) in &work.users {
-            self.busy.remove(owner);
-            self.stuck.remove(owner);
+        for (owner, tasks) in &work.users {
+            if tasks.companion {
+                self.lent.remove(owner);
+            } else {
+                self.busy.remove(owner);
+                self.stuck.remove(owner);
+            }
             self.unpark(owner);
         }
     }
@@ -373,6 +305,20 @@ impl Backlog {
         self.of(one).links.insert(other.clone());
         if let Some(tasks) = self.tasks.get_mut(other) {
             tasks.links.insert(one.clone());
+        }
+    }
+
+    /// Whether this user rests, waits for a lock, or was put back for good.
+    #[must_use]
+    pub fn is_stuck(&self, owner: &Owner) -> bool {
+        self.stuck.contains(owner)
+    }
+
+    /// This work was put back and rests, but only a moment, for a user that it is linked with: who is linked with its users
+    /// waits for it. If that user's rest ended within this one and it did not wait, they might miss each other for ever.
+    pub fn rest_briefly(&mut self, work: &WorkUnit) {
+        for owner in work.owners() {
+            self.stuck.remove(owner);
         }
     }
 
