@@ -14,7 +14,7 @@
 //! four times in a row is in *quarantine*: reported, and tried again less and less often, until it succeeds. It is never
 //! dropped. New entries of a resting user wait with it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use cyrus_types::{LogEntry, MailboxName, Owner};
@@ -49,6 +49,8 @@ pub(crate) struct WorkQueue<L> {
     asides: Asides,
     /// Users that could not be worked on together, and how long that is remembered.
     split: HashMap<Owner, Instant>,
+    /// Users of a single pass over a log that were given up.
+    given_up: HashSet<Owner>,
     /// Something was done that is still in log-run.
     unsaved: bool,
 }
@@ -63,6 +65,7 @@ impl<L> WorkQueue<L> {
             sent: HashMap::new(),
             asides: Asides::default(),
             split: HashMap::new(),
+            given_up: HashSet::new(),
             unsaved: false,
         }
     }
@@ -242,6 +245,9 @@ impl<L> WorkQueue<L> {
             self.forget(&job.work);
             return (None, false);
         }
+        if pause.is_none() && self.bounds.patience == Patience::Pass {
+            self.given_up.extend(job.work.owners().cloned());
+        }
         let work = self.backlog.put_back(&job.owner, whole);
         if let (Some(work), Some(pause)) = (work, pause) {
             self.turns.rest(now + pause, work);
@@ -267,9 +273,11 @@ impl<L> WorkQueue<L> {
     }
 
     /// A mailbox moved from one of these users to the other: they are to be worked on together, at once or, if that failed
-    /// just now, a moment later. In a list the other user's own work stays apart, since each is reported by itself.
+    /// just now or the other one rests, a moment later. In a list the other user's own work stays apart, since each is
+    /// reported by itself.
     ///
-    /// False if they are worked on together already, and that does not help: nothing was done about it.
+    /// False if that does not help, because they are worked on together already, or the other one was given up: nothing was
+    /// done about it.
     pub(crate) fn linked(
         &mut self,
         job: &WorkJob<L>,
@@ -278,7 +286,7 @@ impl<L> WorkQueue<L> {
         now: Instant,
     ) -> bool {
         let listed = self.bounds.patience == Patience::ByClass;
-        if listed && job.work.users.iter().any(|(owner, _)| owner == other) {
+        if job.work.users.iter().any(|(owner, _)| owner == other) || self.given_up.contains(other) {
             return false;
         }
         self.turns.landed();
@@ -289,7 +297,9 @@ impl<L> WorkQueue<L> {
             self.backlog.wake(&work);
             return true;
         }
-        if self.split.contains_key(one) || self.split.contains_key(other) {
+        let was_split = self.split.contains_key(one) || self.split.contains_key(other);
+        if was_split || self.backlog.is_stuck(other) {
+            self.backlog.rest_briefly(&work);
             self.turns.rest(now + LOCKED_PAUSE, work);
         } else {
             self.backlog.wake(&work);

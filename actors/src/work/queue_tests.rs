@@ -174,3 +174,37 @@ fn a_mailbox_that_fails_rests_by_itself() {
     assert_eq!(r.done(&job, Vec::new(), now).0, ["MAILBOX user.a.bad"]);
     assert!(r.is_empty() && r.is_at_rest() && r.troubles().is_empty());
 }
+
+#[test]
+fn who_needs_a_user_that_rests_looks_again_a_moment_later_and_then_they_meet() {
+    let now = Instant::now();
+    let mut r = queue(BOUNDS, &["user.b"], now);
+    let b = started(&mut r, now);
+    r.deferred(&b, Kind::Skipped, "skipuser", now);
+    r.add(&[LogEntry::Mailbox(MailboxName::new("user.a"))], now);
+    let mut at = now;
+    while at < now + SKIP_PAUSE {
+        let a = started(&mut r, at);
+        assert_eq!(a.work.users.len(), 1);
+        assert!(r.linked(&a, &"a".into(), &"b".into(), at));
+        assert!(r.start(at).is_none(), "not at full speed");
+        at += LOCKED_PAUSE;
+    }
+    assert_eq!(started(&mut r, at).work.users.len(), 2);
+}
+
+#[test]
+fn one_pass_gives_up_who_needs_a_user_that_was_given_up() {
+    let mut now = Instant::now();
+    let mut r = queue(Bounds { patience: Patience::Pass, ..BOUNDS }, &["user.a", "user.b"], now);
+    let (mut a, b) = (started(&mut r, now), started(&mut r, now));
+    r.deferred(&b, Kind::Skipped, "skipuser", now);
+    for _ in 1..QUARANTINE {
+        assert!(!r.linked(&a, &"a".into(), &"b".into(), now));
+        r.failed(&a, why("both must be replicated together"), false, now);
+        now = r.wakes_at().unwrap();
+        a = started(&mut r, now);
+    }
+    assert_eq!(r.failed(&a, why("both"), false, now), (None, true));
+    assert!(r.start(now).is_none() && r.is_at_rest() && r.take_unsaved().len() == 2);
+}
