@@ -128,9 +128,9 @@ impl Run {
     ) -> Ran {
         let running = AssertUnwindSafe(self.run(works, stop)).catch_unwind().await;
         if let Err(panic) = running {
-            self.give_up_flying();
             self.ran.report.stopped = Some(Stopped::Internal(panic_text(panic.as_ref())));
         }
+        self.report_unfinished().await;
         self.ran
     }
 
@@ -161,10 +161,7 @@ impl Run {
                     None => listing = false,
                 },
                 () = sleep_until(wakes_at) => {}
-                () = sleep_until(deadline) => {
-                    self.give_up_flying();
-                    break;
-                }
+                () = sleep_until(deadline) => break,
                 changed = stop.changed(), if stop_open => {
                     stop_open = changed.is_ok();
                     if *stop.borrow() {
@@ -187,8 +184,7 @@ impl Run {
 
     /// Starts no more users.
     async fn stop(&mut self, why: Stopped) {
-        let ended = self.works.stop(&mut self.ran.report.stopped, why).await;
-        ended.into_iter().for_each(|user| self.report(user));
+        self.works.stop(&mut self.ran.report.stopped, why).await;
     }
 
     fn report(&mut self, user: UserReport) {
@@ -196,11 +192,13 @@ impl Run {
         self.ran.report.add(user);
     }
 
-    fn give_up_flying(&mut self) {
-        for owner in self.works.broken_off() {
+    async fn report_unfinished(&mut self) {
+        let (broken_off, failed) = self.works.unfinished().await;
+        for owner in broken_off {
             self.ran.open.remove(&owner);
             self.ran.report.broken_off.push(owner);
         }
+        failed.into_iter().for_each(|user| self.report(user));
     }
 }
 

@@ -238,8 +238,8 @@ impl Works {
         Settled { ended: Some(self.end(job, outcome).await), users: 1, ..Settled::default() }
     }
 
-    /// A work has ended: the one place where ends are reported to the Monitor.
-    pub(super) async fn end(&self, job: &WorkJob<UserLock>, outcome: Outcome) -> UserReport {
+    /// A work has ended.
+    async fn end(&self, job: &WorkJob<UserLock>, outcome: Outcome) -> UserReport {
         let user = UserReport {
             owner: job.owner.clone(),
             outcome,
@@ -247,16 +247,18 @@ impl Works {
             tries: job.tries,
             took: now().saturating_duration_since(job.since),
         };
-        self.context.in_flight.remove(&job.owner);
+        self.tell_end(&user, job.work.owners().count() as u64).await;
+        user
+    }
+
+    /// The one place where ends are reported to the Monitor.
+    pub(super) async fn tell_end(&self, user: &UserReport, users: u64) {
+        self.context.in_flight.remove(&user.owner);
         let event = match self.feeder {
             Feeder::List => Event::Finished(Box::new(user.clone())),
-            Feeder::Log => {
-                let users = job.work.owners().count() as u64;
-                Event::LogDone { users, outcome: user.outcome.clone(), sent: user.sent }
-            }
+            Feeder::Log => Event::LogDone { users, outcome: user.outcome.clone(), sent: user.sent },
         };
         self.context.events.tell(event).await;
-        user
     }
 }
 

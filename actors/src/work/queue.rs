@@ -21,7 +21,7 @@ use cyrus_types::{LogEntry, MailboxName, Owner};
 use sync_plan::backlog::{Backlog, WorkUnit};
 
 use crate::error::Class;
-use crate::monitor::report::Sent;
+use crate::monitor::report::{Outcome, Sent, UserReport};
 use crate::work::aside::{Asides, Failure, Quarantined};
 use crate::work::job::WorkJob;
 use crate::work::retry::Patience;
@@ -345,23 +345,28 @@ impl<L> WorkQueue<L> {
         }
     }
 
-    /// Nothing is to be started any more. Works that wait for locks stop waiting. Returns those of a list that had failed
-    /// and were to be tried again, with the reason; those of the log are in the backlog, and stay there.
-    pub(crate) fn stop(&mut self) -> Vec<(WorkJob<L>, String)> {
-        let rested = self.turns.stop();
+    /// Nothing is to be started any more. Works that wait for locks stop waiting.
+    pub(crate) fn stop(&mut self) {
+        self.turns.stop();
+    }
+
+    /// When no result is waited for any more: users of a list that failed and would have been tried again if we had not
+    /// been stopped. Those of the log are in the backlog, and stay there.
+    pub(crate) fn never_tried_again(&mut self, now: Instant) -> Vec<UserReport> {
         if self.bounds.patience != Patience::ByClass {
             return Vec::new();
         }
-        let mut given_up = Vec::with_capacity(rested.len());
-        for work in rested {
-            let owner = work.key();
-            let Some(trouble) = self.troubles.get(&owner).cloned() else { continue };
-            let sent = self.sent.get(&owner).copied().unwrap_or_default();
-            self.forget(&work);
-            let job = WorkJob::new(work.into(), trouble.since);
-            given_up.push((WorkJob { tries: trouble.times, sent, ..job }, trouble.reason));
-        }
-        given_up
+        let ended = |(owner, trouble): (Owner, Trouble)| UserReport {
+            sent: self.sent.remove(&owner).unwrap_or_default(),
+            owner,
+            outcome: Outcome::Failed { reason: trouble.reason },
+            tries: trouble.times,
+            took: now.saturating_duration_since(trouble.since),
+        };
+        let mut ended: Vec<UserReport> =
+            std::mem::take(&mut self.troubles).into_iter().map(ended).collect();
+        ended.sort_by(|a, b| a.owner.cmp(&b.owner));
+        ended
     }
 
     /// Whether nothing more will happen without an event: everything is done or given up. Ask it when [`WorkQueue::start`]

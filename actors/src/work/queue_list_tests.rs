@@ -166,9 +166,7 @@ fn after_a_stop_who_rests_has_failed_and_who_waits_is_not_reached() {
     let [a, b, c, d] = [(); 4].map(|()| started(&mut queue, now));
     queue.failed(&a, failure(Class::Transient), false, now);
     assert!(queue.waits_for_lock(&b));
-    let given_up = queue.stop();
-    let [(job, reason)] = given_up.as_slice() else { panic!("{given_up:?}") };
-    assert_eq!((job.owner.name(), job.tries, reason.as_str()), ("a", 1, "no"));
+    queue.stop();
     // What is in flight may end, but is not tried again.
     assert!(queue.start(now).is_none() && !queue.is_at_rest());
     assert_eq!(queue.failed(&c, failure(Class::Transient), false, now).0, None);
@@ -178,6 +176,31 @@ fn after_a_stop_who_rests_has_failed_and_who_waits_is_not_reached() {
         WorkJob { locks: vec![("b".into(), ())], ..WorkJob::new(Arc::clone(&b.work), now) };
     queue.got_lock(locked);
     assert!(queue.is_at_rest());
+    let failed = queue.never_tried_again(now);
+    let [user] = failed.as_slice() else { panic!("{failed:?}") };
+    assert_eq!((user.owner.name(), user.tries), ("a", 1));
+    assert_eq!(user.outcome, Outcome::Failed { reason: "no".into() });
+}
+
+#[test]
+fn after_a_stop_whose_rest_was_over_but_whose_turn_had_not_come_has_failed_too() {
+    let now = Instant::now();
+    let mut queue = queue(2, &["a", "b", "c"], now);
+    let (a, b) = (started(&mut queue, now), started(&mut queue, now));
+    queue.note(&b, Sent { mailboxes: 1, ..Sent::default() }, Vec::new());
+    queue.failed(&a, failure(Class::Transient), false, now);
+    queue.failed(&b, failure(Class::Transient), false, now);
+    let c = started(&mut queue, now);
+    let later = now + Duration::from_secs(2);
+    let again = started(&mut queue, later);
+    queue.stop();
+    queue.not_begun(&again);
+    queue.done(&c, Vec::new(), later);
+    assert!(queue.start(later).is_none() && queue.is_at_rest());
+    let failed = queue.never_tried_again(later);
+    let all: Vec<_> = failed.iter().map(|user| (user.owner.name(), user.sent.mailboxes)).collect();
+    assert_eq!(all, [("a", 0), ("b", 1)]);
+    assert!(queue.never_tried_again(later).is_empty());
 }
 
 #[test]

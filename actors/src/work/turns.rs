@@ -137,13 +137,12 @@ impl<L> Turns<L> {
         self.unlocked.pop_front()
     }
 
-    /// Nothing is started any more. Works that wait for locks, or have them now, are forgotten; those that rested are
-    /// returned.
-    pub(crate) fn stop(&mut self) -> Vec<WorkUnit> {
+    /// Nothing is started any more. Works that rest, wait for locks, or have them now, are forgotten.
+    pub(crate) fn stop(&mut self) {
         self.stopped = true;
         self.waiting = 0;
         self.unlocked.clear();
-        self.resting.drain().map(|resting| resting.work).collect()
+        self.resting.clear();
     }
 
     /// Whether nothing was stopped yet.
@@ -206,7 +205,7 @@ mod tests {
         turns.begun();
         turns.begun();
         assert!(turns.waits_for_lock());
-        assert_eq!(turns.stop(), [work("a")]);
+        turns.stop();
         assert!(!turns.has_room() && !turns.goes_on() && turns.in_flight() == 1);
         turns.got_lock(WorkJob::new(Arc::new(work("b")), now));
         turns.landed();

@@ -8,7 +8,7 @@
 //!        '--> WorkQueue                            which work is next, how often again
 //! ```
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -16,7 +16,7 @@ use actix::prelude::*;
 use cyrus_types::Owner;
 
 use crate::monitor::events::Event;
-use crate::monitor::report::{Outcome, Stopped, UserReport};
+use crate::monitor::report::{Stopped, UserReport};
 use crate::user::context::UserContext;
 use crate::user::tasks::Feeder;
 use crate::user::user_sync::SyncWork;
@@ -67,25 +67,23 @@ impl Works {
         self.attempts.step().await
     }
 
-    /// Nothing is started any more. Notes the reason: see [`Attempts::stop`]. Returns the users of a list that failed and
-    /// would have been tried again.
-    pub(crate) async fn stop(
-        &mut self,
-        stopped: &mut Option<Stopped>,
-        why: Stopped,
-    ) -> Vec<UserReport> {
-        let mut ended = Vec::new();
-        for (job, reason) in self.queue.stop() {
-            ended.push(self.end(&job, Outcome::Failed { reason }).await);
-        }
+    /// Nothing is started any more. Notes the reason: see [`Attempts::stop`].
+    pub(crate) async fn stop(&mut self, stopped: &mut Option<Stopped>, why: Stopped) {
+        self.queue.stop();
         self.attempts.stop(stopped, why).await;
-        ended
     }
 
-    /// Users in flight that did not end in time after a request to stop. Users that were only looked at are not among them.
-    pub(crate) fn broken_off(&mut self) -> Vec<Owner> {
+    /// When no result of a list is waited for any more: users in flight that did not end in time after a request to stop,
+    /// except those that were only looked at; and users that failed before it, and were not tried again.
+    pub(crate) async fn unfinished(&mut self) -> (HashSet<Owner>, Vec<UserReport>) {
         let flying = std::mem::take(&mut self.flying).into_iter();
         let begun = flying.filter(|(_, begun)| begun.load(Ordering::Relaxed));
-        begun.map(|(owner, _)| owner).collect()
+        let broken_off: HashSet<Owner> = begun.map(|(owner, _)| owner).collect();
+        let mut failed = self.queue.never_tried_again(now());
+        failed.retain(|user| !broken_off.contains(&user.owner));
+        for user in &failed {
+            self.tell_end(user, 1).await;
+        }
+        (broken_off, failed)
     }
 }
