@@ -21,7 +21,7 @@ pub(crate) struct WorkJob<L> {
     pub(crate) alone: bool,
     /// Which try this is, from 1 on.
     pub(crate) tries: u32,
-    /// When the last try began; before the first one, when the work was given.
+    /// When the last try began: when its locks were taken or, before that, when its turn came.
     pub(crate) since: Instant,
     /// What was sent in all tries.
     pub(crate) sent: Sent,

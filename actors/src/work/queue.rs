@@ -110,12 +110,12 @@ impl<L> WorkQueue<L> {
             None => WorkJob::new(self.backlog.take_next()?, now),
         };
         let failed = job.work.owners().filter_map(|owner| self.troubles.get(owner));
-        let (mut alone, mut times) = (false, 0);
+        let (mut alone, mut times, mut sent) = (false, 0, Sent::default());
         for trouble in failed.filter(|trouble| trouble.kind == Kind::Failed) {
             alone |= trouble.links_fault;
             times = times.max(trouble.times);
         }
-        let sent = self.sent.get(&job.owner).copied().unwrap_or_default();
+        job.work.owners().filter_map(|owner| self.sent.get(owner)).for_each(|of| sent.add(*of));
         let job = WorkJob { alone, tries: times.saturating_add(1), sent, ..job };
         self.turns.begun();
         Some(job)
@@ -154,6 +154,7 @@ impl<L> WorkQueue<L> {
         let mut healed = Vec::new();
         let since = job.work.own().filter_map(|(_, tasks)| tasks.since).min();
         for (owner, tasks) in job.work.own() {
+            self.sent.remove(owner);
             if self.troubles.remove(owner).is_some_and(|trouble| trouble.is_quarantined()) {
                 healed.push(format!("user {}", owner.name()));
             }
@@ -169,7 +170,6 @@ impl<L> WorkQueue<L> {
             self.backlog.lay_aside(&failure.owner, failure.entry.clone(), since);
             quarantined.extend(self.asides.failed(failure, &self.bounds, now));
         }
-        self.sent.remove(&job.owner);
         self.backlog.done(&job.owner);
         (healed, quarantined)
     }
@@ -228,8 +228,10 @@ impl<L> WorkQueue<L> {
             let before = self.troubles.get(owner).filter(|trouble| trouble.kind == kind);
             let count = before.map_or(0, |trouble| trouble.times) + 1;
             times = times.max(count);
-            let Reason { words, links_fault, .. } = reason;
-            let (reason, since) = (words.into(), job.since);
+            // Who lost a connection is asked about alone from then on.
+            let links_fault =
+                reason.links_fault || before.is_some_and(|trouble| trouble.links_fault);
+            let (reason, since) = (reason.words.into(), job.since);
             let trouble = Trouble { kind, times: count, reason, links_fault, since };
             self.troubles.insert(owner.clone(), trouble);
         }
@@ -257,9 +259,9 @@ impl<L> WorkQueue<L> {
 
     /// A list forgets a work that has ended.
     fn forget(&mut self, work: &WorkUnit) {
-        self.sent.remove(&work.key());
         self.backlog.done(&work.key());
         for owner in work.owners() {
+            self.sent.remove(owner);
             self.troubles.remove(owner);
         }
     }

@@ -204,6 +204,19 @@ fn after_a_stop_whose_rest_was_over_but_whose_turn_had_not_come_has_failed_too()
 }
 
 #[test]
+fn who_lost_a_connection_once_stays_alone_after_another_failure() {
+    let now = Instant::now();
+    let mut queue = queue(1, &["a"], now);
+    let lost = Reason { links_fault: true, ..failure(Class::Transient) };
+    for (why, alone) in [(lost, false), (failure(Class::Transient), true), (lost, true)] {
+        let at = queue.wakes_at().unwrap_or(now);
+        let job = started(&mut queue, at);
+        assert_eq!(job.alone, alone);
+        queue.failed(&job, why, false, at);
+    }
+}
+
+#[test]
 fn a_lent_lock_is_given_back_while_its_borrower_rests_or_waits() {
     let now = Instant::now();
     let mut queue = queue(3, &["b"], now);

@@ -208,3 +208,18 @@ fn one_pass_gives_up_who_needs_a_user_that_was_given_up() {
     assert_eq!(r.failed(&a, why("both"), false, now), (None, true));
     assert!(r.start(now).is_none() && r.is_at_rest() && r.take_unsaved().len() == 2);
 }
+
+#[test]
+fn what_was_sent_is_counted_once_whoever_the_work_is_reported_under() {
+    let now = Instant::now();
+    let mut r = queue(BOUNDS, &["user.b"], now);
+    let b = started(&mut r, now);
+    let sent = Sent { mailboxes: 1, ..Sent::default() };
+    r.note(&b, sent, Vec::new());
+    r.linked(&b, &"b".into(), &"a".into(), now);
+    let both = started(&mut r, now);
+    assert_eq!((both.owner.name(), both.sent), ("a", sent));
+    r.done(&both, Vec::new(), now);
+    r.add(&[LogEntry::Mailbox(MailboxName::new("user.b"))], now);
+    assert_eq!(started(&mut r, now).sent, Sent::default());
+}
