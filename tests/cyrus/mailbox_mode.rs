@@ -32,7 +32,7 @@ fn theirs(twin: &Pair, args: &[&str]) {
 }
 
 /// What a server says of these mailboxes; without a counter that no message depends on.
-fn lines(server: &Cyrus, names: &str) -> Vec<String> {
+pub(crate) fn lines(server: &Cyrus, names: &str) -> Vec<String> {
     let lines = PrivateServer::start(server).unwrap().get(&format!("MAILBOXES ({names})")).unwrap();
     let text = |line: &Vec<u8>| String::from_utf8_lossy(line).into_owned();
     let without = |line: String| match line.split_once(" XCONVMODSEQ ") {

@@ -24,6 +24,7 @@ mod full;
 mod hardening;
 mod left_out;
 mod link;
+mod linked;
 mod list;
 mod locks;
 mod mailbox_mode;

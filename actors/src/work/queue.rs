@@ -426,5 +426,8 @@ impl<L> WorkQueue<L> {
 #[path = "queue_list_tests.rs"]
 mod list_tests;
 #[cfg(test)]
+#[path = "queue_random_tests.rs"]
+mod random_tests;
+#[cfg(test)]
 #[path = "queue_tests.rs"]
 mod tests;

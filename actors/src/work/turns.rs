@@ -10,6 +10,8 @@ use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 use std::time::Instant;
 
+#[cfg(test)]
+use cyrus_types::Owner;
 use sync_plan::backlog::WorkUnit;
 
 use crate::work::job::WorkJob;
@@ -135,6 +137,13 @@ impl<L> Turns<L> {
     /// A work that has waited for its lock.
     pub(crate) fn next_unlocked(&mut self) -> Option<WorkJob<L>> {
         self.unlocked.pop_front()
+    }
+
+    /// Whether a work that has waited holds this user's lock.
+    #[cfg(test)]
+    pub(crate) fn holds(&self, owner: &Owner) -> bool {
+        let mut locks = self.unlocked.iter().flat_map(|job| &job.locks);
+        locks.any(|(held, _)| held == owner)
     }
 
     /// Nothing is started any more. Works that rest, wait for locks, or have them now, are forgotten.
