@@ -1,6 +1,6 @@
 //! Users in flight, with workers that end as planned.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
@@ -11,6 +11,7 @@ use testkit::store::Plan;
 use super::*;
 use crate::error::{Interrupt, MasterError, ReplicaError};
 use crate::master::testing::Master;
+use crate::monitor::events::Event;
 use crate::monitor::report::Outcome;
 use crate::replica::command_error::CommandError;
 use crate::replica::lease::Purpose;
@@ -112,6 +113,8 @@ struct Came {
     ran: Ran,
     tried: Vec<Tried>,
     workers: usize,
+    /// How many users were told to have been started.
+    started: usize,
 }
 
 impl Came {
@@ -155,7 +158,14 @@ fn run_with(
         let tries: Vec<Try> = Vec::new();
         let dial = Arc::new(Tries::of(tries));
         let (context, mut told) = context(&master, settings.clone(), dial);
-        actix_rt::spawn(async move { while told.recv().await.is_some() {} });
+        let started = Rc::new(Cell::new(0));
+        let count = started.clone();
+        actix_rt::spawn(async move {
+            while let Some(event) = told.recv().await {
+                let is_first = matches!(event, Event::Started { tries: 1 });
+                count.set(count.get() + usize::from(is_first));
+            }
+        });
         let store = master.store.clone();
         let locks = LockKeeper::new(store, "replica", None, context.events.clone()).start();
         let (list, users_listed) = mpsc::channel(16);
@@ -188,7 +198,7 @@ fn run_with(
         });
         let ran = run.ended(users_listed, stop).await;
         let (tried, workers) = (planned.0.tried.take(), *planned.0.workers.borrow());
-        Came { ran, tried, workers }
+        Came { ran, tried, workers, started: started.get() }
     })
 }
 
@@ -226,6 +236,7 @@ fn what_was_not_started_is_no_try() {
     let ends = (0..6).map(|_| not_started()).chain([lost(), lost(), lost()]).collect();
     let came = run(vec![("anna", ends)], None);
     assert_eq!((came.tried.len(), came.well()), (10, 1), "three losses are not four");
+    assert_eq!(came.started, 1);
 }
 
 #[test]

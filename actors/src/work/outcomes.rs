@@ -231,7 +231,7 @@ impl Works {
     }
 
     /// What is not done of a list has ended; what is not done of the log stays in it.
-    async fn ended_in_a_list(&self, job: &WorkJob<UserLock>, outcome: Outcome) -> Settled {
+    async fn ended_in_a_list(&mut self, job: &WorkJob<UserLock>, outcome: Outcome) -> Settled {
         if self.feeder == Feeder::Log {
             return Settled::default();
         }
@@ -239,7 +239,7 @@ impl Works {
     }
 
     /// A work has ended.
-    async fn end(&self, job: &WorkJob<UserLock>, outcome: Outcome) -> UserReport {
+    async fn end(&mut self, job: &WorkJob<UserLock>, outcome: Outcome) -> UserReport {
         let user = UserReport {
             owner: job.owner.clone(),
             outcome,
@@ -252,7 +252,8 @@ impl Works {
     }
 
     /// The one place where ends are reported to the Monitor.
-    pub(super) async fn tell_end(&self, user: &UserReport, users: u64) {
+    pub(super) async fn tell_end(&mut self, user: &UserReport, users: u64) {
+        self.started.remove(&user.owner);
         self.context.in_flight.remove(&user.owner);
         let event = match self.feeder {
             Feeder::List => Event::Finished(Box::new(user.clone())),

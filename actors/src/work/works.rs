@@ -35,6 +35,8 @@ pub(crate) struct Works {
     pub(super) feeder: Feeder,
     /// The works in flight, and whether a change on the replica was started for them.
     pub(super) flying: HashMap<Owner, Arc<AtomicBool>>,
+    /// Users of a list whose first try has begun, and who have not ended.
+    pub(super) started: HashSet<Owner>,
 }
 
 impl Works {
@@ -47,13 +49,16 @@ impl Works {
         workers: WorkerPool<SyncWork>,
     ) -> Works {
         let attempts = Attempts::new(context.clone(), feeder, locks, workers);
-        Works { queue, attempts, context, feeder, flying: HashMap::new() }
+        Works { queue, attempts, context, feeder, flying: HashMap::new(), started: HashSet::new() }
     }
 
     /// Starts whatever may start now.
     pub(crate) async fn start(&mut self) {
         while let Some(mut job) = self.queue.start(now()) {
-            if self.feeder == Feeder::List {
+            // A first try that came to nothing, for want of a lock or a connection, begins again.
+            let is_new = self.feeder == Feeder::List
+                && (self.started.insert(job.owner.clone()) || job.tries > 1);
+            if is_new {
                 self.context.events.tell(Event::Started { tries: job.tries }).await;
             }
             job.begun = Arc::default();
