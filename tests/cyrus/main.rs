@@ -27,6 +27,7 @@ mod link;
 mod linked;
 mod list;
 mod locks;
+mod lost_entries;
 mod mailbox_mode;
 mod moved;
 mod no_replica;

@@ -7,7 +7,8 @@
 //!      here, but another user's  --> the two users must be worked on together
 //!      a tombstone here          --> to be deleted there
 //!      expired below DELETED     --> to be renamed to there
-//!      unknown here              --> left alone
+//!      unknown here, or known    --> left alone
+//!      by its unique id alone
 //! ```
 //! After `imap/sync_support.c:split_user_mailboxes` of cyrus-imapd 3.6.1, which adds former names, too.
 
@@ -136,11 +137,15 @@ pub(crate) fn read_more(
             more.tombstones.insert(uniqueid.clone());
             continue;
         }
-        more.alive.insert(uniqueid.clone());
         let rules = store.config().names();
         let MboxEntry { name, uidvalidity, .. } = entry;
         // By name, so that it is the present one.
         let is_there = list.lookup(&name)?.is_some_and(|now| now.uniqueid == *uniqueid);
+        if !is_there && !name.is_deleted(rules) {
+            // No mailbox is known by this entry alone. (cyr_expire leaves such entries, but only below DELETED.)
+            continue;
+        }
+        more.alive.insert(uniqueid.clone());
         let owner = name.owner(rules);
         let is_locked = locked.contains(&owner);
         if !is_locked {

@@ -64,6 +64,8 @@ pub(crate) struct Look {
     pub(crate) elsewhere: BTreeSet<Owner>,
     /// Mailboxes that were added because the replica has them under names that were looked at.
     pub(crate) taken_in: BTreeSet<MailboxName>,
+    /// Mailboxes below DELETED that the replica has, and that have expired here.
+    pub(crate) expired: HashSet<MailboxName>,
 }
 
 /// Asks both sides and plans. `None` if the user does not exist or, with [`Scope::Gone`], if it does.
@@ -140,7 +142,8 @@ pub(crate) async fn look(
     let (broken, unread) = (read.broken.clone(), read.unread.clone());
     let plan = Plan { changes, broken, unread, ..Plan::default() };
     let elsewhere = elsewhere.into_values().collect();
-    Ok(Some(Look { read, replica, plan, elsewhere, taken_in }))
+    let expired = expired(&replica, &tombstones);
+    Ok(Some(Look { read, replica, plan, elsewhere, taken_in, expired }))
 }
 
 /// Of a user without an INBOX only mailboxes are looked at: other data of that user stays on the replica, as with the C
@@ -150,6 +153,18 @@ fn leave_what_is_no_mailbox(read: &UserRead, replica: &mut Theirs) {
     replica.seen.clear();
     replica.sieve.clear();
     replica.quotas.retain(|quota| read.master.quotas.iter().any(|ours| ours.root == quota.root));
+}
+
+/// The replica's mailboxes whose entries here are left of the same names, without a mailbox.
+fn expired(replica: &Theirs, tombstones: &Tombstones) -> HashSet<MailboxName> {
+    let mut names = HashSet::new();
+    for theirs in &replica.mailboxes {
+        let last = tombstones.moved.get(&theirs.uniqueid);
+        if last.is_some_and(|last| last.name == theirs.name) {
+            names.insert(theirs.name.clone());
+        }
+    }
+    names
 }
 
 fn is_some(scope: &Scope) -> bool {

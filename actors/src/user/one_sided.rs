@@ -26,7 +26,9 @@ impl UserWork {
     fn only_there(&self, scope: &Scope, seen: &Look) -> Vec<MailboxName> {
         let orphans: HashSet<&MailboxName> = seen.plan.changes.orphans.iter().collect();
         if let Scope::Some(names) = scope {
-            return names.named.iter().filter(|name| orphans.contains(name)).cloned().collect();
+            let only_there =
+                |name: &&MailboxName| orphans.contains(name) || seen.expired.contains(*name);
+            return names.named.iter().filter(only_there).cloned().collect();
         }
         if self.owner.is_shared() {
             return Vec::new();
