@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use testkit::c_client::Outcome;
-use testkit::{Cyrus, fill, process};
+use testkit::{Cyrus, Via, fill, process};
 
 use crate::common::{Pair, summary};
 use crate::errors::{assert_no_bug, failure_of, path_of};
@@ -125,4 +125,28 @@ fn reconstruct() {
         assert!(summary(&run).starts_with("1 user: 1 replicated"), "{}", run.stderr);
     }
     pair.assert_equal(&users);
+}
+
+/// A user was renamed here, and the replica does not rename users.
+#[test]
+fn a_replica_that_renames_no_users() {
+    let moves = Cyrus::master().option("allowusermoves", "yes");
+    let mut pair = Pair::with(moves, Cyrus::replica(), Via::Csync);
+    pair.master.create_user("anna").unwrap();
+    pair.sync_well(&["-A"]);
+    pair.master.admin().unwrap().rename("user/anna", "user/berta").unwrap();
+    let run = pair.sync(&["-A"]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    let line = failure_of(&run, "berta");
+    assert!(line.contains("IMAP_MAILBOX_NOTSUPPORTED"), "{line}");
+    assert!(
+        line.ends_with(
+            "set `allowusermoves: yes` in the replica's imapd.conf, so that it renames users"
+        ),
+        "{line}"
+    );
+    pair.replica.set_option("allowusermoves", "yes").unwrap();
+    pair.replica.restart().unwrap();
+    pair.sync_well(&["-A"]);
+    pair.assert_equal(&["berta".into()]);
 }

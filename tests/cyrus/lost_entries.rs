@@ -65,7 +65,8 @@ fn a_mailbox_that_expired_here_fails_if_it_is_named() {
     pair.master.tool("cyr_expire", &["-E", "1", "-D", "0", "-X", "0"]).unwrap();
     let run = pair.sync(&["-m", deleted, "user/anna"]);
     assert_eq!(run.code, Some(1), "{}", run.stderr);
-    let said = format!("failed: anna: mailbox {}: only the replica has it", deleted.replace('/', "."));
+    let said =
+        format!("failed: anna: mailbox {}: only the replica has it", deleted.replace('/', "."));
     assert!(run.stderr.contains(&said), "{said}: {}", run.stderr);
     assert_eq!(there.list("", deleted).unwrap(), names);
     pair.sync_well(&["-u", "anna"]);

@@ -1,6 +1,6 @@
 //! What an admin can do about a user's failure. `tests/cyrus/advice.rs` tries each piece of advice.
 
-use csync::CommandKind;
+use csync::{Code, CommandKind};
 use cyrus_store::StoreError;
 use cyrus_types::{MailboxName, NameRules, Owner};
 use sync_plan::PlanError;
@@ -63,6 +63,18 @@ fn advice(e: &UserError, owner: &Owner, rules: &NameRules) -> Option<String> {
             ..
         }) => Some(
             "look into the replica's syslog: it could not keep a message, as when its disk is full"
+                .into(),
+        ),
+        UserError::Replica(ReplicaError::Refused {
+            source:
+                CommandError::Refused {
+                    command: CommandKind::Rename,
+                    code: Some(Code::MailboxNotSupported),
+                    ..
+                },
+            ..
+        }) => Some(
+            "set `allowusermoves: yes` in the replica's imapd.conf, so that it renames users"
                 .into(),
         ),
         UserError::Master(MasterError::MessageFile { mailbox, missing: true, .. }) => {
