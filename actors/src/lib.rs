@@ -62,6 +62,7 @@ pub use monitor::report::{Outcome, RunReport, Sent, Stopped, UserReport, Well};
 pub use monitor::reporting::{Reporting, ShownProgress, Verbosity};
 pub use monitor::screen::{notice, remove_bar};
 pub use monitor::sink::SinkError;
+pub use monitor::sinks::failed_users::is_left_to_do;
 pub use monitor::sinks::metrics::MetricsSource;
 pub use monitor::sinks::metrics_http::MetricsPort;
 pub use monitor::spans::NOTICE;

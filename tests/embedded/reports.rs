@@ -246,3 +246,17 @@ fn files_that_cannot_be_written() {
     assert_eq!(ended.stderr.matches(&wanted).count(), 1, "{}", ended.stderr);
     assert_eq!(read(&report).0["exit_code"], 1);
 }
+
+/// A list of --failed-users has comments about what -f can't repeat: a run that takes it and ends well seemed to have done
+/// everything, and then the list was replaced by an empty one.
+#[test]
+fn what_a_list_cannot_name_is_not_forgotten() {
+    let world = World::new(2);
+    let failed = world.file("failed");
+    let shared = "# shared mailboxes: repeat them with -A and the beginning of their names";
+    fs::write(&failed, format!("{}\n# mine\n{shared}\n", world.users()[0])).unwrap();
+    let run = world.sync(&["-u", "-f", &failed]);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    let said = format!("sync_client: {failed} has 1 comment about what -f can't repeat, and");
+    assert!(run.stderr.starts_with(&said), "{}", run.stderr);
+}

@@ -13,6 +13,19 @@ use crate::monitor::whole_file::WholeFile;
 /// What it is, for people.
 const WHAT: &str = "the list of failed users";
 
+/// The openings of comments about what must still be done, but can't be with -f.
+const SHARED: &str = "# shared mailboxes: ";
+const NO_LINE: &str = "# not possible in a file, ";
+const NO_NAME: &str = "# not the name of a mailbox: ";
+const NOBODY: &str = "# nobody was replicated: ";
+
+/// Whether this line of a list, which `-u -f` skips as a comment, was written by `--failed-users` about something that is
+/// still to be done.
+#[must_use]
+pub fn is_left_to_do(line: &str) -> bool {
+    [SHARED, NO_LINE, NO_NAME, NOBODY].iter().any(|opening| line.starts_with(opening))
+}
+
 /// A list of users, checked to be writable but empty.
 #[derive(Debug)]
 pub(crate) struct FailedUsers {
@@ -58,15 +71,15 @@ fn write(file: &mut impl Write, report: &RunReport, prefix: Option<&str>) -> io:
             Some(userid) if is_line(userid) => writeln!(file, "{userid}")?,
             Some(userid) => {
                 let shown = plain::line(userid);
-                writeln!(file, "# not possible in a file, name it after -u: {shown}")?;
+                writeln!(file, "{NO_LINE}name it after -u: {shown}")?;
             }
         }
     }
     if let Some(why) = report.stopped.as_ref().filter(|_| report.is_without_list()) {
-        writeln!(file, "# nobody was replicated: {}", plain::line(&why.to_string()))?;
+        writeln!(file, "{NOBODY}{}", plain::line(&why.to_string()))?;
     }
     for text in &report.no_names {
-        writeln!(file, "# not the name of a mailbox: {}", plain::line(text))?;
+        writeln!(file, "{NO_NAME}{}", plain::line(text))?;
     }
     Ok(())
 }
@@ -76,11 +89,11 @@ fn write_shared(file: &mut impl Write, prefix: Option<&str>) -> io::Result<()> {
     match prefix {
         Some(prefix) => {
             let shown = plain::line(prefix);
-            writeln!(file, "# shared mailboxes: repeat them with -A {shown}")
+            writeln!(file, "{SHARED}repeat them with -A {shown}")
         }
         None => writeln!(
             file,
-            "# shared mailboxes: repeat them with -A and the beginning of their names, or with -A alone"
+            "{SHARED}repeat them with -A and the beginning of their names, or with -A alone"
         ),
     }
 }
@@ -155,6 +168,7 @@ mod tests {
         let lines = list(&report, None);
         let names: Vec<&str> = lines.lines().filter(|line| !line.starts_with('#')).collect();
         assert_eq!((names, lines.lines().count()), (vec!["d e"], 5));
+        assert!(lines.lines().all(|line| is_left_to_do(line) != (line == "d e")), "{lines}");
         assert!(lines.contains("# not possible in a file, name it after -u: a\\nb\n"), "{lines}");
     }
 }
