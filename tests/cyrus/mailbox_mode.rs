@@ -214,6 +214,24 @@ fn a_mailbox_that_went_to_another_user() {
     assert_eq!(lines(&pair.replica, all), lines(&pair.master, all));
 }
 
+/// As above, and the new name is named: the replica has the mailbox under the other user's name. It was renamed beside
+/// someone who held that user's lock.
+#[test]
+fn the_lock_of_the_former_owner_is_taken() {
+    let pair = changed(|builder| builder);
+    pair.sync_well(&["-A"]);
+    let mut admin = pair.master.admin().unwrap();
+    admin.set_acl("user/anna/kept", testkit::cyrus::ADMIN, "lrswipkxtecda").unwrap();
+    admin.rename("user/anna/kept", "user/bert/given").unwrap();
+    let lock = try_lock(&pair.master, "anna").unwrap();
+    let run = pair.sync(&["-N", "-v", "-m", "user/bert/given"]);
+    assert_eq!(run.code, Some(1), "{}", run.stderr);
+    assert!(!run.stdout.contains("RENAME"), "{}", run.stdout);
+    drop(lock);
+    let run = pair.sync_well(&["-v", "-m", "user/bert/given"]);
+    assert!(run.stdout.contains("RENAME user.anna.kept -> user.bert.given"), "{}", run.stdout);
+}
+
 /// The options of -u hold here, too: -N, -o, --max-deletes, -p, and a file that excludes a user.
 #[test]
 fn the_options_hold() {

@@ -10,7 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
-use cyrus_types::{MailboxName, Owner, UniqueId};
+use cyrus_types::{MailboxName, NameRules, Owner, UniqueId};
 use sync_plan::{Folder, Options, Tombstones, plan_user, unmatched_folders};
 
 use crate::error::UserError;
@@ -60,7 +60,8 @@ pub(crate) struct Look {
     pub(crate) read: Arc<UserRead>,
     pub(crate) replica: Theirs,
     pub(crate) plan: Plan,
-    /// Other users here whose mailboxes the replica has under names that were looked at.
+    /// Other users here whose mailboxes the replica has under names that were looked at, and those under whose names it has
+    /// mailboxes of this one.
     pub(crate) elsewhere: BTreeSet<Owner>,
     /// Mailboxes that were added because the replica has them under names that were looked at.
     pub(crate) taken_in: BTreeSet<MailboxName>,
@@ -141,7 +142,8 @@ pub(crate) async fn look(
     let changes = plan_user(&read.master, &replica, &tombstones, &options);
     let (broken, unread) = (read.broken.clone(), read.unread.clone());
     let plan = Plan { changes, broken, unread, ..Plan::default() };
-    let elsewhere = elsewhere.into_values().collect();
+    let mut elsewhere: BTreeSet<Owner> = elsewhere.into_values().collect();
+    elsewhere.extend(former_owners(&read, &replica, &view, &context.rules));
     let expired = expired(&replica, &tombstones);
     Ok(Some(Look { read, replica, plan, elsewhere, taken_in, expired }))
 }
@@ -153,6 +155,18 @@ fn leave_what_is_no_mailbox(read: &UserRead, replica: &mut Theirs) {
     replica.seen.clear();
     replica.sieve.clear();
     replica.quotas.retain(|quota| read.master.quotas.iter().any(|ours| ours.root == quota.root));
+}
+
+/// Users under whose names the replica still has some of our mailboxes, and whose locks are not held.
+fn former_owners(
+    read: &UserRead,
+    replica: &Theirs,
+    view: &View<'_>,
+    rules: &NameRules,
+) -> BTreeSet<Owner> {
+    let ours: HashSet<&UniqueId> = read.master.folders.iter().map(Folder::uniqueid).collect();
+    let theirs = replica.mailboxes.iter().filter(|m| ours.contains(&m.uniqueid));
+    theirs.map(|m| m.name.owner(rules)).filter(|owner| !view.locked.contains(owner)).collect()
 }
 
 /// The replica's mailboxes whose entries here are left of the same names, without a mailbox.
