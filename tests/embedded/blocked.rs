@@ -2,15 +2,17 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use cyrus_store::{Config, sync_lock};
+use cyrus_store::{Config, FileLock, sync_lock};
 use embedded_replica::{Fault, Keep, Options, Replica, Server};
 use testkit::process;
 use testkit::store::{MasterStore, Plan, Sizes};
 
 use crate::progress_bar::terminal;
+use crate::running::wait_for;
 
 /// What Ctrl-S and Ctrl-Q send.
 const STOP: &[u8] = b"\x13";
@@ -83,6 +85,15 @@ impl World {
         &self.store.model().users[nr].userid
     }
 
+    /// Replicates a user, and holds its lock from then on.
+    fn locked(&self, userid: &str) -> FileLock {
+        // The lock's file is made by the program.
+        let made = self.command(&["-u", userid]).stderr(Stdio::null()).status().unwrap();
+        assert!(made.success());
+        let config = Config::load_as(self.conf(), "sync_client").unwrap();
+        sync_lock(&config, "127.0.0.1", Some(userid), true).unwrap().unwrap()
+    }
+
     fn conf(&self) -> std::path::PathBuf {
         self.store.conf_for("blocked", self.server.address().port()).unwrap()
     }
@@ -143,16 +154,39 @@ fn a_stopped_terminal_does_not_stop_a_run() {
     }
 }
 
+/// Ctrl-S for good, then one signal: the run ends, and its report is written.
+#[test]
+fn a_stopped_terminal_does_not_hold_up_a_signal() {
+    let world = World::new(30);
+    let lock = world.locked(world.userid(7));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    let report = folder.path().join("report");
+    let mut command = world.command(&["-A", "-j", "4", "--report"]);
+    command.arg(&report);
+    let (mut child, mut screen) = started(command);
+    screen.write_all(STOP).unwrap();
+    wait_for("all others", || world.replica.stats().messages == 30);
+    process::send(&child, "TERM").unwrap();
+    assert_eq!(end_of(&mut child, Duration::from_secs(15)).code(), Some(75));
+    drop(lock);
+    let report: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(report).unwrap()).unwrap();
+    let totals = &report["totals"];
+    assert_eq!(
+        (&totals["replicated"], &totals["not_reached"]),
+        (&29.into(), &1.into()),
+        "{report}"
+    );
+    assert_eq!(report["stopped"]["why"], "signal");
+}
+
 /// What came while a terminal was stopped is shown when it goes on, in order and above the bar.
 #[test]
 fn a_terminal_that_goes_on_shows_what_waited() {
     let world = World::new(30);
     let slow = world.userid(7);
-    // The lock's file is made by the program.
-    let made = world.command(&["-u", slow]).stderr(Stdio::null()).status().unwrap();
-    assert!(made.success());
-    let config = Config::load_as(world.conf(), "sync_client").unwrap();
-    let lock = sync_lock(&config, "127.0.0.1", Some(slow), true).unwrap().unwrap();
+    let lock = world.locked(slow);
     let (mut child, mut screen) = started(world.command(&["-A", "-j", "4"]));
     screen.write_all(STOP).unwrap();
     process::send(&child, "USR1").unwrap();
