@@ -20,7 +20,7 @@ pub(crate) enum Interrupt {
     Linked {
         /// The user that was looked at.
         owner: Owner,
-        /// The mailbox's owner here.
+        /// The mailbox's owner here, or under whose name the replica has it.
         other: Owner,
     },
     /// It failed.
@@ -73,7 +73,7 @@ impl fmt::Display for Interrupt {
             }
             Interrupt::Linked { owner, other } => write!(
                 f,
-                "the replica has a mailbox under a name of user {owner} that is user {other}'s here; both must be replicated together"
+                "a mailbox went from one of the users {owner} and {other} to the other, and the replica does not know that yet; both must be replicated together"
             ),
             Interrupt::Failed(e) => e.fmt(f),
         }
