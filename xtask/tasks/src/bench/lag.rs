@@ -39,6 +39,8 @@ pub(crate) struct Lag {
     ours: Cyrus,
     theirs: Cyrus,
     program: PathBuf,
+    /// An older build of it; it replicates to the same replica.
+    before: Option<PathBuf>,
     users: Vec<String>,
     /// The folders of the small users' INBOXes and, last, of the large one's, below a spool.
     folders: Vec<PathBuf>,
@@ -49,7 +51,13 @@ pub(crate) struct Lag {
 
 impl Lag {
     /// Starts the servers and fills the master: the large user gets this many messages.
-    pub(crate) fn new(program: &Path, on_disk: bool, big: u32, seconds: u64) -> Result<Lag> {
+    pub(crate) fn new(
+        program: &Path,
+        before: Option<&Path>,
+        on_disk: bool,
+        big: u32,
+        seconds: u64,
+    ) -> Result<Lag> {
         testkit::ensure_cyrus()?;
         say(&format!("starting a master and two replicas, appending {big} messages to one user"));
         let master = Cyrus::master().sync_log(&[]).conversations(false).on_disk(on_disk);
@@ -69,16 +77,23 @@ impl Lag {
         let names = users.iter().map(String::as_str).chain([BIG]);
         let names: Vec<String> = names.map(|user| master.name(&["user", user])).collect();
         let folders = folders(&master, &names)?;
-        let copy = master.dir().join("sync_client");
-        fs::copy(program, &copy)
-            .with_context(|| format!("failed to copy {}", program.display()))?;
-        Ok(Lag { master, ours, theirs, program: copy, users, folders, big, seconds, runs: 0 })
+        let copy = |program: &Path, name: &str| -> Result<PathBuf> {
+            let copy = master.dir().join(name);
+            fs::copy(program, &copy)
+                .with_context(|| format!("failed to copy {}", program.display()))?;
+            Ok(copy)
+        };
+        let before = before.map(|before| copy(before, "sync_client.before")).transpose()?;
+        let program = copy(program, "sync_client")?;
+        Ok(Lag { master, ours, theirs, program, before, users, folders, big, seconds, runs: 0 })
     }
 
-    /// Pairs of runs over one round trip (milliseconds).
+    /// Pairs of runs over one round trip (milliseconds), with an older build three at a time.
     pub(crate) fn measure(&mut self, rtt: u64, pairs: usize, results: &mut Results) -> Result<()> {
+        let older = self.before.iter().map(|_| Client::Before);
+        let clients: Vec<Client> = Client::BOTH.into_iter().chain(older).collect();
         for nr in 0..pairs {
-            for client in Client::order(nr, &Client::BOTH) {
+            for client in Client::order(nr, &clients) {
                 let run = self
                     .run(client, rtt)
                     .with_context(|| format!("{client} at {rtt} ms failed"))?;
@@ -115,7 +130,9 @@ impl Lag {
         let last = big.join(format!("{}.", self.big));
         ensure!(!last.exists(), "the large user is on the replica already");
 
-        let mut running = Running::start(client, &self.master, &self.program)?;
+        let older = self.before.as_ref().filter(|_| client == Client::Before);
+        let program = older.unwrap_or(&self.program);
+        let mut running = Running::start(client, &self.master, program)?;
         self.wait_until_rolling(&mut running, &there)?;
         let watch = Watch::new(there);
         let took = std::thread::scope(|scope| {

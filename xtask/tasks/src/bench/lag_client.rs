@@ -31,7 +31,7 @@ impl Running {
             false => master.root_command(program),
         };
         command.arg("-C").arg(master.imapd_conf()).arg("-R");
-        if client == Client::Ours {
+        if client != Client::C {
             command.args(["-j", JOBS]);
         }
         let output = master.dir().join("rolling.out");

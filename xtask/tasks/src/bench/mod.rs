@@ -165,7 +165,8 @@ pub(crate) fn run(args: &[String]) -> Result<u8> {
 fn measure(wishes: &Wishes, program: &Path, results: &mut Results) -> Result<()> {
     let rolling = wishes.lag || wishes.backlog;
     if wishes.lag {
-        let mut lag = Lag::new(program, wishes.disk, wishes.big, wishes.seconds)?;
+        let before = wishes.before.as_deref();
+        let mut lag = Lag::new(program, before, wishes.disk, wishes.big, wishes.seconds)?;
         for rtt in wishes.round_trips_or(&[0, 20]) {
             lag.measure(*rtt, wishes.pairs.unwrap_or(3), results)?;
         }
