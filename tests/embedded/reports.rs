@@ -247,16 +247,23 @@ fn files_that_cannot_be_written() {
     assert_eq!(read(&report).0["exit_code"], 1);
 }
 
-/// A list of --failed-users has comments about what -f can't repeat: a run that takes it and ends well seemed to have done
-/// everything, and then the list was replaced by an empty one.
+/// A list of --failed-users has comments about what -f can't repeat. A run that takes it and does all others seemed to have
+/// done everything, and then the list was replaced by an empty one.
 #[test]
 fn what_a_list_cannot_name_is_not_forgotten() {
     let world = World::new(2);
-    let failed = world.file("failed");
+    let (failed, report) = (world.file("failed"), world.file("report"));
     let shared = "# shared mailboxes: repeat them with -A and the beginning of their names";
     fs::write(&failed, format!("{}\n# mine\n{shared}\n", world.users()[0])).unwrap();
-    let run = world.sync(&["-u", "-f", &failed]);
-    assert_eq!(run.code, Some(0), "{}", run.stderr);
-    let said = format!("sync_client: {failed} has 1 comment about what -f can't repeat, and");
-    assert!(run.stderr.starts_with(&said), "{}", run.stderr);
+    for users in ["1 user", "0 users"] {
+        let args = ["-u", "-f", &failed, "--failed-users", &failed, "--report", &report];
+        let run = world.sync(&args);
+        assert_eq!(run.code, Some(1), "{}", run.stderr);
+        let said = "sync_client: not done: shared mailboxes: repeat them with -A";
+        assert!(users == "0 users" || run.stderr.contains(said), "{}", run.stderr);
+        let left = fs::read_to_string(&failed).unwrap();
+        assert!(left.lines().next() == Some(shared), "{left}");
+        let all = read(&report).0;
+        assert_eq!((&all["left_to_do"][0], &all["exit_code"]), (&shared.into(), &1.into()));
+    }
 }

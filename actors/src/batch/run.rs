@@ -33,10 +33,12 @@ pub async fn replicate(
     let settings = Arc::new(settings);
     let (events, told) = EventSink::channel(settings.run.narrate, settings.run.trace);
     let channel = settings.run.channel.as_deref();
+    let left_to_do = reporting.left_to_do().to_vec();
     let sinks = reporting.sinks(&settings.replica(), channel, settings.sync.prefix.as_deref());
     let watching = Watching::start(sinks, told, progress.clone());
     let mut report = run(settings, source, work, events.clone(), stop, progress).await;
     report.took = since.elapsed();
+    report.left_to_do = left_to_do;
     let report = Arc::new(report);
     let unwritten = watching.end(&events, Some(report.clone())).await;
     RunReport { unwritten, ..Arc::unwrap_or_clone(report) }

@@ -173,6 +173,8 @@ pub struct RunReport {
     pub mailboxes: Option<u64>,
     /// Texts among them that no mailbox could have as its name.
     pub no_names: Vec<String>,
+    /// Lines of the list (-f) in which --failed-users says what -f can't repeat: this run has not done it, either.
+    pub left_to_do: Vec<String>,
     /// Why the run stopped before its last user; `None` if it did not.
     pub stopped: Option<Stopped>,
     /// From start to end.
@@ -220,7 +222,7 @@ impl RunReport {
     /// one named with -u that does not exist or has a skipuser file. With -A a skipuser file is what the admin asked for,
     /// and a user without an INBOX is ignored, as in Cyrus' client.
     pub fn all_well(&self) -> bool {
-        self.no_names.is_empty() && self.missing().next().is_none()
+        self.no_names.is_empty() && self.left_to_do.is_empty() && self.missing().next().is_none()
     }
 
     /// Everybody that was asked for and is not on the replica, in no particular order: see [`RunReport::all_well`].
@@ -336,6 +338,9 @@ impl fmt::Display for RunReport {
             if let Some(overwritten) = user.sent.overwritten() {
                 write!(f, "\noverwritten: {}: {overwritten}", plain::line(user.name()))?;
             }
+        }
+        for line in &self.left_to_do {
+            write!(f, "\nnot done: {}", plain::line(line.trim_start_matches(['#', ' '])))?;
         }
         for text in &self.no_names {
             write!(f, "\nfailed: \"{}\" can't be the name of a mailbox", plain::line(text))?;

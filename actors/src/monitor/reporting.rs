@@ -36,6 +36,7 @@ pub struct Reporting {
     exit_code: fn(&RunReport) -> u8,
     report: Option<JsonReport>,
     failed_users: Option<FailedUsers>,
+    left_to_do: Vec<String>,
 }
 
 /// Lines, and no files.
@@ -54,7 +55,8 @@ impl Reporting {
         progress: ShownProgress,
         exit_code: fn(&RunReport) -> u8,
     ) -> Reporting {
-        Reporting { verbosity, progress, exit_code, report: None, failed_users: None }
+        let (report, failed_users, left_to_do) = (None, None, Vec::new());
+        Reporting { verbosity, progress, exit_code, report, failed_users, left_to_do }
     }
 
     /// Writes a report in JSON to this file when the run has ended.
@@ -73,6 +75,16 @@ impl Reporting {
     pub fn failed_users_to(&mut self, path: &Path) -> Result<(), SinkError> {
         self.failed_users = Some(FailedUsers::create(path)?);
         Ok(())
+    }
+
+    /// These lines of the list say what it can't name ([`crate::is_left_to_do`]): the run does not do it, and reports so.
+    pub fn leave(&mut self, lines: Vec<String>) {
+        self.left_to_do = lines;
+    }
+
+    /// What the list can't name.
+    pub(crate) fn left_to_do(&self) -> &[String] {
+        &self.left_to_do
     }
 
     /// The sinks of a run against this replica, of -A with this prefix.

@@ -25,6 +25,7 @@ use program::{metrics, privileges, process, signals, syslog, tell};
 use tokio::sync::watch;
 
 use crate::cli::{Args, Mode};
+use crate::names::Named;
 
 /// Our name in syslog, and for options of our own in imapd.conf (`sync_client_…`).
 const NAME: &str = "sync_client";
@@ -55,7 +56,7 @@ fn run(args: Args) -> Result<Exit, Failure> {
     resolve::warn_of_channel(&args, &config);
     let settings = resolve::settings(&args, &config, args.channel.first().map(String::as_str))?;
     process::wait_for_debugger(args.delayed_startup);
-    let reporting = reporting::of(&args)?;
+    let mut reporting = reporting::of(&args)?;
     let channel = settings.run.channel.clone();
     let system = actix_rt::System::new();
     let report = system.block_on(async move {
@@ -64,11 +65,17 @@ fn run(args: Args) -> Result<Exit, Failure> {
         let mut stop = signals::watch(progress.clone());
         process::let_signals_in();
         let work = match mode {
-            Mode::Users => Selection::Users(read_names(args, &mut stop).await?),
-            Mode::Mailboxes => Selection::Mailboxes(read_names(args, &mut stop).await?),
-            Mode::Meta => Selection::Meta(read_names(args, &mut stop).await?),
             Mode::AllUsers | Mode::Rolling => {
                 Selection::AllUsers { prefix: args.objects.first().cloned() }
+            }
+            Mode::Users | Mode::Mailboxes | Mode::Meta => {
+                let Named { names, left_to_do } = read_names(args, &mut stop).await?;
+                reporting.leave(left_to_do);
+                match mode {
+                    Mode::Mailboxes => Selection::Mailboxes(names),
+                    Mode::Meta => Selection::Meta(names),
+                    _ => Selection::Users(names),
+                }
             }
         };
         Ok({
@@ -87,7 +94,7 @@ fn run(args: Args) -> Result<Exit, Failure> {
 }
 
 /// The users or mailboxes that -u, -m and -s name. Reading standard input may take long, and a signal must not wait for it.
-async fn read_names(args: Args, stop: &mut watch::Receiver<bool>) -> Result<Vec<String>, Failure> {
+async fn read_names(args: Args, stop: &mut watch::Receiver<bool>) -> Result<Named, Failure> {
     let what = if args.mailboxes { "mailboxes" } else { "users" };
     let reading = actix_rt::task::spawn_blocking(move || names::named(&args));
     tokio::select! {

@@ -13,7 +13,7 @@ use crate::monitor::whole_file::WholeFile;
 /// What it is, for people.
 const WHAT: &str = "the list of failed users";
 
-/// The openings of comments about what must still be done, but can't be with -f.
+/// The openings of comments: the first three are about what must still be done, but can't be with -f.
 const SHARED: &str = "# shared mailboxes: ";
 const NO_LINE: &str = "# not possible in a file, ";
 const NO_NAME: &str = "# not the name of a mailbox: ";
@@ -23,7 +23,7 @@ const NOBODY: &str = "# nobody was replicated: ";
 /// still to be done.
 #[must_use]
 pub fn is_left_to_do(line: &str) -> bool {
-    [SHARED, NO_LINE, NO_NAME, NOBODY].iter().any(|opening| line.starts_with(opening))
+    [SHARED, NO_LINE, NO_NAME].iter().any(|opening| line.starts_with(opening))
 }
 
 /// A list of users, checked to be writable but empty.
@@ -65,6 +65,9 @@ impl Sink for FailedUsers {
 }
 
 fn write(file: &mut impl Write, report: &RunReport, prefix: Option<&str>) -> io::Result<()> {
+    for line in &report.left_to_do {
+        writeln!(file, "{line}")?;
+    }
     for owner in report.missing() {
         match owner.userid() {
             None => write_shared(file, prefix)?,

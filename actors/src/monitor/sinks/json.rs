@@ -42,6 +42,7 @@ struct Head<'a> {
 /// The last lines.
 #[derive(Serialize)]
 struct Tail<'a> {
+    left_to_do: &'a [String],
     no_names: &'a [String],
     totals: Totals,
     ended: String,
@@ -188,6 +189,7 @@ impl JsonReport {
         let (broken_off, not_reached) =
             (report.broken_off.len() as u64, report.not_reached.len() as u64);
         let tail = Tail {
+            left_to_do: &report.left_to_do,
             no_names: &report.no_names,
             totals: Totals {
                 users: ended.all() + broken_off + not_reached,
