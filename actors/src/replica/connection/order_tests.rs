@@ -237,3 +237,24 @@ fn a_refusal_of_anything_else_is_an_answer() {
         peer.heard().await;
     });
 }
+
+/// Another thread has its place in the channel, and the frame is not in it yet, when the connection ends: it stayed there,
+/// and whoever waited for the answer kept the channel alive, so both waited for ever.
+#[test]
+fn a_command_that_is_just_being_sent_when_the_connection_ends_fails() {
+    in_paused_time(async {
+        let (line, _peer) = open("S: * BYE shutting down");
+        let frames = line.frames.frames.clone();
+        let place = frames.reserve().await.unwrap();
+        while !frames.is_closed() {
+            tokio::task::yield_now().await;
+        }
+        // The connection ends as far as it can.
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        let (ask, pending) = ask(CommandKind::Noop);
+        place.send(Frame::Command { ask, bytes: Bytes::from_static(b"NOOP\r\n") });
+        let waited = tokio::time::timeout(std::time::Duration::from_secs(60), pending).await;
+        let answer = waited.expect("an answer, although it is a bad one").unwrap();
+        assert!(matches!(answer, Err(CommandError::Lost { .. })), "{answer:?}");
+    });
+}

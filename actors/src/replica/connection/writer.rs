@@ -54,7 +54,9 @@ impl Writer {
         };
         self.queue.close(&reason);
         self.frames.close();
-        while let Ok(frame) = self.frames.try_recv() {
+        // Not `try_recv`: a frame that is being sent at this moment, on another thread, would stay in the channel, and its
+        // sender, who keeps the channel alive, would wait for the answer for ever.
+        while let Some(frame) = self.frames.recv().await {
             let ask = match frame {
                 Frame::Command { ask, .. } | Frame::Open { ask, .. } | Frame::Compress { ask } => {
                     ask
