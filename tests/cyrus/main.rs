@@ -29,6 +29,7 @@ mod list;
 mod locks;
 mod lost_entries;
 mod mailbox_mode;
+mod metrics;
 mod moved;
 mod no_replica;
 mod one_way;

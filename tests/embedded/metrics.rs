@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,35 +12,8 @@ use cyrus_store::{Config, sync_lock};
 use embedded_replica::{Fault, Keep, Options, Replica};
 use testkit::store::{MasterStore, Plan, Sizes};
 
+use crate::running::scrape::{free_port, get, scrape};
 use crate::running::{Running, wait_for};
-
-/// A port that nobody uses now.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// The answer to a request; none if nobody listens.
-fn get(port: u16, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").ok()?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).ok()?;
-    Some(answer)
-}
-
-/// All numbers, by name with labels.
-fn scrape(port: u16) -> Option<BTreeMap<String, f64>> {
-    let answer = get(port, "/metrics")?;
-    let (head, text) = answer.split_once("\r\n\r\n")?;
-    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    let number = |line: &str| {
-        let (name, value) = line.rsplit_once(' ').unwrap();
-        (name.to_string(), value.parse().unwrap())
-    };
-    Some(lines.map(number).collect())
-}
 
 /// A run whose last user waits for its lock, and has nothing to send: before it ends all sums are there.
 #[test]

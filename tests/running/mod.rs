@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "not everything is needed by both")]
 
+pub(crate) mod scrape;
+
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
