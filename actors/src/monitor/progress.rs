@@ -62,15 +62,15 @@ impl Progress {
         locked(&self.0.totals).clone()
     }
 
-    /// The users of the list are so large; call it before the first one is replicated.
+    /// The users of the list are so large.
     pub(crate) fn list(&self, sizes: Sizes) {
         // A run has one list.
         let _ = self.0.sizes.set(sizes);
     }
 
-    /// How large the users of the list are, if that is known.
-    pub(crate) fn sizes(&self) -> &Sizes {
-        self.0.sizes.get_or_init(Sizes::default)
+    /// How large the users of the list are; none before it is read.
+    pub(crate) fn sizes(&self) -> Option<&Sizes> {
+        self.0.sizes.get()
     }
 
     /// We were asked to stop.

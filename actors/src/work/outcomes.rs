@@ -82,7 +82,7 @@ impl Works {
             }
             AttemptEvent::Busy { job, owner, worker } => {
                 self.landed(&job, Some(worker));
-                if job.work.owners().count() > 1 {
+                if job.work.is_of_several() {
                     self.queue.split(&job, now());
                 } else if self.context.settings.run.skip_locked {
                     return self.locked(&job, &owner).await;
@@ -93,7 +93,7 @@ impl Works {
             }
             AttemptEvent::Skipped { job, owner, worker } => {
                 self.landed(&job, Some(worker));
-                if job.work.owners().count() > 1 {
+                if job.work.is_of_several() {
                     self.queue.split(&job, now());
                     return Settled::default();
                 }
@@ -199,7 +199,7 @@ impl Works {
             self.queue.not_begun(job);
             return Settled { stop: Some(stopped_by(e, self.feeder)), ..Settled::default() };
         }
-        if job.work.owners().count() > 1 && !self.queue.was_split(job, now()) {
+        if job.work.is_of_several() && !self.queue.was_split(job, now()) {
             self.queue.split(job, now());
             return Settled::default();
         }

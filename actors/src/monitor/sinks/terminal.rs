@@ -41,7 +41,7 @@ impl Bar {
 impl Sink for Bar {
     fn take(&mut self, event: &Event, progress: &Progress) -> Result<(), SinkError> {
         if let Event::Finished(user) = event {
-            self.size_of_ended += progress.sizes().size(&user.owner);
+            self.size_of_ended += progress.sizes().map_or(0.0, |sizes| sizes.size(&user.owner));
         }
         if let Some(trouble) = trouble(event) {
             self.trouble = Some((Instant::now(), trouble));
@@ -88,7 +88,7 @@ impl Bar {
             size_of_ended: self.size_of_ended,
         };
         self.outlook.note(now, counts);
-        self.outlook.left(counts, progress.sizes())
+        self.outlook.left(counts, progress.sizes()?)
     }
 }
 

@@ -101,6 +101,12 @@ impl WorkUnit {
         self.own().map(|(owner, _)| owner)
     }
 
+    /// Whether several users have tasks.
+    #[must_use]
+    pub fn is_of_several(&self) -> bool {
+        self.owners().nth(1).is_some()
+    }
+
     /// The users with tasks, and these.
     pub fn own(&self) -> impl Iterator<Item = &(Owner, Tasks)> {
         self.users.iter().filter(|(_, tasks)| !tasks.companion)
